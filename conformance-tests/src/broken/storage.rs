@@ -1,0 +1,363 @@
+//! A sound storage with one flaw put in front of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use storage_core::{
+    AddressFamily, Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord, Error,
+    ErrorKind, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord,
+    PeerSelection, PeerStorage, Result, Role, Scope, Statistics, Storage, SwarmCounts, Timestamp, Transfer,
+    Upkeep,
+};
+
+use super::Flaw;
+
+pub(crate) struct Broken {
+    sound: Arc<dyn Storage>,
+    flaw: Flaw,
+}
+
+impl Broken {
+    pub(crate) fn new(sound: Arc<dyn Storage>, flaw: Flaw) -> Self {
+        Self { sound, flaw }
+    }
+
+    fn is(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
+    /// The peers of a swarm.
+    async fn peers(&self, scope: Scope) -> Result<Vec<PeerRecord>> {
+        Ok(self.sound.export_peers(scope, None, 1_000_000).await?.records)
+    }
+
+    async fn known(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        let peers = self.peers(Scope::Swarm(*info_hash)).await?;
+        Ok(peers.into_iter().find(|record| record.peer == *peer))
+    }
+
+    /// The sound announce; nothing found is an empty list.
+    async fn sound_announce(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        match self.sound.announce_peers(selection).await {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            result => result,
+        }
+    }
+
+    /// The context that data is kept in.
+    fn place(&self, context: &Context) -> Context {
+        if self.is(Flaw::ContextsAreOne) {
+            return Context::new("one").expect("a free name");
+        }
+        context.clone()
+    }
+
+    /// The key that data is kept under.
+    fn key(&self, key: &[u8]) -> Bytes {
+        if self.is(Flaw::KeysInAnyCase) {
+            return Bytes::from(key.to_ascii_lowercase());
+        }
+        Bytes::copy_from_slice(key)
+    }
+
+    fn keys(&self, keys: &[Bytes]) -> Vec<Bytes> {
+        keys.iter().map(|key| self.key(key)).collect()
+    }
+}
+
+#[async_trait]
+impl Backend for Broken {
+    fn name(&self) -> &'static str {
+        self.sound.name()
+    }
+
+    fn durable(&self) -> bool {
+        self.sound.durable()
+    }
+
+    fn lacking(&self) -> Lacking {
+        self.sound.lacking()
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.sound.ping().await
+    }
+
+    async fn inspect(&self) -> Result<Inspection> {
+        self.sound.inspect().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.is(Flaw::OpenAfterClose) {
+            return Ok(());
+        }
+        self.sound.close().await
+    }
+}
+
+#[async_trait]
+impl PeerStorage for Broken {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, at: Timestamp) -> Result<()> {
+        let known = self.known(info_hash, peer).await?;
+        match (self.flaw, known) {
+            (Flaw::PutKeepsTime, Some(known)) => {
+                self.sound.put_peer(info_hash, peer, role, known.announced).await
+            }
+            (Flaw::PutKeepsRole, Some(known)) => self.sound.put_peer(info_hash, peer, known.role, at).await,
+            (Flaw::MoveInTwoSteps, Some(known)) if known.role != role => {
+                self.sound.delete_peer(info_hash, peer, known.role).await?;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.sound.put_peer(info_hash, peer, role, at).await
+            }
+            _ => self.sound.put_peer(info_hash, peer, role, at).await,
+        }
+    }
+
+    async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
+        let deleted = self.sound.delete_peer(info_hash, peer, role).await;
+        let absent = deleted.as_ref().is_err_and(Error::is_not_found);
+        match self.flaw {
+            Flaw::DeleteAbsentSucceeds if absent => Ok(()),
+            Flaw::DeleteInAnyRole if absent => self.sound.delete_peer(info_hash, peer, role.other()).await,
+            Flaw::DownloadsDieWithPeers if !absent => {
+                if self.peers(Scope::Swarm(*info_hash)).await?.is_empty() {
+                    self.sound.forget_swarm(info_hash).await?;
+                }
+                deleted
+            }
+            _ => deleted,
+        }
+    }
+
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, at: Timestamp) -> Result<()> {
+        let known = self.known(info_hash, peer).await?;
+        let leecher = known.filter(|known| known.role == Role::Leecher);
+        match (self.flaw, leecher) {
+            (Flaw::GraduateUncounted, _) => {
+                return self.sound.put_peer(info_hash, peer, Role::Seeder, at).await;
+            }
+            (Flaw::GraduateNeedsLeecher, None) => return Ok(()),
+            (Flaw::GraduateTakesNeighbours, _) => {
+                for neighbour in self.peers(Scope::Swarm(*info_hash)).await? {
+                    if neighbour.peer.socket_address() == peer.socket_address() {
+                        self.sound.put_peer(info_hash, &neighbour.peer, Role::Seeder, at).await?;
+                    }
+                }
+            }
+            (Flaw::GraduateKeepsTime, Some(known)) => {
+                return self.sound.graduate_peer(info_hash, peer, known.announced).await;
+            }
+            _ => {}
+        }
+        self.sound.graduate_peer(info_hash, peer, at).await
+    }
+
+    async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        let mut asked = selection.clone();
+        match self.flaw {
+            Flaw::AnnounceSeedersToSeeders => asked.for_seeder = false,
+            Flaw::AnnounceOneTooMany => asked.num_want += 1,
+            Flaw::AnnounceOneself => asked.exclude = None,
+            Flaw::AnnounceAlwaysTheSame => asked.num_want = usize::MAX,
+            _ => {}
+        }
+        let mut peers = match self.sound.announce_peers(&asked).await {
+            Err(error) if error.is_not_found() && self.is(Flaw::AnnounceNothingSucceeds) => Vec::new(),
+            result => result?,
+        };
+        match self.flaw {
+            Flaw::AnnounceTwice => {
+                let again = peers.first().copied();
+                peers.extend(again.filter(|_| peers.len() < selection.num_want));
+            }
+            Flaw::AnnounceBothFamilies => {
+                let family = match selection.family {
+                    AddressFamily::V4 => AddressFamily::V6,
+                    AddressFamily::V6 => AddressFamily::V4,
+                };
+                let num_want = selection.num_want.saturating_sub(peers.len());
+                let others = PeerSelection { family, num_want, ..selection.clone() };
+                peers.extend(self.sound_announce(&others).await?);
+            }
+            Flaw::AnnounceLeechersFirst if !selection.for_seeder => {
+                let leechers = PeerSelection { for_seeder: true, ..selection.clone() };
+                let mut leechers = self.sound_announce(&leechers).await?;
+                peers.retain(|peer| !leechers.contains(peer));
+                leechers.extend(peers);
+                leechers.truncate(selection.num_want);
+                peers = leechers;
+            }
+            Flaw::AnnounceAlwaysTheSame => {
+                peers.sort();
+                peers.truncate(selection.num_want);
+            }
+            _ => {}
+        }
+        Ok(peers)
+    }
+
+    async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+        let mut counts = self.sound.scrape_swarm(info_hash).await?;
+        if self.is(Flaw::ScrapeUnknownFails) && counts == SwarmCounts::default() {
+            return Err(Error::new(self.name(), Operation::ScrapeSwarm, ErrorKind::NotFound));
+        }
+        if self.is(Flaw::ScrapeOneFamily) {
+            for record in self.peers(Scope::Swarm(*info_hash)).await? {
+                match record.role {
+                    _ if !record.peer.family().is_v6() => {}
+                    Role::Seeder => counts.seeders -= 1,
+                    Role::Leecher => counts.leechers -= 1,
+                }
+            }
+        }
+        Ok(counts)
+    }
+}
+
+#[async_trait]
+impl DataStorage for Broken {
+    async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
+        let context = &self.place(context);
+        let mut entries: Vec<_> = entries.iter().map(|(key, value)| (self.key(key), value.clone())).collect();
+        match self.flaw {
+            Flaw::EmptyValueIsAbsent => entries.retain(|(_, value)| !value.is_empty()),
+            Flaw::FirstOfTwiceWins => entries.reverse(),
+            Flaw::PutDataKeeps => {
+                let records = entries.into_iter().map(|(key, value)| DataRecord {
+                    context: context.clone(),
+                    key,
+                    value,
+                });
+                self.sound.import_data(&records.collect::<Vec<_>>()).await?;
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.sound.put_data(context, &entries).await
+    }
+
+    async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
+        self.sound.load_data(&self.place(context), &self.key(key)).await
+    }
+
+    async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
+        let mut found = self.sound.contains_data(&self.place(context), &self.keys(keys)).await?;
+        if self.is(Flaw::ContainsBackwards) {
+            found.reverse();
+        }
+        Ok(found)
+    }
+
+    async fn delete_data(&self, context: &Context, keys: &[Bytes]) -> Result<()> {
+        let (context, keys) = (&self.place(context), self.keys(keys));
+        if !self.is(Flaw::DeleteDataNeedsAll) {
+            return self.sound.delete_data(context, &keys).await;
+        }
+        for key in &keys {
+            if self.sound.load_data(context, key).await?.is_none() {
+                break;
+            }
+            self.sound.delete_data(context, std::slice::from_ref(key)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Upkeep for Broken {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        match self.flaw {
+            Flaw::GarbageBeforeCutoff => {
+                self.sound.collect_garbage(cutoff.before(Duration::from_nanos(1))).await
+            }
+            Flaw::GarbageTakesAll => self.sound.collect_garbage(Timestamp::from_nanoseconds(i64::MAX)).await,
+            Flaw::GarbageMiscounted => {
+                let collected = self.sound.collect_garbage(cutoff).await?;
+                Ok(Collected { removed: collected.removed + 1, ..collected })
+            }
+            Flaw::GarbageSeedersOnly => {
+                let mut collected = Collected::default();
+                for record in self.peers(Scope::All).await? {
+                    if record.role == Role::Seeder && record.announced <= cutoff {
+                        self.sound.delete_peer(&record.info_hash, &record.peer, record.role).await?;
+                        collected.removed += 1;
+                    }
+                }
+                Ok(collected)
+            }
+            _ => self.sound.collect_garbage(cutoff).await,
+        }
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        let mut statistics = self.sound.statistics().await?;
+        if self.is(Flaw::StatisticsCountPeers) {
+            let mut swarms: Vec<_> =
+                self.peers(Scope::All).await?.iter().map(|peer| (peer.info_hash, peer.role)).collect();
+            swarms.sort();
+            swarms.dedup();
+            statistics.info_hashes = swarms.len() as u64;
+        }
+        Ok(statistics)
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        self.sound.forget_swarm(info_hash).await
+    }
+}
+
+#[async_trait]
+impl Transfer for Broken {
+    async fn export_peers(
+        &self,
+        scope: Scope,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<PeerRecord>> {
+        let mut page = self.sound.export_peers(scope, from, limit).await?;
+        if self.is(Flaw::ExportForgetsLeechers) {
+            page.records.retain(|record| record.role == Role::Seeder);
+        }
+        Ok(page)
+    }
+
+    async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
+        self.sound.export_downloads(from, limit).await
+    }
+
+    async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
+        self.sound.export_data(from, limit).await
+    }
+
+    async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
+        if !self.is(Flaw::ImportOverwrites) {
+            return self.sound.import_peers(records).await;
+        }
+        for record in records {
+            self.sound.put_peer(&record.info_hash, &record.peer, record.role, record.announced).await?;
+        }
+        Ok(Imported { written: records.len() as u64, kept: 0 })
+    }
+
+    async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        if self.is(Flaw::ImportLowersDownloads) {
+            for record in records {
+                let peers = self.peers(Scope::Swarm(record.info_hash)).await?;
+                self.sound.forget_swarm(&record.info_hash).await?;
+                self.sound.import_peers(&peers).await?;
+            }
+        }
+        self.sound.import_downloads(records).await
+    }
+
+    async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
+        if self.is(Flaw::ImportReplacesData) {
+            for record in records {
+                self.sound.delete_data(&record.context, std::slice::from_ref(&record.key)).await?;
+            }
+        }
+        self.sound.import_data(records).await
+    }
+}

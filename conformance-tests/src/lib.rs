@@ -1,0 +1,42 @@
+//! Runs the conformance suite on every backend, against real servers, and tests the suite itself.
+//!
+//! Every case on every storage is a test of its own (`pg/postgres-inet/P3 delete absent seeder`), so
+//! that filters, counts and `cargo test -- --list` work. What tests mean:
+//!
+//! | name | proves |
+//! | --- | --- |
+//! | `<backend>/<configuration>/<case>` | the storage keeps the rule |
+//! | `pg/seed/<case>` | MoChi's sample configuration breaks the rules for its known flaws, and no other |
+//! | `<backend>/<configuration>/random stories` | it answers as a plain model does, whatever comes |
+//! | `redis/<story>` | agreement of all backends, MoChi's data and layout, round trips, failover |
+//! | `mirror/<story>` | both sides hold the same, trouble with the secondary is nobody else's, moving |
+//! | `broken/<flaw>` | the suite notices a storage with that flaw |
+//! | `safety/<flaw>` | the suite leaves a live table alone, whatever the queries |
+//!
+//! A server comes from a URL in the environment, from programs on this machine, or from a container. In a
+//! run that asks for containers there are storages on further servers (`pg/postgres-19`,
+//! `redis/valkey-8`, `cockroach/tls`); one whose image can't be had is one ignored test.
+//!
+//! | environment variable | means |
+//! | --- | --- |
+//! | `TRACKER_STORAGE_TEST_PG_URL`, `…_REDIS_URL`, `…_COCKROACH_URL` | a server to use instead of starting one |
+//! | `TRACKER_STORAGE_TEST_WITH` | `containers`: servers come from containers even where there are programs |
+//! | `TRACKER_STORAGE_TEST_IMAGE_POSTGRES`, `…_POSTGRES_15`, `…_POSTGRES_19`, `…_REDIS`, `…_REDIS_8`, `…_VALKEY_8`, `…_COCKROACH` | other images than those in `servers/containers/images.rs` |
+//! | `TRACKER_STORAGE_TEST_REQUIRE` | `pg,redis/valkey-8,…`: the absence of the server for this backend, or for this storage of a further server, is a failure |
+//! | `TRACKER_STORAGE_TEST_SEQUENCES` | the number of random stories per storage (64) |
+
+// Test code: to stop at once, with a message, is what it is for.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+pub mod broken;
+pub mod harness;
+pub mod matrix;
+pub mod migration_stories;
+pub mod mirror_stories;
+pub mod pg_stories;
+pub mod redis_stories;
+pub mod runtime;
+pub mod safety;
+pub mod servers;
+pub mod storages;
+pub mod stories;

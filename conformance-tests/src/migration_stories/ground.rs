@@ -1,0 +1,109 @@
+//! Two storages of a test's own.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Completion, Trial};
+use storage_core::config::{StorageConfig, Value};
+use storage_core::{OpenError, Storage};
+use storage_pg::recommended::Recommendation;
+
+use crate::harness::unless_missing;
+use crate::runtime::block_on;
+use crate::servers::redis::Database;
+use crate::servers::{Found, Schema, Servers};
+use crate::storages::pg::Design;
+use crate::storages::redis::config;
+use crate::storages::registry;
+
+/// The backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Memory,
+    Redis,
+    Pg,
+}
+
+/// Where a storage keeps what it is given.
+enum Place {
+    Memory,
+    Redis(Database),
+    Pg(Design, Schema),
+}
+
+/// An open storage, and its place.
+pub(super) struct Ground {
+    place: Place,
+    pub(super) storage: Arc<dyn Storage>,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Pg];
+
+    fn place(self) -> Found<Place> {
+        Ok(match self {
+            Self::Memory => Place::Memory,
+            Self::Redis => Place::Redis(Servers::shared().redis()?.database()),
+            Self::Pg => {
+                let design = Design::from(Recommendation::default());
+                let schema = design.schema()?;
+                Place::Pg(design, schema)
+            }
+        })
+    }
+}
+
+impl Place {
+    fn config(&self) -> StorageConfig {
+        match self {
+            Self::Memory => StorageConfig { name: "memory".into(), config: Value::empty_section() },
+            Self::Redis(database) => config(database.settings()),
+            Self::Pg(design, schema) => design.config_for(schema),
+        }
+    }
+}
+
+impl Ground {
+    pub(super) fn new(kind: Kind) -> Found<Self> {
+        let place = kind.place()?;
+        let opened: Result<_, OpenError> = block_on(registry().open(place.config()));
+        let storage = opened.unwrap_or_else(|error| panic!("{error}")).storage;
+        Ok(Self { place, storage })
+    }
+
+    /// The database, if it is one of Redis.
+    pub(super) fn redis(&self) -> Option<&Database> {
+        match &self.place {
+            Place::Redis(database) => Some(database),
+            _ => None,
+        }
+    }
+
+    pub(super) fn remove(self) {
+        block_on(self.storage.close()).unwrap();
+        match self.place {
+            Place::Memory => {}
+            Place::Redis(database) => block_on(database.remove()).unwrap(),
+            Place::Pg(_, schema) => block_on(schema.remove()).unwrap(),
+        }
+    }
+}
+
+/// A test on two empty storages.
+pub(super) fn test(
+    title: String,
+    kinds: [Kind; 2],
+    story: impl AsyncFn(&Ground, &Ground) + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(format!("migration/{title}"), move || {
+        let mut grounds = Vec::new();
+        for kind in kinds {
+            match Ground::new(kind) {
+                Ok(ground) => grounds.push(ground),
+                Err(missing) => return unless_missing(&format!("{kind:?}"), missing),
+            }
+        }
+        block_on(story(&grounds[0], &grounds[1]));
+        grounds.into_iter().for_each(Ground::remove);
+        Ok(Completion::Completed)
+    })
+}

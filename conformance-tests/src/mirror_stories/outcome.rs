@@ -1,0 +1,39 @@
+//! What comes of a write when the primary's answer is another than yes.
+
+use std::time::Duration;
+
+use storage_core::mirror::MirrorConfig;
+use storage_core::{ErrorKind, PeerStorage};
+
+use super::sides::{Mood, Sides, peer, swarm};
+
+pub(super) async fn in_doubt_is_a_missed_write() {
+    let sides = Sides::new(MirrorConfig::default());
+    sides.primary.layer().becomes(Mood::Doubts);
+    let put = sides.mirror.put_seeder(&swarm(1), &peer(1)).await.unwrap_err();
+    assert_eq!((put.kind(), put.backend()), (ErrorKind::Uncertain, "mirror"));
+    let status = sides.quiet().await;
+    assert_eq!((sides.missed(), status.applied), (1, 0));
+}
+
+pub(super) async fn of_a_call_given_up_is_a_missed_write() {
+    let sides = Sides::new(MirrorConfig::default());
+    sides.primary.layer().becomes(Mood::Hangs);
+    let (swarm, peer) = (swarm(1), peer(1));
+    let put = tokio::time::timeout(Duration::from_millis(20), sides.mirror.put_seeder(&swarm, &peer));
+    put.await.unwrap_err();
+    let status = sides.quiet().await;
+    assert_eq!((sides.missed(), status.applied), (1, 0));
+}
+
+pub(super) async fn of_a_refused_write_is_no_miss() {
+    let sides = Sides::new(MirrorConfig::default());
+    for mood in [Mood::Refuses, Mood::Fails] {
+        sides.primary.layer().becomes(mood);
+        sides.mirror.put_seeder(&swarm(1), &peer(1)).await.unwrap_err();
+    }
+    sides.primary.layer().becomes(Mood::Works);
+    let absent = sides.mirror.delete_seeder(&swarm(1), &peer(1)).await.unwrap_err();
+    assert_eq!((absent.kind(), absent.backend()), (ErrorKind::NotFound, "mirror"));
+    assert_eq!((sides.missed(), sides.secondary.layer().writes()), (0, 0));
+}

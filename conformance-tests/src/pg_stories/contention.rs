@@ -1,0 +1,156 @@
+//! Many writers on few swarms, where the server's isolation makes transactions fail that get in each
+//! other's way: no failure reaches a caller, and nothing is counted wrongly.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Result, Role, Storage, SwarmCounts};
+use tokio::task::JoinSet;
+
+use super::{Counter, ensure, open, test};
+use crate::runtime::block_on;
+use crate::servers::PgUrl;
+
+/// The environment variable with the number of seconds that the writers write.
+const SECONDS_VARIABLE: &str = "TRACKER_STORAGE_TEST_CONTENTION_SECONDS";
+const DEFAULT_SECONDS: u64 = 5;
+
+const WRITERS: u8 = 64;
+const SWARMS: u8 = 10;
+/// Peers of each writer in each swarm.
+const PEERS: u8 = 4;
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test("64 writers on ten swarms, serializable", |url| contend(url, "serializable")),
+        test("64 writers on ten swarms, repeatable read", |url| contend(url, "repeatable%20read")),
+    ]
+}
+
+fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
+    let url = url.clone().with("default_transaction_isolation", isolation).with("pool_max_conns", WRITERS);
+    let time = Duration::from_secs(seconds()?);
+    block_on(async {
+        let retries = Arc::new(Counter::default());
+        let storage = open(&url, Arc::clone(&retries)).await?;
+        let expected = write_at_once(&storage, time).await?;
+        for (swarm, expected) in expected {
+            let found = storage.scrape_swarm(&swarm).await?;
+            ensure(found == expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
+        }
+        storage.close().await?;
+        let conflicts = retries.retries("conflict");
+        println!("{conflicts} attempts were made again in {time:?}, {isolation}");
+        ensure(conflicts > 0, || "no attempt was made again, so this shows nothing".into())
+    })
+}
+
+fn seconds() -> Result<u64, Failed> {
+    match std::env::var(SECONDS_VARIABLE) {
+        Ok(number) => {
+            number.parse().map_err(|_| format!("{SECONDS_VARIABLE}: expected a whole number").into())
+        }
+        Err(_) => Ok(DEFAULT_SECONDS),
+    }
+}
+
+/// Lets all writers write for a time; what the swarms must hold then.
+async fn write_at_once(
+    storage: &Arc<dyn Storage>,
+    time: Duration,
+) -> Result<BTreeMap<InfoHash, SwarmCounts>, Failed> {
+    let swarms: Vec<_> = (0..SWARMS).map(|number| InfoHash::V1([number; 20])).collect();
+    let end = Instant::now() + time;
+    let mut writers = JoinSet::new();
+    for number in 0..WRITERS {
+        let (storage, swarms) = (Arc::clone(storage), swarms.clone());
+        writers.spawn(async move {
+            let mut writer = Writer { number, peers: BTreeMap::new(), graduations: BTreeMap::new() };
+            while Instant::now() < end {
+                writer.step(&*storage, &swarms).await?;
+            }
+            Ok::<_, storage_core::Error>(writer)
+        });
+    }
+    let mut expected: BTreeMap<_, _> = swarms.iter().map(|swarm| (*swarm, SwarmCounts::default())).collect();
+    while let Some(writer) = writers.join_next().await {
+        let writer = writer??;
+        for ((swarm, _), role) in writer.peers {
+            let counts = expected.entry(swarm).or_default();
+            match role {
+                Role::Seeder => counts.seeders += 1,
+                Role::Leecher => counts.leechers += 1,
+            }
+        }
+        for (swarm, graduations) in writer.graduations {
+            expected.entry(swarm).or_default().downloads += graduations;
+        }
+    }
+    // The peer that all writers put is there once.
+    for (swarm, counts) in &mut expected {
+        storage.put_seeder(swarm, &shared()).await?;
+        counts.seeders += 1;
+    }
+    Ok(expected)
+}
+
+/// A peer that all writers put.
+fn shared() -> Peer {
+    Peer::new(PeerId([0xff; 20]), IpAddr::from([127, 0, 0, 1]), 6881)
+}
+
+/// A writer, and what it knows of peers of its own.
+struct Writer {
+    number: u8,
+    peers: BTreeMap<(InfoHash, Peer), Role>,
+    graduations: BTreeMap<InfoHash, u64>,
+}
+
+impl Writer {
+    /// Does one thing, in a swarm where others do the like.
+    async fn step(&mut self, storage: &dyn Storage, swarms: &[InfoHash]) -> Result<()> {
+        let (swarm, place, choice) = {
+            let mut random = rand::rng();
+            (swarms.choose(&mut random).copied(), random.random_range(0..PEERS), random.random_range(0..8))
+        };
+        let Some(swarm) = swarm else { return Ok(()) };
+        let peer = self.peer(place);
+        let known = self.peers.get(&(swarm, peer)).copied();
+        match (choice, known) {
+            (0..=2, _) => {
+                storage.graduate_leecher(&swarm, &peer).await?;
+                self.peers.insert((swarm, peer), Role::Seeder);
+                *self.graduations.entry(swarm).or_default() += 1;
+            }
+            (3, Some(role)) => {
+                storage.delete_peer(&swarm, &peer, role).await?;
+                self.peers.remove(&(swarm, peer));
+            }
+            (4, _) => match storage.announce_peers(&PeerSelection::new(swarm, 50)).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            },
+            (5, _) => {
+                storage.scrape_swarm(&swarm).await?;
+            }
+            (6, _) => storage.put_leecher(&swarm, &shared()).await?,
+            _ => {
+                storage.put_leecher(&swarm, &peer).await?;
+                self.peers.insert((swarm, peer), Role::Leecher);
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer of this writer with this place among its own.
+    fn peer(&self, place: u8) -> Peer {
+        let mut id = *b"-TR4040-............";
+        id[18..].copy_from_slice(&[self.number, place]);
+        Peer::new(PeerId(id), IpAddr::from([10, 0, self.number, place]), 6881)
+    }
+}

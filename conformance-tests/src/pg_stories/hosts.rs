@@ -1,0 +1,62 @@
+//! Several hosts in one connection string: one that goes away is left, one that comes back is used
+//! again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
+
+use super::{Counter, ensure, open, test, ways_to};
+use crate::runtime::block_on;
+use crate::servers::PgUrl;
+
+const SWARM: InfoHash = InfoHash::V1([1; 20]);
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![test("a node that goes away is left, one that comes back is used again", |url| {
+        block_on(nodes_come_and_go(url))
+    })]
+}
+
+async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
+    let (first, second, url) = {
+        let (mut ways, url) = ways_to(url, 2).await?;
+        let second = ways.pop().ok_or("there are two ways")?;
+        (ways.pop().ok_or("there are two ways")?, second, url)
+    };
+    let retries = Arc::new(Counter::default());
+    let storage = open(&url, Arc::clone(&retries)).await?;
+    use_it(&*storage, 0).await?;
+    ensure(first.taken() > 0 && second.taken() == 0, || "the hosts are not tried in order".into())?;
+
+    first.cut().await;
+    use_it(&*storage, 1).await?;
+    ensure(second.taken() > 0, || "the second node was not used".into())?;
+
+    first.mend().await?;
+    let before = first.taken();
+    second.cut().await;
+    use_it(&*storage, 2).await?;
+    ensure(first.taken() > before, || "the first node was not used again".into())?;
+
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.seeders == 60 && counts.leechers == 0, || format!("found {counts:?}"))?;
+    ensure(counts.downloads == 60, || format!("found {counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+/// Every call must succeed, the first after a node has gone among them: its connections were idle, and
+/// what a call does there first can be done again elsewhere.
+async fn use_it(storage: &dyn Storage, round: u8) -> Result<(), Failed> {
+    for number in 0..20 {
+        let peer = Peer::new(PeerId([number; 20]), IpAddr::from([10, 0, round, number]), 6881);
+        storage.put_leecher(&SWARM, &peer).await?;
+        storage.delete_leecher(&SWARM, &peer).await?;
+        storage.put_leecher(&SWARM, &peer).await?;
+        storage.graduate_leecher(&SWARM, &peer).await?;
+        storage.announce_peers(&PeerSelection::new(SWARM, 50)).await?;
+        storage.scrape_swarm(&SWARM).await?;
+    }
+    Ok(())
+}

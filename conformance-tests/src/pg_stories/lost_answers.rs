@@ -1,0 +1,96 @@
+//! Answers that are lost: what may be done twice is done again, and a graduation, which may not, is
+//! uncertain.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use storage_core::{ErrorKind, InfoHash, Peer, PeerId, Role, Storage, SwarmCounts};
+
+use super::{Counter, ensure, open, test, ways_to};
+use crate::runtime::block_on;
+use crate::servers::{Cut, Forwarder, PgUrl};
+
+const SWARM: InfoHash = InfoHash::V1([1; 20]);
+/// Bytes that only statements about this peer have in them.
+const PEER_ID: PeerId = PeerId(*b"-TR4040-only-one-has");
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test("a put whose answer is lost is done again", |url| block_on(put(url))),
+        test("a delete whose answer is lost is a success", |url| block_on(delete(url))),
+        test("a graduation whose answer is lost is uncertain and counts once", |url| {
+            block_on(graduate(url, Cut::After, 1))
+        }),
+        test("a graduation whose commit is lost is uncertain and does not count", |url| {
+            block_on(graduate(url, Cut::Before, 0))
+        }),
+        test("a graduation that is lost before its commit is done again", |url| {
+            block_on(graduate_in_the_end(url))
+        }),
+    ]
+}
+
+/// A storage behind a way that can be cut.
+struct Scene {
+    storage: Arc<dyn Storage>,
+    way: Forwarder,
+    retries: Arc<Counter>,
+}
+
+impl Scene {
+    async fn new(url: &PgUrl) -> Result<Self, Failed> {
+        let (mut ways, url) = ways_to(url, 1).await?;
+        let way = ways.pop().ok_or("there is a way")?;
+        let retries = Arc::new(Counter::default());
+        Ok(Self { storage: open(&url, Arc::clone(&retries)).await?, way, retries })
+    }
+
+    /// The connection was cut, the call made again or not, and this is what the swarm has now.
+    async fn ends_with(&self, retries: u64, expected: SwarmCounts) -> Result<(), Failed> {
+        ensure(!self.way.is_waiting(), || "the connection was not cut".into())?;
+        let made = self.retries.retries("connection");
+        ensure(made == retries, || format!("{made} attempts were made again, expected {retries}"))?;
+        let found = self.storage.scrape_swarm(&SWARM).await?;
+        ensure(found == expected, || format!("expected {expected:?}, found {found:?}"))?;
+        Ok(self.storage.close().await?)
+    }
+}
+
+async fn put(url: &PgUrl) -> Result<(), Failed> {
+    let scene = Scene::new(url).await?;
+    scene.way.cut_at(&PEER_ID.0, Cut::After);
+    scene.storage.put_leecher(&SWARM, &peer()).await?;
+    scene.ends_with(1, SwarmCounts { leechers: 1, ..SwarmCounts::default() }).await
+}
+
+async fn delete(url: &PgUrl) -> Result<(), Failed> {
+    let scene = Scene::new(url).await?;
+    scene.storage.put_leecher(&SWARM, &peer()).await?;
+    scene.way.cut_at(&PEER_ID.0, Cut::After);
+    scene.storage.delete_peer(&SWARM, &peer(), Role::Leecher).await?;
+    scene.ends_with(1, SwarmCounts::default()).await
+}
+
+async fn graduate(url: &PgUrl, cut: Cut, downloads: u64) -> Result<(), Failed> {
+    let scene = Scene::new(url).await?;
+    scene.storage.put_leecher(&SWARM, &peer()).await?;
+    scene.way.cut_at(b"COMMIT", cut);
+    let graduated = scene.storage.graduate_leecher(&SWARM, &peer()).await;
+    let is_uncertain = graduated.as_ref().is_err_and(|error| error.kind() == ErrorKind::Uncertain);
+    ensure(is_uncertain, || format!("expected it to be uncertain, and it is {graduated:?}"))?;
+    let counts = SwarmCounts { seeders: downloads, leechers: 1 - downloads, downloads };
+    scene.ends_with(0, counts).await
+}
+
+async fn graduate_in_the_end(url: &PgUrl) -> Result<(), Failed> {
+    let scene = Scene::new(url).await?;
+    scene.storage.put_leecher(&SWARM, &peer()).await?;
+    scene.way.cut_at(&PEER_ID.0, Cut::After);
+    scene.storage.graduate_leecher(&SWARM, &peer()).await?;
+    scene.ends_with(1, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }).await
+}
+
+fn peer() -> Peer {
+    Peer::new(PEER_ID, IpAddr::from([192, 0, 2, 1]), 6881)
+}

@@ -1,0 +1,92 @@
+//! Stories about PostgreSQL and the way to it: writers that get in each other's way, poolers, servers
+//! that go away, answers that are lost.
+
+mod check;
+mod contention;
+mod hosts;
+mod lost_answers;
+mod pooler;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Completion, Failed, Trial};
+use storage_core::layer::Limits;
+use storage_core::{Event, Observer, OpenError, Storage};
+use storage_pg::recommended::Recommendation;
+use storage_pg::{PgConfig, PgStorage};
+
+use crate::harness::unless_missing;
+use crate::runtime::block_on;
+use crate::servers::{Forwarder, Found, PgUrl, Schema};
+use crate::storages::pg::Design;
+
+/// What a story is.
+type Story = fn(&PgUrl) -> Result<(), Failed>;
+
+/// All stories.
+pub fn tests() -> Vec<Trial> {
+    [check::tests(), contention::tests(), pooler::tests(), hosts::tests(), lost_answers::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A story on the recommended tables, in a schema of their own.
+fn test(name: &str, story: Story) -> Trial {
+    Trial::ignorable_test(format!("pg/stories/{name}"), move || {
+        let schema = match schema() {
+            Ok(schema) => schema,
+            Err(missing) => return unless_missing("pg", missing),
+        };
+        let result = story(&PgUrl::parse(&schema.connection_string()));
+        block_on(schema.remove())?;
+        result.map(|()| Completion::Completed)
+    })
+}
+
+fn schema() -> Found<Schema> {
+    Design::from(Recommendation::default()).schema()
+}
+
+/// Opens the storage as a tracker would.
+async fn open(url: &PgUrl, observer: Arc<Counter>) -> Result<Arc<dyn Storage>, OpenError> {
+    let config = PgConfig { connection_string: url.to_string(), ..Recommendation::default().config() };
+    let storage = PgStorage::open(config, observer).await?;
+    Ok(storage_core::guarded(Arc::new(storage), Limits::default()))
+}
+
+/// Counts what was tried again, by the reason.
+#[derive(Default)]
+struct Counter(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Counter {
+    fn retries(&self, reason: &str) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(reason).copied().unwrap_or(0)
+    }
+}
+
+impl Observer for Counter {
+    fn observe(&self, _backend: &'static str, event: Event) {
+        if let Event::Retried { reason } = event {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+        }
+    }
+}
+
+/// Fails with a message unless a condition holds.
+fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(message().into()) }
+}
+
+/// So many ways to the server, and the URL that has them all for hosts.
+async fn ways_to(url: &PgUrl, number: usize) -> Result<(Vec<Forwarder>, PgUrl), Failed> {
+    let server = url.host_and_port().ok_or("the server's URL has no single host")?;
+    let server = format!("{}:{}", server.0, server.1);
+    let mut ways = Vec::new();
+    for _ in 0..number {
+        ways.push(Forwarder::to(server.as_str()).await?);
+    }
+    let hosts: Vec<_> = ways.iter().map(|way| way.address().to_string()).collect();
+    Ok((ways, url.clone().at(&hosts)))
+}

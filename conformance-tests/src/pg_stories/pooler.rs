@@ -1,0 +1,126 @@
+//! Behind PgBouncer in transaction mode the connection to the server changes hands all the time: each
+//! caller still gets its own answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use libtest_mimic::{Completion, Failed, Trial};
+use storage_core::{
+    AddressFamily, Context, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts,
+};
+use storage_pg::recommended::Recommendation;
+use tokio::task::JoinSet;
+
+use super::{Counter, ensure, open};
+use crate::harness::unless_missing;
+use crate::runtime::block_on;
+use crate::servers::{Found, Missing, Servers, SqlDatabase};
+
+/// More than the pooler has connections to the server.
+const CALLERS: u8 = 32;
+const TIME: Duration = Duration::from_secs(3);
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![Trial::ignorable_test("pg/stories/each caller behind a pooler gets its own answers", || {
+        let database = match database() {
+            Ok(database) => database,
+            Err(missing) => return unless_missing("pg", missing),
+        };
+        let result = block_on(call_at_once(&database));
+        block_on(database.remove())?;
+        result.map(|()| Completion::Completed)
+    })]
+}
+
+fn database() -> Found<SqlDatabase> {
+    let pooler = Servers::shared().pgbouncer()?;
+    block_on(pooler.database(&Recommendation::default().schema())).map_err(Missing::failed)
+}
+
+async fn call_at_once(database: &SqlDatabase) -> Result<(), Failed> {
+    let url = database.url().with("pool_max_conns", CALLERS);
+    let storage = open(&url, Arc::new(Counter::default())).await?;
+    let end = Instant::now() + TIME;
+    let mut callers = JoinSet::new();
+    for number in 1..=CALLERS {
+        let caller = Caller { number, storage: Arc::clone(&storage) };
+        callers.spawn(async move {
+            caller.prepare().await?;
+            while Instant::now() < end {
+                caller.ask().await?;
+            }
+            Ok::<_, Failed>(())
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller??;
+    }
+    Ok(storage.close().await?)
+}
+
+/// One who keeps as many of everything as its number says, so that no two have the same answers.
+struct Caller {
+    number: u8,
+    storage: Arc<dyn Storage>,
+}
+
+impl Caller {
+    async fn prepare(&self) -> Result<(), Failed> {
+        for place in 0..self.number {
+            self.storage.put_seeder(&self.swarm(), &self.peer(place)).await?;
+            self.storage.graduate_leecher(&self.swarm(), &self.peer(place)).await?;
+        }
+        let entries = [(self.key(), self.value())];
+        Ok(self.storage.put_data(&self.context()?, &entries).await?)
+    }
+
+    /// Asks one thing after the other. Statements with one argument: the counts and the downloads of a
+    /// swarm; with two: a value; with three: data put; with four and more: peers.
+    async fn ask(&self) -> Result<(), Failed> {
+        let (swarm, number) = (self.swarm(), u64::from(self.number));
+        let counts = self.storage.scrape_swarm(&swarm).await?;
+        let expected = SwarmCounts { seeders: number, leechers: 0, downloads: number };
+        ensure(counts == expected, || format!("expected {expected:?}, found {counts:?}"))?;
+
+        let value = self.storage.load_data(&self.context()?, &self.key()).await?;
+        ensure(value == Some(self.value()), || format!("caller {number} found the value {value:?}"))?;
+        let entries = [(self.key(), self.value())];
+        self.storage.put_data(&self.context()?, &entries).await?;
+
+        let selection = PeerSelection { family: AddressFamily::V4, ..PeerSelection::new(swarm, 200) };
+        let mut peers = self.storage.announce_peers(&selection).await?;
+        peers.sort();
+        let mut expected: Vec<_> = (0..self.number).map(|place| self.peer(place)).collect();
+        expected.sort();
+        ensure(peers == expected, || format!("caller {number} found the peers {peers:?}"))?;
+
+        let absent = self.storage.delete_peer(&swarm, &self.peer(0), Role::Leecher).await;
+        ensure(absent.as_ref().is_err_and(storage_core::Error::is_not_found), || {
+            format!("caller {number} deleted an absent leecher: {absent:?}")
+        })
+    }
+
+    fn swarm(&self) -> InfoHash {
+        InfoHash::V1([self.number; 20])
+    }
+
+    fn peer(&self, place: u8) -> Peer {
+        let mut id = [self.number; 20];
+        id[19] = place;
+        Peer::new(PeerId(id), IpAddr::from([10, 0, self.number, place]), 6881)
+    }
+
+    fn context(&self) -> Result<Context, Failed> {
+        Ok(Context::new(format!("caller {}", self.number))?)
+    }
+
+    fn key(&self) -> Bytes {
+        Bytes::copy_from_slice(&[self.number; 20])
+    }
+
+    fn value(&self) -> Bytes {
+        Bytes::from(vec![self.number; self.number.into()])
+    }
+}

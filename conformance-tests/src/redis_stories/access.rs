@@ -1,0 +1,45 @@
+//! Servers that ask for TLS and passwords.
+
+use std::sync::Arc;
+
+use storage_core::config::Value;
+use storage_core::{Error, ErrorKind, OpenError};
+
+use crate::servers::redis::Sentinel;
+use crate::servers::{Found, Servers};
+use crate::storages::redis::config;
+use crate::storages::registry;
+
+pub(super) fn servers() -> Found<Arc<Sentinel>> {
+    Servers::shared().redis_sentinel_secured()
+}
+
+pub(super) async fn needs_an_authority_that_is_trusted(servers: &Arc<Sentinel>) {
+    let error = refusal(servers, "ca_certs", Value::Null).await;
+    assert!(error.message().contains("TLS"), "{error}");
+}
+
+pub(super) async fn needs_the_password_of_the_sentinels(servers: &Arc<Sentinel>) {
+    let error = refusal(servers, "password", Value::Text("hunter2".into())).await;
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+pub(super) async fn needs_the_password_of_the_data_nodes(servers: &Arc<Sentinel>) {
+    let error = refusal(servers, "master_password", Value::Text("hunter2".into())).await;
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+/// What opening says with one setting changed; it must not try until `startup_timeout`.
+async fn refusal(servers: &Sentinel, key: &str, value: Value) -> Error {
+    let mut settings = servers.settings(0);
+    settings.retain(|(name, _)| name != key);
+    settings.push((key.to_owned(), value));
+    match registry().open(config(settings)).await {
+        Err(OpenError::Storage(error)) => {
+            assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+            error
+        }
+        Err(other) => panic!("not refused by the servers: {other}"),
+        Ok(_) => panic!("opened all the same"),
+    }
+}

@@ -1,0 +1,76 @@
+//! Calls whose answer is lost on the way, or that are lost themselves: the caller can't tell which.
+
+use std::sync::Arc;
+
+use redis::AsyncCommands;
+use storage_core::config::Value;
+use storage_core::{ErrorKind, PeerSelection, Result, Storage, SwarmCounts};
+
+use super::ground::{Place, open};
+use super::material::{context, peer, swarm};
+use super::raw::peer_key;
+use crate::servers::redis::Node;
+use crate::servers::{Cut, Forwarder};
+
+/// A way to the server, and a storage at its end.
+async fn way_to(node: &Node) -> (Forwarder, Arc<dyn Storage>) {
+    let way = Forwarder::to(node.address()).await.unwrap();
+    let addresses = Value::List(vec![Value::Text(way.address().to_string())]);
+    let storage = open(vec![("addresses".to_owned(), addresses)], &[("retry_timeout", "5s")]).await;
+    (way, storage)
+}
+
+fn is_uncertain(result: Result<()>) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Uncertain, "{error:?}");
+    assert!(!error.is_retryable());
+}
+
+/// A graduation is uncertain then, and not made a second time.
+pub(super) async fn leave_a_graduation_uncertain(node: &Node) {
+    let (way, storage) = way_to(node).await;
+    for (number, cut, downloads) in [(1, Cut::After, 1), (2, Cut::Before, 1)] {
+        let (swarm, peer) = (swarm(1), peer(number));
+        way.cut_at(&peer_key(&peer), cut);
+        is_uncertain(storage.graduate_leecher(&swarm, &peer).await);
+        assert!(!way.is_waiting());
+        let counts = SwarmCounts { seeders: 1, leechers: 0, downloads };
+        assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts, "{cut:?}");
+    }
+}
+
+/// So is a delete: made again it would not find what the first has deleted.
+pub(super) async fn leave_a_delete_uncertain(node: &Node) {
+    let (way, storage) = way_to(node).await;
+    for (number, cut, left) in [(1, Cut::After, 0), (2, Cut::Before, 1)] {
+        let (swarm, peer) = (swarm(number), peer(u32::from(number)));
+        storage.put_seeder(&swarm, &peer).await.unwrap();
+        way.cut_at(&peer_key(&peer), cut);
+        is_uncertain(storage.delete_seeder(&swarm, &peer).await);
+        assert_eq!(storage.scrape_swarm(&swarm).await.unwrap().seeders, left, "{cut:?}");
+    }
+}
+
+/// What changes nothing when it is done twice is done again, and succeeds.
+pub(super) async fn are_made_up_for_where_that_is_safe(node: &Node) {
+    let (way, storage) = way_to(node).await;
+    let (swarm, context) = (swarm(1), context("tokens"));
+    let entries = [("key".into(), "value".into())];
+    for (number, cut) in [(1, Cut::After), (2, Cut::Before)] {
+        let peer = peer(number);
+        way.cut_at(&peer_key(&peer), cut);
+        storage.put_leecher(&swarm, &peer).await.unwrap();
+        way.cut_at(swarm.as_bytes(), cut);
+        assert_eq!(storage.scrape_swarm(&swarm).await.unwrap().leechers, u64::from(number));
+        way.cut_at(swarm.as_bytes(), cut);
+        let found = storage.announce_peers(&PeerSelection::new(swarm, 10)).await.unwrap();
+        assert_eq!(found.len(), number as usize);
+        way.cut_at(b"CHI_tokens", cut);
+        storage.put_data(&context, &entries).await.unwrap();
+        way.cut_at(b"CHI_tokens", cut);
+        assert_eq!(storage.load_data(&context, b"key").await.unwrap(), Some("value".into()));
+        assert!(!way.is_waiting());
+    }
+    let counted: u64 = Place::of(node).connect().await.get("CHI_C_L").await.unwrap();
+    assert_eq!(counted, 2, "MoChi's counter counts what is repeated once");
+}

@@ -1,0 +1,100 @@
+//! Redis beyond the suite: MoChi's own data and layout, what others leave there, what calls cost, and
+//! what happens when servers go.
+
+mod access;
+mod agreement;
+mod cluster;
+mod failover;
+mod garbage;
+mod ground;
+mod layout;
+mod load;
+mod lost_answers;
+mod material;
+mod mochi;
+mod raw;
+mod restart;
+mod round_trips;
+mod unusual;
+
+use libtest_mimic::Trial;
+
+use crate::servers::redis::{Node, Setup};
+use ground::{InDatabase, On};
+
+/// The name of a test: `redis`, then the story's module and function in words.
+fn title(module: &str, story: &str) -> String {
+    format!("redis/{module} {story}").replace('_', " ")
+}
+
+/// Tests of stories that take place in the same way.
+macro_rules! tests {
+    ($ground:expr; $($module:ident::$story:ident,)*) => {
+        [$($ground.test(title(stringify!($module), stringify!($story)), $module::$story),)*]
+    };
+}
+
+/// All of them.
+pub fn tests() -> Vec<Trial> {
+    let mut tests = vec![agreement::test()];
+    tests.extend(tests! {
+        On(mochi::server);
+        mochi::snapshot_reads_back_exactly,
+        mochi::snapshot_is_counted_by_its_peers,
+        mochi::snapshot_keeps_its_fresh_peers,
+        mochi::snapshot_loses_its_stale_peers_only,
+    });
+    tests.extend(tests! {
+        InDatabase;
+        layout::peers_stand_in_the_key_of_their_role_and_family,
+        layout::counters_change_by_differences,
+        layout::swarm_keys_without_peers_leave_the_set,
+        layout::data_stands_in_the_key_of_its_context,
+        layout::is_the_same_after_imports,
+        unusual::a_peer_in_both_roles_has_the_later_one,
+        unusual::a_stale_second_role_is_garbage,
+        unusual::a_v2_hash_and_its_beginning_are_two_swarms,
+        unusual::unreadable_entries_are_left_out_of_exports_and_counted,
+        unusual::announces_return_no_unreadable_peer,
+        unusual::garbage_collection_leaves_unreadable_entries,
+        unusual::an_announce_mends_an_unreadable_time,
+        unusual::swarms_lost_from_the_set_are_found,
+        unusual::a_set_is_reported_as_keydb,
+        unusual::garbage_collection_passes_over_a_set,
+        garbage::of_three_nodes_takes_what_is_stale_and_nothing_fresh,
+    });
+    tests.extend(tests! {
+        On(|| Node::start(&Setup::default()));
+        round_trips::each_call_is_one,
+        round_trips::a_batch_of_scrapes_is_one,
+        lost_answers::leave_a_graduation_uncertain,
+        lost_answers::leave_a_delete_uncertain,
+        lost_answers::are_made_up_for_where_that_is_safe,
+    });
+    tests.extend(tests! {
+        On(restart::server);
+        restart::calls_fail_while_the_server_is_gone_and_then_succeed,
+        restart::a_short_absence_is_waited_for,
+        restart::scripts_that_are_gone_are_loaded_again,
+    });
+    tests.extend(tests! {
+        On(failover::servers);
+        failover::writes_resume_when_the_primary_is_killed,
+    });
+    tests.extend(tests! {
+        On(failover::secured_servers);
+        failover::writes_follow_when_the_primary_is_replaced,
+    });
+    tests.extend(tests! {
+        On(access::servers);
+        access::needs_an_authority_that_is_trusted,
+        access::needs_the_password_of_the_sentinels,
+        access::needs_the_password_of_the_data_nodes,
+    });
+    tests.extend(tests! {
+        On(cluster::servers);
+        cluster::other_nodes_serve_while_one_is_gone,
+        cluster::garbage_of_three_nodes_takes_what_is_stale_and_nothing_fresh,
+    });
+    tests
+}

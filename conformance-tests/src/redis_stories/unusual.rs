@@ -1,0 +1,215 @@
+//! What old MoChi nodes and others leave in Redis, and what comes of it.
+
+use std::collections::BTreeSet;
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use storage_core::{
+    Collected, Error, ErrorKind, InfoHash, Peer, PeerRecord, Role, Scope, Statistics, Storage, SwarmCounts,
+};
+
+use super::ground::Place;
+use super::material::{all_peers, announced, at, peer, record, swarm};
+use super::raw::{self, Content, Text, peer_key, swarm_key};
+
+/// Adds a peer to a swarm key, as MoChi does.
+async fn add(connection: &mut MultiplexedConnection, key: &[u8], peer: impl AsRef<[u8]>, time: &str) {
+    let () = connection.hset(key, peer.as_ref(), time).await.unwrap();
+    let () = connection.sadd("CHI_I", key).await.unwrap();
+}
+
+async fn add_peer(connection: &mut MultiplexedConnection, key: &[u8], peer: &Peer, time: i64) {
+    add(connection, key, peer_key(peer), &time.to_string()).await;
+}
+
+async fn unreadable(storage: &dyn Storage) -> u64 {
+    storage.export_peers(Scope::All, None, 1_000).await.unwrap().unreadable
+}
+
+/// Where a peer is in both roles, exports and announces see it in the one with the later time, at equal
+/// times as seeder; scrapes count it in both until its next announce through us.
+pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &Place) {
+    let mut connection = place.connect().await;
+    let swarm = swarm(1);
+    let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
+    // The later time has more digits, so that comparing text would be wrong.
+    for (peer, seeded, leeched) in [(peer(1), 1_000, 999), (peer(2), 999, 1_000), (peer(3), 1_000, 1_000)] {
+        add_peer(&mut connection, &seeders, &peer, seeded).await;
+        add_peer(&mut connection, &leechers, &peer, leeched).await;
+    }
+
+    let storage = place.open().await;
+    let expected = [
+        record(swarm, peer(1), Role::Seeder, at(1_000)),
+        record(swarm, peer(2), Role::Leecher, at(1_000)),
+        record(swarm, peer(3), Role::Seeder, at(1_000)),
+    ];
+    assert_eq!(all_peers(&*storage).await.unwrap(), expected);
+    assert_eq!(announced(&*storage, swarm, true).await, [peer(2)], "leechers for a seeder");
+    assert_eq!(announced(&*storage, swarm, false).await, [peer(1), peer(2), peer(3)], "none comes twice");
+
+    let twice = SwarmCounts { seeders: 3, leechers: 3, downloads: 0 };
+    assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), twice, "a scrape reads no times");
+    let twice = Statistics { info_hashes: 1, seeders: 3, leechers: 3 };
+    assert_eq!(storage.statistics().await.unwrap(), twice, "nor do the statistics");
+
+    storage.put_peer(&swarm, &peer(1), Role::Leecher, at(2_000)).await.unwrap();
+    storage.put_peer(&swarm, &peer(2), Role::Seeder, at(2_000)).await.unwrap();
+    storage.graduate_peer(&swarm, &peer(3), at(2_000)).await.unwrap();
+    let counts = SwarmCounts { seeders: 2, leechers: 1, downloads: 1 };
+    assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
+}
+
+/// Garbage collection takes the stale role of a peer that is in both, and leaves the fresh one.
+pub(super) async fn a_stale_second_role_is_garbage(place: &Place) {
+    let mut connection = place.connect().await;
+    let swarm = swarm(1);
+    add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
+    add_peer(&mut connection, &swarm_key("L4", &swarm), &peer(1), 500).await;
+    let storage = place.open().await;
+    assert_eq!(storage.collect_garbage(at(500)).await.unwrap(), Collected { removed: 1, unreadable: 0 });
+    let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: 0 };
+    assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
+}
+
+/// A v2 info hash and the v1 info hash that it begins with are two swarms.
+pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(place: &Place) {
+    let mut connection = place.connect().await;
+    let (v1, v2) = (InfoHash::V1([7; 20]), InfoHash::V2([7; 32]));
+    add_peer(&mut connection, &swarm_key("S4", &v1), &peer(1), 1_000).await;
+    add_peer(&mut connection, &swarm_key("L4", &v2), &peer(2), 1_000).await;
+    let () = connection.hset("CHI_D", v2.as_bytes(), 3).await.unwrap();
+
+    let storage = place.open().await;
+    let counts = async |info_hash| storage.scrape_swarm(&info_hash).await.unwrap();
+    assert_eq!(counts(v1).await, SwarmCounts { seeders: 1, leechers: 0, downloads: 0 });
+    assert_eq!(counts(v2).await, SwarmCounts { seeders: 0, leechers: 1, downloads: 3 });
+    assert_eq!(announced(&*storage, v1, false).await, [peer(1)]);
+    assert_eq!(announced(&*storage, v2, false).await, [peer(2)]);
+    let of_v1 = storage.export_peers(Scope::Swarm(v1), None, 10).await.unwrap().records;
+    assert_eq!(of_v1, [record(v1, peer(1), Role::Seeder, at(1_000))]);
+    let statistics = Statistics { info_hashes: 2, seeders: 1, leechers: 1 };
+    assert_eq!(storage.statistics().await.unwrap(), statistics);
+    storage.forget_swarm(&v1).await.unwrap();
+    assert_eq!(counts(v2).await, SwarmCounts { seeders: 0, leechers: 1, downloads: 3 });
+}
+
+/// A peer key that is too short, one that is too long, one of the other family, and a time that is no
+/// number.
+async fn add_unreadable(connection: &mut MultiplexedConnection, key: &[u8]) {
+    add(connection, key, b"-TR4040-", "1000").await;
+    add(connection, key, [peer_key(&peer(8)), vec![0]].concat(), "1000").await;
+    add(connection, key, peer_key(&super::material::peer_v6(8)), "1000").await;
+    add(connection, key, peer_key(&peer(9)), "soon").await;
+}
+
+/// Exports skip and count what cannot be read.
+pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(place: &Place) {
+    let mut connection = place.connect().await;
+    let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
+    add_peer(&mut connection, &key, &peer(1), 1_000).await;
+    add_unreadable(&mut connection, &key).await;
+    let storage = place.open().await;
+    assert_eq!(all_peers(&*storage).await.unwrap(), [record(swarm, peer(1), Role::Seeder, at(1_000))]);
+    assert_eq!(unreadable(&*storage).await, 4);
+}
+
+/// An announce returns peers only: of what cannot be read, the one whose address is known.
+pub(super) async fn announces_return_no_unreadable_peer(place: &Place) {
+    let mut connection = place.connect().await;
+    let swarm = swarm(1);
+    for kind in ["S4", "L4"] {
+        add_unreadable(&mut connection, &swarm_key(kind, &swarm)).await;
+    }
+    add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
+    let storage = place.open().await;
+    assert_eq!(announced(&*storage, swarm, false).await, [peer(1), peer(9)]);
+}
+
+/// Garbage collection leaves what it cannot read, and reports it.
+pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &Place) {
+    let mut connection = place.connect().await;
+    let key = swarm_key("L4", &swarm(1));
+    add_peer(&mut connection, &key, &peer(1), 1_000).await;
+    add_unreadable(&mut connection, &key).await;
+    let storage = place.open().await;
+    assert_eq!(storage.collect_garbage(at(1_000)).await.unwrap(), Collected { removed: 1, unreadable: 4 });
+    let left: u64 = connection.hlen(&key).await.unwrap();
+    assert_eq!(left, 4);
+}
+
+/// A peer whose time is no number is mended by its next announce.
+pub(super) async fn an_announce_mends_an_unreadable_time(place: &Place) {
+    let mut connection = place.connect().await;
+    let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
+    add(&mut connection, &key, peer_key(&peer(9)), "soon").await;
+    let storage = place.open().await;
+    storage.put_peer(&swarm, &peer(9), Role::Seeder, at(5)).await.unwrap();
+    assert_eq!(all_peers(&*storage).await.unwrap(), [record(swarm, peer(9), Role::Seeder, at(5))]);
+    assert_eq!(unreadable(&*storage).await, 0);
+}
+
+/// Swarms that MoChi has lost from `CHI_I` are exported, and garbage collection puts them back there.
+pub(super) async fn swarms_lost_from_the_set_are_found(place: &Place) {
+    let mut connection = place.connect().await;
+    let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
+    let () = connection.hset(&key, peer_key(&peer(1)), 1_000).await.unwrap();
+    let () = connection.hset(&key, peer_key(&peer(2)), 500).await.unwrap();
+    let storage = place.open().await;
+    let exported: Vec<_> = all_peers(&*storage).await.unwrap().iter().map(|record| record.peer).collect();
+    assert_eq!(exported, [peer(1), peer(2)]);
+
+    assert_eq!(storage.collect_garbage(at(500)).await.unwrap().removed, 1);
+    let named: BTreeSet<Vec<u8>> = connection.smembers("CHI_I").await.unwrap();
+    assert_eq!(named, BTreeSet::from([key]));
+    assert_eq!(storage.statistics().await.unwrap().seeders, 1);
+    assert_eq!(announced(&*storage, swarm, false).await, [peer(1)]);
+}
+
+/// A database that MoChi's `keydb` storage has used: a set where a hash should be, beside a sound swarm.
+async fn with_a_set(place: &Place) -> Vec<u8> {
+    let mut connection = place.connect().await;
+    let key = swarm_key("S4", &swarm(1));
+    let () = connection.sadd(&key, peer_key(&peer(1))).await.unwrap();
+    let () = connection.sadd("CHI_I", &key).await.unwrap();
+    add_peer(&mut connection, &swarm_key("S4", &swarm(2)), &peer(2), 1_000).await;
+    key
+}
+
+fn names_keydb<T: std::fmt::Debug>(result: Result<T, Error>) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    assert!(error.to_string().contains("`keydb`"), "{error}");
+}
+
+/// Calls on a swarm that is a set say that MoChi's `keydb` storage has probably been there, and change
+/// nothing; those on other swarms succeed.
+pub(super) async fn a_set_is_reported_as_keydb(place: &Place) {
+    with_a_set(place).await;
+    let before = raw::all(&mut place.connect().await).await.unwrap();
+    let storage = place.open().await;
+    let swarm = swarm(1);
+    names_keydb(storage.put_seeder(&swarm, &peer(1)).await);
+    names_keydb(storage.put_leecher(&swarm, &peer(1)).await);
+    names_keydb(storage.delete_seeder(&swarm, &peer(1)).await);
+    names_keydb(storage.graduate_leecher(&swarm, &peer(1)).await);
+    names_keydb(storage.scrape_swarm(&swarm).await);
+    names_keydb(storage.announce_peers(&storage_core::PeerSelection::new(swarm, 10)).await);
+    names_keydb(storage.export_peers(Scope::Swarm(swarm), None, 10).await);
+    names_keydb(storage.export_peers(Scope::All, None, 10).await);
+    names_keydb(storage.statistics().await);
+    let sound: PeerRecord = record(super::material::swarm(2), peer(2), Role::Seeder, at(1_000));
+    names_keydb(storage.import_peers(&[record(swarm, peer(1), Role::Seeder, at(5)), sound]).await);
+    raw::assert_same(&raw::all(&mut place.connect().await).await.unwrap(), &before);
+    assert_eq!(announced(&*storage, sound.info_hash, false).await, [peer(2)]);
+}
+
+/// Garbage collection leaves a set alone and goes on with the other swarms.
+pub(super) async fn garbage_collection_passes_over_a_set(place: &Place) {
+    let key = with_a_set(place).await;
+    let storage = place.open().await;
+    assert_eq!(storage.collect_garbage(at(1_000)).await.unwrap().removed, 1);
+    let left = raw::all(&mut place.connect().await).await.unwrap();
+    assert!(matches!(left.get(&Text::from(&key)), Some(Content::Set(_))), "{left:?}");
+    assert_eq!(left.get(&Text::from(swarm_key("S4", &swarm(2)))), None);
+}

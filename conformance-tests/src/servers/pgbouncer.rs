@@ -1,0 +1,95 @@
+//! PgBouncer in transaction mode before the PostgreSQL server of the tests.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::guardian::{Ground, Guardian, free_port};
+use super::pg_url::PgUrl;
+use super::sql_database::{SqlDatabase, SqlDatabases};
+use super::{Found, Missing, Servers};
+
+/// Connections to the server for each database: fewer than there are callers.
+pub const SERVER_CONNECTIONS: u32 = 3;
+
+/// A pooler.
+pub struct PgBouncer {
+    databases: Arc<SqlDatabases>,
+    guardian: Guardian,
+}
+
+impl PgBouncer {
+    /// A database that is reached through the pooler, with these tables.
+    ///
+    /// # Errors
+    /// What the server says about the script.
+    pub async fn database(&self, script: &str) -> sqlx::Result<SqlDatabase> {
+        self.databases.create(script).await
+    }
+
+    pub(super) fn stop(&self) {
+        self.databases.stop();
+        self.guardian.stop();
+    }
+}
+
+/// A pooler started from the program on this machine.
+pub(super) fn from_program() -> Found<PgBouncer> {
+    let program = program().ok_or_else(|| Missing::Absent("no pgbouncer in PATH or /usr/sbin".into()))?;
+    let server = PgUrl::parse(Servers::shared().postgres()?.url());
+    let mut failure = String::new();
+    // Somebody else may take the free port between our look and the pooler's start.
+    for _ in 0..3 {
+        match start(&program, &server) {
+            Ok(pooler) => return Ok(pooler),
+            Err(Missing::Failed(error)) => failure = error,
+            Err(absent) => return Err(absent),
+        }
+    }
+    Err(Missing::failed(format!("{}: {failure}", program.display())))
+}
+
+fn start(program: &Path, server: &PgUrl) -> Found<PgBouncer> {
+    let unknown = |what: &str| Missing::Absent(format!("the URL of the PostgreSQL server has no {what}"));
+    let (user, password) = server.login().ok_or_else(|| unknown("plain name and password"))?;
+    let (host, port) = server.host_and_port().ok_or_else(|| unknown("single host"))?;
+
+    let ground = Ground::new("pgbouncer").map_err(Missing::failed)?;
+    let users = ground.file("users", format!("\"{user}\" \"{password}\"\n")).map_err(Missing::failed)?;
+    let own_port = free_port().map_err(Missing::failed)?;
+    let settings = format!(
+        "[databases]\n\
+         * = host={host} port={port}\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\n\
+         listen_port = {own_port}\n\
+         unix_socket_dir =\n\
+         auth_type = md5\n\
+         auth_file = {}\n\
+         pool_mode = transaction\n\
+         default_pool_size = {SERVER_CONNECTIONS}\n\
+         max_client_conn = 1000\n\
+         server_idle_timeout = 2\n",
+        users.display()
+    );
+    let settings = ground.file("pgbouncer.ini", settings).map_err(Missing::failed)?;
+    let arguments = [settings.display().to_string()];
+    let guardian = ground.start("TERM", program, &arguments).map_err(Missing::failed)?;
+    let listens = |_: &Path| TcpStream::connect(("127.0.0.1", own_port)).is_ok();
+    guardian.wait_until(Duration::from_secs(20), listens).map_err(Missing::failed)?;
+
+    let way = server.clone().at(&[format!("127.0.0.1:{own_port}")]).with("default_query_exec_mode", "exec");
+    // The pooler keeps its connections to a database for a while.
+    let databases = Arc::new(SqlDatabases::new(server.clone(), way, "WITH (FORCE)"));
+    Ok(PgBouncer { databases, guardian })
+}
+
+/// Debian has it where only administrators look.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|directory| directory.join("pgbouncer"))
+        .find(|program| program.is_file())
+}

@@ -1,0 +1,215 @@
+//! The storages under test.
+
+mod cockroach;
+mod containers;
+mod memory;
+pub mod mirror;
+pub mod pg;
+pub mod redis;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use storage_core::config::StorageConfig;
+use storage_core::conformance::{Provider, Suite};
+use storage_core::mirror::MirrorDriver;
+use storage_core::{OpenError, Registry, Storage};
+use storage_memory::MemoryDriver;
+use storage_pg::PgDriver;
+use storage_redis::RedisDriver;
+
+use crate::servers::redis::Database;
+use crate::servers::{Found, Schema, SqlDatabase};
+
+/// A storage under test: a name, and a way to get it fresh.
+pub struct UnderTest {
+    /// Backend and configuration: `pg/postgres-inet`.
+    pub name: String,
+    /// The cases that must fail on it. None, but for a sample that is known to be wrong.
+    pub flaws: &'static [&'static str],
+    /// Whether random stories are told of it.
+    pub has_stories: bool,
+    /// What `TRACKER_STORAGE_TEST_REQUIRE` names to require it: the backend, or the storage if it has a
+    /// server of its own.
+    pub required_as: String,
+    probe: Probe,
+    make: Make,
+}
+
+type Make = Box<dyn Fn() -> Found<Fresh> + Send + Sync>;
+type Probe = Box<dyn Fn() -> Found<()> + Send + Sync>;
+
+impl UnderTest {
+    fn new(name: &str, make: impl Fn() -> Found<Fresh> + Send + Sync + 'static) -> Self {
+        Self {
+            name: name.to_owned(),
+            flaws: &[],
+            has_stories: true,
+            required_as: name.split('/').next().unwrap_or(name).to_owned(),
+            probe: Box::new(|| Ok(())),
+            make: Box::new(make),
+        }
+    }
+
+    /// On a server that many a machine does not have: without it there is one test that says so, instead
+    /// of all that can't be run.
+    fn on_rare<T>(self, server: impl Fn() -> Found<T> + Send + Sync + 'static) -> Self {
+        Self { probe: Box::new(move || server().map(drop)), ..self }
+    }
+
+    /// Required only by its whole name.
+    fn required_by_name(self) -> Self {
+        Self { required_as: self.name.clone(), ..self }
+    }
+
+    /// Whether there is a server for it. Blocks the thread, for seconds if one must be started.
+    ///
+    /// # Errors
+    /// [`Missing`](crate::servers::Missing) if there is none; a server that most machines have is not
+    /// asked for.
+    pub fn probe(&self) -> Found<()> {
+        (self.probe)()
+    }
+
+    /// Whether it is somebody else's configuration, which may break a SHOULD.
+    pub fn is_sample(&self) -> bool {
+        !self.flaws.is_empty()
+    }
+
+    /// The storage, empty. Blocks the thread, for seconds if a server must be started.
+    ///
+    /// # Errors
+    /// [`Missing`](crate::servers::Missing) if there is no server for it.
+    pub fn fresh(&self) -> Found<Fresh> {
+        (self.make)()
+    }
+}
+
+/// Every storage under test.
+pub fn all() -> Vec<UnderTest> {
+    std::iter::once(memory::under_test())
+        .chain(redis::all())
+        .chain(pg::all())
+        .chain(cockroach::all())
+        .chain(containers::all())
+        .chain(mirror::all())
+        .collect()
+}
+
+/// Every backend, strict about configuration keys.
+pub fn registry() -> Registry {
+    let backends = Registry::new().with(MemoryDriver).with(RedisDriver).with(PgDriver);
+    backends.clone().with(MirrorDriver::new(backends)).strict()
+}
+
+/// What the server of a storage, or the way to it, says when something goes wrong.
+pub type ServerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A storage that a test has for itself, or shares with others by way of the suite.
+pub struct Fresh {
+    suite: Arc<Suite>,
+    provider: Arc<ByConfiguration>,
+    place: Place,
+}
+
+/// Where a storage keeps what it is given.
+enum Place {
+    /// Each opening for itself.
+    Opening,
+    Schema(Schema),
+    Database(Database),
+    SqlDatabase(SqlDatabase),
+    /// One side each.
+    Mirror(Database, Schema),
+    /// A server that all tests of the storage share; they leave nothing there.
+    Server,
+}
+
+impl Fresh {
+    /// A storage that is emptied and removed by its `place`.
+    fn new(config: StorageConfig, place: Place) -> Self {
+        let is_private = matches!(place, Place::Opening);
+        let provider = Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) });
+        Self { suite: Arc::new(Suite::new(Arc::clone(&provider) as Arc<dyn Provider>)), provider, place }
+    }
+
+    /// The same storage for another test.
+    fn share(&self) -> Self {
+        Self { suite: Arc::clone(&self.suite), provider: Arc::clone(&self.provider), place: Place::Server }
+    }
+
+    /// The suite on it.
+    pub fn suite(&self) -> &Suite {
+        &self.suite
+    }
+
+    /// The way to open it.
+    pub fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.provider) as Arc<dyn Provider>
+    }
+
+    /// Empties what openings share.
+    ///
+    /// # Errors
+    /// What the server says; or that others use the storage.
+    pub async fn empty(&self) -> Result<(), ServerError> {
+        match &self.place {
+            Place::Opening => Ok(()),
+            Place::Schema(schema) => Ok(schema.empty().await?),
+            Place::Database(database) => Ok(database.empty().await?),
+            Place::SqlDatabase(database) => Ok(database.empty().await?),
+            Place::Mirror(database, schema) => {
+                database.empty().await?;
+                Ok(schema.empty().await?)
+            }
+            Place::Server => Err("others use the storage too".into()),
+        }
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn remove(self) -> Result<(), ServerError> {
+        match self.place {
+            Place::Opening | Place::Server => Ok(()),
+            Place::Schema(schema) => Ok(schema.remove().await?),
+            Place::Database(database) => Ok(database.remove().await?),
+            Place::SqlDatabase(database) => Ok(database.remove().await?),
+            Place::Mirror(database, schema) => {
+                database.remove().await?;
+                Ok(schema.remove().await?)
+            }
+        }
+    }
+}
+
+/// Opens a storage from a configuration.
+pub struct ByConfiguration {
+    config: StorageConfig,
+    exclusive: bool,
+    is_private: bool,
+}
+
+impl ByConfiguration {
+    /// Opens `config`; `exclusive` is the suite's permission to assert about all that is in it.
+    pub fn new(config: StorageConfig, exclusive: bool) -> Self {
+        let is_private = registry().driver(&config.name).is_ok_and(|driver| driver.is_private());
+        Self { config, exclusive, is_private }
+    }
+}
+
+#[async_trait]
+impl Provider for ByConfiguration {
+    async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
+        Ok(registry().open(self.config.clone()).await?.storage)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    fn is_private(&self) -> bool {
+        self.is_private
+    }
+}

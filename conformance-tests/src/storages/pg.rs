@@ -1,0 +1,120 @@
+//! Storages on PostgreSQL: what the project recommends, and tables and queries of other kinds.
+
+use storage_core::config::StorageConfig;
+use storage_pg::recommended::{AddressColumn, Recommendation};
+
+use super::{Fresh, Place, UnderTest};
+use crate::runtime::block_on;
+use crate::servers::{Found, Missing, PgUrl, Schema, Servers};
+
+/// Tables and the queries for them.
+#[derive(Debug, Clone)]
+pub struct Design {
+    /// The script that makes the tables.
+    pub tables: String,
+    /// The configuration file.
+    pub config: String,
+}
+
+macro_rules! design {
+    ($name:literal) => {
+        Design {
+            tables: include_str!(concat!("../../data/", $name, ".sql")).to_owned(),
+            config: include_str!(concat!("../../data/", $name, ".yaml")).to_owned(),
+        }
+    };
+}
+
+/// The cases for the three known flaws of MoChi's sample configuration.
+const FLAWS_OF_THE_SEED: &[&str] = &[
+    // `graduate_query` compares `peer_id=peer_id`.
+    "P4 graduate leaves others at the same address alone",
+    "S1 graduate touches only its peer",
+    // `graduate_query` leaves `created` alone.
+    "P4 graduate refreshes the last announce",
+    // `data.add_query` does nothing on conflict.
+    "D2 put overwrites",
+    "D2 put of many overwrites",
+];
+
+pub(super) fn all() -> Vec<UnderTest> {
+    let with_bytea = Recommendation { address: AddressColumn::Bytea, ..Recommendation::default() };
+    let isolated = |name, isolation| {
+        let design = Design::from(Recommendation::default());
+        under_test_with(name, design, vec![("default_transaction_isolation", isolation)])
+    };
+    vec![
+        isolated("pg/serializable", "serializable"),
+        isolated("pg/repeatable-read", "repeatable%20read"),
+        behind_pgbouncer("pg/pgbouncer"),
+        under_test("pg/postgres-inet", Design::from(Recommendation::default())),
+        under_test("pg/postgres-bytea", Design::from(with_bytea)),
+        under_test("pg/timestamptz-int8", Design::plain()),
+        under_test("pg/positional", design!("positional")),
+        under_test("pg/other-names", design!("other-names")),
+        UnderTest { flaws: FLAWS_OF_THE_SEED, has_stories: false, ..under_test("pg/seed", design!("seed")) },
+    ]
+}
+
+impl From<Recommendation> for Design {
+    fn from(recommendation: Recommendation) -> Self {
+        Self { tables: recommendation.schema(), config: recommendation.example_config() }
+    }
+}
+
+impl Design {
+    /// The seed's tables and queries without its flaws.
+    pub fn plain() -> Self {
+        design!("timestamptz-int8")
+    }
+
+    /// Makes the tables in a schema of their own.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is no server, or it does not take the script.
+    pub fn schema(&self) -> Found<Schema> {
+        let server = Servers::shared().postgres()?;
+        block_on(Schema::create(server, &self.tables)).map_err(|error| Missing::Failed(error.to_string()))
+    }
+
+    /// The configuration for the tables in that schema.
+    pub fn config_for(&self, schema: &Schema) -> StorageConfig {
+        self.config_at(schema.connection_string())
+    }
+
+    /// The configuration for the tables that are found by this connection string.
+    pub fn config_at(&self, connection_string: String) -> StorageConfig {
+        let variable = "TRACKER_STORAGE__CONFIG__CONNECTION_STRING".to_owned();
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a temporary file");
+        std::fs::write(file.path(), &self.config).expect("a temporary file that can be written");
+        let variables = std::iter::once((variable, connection_string));
+        StorageConfig::load(file.path(), StorageConfig::DEFAULT_PATH, variables)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+fn under_test(name: &str, design: Design) -> UnderTest {
+    under_test_with(name, design, Vec::new())
+}
+
+/// With these settings of the session.
+fn under_test_with(name: &str, design: Design, settings: Vec<(&'static str, &'static str)>) -> UnderTest {
+    UnderTest::new(name, move || {
+        let schema = design.schema()?;
+        let url = PgUrl::parse(&schema.connection_string());
+        let url = settings.iter().fold(url, |url, (name, value)| url.with(name, value));
+        let config = design.config_at(url.to_string());
+        Ok(Fresh::new(config, Place::Schema(schema)))
+    })
+}
+
+/// Through PgBouncer in transaction mode, with fewer connections to the server than to the pooler.
+fn behind_pgbouncer(name: &str) -> UnderTest {
+    let design = Design::from(Recommendation::default());
+    UnderTest::new(name, move || {
+        let pooler = Servers::shared().pgbouncer()?;
+        let database = block_on(pooler.database(&design.tables)).map_err(Missing::failed)?;
+        let config = design.config_at(database.url().to_string());
+        Ok(Fresh::new(config, Place::SqlDatabase(database)))
+    })
+}

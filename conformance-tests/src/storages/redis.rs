@@ -1,0 +1,49 @@
+//! Storages on Redis, in each of the ways in which its servers work together.
+
+use std::sync::{Arc, OnceLock};
+
+use storage_core::config::{StorageConfig, Value};
+
+use super::{Fresh, Place, UnderTest};
+use crate::servers::{Found, Sentinel, Servers};
+
+pub(super) fn all() -> Vec<UnderTest> {
+    vec![
+        UnderTest::new("redis/single", || {
+            let database = Servers::shared().redis()?.database();
+            Ok(Fresh::new(config(database.settings()), Place::Database(database)))
+        }),
+        on_sentinel("redis/sentinel", Servers::redis_sentinel),
+        on_sentinel("redis/sentinel-tls", Servers::redis_sentinel_secured),
+        on_cluster(),
+    ]
+}
+
+fn on_sentinel(name: &str, servers: fn(&Servers) -> Found<Arc<Sentinel>>) -> UnderTest {
+    without_stories(UnderTest::new(name, move || {
+        let sentinel = servers(Servers::shared())?;
+        let database = sentinel.database();
+        Ok(Fresh::new(config(sentinel.settings(database.number())), Place::Database(database)))
+    }))
+}
+
+/// A cluster has one database: one suite, which knows what must not run at the same time, uses it for
+/// all cases, and nobody else does.
+fn on_cluster() -> UnderTest {
+    let shared = OnceLock::new();
+    without_stories(UnderTest::new("redis/cluster", move || {
+        let cluster = Servers::shared().redis_cluster()?;
+        let fresh = shared.get_or_init(|| Fresh::new(config(cluster.settings()), Place::Server));
+        Ok(fresh.share())
+    }))
+}
+
+/// They would tell nothing that they don't tell of the single server.
+fn without_stories(under_test: UnderTest) -> UnderTest {
+    UnderTest { has_stories: false, ..under_test }
+}
+
+/// A configuration with these keys.
+pub fn config(settings: Vec<(String, Value)>) -> StorageConfig {
+    StorageConfig { name: "redis".into(), config: Value::Section(settings) }
+}

@@ -1,0 +1,166 @@
+//! What a storage is, said as plainly as possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use storage_core::{
+    Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord, PeerSelection, Record, Role,
+    Statistics, SwarmCounts,
+};
+
+use super::play::PRECISION;
+use super::step::{Answer, Step};
+
+#[derive(Default)]
+pub(super) struct Model {
+    peers: BTreeMap<(InfoHash, Peer), PeerRecord>,
+    downloads: BTreeMap<InfoHash, u64>,
+    data: BTreeMap<(Context, Bytes), Bytes>,
+}
+
+impl Model {
+    pub(super) fn play(&mut self, step: &Step) -> Answer {
+        match step {
+            Step::Put(record) => {
+                self.put(*record);
+                Answer::Done
+            }
+            Step::Delete(info_hash, peer, role) => self.delete(*info_hash, *peer, *role),
+            Step::Graduate(info_hash, peer, announced) => {
+                let (info_hash, peer, announced) = (*info_hash, *peer, *announced);
+                self.put(PeerRecord { info_hash, peer, role: Role::Seeder, announced });
+                *self.downloads.entry(info_hash).or_default() += 1;
+                Answer::Done
+            }
+            Step::Announce(selection) => self.announce(selection),
+            Step::Scrape(info_hash) => Answer::Counts(SwarmCounts {
+                seeders: self.count(|record| record.info_hash == *info_hash && record.role.is_seeder()),
+                leechers: self.count(|record| record.info_hash == *info_hash && !record.role.is_seeder()),
+                downloads: self.downloads.get(info_hash).copied().unwrap_or_default(),
+            }),
+            Step::PutData(context, entries) => {
+                for (key, value) in entries {
+                    self.data.insert((context.clone(), key.clone()), value.clone());
+                }
+                Answer::Done
+            }
+            Step::Load(context, key) => {
+                Answer::Value(self.data.get(&(context.clone(), key.clone())).cloned())
+            }
+            Step::Contains(context, keys) => {
+                let contains = |key: &Bytes| self.data.contains_key(&(context.clone(), key.clone()));
+                Answer::There(keys.iter().map(contains).collect())
+            }
+            Step::DeleteData(context, keys) => {
+                self.data.retain(|(of, key), _| of != context || !keys.contains(key));
+                Answer::Done
+            }
+            Step::CollectGarbage(cutoff) => self.remove(|record| record.announced <= *cutoff),
+            Step::Statistics => {
+                let info_hashes: BTreeSet<_> = self.peers.values().map(|record| record.info_hash).collect();
+                Answer::Statistics(Statistics {
+                    info_hashes: info_hashes.len() as u64,
+                    seeders: self.count(|record| record.role.is_seeder()),
+                    leechers: self.count(|record| !record.role.is_seeder()),
+                })
+            }
+            Step::Forget(info_hash) => {
+                self.downloads.remove(info_hash);
+                self.remove(|record| record.info_hash == *info_hash)
+            }
+            Step::ExportSwarm(info_hash) => {
+                let of_swarm = self.peers.values().filter(|record| record.info_hash == *info_hash);
+                Answer::Records(of_swarm.copied().map(exported).collect())
+            }
+            Step::ImportPeers(records) => self.import_peers(records),
+            Step::ImportDownloads(records) => self.import_downloads(records),
+            Step::ImportData(records) => self.import_data(records),
+        }
+    }
+
+    /// All that it holds, sorted.
+    pub(super) fn content(&self) -> Vec<Record> {
+        let peers = self.peers.values().map(|record| Record::Peer(exported(*record)));
+        let downloads = self.downloads.iter().map(|(info_hash, downloads)| {
+            Record::Downloads(DownloadsRecord { info_hash: *info_hash, downloads: *downloads })
+        });
+        let data = self.data.iter().map(|((context, key), value)| {
+            let (context, key, value) = (context.clone(), key.clone(), value.clone());
+            Record::Data(DataRecord { context, key, value })
+        });
+        let mut content: Vec<_> = peers.chain(downloads).chain(data).collect();
+        content.sort();
+        content
+    }
+
+    fn put(&mut self, record: PeerRecord) {
+        self.peers.insert((record.info_hash, record.peer), record);
+    }
+
+    fn delete(&mut self, info_hash: InfoHash, peer: Peer, role: Role) -> Answer {
+        if self.peers.get(&(info_hash, peer)).is_none_or(|record| record.role != role) {
+            return Answer::NotFound;
+        }
+        self.peers.remove(&(info_hash, peer));
+        Answer::Done
+    }
+
+    fn announce(&self, selection: &PeerSelection) -> Answer {
+        let is_wanted = |record: &&PeerRecord| {
+            record.info_hash == selection.info_hash
+                && selection.roles().contains(&record.role)
+                && record.peer.family() == selection.family
+                && selection.exclude != Some(record.peer)
+        };
+        let peers: Vec<_> = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
+        if peers.is_empty() { Answer::NotFound } else { Answer::Peers(peers) }
+    }
+
+    fn count(&self, is_counted: impl Fn(&PeerRecord) -> bool) -> u64 {
+        self.peers.values().filter(|record| is_counted(record)).count() as u64
+    }
+
+    fn remove(&mut self, is_removed: impl Fn(&PeerRecord) -> bool) -> Answer {
+        let before = self.peers.len();
+        self.peers.retain(|_, record| !is_removed(record));
+        Answer::Removed((before - self.peers.len()) as u64)
+    }
+
+    fn import_peers(&mut self, records: &[PeerRecord]) -> Answer {
+        let mut written = 0;
+        for record in records {
+            let stays = self.peers.get(&(record.info_hash, record.peer)).map(|known| known.newer(*record));
+            if stays.is_none_or(|stays| stays == *record)
+                && self.peers.insert((record.info_hash, record.peer), *record) != Some(*record)
+            {
+                written += 1;
+            }
+        }
+        Answer::Written(written)
+    }
+
+    fn import_downloads(&mut self, records: &[DownloadsRecord]) -> Answer {
+        let mut written = 0;
+        for DownloadsRecord { info_hash, downloads } in records {
+            let known = self.downloads.entry(*info_hash).or_default();
+            if *downloads > *known {
+                *known = *downloads;
+                written += 1;
+            }
+        }
+        Answer::Written(written)
+    }
+
+    fn import_data(&mut self, records: &[DataRecord]) -> Answer {
+        let before = self.data.len();
+        for DataRecord { context, key, value } in records {
+            self.data.entry((context.clone(), key.clone())).or_insert_with(|| value.clone());
+        }
+        Answer::Written((self.data.len() - before) as u64)
+    }
+}
+
+/// The record as an export gives it.
+fn exported(record: PeerRecord) -> PeerRecord {
+    PeerRecord { announced: record.announced.at_precision(PRECISION), ..record }
+}

@@ -1,0 +1,100 @@
+//! A step on a storage, and what the storage holds after all steps.
+
+use std::time::Duration;
+
+use storage_core::{Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage};
+
+use super::step::{Answer, Step};
+
+/// What every backend keeps of a time.
+pub(super) const PRECISION: Duration = Duration::from_micros(1);
+
+/// Small, so that there are several.
+const PAGE: usize = 3;
+
+pub(crate) async fn play(step: &Step, storage: &dyn Storage) -> Answer {
+    match try_to_play(step, storage).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_not_found() => Answer::NotFound,
+        Err(error) => Answer::Failed(format!("{error:?}")),
+    }
+}
+
+async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
+    Ok(match step {
+        Step::Put(PeerRecord { info_hash, peer, role, announced }) => {
+            storage.put_peer(info_hash, peer, *role, *announced).await?;
+            Answer::Done
+        }
+        Step::Delete(info_hash, peer, role) => {
+            storage.delete_peer(info_hash, peer, *role).await?;
+            Answer::Done
+        }
+        Step::Graduate(info_hash, peer, announced) => {
+            storage.graduate_peer(info_hash, peer, *announced).await?;
+            Answer::Done
+        }
+        Step::Announce(selection) => {
+            let mut peers = storage.announce_peers(selection).await?;
+            peers.sort();
+            Answer::Peers(peers)
+        }
+        Step::Scrape(info_hash) => Answer::Counts(storage.scrape_swarm(info_hash).await?),
+        Step::PutData(context, entries) => {
+            storage.put_data(context, entries).await?;
+            Answer::Done
+        }
+        Step::Load(context, key) => Answer::Value(storage.load_data(context, key).await?),
+        Step::Contains(context, keys) => Answer::There(storage.contains_data(context, keys).await?),
+        Step::DeleteData(context, keys) => {
+            storage.delete_data(context, keys).await?;
+            Answer::Done
+        }
+        Step::CollectGarbage(cutoff) => Answer::Removed(storage.collect_garbage(*cutoff).await?.removed),
+        Step::Statistics => Answer::Statistics(storage.statistics().await?),
+        Step::Forget(info_hash) => Answer::Removed(storage.forget_swarm(info_hash).await?.peers),
+        Step::ExportSwarm(info_hash) => {
+            let mut records = peers(storage, Scope::Swarm(*info_hash)).await?;
+            records.sort_by_key(|record| record.peer);
+            Answer::Records(records)
+        }
+        Step::ImportPeers(records) => Answer::Written(storage.import_peers(records).await?.written),
+        Step::ImportDownloads(records) => Answer::Written(storage.import_downloads(records).await?.written),
+        Step::ImportData(records) => Answer::Written(storage.import_data(records).await?.written),
+    })
+}
+
+/// All that a storage holds, sorted, with times as every backend keeps them.
+pub(crate) async fn export(storage: &dyn Storage) -> Result<Vec<Record>> {
+    let downloads = pages(async |from| storage.export_downloads(from, PAGE).await).await?;
+    let data = pages(async |from| storage.export_data(from, PAGE).await).await?;
+    let mut content: Vec<_> = peers(storage, Scope::All).await?.into_iter().map(Record::Peer).collect();
+    content.extend(downloads.into_iter().map(Record::Downloads));
+    content.extend(data.into_iter().map(Record::Data));
+    content.sort();
+    Ok(content)
+}
+
+async fn peers(storage: &dyn Storage, scope: Scope) -> Result<Vec<PeerRecord>> {
+    let mut records = pages(async |from| storage.export_peers(scope, from, PAGE).await).await?;
+    for record in &mut records {
+        record.announced = record.announced.at_precision(PRECISION);
+    }
+    Ok(records)
+}
+
+/// The records of all pages.
+pub(crate) async fn pages<T>(
+    page: impl AsyncFn(Option<&Cursor>) -> Result<Page<T>, Error>,
+) -> Result<Vec<T>> {
+    let mut records = Vec::new();
+    let mut next = None;
+    loop {
+        let page = page(next.as_ref()).await?;
+        records.extend(page.records);
+        next = page.next;
+        if next.is_none() {
+            return Ok(records);
+        }
+    }
+}

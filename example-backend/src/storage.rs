@@ -1,0 +1,119 @@
+//! The storage, what it holds, and what is common to its parts.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use storage_core::{
+    Backend, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Peer, PeerId, Result, Role,
+    Timestamp,
+};
+
+use crate::ExampleConfig;
+
+/// A storage in the memory of the process, simple rather than fast.
+pub struct ExampleStorage {
+    capacity: usize,
+    contents: Mutex<Contents>,
+}
+
+/// All that is stored. The order of the keys is the order of exports.
+#[derive(Default)]
+pub(crate) struct Contents {
+    pub(crate) peers: BTreeMap<(InfoHash, Peer), Presence>,
+    pub(crate) downloads: BTreeMap<InfoHash, u64>,
+    pub(crate) data: BTreeMap<(Context, Bytes), Bytes>,
+}
+
+/// A peer's part in a swarm. There is one for each, and so one role (P2). Of two the greater wins an
+/// import: the later, at equal times the seeder (T1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Presence {
+    pub(crate) announced: Timestamp,
+    pub(crate) role: Role,
+}
+
+impl Contents {
+    /// The peers of a swarm.
+    pub(crate) fn swarm(&self, info_hash: InfoHash) -> impl Iterator<Item = (Peer, Presence)> {
+        let from_its_first = self.peers.range((info_hash, first_peer())..);
+        from_its_first
+            .take_while(move |((swarm, _), _)| *swarm == info_hash)
+            .map(|((_, peer), presence)| (*peer, *presence))
+    }
+}
+
+/// The peer that all others come after.
+pub(crate) fn first_peer() -> Peer {
+    Peer::new(PeerId([0; 20]), IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
+}
+
+impl ExampleStorage {
+    pub(crate) const NAME: &'static str = "example";
+
+    /// An empty storage. Timeouts, limits and an orderly close are layers:
+    /// [`storage_core::guarded`].
+    pub fn new(config: ExampleConfig) -> Self {
+        let ExampleConfig { capacity } = config;
+        Self { capacity, contents: Mutex::default() }
+    }
+
+    /// What is stored, for one call alone. Never held across an `.await`.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a peer in or updates it; a new one needs room.
+    pub(crate) fn put(
+        &self,
+        contents: &mut Contents,
+        operation: Operation,
+        key: (InfoHash, Peer),
+        presence: Presence,
+    ) -> Result<()> {
+        if contents.peers.len() >= self.capacity && !contents.peers.contains_key(&key) {
+            let message = format!("`capacity` of {} peers is used up: raise it", self.capacity);
+            return Err(Self::error(operation, ErrorKind::Rejected).with_message(message));
+        }
+        contents.peers.insert(key, presence);
+        Ok(())
+    }
+
+    pub(crate) fn error(operation: Operation, kind: ErrorKind) -> Error {
+        Error::new(Self::NAME, operation, kind)
+    }
+}
+
+#[async_trait]
+impl Backend for ExampleStorage {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn durable(&self) -> bool {
+        false
+    }
+
+    fn lacking(&self) -> Lacking {
+        Lacking::nothing()
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn inspect(&self) -> Result<Inspection> {
+        Ok(Inspection {
+            server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
+            findings: vec![("capacity".into(), format!("{} peers", self.capacity))],
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn close(&self) -> Result<()> {
+        *self.lock() = Contents::default();
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! Garbage collection, statistics, forgetting a swarm.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use storage_core::{Collected, Forgotten, InfoHash, Result, Statistics, Timestamp, Upkeep};
+
+use crate::ExampleStorage;
+
+#[async_trait]
+impl Upkeep for ExampleStorage {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        let mut contents = self.lock();
+        let before = contents.peers.len();
+        contents.peers.retain(|_, presence| presence.announced > cutoff);
+        Ok(Collected { removed: (before - contents.peers.len()) as u64, unreadable: 0 })
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        let contents = self.lock();
+        let info_hashes: BTreeSet<_> = contents.peers.keys().map(|(info_hash, _)| info_hash).collect();
+        let seeders = contents.peers.values().filter(|presence| presence.role.is_seeder()).count();
+        Ok(Statistics {
+            info_hashes: info_hashes.len() as u64,
+            seeders: seeders as u64,
+            leechers: (contents.peers.len() - seeders) as u64,
+        })
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let mut contents = self.lock();
+        let peers: Vec<_> = contents.swarm(*info_hash).map(|(peer, _)| peer).collect();
+        for peer in &peers {
+            contents.peers.remove(&(*info_hash, *peer));
+        }
+        contents.downloads.remove(info_hash);
+        Ok(Forgotten { peers: peers.len() as u64, downloads: true })
+    }
+}

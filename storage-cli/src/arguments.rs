@@ -1,0 +1,412 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use storage_core::config::{StorageConfig, parse_duration};
+use storage_core::{Context, Timestamp};
+
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
+                          130 after Ctrl-C.";
+
+const ENVIRONMENT: &str = "\
+Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
+storage.config.connection_string (two underscores between levels).";
+
+/// Checks, tests and looks into storages of BitTorrent trackers.
+#[derive(Debug, Parser)]
+#[command(name = "tracker-storage", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) logging: LoggingArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read a configuration, connect, check every query, and tell what was found
+    #[command(after_help = ENVIRONMENT)]
+    Check(CheckArguments),
+    /// Run the conformance suite on a configured storage
+    #[command(after_help = CONFORMANCE)]
+    Conformance(ConformanceArguments),
+    /// Print recommended tables
+    #[command(after_help = "Example: tracker-storage schema pg | psql mochi")]
+    Schema(SchemaArguments),
+    /// Print a commented configuration
+    #[command(after_help = "Example: tracker-storage example-config pg --for mochi > storage.yaml")]
+    ExampleConfig(ExampleConfigArguments),
+    /// Print everything a storage holds, a JSON object a line
+    #[command(after_help = EXPORT)]
+    Export(ExportArguments),
+    /// Take in what export printed, from the standard input
+    #[command(after_help = IMPORT)]
+    Import(ImportArguments),
+    /// Move everything from one storage to another
+    #[command(after_help = MIGRATE)]
+    Migrate(MigrateArguments),
+    /// Compare two storages, after a migration
+    #[command(after_help = VERIFY)]
+    Verify(VerifyArguments),
+    /// Ask the server of a storage for a sign of life
+    #[command(after_help = ENVIRONMENT)]
+    Ping(StorageArguments),
+    /// Count info hashes, seeders and leechers
+    #[command(after_help = ENVIRONMENT)]
+    Stats(StatsArguments),
+}
+
+const CONFORMANCE: &str = "\
+Safe on a storage in use: the suite works under info hashes and contexts of its own, removes them \
+again, and refuses cases whose query would touch more. Ctrl-C stops it; running cases clean up.
+
+A line a case: `ok`, `FAILED` (a MUST does not hold; exit code 1), `warning` (a SHOULD does not hold; \
+counted as passed), `skipped` with the reason. The last line:
+N passed, N failed, N skipped";
+
+const EXPORT: &str = "\
+Example: tracker-storage export -c tracker.yaml > dump.jsonl
+
+Lines are of three kinds, hashes, keys and values in hexadecimal:
+{\"kind\":\"peer\",\"info_hash\":…,\"peer_id\":…,\"address\":\"192.0.2.1\",\"port\":6881,\"seeder\":true,\"announced\":\"2026-11-22T15:28:09.123456Z\"}
+{\"kind\":\"downloads\",\"info_hash\":…,\"downloads\":3}
+{\"kind\":\"data\",\"context\":\"text\",\"key\":…,\"value\":…}";
+
+const IMPORT: &str = "\
+Example: tracker-storage import -c tracker.yaml < dump.jsonl
+
+Of a peer the later announce stays, of downloads the greater number, of data what is there: taking in \
+the same again changes nothing. Lines that cannot be read are named, and the rest is taken in; the exit \
+code is 1 then.";
+
+const MIGRATE: &str = "\
+Example: tracker-storage migrate --from redis.yaml --to pg.yaml
+
+Of a peer the later announce stays, of downloads the greater number, of data what is at the target. \
+Nothing is deleted at the source, and no schedule runs. However it was interrupted, it is simply started \
+again.";
+
+const VERIFY: &str = "\
+Example: tracker-storage verify --from redis.yaml --to pg.yaml --copied-at 2026-11-22T15:28:09Z
+
+Exit code 1 if anything differs, except for what announced at either side after the copy, and what is \
+newer or more at the target, as it may be.";
+
+/// How to log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub(crate) struct LoggingArguments {
+    /// What to log to the standard error: a level (off, error, warn, info, debug, trace) or directives
+    /// such as `info,sqlx=debug`; goes before the environment variable RUST_LOG [default: warn]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// The form of logs
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of logs.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// Which storage.
+#[derive(Debug, Args)]
+pub(crate) struct StorageArguments {
+    /// The configuration: YAML, or TOML if it is named .toml
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Where in the file the storage is: keys and list indices between dots, such as
+    /// prehooks.0.config.storage
+    #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
+    pub(crate) at: String,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// The storage keeps arbitrary data alone, as those of hooks do: it needs no queries for peers
+    #[arg(long)]
+    pub(crate) data_only: bool,
+}
+
+/// What to run the suite on, and how.
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// Run only cases whose name contains this, in whatever case: `P4`, `graduate`
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Nobody else uses the storage and its content may be lost: run every case, also those that count
+    /// everything or whose queries touch more than they should
+    #[arg(long)]
+    pub(crate) exclusive: bool,
+    /// Print one JSON object a case, and one with the counts at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to export.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// Only these kinds, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    pub(crate) only: Vec<Kind>,
+}
+
+/// What to take in, and how.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// Stop at the first line that cannot be read; what was read before it is taken in
+    #[arg(long)]
+    pub(crate) stop_on_error: bool,
+    /// Records taken in at once
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = batch_size())]
+    pub(crate) batch: u64,
+    /// Print the counts as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Two storages, and what of them.
+#[derive(Debug, Args)]
+pub(crate) struct SidesArguments {
+    /// The configuration of the source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// Where in that file the source is
+    #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
+    pub(crate) from_at: String,
+    /// The configuration of the target
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Where in that file the target is
+    #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
+    pub(crate) to_at: String,
+    /// Only these kinds, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    pub(crate) only: Vec<Kind>,
+    /// Of data, only these contexts
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) context: Vec<Context>,
+    /// Leave out peers that are past the `peer_lifetime` of the source
+    #[arg(long)]
+    pub(crate) skip_stale: bool,
+    /// Records in one page
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = batch_size())]
+    pub(crate) batch: u64,
+    /// Print the summary as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to move, and how.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArguments {
+    #[command(flatten)]
+    pub(crate) sides: SidesArguments,
+    /// Which downloads stay: the greater number, or the source's
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    pub(crate) downloads: DownloadsRule,
+    /// Which data stays: the target's, or the source's
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    pub(crate) data: DataRule,
+    /// Read and count, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Batches written at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) parallel: u64,
+    /// Read at most so many records a second: 20000 or 20000/s
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    pub(crate) rate: Option<u64>,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Repeat, each time writing what is newer, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// With --follow: the time between two passes
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub(crate) pause: Duration,
+    /// With --follow: end when there was nothing to write for so long
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "follow")]
+    pub(crate) until_quiet: Option<Duration>,
+    /// Exit with 1 if the source has entries that cannot be understood
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// What to compare.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    #[command(flatten)]
+    pub(crate) sides: SidesArguments,
+    /// Compare so many swarms, downloads and entries of data of each side, taken at random
+    #[arg(long, value_name = "N")]
+    pub(crate) sample: Option<usize>,
+    /// When the copy began, as migrate prints it: what announced later is told apart
+    #[arg(long, value_name = "TIME")]
+    pub(crate) copied_at: Option<Timestamp>,
+}
+
+/// Which downloads stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DownloadsRule {
+    /// The greater number
+    #[default]
+    Max,
+    /// The source's
+    Replace,
+}
+
+/// Which data stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataRule {
+    /// The target's
+    #[default]
+    Keep,
+    /// The source's
+    Replace,
+}
+
+fn batch_size() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=100_000)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a duration such as 1m30s".to_owned())
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).parse();
+    number
+        .ok()
+        .filter(|rate| *rate > 0)
+        .ok_or_else(|| "expected records a second, such as 20000/s".to_owned())
+}
+
+/// Kinds of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Peers with role and time of last announce
+    Peers,
+    /// How often torrents were downloaded to the end
+    Downloads,
+    /// Arbitrary data
+    Data,
+}
+
+/// What to count.
+#[derive(Debug, Args)]
+pub(crate) struct StatsArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which tables.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// The backend
+    #[arg(value_enum)]
+    pub(crate) backend: SchemaBackend,
+    #[command(flatten)]
+    pub(crate) tables: TableArguments,
+}
+
+/// Backends that need tables.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SchemaBackend {
+    /// PostgreSQL, CockroachDB
+    Pg,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ExampleConfigArguments {
+    /// The backend
+    #[arg(id = BACKEND, value_name = "BACKEND", ignore_case = true)]
+    pub(crate) backend: String,
+    #[command(flatten)]
+    pub(crate) tables: TableArguments,
+    /// Leave out what this program would refuse (pg)
+    #[arg(long = "for", value_enum, value_name = "PROGRAM")]
+    pub(crate) program: Option<Program>,
+}
+
+/// Choices about the tables of `pg`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct TableArguments {
+    /// The server (pg) [default: postgres]
+    #[arg(long, value_enum)]
+    pub(crate) dialect: Option<Dialect>,
+    /// The type of address columns (pg) [default: inet on postgres, bytea on cockroachdb]
+    #[arg(long, value_enum)]
+    pub(crate) address: Option<Address>,
+    /// Tables that are faster and empty after a crash of the server (pg, on postgres)
+    #[arg(long)]
+    pub(crate) unlogged: bool,
+}
+
+/// Servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// PostgreSQL
+    Postgres,
+    /// CockroachDB
+    Cockroachdb,
+}
+
+/// Types of address columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Address {
+    /// Addresses readable in SQL
+    Inet,
+    /// 4 or 16 bytes; CockroachDB can't index inet
+    Bytea,
+}
+
+/// Programs that read configurations.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Program {
+    /// MoChi, the tracker in Go
+    Mochi,
+}
+
+const BACKEND: &str = "backend";
+
+/// The command line, where `example-config` knows these backends.
+pub(crate) fn command(examples: Vec<&'static str>) -> clap::Command {
+    Arguments::command().mut_subcommand("example-config", |example_config| {
+        example_config.mut_arg(BACKEND, |backend| backend.value_parser(PossibleValuesParser::new(examples)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command(vec!["memory", "pg"]).debug_assert();
+    }
+}

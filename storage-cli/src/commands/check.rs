@@ -1,0 +1,57 @@
+//! `check`: whether a configuration works, and what it works on.
+
+use storage_core::{Backend, Inspection, Opened, Registry};
+
+use crate::arguments::CheckArguments;
+use crate::exit::{Exit, Failure};
+use crate::open::{Configured, Part};
+use crate::output::Output;
+
+/// Opens the storage, which checks every query, and prints what was found or what is wrong.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &CheckArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    match found(registry, arguments).await {
+        Ok(rows) => {
+            output.line("ok")?;
+            output.table(rows)?;
+            Ok(Exit::Success)
+        }
+        // The problems are the result that was asked for.
+        Err(Failure { exit: Exit::Finding, message }) => {
+            output.line(message)?;
+            Ok(Exit::Finding)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn found(registry: &Registry, arguments: &CheckArguments) -> Result<Vec<[String; 2]>, Failure> {
+    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let part = if arguments.data_only { Part::DataOnly } else { Part::Everything };
+    let opened = configured.open_strictly(part).await?;
+    let storage = &opened.storage;
+    storage.ping().await.map_err(|error| configured.failed(&error))?;
+    let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
+    let rows = rows(&opened, inspection);
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    Ok(rows)
+}
+
+fn rows(opened: &Opened<dyn Backend>, inspection: Inspection) -> Vec<[String; 2]> {
+    let storage = &opened.storage;
+    let durable = if storage.durable() { "yes" } else { "no, gone with the process" };
+    let mut rows = vec![
+        ["backend".into(), storage.name().into()],
+        ["server".into(), inspection.server],
+        ["durable".into(), durable.into()],
+    ];
+    rows.extend(inspection.findings.into_iter().map(|(item, finding)| [item, finding]));
+    let lacking = storage.lacking();
+    rows.extend(lacking.iter().map(|(capability, reason)| [format!("lacks {capability}"), reason.into()]));
+    rows.extend(opened.warnings.iter().map(|warning| ["warning".into(), warning.to_string()]));
+    rows.extend(inspection.warnings.into_iter().map(|warning| ["warning".into(), warning]));
+    rows
+}

@@ -1,0 +1,110 @@
+//! `conformance`: the suite on a configured storage.
+
+mod report;
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream;
+use storage_core::conformance::{Case, Provider, Suite, VERSION};
+use storage_core::{OpenError, Registry, Storage};
+
+use crate::arguments::ConformanceArguments;
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::open::Configured;
+use crate::output::{Output, note};
+use report::Report;
+
+/// The most cases under way at once.
+const PARALLEL_CASES: usize = 4;
+
+/// Runs the chosen cases and prints a line for each as it ends.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &ConformanceArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let chosen = choose(arguments.filter.as_deref())?;
+    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let is_private = configured.driver()?.is_private();
+    let is_exclusive = arguments.exclusive || is_private;
+    let title = title(&configured, is_exclusive).await?;
+    if arguments.json {
+        note(title);
+    } else {
+        output.line(title)?;
+    }
+
+    let suite = Suite::new(Arc::new(FromFile { configured, is_private, is_exclusive }));
+    let interrupt = Interrupt::listen();
+    let mut report = Report::new(output, arguments.json);
+    let ended = stream::iter(chosen.iter().copied())
+        .take_until(interrupt.clone().happens())
+        .map(|case| {
+            let (suite, interrupted) = (&suite, interrupt.clone().happens());
+            async move { (case, suite.run_until(case, interrupted).await) }
+        })
+        .buffer_unordered(PARALLEL_CASES);
+    let mut ended = pin!(ended);
+    let mut written = Ok(());
+    while let Some((case, outcome)) = ended.next().await {
+        // An output that fails must not keep the other cases from cleaning up.
+        written = written.and(report.case(case, &outcome));
+    }
+    written?;
+    let counts = report.finish(chosen.len())?;
+    Ok(match counts.failed {
+        _ if interrupt.has_happened() => Exit::Interrupted,
+        0 => Exit::Success,
+        _ => Exit::Finding,
+    })
+}
+
+fn choose(filter: Option<&str>) -> Result<Vec<&'static Case>, Failure> {
+    let filter = filter.unwrap_or_default();
+    let text = filter.to_lowercase();
+    let chosen: Vec<_> =
+        Suite::cases().iter().filter(|case| case.name().to_lowercase().contains(&text)).collect();
+    if chosen.is_empty() {
+        let example = Suite::cases().first().map(Case::name).unwrap_or_default();
+        return Err(Failure::usage(format!(
+            "error: --filter: no case has `{filter}` in its name; names are such as `{example}`"
+        )));
+    }
+    Ok(chosen)
+}
+
+/// What is tested; that it can be opened at all is tested on the way.
+async fn title(configured: &Configured, is_exclusive: bool) -> Result<String, Failure> {
+    let storage = configured.open().await?.storage;
+    let server = storage.inspect().await.map_err(|error| configured.failed(&error))?.server;
+    let use_of_it = if is_exclusive { "exclusive" } else { "in use by others" };
+    let title = format!("conformance suite {VERSION} on {} ({server}), {use_of_it}", storage.name());
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    Ok(title)
+}
+
+/// Opens the storage of a configuration file.
+struct FromFile {
+    configured: Configured,
+    is_private: bool,
+    is_exclusive: bool,
+}
+
+#[async_trait]
+impl Provider for FromFile {
+    async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
+        Ok(self.configured.try_open().await?.storage)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+
+    fn is_private(&self) -> bool {
+        self.is_private
+    }
+}

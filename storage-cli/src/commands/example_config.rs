@@ -1,0 +1,42 @@
+//! `example-config`: a configuration to begin with.
+
+use storage_core::Registry;
+
+use crate::arguments::{ExampleConfigArguments, TableArguments};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::recommended;
+
+/// Prints the example of a backend.
+pub(crate) fn run(
+    registry: &Registry,
+    arguments: &ExampleConfigArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let ExampleConfigArguments { backend, tables, program } = arguments;
+    let driver = registry.driver(backend).map_err(|unknown| Failure::usage(unknown.to_string()))?;
+    let example = if driver.name() == recommended::PG {
+        Some(recommended::for_pg(*tables, *program)?.example_config())
+    } else if *tables != TableArguments::default() || program.is_some() {
+        let name = driver.name();
+        return Err(Failure::usage(format!(
+            "error: --dialect, --address, --unlogged and --for are choices of pg, {name} has none"
+        )));
+    } else {
+        driver.example_config()
+    };
+    let name = driver.name();
+    let example = example.ok_or_else(|| Failure::usage(format!("error: {name} offers no example")))?;
+    output.text(&example)?;
+    Ok(Exit::Success)
+}
+
+/// The backends that have an example.
+pub(crate) fn backends(registry: &Registry) -> Vec<&'static str> {
+    let mut names = registry.names();
+    names.retain(|name| {
+        *name == recommended::PG
+            || registry.driver(name).is_ok_and(|driver| driver.example_config().is_some())
+    });
+    names
+}

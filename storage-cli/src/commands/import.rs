@@ -1,0 +1,158 @@
+//! `import`: records from lines of JSON.
+
+mod lines;
+
+use serde::Serialize;
+use storage_core::migration::Kind;
+use storage_core::{
+    DataRecord, DownloadsRecord, Imported, PeerRecord, Record, Registry, Result as StorageResult, Storage,
+};
+
+use crate::arguments::ImportArguments;
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::open::Configured;
+use crate::output::{Output, note};
+use lines::Line;
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    peers: Count,
+    downloads: Count,
+    data: Count,
+    unreadable_lines: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+struct Count {
+    written: u64,
+    kept: u64,
+}
+
+/// Records that wait to be taken in together.
+#[derive(Default)]
+struct Waiting {
+    peers: Vec<PeerRecord>,
+    downloads: Vec<DownloadsRecord>,
+    data: Vec<DataRecord>,
+}
+
+/// Takes in what can be read, and names what cannot.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &ImportArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let storage = configured.open().await?.storage;
+    let interrupt = Interrupt::listen();
+    let mut import = Import {
+        storage: &*storage,
+        configured: &configured,
+        batch: usize::try_from(arguments.batch).unwrap_or(usize::MAX),
+        waiting: Waiting::default(),
+        counts: Counts::default(),
+    };
+    let read = import.lines(arguments, &interrupt).await;
+    let counts = import.counts;
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    print(&counts, arguments, output)?;
+    read?;
+    Ok(match counts.unreadable_lines {
+        _ if interrupt.has_happened() => Exit::Interrupted,
+        0 => Exit::Success,
+        _ => Exit::Finding,
+    })
+}
+
+struct Import<'a> {
+    storage: &'a dyn Storage,
+    configured: &'a Configured,
+    batch: usize,
+    waiting: Waiting,
+    counts: Counts,
+}
+
+impl Import<'_> {
+    async fn lines(&mut self, arguments: &ImportArguments, interrupt: &Interrupt) -> Result<(), Failure> {
+        let mut lines = lines::read();
+        loop {
+            let line = tokio::select! {
+                line = lines.recv() => line,
+                () = interrupt.clone().happens() => break,
+            };
+            let Some(Line { number, record }) = line else { break };
+            match record {
+                Ok(record) => self.take(record).await?,
+                Err(reason) => {
+                    self.counts.unreadable_lines += 1;
+                    note(format_args!("line {number}: {reason}"));
+                    if arguments.stop_on_error {
+                        break;
+                    }
+                }
+            }
+        }
+        for kind in Kind::ALL {
+            self.write(kind).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, record: Record) -> Result<(), Failure> {
+        let (kind, waiting) = match record {
+            Record::Peer(record) => {
+                self.waiting.peers.push(record);
+                (Kind::Peers, self.waiting.peers.len())
+            }
+            Record::Downloads(record) => {
+                self.waiting.downloads.push(record);
+                (Kind::Downloads, self.waiting.downloads.len())
+            }
+            Record::Data(record) => {
+                self.waiting.data.push(record);
+                (Kind::Data, self.waiting.data.len())
+            }
+        };
+        if waiting >= self.batch { self.write(kind).await } else { Ok(()) }
+    }
+
+    async fn write(&mut self, kind: Kind) -> Result<(), Failure> {
+        let Waiting { peers, downloads, data } = &mut self.waiting;
+        let (count, imported): (_, StorageResult<Imported>) = match kind {
+            Kind::Peers if !peers.is_empty() => {
+                (&mut self.counts.peers, self.storage.import_peers(&std::mem::take(peers)).await)
+            }
+            Kind::Downloads if !downloads.is_empty() => {
+                (&mut self.counts.downloads, self.storage.import_downloads(&std::mem::take(downloads)).await)
+            }
+            Kind::Data if !data.is_empty() => {
+                (&mut self.counts.data, self.storage.import_data(&std::mem::take(data)).await)
+            }
+            _ => return Ok(()),
+        };
+        let imported = imported.map_err(|error| match self.storage.lacking().reason(kind.import()) {
+            Some(reason) => Failure::finding(format!("cannot import {}: {reason}", kind.name())),
+            None => self.configured.failed(&error),
+        })?;
+        count.written += imported.written;
+        count.kept += imported.kept;
+        Ok(())
+    }
+}
+
+fn print(counts: &Counts, arguments: &ImportArguments, output: &mut Output) -> Result<(), Failure> {
+    if arguments.json {
+        output.json(counts)?;
+        return Ok(());
+    }
+    let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
+    for (kind, Count { written, kept }) in kinds {
+        output.line(format_args!("{kind}: {written} written, {kept} there already, newer or greater"))?;
+    }
+    if counts.unreadable_lines > 0 {
+        output.line(format_args!("{} lines could not be read", counts.unreadable_lines))?;
+    }
+    Ok(())
+}

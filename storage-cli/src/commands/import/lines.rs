@@ -1,0 +1,91 @@
+//! Lines of the standard input, read by a thread of its own: no other way lets Ctrl-C end the wait.
+
+use std::io::{self, BufRead, Read};
+
+use storage_core::Record;
+use tokio::sync::mpsc;
+
+/// The longest line, in bytes; the value of an entry is half of it.
+const LONGEST: usize = 64 << 20;
+
+/// Lines that wait to be taken in.
+const QUEUE: usize = 1_000;
+
+/// A line that is not empty.
+pub(super) struct Line {
+    pub(super) number: u64,
+    /// What it says, or why it cannot be read.
+    pub(super) record: Result<Record, String>,
+}
+
+/// Reads the standard input to its end.
+pub(super) fn read() -> mpsc::Receiver<Line> {
+    let (lines, read) = mpsc::channel(QUEUE);
+    std::thread::spawn(move || each(io::stdin().lock(), LONGEST, |line| lines.blocking_send(line).is_ok()));
+    read
+}
+
+/// Hands over lines until there are no more, or nobody takes them.
+fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(Line) -> bool) {
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        let limit = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
+        let record = match input.by_ref().take(limit).read_until(b'\n', &mut bytes) {
+            Ok(0) => return,
+            Ok(_) if bytes.len() > longest => {
+                let reason = format!("longer than {longest} bytes");
+                if input.skip_until(b'\n').is_err() { Err("cannot be read".into()) } else { Err(reason) }
+            }
+            Ok(_) if bytes.trim_ascii().is_empty() => continue,
+            Ok(_) => serde_json::from_slice(&bytes).map_err(|error| reason(&error)),
+            Err(error) => {
+                take(Line { number, record: Err(format!("the input cannot be read: {error}")) });
+                return;
+            }
+        };
+        if !take(Line { number, record }) {
+            return;
+        }
+    }
+}
+
+/// What is wrong with a line, without the place: the line is all there is.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((reason, _)) => format!("{reason} (column {})", error.column()),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &str, longest: usize) -> Vec<(u64, Result<Record, String>)> {
+        let mut lines = Vec::new();
+        each(input.as_bytes(), longest, |line| {
+            lines.push((line.number, line.record));
+            true
+        });
+        lines
+    }
+
+    const DOWNLOADS: &str =
+        r#"{"kind":"downloads","info_hash":"0909090909090909090909090909090909090909","downloads":3}"#;
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_told_with_its_number_and_the_rest_is_read() {
+        let read = lines(&format!("{DOWNLOADS}\n\nnonsense\n{DOWNLOADS}"), 1_000);
+        let numbers: Vec<_> = read.iter().map(|(number, record)| (*number, record.is_ok())).collect();
+        assert_eq!(numbers, [(1, true), (3, false), (4, true)]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
+        let read = lines(&format!("{}\n{DOWNLOADS}\n", "x".repeat(500)), 100);
+        assert_eq!(read[0].1, Err("longer than 100 bytes".into()));
+        assert!(read[1].1.is_ok());
+    }
+}

@@ -1,0 +1,186 @@
+//! `migrate`: everything from one storage to another.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use storage_core::Registry;
+use storage_core::migration::{self, Follow, Kind, Migration, Options, Summary, Tally};
+
+use crate::arguments::{self, MigrateArguments};
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, note};
+use crate::sides::{Sides, kinds, refuse, watched};
+
+/// Checks both sides, asks, moves, and prints what came of it.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &MigrateArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let sides = Sides::open(registry, &arguments.sides).await?;
+    let moved = move_between(&sides, arguments, output).await;
+    sides.close().await?;
+    moved
+}
+
+async fn move_between(
+    sides: &Sides,
+    arguments: &MigrateArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let options = options(arguments, sides.source.opened.schedule.peer_lifetime);
+    let kinds = options.kinds.clone();
+    let (from, to) = (sides.source.opened.storage.clone(), sides.target.opened.storage.clone());
+    let migration = Migration::new(from, to, options);
+    refuse(migration.refusals())?;
+    sides.tell();
+    if !is_agreed(arguments, &kinds)? {
+        return Err(Failure::usage("nothing was moved"));
+    }
+    let interrupt = Interrupt::listen();
+    let (progress, stop) = (migration.progress(), migration.stop());
+    let work = async {
+        if !arguments.follow {
+            return migration.run().await;
+        }
+        let follow = Follow { pause: arguments.pause, until_quiet: arguments.until_quiet };
+        migration.follow(follow, tell_pass).await
+    };
+    let result = watched(work, &progress, &kinds, &stop, &interrupt).await;
+    let summary = match result {
+        Ok(summary) => summary,
+        Err(failure) => {
+            note(format_args!("moved before the failure: {}", written(&progress)));
+            note("start the command again to go on");
+            return Err(sides.failed(&failure));
+        }
+    };
+    print(&summary, &kinds, arguments, output)?;
+    Ok(exit(&summary, arguments, &interrupt))
+}
+
+fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
+    let sides = &arguments.sides;
+    Options {
+        kinds: kinds(&sides.only),
+        contexts: sides.context.clone(),
+        downloads: match arguments.downloads {
+            arguments::DownloadsRule::Max => migration::DownloadsRule::Max,
+            arguments::DownloadsRule::Replace => migration::DownloadsRule::Replace,
+        },
+        data: match arguments.data {
+            arguments::DataRule::Keep => migration::DataRule::Keep,
+            arguments::DataRule::Replace => migration::DataRule::Replace,
+        },
+        stale_after: sides.skip_stale.then_some(peer_lifetime),
+        batch: usize::try_from(sides.batch).unwrap_or(usize::MAX),
+        parallel: usize::try_from(arguments.parallel).unwrap_or(usize::MAX),
+        rate: arguments.rate,
+        dry_run: arguments.dry_run,
+    }
+}
+
+/// Whether the operator wants it.
+fn is_agreed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, Failure> {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    let what = names.join(", ");
+    if arguments.dry_run {
+        note(format_args!("{what}: read and counted; nothing is written"));
+        return Ok(true);
+    }
+    if arguments.yes {
+        note(format_args!("{what}: moved"));
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("error: there is nobody to ask: give --yes to move without a question"));
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "Move {what}? [y/N] ").and_then(|()| stderr.flush())?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// A pass of many: what it did, and how far the target is behind.
+fn tell_pass(pass: &Summary) {
+    let read: u64 = Kind::ALL.iter().map(|kind| pass.of(*kind).read).sum();
+    note(format_args!(
+        "pass of {:.1?}: read {read}, written {}; what announced before {} is at the target",
+        pass.took,
+        pass.written(),
+        pass.began
+    ));
+}
+
+fn written(progress: &migration::Progress) -> String {
+    let parts = Kind::ALL.map(|kind| format!("{} {}", progress.of(kind).tally().written, kind.name()));
+    parts.join(", ")
+}
+
+fn print(
+    summary: &Summary,
+    kinds: &[Kind],
+    arguments: &MigrateArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if arguments.sides.json {
+        output.json(summary)?;
+    } else {
+        output.table(rows(summary, kinds))?;
+        let read: u64 = kinds.iter().map(|kind| summary.of(*kind).read).sum();
+        let rate = read as f64 / summary.took.as_secs_f64().max(0.001);
+        output.line(format_args!("{read} records in {:.1?}, {rate:.0} a second", summary.took))?;
+    }
+    for kind in kinds {
+        let names = &summary.of(*kind).unreadable_names;
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(hex::encode).collect();
+            note(format_args!("unreadable {}, the first: {}", kind.name(), names.join(" ")));
+        }
+    }
+    if !summary.complete {
+        note("stopped before the end; start the command again to go on");
+    } else if !arguments.dry_run {
+        let (from, to) = (arguments.sides.from.display(), arguments.sides.to.display());
+        note(format_args!(
+            "compare both with: tracker-storage verify --from {from} --to {to} --copied-at {}",
+            summary.began
+        ));
+    }
+    Ok(())
+}
+
+/// A count of a summary, with its name.
+type Count = (&'static str, fn(&Tally) -> u64);
+
+/// A row a count, a column a kind.
+fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {
+    let header = std::iter::once(String::new()).chain(kinds.iter().map(|kind| kind.name().to_owned()));
+    let mut rows = vec![header.collect()];
+    let counts: [Count; 7] = [
+        ("read", |tally| tally.read),
+        ("written", |tally| tally.written),
+        ("already newer or the same", |tally| tally.kept),
+        ("stale", |tally| tally.stale),
+        ("in both roles", |tally| tally.in_both_roles),
+        ("unreadable", |tally| tally.unreadable),
+        ("gone meanwhile", |tally| tally.gone),
+    ];
+    for (name, count) in counts {
+        let cells = kinds.iter().map(|kind| count(summary.of(*kind)).to_string());
+        rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+    }
+    rows
+}
+
+fn exit(summary: &Summary, arguments: &MigrateArguments, interrupt: &Interrupt) -> Exit {
+    if interrupt.has_happened() {
+        Exit::Interrupted
+    } else if arguments.strict && summary.unreadable() > 0 {
+        Exit::Finding
+    } else {
+        Exit::Success
+    }
+}

@@ -1,0 +1,12 @@
+//! The commands, a file each.
+
+pub(crate) mod check;
+pub(crate) mod conformance;
+pub(crate) mod example_config;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod migrate;
+pub(crate) mod ping;
+pub(crate) mod schema;
+pub(crate) mod stats;
+pub(crate) mod verify;

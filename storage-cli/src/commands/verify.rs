@@ -1,0 +1,73 @@
+//! `verify`: whether two storages hold the same.
+
+use storage_core::Registry;
+use storage_core::migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
+
+use crate::arguments::VerifyArguments;
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, note};
+use crate::sides::{Sides, kinds, refuse, watched};
+
+/// Checks both sides, compares them, and prints what differs.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &VerifyArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let sides = Sides::open(registry, &arguments.sides).await?;
+    let compared = compare(&sides, arguments, output).await;
+    sides.close().await?;
+    compared
+}
+
+async fn compare(sides: &Sides, arguments: &VerifyArguments, output: &mut Output) -> Result<Exit, Failure> {
+    let lifetime = sides.source.opened.schedule.peer_lifetime;
+    let options = VerifyOptions {
+        kinds: kinds(&arguments.sides.only),
+        contexts: arguments.sides.context.clone(),
+        sample: arguments.sample,
+        copied_at: arguments.copied_at,
+        stale_after: arguments.sides.skip_stale.then_some(lifetime),
+        batch: usize::try_from(arguments.sides.batch).unwrap_or(usize::MAX),
+    };
+    let kinds = options.kinds.clone();
+    let (from, to) = (sides.source.opened.storage.clone(), sides.target.opened.storage.clone());
+    let verification = Verification::new(from, to, options);
+    refuse(verification.refusals())?;
+    sides.tell();
+    let interrupt = Interrupt::listen();
+    let (progress, stop) = (verification.progress(), verification.stop());
+    let result = watched(verification.run(), &progress, &kinds, &stop, &interrupt).await;
+    let found = result.map_err(|failure| sides.failed(&failure))?;
+    if arguments.sides.json {
+        output.json(&found)?;
+    } else {
+        print(&found, &kinds, output)?;
+    }
+    if !found.complete {
+        note("stopped before the end: what was not compared may differ");
+        return Ok(Exit::Interrupted);
+    }
+    Ok(if found.is_equal() { Exit::Success } else { Exit::Finding })
+}
+
+fn print(found: &Comparison, kinds: &[Kind], output: &mut Output) -> Result<(), Failure> {
+    for kind in kinds {
+        let (name, differences) = (kind.name(), found.of(*kind));
+        output.line(format_args!("{name}: {} compared", differences.compared))?;
+        for finding in Finding::ALL {
+            let count = differences.count(finding);
+            if count == 0 {
+                continue;
+            }
+            let explained = if finding.is_explained() { " (no difference: it may be)" } else { "" };
+            output.line(format_args!("  {count} {}{explained}", finding.name()))?;
+            for example in differences.examples(finding) {
+                output.line(format_args!("    {example}"))?;
+            }
+        }
+    }
+    output.line(if found.is_equal() { "equal" } else { "not equal" })?;
+    Ok(())
+}

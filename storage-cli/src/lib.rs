@@ -1,0 +1,90 @@
+//! The command `tracker-storage`, as a library for trackers that have backends of their own:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use storage_core::Registry;
+//! use storage_memory::MemoryDriver;
+//!
+//! fn main() -> ExitCode {
+//!     storage_cli::run(Registry::new().with(MemoryDriver))
+//! }
+//! ```
+//!
+//! A backend that offers a [`Driver::example_config`](storage_core::Driver::example_config) is listed
+//! by `example-config`; all other commands work with any backend.
+//!
+//! Results go to the standard output, logs and complaints to the standard error. Exit codes: 0 for
+//! success, 1 for a finding (a wrong configuration, a server that does not answer, a broken rule),
+//! 2 for wrong usage or an unreadable file, 130 after Ctrl-C.
+
+mod arguments;
+mod commands;
+mod exit;
+mod interrupt;
+mod logging;
+mod open;
+mod output;
+mod recommended;
+mod sides;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+use storage_core::Registry;
+
+use arguments::{Arguments, Command};
+use exit::{Exit, Failure};
+use output::{Output, note};
+
+/// Runs the command that the process's arguments name, on the backends of `registry`, and says with
+/// which code to exit. Starts a tokio runtime and the logs, so it must not be called within a
+/// runtime, and only once.
+pub fn run(registry: Registry) -> ExitCode {
+    match execute(&registry, std::env::args_os()) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            note(&failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Result<Exit, Failure> {
+    let command = arguments::command(commands::example_config::backends(registry));
+    let parsed = command.try_get_matches_from(arguments);
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            // Also how clap hands over `--help`; that nobody reads it is no failure.
+            let _ = answer.print();
+            return Ok(if answer.exit_code() == 0 { Exit::Success } else { Exit::Usage });
+        }
+    };
+    logging::start(&arguments.logging, &arguments.command)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::finding(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(dispatch(registry, &arguments.command, &mut Output::default()))
+}
+
+async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        Command::Check(arguments) => commands::check::run(registry, arguments, output).await,
+        Command::Conformance(arguments) => commands::conformance::run(registry, arguments, output).await,
+        Command::Schema(arguments) => commands::schema::run(arguments, output),
+        Command::ExampleConfig(arguments) => commands::example_config::run(registry, arguments, output),
+        Command::Export(arguments) => commands::export::run(registry, arguments, output).await,
+        Command::Import(arguments) => commands::import::run(registry, arguments, output).await,
+        Command::Migrate(arguments) => commands::migrate::run(registry, arguments, output).await,
+        Command::Verify(arguments) => commands::verify::run(registry, arguments, output).await,
+        Command::Ping(arguments) => commands::ping::run(registry, arguments, output).await,
+        Command::Stats(arguments) => commands::stats::run(registry, arguments, output).await,
+    }
+}
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

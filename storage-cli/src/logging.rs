@@ -1,0 +1,40 @@
+//! Logs, to the standard error.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Command, LogFormat, LoggingArguments};
+use crate::exit::Failure;
+
+/// Warnings and errors, but not the warnings about the configuration that the commands print
+/// themselves.
+const DEFAULT: &str = "warn,storage_core::driver=error";
+
+/// Nor what the suite does to schedules on purpose.
+const DEFAULT_OF_CONFORMANCE: &str = "warn,storage_core::driver=error,storage_core::maintenance=error";
+
+/// Starts logging, for as long as the process runs.
+pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(), Failure> {
+    let default = match command {
+        Command::Conformance(_) => DEFAULT_OF_CONFORMANCE,
+        _ => DEFAULT,
+    };
+    let (origin, text) = match (&arguments.log, std::env::var("RUST_LOG")) {
+        (Some(text), _) => ("--log", text.clone()),
+        (None, Ok(text)) if !text.trim().is_empty() => ("RUST_LOG", text),
+        _ => ("--log", default.to_owned()),
+    };
+    let filter =
+        EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("error: {origin}: {error}")))?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .log_internal_errors(false);
+    let started = match arguments.log_format {
+        LogFormat::Human => logs.try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    };
+    started.map_err(|error| Failure::finding(format!("error: cannot start logging: {error}")))
+}

@@ -1,0 +1,132 @@
+//! From a configuration file to a storage.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use storage_core::config::{LoadError, StorageConfig};
+use storage_core::{Backend, Driver, Error, OpenError, Opened, Registry, Storage};
+
+use crate::arguments::StorageArguments;
+use crate::exit::Failure;
+use crate::output::note;
+
+/// Which part of a storage is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Everything,
+    DataOnly,
+}
+
+/// A storage as a file describes it, to be opened any number of times.
+pub(crate) struct Configured {
+    registry: Registry,
+    config: StorageConfig,
+    file: PathBuf,
+}
+
+impl Configured {
+    /// Reads the file.
+    pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, Failure> {
+        let StorageArguments { config: file, at } = arguments;
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let config = StorageConfig::load(file, at, variables).map_err(|error| unreadable(&error))?;
+        Ok(Self { registry, config, file: file.clone() })
+    }
+
+    /// The backend.
+    pub(crate) fn driver(&self) -> Result<&dyn Driver, Failure> {
+        let found = self.registry.driver(&self.config.name);
+        found.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
+    }
+
+    /// Opens the storage, and notes what its configuration warns of.
+    pub(crate) async fn open(&self) -> Result<Opened<dyn Storage>, Failure> {
+        let opened = self.try_open().await.map_err(|error| self.refused(&error))?;
+        for warning in &opened.warnings {
+            note(format_args!("warning: {}: {warning}", self.file.display()));
+        }
+        Ok(opened)
+    }
+
+    /// Opens the storage.
+    pub(crate) async fn try_open(&self) -> Result<Opened<dyn Storage>, OpenError> {
+        self.registry.open(self.config.clone()).await
+    }
+
+    /// Opens the storage where unknown keys are problems.
+    pub(crate) async fn open_all_strictly(&self) -> Result<Opened<dyn Storage>, Failure> {
+        let strict = self.registry.clone().strict();
+        strict.open(self.config.clone()).await.map_err(|error| self.refused(&error))
+    }
+
+    /// The name of the file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether another configuration is the same storage, as far as the files tell.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let is_private = self.driver().is_ok_and(|driver| driver.is_private());
+        !is_private
+            && self.config.name.eq_ignore_ascii_case(&other.config.name)
+            && self.config.config == other.config.config
+    }
+
+    /// Opens the storage, or its data part alone, where unknown keys are problems.
+    pub(crate) async fn open_strictly(&self, part: Part) -> Result<Opened<dyn Backend>, Failure> {
+        let strict = self.registry.clone().strict();
+        let config = self.config.clone();
+        let opened = match part {
+            Part::Everything => strict.open(config).await.map(|opened| {
+                let Opened { storage, schedule, warnings } = opened;
+                Opened { storage: storage as Arc<dyn Backend>, schedule, warnings }
+            }),
+            Part::DataOnly => strict.open_data(config).await.map(|opened| {
+                let Opened { storage, schedule, warnings } = opened;
+                Opened { storage: storage as Arc<dyn Backend>, schedule, warnings }
+            }),
+        };
+        opened.map_err(|error| self.refused(&error))
+    }
+
+    /// Why the storage was not opened.
+    pub(crate) fn refused(&self, error: &OpenError) -> Failure {
+        Failure::finding(self.lines(error).join("\n"))
+    }
+
+    /// A line a problem, each with the file.
+    fn lines(&self, error: &OpenError) -> Vec<String> {
+        let file = self.file.display();
+        match error {
+            OpenError::Configuration(problems) => {
+                problems.iter().map(|problem| format!("{file}: {problem}")).collect()
+            }
+            OpenError::Storage(error) => vec![format!("{file}: {}", with_cause(error))],
+            other => vec![format!("{file}: {other}")],
+        }
+    }
+
+    /// A failed call.
+    pub(crate) fn failed(&self, error: &Error) -> Failure {
+        Failure::finding(format!("{}: {}", self.file.display(), with_cause(error)))
+    }
+}
+
+/// A file that is no configuration is wrong usage; one with something wrong at a key is a finding.
+fn unreadable(error: &LoadError) -> Failure {
+    if error.problems.iter().all(|problem| problem.key.is_empty()) {
+        return Failure::usage(error.to_string());
+    }
+    Failure::finding(error.to_string())
+}
+
+/// An error with its cause, unless its own words say it already.
+fn with_cause(error: &Error) -> String {
+    let text = error.to_string();
+    match error.source().map(ToString::to_string) {
+        Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+        _ => text,
+    }
+}

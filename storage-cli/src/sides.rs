@@ -1,0 +1,234 @@
+//! Two storages, opened and checked before something is done between them.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::sync::Arc;
+use storage_core::migration::{Failure as MigrationFailure, Kind, Progress, Side, Stop};
+use storage_core::{Inspection, Opened, Registry, Storage};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::arguments::{self, SidesArguments, StorageArguments};
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+use crate::open::Configured;
+use crate::output::note;
+
+/// The time between two lines where there is no terminal.
+const LINES: Duration = Duration::from_secs(5);
+/// The time between two looks at the counts where there is one.
+const DRAWS: Duration = Duration::from_millis(200);
+
+/// A storage that was opened strictly and answers.
+pub(crate) struct Opening {
+    configured: Configured,
+    pub(crate) opened: Opened<dyn Storage>,
+    inspection: Inspection,
+}
+
+/// The two storages.
+pub(crate) struct Sides {
+    pub(crate) source: Opening,
+    pub(crate) target: Opening,
+}
+
+impl Sides {
+    /// Opens and checks both, as `check` does; all that is wrong with either is told at once.
+    pub(crate) async fn open(registry: &Registry, arguments: &SidesArguments) -> Result<Self, Failure> {
+        let SidesArguments { from, from_at, to, to_at, .. } = arguments;
+        let source = StorageArguments { config: from.clone(), at: from_at.clone() };
+        let target = StorageArguments { config: to.clone(), at: to_at.clone() };
+        let source = Configured::read(registry.clone(), &source)?;
+        let target = Configured::read(registry.clone(), &target)?;
+        if source.is_same(&target) {
+            return Err(Failure::usage("source and target are the same storage"));
+        }
+        match (Opening::of(source).await, Opening::of(target).await) {
+            (Ok(source), Ok(target)) => Ok(Self { source, target }),
+            (Err(one), Err(other)) => {
+                Err(Failure { message: [one.message, other.message].join("\n"), ..one })
+            }
+            (Err(failure), Ok(opened)) | (Ok(opened), Err(failure)) => {
+                opened.close().await?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Which storages these are, without passwords, and what they warn of.
+    pub(crate) fn tell(&self) {
+        for (side, opening) in [("from", &self.source), ("to", &self.target)] {
+            note(format_args!("{side:<5}{}", opening.description()));
+            let warnings = opening.opened.warnings.iter().map(ToString::to_string);
+            for warning in warnings.chain(opening.inspection.warnings.iter().cloned()) {
+                note(format_args!("     warning: {warning}"));
+            }
+        }
+    }
+
+    /// What went wrong, with the file.
+    pub(crate) fn failed(&self, failure: &MigrationFailure) -> Failure {
+        match failure {
+            MigrationFailure::Storage(Side::Source, error) => self.source.configured.failed(error),
+            MigrationFailure::Storage(Side::Target, error) => self.target.configured.failed(error),
+            other => Failure::finding(other.to_string()),
+        }
+    }
+
+    /// Closes both.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.source.close().await?;
+        self.target.close().await
+    }
+}
+
+impl Opening {
+    async fn of(configured: Configured) -> Result<Self, Failure> {
+        let opened = configured.open_all_strictly().await?;
+        let storage = &opened.storage;
+        storage.ping().await.map_err(|error| configured.failed(&error))?;
+        let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
+        Ok(Self { configured, opened, inspection })
+    }
+
+    fn description(&self) -> String {
+        let mut parts = vec![self.inspection.server.clone()];
+        let findings = &self.inspection.findings;
+        let places = findings.iter().filter(|(item, _)| item == "connection" || item == "server");
+        parts.extend(places.map(|(_, place)| place.clone()));
+        let (name, file) = (self.opened.storage.name(), self.configured.file().display());
+        format!("{name} ({file}): {}", parts.join(", "))
+    }
+
+    async fn close(&self) -> Result<(), Failure> {
+        self.opened.storage.close().await.map_err(|error| self.configured.failed(&error))
+    }
+}
+
+/// The kinds that are asked for: all, if none is named.
+pub(crate) fn kinds(only: &[arguments::Kind]) -> Vec<Kind> {
+    let kind = |kind: &arguments::Kind| match kind {
+        arguments::Kind::Peers => Kind::Peers,
+        arguments::Kind::Downloads => Kind::Downloads,
+        arguments::Kind::Data => Kind::Data,
+    };
+    if only.is_empty() { Kind::ALL.to_vec() } else { only.iter().map(kind).collect() }
+}
+
+/// Refuses kinds that a side cannot give or take, with the way out.
+pub(crate) fn refuse(refusals: Vec<(Kind, String)>) -> Result<(), Failure> {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let line = |(kind, reason): (Kind, String)| {
+        format!("{}: {reason}; configure it, or leave them out with --only", kind.name())
+    };
+    Err(Failure::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
+}
+
+/// Runs work, asks it to stop at Ctrl-C, and shows how far it has come: bars on a terminal, lines now
+/// and then elsewhere.
+pub(crate) async fn watched<T>(
+    work: impl Future<Output = T>,
+    progress: &Arc<Progress>,
+    kinds: &[Kind],
+    stop: &Stop,
+    interrupt: &Interrupt,
+) -> T {
+    let mut display = Display::new(kinds);
+    let mut ticks = interval(display.period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    tokio::pin!(work);
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break result,
+            _ = ticks.tick() => display.show(progress),
+            () = interrupt.clone().happens(), if !stop.is_stopped() => stop.stop(),
+        }
+    };
+    display.finish(progress);
+    result
+}
+
+/// Shows counts.
+enum Display {
+    Bars(Vec<(Kind, ProgressBar)>),
+    Lines(Vec<(Kind, u64)>),
+}
+
+impl Display {
+    fn new(kinds: &[Kind]) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines(kinds.iter().map(|kind| (*kind, 0)).collect());
+        }
+        let bars = MultiProgress::new();
+        let bar = |kind: &Kind| {
+            let bar = bars.add(ProgressBar::no_length());
+            bar.set_prefix(kind.name());
+            bar.set_style(style("{prefix:<10}{human_pos} {per_sec} {msg}"));
+            (*kind, bar)
+        };
+        Self::Bars(kinds.iter().map(bar).collect())
+    }
+
+    fn period(&self) -> Duration {
+        if matches!(self, Self::Bars(_)) { DRAWS } else { LINES }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        match self {
+            Self::Bars(bars) => {
+                for (kind, bar) in bars {
+                    draw(bar, progress, *kind);
+                }
+            }
+            Self::Lines(kinds) => {
+                for (kind, last) in kinds {
+                    let tally = progress.of(*kind).tally();
+                    let rate = tally.read.saturating_sub(*last) / LINES.as_secs();
+                    if tally.read != *last {
+                        note(format_args!(
+                            "{}: read {}, written {}, kept {}, unreadable {}, {rate}/s",
+                            kind.name(),
+                            tally.read,
+                            tally.written,
+                            tally.kept,
+                            tally.unreadable
+                        ));
+                    }
+                    *last = tally.read;
+                }
+            }
+        }
+    }
+
+    fn finish(mut self, progress: &Progress) {
+        if let Self::Bars(bars) = &self {
+            let bars: Vec<_> = bars.iter().map(|(_, bar)| bar.clone()).collect();
+            self.show(progress);
+            bars.iter().for_each(ProgressBar::abandon);
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
+    let counts = progress.of(kind);
+    let tally = counts.tally();
+    if let Some(expected) = counts.expected()
+        && bar.length().is_none()
+    {
+        bar.set_length(expected);
+        bar.set_style(style("{prefix:<10}{wide_bar} {human_pos}/{human_len} {per_sec} {eta} {msg}"));
+    }
+    bar.set_position(tally.read);
+    bar.set_message(match tally.unreadable {
+        0 => String::new(),
+        unreadable => format!("{unreadable} unreadable"),
+    });
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,366 @@
+//! The command on a real PostgreSQL: what an operator is told, and that nothing is changed by it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "everything here is a test, though not by that attribute"
+)]
+
+mod common;
+mod live;
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use conformance_tests::servers::Servers;
+use conformance_tests::storages::pg::Design;
+use libtest_mimic::{Arguments, Trial};
+use storage_core::conformance::Suite;
+
+use common::{Ran, run, run_on};
+use live::{Live, WRONG_PASSWORD, assert_refused, assert_told, mistakes, on};
+
+fn main() -> ExitCode {
+    // Those that take longest begin first.
+    let mut trials = vec![
+        on("the suite leaves a storage in use as it was", recommended, the_suite_on_a_storage_in_use),
+        on("the example for MoChi keeps every rule", for_mochi, the_example_for_mochi),
+    ];
+    trials.extend(mistakes::tests(recommended));
+    trials.extend([
+        offline("a connection string that cannot be read is not repeated", unreadable_connection_strings),
+        offline("a server that is not there is given up after `startup_timeout`", no_server),
+        on("a wrong password is told at once", recommended, a_wrong_password),
+        on("a database that is not there is named", recommended, a_wrong_database),
+        on("a variable of the wrong form is named and its text is not", recommended, wrong_variables),
+        on("all problems are told at once", recommended, all_problems_at_once),
+        on("without tables each query is told with the way out", without_tables, no_tables),
+        on("a port of type int2 has no room for all ports", with_narrow_ports, narrow_ports),
+        on("queries of data alone are not enough for `check`", data_alone, queries_of_data_alone),
+        on("a query that takes too much is not run for good", recommended, a_query_that_takes_too_much),
+        on("what is recommended is ok and lacks nothing", recommended, what_is_recommended),
+        on("MoChi's sample is ok and what it lacks is listed", sample, the_sample),
+        on("no log shows the password", recommended, no_log_shows_the_password),
+        on("ping and stats tell of a storage in use", recommended, ping_and_stats),
+        on("the schema run again changes nothing", recommended, the_schema_again),
+    ]);
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    Servers::shared().stop();
+    conclusion.exit_code()
+}
+
+/// A test that needs no server.
+fn offline(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
+
+fn printed(arguments: &[&str]) -> String {
+    let ran = run(arguments);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stdout
+}
+
+fn recommended() -> Design {
+    Design { tables: printed(&["schema", "pg"]), config: printed(&["example-config", "pg"]) }
+}
+
+fn for_mochi() -> Design {
+    Design { config: printed(&["example-config", "pg", "--for", "mochi"]), ..recommended() }
+}
+
+fn sample() -> Design {
+    Design {
+        tables: include_str!("../../conformance-tests/data/seed.sql").into(),
+        config: include_str!("../../conformance-tests/data/seed.yaml").into(),
+    }
+}
+
+fn without_tables() -> Design {
+    Design { tables: String::new(), ..recommended() }
+}
+
+fn with_narrow_ports() -> Design {
+    let Design { tables, config } = recommended();
+    Design { tables: tables.replace("port int4", "port int2"), config }
+}
+
+fn data_alone() -> Design {
+    let config = "
+storage:
+  name: pg
+  config:
+    connection_string: filled in by the test
+    data:
+      add_query: INSERT INTO mo_kv VALUES (@context, @key, @value)
+      del_query: DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)
+      get_query: SELECT value FROM mo_kv WHERE context = @context AND name = @key
+";
+    Design { config: config.into(), ..recommended() }
+}
+
+fn unreadable_connection_strings() {
+    let unreadable = [
+        ("", "is empty"),
+        (
+            "postgres://tracker:hunter2@127.0.0.1:port/tracker",
+            "`port`: expected whole numbers from 1 to 65535",
+        ),
+        ("mysql://tracker:hunter2@127.0.0.1/tracker", "a URL begins with postgres:// or postgresql://"),
+        ("host=127.0.0.1 password='hunter2 user=tracker", "the quote of the value of pair 2 is not closed"),
+        ("127.0.0.1 hunter2", "has no `=`; expected a URL postgres://… or pairs keyword=value"),
+        ("host=127.0.0.1 pool_max_conns=hunter2", "`pool_max_conns`: expected a whole number"),
+        ("host=127.0.0.1 password=hunter2 sslmode=hunter2", "`sslmode`: expected one of"),
+    ];
+    let config = recommended().config;
+    let (before, rest) = config.split_once("connection_string: ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    for (connection_string, words) in unreadable {
+        let ran =
+            run_on(&format!("{before}connection_string: \"{connection_string}\"\n{after}"), "check", &[]);
+        assert_told(&ran, "connection_string", &[words]);
+        assert_refused(&ran, 1);
+        assert!(!ran.stdout.contains(WRONG_PASSWORD), "{ran:?}");
+    }
+}
+
+/// An address where nobody listens.
+fn nowhere() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("127.0.0.1:{port}")
+}
+
+fn no_server() {
+    let nowhere = nowhere();
+    let connection_string = format!("postgres://tracker:{WRONG_PASSWORD}@{nowhere}/tracker");
+    let config = recommended().config.replace("startup_timeout: 30s", "startup_timeout: 1s");
+    let config = config.replace("host=127.0.0.1 port=5432 database=tracker user=tracker", &connection_string);
+    let begun = Instant::now();
+    let ran = run_on(&config, "check", &[]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let words = [nowhere.as_str(), "Connection refused", "given up after 1s (`startup_timeout`)"];
+    assert_told(&ran, "connection_string", &words);
+    assert!(ran.stderr.lines().all(|line| line.contains("WARN") && line.contains("trying again")), "{ran:?}");
+    assert!(!format!("{ran:?}").contains(WRONG_PASSWORD), "{ran:?}");
+}
+
+fn a_wrong_password(live: &Live) {
+    let ran = live.check(&[("connection_string", &live.keywords(&[("password", WRONG_PASSWORD)]))]);
+    let words = ["password authentication failed for user", "check `user` and `password`"];
+    assert_told(&ran, "connection_string", &words);
+    assert_refused(&ran, 1);
+    live.assert_unchanged();
+}
+
+fn a_wrong_database(live: &Live) {
+    let ran = live.check(&[("connection_string", &live.keywords(&[("dbname", "nowhere")]))]);
+    let words = ["database \"nowhere\" does not exist", "create it, or check `dbname`"];
+    assert_told(&ran, "connection_string", &words);
+    assert_refused(&ran, 1);
+    live.assert_unchanged();
+}
+
+fn wrong_variables(live: &Live) {
+    let ran = live.check(&[("startup_timeout", WRONG_PASSWORD)]);
+    let variable = "the text of environment variable TRACKER_STORAGE__CONFIG__STARTUP_TIMEOUT";
+    assert_told(&ran, "startup_timeout", &["expected a duration such as 300ms", variable]);
+    assert_refused(&ran, 1);
+
+    let ran = live.check(&[("gc_query.more", WRONG_PASSWORD)]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let words = "environment variable TRACKER_STORAGE__CONFIG__GC_QUERY__MORE: `more` is no key";
+    assert!(ran.stderr.contains(words), "{ran:?}");
+    live.assert_unchanged();
+}
+
+fn all_problems_at_once(live: &Live) {
+    let ran = live.check(&[
+        ("peer.graduate_query", ""),
+        ("downloads.get_query", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hsh"),
+        ("info_hash_count_query", "SELECT COUNT(DISTINCT info_hash) FROM mo_pears"),
+        ("announce.port_column", "door"),
+        ("created_zone", "Mars/Olympus"),
+        ("gc_querry", "DELETE FROM mo_peers"),
+    ]);
+    for (key, words) in [
+        ("peer.graduate_query", "is missing or empty"),
+        ("downloads.get_query", "did you mean `@info_hash`?"),
+        ("info_hash_count_query", "relation \"mo_pears\" does not exist"),
+        ("announce.port_column", "names the column `door`"),
+        ("created_zone", "is no time zone"),
+        ("gc_querry", "did you mean `gc_query`?"),
+    ] {
+        assert_told(&ran, key, &[words]);
+    }
+    assert_refused(&ran, 6);
+    live.assert_unchanged();
+}
+
+fn no_tables(live: &Live) {
+    let ran = live.check(&[]);
+    for (key, table) in [
+        ("announce.query", "mo_peers"),
+        ("peer.add_query", "mo_peers"),
+        ("downloads.inc_query", "mo_downloads"),
+        ("data.add_query", "mo_kv"),
+        ("import.data_query", "mo_kv"),
+    ] {
+        let missing = format!("relation \"{table}\" does not exist");
+        assert_told(&ran, key, &[&missing, "`tracker-storage schema pg` prints the tables"]);
+    }
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    live.assert_unchanged();
+}
+
+fn narrow_ports(live: &Live) {
+    let ran = live.check(&[]);
+    for key in ["peer.add_query", "peer.del_query", "peer.graduate_query"] {
+        let words = ["`@port` is int2 there", "expected int4 or int8", "no room for ports above 32767"];
+        assert_told(&ran, key, &words);
+    }
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    live.assert_unchanged();
+}
+
+fn queries_of_data_alone(live: &Live) {
+    let ran = live.check(&[]);
+    let missing = [
+        "announce.query",
+        "peer.add_query",
+        "peer.del_query",
+        "peer.graduate_query",
+        "peer.count_query",
+        "peer.by_info_hash_clause",
+    ];
+    for key in missing {
+        assert_told(&ran, key, &["is missing or empty", "a query is required"]);
+    }
+    assert_refused(&ran, missing.len());
+    live.assert_unchanged();
+}
+
+fn a_query_that_takes_too_much(live: &Live) {
+    let ran = live.check(&[
+        ("gc_query", "DELETE FROM mo_peers"),
+        ("ping_query", "DELETE FROM mo_downloads WHERE FALSE"),
+        ("downloads.del_query", "DELETE FROM mo_downloads"),
+        ("data.del_query", "TRUNCATE mo_kv"),
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    live.assert_unchanged();
+}
+
+/// The findings of `check` about an item.
+fn findings<'a>(ran: &'a Ran, item: &'a str) -> Vec<&'a str> {
+    ran.stdout.lines().filter_map(|line| line.strip_prefix(item)).map(str::trim).collect()
+}
+
+/// `check` must be content and without warnings, but for the role that the tests' own server has.
+fn assert_ok(ran: &Ran) {
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert_eq!(ran.stdout.lines().next(), Some("ok"), "{ran:#?}");
+    let mut warnings = findings(ran, "warning");
+    warnings.retain(|warning| !warning.starts_with("the role is a superuser"));
+    assert_eq!(warnings, [""; 0], "{ran:#?}");
+    assert_eq!(ran.stderr, "", "{ran:#?}");
+}
+
+fn what_is_recommended(live: &Live) {
+    let ran = live.check(&[]);
+    assert_ok(&ran);
+    assert_eq!(findings(&ran, "lacks"), [""; 0], "{ran:#?}");
+    assert_eq!(findings(&ran, "backend"), ["pg"]);
+    assert_eq!(findings(&ran, "durable"), ["yes"]);
+    assert!(findings(&ran, "server")[0].starts_with("PostgreSQL "), "{ran:#?}");
+    assert!(findings(&ran, "connection")[0].contains(":***@"), "{ran:#?}");
+    let arguments = "@info_hash bytea, @peer_id bytea, @address inet, @port int4, @is_seeder bool";
+    assert_eq!(findings(&ran, "peer.del_query"), [arguments]);
+    assert!(findings(&ran, "newest announce")[0].ends_with('Z'), "{ran:#?}");
+    live.assert_unchanged();
+}
+
+fn the_sample(live: &Live) {
+    let ran = live.check(&[]);
+    assert_ok(&ran);
+    let lacking = [
+        ("forget downloads", "downloads.del_query"),
+        ("export peers", "export.peers_query"),
+        ("export downloads", "export.downloads_query"),
+        ("export data", "export.data_query"),
+        ("import peers", "import.peers_query"),
+        ("import downloads", "import.downloads_query"),
+        ("import data", "import.data_query"),
+    ];
+    for (capability, key) in lacking {
+        assert_eq!(findings(&ran, &format!("lacks {capability}")), [format!("no `{key}` is configured")]);
+    }
+    assert_eq!(findings(&ran, "lacks").len(), lacking.len(), "{ran:#?}");
+    live.assert_unchanged();
+}
+
+/// That it is not shown is what every [`Live::run`] makes sure of; here it is tried in every way.
+fn no_log_shows_the_password(live: &Live) {
+    let traced = |arguments: &[&str], settings: &[(&str, &str)]| {
+        live.run(&[arguments, &["--log", "trace"]].concat(), settings)
+    };
+    assert_eq!(traced(&["check"], &[]).code, Some(0));
+    assert_eq!(traced(&["check"], &[("connection_string", &live.keywords(&[]))]).code, Some(0));
+    assert_eq!(traced(&["check"], &[("gc_query", "DELTE")]).code, Some(1));
+    assert_eq!(traced(&["conformance", "--filter", "E1"], &[]).code, Some(0));
+
+    let (host, port) = ("127.0.0.1", nowhere().replace("127.0.0.1:", ""));
+    let elsewhere = live.keywords(&[("host", host), ("port", &port)]);
+    let ran = traced(&["check"], &[("connection_string", &elsewhere), ("startup_timeout", "1s")]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("trying again"), "{ran:?}");
+}
+
+fn ping_and_stats(live: &Live) {
+    let ran = live.run(&["ping"], &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.starts_with("ok: pg answers in "), "{ran:?}");
+
+    let ran = live.run(&["stats", "--json"], &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(counts, serde_json::json!({"info_hashes": 2, "seeders": 1, "leechers": 2}));
+
+    let ran = live.run(&["stats"], &[("info_hash_count_query", "")]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("no `info_hash_count_query` is configured"), "{ran:?}");
+    live.assert_unchanged();
+}
+
+/// Every case must have passed, MUST and SHOULD, or been skipped for one of these reasons.
+fn assert_conforms(ran: &Ran, reasons: &[&str]) {
+    let is_expected = |line: &&str| {
+        let is_skipped = line.starts_with("skipped ") && reasons.iter().any(|reason| line.contains(reason));
+        is_skipped || line.starts_with("ok ")
+    };
+    let (expected, others): (Vec<_>, Vec<_>) = ran.stdout.lines().partition(is_expected);
+    let others = others.join("\n");
+    assert_eq!(expected.len(), Suite::cases().len(), "{others}\n{}", ran.stderr);
+    assert_eq!(ran.code, Some(0), "{others}\n{}", ran.stderr);
+}
+
+fn the_suite_on_a_storage_in_use(live: &Live) {
+    for _ in 0..2 {
+        let ran = live.run(&["conformance"], &[]);
+        assert_conforms(&ran, &["others use the storage", "the storage lacks nothing"]);
+        live.assert_unchanged();
+    }
+}
+
+fn the_example_for_mochi(live: &Live) {
+    let ran = live.run(&["conformance", "--exclusive"], &[]);
+    assert_conforms(&ran, &["lacks `export", "lacks `import", "lacks `forget", "no query of `forget_swarm`"]);
+}
+
+fn the_schema_again(live: &Live) {
+    live.execute(&printed(&["schema", "pg"]));
+    live.assert_unchanged();
+}

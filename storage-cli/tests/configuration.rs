@@ -1,0 +1,149 @@
+//! What `check`, `ping` and `stats` say to right and wrong configurations.
+
+mod common;
+
+use common::{MEMORY, Ran, command, file, run, run_on};
+
+fn check(config: &str) -> Ran {
+    run_on(config, "check", &[])
+}
+
+#[test]
+fn a_right_configuration_is_ok_and_described() {
+    let ran = check(MEMORY);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.stdout.lines().next(), Some("ok"));
+    let row = |item: &str| ran.stdout.lines().find(|line| line.trim_start().starts_with(item));
+    assert!(row("backend").unwrap().ends_with("memory"), "{ran:?}");
+    assert!(row("server").is_some() && row("durable").is_some(), "{ran:?}");
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_exits_with_2() {
+    let ran = run(&["check", "-c", "/nonexistent/storage.yaml"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("/nonexistent/storage.yaml: No such file"), "{ran:?}");
+
+    let ran = check("storage:\n  name: memory\n config: [hunter2\n");
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("not YAML"), "{ran:?}");
+    assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
+    let wrong = [
+        ("storage: {name: memroy}", &["no backend `memroy`; known are memory, pg"] as &[_]),
+        ("storage: {name: keydb}", &["KeyDB", "use `redis` or `pg`"]),
+        ("storage: {name: LMDB}", &["LMDB", "use `memory` or `pg`"]),
+        ("storage: {name: pg}", &["`connection_string`: is missing"]),
+        (
+            "storage: {name: memory, config: {shard_cuont: 4}}",
+            &["`shard_cuont`: unknown key; did you mean `shard_count`?"],
+        ),
+        ("storage: {name: memory, config: {shard_count: many}}", &["`shard_count`: expected a whole number"]),
+        ("storage: {name: memory, config: 3}", &["expected a section with keys, found a number"]),
+        ("storage: {nam: memory}", &["unknown key `nam`; did you mean `name`?"]),
+        ("storage: memory", &["expected a section with `name` and `config`"]),
+        ("store: {name: memory}", &["there is no key `storage`; there are `store`"]),
+        (
+            "storage: {name: memory, config: {shard_count: x, gc_interval: often}}",
+            &["`shard_count`", "`gc_interval`"],
+        ),
+    ];
+    for (config, words) in wrong {
+        let ran = check(config);
+        assert_eq!(ran.code, Some(1), "{config}: {ran:?}");
+        for word in words {
+            assert!(ran.stdout.contains(word), "{config} without {word}: {ran:?}");
+        }
+        assert!(ran.stdout.lines().next().unwrap().contains(".yaml: "), "{ran:?}");
+        assert!(!ran.stdout.contains("ok"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_an_error_in_check_and_a_warning_elsewhere() {
+    let config = "storage: {name: memory, config: {shard_cuont: 4}}";
+    assert_eq!(check(config).code, Some(1));
+    let ran = run_on(config, "ping", &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.starts_with("ok: memory answers in "), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains("`shard_cuont`: unknown key; did you mean `shard_count`?"), "{ran:?}");
+}
+
+#[test]
+fn a_setting_taken_though_not_as_written_is_a_warning_of_check() {
+    let ran = check("storage: {name: memory, config: {gc_interval: 0s}}");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let warning = ran.stdout.lines().find(|line| line.trim_start().starts_with("warning"));
+    assert!(warning.unwrap().contains("`gc_interval`"), "{ran:?}");
+}
+
+#[test]
+fn a_storage_deeper_in_the_file_is_found() {
+    let config = "prehooks:\n- config:\n    storage: {name: memory}\n";
+    let ran = run_on(config, "check", &["--at", "prehooks.0.config.storage"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = run_on(config, "check", &["--at", "prehooks.1.config.storage"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("`1` is no index into a list of 1"), "{ran:?}");
+}
+
+#[test]
+fn environment_variables_are_laid_over_the_file() {
+    let config = file("storage: {name: pg}");
+    let check = |name: &str, value: &str| -> Ran {
+        let arguments = ["check", "-c", config.to_str().unwrap()];
+        command(&arguments).env(name, value).output().unwrap().into()
+    };
+    assert_eq!(check("TRACKER_STORAGE__NAME", "memory").code, Some(0));
+    let ran = check("TRACKER_STORAGE____NAME", "memory");
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("TRACKER_STORAGE____NAME"), "{ran:?}");
+    let ran = check("TRACKER_STORAGE__CONFIG__STARTUP_TIMEOUT", "hunter2");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("environment variable TRACKER_STORAGE__CONFIG__STARTUP_TIMEOUT"), "{ran:?}");
+    assert!(!ran.stdout.contains("hunter2"), "{ran:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_environment_that_is_no_text_is_left_alone() {
+    use std::os::unix::ffi::OsStrExt;
+    let config = file(MEMORY);
+    let mut command = command(&["ping", "-c", config.to_str().unwrap()]);
+    let ran: Ran = command.env("NO_TEXT", std::ffi::OsStr::from_bytes(b"\xff")).output().unwrap().into();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn statistics_are_a_table_or_json() {
+    let ran = run_on(MEMORY, "stats", &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for item in ["info hashes", "seeders", "leechers"] {
+        let row = ran.stdout.lines().find(|line| line.trim_start().starts_with(item));
+        assert!(row.unwrap().ends_with(" 0"), "{ran:?}");
+    }
+    let ran = run_on(MEMORY, "stats", &["--json"]);
+    let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(counts, serde_json::json!({"info_hashes": 0, "seeders": 0, "leechers": 0}));
+}
+
+#[test]
+fn logs_go_to_the_standard_error_in_the_form_asked_for() {
+    let config = "storage: {name: memory, config: {shard_cuont: 4}}";
+    let ran = run_on(config, "ping", &["--log", "warn", "--log-format", "json"]);
+    let logged = ran.stderr.lines().find(|line| line.starts_with('{')).unwrap();
+    let logged: serde_json::Value = serde_json::from_str(logged).unwrap();
+    assert_eq!(logged["level"], "WARN");
+    assert!(logged["fields"]["message"].as_str().unwrap().contains("shard_cuont"), "{logged}");
+    assert!(!ran.stdout.contains("shard_cuont"), "{ran:?}");
+
+    let file = file(config);
+    let mut command = command(&["ping", "-c", file.to_str().unwrap()]);
+    let ran: Ran = command.env("RUST_LOG", "warn").output().unwrap().into();
+    assert!(ran.stderr.lines().any(|line| line.contains(" WARN ")), "{ran:?}");
+}

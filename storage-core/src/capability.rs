@@ -1,0 +1,94 @@
+//! What a storage may lack, by name.
+
+use std::fmt;
+
+macro_rules! capabilities {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// Something that a storage, as it is configured, may be unable to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Capability {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Capability {
+            /// Every capability.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in reports: `garbage collection`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+capabilities! {
+    /// Downloads of a swarm are counted and kept (P4, P7).
+    Downloads => "downloads",
+    /// Stale peers can be removed (U1).
+    GarbageCollection => "garbage collection",
+    /// Swarms and peers can be counted (U2).
+    Statistics => "statistics",
+    /// A peer changes its role in one step: no reader sees it in both or in neither (P2).
+    AtomicMove => "atomic move",
+    /// A graduation and its download happen both or not at all (P4).
+    AtomicGraduation => "atomic graduation",
+    /// The downloads of a swarm can be removed.
+    ForgetDownloads => "forget downloads",
+    /// Peers can be read in pages (T1).
+    ExportPeers => "export peers",
+    /// Downloads can be read in pages (T1).
+    ExportDownloads => "export downloads",
+    /// Data can be read in pages (T1).
+    ExportData => "export data",
+    /// Peers can be taken in with their times, the newer stays (T1).
+    ImportPeers => "import peers",
+    /// Downloads can be taken in, the greater stays (T1).
+    ImportDownloads => "import downloads",
+    /// Data can be taken in, what is there stays (T1).
+    ImportData => "import data",
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The capabilities that a storage lacks, each with the reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lacking(Vec<(Capability, String)>);
+
+impl Lacking {
+    /// Lacks nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Lacks this one too, because of `reason` (``no `gc_query` is configured``).
+    #[must_use]
+    pub fn and(mut self, capability: Capability, reason: impl Into<String>) -> Self {
+        if self.reason(capability).is_none() {
+            self.0.push((capability, reason.into()));
+        }
+        self
+    }
+
+    /// Why a capability is lacking; `None` if it is there.
+    pub fn reason(&self, capability: Capability) -> Option<&str> {
+        self.0.iter().find(|(lacking, _)| *lacking == capability).map(|(_, reason)| reason.as_str())
+    }
+
+    /// Whether a capability is there.
+    pub fn has(&self, capability: Capability) -> bool {
+        self.reason(capability).is_none()
+    }
+
+    /// What is lacking, with the reasons.
+    pub fn iter(&self) -> impl Iterator<Item = (Capability, &str)> {
+        self.0.iter().map(|(capability, reason)| (*capability, reason.as_str()))
+    }
+}

@@ -1,0 +1,52 @@
+//! Durations as Go writes them: `3m`, `1h30m`, `1.5s`, `300ms`.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// Reads a duration as Go writes it; negative ones become zero.
+///
+/// ```
+/// use std::time::Duration;
+/// use storage_core::config::parse_duration;
+///
+/// assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5400)));
+/// assert_eq!(parse_duration("300ms"), Some(Duration::from_millis(300)));
+/// assert_eq!(parse_duration("-1s"), Some(Duration::ZERO));
+/// assert_eq!(parse_duration("soon"), None);
+/// ```
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let parsed: SignedDuration = text.parse().ok()?;
+    Some(Duration::try_from(parsed).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_notation_is_read() {
+        let cases = [
+            ("0", 0),
+            ("0s", 0),
+            ("3m", 180_000_000),
+            ("1m0.5s", 60_500_000),
+            ("1h30m0s", 5_400_000_000),
+            ("1.5s", 1_500_000),
+            ("300ms", 300_000),
+            ("7us", 7),
+            ("7µs", 7),
+            ("-3m", 0),
+        ];
+        for (text, microseconds) in cases {
+            assert_eq!(parse_duration(text), Some(Duration::from_micros(microseconds)), "{text}");
+        }
+        for text in ["", "3", "m", "3 parsecs", "1.5"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}

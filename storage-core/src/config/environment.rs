@@ -1,0 +1,108 @@
+//! Environment variables over a configuration: `TRACKER_STORAGE__CONFIG__POOL_SIZE` is the key
+//! `storage.config.pool_size`.
+
+use super::{Problem, Value};
+
+const PREFIX: &str = "TRACKER_";
+const BETWEEN_LEVELS: &str = "__";
+
+/// Lays the variables that begin with `TRACKER_` over `root`, as text.
+pub(super) fn lay_over(root: &mut Value, variables: impl Iterator<Item = (String, String)>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    variables.sort();
+    for (name, text) in variables {
+        let path = name[PREFIX.len()..].to_ascii_lowercase();
+        let levels: Vec<_> = path.split(BETWEEN_LEVELS).collect();
+        let value = Value::Variable { name: name.clone(), text };
+        let placed = if levels.iter().any(|level| level.is_empty()) {
+            Err("has an empty level; two underscores stand between levels".to_owned())
+        } else {
+            place(root, &levels, value)
+        };
+        if let Err(message) = placed {
+            problems.push(Problem {
+                key: String::new(),
+                message: format!("environment variable {name}: {message}"),
+            });
+        }
+    }
+    problems
+}
+
+fn place(at: &mut Value, levels: &[&str], value: Value) -> Result<(), String> {
+    let Some((level, rest)) = levels.split_first() else {
+        *at = value;
+        return Ok(());
+    };
+    match at {
+        Value::Null => {
+            *at = Value::empty_section();
+            place(at, levels, value)
+        }
+        Value::Section(entries) => {
+            let index = entries.iter().position(|(key, _)| key.eq_ignore_ascii_case(level));
+            let index = index.unwrap_or_else(|| {
+                entries.push(((*level).to_owned(), Value::Null));
+                entries.len() - 1
+            });
+            place(&mut entries[index].1, rest, value)
+        }
+        Value::List(values) => {
+            let length = values.len();
+            let item = level.parse().ok().and_then(|index: usize| values.get_mut(index));
+            let item = item.ok_or_else(|| {
+                format!("`{level}` is no index into the list of {length} that the file has there")
+            })?;
+            place(item, rest, value)
+        }
+        other => Err(format!("`{level}` is no key: what the file has there is {}", other.kind())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Section;
+
+    fn lay(root: &mut Value, variables: &[(&str, &str)]) -> Vec<String> {
+        let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        lay_over(root, variables).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn levels_are_found_without_regard_to_case_and_made_where_absent() {
+        let config = Value::Section(vec![("Pool_Size".into(), Value::Integer(1))]);
+        let mut root = Value::Section(vec![("config".into(), config)]);
+        let problems = lay(
+            &mut root,
+            &[("TRACKER_CONFIG__POOL_SIZE", "7"), ("TRACKER_CONFIG__TLS", "true"), ("HOME", "/root")],
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        let mut section = Section::new(root);
+        section.within("config", |config| {
+            assert_eq!(config.number("pool_size", 1..=9), Some(7));
+            assert_eq!(config.boolean("tls"), Some(true));
+        });
+        assert_eq!(section.finish(), Default::default());
+    }
+
+    #[test]
+    fn a_variable_of_the_wrong_form_is_named_and_its_text_is_not() {
+        let mut root = Value::Section(vec![
+            ("storage".into(), Value::Text("x".into())),
+            ("prehooks".into(), Value::List(vec![])),
+        ]);
+        let problems = lay(
+            &mut root,
+            &[
+                ("TRACKER_STORAGE__NAME", "hunter2"),
+                ("TRACKER_STORAGE____NAME", "hunter2"),
+                ("TRACKER_PREHOOKS__0__NAME", "hunter2"),
+            ],
+        );
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(!problems.concat().contains("hunter2"));
+        assert!(problems[0].contains("TRACKER_PREHOOKS__0__NAME"));
+    }
+}

@@ -1,0 +1,208 @@
+//! Configuration files.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Format, Toml, Yaml};
+
+use super::{Problem, StorageConfig, Value, environment, nearest};
+
+/// A configuration that cannot be read, or has no storage where one was looked for.
+#[derive(Debug)]
+pub struct LoadError {
+    file: PathBuf,
+    /// What is wrong; values are never repeated.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        let problems: Vec<_> = self.problems.iter().map(|problem| format!("{file}: {problem}")).collect();
+        f.write_str(&problems.join("\n"))
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl StorageConfig {
+    /// Where MoChi's configuration has its storage.
+    pub const DEFAULT_PATH: &'static str = "storage";
+
+    /// Reads a storage out of a YAML file (TOML if it is named `.toml`), with environment variables
+    /// laid over it.
+    ///
+    /// `at` is where in the file the storage is, keys and list indices between dots:
+    /// [`DEFAULT_PATH`](Self::DEFAULT_PATH), `prehooks.0.config.storage`. `variables` are usually
+    /// [`std::env::vars`]; those that begin with `TRACKER_` are used.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the file cannot be read, is malformed, or has no storage there.
+    pub fn load(
+        file: &Path,
+        at: &str,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, LoadError> {
+        let fail = |problems| LoadError { file: file.to_owned(), problems };
+        let fail_with = |key: &str, message: String| fail(vec![Problem { key: key.into(), message }]);
+
+        let text = std::fs::read_to_string(file).map_err(|error| fail_with("", error.to_string()))?;
+        let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+        let parsed = if is_toml {
+            Figment::from(Toml::string(&text)).extract::<Value>()
+        } else {
+            Figment::from(Yaml::string(&text)).extract::<Value>()
+        };
+        let format = if is_toml { "TOML" } else { "YAML" };
+        let mut root = parsed.map_err(|error| fail_with("", format!("not {format}: {}", explain(&error))))?;
+
+        let problems = environment::lay_over(&mut root, variables);
+        if !problems.is_empty() {
+            return Err(fail(problems));
+        }
+        let found = find(root, at).map_err(|message| fail_with(at, message))?;
+        Self::from_value(found).map_err(|(key, message)| {
+            let key = if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") };
+            fail_with(&key, message)
+        })
+    }
+
+    fn from_value(value: Value) -> Result<Self, (&'static str, String)> {
+        let Value::Section(entries) = value else {
+            return Err((
+                "name",
+                format!("expected a section with `name` and `config`, found {}", value.kind()),
+            ));
+        };
+        let (mut name, mut config) = (None, Value::empty_section());
+        for (key, value) in entries {
+            match (key.to_ascii_lowercase().as_str(), value) {
+                ("name", Value::Text(text) | Value::Variable { text, .. }) => name = Some(text),
+                ("name", other) => return Err(("name", format!("expected text, found {}", other.kind()))),
+                ("config", value) => config = value,
+                (unknown, _) => {
+                    let hint = match nearest(unknown, ["name", "config"].into_iter()) {
+                        Some(known) => format!("did you mean `{known}`?"),
+                        None => "a storage has `name` and `config`".into(),
+                    };
+                    return Err(("", format!("unknown key `{unknown}`; {hint}")));
+                }
+            }
+        }
+        let name =
+            name.ok_or_else(|| ("name", "is missing: the name of a backend, such as memory or pg".into()))?;
+        Ok(Self { name, config })
+    }
+}
+
+fn find(mut value: Value, at: &str) -> Result<Value, String> {
+    for level in at.split('.') {
+        value = match value {
+            Value::Section(entries) => {
+                let keys: Vec<_> = entries.iter().map(|(key, _)| format!("`{key}`")).collect();
+                let found = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(level));
+                found.map(|(_, value)| value).ok_or_else(|| {
+                    format!(
+                        "there is no key `{level}`; there are {}",
+                        if keys.is_empty() { "none".into() } else { keys.join(", ") }
+                    )
+                })?
+            }
+            Value::List(values) => {
+                let length = values.len();
+                let index: Option<usize> = level.parse().ok();
+                let found = index.and_then(|index| values.into_iter().nth(index));
+                found.ok_or_else(|| format!("`{level}` is no index into a list of {length}"))?
+            }
+            other => return Err(format!("`{level}` is no key: what the file has there is {}", other.kind())),
+        };
+    }
+    Ok(value)
+}
+
+/// What figment says, without the values and source lines it repeats.
+fn explain(error: &figment::Error) -> String {
+    use figment::error::Kind;
+    match &error.kind {
+        Kind::InvalidType(_, expected) => format!("expected {expected}"),
+        Kind::Message(message) => {
+            let lines = message.lines().filter(|line| !line.contains('|') && !line.trim().is_empty());
+            let without_values = lines.map(|line| line.split('"').step_by(2).collect::<Vec<_>>().join("…"));
+            without_values.collect::<Vec<_>>().join(", ")
+        }
+        _ => "it has a form that cannot be read".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn load(suffix: &str, text: &str, at: &str, variables: &[(&str, &str)]) -> Result<StorageConfig, String> {
+        let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        StorageConfig::load(file.path(), at, variables)
+            .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn yaml_and_toml_are_read_and_other_keys_are_left_alone() {
+        let yaml = "mochi: {log: x}\nStorage:\n  Name: memory\n  Config:\n    shard_count: 4\n";
+        let toml = "x = 1\n[storage]\nname = \"memory\"\n[storage.config]\nshard_count = 4\n";
+        for (suffix, text) in [(".yaml", yaml), (".toml", toml)] {
+            let config = load(suffix, text, "storage", &[]).unwrap();
+            assert_eq!(config.name, "memory");
+            assert!(matches!(&config.config, Value::Section(entries) if entries[0].1 == Value::Integer(4)));
+        }
+    }
+
+    #[test]
+    fn a_storage_deeper_in_the_file_is_found() {
+        let yaml = "prehooks:\n  - name: hook\n    config:\n      storage: {name: memory}\n";
+        assert_eq!(load(".yml", yaml, "prehooks.0.config.storage", &[]).unwrap().name, "memory");
+        assert_eq!(
+            load(".yml", yaml, "prehooks.1.config", &[]).unwrap_err(),
+            "FILE: `prehooks.1.config`: `1` is no index into a list of 1"
+        );
+        assert_eq!(
+            load(".yml", yaml, "storage", &[]).unwrap_err(),
+            "FILE: `storage`: there is no key `storage`; there are `prehooks`"
+        );
+    }
+
+    #[test]
+    fn variables_are_laid_over_the_file() {
+        let yaml = "storage: {name: memory}";
+        let config = load(".yaml", yaml, "storage", &[("TRACKER_STORAGE__NAME", "pg")]).unwrap();
+        assert_eq!(config.name, "pg");
+    }
+
+    #[test]
+    fn errors_do_not_repeat_values() {
+        let malformed = [
+            (".yaml", "hunter2"),
+            (".yaml", "storage: {name: [hunter2"),
+            (".yaml", "storage:\n  name: pg\n config: hunter2\n"),
+            (".yaml", "storage: hunter2"),
+            (".toml", "password = \"hunter2"),
+            (".toml", "password = hunter2"),
+        ];
+        for (suffix, text) in malformed {
+            let error = load(suffix, text, "storage", &[]).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_and_a_missing_name_are_named() {
+        let missing = StorageConfig::load(Path::new("/nonexistent.yaml"), "storage", std::iter::empty());
+        assert!(missing.unwrap_err().to_string().starts_with("/nonexistent.yaml: No such file"));
+        let error = load(".yaml", "storage: {config: {}}", "storage", &[]).unwrap_err();
+        assert_eq!(error, "FILE: `storage.name`: is missing: the name of a backend, such as memory or pg");
+        let error = load(".yaml", "storage: {nam: pg}", "storage", &[]).unwrap_err();
+        assert_eq!(error, "FILE: `storage`: unknown key `nam`; did you mean `name`?");
+    }
+}

@@ -1,0 +1,31 @@
+//! Configuration: from a file or the environment to typed settings, with every problem reported at
+//! once and no value ever repeated in a message.
+//!
+//! A [`Value`] is what a file or a variable holds; a [`Section`] reads settings out of it and keeps
+//! the problems; [`Settings`] are those that every backend has. With the feature `figment`,
+//! [`StorageConfig::load`] reads YAML and TOML files and environment variables.
+
+mod duration;
+#[cfg(feature = "figment")]
+mod environment;
+#[cfg(feature = "figment")]
+mod load;
+mod section;
+mod settings;
+mod value;
+
+pub use duration::parse_duration;
+#[cfg(feature = "figment")]
+pub use load::LoadError;
+pub use section::{Findings, Problem, Section, nearest};
+pub use settings::Settings;
+pub use value::Value;
+
+/// A storage as a configuration describes it: the name of a backend and the settings for it.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// The backend's name: `memory`, `pg`.
+    pub name: String,
+    /// The backend's settings.
+    pub config: Value,
+}

@@ -1,0 +1,366 @@
+//! Reading settings out of a configuration section.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Value, parse_duration};
+
+/// Something wrong in a configuration: the key, and what is wrong with it and what is expected.
+/// Values are never repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, with the sections it is in: `peer.add_query`. Empty for the section itself.
+    pub key: String,
+    /// What is wrong and what is expected.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            return f.write_str(&self.message);
+        }
+        write!(f, "`{}`: {}", self.key, self.message)
+    }
+}
+
+/// What reading a section brought to light.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What makes the configuration unusable.
+    pub problems: Vec<Problem>,
+    /// Keys that nothing reads; whether they are problems is the caller's choice.
+    pub unknown: Vec<Problem>,
+    /// What is taken, though not as written.
+    pub warnings: Vec<Problem>,
+}
+
+/// A section of a configuration being read: each method takes one setting out, notes what is wrong
+/// with it, and goes on, so that all problems are reported together. Keys match without regard to
+/// case.
+///
+/// ```
+/// use storage_core::config::{Section, Value};
+///
+/// let mut section = Section::new(Value::Section(vec![("Shard_Cuont".into(), Value::Integer(4))]));
+/// let shards: Option<usize> = section.number("shard_count", 1..=1024);
+/// let findings = section.finish();
+/// assert_eq!(shards, None);
+/// assert_eq!(
+///     findings.unknown[0].to_string(),
+///     "`Shard_Cuont`: unknown key; did you mean `shard_count`?"
+/// );
+/// ```
+pub struct Section {
+    path: String,
+    entries: Vec<(String, Value)>,
+    known: Vec<String>,
+    findings: Findings,
+}
+
+impl Section {
+    /// Begins to read a value that should be a section.
+    pub fn new(value: Value) -> Self {
+        Self::at(String::new(), value)
+    }
+
+    fn at(path: String, value: Value) -> Self {
+        let mut section =
+            Self { path, entries: Vec::new(), known: Vec::new(), findings: Findings::default() };
+        match value {
+            Value::Section(entries) => section.entries = entries,
+            Value::Null => {}
+            other => {
+                let message = format!("expected a section with keys, found {}", other.kind());
+                section.findings.problems.push(Problem { key: section.path.clone(), message });
+            }
+        }
+        section
+    }
+
+    /// Whether a key is there, without reading it.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, value)| name.eq_ignore_ascii_case(key) && *value != Value::Null)
+    }
+
+    /// What is at a key, without reading it.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+    }
+
+    /// Takes a value out, whatever it is.
+    pub fn take(&mut self, key: &str) -> Option<Value> {
+        self.known.push(key.to_owned());
+        let mut taken = None;
+        let mut times = 0;
+        self.entries.retain_mut(|(name, value)| {
+            if !name.eq_ignore_ascii_case(key) {
+                return true;
+            }
+            times += 1;
+            taken = Some(std::mem::replace(value, Value::Null));
+            false
+        });
+        if times > 1 {
+            self.problem(key, "given more than once");
+        }
+        taken.filter(|value| *value != Value::Null)
+    }
+
+    /// Text; a whole number is taken as its digits.
+    pub fn text(&mut self, key: &str) -> Option<String> {
+        match self.take(key)? {
+            Value::Text(text) | Value::Variable { text, .. } => Some(text),
+            Value::Integer(number) => Some(number.to_string()),
+            other => self.wrong_type(key, "text (in quotes)", &other),
+        }
+    }
+
+    /// Text that must be there and not be blank; reported and empty if it is not.
+    pub fn required_text(&mut self, key: &str) -> String {
+        let has = self.has(key);
+        let problems = self.findings.problems.len();
+        let text = self.text(key).unwrap_or_default();
+        if text.trim().is_empty() && self.findings.problems.len() == problems {
+            self.problem(key, if has { "is empty" } else { "is missing" });
+        }
+        text
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, key: &str) -> Option<bool> {
+        let value = self.take(key)?;
+        match &value {
+            Value::Boolean(boolean) => return Some(*boolean),
+            Value::Variable { text, .. } => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => return Some(true),
+                "false" | "no" | "off" | "0" => return Some(false),
+                _ => {}
+            },
+            _ => {}
+        }
+        self.wrong_type(key, "true or false", &value)
+    }
+
+    /// A whole number within a range.
+    pub fn number<T>(&mut self, key: &str, range: std::ops::RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + fmt::Display,
+    {
+        let value = self.take(key)?;
+        let number = match &value {
+            Value::Integer(number) => Some(*number),
+            Value::Variable { text, .. } => text.trim().parse().ok(),
+            _ => None,
+        };
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        match number {
+            None => self.wrong_type(key, &expected, &value),
+            Some(number) => {
+                let number = T::try_from(number).ok().filter(|number| range.contains(number));
+                if number.is_none() {
+                    self.problem(key, format!("expected {expected}, found one out of that range"));
+                }
+                number
+            }
+        }
+    }
+
+    /// A duration as Go writes it; negative ones are zero.
+    pub fn duration(&mut self, key: &str) -> Option<Duration> {
+        let value = self.take(key)?;
+        let duration = match &value {
+            Value::Text(text) | Value::Variable { text, .. } => parse_duration(text),
+            Value::Integer(number) if *number <= 0 => Some(Duration::ZERO),
+            _ => None,
+        };
+        if duration.is_none() {
+            return self.wrong_type(key, "a duration such as 300ms, 1.5s, 3m or 1h30m", &value);
+        }
+        duration
+    }
+
+    /// A duration above zero; absent it is the default, and so it is, with a warning, if it is zero
+    /// or negative.
+    pub fn positive_duration(&mut self, key: &str, default: Duration) -> Duration {
+        match self.duration(key) {
+            Some(Duration::ZERO) => {
+                self.warn(key, format!("must be above zero; the default of {default:?} is used"));
+                default
+            }
+            given => given.unwrap_or(default),
+        }
+    }
+
+    /// A list of texts; a single text is a list of one. In an environment variable: by commas, or as
+    /// `["a","b"]`.
+    pub fn list(&mut self, key: &str) -> Option<Vec<String>> {
+        match self.take(key)? {
+            Value::Text(text) => Some(vec![text]),
+            Value::Variable { text, .. } => Some(split_list(&text)),
+            Value::List(values) => {
+                let mut texts = Vec::with_capacity(values.len());
+                for value in values {
+                    match value {
+                        Value::Text(text) | Value::Variable { text, .. } => texts.push(text),
+                        Value::Integer(number) => texts.push(number.to_string()),
+                        other => return self.wrong_type(key, "a list of texts", &other),
+                    }
+                }
+                Some(texts)
+            }
+            other => self.wrong_type(key, "a list of texts", &other),
+        }
+    }
+
+    /// Reads a section within this one; an absent one reads as empty.
+    pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Section) -> T) -> T {
+        let value = self.take(key).unwrap_or_else(Value::empty_section);
+        let mut section = Section::at(self.full_key(key), value);
+        let result = read(&mut section);
+        let findings = section.finish();
+        self.findings.problems.extend(findings.problems);
+        self.findings.unknown.extend(findings.unknown);
+        self.findings.warnings.extend(findings.warnings);
+        result
+    }
+
+    /// Notes a problem with a key of this section.
+    pub fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let problem = Problem { key: self.full_key(key), message: message.into() };
+        self.findings.problems.push(problem);
+    }
+
+    /// Notes something about a key that is taken, though not as written.
+    pub fn warn(&mut self, key: &str, message: impl Into<String>) {
+        let warning = Problem { key: self.full_key(key), message: message.into() };
+        self.findings.warnings.push(warning);
+    }
+
+    /// Ends the reading: what is left over is unknown.
+    pub fn finish(mut self) -> Findings {
+        for (name, _) in std::mem::take(&mut self.entries) {
+            let message = match nearest(&name, self.known.iter().map(String::as_str)) {
+                Some(known) => format!("unknown key; did you mean `{known}`?"),
+                None => format!("unknown key; known here are {}", quoted(&self.known)),
+            };
+            let key = self.full_key(&name);
+            self.findings.unknown.push(Problem { key, message });
+        }
+        self.findings
+    }
+
+    fn full_key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn wrong_type<T>(&mut self, key: &str, expected: &str, found: &Value) -> Option<T> {
+        self.problem(key, format!("expected {expected}, found {}", found.kind()));
+        None
+    }
+}
+
+/// The known name nearest to one that is not known, if it is near enough to be a slip.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase();
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_ascii_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn quoted(names: &[String]) -> String {
+    if names.is_empty() {
+        return "no keys".into();
+    }
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn split_list(text: &str) -> Vec<String> {
+    let text = text.trim();
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    inner
+        .split(',')
+        .map(|item| item.trim().trim_matches('"').to_owned())
+        .filter(|item| !item.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(entries: &[(&str, Value)]) -> Section {
+        Section::new(Value::Section(
+            entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        ))
+    }
+
+    fn variable(text: &str) -> Value {
+        Value::Variable { name: "TRACKER_STORAGE__CONFIG__X".into(), text: text.into() }
+    }
+
+    #[test]
+    fn all_problems_are_reported_together_and_without_values() {
+        let mut section = section(&[
+            ("port", Value::Text("hunter2".into())),
+            ("interval", Value::Text("hunter2".into())),
+            ("flag", Value::Text("hunter2".into())),
+        ]);
+        let _: Option<u16> = section.number("port", 0..=65535);
+        section.duration("interval");
+        section.boolean("flag");
+        section.required_text("query");
+        let findings = section.finish();
+        let text = format!("{:?}", findings.problems);
+        assert_eq!(findings.problems.len(), 4, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(findings.problems[3].to_string(), "`query`: is missing");
+    }
+
+    #[test]
+    fn the_text_of_a_variable_is_converted_by_the_setting_it_is_for() {
+        let mut section = section(&[
+            ("password", variable("007")),
+            ("port", variable("007")),
+            ("addresses", variable("a:1, b:2")),
+            ("others", variable(r#"["a:1","b:2"]"#)),
+            ("maintenance", variable("false")),
+            ("db", variable("seven")),
+        ]);
+        assert_eq!(section.text("password").unwrap(), "007");
+        assert_eq!(section.number("port", 0..=65535), Some(7));
+        assert_eq!(section.list("addresses").unwrap(), ["a:1", "b:2"]);
+        assert_eq!(section.list("others").unwrap(), ["a:1", "b:2"]);
+        assert_eq!(section.boolean("maintenance"), Some(false));
+        assert_eq!(section.number("db", 0..=15), None);
+        let findings = section.finish();
+        assert_eq!(
+            findings.problems[0].to_string(),
+            "`db`: expected a whole number from 0 to 15, found the text of environment variable \
+             TRACKER_STORAGE__CONFIG__X"
+        );
+    }
+
+    #[test]
+    fn sections_within_are_read_with_their_path() {
+        let inner = Value::Section(vec![("querry".into(), Value::Text("x".into()))]);
+        let mut section = section(&[("announce", inner), ("peer", Value::Integer(3))]);
+        section.within("Announce", |announce| announce.required_text("query"));
+        section.within("peer", |peer| peer.text("add_query"));
+        let findings = section.finish();
+        assert_eq!(findings.unknown[0].to_string(), "`Announce.querry`: unknown key; did you mean `query`?");
+        assert_eq!(findings.problems[0].to_string(), "`Announce.query`: is missing");
+        assert_eq!(findings.problems[1].to_string(), "`peer`: expected a section with keys, found a number");
+    }
+
+    #[test]
+    fn zero_intervals_take_the_default_with_a_warning() {
+        let mut section = section(&[("gc_interval", Value::Text("-3m".into()))]);
+        let default = Duration::from_secs(180);
+        assert_eq!(section.positive_duration("gc_interval", default), default);
+        assert_eq!(section.finish().warnings.len(), 1);
+    }
+}

@@ -1,0 +1,121 @@
+//! Values of a configuration, before anything is known of their meaning.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A value of a configuration. `Debug` shows its kind only, for it may be a secret.
+#[derive(Clone, PartialEq)]
+pub enum Value {
+    /// Nothing; as good as absent.
+    Null,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// Text from an environment variable; the setting it is for decides its type.
+    Variable {
+        /// The variable's name.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// A list.
+    List(Vec<Value>),
+    /// Keys and values, in the order given.
+    Section(Vec<(String, Value)>),
+}
+
+impl Value {
+    /// A section without keys.
+    pub fn empty_section() -> Self {
+        Self::Section(Vec::new())
+    }
+
+    /// What kind of value it is, in words.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Null => "nothing".into(),
+            Self::Boolean(_) => "a boolean".into(),
+            Self::Integer(_) | Self::Float(_) => "a number".into(),
+            Self::Text(_) => "text".into(),
+            Self::Variable { name, .. } => format!("the text of environment variable {name}"),
+            Self::List(_) => "a list".into(),
+            Self::Section(_) => "a section".into(),
+        }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.kind())
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        Value::deserialize(from)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Value::Section(entries))
+    }
+}

@@ -1,0 +1,179 @@
+//! P5: the peers that an announce gives.
+
+use std::collections::BTreeSet;
+
+use crate::conformance::sample::{self, by, for_leecher, for_seeder, over_v6};
+use crate::conformance::{Scene, Verdict};
+use crate::{ErrorKind, InfoHash, Operation, Peer, PeerSelection, Role};
+
+const ANNOUNCE: Operation = Operation::AnnouncePeers;
+
+/// Seeders 0 to 3 and leechers 4 to 9 of a new swarm.
+async fn ten_peers(scene: &Scene) -> Verdict<InfoHash> {
+    let info_hash = scene.info_hash();
+    scene.put_many(&info_hash, seeders(), Role::Seeder).await?;
+    scene.put_many(&info_hash, leechers(), Role::Leecher).await?;
+    Ok(info_hash)
+}
+
+fn seeders() -> impl Iterator<Item = Peer> {
+    (0..4).map(sample::peer)
+}
+
+fn leechers() -> impl Iterator<Item = Peer> {
+    (4..10).map(sample::peer)
+}
+
+pub(super) async fn a_leecher_gets_all_peers_once(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let did = "announce as leecher for 50 peers to 4 seeders and 6 leechers";
+    scene.finds(did, ANNOUNCE, &for_leecher(info_hash, 50), seeders().chain(leechers())).await
+}
+
+pub(super) async fn a_leecher_gets_seeders_first(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let found = scene.announce(&for_leecher(info_hash, 50)).await?;
+    let first: BTreeSet<_> = found.iter().take(4).copied().collect();
+    let did = "announce as leecher for 50 peers to 4 seeders and 6 leechers: the first 4";
+    scene.equal(did, ANNOUNCE, seeders().collect(), first)
+}
+
+pub(super) async fn a_few_wanted_are_all_seeders(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let found = scene.announce(&for_leecher(info_hash, 3)).await?;
+    let seeders: BTreeSet<_> = seeders().collect();
+    let is_right = distinct(&found) == 3 && found.iter().all(|peer| seeders.contains(peer));
+    let did = "announce as leecher for 3 peers to 4 seeders and 6 leechers";
+    scene.holds(did, ANNOUNCE, "3 different seeders", is_right && found.len() == 3, found)
+}
+
+pub(super) async fn leechers_fill_up_what_seeders_leave(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let found = scene.announce(&for_leecher(info_hash, 7)).await?;
+    let has_all_seeders = seeders().all(|seeder| found.contains(&seeder));
+    let did = "announce as leecher for 7 peers to 4 seeders and 6 leechers";
+    let is_right = has_all_seeders && found.len() == 7 && distinct(&found) == 7;
+    scene.holds(did, ANNOUNCE, "all 4 seeders and 3 different leechers", is_right, found)
+}
+
+fn distinct(peers: &[Peer]) -> usize {
+    peers.iter().collect::<BTreeSet<_>>().len()
+}
+
+pub(super) async fn a_seeder_gets_leechers_only(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let did = "announce as seeder for 50 peers to 4 seeders and 6 leechers";
+    scene.finds(did, ANNOUNCE, &for_seeder(info_hash, 50), leechers()).await
+}
+
+pub(super) async fn never_more_than_wanted(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    for num_want in [1, 4, 5, 9, 10] {
+        let found = scene.announce(&for_leecher(info_hash, num_want)).await?;
+        let did = format!("announce as leecher for {num_want} peers to a swarm of 10: peers returned");
+        scene.equal(&did, ANNOUNCE, num_want, found.len())?;
+    }
+    let found = scene.announce(&for_seeder(info_hash, 2)).await?;
+    scene.equal("announce as seeder for 2 peers to 6 leechers: peers returned", ANNOUNCE, 2, found.len())
+}
+
+pub(super) async fn any_number_may_be_wanted(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    for num_want in [11, 100_000, usize::MAX] {
+        let did = format!("announce as leecher for {num_want} peers to a swarm of 10");
+        scene.finds(&did, ANNOUNCE, &for_leecher(info_hash, num_want), seeders().chain(leechers())).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn none_wanted_is_an_empty_list(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    for selection in [for_leecher(info_hash, 0), for_seeder(info_hash, 0)] {
+        is_an_empty_list(scene, "announce for no peers to a swarm of 10", &selection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn none_wanted_of_an_unknown_swarm_is_an_empty_list(scene: &Scene) -> Verdict {
+    let selection = for_leecher(scene.info_hash(), 0);
+    is_an_empty_list(scene, "announce for no peers to an unknown swarm", &selection).await
+}
+
+async fn is_an_empty_list(scene: &Scene, did: &str, selection: &PeerSelection) -> Verdict {
+    let found = scene.ok(did, scene.storage().announce_peers(selection).await)?;
+    scene.equal(did, ANNOUNCE, Vec::new(), found)
+}
+
+pub(super) async fn only_the_family_asked_for(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    for role in Role::BOTH {
+        let number = if role.is_seeder() { 1 } else { 2 };
+        scene.put(&info_hash, &sample::peer(number), role).await?;
+        scene.put(&info_hash, &sample::peer_v6(number), role).await?;
+    }
+    let v4 = for_leecher(info_hash, 9);
+    scene.finds("announce for IPv4 peers", ANNOUNCE, &v4, [1, 2].map(sample::peer)).await?;
+    let v6 = over_v6(v4);
+    scene.finds("announce for IPv6 peers", ANNOUNCE, &v6, [1, 2].map(sample::peer_v6)).await?;
+    let v6 = over_v6(for_seeder(info_hash, 9));
+    scene.finds("announce as seeder for IPv6 peers", ANNOUNCE, &v6, [sample::peer_v6(2)]).await
+}
+
+pub(super) async fn the_one_that_asks_is_left_out(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let (seeder, leecher) = (sample::peer(1), sample::peer(5));
+    let others = |left_out| seeders().chain(leechers()).filter(move |peer| *peer != left_out);
+    let did = "announce for 50 of 10 peers, leaving out a leecher";
+    scene.finds(did, ANNOUNCE, &by(leecher, for_leecher(info_hash, 50)), others(leecher)).await?;
+    let did = "announce for 50 of 10 peers, leaving out a seeder";
+    scene.finds(did, ANNOUNCE, &by(seeder, for_leecher(info_hash, 50)), others(seeder)).await
+}
+
+pub(super) async fn leaving_out_one_costs_no_place(scene: &Scene) -> Verdict {
+    let info_hash = ten_peers(scene).await?;
+    let did = "announce as leecher for 9 of 10 peers, leaving out a seeder";
+    let others = seeders().chain(leechers()).filter(|peer| *peer != sample::peer(1));
+    scene.finds(did, ANNOUNCE, &by(sample::peer(1), for_leecher(info_hash, 9)), others).await?;
+    let did = "announce as seeder for 5 of 6 leechers, leaving out a leecher";
+    let others = leechers().filter(|peer| *peer != sample::peer(5));
+    scene.finds(did, ANNOUNCE, &by(sample::peer(5), for_seeder(info_hash, 5)), others).await
+}
+
+pub(super) async fn only_the_very_peer_is_left_out(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let others = super::put::others_like(peer);
+    for peer in others.into_iter().chain([peer]) {
+        scene.put(&info_hash, &peer, Role::Leecher).await?;
+    }
+    let did = "announce, leaving out a peer that others differ from in id, address or port alone";
+    scene.finds(did, ANNOUNCE, &by(peer, for_leecher(info_hash, 9)), others).await
+}
+
+pub(super) async fn an_unknown_swarm_is_not_found(scene: &Scene) -> Verdict {
+    let selection = for_leecher(scene.info_hash(), 9);
+    is_not_found(scene, "announce to a swarm that is not known", &selection).await
+}
+
+pub(super) async fn a_seeder_among_seeders_finds_nobody(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put(&info_hash, &sample::peer(1), Role::Seeder).await?;
+    is_not_found(scene, "announce as seeder to one seeder", &for_seeder(info_hash, 9)).await
+}
+
+pub(super) async fn a_family_without_peers_is_not_found(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put(&info_hash, &sample::peer(1), Role::Seeder).await?;
+    is_not_found(scene, "announce for IPv6 peers to one IPv4 seeder", &over_v6(for_leecher(info_hash, 9)))
+        .await
+}
+
+pub(super) async fn the_only_peer_finds_nobody(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    is_not_found(scene, "announce, leaving out the only peer", &by(peer, for_leecher(info_hash, 9))).await
+}
+
+async fn is_not_found(scene: &Scene, did: &str, selection: &PeerSelection) -> Verdict {
+    let found = scene.storage().announce_peers(selection).await;
+    scene.fails(did, ANNOUNCE, ErrorKind::NotFound, found).map(drop)
+}

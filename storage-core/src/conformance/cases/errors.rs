@@ -1,0 +1,118 @@
+//! E1: errors say what failed, where, and whether trying again may help.
+
+use bytes::Bytes;
+
+use crate::conformance::sample::{self, CUTOFF, STALE};
+use crate::conformance::{Scene, Verdict};
+use crate::{
+    Capability, DataRecord, DownloadsRecord, Error, ErrorKind, Operation, PeerRecord, Result, Role, Scope,
+};
+
+pub(super) async fn an_absent_peer_is_named(scene: &Scene) -> Verdict {
+    let deleted = scene.storage().delete_seeder(&scene.info_hash(), &sample::peer(1)).await;
+    let did = "delete an absent seeder";
+    let error = scene.fails(did, Operation::DeletePeer, ErrorKind::NotFound, deleted)?;
+    names_its_origin(scene, did, Operation::DeletePeer, &error)
+}
+
+pub(super) async fn an_announce_without_peers_is_named(scene: &Scene) -> Verdict {
+    let found = scene.storage().announce_peers(&sample::for_leecher(scene.info_hash(), 9)).await;
+    let did = "announce to an unknown swarm";
+    let error = scene.fails(did, Operation::AnnouncePeers, ErrorKind::NotFound, found)?;
+    names_its_origin(scene, did, Operation::AnnouncePeers, &error)
+}
+
+fn names_its_origin(scene: &Scene, did: &str, operation: Operation, error: &Error) -> Verdict {
+    let did = format!("{did}: backend and operation of the error, and whether to try again");
+    let expected = (scene.storage().name(), operation, false);
+    scene.equal(&did, operation, expected, (error.backend(), error.operation(), error.is_retryable()))
+}
+
+pub(super) async fn a_closed_storage_is_named(scene: &Scene) -> Verdict {
+    let handle = scene.handle_to_close().await?;
+    scene.ok("close the storage", handle.close().await)?;
+    let scraped = handle.scrape_swarm(&scene.info_hash()).await;
+    let did = "scrape a closed storage";
+    let error = scene.fails(did, Operation::ScrapeSwarm, ErrorKind::Closed, scraped)?;
+    names_its_origin(scene, did, Operation::ScrapeSwarm, &error)
+}
+
+pub(super) async fn what_is_lacking_is_named(scene: &Scene) -> Verdict {
+    let mut called = 0;
+    for (capability, _) in scene.storage().lacking().iter() {
+        if let Some((operation, result)) = call_for(scene, capability).await? {
+            called += 1;
+            let did = format!("call {operation}, for which the storage says it lacks `{capability}`");
+            scene.fails(&did, operation, ErrorKind::Unsupported(capability), result)?;
+        }
+    }
+    scene.skip_unless(called > 0, "the storage lacks nothing that can be called for")
+}
+
+/// Calls for a capability; `None` if it is no call by itself.
+async fn call_for(scene: &Scene, capability: Capability) -> Verdict<Option<(Operation, Result<()>)>> {
+    let (storage, info_hash) = (scene.storage(), scene.info_hash());
+    Ok(Some(match capability {
+        Capability::GarbageCollection => {
+            (Operation::CollectGarbage, storage.collect_garbage(CUTOFF).await.map(drop))
+        }
+        Capability::Statistics => (Operation::Statistics, storage.statistics().await.map(drop)),
+        Capability::ExportPeers => {
+            let exported = storage.export_peers(Scope::Swarm(info_hash), None, 1).await;
+            (Operation::ExportPeers, exported.map(drop))
+        }
+        Capability::ExportDownloads => {
+            (Operation::ExportDownloads, storage.export_downloads(None, 1).await.map(drop))
+        }
+        Capability::ExportData => (Operation::ExportData, storage.export_data(None, 1).await.map(drop)),
+        Capability::ImportPeers => {
+            let record =
+                PeerRecord { info_hash, peer: sample::peer(1), role: Role::Leecher, announced: STALE };
+            (Operation::ImportPeers, storage.import_peers(&[record]).await.map(drop))
+        }
+        Capability::ImportDownloads => {
+            let record = DownloadsRecord { info_hash, downloads: 1 };
+            (Operation::ImportDownloads, storage.import_downloads(&[record]).await.map(drop))
+        }
+        Capability::ImportData => {
+            let (context, key) = (scene.context()?, Bytes::from_static(b"key"));
+            scene.adopt_data(&context, [key.clone()]);
+            let record = DataRecord { context, key: key.clone(), value: key };
+            (Operation::ImportData, storage.import_data(&[record]).await.map(drop))
+        }
+        Capability::Downloads
+        | Capability::AtomicMove
+        | Capability::AtomicGraduation
+        | Capability::ForgetDownloads => return Ok(None),
+    }))
+}
+
+pub(super) async fn no_value_is_repeated(scene: &Scene) -> Verdict {
+    const SECRET: &str = "hunter2-correct-horse";
+    let handle = scene.handle_to_close().await?;
+    scene.ok("close the storage", handle.close().await)?;
+    let (context, key) = (scene.context()?, Bytes::from_static(b"key"));
+    scene.adopt_data(&context, [key.clone()]);
+    let put = handle.put_data(&context, &[(key, Bytes::from_static(SECRET.as_bytes()))]).await;
+    let did = "put a value into a closed storage";
+    let error = scene.fails(did, Operation::PutData, ErrorKind::Closed, put)?;
+    let text = format!("{error} {error:?}");
+    let repeats = text.contains(SECRET) || text.contains(&hex::encode(SECRET));
+    scene.holds(did, Operation::PutData, "an error that does not repeat the value", !repeats, "it does")
+}
+
+pub(super) async fn a_number_too_large_is_kept_or_refused(scene: &Scene) -> Verdict {
+    let (info_hash, downloads) = (scene.info_hash(), u64::MAX);
+    let did = "import the greatest number of downloads";
+    match scene.storage().import_downloads(&[DownloadsRecord { info_hash, downloads }]).await {
+        Err(error) if error.kind() == ErrorKind::Rejected => {
+            scene
+                .downloads(&format!("{did}, which is refused"), Operation::ImportDownloads, &info_hash, 0)
+                .await
+        }
+        result => {
+            scene.ok(did, result)?;
+            scene.downloads(did, Operation::ImportDownloads, &info_hash, downloads).await
+        }
+    }
+}

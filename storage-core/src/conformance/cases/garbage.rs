@@ -1,0 +1,149 @@
+//! U1: stale peers go, all others stay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::conformance::sample::{self, CUTOFF, STALE};
+use crate::conformance::{Scene, Verdict};
+use crate::{InfoHash, Operation, Result, Role, Storage, Timestamp};
+
+const COLLECT: Operation = Operation::CollectGarbage;
+
+pub(super) async fn stale_peers_go(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    put_four(scene, &info_hash, 0, STALE).await?;
+    scene.collect(CUTOFF).await?;
+    let did = "put a seeder and a leecher of each family in 1990, collect garbage up to 1991";
+    scene.counts(did, COLLECT, &info_hash, 0, 0).await
+}
+
+pub(super) async fn fresh_peers_stay(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    put_four(scene, &info_hash, 0, STALE).await?;
+    put_four(scene, &info_hash, 4, Timestamp::now()).await?;
+    scene.collect(CUTOFF).await?;
+    let did = "put a seeder and a leecher of each family in 1990 and others now, collect garbage up to 1991";
+    scene.counts(did, COLLECT, &info_hash, 2, 2).await
+}
+
+/// Puts a seeder and a leecher of each family.
+async fn put_four(scene: &Scene, info_hash: &InfoHash, number: u32, announced: Timestamp) -> Verdict {
+    for role in Role::BOTH {
+        let number = number + u32::from(role.is_seeder());
+        scene.put_at(info_hash, &sample::peer(number), role, announced).await?;
+        scene.put_at(info_hash, &sample::peer_v6(number), role, announced).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn the_cutoff_itself_is_stale(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put_at(&info_hash, &sample::peer(1), Role::Seeder, CUTOFF).await?;
+    scene.collect(CUTOFF).await?;
+    let did = "put a peer that last announced at the cutoff itself, collect garbage";
+    scene.counts(did, COLLECT, &info_hash, 0, 0).await
+}
+
+pub(super) async fn a_second_after_the_cutoff_is_fresh(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let after = CUTOFF.after(Duration::from_secs(1));
+    scene.put_at(&info_hash, &sample::peer(1), Role::Seeder, after).await?;
+    scene.collect(CUTOFF).await?;
+    still_there(scene, "put a peer a second after the cutoff, collect garbage", &info_hash).await
+}
+
+/// One seeder with a time long past must still be there. Where others use the storage, their garbage
+/// collection may rightly have taken it.
+pub(super) async fn still_there(scene: &Scene, did: &str, info_hash: &InfoHash) -> Verdict {
+    let was_taken = !scene.is_exclusive() && scene.scrape(info_hash).await?.seeders == 0;
+    scene.skip_unless(!was_taken, "others use the storage, and may have collected the stale peer")?;
+    scene.counts(did, COLLECT, info_hash, 1, 0).await
+}
+
+pub(super) async fn it_says_how_many_went(scene: &Scene) -> Verdict {
+    scene.only_if_exclusive()?;
+    let info_hash = scene.info_hash();
+    scene.collect(CUTOFF).await?;
+    put_four(scene, &info_hash, 0, STALE).await?;
+    put_four(scene, &info_hash, 4, Timestamp::now()).await?;
+    let did = "put 4 peers in 1990 and 4 now, collect garbage up to 1991: peers removed";
+    scene.equal(did, COLLECT, 4, scene.collect(CUTOFF).await?)
+}
+
+pub(super) async fn a_second_collection_finds_nothing(scene: &Scene) -> Verdict {
+    scene.only_if_exclusive()?;
+    put_four(scene, &scene.info_hash(), 0, STALE).await?;
+    scene.collect(CUTOFF).await?;
+    scene.equal("collect garbage twice: peers removed", COLLECT, 0, scene.collect(CUTOFF).await?)
+}
+
+pub(super) async fn downloads_stay(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let graduated = scene.storage().graduate_peer(&info_hash, &peer, STALE).await;
+    scene.ok("graduate a peer in 1990", graduated)?;
+    scene.collect(CUTOFF).await?;
+    scene.downloads("graduate a peer in 1990, collect garbage up to 1991", COLLECT, &info_hash, 1).await
+}
+
+pub(super) async fn data_stays(scene: &Scene) -> Verdict {
+    let (context, key) = (scene.context()?, scene.key());
+    scene.put_data(&context, &[(key.clone(), key.clone())]).await?;
+    scene.collect(CUTOFF).await?;
+    scene.loads("put data, collect garbage up to 1991", COLLECT, &context, &key, Some(&key)).await
+}
+
+pub(super) async fn a_collected_peer_can_come_back(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put_at(&info_hash, &peer, Role::Leecher, STALE).await?;
+    scene.collect(CUTOFF).await?;
+    scene.put(&info_hash, &peer, Role::Seeder).await?;
+    let did = "collect a stale leecher, then put it as seeder";
+    scene.counts(did, COLLECT, &info_hash, 1, 0).await?;
+    scene.finds(did, COLLECT, &sample::for_leecher(info_hash, 9), [peer]).await
+}
+
+pub(super) async fn two_nodes_collect_each_peer_once(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.collect(CUTOFF).await?;
+    for number in 0..20 {
+        scene.put_at(&info_hash, &sample::peer(number), Role::Seeder, STALE).await?;
+    }
+    scene.put_many(&info_hash, (20..40).map(sample::peer), Role::Seeder).await?;
+    let nodes = [Arc::clone(scene.storage()), scene.another_node().await?];
+    let collections = nodes.map(collect);
+    let did = "put 20 stale and 20 fresh seeders, collect garbage on two nodes at the same time";
+    let removed: Vec<_> = scene.all_ok(did, scene.at_once(collections).await?)?;
+    scene.counts(did, COLLECT, &info_hash, 20, 0).await?;
+    if scene.is_exclusive() {
+        let did = format!("{did}: peers removed by both together");
+        scene.equal(&did, COLLECT, 20, removed.iter().sum())?;
+    }
+    Ok(())
+}
+
+async fn collect(storage: Arc<dyn Storage>) -> Result<u64> {
+    Ok(storage.collect_garbage(CUTOFF).await?.removed)
+}
+
+pub(super) async fn no_announce_is_lost_beside_it(scene: &Scene) -> Verdict {
+    const PEERS: u32 = 16;
+    let node = scene.another_node().await?;
+    for _ in 0..5 {
+        let info_hash = scene.info_hash();
+        for number in 0..PEERS {
+            scene.put_at(&info_hash, &sample::peer(number), Role::Leecher, STALE).await?;
+        }
+        let announces = (0..PEERS).map(|number| -> BoxFuture<'static, Result<u64>> {
+            let (storage, peer) = (Arc::clone(scene.storage()), sample::peer(number));
+            Box::pin(async move { storage.put_leecher(&info_hash, &peer).await.map(|()| 0) })
+        });
+        let nodes = [Arc::clone(scene.storage()), Arc::clone(&node)];
+        let collections = nodes.into_iter().map(|node| -> BoxFuture<'static, _> { Box::pin(collect(node)) });
+        let did = "16 stale leechers announce again while two nodes collect garbage";
+        scene.all_ok(did, scene.at_once(announces.chain(collections).collect::<Vec<_>>()).await?)?;
+        scene.counts(did, COLLECT, &info_hash, 0, PEERS.into()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! P4: leechers that become seeders.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::put::others_like;
+use crate::conformance::sample::{self, CUTOFF, STALE};
+use crate::conformance::{Scene, Verdict};
+use crate::{InfoHash, Operation, Peer, Result, Role};
+
+const GRADUATE: Operation = Operation::GraduatePeer;
+
+pub(super) async fn a_leecher_becomes_a_seeder(scene: &Scene) -> Verdict {
+    becomes_a_seeder(scene, sample::peer(1)).await
+}
+
+pub(super) async fn an_ipv6_leecher_becomes_a_seeder(scene: &Scene) -> Verdict {
+    becomes_a_seeder(scene, sample::peer_v6(1)).await
+}
+
+async fn becomes_a_seeder(scene: &Scene, peer: Peer) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    scene.ok("graduate the leecher", scene.storage().graduate_leecher(&info_hash, &peer).await)?;
+    scene.counts("graduate the only leecher", GRADUATE, &info_hash, 1, 0).await
+}
+
+pub(super) async fn each_graduation_is_a_download(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    for number in 1..=3 {
+        scene.put(&info_hash, &sample::peer(number), Role::Leecher).await?;
+        scene.graduate(&info_hash, &sample::peer(number)).await?;
+        let did = format!("graduate leecher number {number}");
+        scene.downloads(&did, GRADUATE, &info_hash, number.into()).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn others_at_the_same_address_stay(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let [other, ..] = others_like(peer);
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    scene.put(&info_hash, &other, Role::Leecher).await?;
+    scene.graduate(&info_hash, &peer).await?;
+    let did = format!("put the leechers {peer} and {other}, graduate the first: leechers left");
+    scene.finds(&did, GRADUATE, &sample::for_seeder(info_hash, 9), [other]).await
+}
+
+pub(super) async fn others_of_the_same_id_stay(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let [_, moved, rebound] = others_like(peer);
+    for peer in [peer, moved, rebound] {
+        scene.put(&info_hash, &peer, Role::Leecher).await?;
+    }
+    scene.graduate(&info_hash, &peer).await?;
+    let did = "graduate one of three leechers of the same id at other addresses or ports: leechers left";
+    scene.finds(did, GRADUATE, &sample::for_seeder(info_hash, 9), [moved, rebound]).await
+}
+
+pub(super) async fn other_swarms_stay(scene: &Scene) -> Verdict {
+    let (first, second, peer) = (scene.info_hash(), scene.info_hash(), sample::peer(1));
+    scene.put(&first, &peer, Role::Leecher).await?;
+    scene.put(&second, &peer, Role::Leecher).await?;
+    scene.graduate(&first, &peer).await?;
+    let did = "graduate a leecher in one swarm, scrape the other that it is in";
+    scene.counts(did, GRADUATE, &second, 0, 1).await?;
+    scene.downloads(did, GRADUATE, &second, 0).await
+}
+
+pub(super) async fn graduating_refreshes_the_last_announce(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put_at(&info_hash, &peer, Role::Leecher, STALE).await?;
+    scene.graduate(&info_hash, &peer).await?;
+    scene.collect(CUTOFF).await?;
+    let did = "put a leecher in 1990, graduate it now, then collect garbage up to 1991";
+    scene.counts(did, GRADUATE, &info_hash, 1, 0).await
+}
+
+pub(super) async fn an_absent_leecher_is_put_as_seeder(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put(&info_hash, &sample::peer(1), Role::Leecher).await?;
+    scene.graduate(&info_hash, &sample::peer(2)).await?;
+    let did = "graduate a peer that is not in the swarm, beside a leecher";
+    scene.counts(did, GRADUATE, &info_hash, 1, 1).await
+}
+
+pub(super) async fn an_unknown_swarm_gets_a_seeder(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.graduate(&info_hash, &sample::peer(1)).await?;
+    scene.counts("graduate a peer in a swarm that is not known", GRADUATE, &info_hash, 1, 0).await
+}
+
+pub(super) async fn an_absent_leecher_is_a_download(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.graduate(&info_hash, &sample::peer(1)).await?;
+    scene.downloads("graduate a peer that is not in the swarm", GRADUATE, &info_hash, 1).await
+}
+
+pub(super) async fn a_seeder_stays_one(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Seeder).await?;
+    scene.graduate(&info_hash, &peer).await?;
+    scene.counts("graduate a seeder", GRADUATE, &info_hash, 1, 0).await
+}
+
+pub(super) async fn a_seeder_is_a_download(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Seeder).await?;
+    scene.graduate(&info_hash, &peer).await?;
+    scene.downloads("graduate a seeder", GRADUATE, &info_hash, 1).await
+}
+
+pub(super) async fn many_tasks_graduate_each_its_own(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put_many(&info_hash, (0..32).map(sample::peer), Role::Leecher).await?;
+    let graduations = (0..32).map(|number| graduate(scene, info_hash, sample::peer(number)));
+    let did = "graduate 32 leechers in 32 tasks";
+    scene.all_ok(did, scene.at_once(graduations).await?)?;
+    scene.counts(did, GRADUATE, &info_hash, 32, 0).await
+}
+
+pub(super) async fn many_tasks_lose_no_download(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put_many(&info_hash, (0..32).map(sample::peer), Role::Leecher).await?;
+    let graduations = (0..32).map(|number| graduate(scene, info_hash, sample::peer(number)));
+    let did = "graduate 32 leechers in 32 tasks";
+    scene.all_ok(did, scene.at_once(graduations).await?)?;
+    scene.downloads(did, GRADUATE, &info_hash, 32).await
+}
+
+pub(super) async fn many_tasks_graduate_the_same_peer(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    let graduations = (0..16).map(|_| graduate(scene, info_hash, peer));
+    let did = "graduate the same leecher in 16 tasks";
+    scene.all_ok(did, scene.at_once(graduations).await?)?;
+    scene.counts(did, GRADUATE, &info_hash, 1, 0).await
+}
+
+fn graduate(scene: &Scene, info_hash: InfoHash, peer: Peer) -> impl Future<Output = Result<()>> + use<> {
+    let storage = Arc::clone(scene.storage());
+    async move { storage.graduate_leecher(&info_hash, &peer).await }
+}
+
+pub(super) async fn whole_lives_at_once_add_up(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let lives = (0..16).map(|number| {
+        let (storage, peer) = (Arc::clone(scene.storage()), sample::peer(number));
+        async move {
+            storage.put_leecher(&info_hash, &peer).await?;
+            storage.graduate_leecher(&info_hash, &peer).await?;
+            storage.delete_seeder(&info_hash, &peer).await
+        }
+    });
+    let did = "put, graduate and delete 16 peers in 16 tasks";
+    scene.all_ok(did, scene.at_once(lives).await?)?;
+    scene.counts(did, GRADUATE, &info_hash, 0, 0).await?;
+    scene.downloads(did, GRADUATE, &info_hash, 16).await
+}
+
+pub(super) async fn a_graduation_given_up_is_whole(scene: &Scene) -> Verdict {
+    const PEERS: u32 = 32;
+    let info_hash = scene.info_hash();
+    scene.put_many(&info_hash, (0..PEERS).map(sample::peer), Role::Leecher).await?;
+    let graduations = (0..PEERS).map(|number| {
+        let graduation = graduate(scene, info_hash, sample::peer(number));
+        give_up_after(number / 2, graduation)
+    });
+    let ended = scene.at_once(graduations).await?.into_iter().flatten().collect();
+    scene.all_ok("graduate leechers, giving up most of it half-way", ended)?;
+    let did = "give up 32 graduations while they are under way, then wait";
+    let mut counts = scene.scrape(&info_hash).await?;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let before = std::mem::replace(&mut counts, scene.scrape(&info_hash).await?);
+        if before == counts && counts.seeders == counts.downloads {
+            break;
+        }
+    }
+    let is_whole = counts.seeders == counts.downloads && counts.seeders + counts.leechers == u64::from(PEERS);
+    scene.holds(did, GRADUATE, "as many downloads as seeders, and 32 peers", is_whole, counts)
+}
+
+/// Drops a call after it has had to wait this many times.
+async fn give_up_after<T>(waits: u32, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    let mut left = waits;
+    poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}

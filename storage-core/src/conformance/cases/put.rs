@@ -1,0 +1,176 @@
+//! P1, P2: putting peers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::conformance::sample::{self, CUTOFF, STALE};
+use crate::conformance::{Scene, Verdict};
+use crate::{InfoHash, Operation, Peer, Result, Role, Storage, Timestamp};
+
+pub(super) async fn putting_a_seeder_again_is_an_upsert(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    for _ in 0..3 {
+        scene.ok("put a seeder", scene.storage().put_seeder(&info_hash, &peer).await)?;
+    }
+    scene.counts("put the same seeder three times", Operation::PutPeer, &info_hash, 1, 0).await
+}
+
+pub(super) async fn putting_a_leecher_again_is_an_upsert(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    for _ in 0..3 {
+        scene.ok("put a leecher", scene.storage().put_leecher(&info_hash, &peer).await)?;
+    }
+    scene.counts("put the same leecher three times", Operation::PutPeer, &info_hash, 0, 1).await
+}
+
+pub(super) async fn putting_refreshes_the_last_announce(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    for (peer, role) in [(sample::peer(1), Role::Seeder), (sample::peer_v6(2), Role::Leecher)] {
+        scene.put_at(&info_hash, &peer, role, STALE).await?;
+        scene.put(&info_hash, &peer, role).await?;
+    }
+    scene.collect(CUTOFF).await?;
+    let did = "put a seeder and a leecher in 1990 and again now, then collect garbage up to 1991";
+    scene.counts(did, Operation::PutPeer, &info_hash, 1, 1).await
+}
+
+pub(super) async fn id_address_and_port_identify_a_peer(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let others = others_like(peer);
+    for peer in [&[peer], others.as_slice()].concat() {
+        scene.put(&info_hash, &peer, Role::Leecher).await?;
+    }
+    let did = "put four leechers, three of which differ from the first in id, address or port alone";
+    scene.counts(did, Operation::PutPeer, &info_hash, 0, 4).await?;
+    scene
+        .finds(did, Operation::PutPeer, &sample::for_leecher(info_hash, 9), others.into_iter().chain([peer]))
+        .await
+}
+
+/// Peers that differ from this one in one thing each: id, address, port.
+pub(super) fn others_like(peer: Peer) -> [Peer; 3] {
+    [
+        Peer::new(sample::peer_id(99), peer.address(), peer.port()),
+        Peer::new(*peer.id(), IpAddr::from([192, 0, 2, 99]), peer.port()),
+        Peer::new(*peer.id(), peer.address(), peer.port() + 1),
+    ]
+}
+
+pub(super) async fn a_peer_is_in_each_swarm_by_itself(scene: &Scene) -> Verdict {
+    let (first, second, peer) = (scene.info_hash(), scene.info_hash(), sample::peer(1));
+    scene.put(&first, &peer, Role::Leecher).await?;
+    scene.put(&second, &peer, Role::Seeder).await?;
+    let did = "put a peer into one swarm as leecher, into another as seeder";
+    scene.counts(did, Operation::PutPeer, &first, 0, 1).await?;
+    scene.counts(did, Operation::PutPeer, &second, 1, 0).await
+}
+
+pub(super) async fn another_node_sees_what_was_put(scene: &Scene) -> Verdict {
+    scene.only_if_shared()?;
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let node = scene.another_node().await?;
+    scene.ok("put a seeder on one more node", node.put_seeder(&info_hash, &peer).await)?;
+    scene.counts("put a seeder on one node, scrape on another", Operation::PutPeer, &info_hash, 1, 0).await
+}
+
+pub(super) async fn many_tasks_put_the_same_peer_once(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let puts = (0..32).map(|_| put(scene, info_hash, peer, Role::Leecher));
+    scene.all_ok("put the same leecher in 32 tasks", scene.at_once(puts).await?)?;
+    scene.counts("put the same leecher in 32 tasks", Operation::PutPeer, &info_hash, 0, 1).await
+}
+
+pub(super) async fn many_tasks_lose_no_peer(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let puts = (0..32).map(|number| {
+        let role = Role::from_is_seeder(number % 2 == 0);
+        put(scene, info_hash, sample::peer(number), role)
+    });
+    scene.all_ok("put 32 peers in 32 tasks", scene.at_once(puts).await?)?;
+    let did = "put 16 seeders and 16 leechers into one swarm in 32 tasks";
+    scene.counts(did, Operation::PutPeer, &info_hash, 16, 16).await
+}
+
+fn put(
+    scene: &Scene,
+    info_hash: InfoHash,
+    peer: Peer,
+    role: Role,
+) -> impl Future<Output = Result<()>> + use<> {
+    let storage = Arc::clone(scene.storage());
+    async move { storage.put_peer(&info_hash, &peer, role, Timestamp::now()).await }
+}
+
+pub(super) async fn the_other_role_moves_a_peer(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    scene.put(&info_hash, &peer, Role::Seeder).await?;
+    scene.counts("put a leecher, then as seeder", Operation::PutPeer, &info_hash, 1, 0).await?;
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    scene.counts("put it as leecher again", Operation::PutPeer, &info_hash, 0, 1).await
+}
+
+pub(super) async fn an_announce_finds_a_moved_peer_once(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    scene.put(&info_hash, &peer, Role::Seeder).await?;
+    let did = "put a leecher, then as seeder, announce as";
+    let announce = sample::for_leecher(info_hash, 9);
+    scene.finds(&format!("{did} leecher"), Operation::PutPeer, &announce, [peer]).await?;
+    let announce = sample::for_seeder(info_hash, 9);
+    scene.finds(&format!("{did} seeder"), Operation::PutPeer, &announce, []).await
+}
+
+pub(super) async fn a_scrape_sees_a_moving_peer_once(scene: &Scene) -> Verdict {
+    const PEERS: u32 = 8;
+    let info_hash = scene.info_hash();
+    scene.put_many(&info_hash, (0..PEERS).map(sample::peer), Role::Leecher).await?;
+    let tasks = (0..PEERS + 2).map(|number| {
+        let storage = Arc::clone(scene.storage());
+        async move {
+            if number < PEERS {
+                move_back_and_forth(&*storage, &info_hash, &sample::peer(number)).await.map(|()| Vec::new())
+            } else {
+                scrape_often(&*storage, &info_hash).await
+            }
+        }
+    });
+    let sums = scene.all_ok("move peers and scrape", scene.at_once(tasks).await?)?;
+    let wrong = sums.into_iter().flatten().find(|sum| *sum != u64::from(PEERS));
+    let did = "scrape while 8 peers move between the roles: a sum of seeders and leechers other than 8";
+    scene.equal(did, Operation::PutPeer, None, wrong)?;
+    let did = "move 8 leechers to seeder and back";
+    scene.counts(did, Operation::PutPeer, &info_hash, 0, u64::from(PEERS)).await
+}
+
+async fn move_back_and_forth(storage: &dyn Storage, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+    for _ in 0..10 {
+        storage.put_seeder(info_hash, peer).await?;
+        storage.put_leecher(info_hash, peer).await?;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// The sums of seeders and leechers.
+async fn scrape_often(storage: &dyn Storage, info_hash: &InfoHash) -> Result<Vec<u64>> {
+    let mut sums = Vec::new();
+    for _ in 0..60 {
+        let counts = storage.scrape_swarm(info_hash).await?;
+        sums.push(counts.seeders + counts.leechers);
+        tokio::task::yield_now().await;
+    }
+    Ok(sums)
+}
+
+pub(super) async fn tasks_that_disagree_leave_one_role(scene: &Scene) -> Verdict {
+    for _ in 0..5 {
+        let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+        let puts = (0..16).map(|number| put(scene, info_hash, peer, Role::from_is_seeder(number % 2 == 0)));
+        let did = "put one peer as seeder in 8 tasks and as leecher in 8 tasks at the same time";
+        scene.all_ok(did, scene.at_once(puts).await?)?;
+        let counts = scene.scrape(&info_hash).await?;
+        scene.equal(did, Operation::PutPeer, 1, counts.seeders + counts.leechers)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! U3: upkeep by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::garbage::still_there;
+use crate::conformance::sample::{self, CUTOFF, STALE};
+use crate::conformance::{Scene, Verdict};
+use crate::layer::{Layer, Layered};
+use crate::{Maintenance, Operation, Result, Role, Schedule, Storage, Timestamp};
+
+/// Time for several runs of the schedule below.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// A schedule by which peers of 1990 are stale and living ones are not.
+fn schedule() -> Schedule {
+    Schedule {
+        gc_interval: Duration::from_millis(50),
+        peer_lifetime: Timestamp::now().since(CUTOFF),
+        reporting_interval: Duration::from_millis(50),
+        enabled: true,
+    }
+}
+
+/// Counts the statistics that pass, and keeps the storage open when it is told to close.
+#[derive(Default)]
+struct Watch {
+    statistics: AtomicUsize,
+}
+
+impl Layer for Watch {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        let result = call.await;
+        if operation == Operation::Statistics {
+            self.statistics.fetch_add(1, Ordering::SeqCst);
+        }
+        result
+    }
+
+    async fn close<'a>(
+        &'a self,
+        _backend: &'static str,
+        _close: impl Future<Output = Result<()>> + Send + 'a,
+    ) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn watched(scene: &Scene) -> Arc<Layered<dyn Storage, Watch>> {
+    Arc::new(Layered::new(Arc::clone(scene.storage()), Watch::default()))
+}
+
+pub(super) async fn stale_peers_go_by_themselves(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put_at(&info_hash, &sample::peer(1), Role::Leecher, STALE).await?;
+    scene.put(&info_hash, &sample::peer(2), Role::Leecher).await?;
+    let maintained = Maintenance::start(watched(scene), schedule());
+    let did = "start the schedule with a stale and a fresh leecher, wait";
+    let counted = scene.counts_in_the_end(did, Operation::CollectGarbage, &info_hash, 0, 1).await;
+    scene.ok("stop the schedule", maintained.close().await)?;
+    counted
+}
+
+pub(super) async fn switched_off_it_removes_nothing(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let _maintained = Maintenance::start(watched(scene), Schedule { enabled: false, ..schedule() });
+    scene.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
+    tokio::time::sleep(A_WHILE).await;
+    still_there(scene, "wait for a schedule that is switched off, with a stale peer", &info_hash).await
+}
+
+pub(super) async fn closing_stops_it(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let maintained = Maintenance::start(watched(scene), schedule());
+    tokio::time::sleep(A_WHILE).await;
+    scene.ok("stop the schedule", maintained.close().await)?;
+    scene.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
+    tokio::time::sleep(A_WHILE).await;
+    still_there(scene, "close the storage that the schedule runs on, put a stale peer, wait", &info_hash)
+        .await
+}
+
+pub(super) async fn no_interval_is_no_statistics(scene: &Scene) -> Verdict {
+    let taken = statistics_taken(scene, Duration::ZERO).await?;
+    scene.equal("wait for a schedule with a reporting interval of 0", Operation::Statistics, 0, taken)
+}
+
+pub(super) async fn statistics_are_taken_by_themselves(scene: &Scene) -> Verdict {
+    let taken = statistics_taken(scene, Duration::from_millis(50)).await?;
+    let did = "wait for a schedule with a reporting interval of 50 ms: statistics taken";
+    scene.holds(did, Operation::Statistics, "at least 1", taken >= 1, taken)
+}
+
+/// How many statistics a schedule takes in a while, or, if it should take some, until the first.
+async fn statistics_taken(scene: &Scene, reporting_interval: Duration) -> Verdict<usize> {
+    let watched = watched(scene);
+    let an_hour = Duration::from_secs(3600);
+    let schedule = Schedule { gc_interval: an_hour, reporting_interval, ..schedule() };
+    let maintained = Maintenance::start(Arc::clone(&watched) as Arc<dyn Storage>, schedule);
+    let taken = || watched.layer().statistics.load(Ordering::SeqCst);
+    let mut patience = if reporting_interval.is_zero() { 1 } else { 30 };
+    while patience > 0 && taken() == 0 {
+        tokio::time::sleep(A_WHILE).await;
+        patience -= 1;
+    }
+    scene.ok("stop the schedule", maintained.close().await)?;
+    Ok(taken())
+}

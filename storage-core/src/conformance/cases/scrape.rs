@@ -1,0 +1,44 @@
+//! P7: counts of a swarm.
+
+use crate::conformance::{Scene, Verdict, sample};
+use crate::{Operation, Role, SwarmCounts};
+
+const SCRAPE: Operation = Operation::ScrapeSwarm;
+
+pub(super) async fn both_families_count_together(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put_many(&info_hash, (0..2).map(sample::peer), Role::Seeder).await?;
+    scene.put_many(&info_hash, (2..5).map(sample::peer_v6), Role::Seeder).await?;
+    scene.put_many(&info_hash, (5..6).map(sample::peer), Role::Leecher).await?;
+    scene.put_many(&info_hash, (6..8).map(sample::peer_v6), Role::Leecher).await?;
+    let did = "put 2 seeders and 1 leecher of IPv4, 3 seeders and 2 leechers of IPv6";
+    scene.counts(did, SCRAPE, &info_hash, 5, 3).await
+}
+
+pub(super) async fn an_unknown_swarm_has_zeros(scene: &Scene) -> Verdict {
+    let counts = scene.scrape(&scene.info_hash()).await?;
+    scene.equal("scrape a swarm that is not known", SCRAPE, SwarmCounts::default(), counts)
+}
+
+pub(super) async fn downloads_outlive_the_peers(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.graduate(&info_hash, &peer).await?;
+    scene.delete(&info_hash, &peer, Role::Seeder).await?;
+    scene.downloads("graduate a peer, then delete it, the last of its swarm", SCRAPE, &info_hash, 1).await
+}
+
+pub(super) async fn swarms_count_by_themselves(scene: &Scene) -> Verdict {
+    let (first, second) = (scene.info_hash(), scene.info_hash());
+    scene.put_many(&first, (0..3).map(sample::peer), Role::Seeder).await?;
+    scene.put_many(&second, (2..4).map(sample::peer), Role::Leecher).await?;
+    let did = "put 3 seeders into one swarm, 2 leechers into another";
+    scene.counts(did, SCRAPE, &first, 3, 0).await?;
+    scene.counts(did, SCRAPE, &second, 0, 2).await
+}
+
+pub(super) async fn putting_is_no_download(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put(&info_hash, &peer, Role::Leecher).await?;
+    scene.put(&info_hash, &peer, Role::Seeder).await?;
+    scene.downloads("put a leecher, then as seeder, without graduation", SCRAPE, &info_hash, 0).await
+}

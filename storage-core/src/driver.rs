@@ -1,0 +1,287 @@
+//! Opening a storage by the name of its backend.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::{Findings, Problem, Section, Settings, StorageConfig};
+use crate::layer::{Layer, Layered, Limit, Limits, Stack, Trace};
+use crate::{DataStorage, Error, NoObserver, Schedule, SharedObserver, Storage};
+
+/// A backend that can be chosen by name. It is registered once, and opens any number of storages.
+pub trait Driver: Send + Sync {
+    /// The name that configurations use: `memory`, `pg`.
+    fn name(&self) -> &'static str;
+
+    /// Reads the backend's own settings out of a section; problems are noted there. Nothing is
+    /// connected yet.
+    fn configure(&self, section: &mut Section) -> Box<dyn Opener>;
+
+    /// Whether each opening gives an empty storage that nobody else sees.
+    fn is_private(&self) -> bool {
+        false
+    }
+
+    /// A commented configuration file to begin with, if the backend offers one.
+    fn example_config(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A configured backend, ready to be opened. A failed opening changes nothing.
+#[async_trait]
+pub trait Opener: Send {
+    /// Opens the storage.
+    async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError>;
+
+    /// Opens its data part alone; a configuration that has no peers in it will do.
+    async fn open_data(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn DataStorage>, OpenError>;
+}
+
+/// Why a storage was not opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No backend has that name.
+    UnknownBackend(UnknownBackend),
+    /// The configuration is wrong, in each of these places.
+    Configuration(Vec<Problem>),
+    /// The server cannot be reached, or refuses.
+    Storage(Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownBackend(unknown) => unknown.fmt(f),
+            Self::Configuration(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Storage(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// A name that no registered backend has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownBackend {
+    name: String,
+    known: Vec<&'static str>,
+}
+
+impl fmt::Display for UnknownBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, known } = self;
+        write!(f, "`name`: there is no backend `{name}`; known are {}", known.join(", "))?;
+        match name.to_ascii_lowercase().as_str() {
+            "keydb" => f.write_str(
+                "\n`keydb` is MoChi's storage on KeyDB, which keeps peers as sets with expiring members; \
+                 that layout is not supported: use `redis` or `pg` and let the peers announce again",
+            ),
+            "lmdb" => f.write_str(
+                "\n`lmdb` is MoChi's storage in a local LMDB file, which one process can have open; \
+                 that layout is not supported: use `memory` or `pg` and let the peers announce again",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A storage opened from a configuration.
+pub struct Opened<S: ?Sized> {
+    /// The storage, with limits, traces and, where handed in, metrics around it.
+    pub storage: Arc<S>,
+    /// The schedule that the configuration asks for. It does not run unless it is
+    /// [started](crate::Maintenance::start).
+    pub schedule: Schedule,
+    /// What was taken though not as written, unknown keys among it.
+    pub warnings: Vec<Problem>,
+}
+
+/// The backends that a program knows.
+///
+/// ```
+/// # use storage_core::{Registry, config::{StorageConfig, Value}};
+/// # async fn open(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
+/// let config = StorageConfig { name: "memory".into(), config: Value::Null };
+/// let opened = registry.open(config).await?;
+/// opened.storage.ping().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Default, Clone)]
+pub struct Registry {
+    drivers: Vec<Arc<dyn Driver>>,
+    strict: bool,
+    #[cfg(feature = "prometheus")]
+    metrics: Option<Arc<crate::layer::Metrics>>,
+}
+
+impl Registry {
+    /// A registry without backends.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a backend; one that is there by the same name gives way.
+    #[must_use]
+    pub fn with(mut self, driver: impl Driver + 'static) -> Self {
+        self.drivers.retain(|known| known.name() != driver.name());
+        self.drivers.push(Arc::new(driver));
+        self
+    }
+
+    /// Makes unknown keys errors, whatever the configuration says.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// Counts and times every call of the storages opened hereafter.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Arc<crate::layer::Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The names of the backends.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.drivers.iter().map(|driver| driver.name()).collect()
+    }
+
+    /// The backend of that name, in whatever case.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`] names those that there are.
+    pub fn driver(&self, name: &str) -> Result<&dyn Driver, UnknownBackend> {
+        let found = self.drivers.iter().find(|driver| driver.name().eq_ignore_ascii_case(name));
+        found
+            .map(|driver| &**driver)
+            .ok_or_else(|| UnknownBackend { name: name.to_owned(), known: self.names() })
+    }
+
+    /// Opens a storage.
+    ///
+    /// # Errors
+    /// [`OpenError`], with every problem of the configuration; nothing was changed anywhere.
+    pub async fn open(&self, config: StorageConfig) -> Result<Opened<dyn Storage>, OpenError> {
+        let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
+        let storage = all_or_problems(unknown, opener.open(self.observer()).await).await?;
+        let storage = self.layered(storage, settings.limits).await;
+        Ok(Opened { storage, schedule: settings.schedule, warnings })
+    }
+
+    /// Opens the data part of a storage alone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_data(&self, config: StorageConfig) -> Result<Opened<dyn DataStorage>, OpenError> {
+        let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
+        let storage = all_or_problems(unknown, opener.open_data(self.observer()).await).await?;
+        let storage = self.layered_data(storage, settings.limits).await;
+        Ok(Opened { storage, schedule: settings.schedule, warnings })
+    }
+
+    /// The storage with the layers that all of this registry have.
+    pub(crate) async fn layered(&self, storage: Arc<dyn Storage>, limits: Limits) -> Arc<dyn Storage> {
+        let layer = Stack(Limit::new(limits), Trace);
+        #[cfg(feature = "prometheus")]
+        if let Some(metrics) = &self.metrics {
+            metrics.describe(&*storage).await;
+            return Arc::new(Layered::new(storage, Stack(metrics.meter(), layer)));
+        }
+        Arc::new(Layered::new(storage, layer))
+    }
+
+    /// The same for the data part alone.
+    pub(crate) async fn layered_data(
+        &self,
+        storage: Arc<dyn DataStorage>,
+        limits: Limits,
+    ) -> Arc<dyn DataStorage> {
+        let layer = Stack(Limit::new(limits), Trace);
+        #[cfg(feature = "prometheus")]
+        if let Some(metrics) = &self.metrics {
+            metrics.describe(&*storage).await;
+            return Arc::new(Layered::new(storage, Stack(metrics.meter(), layer)));
+        }
+        Arc::new(Layered::new(storage, layer))
+    }
+
+    fn configure(&self, config: StorageConfig) -> Result<Configured, OpenError> {
+        let driver = self.driver(&config.name).map_err(OpenError::UnknownBackend)?;
+        let mut section = Section::new(config.config);
+        let settings = Settings::read(&mut section);
+        let opener = driver.configure(&mut section);
+        let Findings { mut problems, mut unknown, mut warnings } = section.finish();
+        if !self.strict && !settings.strict {
+            warnings.append(&mut unknown);
+        }
+        if !problems.is_empty() {
+            problems.append(&mut unknown);
+            return Err(OpenError::Configuration(problems));
+        }
+        for warning in &warnings {
+            tracing::warn!(backend = driver.name(), "{warning}");
+        }
+        Ok(Configured { opener, settings, unknown, warnings })
+    }
+
+    fn observer(&self) -> SharedObserver {
+        #[cfg(feature = "prometheus")]
+        if let Some(metrics) = &self.metrics {
+            return Arc::clone(metrics) as SharedObserver;
+        }
+        Arc::new(NoObserver)
+    }
+}
+
+/// A configuration that has been read.
+struct Configured {
+    opener: Box<dyn Opener>,
+    settings: Settings,
+    /// Unknown keys that are problems.
+    unknown: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+/// What was opened, unless there are unknown keys: they are told together with what only the server
+/// could tell.
+async fn all_or_problems<S: crate::Backend + ?Sized>(
+    mut unknown: Vec<Problem>,
+    opened: Result<Arc<S>, OpenError>,
+) -> Result<Arc<S>, OpenError> {
+    if unknown.is_empty() {
+        return opened;
+    }
+    match opened {
+        Ok(storage) => storage.close().await?,
+        Err(OpenError::Configuration(problems)) => unknown.extend(problems),
+        Err(other) => unknown.push(Problem { key: String::new(), message: other.to_string() }),
+    }
+    Err(OpenError::Configuration(unknown))
+}
+
+/// Puts the limits and traces that [`Registry::open`] puts around every storage around one that was
+/// opened in code.
+pub fn guarded<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, impl Layer>> {
+    Arc::new(Layered::new(storage, Stack(Limit::new(limits), Trace)))
+}

@@ -1,0 +1,212 @@
+//! Metrics in a Prometheus registry that the caller hands in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, core::Collector,
+};
+
+use super::Layer;
+use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, Timestamp};
+
+/// The metrics of all storages of a program; all names begin with `tracker_storage_`.
+///
+/// | name | labels | what |
+/// | --- | --- | --- |
+/// | `operation_seconds` | backend, operation, outcome | histogram: how long calls took |
+/// | `operations_total` | backend, operation, outcome | counter: calls |
+/// | `info_hashes`, `seeders`, `leechers` | backend | gauges: the last statistics |
+/// | `gc_seconds` | backend | gauge: how long the last garbage collection took |
+/// | `gc_removed_peers_total` | backend | counter: peers removed |
+/// | `gc_last_success_timestamp_seconds` | backend | gauge: when one last succeeded |
+/// | `retries_total` | backend, reason | counter: attempts made again |
+/// | `reconnects_total` | backend | counter: connections replaced |
+/// | `skipped_rows_total` | backend, what | counter: entries passed over as unreadable |
+/// | `mirror_missed_writes_total` | backend | counter: writes that a mirror's secondary did not get |
+/// | `mirror_suspended` | backend | gauge: 1 while a mirror's secondary is suspended |
+/// | `mirror_queued_writes` | backend | gauge: writes that wait for a mirror's secondary |
+/// | `info` | backend, version, server | 1 |
+///
+/// `outcome` is `ok` or the [name](crate::ErrorKind::name) of an error's kind.
+pub struct Metrics {
+    seconds: HistogramVec,
+    operations: IntCounterVec,
+    info_hashes: IntGaugeVec,
+    seeders: IntGaugeVec,
+    leechers: IntGaugeVec,
+    gc_seconds: GaugeVec,
+    gc_removed: IntCounterVec,
+    gc_last_success: GaugeVec,
+    retries: IntCounterVec,
+    reconnects: IntCounterVec,
+    skipped: IntCounterVec,
+    mirror_missed: IntCounterVec,
+    mirror_suspended: IntGaugeVec,
+    mirror_queued: IntGaugeVec,
+    info: IntGaugeVec,
+}
+
+impl Metrics {
+    const BUCKETS: [f64; 14] =
+        [5e-6, 2e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5, 10.0];
+
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already: one `Metrics` serves all storages.
+    pub fn register(registry: &Registry) -> Result<Arc<Self>, prometheus::Error> {
+        let operation = ["backend", "operation", "outcome"];
+        let seconds = HistogramOpts::from(opts("operation_seconds", "How long calls took"))
+            .buckets(Self::BUCKETS.to_vec());
+        let metrics = Self {
+            seconds: add(registry, HistogramVec::new(seconds, &operation))?,
+            operations: add(registry, counters("operations_total", "Calls", &operation))?,
+            info_hashes: add(registry, gauges("info_hashes", "Info hashes that have peers", &["backend"]))?,
+            seeders: add(registry, gauges("seeders", "Seeders of all swarms", &["backend"]))?,
+            leechers: add(registry, gauges("leechers", "Leechers of all swarms", &["backend"]))?,
+            gc_seconds: add(registry, float_gauges("gc_seconds", "Duration of the last garbage collection"))?,
+            gc_removed: add(
+                registry,
+                counters("gc_removed_peers_total", "Peers removed by garbage collection", &["backend"]),
+            )?,
+            gc_last_success: add(
+                registry,
+                float_gauges("gc_last_success_timestamp_seconds", "When garbage was last collected"),
+            )?,
+            retries: add(registry, counters("retries_total", "Attempts made again", &["backend", "reason"]))?,
+            reconnects: add(registry, counters("reconnects_total", "Connections replaced", &["backend"]))?,
+            skipped: add(
+                registry,
+                counters("skipped_rows_total", "Entries passed over as unreadable", &["backend", "what"]),
+            )?,
+            mirror_missed: add(
+                registry,
+                counters("mirror_missed_writes_total", "Writes a mirror's secondary missed", &["backend"]),
+            )?,
+            mirror_suspended: add(
+                registry,
+                gauges("mirror_suspended", "Whether a mirror's secondary is suspended", &["backend"]),
+            )?,
+            mirror_queued: add(
+                registry,
+                gauges("mirror_queued_writes", "Writes waiting for a mirror's secondary", &["backend"]),
+            )?,
+            info: add(registry, gauges("info", "Versions, always 1", &["backend", "version", "server"]))?,
+        };
+        Ok(Arc::new(metrics))
+    }
+
+    /// A layer that counts and times calls with these metrics.
+    pub fn meter(self: &Arc<Self>) -> Meter {
+        Meter { metrics: Arc::clone(self), series: Default::default() }
+    }
+
+    /// Sets the `info` metric of a storage; a server that does not answer is `unknown`.
+    pub async fn describe<B: Backend + ?Sized>(&self, storage: &B) {
+        let server = storage.inspect().await.map_or_else(|_| "unknown".into(), |found| found.server);
+        self.info.with_label_values(&[storage.name(), env!("CARGO_PKG_VERSION"), &server]).set(1);
+    }
+}
+
+impl Observer for Metrics {
+    fn observe(&self, backend: &'static str, event: Event) {
+        match event {
+            Event::Retried { reason } => self.retries.with_label_values(&[backend, reason]).inc(),
+            Event::Reconnected => self.reconnects.with_label_values(&[backend]).inc(),
+            Event::Skipped { what, count } => self.skipped.with_label_values(&[backend, what]).inc_by(count),
+            Event::MirrorMissed { writes } => {
+                self.mirror_missed.with_label_values(&[backend]).inc_by(writes);
+            }
+            Event::MirrorSuspended { suspended } => {
+                self.mirror_suspended.with_label_values(&[backend]).set(suspended.into());
+            }
+            Event::MirrorQueued { writes } => {
+                let writes = i64::try_from(writes).unwrap_or(i64::MAX);
+                self.mirror_queued.with_label_values(&[backend]).set(writes);
+            }
+        }
+    }
+}
+
+/// Counts and times every call.
+pub struct Meter {
+    metrics: Arc<Metrics>,
+    series: [std::sync::OnceLock<(Histogram, IntCounter)>; Operation::ALL.len()],
+}
+
+impl Meter {
+    fn record(&self, backend: &'static str, operation: Operation, outcome: &'static str, took: Duration) {
+        let make = || {
+            let labels = [backend, operation.name(), outcome];
+            let Metrics { seconds, operations, .. } = &*self.metrics;
+            (seconds.with_label_values(&labels), operations.with_label_values(&labels))
+        };
+        if outcome == "ok" {
+            let (seconds, operations) = self.series[operation as usize].get_or_init(make);
+            seconds.observe(took.as_secs_f64());
+            operations.inc();
+        } else {
+            let (seconds, operations) = make();
+            seconds.observe(took.as_secs_f64());
+            operations.inc();
+        }
+    }
+}
+
+impl Layer for Meter {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        let begun = Instant::now();
+        let result = call.await;
+        let outcome = result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
+        self.record(backend, operation, outcome, begun.elapsed());
+        result
+    }
+
+    fn counted(&self, backend: &'static str, statistics: &Statistics) {
+        let set = |gauges: &IntGaugeVec, value: u64| {
+            gauges.with_label_values(&[backend]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.metrics.info_hashes, statistics.info_hashes);
+        set(&self.metrics.seeders, statistics.seeders);
+        set(&self.metrics.leechers, statistics.leechers);
+    }
+
+    fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {
+        let gauge = |gauges: &GaugeVec| -> Gauge { gauges.with_label_values(&[backend]) };
+        gauge(&self.metrics.gc_seconds).set(took.as_secs_f64());
+        gauge(&self.metrics.gc_last_success).set(Timestamp::now().nanoseconds() as f64 / 1e9);
+        self.metrics.gc_removed.with_label_values(&[backend]).inc_by(collected.removed);
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("tracker_storage")
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(opts(name, help), labels)
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    IntGaugeVec::new(opts(name, help), labels)
+}
+
+fn float_gauges(name: &str, help: &str) -> prometheus::Result<GaugeVec> {
+    GaugeVec::new(opts(name, help), &["backend"])
+}
+
+fn add<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let collector = collector?;
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

@@ -1,0 +1,221 @@
+//! Layers: what all storages share (limits, traces, metrics, schedules), written once and put around
+//! any storage. A storage with a layer around it is a storage itself.
+//!
+//! A [`Layer`] sees every call pass; [`Layered`] is the storage made of a layer and what it wraps.
+
+mod limit;
+#[cfg(feature = "prometheus")]
+mod metrics;
+mod stack;
+mod trace;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use limit::{Limit, Limits};
+#[cfg(feature = "prometheus")]
+pub use metrics::{Meter, Metrics};
+pub use stack::Stack;
+pub use trace::Trace;
+
+use crate::{
+    Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported,
+    InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, Rehearsal,
+    Result, Role, Scope, Statistics, SwarmCounts, Timestamp, Transfer, Upkeep,
+};
+
+/// Sees every call of a storage pass.
+pub trait Layer: Send + Sync + 'static {
+    /// Runs a call, or refuses to; `backend` is the name of the storage inside.
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> impl Future<Output = Result<T>> + Send + 'a;
+
+    /// Closes the storage inside.
+    fn close<'a>(
+        &'a self,
+        backend: &'static str,
+        close: impl Future<Output = Result<()>> + Send + 'a,
+    ) -> impl Future<Output = Result<()>> + Send + 'a {
+        self.around(backend, Operation::Close, close)
+    }
+
+    /// Statistics were taken.
+    fn counted(&self, _backend: &'static str, _statistics: &Statistics) {}
+
+    /// Garbage was collected, and it took this long.
+    fn collected(&self, _backend: &'static str, _collected: &Collected, _took: Duration) {}
+}
+
+/// A storage with a layer around it.
+pub struct Layered<S: ?Sized, L> {
+    storage: Arc<S>,
+    layer: L,
+}
+
+impl<S: ?Sized, L: Layer> Layered<S, L> {
+    /// Puts a layer around a storage.
+    pub fn new(storage: Arc<S>, layer: L) -> Self {
+        Self { storage, layer }
+    }
+
+    /// The layer.
+    pub fn layer(&self) -> &L {
+        &self.layer
+    }
+}
+
+impl<S: Backend + ?Sized, L: Layer> Layered<S, L> {
+    async fn pass<'a, T: Send + 'a>(
+        &'a self,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        self.layer.around(self.storage.name(), operation, call).await
+    }
+}
+
+#[async_trait]
+impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
+    fn name(&self) -> &'static str {
+        self.storage.name()
+    }
+
+    fn durable(&self) -> bool {
+        self.storage.durable()
+    }
+
+    fn lacking(&self) -> Lacking {
+        self.storage.lacking()
+    }
+
+    fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
+        self.storage.configuration_key(operation)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.pass(Operation::Ping, self.storage.ping()).await
+    }
+
+    async fn inspect(&self) -> Result<Inspection> {
+        self.pass(Operation::Inspect, self.storage.inspect()).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.layer.close(self.storage.name(), self.storage.close()).await
+    }
+}
+
+#[async_trait]
+impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
+    async fn put_peer(
+        &self,
+        info_hash: &InfoHash,
+        peer: &Peer,
+        role: Role,
+        announced: Timestamp,
+    ) -> Result<()> {
+        self.pass(Operation::PutPeer, self.storage.put_peer(info_hash, peer, role, announced)).await
+    }
+
+    async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
+        self.pass(Operation::DeletePeer, self.storage.delete_peer(info_hash, peer, role)).await
+    }
+
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
+        self.pass(Operation::GraduatePeer, self.storage.graduate_peer(info_hash, peer, announced)).await
+    }
+
+    async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        self.pass(Operation::AnnouncePeers, self.storage.announce_peers(selection)).await
+    }
+
+    async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+        self.pass(Operation::ScrapeSwarm, self.storage.scrape_swarm(info_hash)).await
+    }
+}
+
+#[async_trait]
+impl<S: DataStorage + ?Sized, L: Layer> DataStorage for Layered<S, L> {
+    async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
+        self.pass(Operation::PutData, self.storage.put_data(context, entries)).await
+    }
+
+    async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
+        self.pass(Operation::LoadData, self.storage.load_data(context, key)).await
+    }
+
+    async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
+        self.pass(Operation::ContainsData, self.storage.contains_data(context, keys)).await
+    }
+
+    async fn delete_data(&self, context: &Context, keys: &[Bytes]) -> Result<()> {
+        self.pass(Operation::DeleteData, self.storage.delete_data(context, keys)).await
+    }
+}
+
+#[async_trait]
+impl<S: Upkeep + ?Sized, L: Layer> Upkeep for Layered<S, L> {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        let begun = Instant::now();
+        let collected = self.pass(Operation::CollectGarbage, self.storage.collect_garbage(cutoff)).await?;
+        self.layer.collected(self.storage.name(), &collected, begun.elapsed());
+        Ok(collected)
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        let statistics = self.pass(Operation::Statistics, self.storage.statistics()).await?;
+        self.layer.counted(self.storage.name(), &statistics);
+        Ok(statistics)
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        self.pass(Operation::ForgetSwarm, self.storage.forget_swarm(info_hash)).await
+    }
+
+    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
+        self.pass(Operation::Rehearse, self.storage.rehearse()).await
+    }
+}
+
+#[async_trait]
+impl<S: Transfer + ?Sized, L: Layer> Transfer for Layered<S, L> {
+    async fn export_peers(
+        &self,
+        scope: Scope,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<PeerRecord>> {
+        self.pass(Operation::ExportPeers, self.storage.export_peers(scope, from, limit)).await
+    }
+
+    async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
+        self.pass(Operation::ExportDownloads, self.storage.export_downloads(from, limit)).await
+    }
+
+    async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
+        self.pass(Operation::ExportData, self.storage.export_data(from, limit)).await
+    }
+
+    async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
+        self.pass(Operation::ImportPeers, self.storage.import_peers(records)).await
+    }
+
+    async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        self.pass(Operation::ImportDownloads, self.storage.import_downloads(records)).await
+    }
+
+    async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        self.pass(Operation::ImportDownloads, self.storage.replace_downloads(records)).await
+    }
+
+    async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
+        self.pass(Operation::ImportData, self.storage.import_data(records)).await
+    }
+}

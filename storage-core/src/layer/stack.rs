@@ -1,0 +1,38 @@
+//! Two layers as one.
+
+use std::time::Duration;
+
+use super::Layer;
+use crate::{Collected, Operation, Result, Statistics};
+
+/// Two layers as one: the first is the outer one.
+pub struct Stack<Outer, Inner>(pub Outer, pub Inner);
+
+impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> impl Future<Output = Result<T>> + Send + 'a {
+        self.0.around(backend, operation, self.1.around(backend, operation, call))
+    }
+
+    fn close<'a>(
+        &'a self,
+        backend: &'static str,
+        close: impl Future<Output = Result<()>> + Send + 'a,
+    ) -> impl Future<Output = Result<()>> + Send + 'a {
+        self.0.close(backend, self.1.close(backend, close))
+    }
+
+    fn counted(&self, backend: &'static str, statistics: &Statistics) {
+        self.0.counted(backend, statistics);
+        self.1.counted(backend, statistics);
+    }
+
+    fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {
+        self.0.collected(backend, collected, took);
+        self.1.collected(backend, collected, took);
+    }
+}

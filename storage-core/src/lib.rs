@@ -1,0 +1,78 @@
+//! Storage for BitTorrent trackers: one contract, and backends that are chosen by name.
+//!
+//! A tracker keeps swarms (who has which torrent) and small arbitrary data. The traits here are the
+//! contract; crates such as `storage-memory` and `storage-pg` implement them; the [conformance
+//! suite](conformance) holds them all to the same behaviour.
+//!
+//! # The traits
+//! - [`PeerStorage`]: put, delete, graduate and announce peers, scrape a swarm
+//! - [`DataStorage`]: arbitrary data by (context, key)
+//! - [`Upkeep`]: garbage collection, statistics, forgetting a swarm
+//! - [`Transfer`]: everything out in pages, and in again
+//! - [`Backend`]: what every storage has, [`ping`](Backend::ping) and [`close`](Backend::close) among it
+//! - [`Storage`]: all of them
+//!
+//! # Opening a storage
+//! By the name in a configuration, through a [`Registry`] of the backends that a program knows
+//! (`storage_memory::MemoryDriver`, `storage_pg::PgDriver`, your own [`Driver`]):
+//!
+//! ```
+//! use storage_core::{Maintenance, Registry, config::StorageConfig};
+//!
+//! # #[cfg(feature = "figment")]
+//! # async fn open(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
+//! let config = StorageConfig::load("tracker.yaml".as_ref(), "storage", std::env::vars())?;
+//! let opened = registry.open(config).await?;
+//! // Stale peers are removed, and peers counted, only where somebody starts it.
+//! let storage = Maintenance::start(opened.storage, opened.schedule);
+//! # storage.ping().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Or in code, by a backend's own typed configuration, with [`guarded`] around it.
+//!
+//! # Layers
+//! Limits, traces, metrics and schedules are [layers](layer) around any storage, and a storage with
+//! a layer around it is a storage. [`Registry::open`] puts limits and traces around every storage.
+//! A [mirror] is a storage made of two, to move from one to the other while serving.
+//!
+//! # Features
+//! None is on by default.
+//! - `figment`: configuration files and environment variables ([`config::StorageConfig`]'s `load`)
+//! - `prometheus`: metrics in a Prometheus registry that you hand in
+//! - `conformance`: the suite
+
+pub mod capability;
+pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod context;
+mod driver;
+mod error;
+mod info_hash;
+pub mod layer;
+mod maintenance;
+pub mod migration;
+pub mod mirror;
+mod observer;
+mod operation;
+mod peer;
+mod record;
+mod storage;
+mod timestamp;
+
+pub use capability::{Capability, Lacking};
+pub use context::{Context, InvalidContext};
+pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};
+pub use error::{Error, ErrorKind, Result};
+pub use info_hash::{InfoHash, InvalidInfoHash};
+pub use maintenance::{Maintenance, Schedule};
+pub use observer::{Event, NoObserver, Observer, SharedObserver};
+pub use operation::Operation;
+pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
+pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord, Record};
+pub use storage::{
+    Backend, Collected, DataStorage, Forgotten, Inspection, PeerSelection, PeerStorage, Rehearsal, Scope,
+    Statistics, Storage, SwarmCounts, Transfer, Upkeep,
+};
+pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -1,0 +1,138 @@
+//! Data: what is at the target stays, or gives way; and what disappears from the source meanwhile is
+//! not left behind.
+
+use std::collections::BTreeMap;
+use std::iter::zip;
+
+use bytes::Bytes;
+
+use super::endurance::endure;
+use super::ledger::Entry;
+use super::pipeline::Movement;
+use super::run::Shared;
+use super::{DataRule, Failure, Kind, Side};
+use crate::{Context, Cursor, DataRecord, Imported, Page, Result, Storage};
+
+/// Keys that are looked for at once: few enough for a call that has to be quick.
+const KEYS_AT_ONCE: usize = 200;
+
+pub(super) struct Data;
+
+impl Movement for Data {
+    const KIND: Kind = Kind::Data;
+    type Record = DataRecord;
+
+    async fn page(storage: &dyn Storage, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
+        storage.export_data(from, limit).await
+    }
+
+    fn select(&self, shared: &Shared, records: &mut Vec<DataRecord>) {
+        let contexts = &shared.options.contexts;
+        records.retain(|record| contexts.is_empty() || contexts.contains(&record.context));
+    }
+
+    async fn write(&self, shared: &Shared, records: Vec<DataRecord>) -> Result<(), Failure> {
+        let mut contexts: BTreeMap<Context, Vec<DataRecord>> = BTreeMap::new();
+        for record in records {
+            contexts.entry(record.context.clone()).or_default().push(record);
+        }
+        for (context, records) in contexts {
+            for records in records.chunks(KEYS_AT_ONCE) {
+                write_some(shared, &context, records).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn write_some(shared: &Shared, context: &Context, records: &[DataRecord]) -> Result<(), Failure> {
+    let new = match shared.options.data {
+        DataRule::Keep => absent(shared, context, records).await?,
+        DataRule::Replace => different(shared, context, records).await?,
+    };
+    let counts = shared.progress.of(Kind::Data);
+    counts.note_kept(records.len() - new.len());
+    if new.is_empty() {
+        return Ok(());
+    }
+    let entries: Vec<_> = new.iter().map(Entry::of).collect();
+    // Before they are written: what is written is in the ledger, whatever comes between.
+    shared.ledger().note(&entries).map_err(Failure::Ledger)?;
+    counts.note_imported(put(shared, context, &new).await?);
+    remove_gone(shared, context, &entries).await
+}
+
+async fn put(shared: &Shared, context: &Context, records: &[DataRecord]) -> Result<Imported, Failure> {
+    if shared.options.data == DataRule::Keep {
+        return endure(Side::Target, &shared.stop, || shared.to.import_data(records)).await;
+    }
+    let entries: Vec<_> = records.iter().map(|record| (record.key.clone(), record.value.clone())).collect();
+    endure(Side::Target, &shared.stop, || shared.to.put_data(context, &entries)).await?;
+    Ok(Imported { written: records.len() as u64, kept: 0 })
+}
+
+/// The records whose keys the target does not have.
+async fn absent(
+    shared: &Shared,
+    context: &Context,
+    records: &[DataRecord],
+) -> Result<Vec<DataRecord>, Failure> {
+    let keys: Vec<_> = records.iter().map(|record| record.key.clone()).collect();
+    let there = endure(Side::Target, &shared.stop, || shared.to.contains_data(context, &keys)).await?;
+    Ok(zip(records, there).filter(|(_, there)| !there).map(|(record, _)| record.clone()).collect())
+}
+
+/// The records whose values the target does not have.
+async fn different(
+    shared: &Shared,
+    context: &Context,
+    records: &[DataRecord],
+) -> Result<Vec<DataRecord>, Failure> {
+    let mut different = Vec::new();
+    for record in records {
+        let load = || shared.to.load_data(context, &record.key);
+        let found = endure(Side::Target, &shared.stop, load).await?;
+        if found.as_ref() != Some(&record.value) {
+            different.push(record.clone());
+        }
+    }
+    Ok(different)
+}
+
+/// Looks at all that was written whether the source still has it.
+pub(super) async fn remove_all_gone(shared: &Shared) -> Result<(), Failure> {
+    let mut from = 0;
+    loop {
+        let (entries, next) = shared.ledger().read(from, KEYS_AT_ONCE).map_err(Failure::Ledger)?;
+        if entries.is_empty() || shared.stop.is_stopped() {
+            return Ok(());
+        }
+        let mut contexts: BTreeMap<Context, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            contexts.entry(entry.context.clone()).or_default().push(entry);
+        }
+        for (context, entries) in contexts {
+            remove_gone(shared, &context, &entries).await?;
+        }
+        from = next;
+    }
+}
+
+/// Removes from the target what was written and is not at the source any more, unless somebody else has
+/// changed it since.
+async fn remove_gone(shared: &Shared, context: &Context, entries: &[Entry]) -> Result<(), Failure> {
+    let keys: Vec<Bytes> = entries.iter().map(|entry| entry.key.clone()).collect();
+    let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, &keys)).await?;
+    let mut gone = Vec::new();
+    for (entry, _) in zip(entries, there).filter(|(_, there)| !there) {
+        let found = endure(Side::Target, &shared.stop, || shared.to.load_data(context, &entry.key)).await?;
+        if found.is_some_and(|value| entry.is_of(&value)) {
+            gone.push(entry.key.clone());
+        }
+    }
+    if !gone.is_empty() {
+        endure(Side::Target, &shared.stop, || shared.to.delete_data(context, &gone)).await?;
+        shared.progress.of(Kind::Data).note_gone(gone.len());
+    }
+    Ok(())
+}

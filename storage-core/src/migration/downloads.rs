@@ -1,0 +1,46 @@
+//! Downloads: the greater number stays, or the source's.
+
+use super::endurance::endure;
+use super::pipeline::Movement;
+use super::run::Shared;
+use super::{DownloadsRule, Failure, Kind, Side};
+use crate::{Cursor, DownloadsRecord, Page, Result, Storage};
+
+pub(super) struct Downloads;
+
+impl Movement for Downloads {
+    const KIND: Kind = Kind::Downloads;
+    type Record = DownloadsRecord;
+
+    async fn page(
+        storage: &dyn Storage,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<DownloadsRecord>> {
+        storage.export_downloads(from, limit).await
+    }
+
+    fn select(&self, _shared: &Shared, _records: &mut Vec<DownloadsRecord>) {}
+
+    async fn write(&self, shared: &Shared, records: Vec<DownloadsRecord>) -> Result<(), Failure> {
+        let counts = shared.progress.of(Kind::Downloads);
+        if shared.options.downloads == DownloadsRule::Max {
+            let import = || shared.to.import_downloads(&records);
+            counts.note_imported(endure(Side::Target, &shared.stop, import).await?);
+            return Ok(());
+        }
+        let mut different = Vec::new();
+        for record in records {
+            let scrape = || shared.to.scrape_swarm(&record.info_hash);
+            let found = endure(Side::Target, &shared.stop, scrape).await?;
+            if found.downloads == record.downloads {
+                counts.note_kept(1);
+            } else {
+                different.push(record);
+            }
+        }
+        let replace = || shared.to.replace_downloads(&different);
+        counts.note_imported(endure(Side::Target, &shared.stop, replace).await?);
+        Ok(())
+    }
+}

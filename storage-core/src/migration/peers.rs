@@ -1,0 +1,45 @@
+//! Peers: the newer stays.
+
+use super::endurance::endure;
+use super::pipeline::Movement;
+use super::run::Shared;
+use super::{Failure, Kind, Side};
+use crate::{Cursor, Page, PeerRecord, Result, Scope, Storage, Timestamp};
+
+pub(super) struct Peers {
+    /// Peers last announced at or before this are stale.
+    pub(super) stale_at: Option<Timestamp>,
+    /// What was announced before this is at the target already.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Movement for Peers {
+    const KIND: Kind = Kind::Peers;
+    type Record = PeerRecord;
+
+    async fn page(storage: &dyn Storage, from: Option<&Cursor>, limit: usize) -> Result<Page<PeerRecord>> {
+        storage.export_peers(Scope::All, from, limit).await
+    }
+
+    fn select(&self, shared: &Shared, records: &mut Vec<PeerRecord>) {
+        let counts = shared.progress.of(Kind::Peers);
+        if let Some(stale_at) = self.stale_at {
+            let before = records.len();
+            records.retain(|record| record.announced > stale_at);
+            counts.note_stale(before - records.len());
+        }
+        if let Some(since) = self.since {
+            let before = records.len();
+            records.retain(|record| record.announced >= since);
+            counts.note_kept(before - records.len());
+        }
+    }
+
+    async fn write(&self, shared: &Shared, mut records: Vec<PeerRecord>) -> Result<(), Failure> {
+        records.sort_unstable_by_key(|record| (record.info_hash, record.peer));
+        let import = || shared.to.import_peers(&records);
+        let imported = endure(Side::Target, &shared.stop, import).await?;
+        shared.progress.of(Kind::Peers).note_imported(imported);
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Data: entry by entry.
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::differences::{Differences, Finding};
+use super::walk::Sample;
+use super::{Verification, WIDTH};
+use crate::migration::endurance::endure;
+use crate::migration::{Failure, Kind, Side};
+use crate::{Cursor, DataRecord};
+
+impl Verification {
+    pub(super) async fn compare_data(&self, found: &mut Differences) -> Result<(), Failure> {
+        for side in [Side::Source, Side::Target] {
+            let mut sample = self.options.sample.map(Sample::of);
+            let page =
+                async |from: Option<&Cursor>| self.storage(side).export_data(from, self.options.batch).await;
+            let each = async |mut records: Vec<DataRecord>| {
+                let contexts = &self.options.contexts;
+                records.retain(|record| contexts.is_empty() || contexts.contains(&record.context));
+                match &mut sample {
+                    Some(sample) => {
+                        records.into_iter().for_each(|record| sample.offer(record));
+                        Ok(())
+                    }
+                    None => self.compare_some_data(side, records, found).await,
+                }
+            };
+            self.walk(side, Kind::Data, page, each).await?;
+            if let Some(sample) = sample {
+                self.compare_some_data(side, sample.taken(), found).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_some_data(
+        &self,
+        side: Side,
+        records: Vec<DataRecord>,
+        found: &mut Differences,
+    ) -> Result<(), Failure> {
+        let look = |record: DataRecord| async move {
+            let load = || self.storage(side.other()).load_data(&record.context, &record.key);
+            let value = endure(side.other(), &self.stop, load).await?;
+            Ok((record, value))
+        };
+        let pairs: Vec<_> = stream::iter(records.into_iter().map(look)).buffered(WIDTH).try_collect().await?;
+        for (DataRecord { context, key, value }, other) in pairs {
+            let finding = match side {
+                Side::Source => {
+                    found.compared += 1;
+                    match other {
+                        None => Some(Finding::OnlyAtSource),
+                        Some(other) if other != value => Some(Finding::Different),
+                        Some(_) => None,
+                    }
+                }
+                Side::Target => other.is_none().then_some(Finding::OnlyAtTarget),
+            };
+            if let Some(finding) = finding {
+                found.note(finding, format_args!("{:?} {}", context.as_str(), hex::encode(&key)));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Walking a side: all of it page by page, or a sample.
+
+use rand::RngExt;
+
+use super::Verification;
+use crate::migration::endurance::endure;
+use crate::migration::{Failure, Kind, Side};
+use crate::{Cursor, Page, Result};
+
+impl Verification {
+    /// Hands all records of a kind to `each`, page by page.
+    pub(super) async fn walk<T>(
+        &self,
+        side: Side,
+        kind: Kind,
+        page: impl AsyncFn(Option<&Cursor>) -> Result<Page<T>>,
+        mut each: impl AsyncFnMut(Vec<T>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut from = None;
+        while !self.stop.is_stopped() {
+            let found = endure(side, &self.stop, || page(from.as_ref())).await?;
+            self.progress.of(kind).note_page(&found);
+            each(found.records).await?;
+            match found.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many of all that are offered, each with the same chance.
+pub(super) struct Sample<T> {
+    size: usize,
+    offered: usize,
+    taken: Vec<T>,
+}
+
+impl<T> Sample<T> {
+    pub(super) fn of(size: usize) -> Self {
+        Self { size, offered: 0, taken: Vec::new() }
+    }
+
+    pub(super) fn offer(&mut self, item: T) {
+        self.offered += 1;
+        if self.taken.len() < self.size {
+            self.taken.push(item);
+            return;
+        }
+        let place = rand::rng().random_range(0..self.offered);
+        if let Some(taken) = self.taken.get_mut(place) {
+            *taken = item;
+        }
+    }
+
+    pub(super) fn taken(self) -> Vec<T> {
+        self.taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_has_a_chance() {
+        let mut seen = [0; 10];
+        for _ in 0..1_000 {
+            let mut sample = Sample::of(3);
+            (0..10).for_each(|item| sample.offer(item));
+            let taken = sample.taken();
+            assert_eq!(taken.len(), 3);
+            taken.into_iter().for_each(|item: usize| seen[item] += 1);
+        }
+        assert!(seen.iter().all(|times| (200..400).contains(times)), "{seen:?}");
+    }
+
+    #[test]
+    fn of_few_items_all_are_taken() {
+        let mut sample = Sample::of(3);
+        sample.offer('a');
+        assert_eq!(sample.taken(), ['a']);
+    }
+}

@@ -1,0 +1,106 @@
+//! What a mirror tells of itself, for people to read.
+
+use super::MirrorStatus;
+use crate::{Inspection, Lacking};
+
+/// The inspection of both sides and of what is between them.
+pub(super) fn inspection(
+    primary_name: &str,
+    primary: Inspection,
+    secondary_storage: Option<(&str, Lacking)>,
+    secondary: Option<Inspection>,
+    status: &MirrorStatus,
+) -> Inspection {
+    let mut whole = Inspection { server: primary.server.clone(), ..Inspection::default() };
+    add_side(&mut whole, "primary", primary_name, primary);
+    match (&secondary_storage, secondary) {
+        (Some((name, _)), Some(inspection)) => add_side(&mut whole, "secondary", name, inspection),
+        (Some((name, _)), None) => add(&mut whole, "secondary", format!("{name}, does not answer")),
+        (None, _) => add(&mut whole, "secondary", "not opened yet".into()),
+    }
+    add_status(&mut whole, status);
+    if let Some((_, lacking)) = secondary_storage {
+        whole.warnings.extend(lacking.iter().map(|(capability, reason)| {
+            format!("the secondary lacks `{capability}` ({reason}): what needs it is not mirrored")
+        }));
+    }
+    whole
+}
+
+fn add(whole: &mut Inspection, item: &str, finding: String) {
+    whole.findings.push((item.into(), finding));
+}
+
+fn add_side(whole: &mut Inspection, side: &str, name: &str, inspection: Inspection) {
+    add(whole, side, format!("{name}, {}", inspection.server));
+    for (item, finding) in inspection.findings {
+        add(whole, &format!("{side} {item}"), finding);
+    }
+    whole.warnings.extend(inspection.warnings.into_iter().map(|warning| format!("{side}: {warning}")));
+}
+
+fn add_status(whole: &mut Inspection, status: &MirrorStatus) {
+    let MirrorStatus { started, applied, queued, missed, suspended } = status;
+    let state = match suspended {
+        None => "mirroring".into(),
+        Some(suspended) => format!("suspended since {}: {}", suspended.since, suspended.reason),
+    };
+    add(whole, "state", state);
+    add(whole, "counted since", format!("{started}, by this process alone; each node counts its own"));
+    add(whole, "queued writes", queued.to_string());
+    add(whole, "applied writes", applied.to_string());
+    let missed_writes = match missed {
+        None => "0".into(),
+        Some(missed) => {
+            format!("{}, the first at {}, the last at {}", missed.writes, missed.first, missed.last)
+        }
+    };
+    add(whole, "missed writes", missed_writes);
+    add(whole, "migration", verdict(status));
+    if suspended.is_some() {
+        whole.warnings.push("the secondary is suspended and misses all writes".into());
+    }
+}
+
+/// Whether a new migration is due before the sides change places.
+fn verdict(status: &MirrorStatus) -> String {
+    let MirrorStatus { started, queued, missed, suspended, .. } = status;
+    match (suspended, missed) {
+        (Some(_), _) => "a new `migrate` is due before switching, once the secondary is back".into(),
+        (None, Some(missed)) => {
+            let last = missed.last;
+            format!("a new `migrate` is due before switching, unless one began after {last}")
+        }
+        (None, None) if *queued > 0 => {
+            format!("none is due on account of this process; before switching wait for the {queued} queued")
+        }
+        (None, None) => {
+            format!("none is due on account of this process, if one has ended since {started} or before")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+    use crate::mirror::{Missed, Suspended};
+
+    fn status() -> MirrorStatus {
+        let started = Timestamp::from_seconds(1_795_000_000);
+        MirrorStatus { started, applied: 7, queued: 0, missed: None, suspended: None }
+    }
+
+    #[test]
+    fn a_migration_is_due_after_a_miss_and_while_suspended() {
+        assert!(verdict(&status()).starts_with("none is due"));
+        assert!(verdict(&MirrorStatus { queued: 3, ..status() }).ends_with("wait for the 3 queued"));
+        let at = Timestamp::from_seconds(1_795_000_001);
+        let missed = MirrorStatus { missed: Some(Missed { writes: 1, first: at, last: at }), ..status() };
+        assert!(verdict(&missed).starts_with("a new `migrate` is due"), "{}", verdict(&missed));
+        assert!(verdict(&missed).ends_with(&at.to_string()));
+        let suspended = Suspended { since: at, reason: "gone".into() };
+        let suspended = MirrorStatus { suspended: Some(suspended), ..status() };
+        assert!(verdict(&suspended).starts_with("a new `migrate` is due"));
+    }
+}

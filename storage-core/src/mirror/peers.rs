@@ -1,0 +1,107 @@
+//! Peers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::storage::of_primary;
+use super::{MirrorStorage, NAME};
+use crate::{
+    Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer, PeerSelection, PeerStorage,
+    Result, Role, SwarmCounts, Timestamp, Transfer,
+};
+
+/// About what a queued write of a peer takes up.
+pub(super) const PEER_BYTES: usize = 512;
+
+impl<S: PeerStorage + ?Sized + 'static> MirrorStorage<S> {
+    /// Writes a peer on the primary, and queues the same for the secondary.
+    async fn write_peer<F>(
+        &self,
+        operation: Operation,
+        (info_hash, peer): (&InfoHash, &Peer),
+        call: impl Future<Output = Result<()>> + Send,
+        apply: impl FnOnce(Arc<S>) -> F + Send + 'static,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let _turn = self.turns.of_peer(info_hash, peer).await;
+        let ((), owed) = self.write(1, PEER_BYTES, call).await?;
+        let lane = self.lanes.lane(self.turns.hash(info_hash));
+        let subject = self.turns.hash((info_hash, peer));
+        self.pass_on(lane, Some(subject), (operation, owed), apply);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage<S> {
+    async fn put_peer(
+        &self,
+        info_hash: &InfoHash,
+        peer: &Peer,
+        role: Role,
+        announced: Timestamp,
+    ) -> Result<()> {
+        let call = self.primary.put_peer(info_hash, peer, role, announced);
+        let (swarm, put) = (*info_hash, *peer);
+        self.write_peer(Operation::PutPeer, (info_hash, peer), call, move |secondary| async move {
+            secondary.put_peer(&swarm, &put, role, announced).await
+        })
+        .await
+    }
+
+    async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
+        let call = self.primary.delete_peer(info_hash, peer, role);
+        let (swarm, deleted) = (*info_hash, *peer);
+        self.write_peer(Operation::DeletePeer, (info_hash, peer), call, move |secondary| async move {
+            secondary.delete_peer(&swarm, &deleted, role).await
+        })
+        .await
+    }
+
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
+        let call = self.primary.graduate_peer(info_hash, peer, announced);
+        let (primary, swarm, graduate) = (Arc::clone(&self.primary), *info_hash, *peer);
+        self.write_peer(Operation::GraduatePeer, (info_hash, peer), call, move |secondary| async move {
+            graduate_on(&*secondary, &*primary, &swarm, &graduate, announced).await
+        })
+        .await
+    }
+
+    async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        self.primary.announce_peers(selection).await.map_err(of_primary)
+    }
+
+    async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+        self.primary.scrape_swarm(info_hash).await.map_err(of_primary)
+    }
+}
+
+/// Graduates a peer on the secondary: as a seeder, and with the downloads that the primary has by now.
+/// Adding one instead would lose it to a migration that has read the lower number and brings it later.
+async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
+    secondary: &S,
+    primary: &S,
+    info_hash: &InfoHash,
+    peer: &Peer,
+    announced: Timestamp,
+) -> Result<()> {
+    let takes_downloads = secondary.lacking().has(Capability::ImportDownloads);
+    if !takes_downloads || !primary.lacking().has(Capability::Downloads) {
+        return secondary.graduate_peer(info_hash, peer, announced).await;
+    }
+    secondary.put_peer(info_hash, peer, Role::Seeder, announced).await?;
+    let counts = primary.scrape_swarm(info_hash).await.map_err(|error| {
+        Error::new(NAME, Operation::GraduatePeer, ErrorKind::Corrupt)
+            .with_message("the primary did not tell the swarm's downloads")
+            .with_source(error)
+    })?;
+    if counts.downloads == 0 {
+        // They have been forgotten since, which the secondary will do next.
+        return Ok(());
+    }
+    let record = DownloadsRecord { info_hash: *info_hash, downloads: counts.downloads };
+    secondary.import_downloads(&[record]).await.map(drop)
+}

@@ -1,0 +1,112 @@
+//! Turns: who writes the same thing waits, so that both sides see its writes in one order.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::{Context, InfoHash, Peer};
+
+/// Few enough to be small, enough for calls about different things hardly ever to meet.
+const STRIPES: usize = 2_048;
+
+/// Locks for waiting, kept while the primary writes. Those of swarms are taken before those of
+/// entries, and several in the order of their places, so that no two calls wait for each other.
+pub(super) struct Turns {
+    hasher: RandomState,
+    swarms: Box<[RwLock<()>]>,
+    entries: Box<[Mutex<()>]>,
+}
+
+/// The turn of a write of one peer.
+pub(super) struct PeerTurn<'a> {
+    _swarm: RwLockReadGuard<'a, ()>,
+    _peer: MutexGuard<'a, ()>,
+}
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            swarms: (0..STRIPES).map(|_| RwLock::default()).collect(),
+            entries: (0..STRIPES).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// A number that is always the same for the same thing.
+    pub(super) fn hash(&self, what: impl Hash) -> u64 {
+        self.hasher.hash_one(what)
+    }
+
+    fn place(&self, what: impl Hash) -> usize {
+        (self.hash(what) % STRIPES as u64) as usize
+    }
+
+    /// The turn to write a peer: after other writes of it, and of its whole swarm.
+    pub(super) async fn of_peer(&self, info_hash: &InfoHash, peer: &Peer) -> PeerTurn<'_> {
+        let swarm = self.swarms[self.place(info_hash)].read().await;
+        PeerTurn { _swarm: swarm, _peer: self.entries[self.place((info_hash, peer))].lock().await }
+    }
+
+    /// The turn to write these swarms: after all writes of their peers.
+    pub(super) async fn of_swarms(
+        &self,
+        info_hashes: impl Iterator<Item = &InfoHash>,
+    ) -> Vec<RwLockWriteGuard<'_, ()>> {
+        let mut turns = Vec::new();
+        for place in in_order(info_hashes.map(|info_hash| self.place(info_hash))) {
+            turns.push(self.swarms[place].write().await);
+        }
+        turns
+    }
+
+    /// The turn to write these entries of data.
+    pub(super) async fn of_data(
+        &self,
+        entries: impl Iterator<Item = (&Context, &[u8])>,
+    ) -> Vec<MutexGuard<'_, ()>> {
+        let mut turns = Vec::new();
+        for place in in_order(entries.map(|entry| self.place(entry))) {
+            turns.push(self.entries[place].lock().await);
+        }
+        turns
+    }
+}
+
+fn in_order(places: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut places: Vec<_> = places.collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::PeerId;
+
+    const SWARM: InfoHash = InfoHash::V1([1; 20]);
+
+    fn peer(port: u16) -> Peer {
+        Peer::new(PeerId([0; 20]), [192, 0, 2, 1].into(), port)
+    }
+
+    #[tokio::test]
+    async fn writes_of_one_peer_wait_for_each_other() {
+        let turns = Turns::new();
+        let first = turns.of_peer(&SWARM, &peer(1)).await;
+        assert!(turns.of_peer(&SWARM, &peer(1)).now_or_never().is_none());
+        drop(first);
+        assert!(turns.of_peer(&SWARM, &peer(1)).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_write_of_the_swarm_waits_for_its_peers() {
+        let turns = Turns::new();
+        let first = turns.of_peer(&SWARM, &peer(1)).await;
+        assert!(turns.of_swarms([&SWARM].into_iter()).now_or_never().is_none());
+        drop(first);
+        assert!(turns.of_swarms([&SWARM, &SWARM].into_iter()).now_or_never().is_some());
+    }
+}

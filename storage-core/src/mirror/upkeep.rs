@@ -1,0 +1,56 @@
+//! Upkeep.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::MirrorStorage;
+use super::peers::PEER_BYTES;
+use super::storage::of_primary;
+use crate::{
+    Capability, Collected, Forgotten, InfoHash, Operation, Rehearsal, Result, Statistics, Timestamp, Upkeep,
+};
+
+#[async_trait]
+impl<S: Upkeep + ?Sized + 'static> Upkeep for MirrorStorage<S> {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        let collected = self.primary.collect_garbage(cutoff).await.map_err(of_primary)?;
+        let on_secondary = move |secondary: Arc<S>| async move {
+            if !secondary.lacking().has(Capability::GarbageCollection) {
+                return Ok(());
+            }
+            secondary.collect_garbage(cutoff).await.map(drop)
+        };
+        // One that finds no room is done by those before it, or by the next.
+        drop(self.collections.try_send(Box::new(move |secondary| Box::pin(on_secondary(secondary)))));
+        Ok(collected)
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        self.primary.statistics().await.map_err(of_primary)
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let _turns = self.turns.of_swarms(std::iter::once(info_hash)).await;
+        let call = self.primary.forget_swarm(info_hash);
+        let (forgotten, owed) = self.write(1, PEER_BYTES, call).await?;
+        let (lane, swarm) = (self.lanes.lane(self.turns.hash(info_hash)), *info_hash);
+        self.pass_on(lane, None, (Operation::ForgetSwarm, owed), move |secondary| async move {
+            secondary.forget_swarm(&swarm).await.map(drop)
+        });
+        Ok(forgotten)
+    }
+
+    /// What the secondary's rehearsals find is told too, unless it is suspended.
+    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
+        let mut rehearsals = self.primary.rehearse().await.map_err(of_primary)?;
+        if let Some(secondary) = self.secondary.in_service() {
+            let on_secondary = |rehearsal: Rehearsal| Rehearsal {
+                overreach: rehearsal.overreach.map(|overreach| format!("in `secondary`: {overreach}")),
+                ..rehearsal
+            };
+            rehearsals.extend(secondary.rehearse().await?.into_iter().map(on_secondary));
+        }
+        Ok(rehearsals)
+    }
+}

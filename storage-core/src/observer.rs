@@ -1,0 +1,55 @@
+//! What a backend tells of its inner life, for metrics and logs.
+
+use std::sync::Arc;
+
+/// Something that happened inside a backend and that the result of no call shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// An attempt failed and is made again; the reason is one of few words (`serialization`).
+    Retried {
+        /// Why.
+        reason: &'static str,
+    },
+    /// A lost connection was replaced.
+    Reconnected,
+    /// Stored entries that cannot be understood were passed over.
+    Skipped {
+        /// What was read: a configuration key, or a kind of entry.
+        what: &'static str,
+        /// How many.
+        count: u64,
+    },
+    /// The secondary of a mirror did not get writes that the primary has, or may have.
+    MirrorMissed {
+        /// How many.
+        writes: u64,
+    },
+    /// The secondary of a mirror is suspended, or served again.
+    MirrorSuspended {
+        /// Whether it is suspended.
+        suspended: bool,
+    },
+    /// How much waits for the secondary of a mirror; told every second at most.
+    MirrorQueued {
+        /// Writes.
+        writes: u64,
+    },
+}
+
+/// Takes the events of a backend. Called on hot paths: it must be quick and must not block.
+pub trait Observer: Send + Sync {
+    /// An event happened on the backend of that name.
+    fn observe(&self, backend: &'static str, event: Event);
+}
+
+/// Ignores every event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn observe(&self, _backend: &'static str, _event: Event) {}
+}
+
+/// An observer as backends keep it.
+pub type SharedObserver = Arc<dyn Observer>;

@@ -1,0 +1,106 @@
+//! The operations of a storage, as errors, metrics and traces name them.
+
+use std::fmt;
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal, $class:ident;)*) => {
+        /// What a storage was asked to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Operation {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in errors, metrics and traces: `put_peer`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            const fn class(self) -> Class {
+                match self {
+                    $(Self::$variant => Class::$class,)*
+                }
+            }
+        }
+    };
+}
+
+#[derive(PartialEq, Eq)]
+enum Class {
+    Read,
+    Write,
+    LongRead,
+    LongWrite,
+}
+
+operations! {
+    /// A peer announces: [`PeerStorage::put_peer`](crate::PeerStorage::put_peer).
+    PutPeer => "put_peer", Write;
+    /// A peer leaves.
+    DeletePeer => "delete_peer", Write;
+    /// A leecher has everything now.
+    GraduatePeer => "graduate_peer", Write;
+    /// Peers for an announce.
+    AnnouncePeers => "announce_peers", Read;
+    /// Counts of one swarm.
+    ScrapeSwarm => "scrape_swarm", Read;
+    /// Data is written.
+    PutData => "put_data", Write;
+    /// Data is read.
+    LoadData => "load_data", Read;
+    /// Data is looked for.
+    ContainsData => "contains_data", Read;
+    /// Data is removed.
+    DeleteData => "delete_data", Write;
+    /// Stale peers are removed.
+    CollectGarbage => "collect_garbage", LongWrite;
+    /// All swarms and peers are counted.
+    Statistics => "statistics", LongRead;
+    /// A swarm is removed.
+    ForgetSwarm => "forget_swarm", LongWrite;
+    /// Destructive queries are tried on rows of their own.
+    Rehearse => "rehearse", LongRead;
+    /// A page of peers is read.
+    ExportPeers => "export_peers", LongRead;
+    /// A page of downloads is read.
+    ExportDownloads => "export_downloads", LongRead;
+    /// A page of data is read.
+    ExportData => "export_data", LongRead;
+    /// Peers are taken in.
+    ImportPeers => "import_peers", LongWrite;
+    /// Downloads are taken in.
+    ImportDownloads => "import_downloads", LongWrite;
+    /// Data is taken in.
+    ImportData => "import_data", LongWrite;
+    /// The server is asked for a sign of life.
+    Ping => "ping", Read;
+    /// The server and what is configured are described.
+    Inspect => "inspect", LongRead;
+    /// The storage is opened.
+    Open => "open", LongRead;
+    /// The storage is closed.
+    Close => "close", LongRead;
+}
+
+impl Operation {
+    /// Whether it changes what is stored.
+    pub fn is_write(self) -> bool {
+        matches!(self.class(), Class::Write | Class::LongWrite)
+    }
+
+    /// Whether it may rightly take long: upkeep and transfer, as opposed to what a peer waits for.
+    pub fn is_long(self) -> bool {
+        matches!(self.class(), Class::LongRead | Class::LongWrite)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,303 @@
+//! The contract: the traits that every backend implements, and what each call must do.
+//!
+//! The letters in brackets (P1, D2, …) name the rules; the conformance suite has at least one case
+//! for each of them.
+//!
+//! Rules that hold for every call (L1, E1): nothing panics; every call ends within a timeout; after
+//! `close` every call is [`ErrorKind::Closed`](crate::ErrorKind::Closed); a write is acknowledged
+//! after the backend has it, and one whose outcome is unknown is
+//! [`ErrorKind::Uncertain`](crate::ErrorKind::Uncertain); errors never carry a password or a stored
+//! value. Where a storage, as it is configured, cannot do something, [`Backend::lacking`] says so by
+//! name and the call is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    AddressFamily, Capability, Context, Cursor, DataRecord, DownloadsRecord, Error, ErrorKind, Imported,
+    InfoHash, Lacking, Operation, Page, Peer, PeerRecord, Result, Role, Timestamp,
+};
+
+/// What every storage has, whatever it stores.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// The name by which configurations choose it: `memory`, `pg`.
+    fn name(&self) -> &'static str;
+
+    /// Whether what is stored outlives the process (MoChi's `Preservable`).
+    fn durable(&self) -> bool;
+
+    /// What this storage, as it is configured, cannot do.
+    fn lacking(&self) -> Lacking;
+
+    /// The configuration key that decides how an operation behaves, where an operator wrote it:
+    /// `peer.graduate_query`.
+    fn configuration_key(&self, _operation: Operation) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the server answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// What the storage runs on and how it is set up, for people to read.
+    async fn inspect(&self) -> Result<Inspection>;
+
+    /// Waits for running work and lets go of everything. Closing twice is no error (L1).
+    async fn close(&self) -> Result<()>;
+}
+
+/// Swarms: who takes part in which torrent.
+///
+/// A peer of a swarm is identified by (info hash, peer id, address, port) and has one role at a
+/// time (P2).
+#[async_trait]
+pub trait PeerStorage: Backend {
+    /// Puts a peer into a swarm, or sets its role and time of last announce if it is there (P1).
+    /// A peer that was in the other role moves: no scrape sees it in both or in neither (P2).
+    ///
+    /// The time is the caller's clock, [`Timestamp::now`] for an announce; a time in the past is
+    /// stored as it is.
+    async fn put_peer(
+        &self,
+        info_hash: &InfoHash,
+        peer: &Peer,
+        role: Role,
+        announced: Timestamp,
+    ) -> Result<()>;
+
+    /// Takes a peer out of a swarm if it is there in that role.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if it is not there in that role; nothing has changed
+    /// then (P3).
+    async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()>;
+
+    /// Makes exactly this leecher a seeder, sets its time of last announce, and adds one to the
+    /// swarm's downloads, all or nothing. A peer that is no leecher, or a swarm that does not exist,
+    /// is no error: the peer is put as seeder and downloads rise (P4).
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()>;
+
+    /// Peers for one who announces (P5): leechers only for a seeder; for a leecher seeders first,
+    /// then leechers; never more than `num_want`, as many as there are, none twice, only of the
+    /// family asked for. `num_want` 0 gives an empty list.
+    ///
+    /// Which peers come back should vary from call to call when the swarm has more (P6).
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing to return.
+    async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>>;
+
+    /// Counts of a swarm, both families together. A swarm that is not known has zeros; downloads
+    /// outlive the peers (P7, BEP 48).
+    async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts>;
+
+    /// [`put_peer`](Self::put_peer) as seeder, now.
+    async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        self.put_peer(info_hash, peer, Role::Seeder, Timestamp::now()).await
+    }
+
+    /// [`put_peer`](Self::put_peer) as leecher, now.
+    async fn put_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        self.put_peer(info_hash, peer, Role::Leecher, Timestamp::now()).await
+    }
+
+    /// [`delete_peer`](Self::delete_peer) as seeder.
+    async fn delete_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        self.delete_peer(info_hash, peer, Role::Seeder).await
+    }
+
+    /// [`delete_peer`](Self::delete_peer) as leecher.
+    async fn delete_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        self.delete_peer(info_hash, peer, Role::Leecher).await
+    }
+
+    /// [`graduate_peer`](Self::graduate_peer), now.
+    async fn graduate_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        self.graduate_peer(info_hash, peer, Timestamp::now()).await
+    }
+}
+
+/// Arbitrary data, keyed by (context, key). Keys and values are any bytes; an empty value is not an
+/// absent one. Contexts don't see each other (D1, D2).
+#[async_trait]
+pub trait DataStorage: Backend {
+    /// Writes entries, overwriting what is there: all of them or none. Of a key given twice the
+    /// last wins.
+    async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()>;
+
+    /// The value of a key; `None` if it is absent.
+    async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// For each key, in the order given, whether it is there.
+    async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>>;
+
+    /// Removes keys; those that are absent are ignored.
+    async fn delete_data(&self, context: &Context, keys: &[Bytes]) -> Result<()>;
+}
+
+/// Upkeep: what a tracker does now and then. Nothing here runs unless somebody calls it;
+/// [`Maintenance`](crate::Maintenance) is the schedule.
+#[async_trait]
+pub trait Upkeep: Backend {
+    /// Removes the peers that last announced at or before the cutoff, in either role and family, and
+    /// nothing else. Safe beside all other calls, and on several nodes at once (U1).
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected>;
+
+    /// Counts distinct info hashes that have peers, seeders and leechers; exact when nothing writes
+    /// meanwhile (U2).
+    async fn statistics(&self) -> Result<Statistics>;
+
+    /// Removes a swarm's peers and, unless the storage lacks
+    /// [`ForgetDownloads`](crate::Capability::ForgetDownloads), its downloads.
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten>;
+
+    /// Tries each operation that deletes or changes many entries at once on entries of its own, in a
+    /// way that leaves no trace, and reports what it touched. For storages whose queries an operator
+    /// wrote; others have nothing to rehearse.
+    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Transfer: everything a storage holds, out and in again (T1).
+#[async_trait]
+pub trait Transfer: Backend {
+    /// A page of about `limit` peers of all swarms, or of one, from the cursor of the page before.
+    /// Peers that are there all the time come at least once; none comes twice unless it changes
+    /// meanwhile.
+    async fn export_peers(
+        &self,
+        scope: Scope,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<PeerRecord>>;
+
+    /// A page of about `limit` swarms' downloads.
+    async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>>;
+
+    /// A page of about `limit` entries of data, of all contexts.
+    async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>>;
+
+    /// Takes peers in with their roles and times: the later time wins, at equal times the seeder.
+    /// Times are compared at the coarser precision of both sides.
+    async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported>;
+
+    /// Takes downloads in: the greater number stays.
+    async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported>;
+
+    /// Sets downloads, whatever they were. A storage that can forget and import downloads should have
+    /// it.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) unless the storage has it.
+    async fn replace_downloads(&self, _records: &[DownloadsRecord]) -> Result<Imported> {
+        let kind = ErrorKind::Unsupported(Capability::ForgetDownloads);
+        Err(Error::new(self.name(), Operation::ImportDownloads, kind))
+    }
+
+    /// Takes data in: what is there stays.
+    async fn import_data(&self, records: &[DataRecord]) -> Result<Imported>;
+}
+
+/// A storage with everything.
+pub trait Storage: PeerStorage + DataStorage + Upkeep + Transfer {}
+
+impl<T: PeerStorage + DataStorage + Upkeep + Transfer + ?Sized> Storage for T {}
+
+/// Which peers an announce asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSelection {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// Whether a seeder asks: it needs no other seeders.
+    pub for_seeder: bool,
+    /// The most peers to return.
+    pub num_want: usize,
+    /// The family of addresses.
+    pub family: AddressFamily,
+    /// A peer to leave out: the one that asks.
+    pub exclude: Option<Peer>,
+}
+
+impl PeerSelection {
+    /// Up to `num_want` IPv4 peers for a leecher.
+    pub fn new(info_hash: InfoHash, num_want: usize) -> Self {
+        Self { info_hash, for_seeder: false, num_want, family: AddressFamily::V4, exclude: None }
+    }
+
+    /// The roles to return, those preferred first.
+    pub fn roles(&self) -> &'static [Role] {
+        if self.for_seeder { &[Role::Leecher] } else { &Role::BOTH }
+    }
+}
+
+/// Counts of one swarm (BEP 48).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwarmCounts {
+    /// Seeders (`complete`).
+    pub seeders: u64,
+    /// Leechers (`incomplete`).
+    pub leechers: u64,
+    /// Times the torrent was downloaded to the end (`downloaded`).
+    pub downloads: u64,
+}
+
+/// Counts of all swarms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Distinct info hashes that have peers.
+    pub info_hashes: u64,
+    /// Seeders of all swarms.
+    pub seeders: u64,
+    /// Leechers of all swarms.
+    pub leechers: u64,
+}
+
+/// What a garbage collection did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Peers removed.
+    pub removed: u64,
+    /// Entries left alone because they cannot be understood.
+    pub unreadable: u64,
+}
+
+/// What forgetting a swarm did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Peers removed.
+    pub peers: u64,
+    /// Whether its downloads are gone too.
+    pub downloads: bool,
+}
+
+/// Which peers an export covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All swarms.
+    All,
+    /// One swarm.
+    Swarm(InfoHash),
+}
+
+/// What a storage runs on and how it is set up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Product and version of the server: `PostgreSQL 15.18`; for an embedded backend the crate's.
+    pub server: String,
+    /// What was found, as (item, finding) in the order to be shown.
+    pub findings: Vec<(String, String)>,
+    /// What works and yet wants attention.
+    pub warnings: Vec<String>,
+}
+
+/// The rehearsal of one destructive operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The operation.
+    pub operation: Operation,
+    /// The configuration key of its query.
+    pub key: &'static str,
+    /// What it touched beyond what it should, in words; `None` if nothing.
+    pub overreach: Option<String>,
+}

@@ -1,0 +1,144 @@
+//! One swarm: its peers of both families.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use storage_core::{AddressFamily, Peer, PeerId, PeerSelection, Role, Timestamp};
+
+use crate::roster::Roster;
+
+/// A peer without its family: as small as it can be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Compact<const ADDRESS: usize> {
+    id: [u8; 20],
+    address: [u8; ADDRESS],
+    port: [u8; 2],
+}
+
+type CompactV4 = Compact<4>;
+type CompactV6 = Compact<16>;
+
+impl<const ADDRESS: usize> Compact<ADDRESS> {
+    fn new(peer: &Peer, address: [u8; ADDRESS]) -> Self {
+        Self { id: *peer.id().as_bytes(), address, port: peer.port().to_be_bytes() }
+    }
+
+    fn peer(self, address: IpAddr) -> Peer {
+        Peer::new(PeerId(self.id), address, u16::from_be_bytes(self.port))
+    }
+}
+
+impl From<CompactV4> for Peer {
+    fn from(compact: CompactV4) -> Self {
+        compact.peer(Ipv4Addr::from(compact.address).into())
+    }
+}
+
+impl From<CompactV6> for Peer {
+    fn from(compact: CompactV6) -> Self {
+        compact.peer(Ipv6Addr::from(compact.address).into())
+    }
+}
+
+/// The peers of one swarm.
+#[derive(Default)]
+pub(crate) struct Swarm {
+    v4: Roster<CompactV4>,
+    v6: Option<Box<Roster<CompactV6>>>,
+}
+
+impl Swarm {
+    pub(crate) fn put(&mut self, peer: &Peer, role: Role, announced: Timestamp) {
+        match peer.address() {
+            IpAddr::V4(address) => self.v4.put(Compact::new(peer, address.octets()), role, announced),
+            IpAddr::V6(address) => {
+                self.v6.get_or_insert_default().put(Compact::new(peer, address.octets()), role, announced);
+            }
+        }
+    }
+
+    pub(crate) fn put_newer(&mut self, peer: &Peer, role: Role, announced: Timestamp) -> bool {
+        match peer.address() {
+            IpAddr::V4(address) => self.v4.put_newer(Compact::new(peer, address.octets()), role, announced),
+            IpAddr::V6(address) => self.v6.get_or_insert_default().put_newer(
+                Compact::new(peer, address.octets()),
+                role,
+                announced,
+            ),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, peer: &Peer, role: Role) -> bool {
+        let removed = match peer.address() {
+            IpAddr::V4(address) => self.v4.remove(&Compact::new(peer, address.octets()), role),
+            IpAddr::V6(address) => self
+                .v6
+                .as_mut()
+                .is_some_and(|roster| roster.remove(&Compact::new(peer, address.octets()), role)),
+        };
+        self.shrink();
+        removed
+    }
+
+    pub(crate) fn remove_stale(&mut self, cutoff: Timestamp) -> usize {
+        let v6 = self.v6.as_mut().map_or(0, |roster| roster.remove_stale(cutoff));
+        let removed = self.v4.remove_stale(cutoff) + v6;
+        self.shrink();
+        removed
+    }
+
+    pub(crate) fn count(&self, role: Role) -> usize {
+        self.v4.count(role) + self.v6.as_ref().map_or(0, |roster| roster.count(role))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.v4.len() + self.v6.as_ref().map_or(0, |roster| roster.len())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_none()
+    }
+
+    /// The peers of a selection, chosen at random.
+    pub(crate) fn select(&self, selection: &PeerSelection) -> Vec<Peer> {
+        match (selection.family, &self.v6) {
+            (AddressFamily::V4, _) => select(&self.v4, selection),
+            (AddressFamily::V6, Some(roster)) => select(roster, selection),
+            (AddressFamily::V6, None) => Vec::new(),
+        }
+    }
+
+    /// All peers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Peer, Role, Timestamp)> {
+        let v6 = self.v6.iter().flat_map(|roster| roster.iter());
+        let v6 = v6.map(|(peer, role, announced)| (Peer::from(peer), role, announced));
+        self.v4.iter().map(|(peer, role, announced)| (Peer::from(peer), role, announced)).chain(v6)
+    }
+
+    fn shrink(&mut self) {
+        if self.v6.as_ref().is_some_and(|roster| roster.is_empty()) {
+            self.v6 = None;
+        }
+    }
+}
+
+fn select<P: crate::roster::Entrant + Into<Peer>>(
+    roster: &Roster<P>,
+    selection: &PeerSelection,
+) -> Vec<Peer> {
+    let mut peers = Vec::with_capacity(selection.num_want.min(roster.len()));
+    for role in selection.roles() {
+        let wanted = selection.num_want - peers.len();
+        if wanted == 0 {
+            break;
+        }
+        // One more than wanted, in case the one to leave out is drawn.
+        let spare = usize::from(selection.exclude.is_some());
+        roster.sample(*role, wanted.saturating_add(spare), |peer| {
+            let peer = peer.into();
+            if Some(peer) != selection.exclude && peers.len() < selection.num_want {
+                peers.push(peer);
+            }
+        });
+    }
+    peers
+}

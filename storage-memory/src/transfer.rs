@@ -1,0 +1,185 @@
+//! Export in pages, import in batches.
+
+use std::hash::Hash;
+
+use async_trait::async_trait;
+use storage_core::{
+    Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Page, PeerRecord, Result, Scope, Transfer,
+};
+
+use crate::MemoryStorage;
+use crate::shards::Shards;
+
+#[async_trait]
+impl Transfer for MemoryStorage {
+    async fn export_peers(
+        &self,
+        scope: Scope,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<PeerRecord>> {
+        let limit = limit.max(1);
+        let from = from.and_then(Cursor::peer);
+        let mut records = Vec::new();
+        let mut start = match scope {
+            Scope::All => from.map(|(info_hash, _)| info_hash),
+            Scope::Swarm(info_hash) => Some(info_hash),
+        };
+        let mut shard = start.map_or(0, |info_hash| self.swarms.index(&info_hash));
+        while shard < self.swarms.count() && records.len() < limit {
+            for info_hash in keys_from(&self.swarms, shard, start.as_ref()) {
+                if records.len() >= limit || matches!(scope, Scope::Swarm(only) if only != info_hash) {
+                    break;
+                }
+                let after = from.filter(|(swarm, _)| *swarm == info_hash).map(|(_, peer)| peer);
+                let mut peers = self.peers_of(info_hash);
+                peers.retain(|record| after.is_none_or(|after| record.peer > after));
+                peers.truncate(limit - records.len());
+                records.extend(peers);
+            }
+            if matches!(scope, Scope::Swarm(_)) {
+                break;
+            }
+            start = None;
+            shard += 1;
+        }
+        let next = records.last().map(|last| Cursor::after_peer(&last.info_hash, &last.peer));
+        Ok(page(records, limit, next))
+    }
+
+    async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
+        let limit = limit.max(1);
+        let from = from.and_then(Cursor::swarm);
+        let mut records = Vec::new();
+        for (info_hash, downloads) in walk(&self.downloads, from.as_ref()) {
+            if Some(info_hash) == from {
+                continue;
+            }
+            records.push(DownloadsRecord { info_hash, downloads });
+            if records.len() == limit {
+                break;
+            }
+        }
+        let next = records.last().map(|last| Cursor::after_swarm(&last.info_hash));
+        Ok(page(records, limit, next))
+    }
+
+    async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
+        let limit = limit.max(1);
+        let from = from.and_then(Cursor::data);
+        let mut records = Vec::new();
+        let start = from.as_ref().map(|(context, _)| context);
+        for (context, data) in walk(&self.data, start) {
+            let after = from.as_ref().filter(|(first, _)| *first == context).map(|(_, key)| key.clone());
+            let room = limit - records.len();
+            let entries = data.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
+            records.extend(entries.take(room).map(|(key, value)| DataRecord {
+                context: context.clone(),
+                key,
+                value,
+            }));
+            if records.len() == limit {
+                break;
+            }
+        }
+        let next = records.last().map(|last| Cursor::after_data(&last.context, &last.key));
+        Ok(page(records, limit, next))
+    }
+
+    async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
+        let mut imported = Imported::default();
+        for record in records {
+            let mut shard = self.swarms.write(&record.info_hash);
+            let swarm = shard.entry(record.info_hash).or_default();
+            count(&mut imported, swarm.put_newer(&record.peer, record.role, record.announced));
+        }
+        Ok(imported)
+    }
+
+    async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        let mut imported = Imported::default();
+        for record in records {
+            let mut shard = self.downloads.write(&record.info_hash);
+            let held = shard.entry(record.info_hash).or_default();
+            count(&mut imported, record.downloads > *held);
+            *held = record.downloads.max(*held);
+        }
+        Ok(imported)
+    }
+
+    async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        let mut imported = Imported::default();
+        for DownloadsRecord { info_hash, downloads } in records {
+            let before = self.downloads.write(info_hash).insert(*info_hash, *downloads);
+            count(&mut imported, before != Some(*downloads));
+        }
+        Ok(imported)
+    }
+
+    async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
+        let mut imported = Imported::default();
+        for DataRecord { context, key, value } in records {
+            let mut shard = self.data.write(context);
+            let data = shard.entry(context.clone()).or_default();
+            let absent = !data.contains_key(key);
+            if absent {
+                data.insert(key.clone(), value.clone());
+            }
+            count(&mut imported, absent);
+        }
+        Ok(imported)
+    }
+}
+
+impl MemoryStorage {
+    /// The peers of a swarm, in order.
+    fn peers_of(&self, info_hash: InfoHash) -> Vec<PeerRecord> {
+        let shard = self.swarms.read(&info_hash);
+        let peers = shard.get(&info_hash).into_iter().flat_map(|swarm| swarm.iter());
+        let mut records: Vec<_> =
+            peers.map(|(peer, role, announced)| PeerRecord { info_hash, peer, role, announced }).collect();
+        records.sort_unstable_by_key(|record| record.peer);
+        records
+    }
+}
+
+/// The keys of a shard from `start` on, in order.
+fn keys_from<K: Hash + Eq + Ord + Clone, V>(
+    shards: &Shards<K, V>,
+    shard: usize,
+    start: Option<&K>,
+) -> Vec<K> {
+    let shard = shards.read_at(shard);
+    let mut keys: Vec<K> =
+        shard.keys().filter(|key| start.is_none_or(|start| *key >= start)).cloned().collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// All entries from `start` on, shard by shard and in order within each.
+fn walk<'a, K: Hash + Eq + Ord + Clone, V: Clone>(
+    shards: &'a Shards<K, V>,
+    start: Option<&'a K>,
+) -> impl Iterator<Item = (K, V)> + 'a {
+    let first = start.map_or(0, |start| shards.index(start));
+    (first..shards.count()).flat_map(move |shard| {
+        let keys = keys_from(shards, shard, start.filter(|_| shard == first));
+        keys.into_iter().filter_map(move |key| {
+            let value = shards.read_at(shard).get(&key).cloned()?;
+            Some((key, value))
+        })
+    })
+}
+
+fn page<T>(records: Vec<T>, limit: usize, next: Option<Cursor>) -> Page<T> {
+    let next = next.filter(|_| records.len() >= limit);
+    Page { records, next, ..Page::default() }
+}
+
+fn count(imported: &mut Imported, written: bool) {
+    if written {
+        imported.written += 1;
+    } else {
+        imported.kept += 1;
+    }
+}

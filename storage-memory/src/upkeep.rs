@@ -1,0 +1,52 @@
+//! Garbage collection, statistics, forgetting a swarm.
+
+use async_trait::async_trait;
+use storage_core::{Collected, Forgotten, InfoHash, Result, Role, Statistics, Timestamp, Upkeep};
+
+use crate::MemoryStorage;
+use crate::shards::{remove_and_shrink, shrink};
+
+#[async_trait]
+impl Upkeep for MemoryStorage {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        let mut removed = 0;
+        for index in 0..self.swarms.count() {
+            removed += self.remove_stale(index, cutoff);
+            // A storage may have many shards: other tasks want to run too.
+            tokio::task::yield_now().await;
+        }
+        Ok(Collected { removed, unreadable: 0 })
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        let mut statistics = Statistics::default();
+        for index in 0..self.swarms.count() {
+            let shard = self.swarms.read_at(index);
+            statistics.info_hashes += shard.len() as u64;
+            for swarm in shard.values() {
+                statistics.seeders += swarm.count(Role::Seeder) as u64;
+                statistics.leechers += swarm.count(Role::Leecher) as u64;
+            }
+        }
+        Ok(statistics)
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let swarm = remove_and_shrink(&mut self.swarms.write(info_hash), info_hash);
+        remove_and_shrink(&mut self.downloads.write(info_hash), info_hash);
+        Ok(Forgotten { peers: swarm.map_or(0, |swarm| swarm.len() as u64), downloads: true })
+    }
+}
+
+impl MemoryStorage {
+    fn remove_stale(&self, shard: usize, cutoff: Timestamp) -> u64 {
+        let mut removed = 0;
+        let mut shard = self.swarms.write_at(shard);
+        shard.retain(|_, swarm| {
+            removed += swarm.remove_stale(cutoff) as u64;
+            !swarm.is_empty()
+        });
+        shrink(&mut shard);
+        removed
+    }
+}

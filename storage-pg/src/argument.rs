@@ -1,0 +1,52 @@
+//! The arguments that queries may use, by their names in the configuration.
+
+use std::fmt;
+
+/// A value that we hand to a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Argument {
+    InfoHash,
+    PeerId,
+    Address,
+    Port,
+    IsSeeder,
+    IsV6,
+    Created,
+    Count,
+    Context,
+    Key,
+    /// Several keys as an array; named as [`Argument::Key`] is.
+    Keys,
+    Value,
+    /// A random number from 0 to 2³¹ - 1, new for each call: where a sample begins.
+    Sample,
+    /// How many rows a piece of a large deletion may have.
+    Limit,
+}
+
+impl Argument {
+    /// The name, without the `@`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InfoHash => "info_hash",
+            Self::PeerId => "peer_id",
+            Self::Address => "address",
+            Self::Port => "port",
+            Self::IsSeeder => "is_seeder",
+            Self::IsV6 => "is_v6",
+            Self::Created => "created",
+            Self::Count => "count",
+            Self::Context => "context",
+            Self::Key | Self::Keys => "key",
+            Self::Value => "value",
+            Self::Sample => "sample",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}", self.name())
+    }
+}

@@ -1,0 +1,219 @@
+//! Settings of the backend, as an operator or a tracker's author writes them.
+
+use std::fmt;
+use std::time::Duration;
+
+use storage_core::config::Section;
+
+/// Settings of the backend `pg`. Queries are those of the operator's own tables; an empty optional
+/// one makes the storage lack a capability.
+///
+/// How each query is written, its arguments and what it must do: see the README of the project, or
+/// the commented output of `tracker-storage example-config pg`.
+#[derive(Clone)]
+pub struct PgConfig {
+    /// `connection_string`: a URL or keywords and values, as libpq and pgx take them.
+    pub connection_string: String,
+    /// The section `announce`.
+    pub announce: AnnounceQueries,
+    /// The section `peer`.
+    pub peer: PeerQueries,
+    /// The section `downloads`.
+    pub downloads: DownloadsQueries,
+    /// The section `data`.
+    pub data: DataQueries,
+    /// The section `export`; not known to MoChi.
+    pub export: ExportQueries,
+    /// The section `import`; not known to MoChi.
+    pub import: ImportQueries,
+    /// `ping_query`.
+    pub ping_query: String,
+    /// `gc_query`; optional.
+    pub gc_query: String,
+    /// `info_hash_count_query`; optional.
+    pub info_hash_count_query: String,
+    /// `created_zone`: the zone of local times in columns of type `timestamp`: an IANA name, `local`,
+    /// or UTC.
+    pub created_zone: String,
+    /// `startup_timeout`: how long an unreachable server is tried again when opening (30 s).
+    pub startup_timeout: Duration,
+    /// `retry_timeout`: how long a transaction is run again that others got in the way of (10 s).
+    pub retry_timeout: Duration,
+}
+
+/// `announce`: peers for an announce.
+#[derive(Debug, Clone, Default)]
+pub struct AnnounceQueries {
+    /// `query`.
+    pub query: String,
+    /// `peer_id_column`, in any case.
+    pub peer_id_column: String,
+    /// `address_column`, in any case.
+    pub address_column: String,
+    /// `port_column`, in any case.
+    pub port_column: String,
+}
+
+/// `peer`: peers put, deleted, graduated, counted.
+#[derive(Debug, Clone, Default)]
+pub struct PeerQueries {
+    /// `add_query`: an upsert.
+    pub add_query: String,
+    /// `del_query`.
+    pub del_query: String,
+    /// `graduate_query`.
+    pub graduate_query: String,
+    /// `count_query`: over all swarms, or one with the clause after it.
+    pub count_query: String,
+    /// `by_info_hash_clause`.
+    pub by_info_hash_clause: String,
+    /// `count_seeders_column`, in any case.
+    pub count_seeders_column: String,
+    /// `count_leechers_column`, in any case.
+    pub count_leechers_column: String,
+    /// `newest_query`: the time of the newest announce, for `check`; optional, not known to MoChi.
+    pub newest_query: String,
+}
+
+/// `downloads`: optional as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct DownloadsQueries {
+    /// `get_query`.
+    pub get_query: String,
+    /// `inc_query`.
+    pub inc_query: String,
+    /// `del_query`; optional, not known to MoChi.
+    pub del_query: String,
+}
+
+/// `data`: arbitrary data.
+#[derive(Debug, Clone, Default)]
+pub struct DataQueries {
+    /// `add_query`: an upsert.
+    pub add_query: String,
+    /// `del_query`: `@key` is an array there.
+    pub del_query: String,
+    /// `get_query`.
+    pub get_query: String,
+}
+
+/// `export`: pages in the order of keys, each after the key given; optional.
+#[derive(Debug, Clone, Default)]
+pub struct ExportQueries {
+    /// `peers_query`: columns `info_hash`, `peer_id`, `address`, `port`, `is_seeder`, `created`.
+    pub peers_query: String,
+    /// `downloads_query`: columns `info_hash`, `downloads`.
+    pub downloads_query: String,
+    /// `data_query`: columns `context`, `key`, `value`.
+    pub data_query: String,
+}
+
+/// `import`; optional.
+#[derive(Debug, Clone, Default)]
+pub struct ImportQueries {
+    /// `peers_query`: an upsert that keeps the later time, at equal times the seeder.
+    pub peers_query: String,
+    /// `downloads_query`: an upsert that keeps the greater number.
+    pub downloads_query: String,
+    /// `data_query`: an insert that keeps what is there.
+    pub data_query: String,
+    /// `peers_batch_query`: the same for many peers at once, every argument an array.
+    pub peers_batch_query: String,
+    /// `downloads_batch_query`: likewise.
+    pub downloads_batch_query: String,
+    /// `data_batch_query`: likewise.
+    pub data_batch_query: String,
+}
+
+impl Default for PgConfig {
+    fn default() -> Self {
+        Self {
+            connection_string: String::new(),
+            announce: AnnounceQueries::default(),
+            peer: PeerQueries::default(),
+            downloads: DownloadsQueries::default(),
+            data: DataQueries::default(),
+            export: ExportQueries::default(),
+            import: ImportQueries::default(),
+            ping_query: "SELECT 1".into(),
+            gc_query: String::new(),
+            info_hash_count_query: String::new(),
+            created_zone: "UTC".into(),
+            startup_timeout: Duration::from_secs(30),
+            retry_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Debug for PgConfig {
+    /// Without the connection string, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgConfig")
+            .field("announce", &self.announce)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PgConfig {
+    /// Reads the settings; what is required is checked when it is known what is opened.
+    pub(crate) fn read(section: &mut Section) -> Self {
+        let default = Self::default();
+        Self {
+            connection_string: section.required_text("connection_string"),
+            announce: section.within("announce", |announce| AnnounceQueries {
+                query: text(announce, "query"),
+                peer_id_column: text_or(announce, "peer_id_column", "peer_id"),
+                address_column: text_or(announce, "address_column", "address"),
+                port_column: text_or(announce, "port_column", "port"),
+            }),
+            peer: section.within("peer", |peer| PeerQueries {
+                add_query: text(peer, "add_query"),
+                del_query: text(peer, "del_query"),
+                graduate_query: text(peer, "graduate_query"),
+                count_query: text(peer, "count_query"),
+                by_info_hash_clause: text(peer, "by_info_hash_clause"),
+                count_seeders_column: text_or(peer, "count_seeders_column", "seeders"),
+                count_leechers_column: text_or(peer, "count_leechers_column", "leechers"),
+                newest_query: text(peer, "newest_query"),
+            }),
+            downloads: section.within("downloads", |downloads| DownloadsQueries {
+                get_query: text(downloads, "get_query"),
+                inc_query: text(downloads, "inc_query"),
+                del_query: text(downloads, "del_query"),
+            }),
+            data: section.within("data", |data| DataQueries {
+                add_query: text(data, "add_query"),
+                del_query: text(data, "del_query"),
+                get_query: text(data, "get_query"),
+            }),
+            export: section.within("export", |export| ExportQueries {
+                peers_query: text(export, "peers_query"),
+                downloads_query: text(export, "downloads_query"),
+                data_query: text(export, "data_query"),
+            }),
+            import: section.within("import", |import| ImportQueries {
+                peers_query: text(import, "peers_query"),
+                downloads_query: text(import, "downloads_query"),
+                data_query: text(import, "data_query"),
+                peers_batch_query: text(import, "peers_batch_query"),
+                downloads_batch_query: text(import, "downloads_batch_query"),
+                data_batch_query: text(import, "data_batch_query"),
+            }),
+            ping_query: text_or(section, "ping_query", &default.ping_query),
+            gc_query: text(section, "gc_query"),
+            info_hash_count_query: text(section, "info_hash_count_query"),
+            created_zone: text_or(section, "created_zone", &default.created_zone),
+            startup_timeout: section.positive_duration("startup_timeout", default.startup_timeout),
+            retry_timeout: section.positive_duration("retry_timeout", default.retry_timeout),
+        }
+    }
+}
+
+fn text(section: &mut Section, key: &str) -> String {
+    section.text(key).unwrap_or_default()
+}
+
+fn text_or(section: &mut Section, key: &str, default: &str) -> String {
+    section.text(key).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned())
+}

@@ -1,0 +1,252 @@
+//! One connection to one of the hosts.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use tokio::sync::Semaphore;
+
+use super::closing::close_in_background;
+use super::error::{ConnectError, ConnectErrorKind, Failure, describe, judge};
+use super::host::Host;
+use super::options::{connect_options, modes};
+use super::role::{Fit, judge_role};
+use super::settings::{ConnectionSettings, TargetSession};
+
+/// How long a host that did not answer is tried after the others. Without this a caller that gives up
+/// before `connect_timeout` would never get beyond a first host that is gone.
+const LAST_IN_LINE: Duration = Duration::from_secs(30);
+
+/// A caller that gives up sooner says nothing about the host.
+const NO_ANSWER: Duration = Duration::from_millis(500);
+
+/// How many attempts are under way at once. Logging in costs both sides some work; all places of a
+/// pool at once, after a restart, would make each other run into the timeout.
+const AT_ONCE: usize = 4;
+
+/// Makes connections to the first host that will do.
+pub(super) struct Connector {
+    settings: ConnectionSettings,
+    hosts: Vec<Candidate>,
+    turns: Semaphore,
+}
+
+struct Candidate {
+    options: PgConnectOptions,
+    unanswered: Mutex<Option<Instant>>,
+}
+
+/// A connection, and which of the hosts it leads to.
+pub(super) struct Connected {
+    pub(super) connection: PgConnection,
+    pub(super) host: usize,
+}
+
+impl Connector {
+    pub(super) fn new(settings: ConnectionSettings) -> Self {
+        let candidate =
+            |host| Candidate { options: connect_options(&settings, host), unanswered: Mutex::new(None) };
+        let hosts = settings.hosts.iter().map(candidate).collect();
+        Self { settings, hosts, turns: Semaphore::new(AT_ONCE) }
+    }
+
+    pub(super) fn settings(&self) -> &ConnectionSettings {
+        &self.settings
+    }
+
+    /// Tries the hosts in order, each no longer than `connect_timeout`. A wrong password or database
+    /// ends it: the other hosts would not have it either.
+    pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
+        let _turn = self.turns.acquire().await;
+        let mut failures = Vec::new();
+        let mut second_choice = None;
+        for host in self.in_order() {
+            match self.try_host(host).await {
+                Ok((connection, Fit::Suits)) => return Ok(Connected { connection, host }),
+                Ok((connection, Fit::SecondChoice)) => {
+                    second_choice.get_or_insert(Connected { connection, host });
+                }
+                Ok((connection, Fit::Unfit(reason))) => {
+                    close_in_background(connection);
+                    failures.push(self.failure(host, ConnectErrorKind::NoSuitableServer, reason));
+                }
+                Err(failure) => {
+                    let is_final = is_same_everywhere(failure.kind) && second_choice.is_none();
+                    failures.push(failure);
+                    if is_final {
+                        return Err(ConnectError::decided_by_last(failures));
+                    }
+                }
+            }
+        }
+        second_choice.ok_or_else(|| ConnectError::new(failures))
+    }
+
+    /// Whether a connection still answers, and the server still will do.
+    pub(super) async fn verify(&self, connection: &mut PgConnection) -> bool {
+        let asked = async {
+            match self.settings.target {
+                TargetSession::Any | TargetSession::PreferStandby => {
+                    sqlx::Connection::ping(connection).await.map(|()| Fit::Suits)
+                }
+                target => judge_role(connection, target).await,
+            }
+        };
+        let answer = tokio::time::timeout(self.settings.connect_timeout, asked).await;
+        matches!(answer, Ok(Ok(Fit::Suits)))
+    }
+
+    fn in_order(&self) -> Vec<usize> {
+        let is_last = |host: &usize| {
+            let since = *self.hosts[*host].unanswered.lock();
+            since.is_some_and(|since| since.elapsed() < LAST_IN_LINE)
+        };
+        let (last, mut order): (Vec<_>, Vec<_>) = (0..self.hosts.len()).partition(is_last);
+        order.extend(last);
+        order
+    }
+
+    async fn try_host(&self, host: usize) -> Result<(PgConnection, Fit), Failure> {
+        let mut trial = Trial::begin(&self.hosts[host]);
+        let timeout = self.settings.connect_timeout;
+        let opened = tokio::time::timeout(timeout, self.open(host)).await;
+        let result = opened.unwrap_or_else(|_| {
+            let reason = format!("no answer within {timeout:?}");
+            Err(self.failure(host, ConnectErrorKind::Unreachable, &reason))
+        });
+        let unanswered = [ConnectErrorKind::Unreachable, ConnectErrorKind::NotReady];
+        trial.answered = Some(!result.as_ref().is_err_and(|failure| unanswered.contains(&failure.kind)));
+        result
+    }
+
+    async fn open(&self, index: usize) -> Result<(PgConnection, Fit), Failure> {
+        let host = &self.settings.hosts[index];
+        let mut first_reason: Option<String> = None;
+        let mut modes = modes(self.settings.tls.mode, host).iter().peekable();
+        while let Some(mode) = modes.next() {
+            let options = self.hosts[index].options.clone().ssl_mode(*mode);
+            let error = match self.begin(&options).await {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            let reason = match (first_reason.take(), describe(&error)) {
+                (Some(first), second) if first != second => format!("{first}, and then {second}"),
+                (_, only) => only,
+            };
+            if modes.peek().is_none() || !may_depend_on_encryption(&error) {
+                let kind = judge(&error);
+                return Err(Failure { source: Some(error), ..self.failure(index, kind, &reason) });
+            }
+            first_reason = Some(reason);
+        }
+        Err(self.failure(index, ConnectErrorKind::Refused, "there is no way to try"))
+    }
+
+    async fn begin(&self, options: &PgConnectOptions) -> sqlx::Result<(PgConnection, Fit)> {
+        let mut connection = options.connect().await?;
+        if let Some(zone) = &self.settings.session.time_zone {
+            let statement = format!("SET TIME ZONE '{}'", zone.replace('\'', "''"));
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        }
+        let fit = judge_role(&mut connection, self.settings.target).await?;
+        Ok((connection, fit))
+    }
+
+    fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> Failure {
+        let host: &Host = &self.settings.hosts[host];
+        Failure { kind, host: host.to_string(), reason: reason.to_owned(), source: None }
+    }
+}
+
+/// Remembers whether a host answered, also when the caller gave up waiting for it.
+struct Trial<'a> {
+    candidate: &'a Candidate,
+    begun: Instant,
+    answered: Option<bool>,
+}
+
+impl<'a> Trial<'a> {
+    fn begin(candidate: &'a Candidate) -> Self {
+        Self { candidate, begun: Instant::now(), answered: None }
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        let mut unanswered = self.candidate.unanswered.lock();
+        match self.answered {
+            Some(true) => *unanswered = None,
+            Some(false) => *unanswered = Some(Instant::now()),
+            None if self.begun.elapsed() >= NO_ANSWER => *unanswered = Some(Instant::now()),
+            None => {}
+        }
+    }
+}
+
+fn is_same_everywhere(kind: ConnectErrorKind) -> bool {
+    matches!(kind, ConnectErrorKind::Authentication | ConnectErrorKind::UnknownDatabase)
+}
+
+/// Whether the server may have refused for the connection being encrypted, or not.
+fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
+    const INVALID_PASSWORD: &str = "28P01";
+    match judge(error) {
+        ConnectErrorKind::Tls => true,
+        ConnectErrorKind::Refused => error.as_database_error().is_some(),
+        ConnectErrorKind::Authentication => error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_none_or(|code| code != INVALID_PASSWORD),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connector(text: &str) -> Connector {
+        Connector::new(ConnectionSettings::parse(text, &|_| None).unwrap())
+    }
+
+    #[test]
+    fn a_host_that_did_not_answer_is_tried_last() {
+        let connector = connector("host=db1,db2,db3 user=me");
+        let try_first = |answered| Trial::begin(&connector.hosts[0]).answered = Some(answered);
+        assert_eq!(connector.in_order(), [0, 1, 2]);
+        try_first(false);
+        assert_eq!(connector.in_order(), [1, 2, 0]);
+        try_first(true);
+        assert_eq!(connector.in_order(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_host_is_to_blame_only_if_the_caller_waited_for_a_while() {
+        let connector = connector("host=db1,db2 user=me");
+        let mut trial = Trial::begin(&connector.hosts[0]);
+        drop(Trial::begin(&connector.hosts[0]));
+        assert_eq!(connector.in_order(), [0, 1]);
+        trial.begun -= NO_ANSWER;
+        drop(trial);
+        assert_eq!(connector.in_order(), [1, 0]);
+    }
+
+    #[tokio::test]
+    async fn every_host_is_tried_and_named() {
+        let connector = connector("host=127.0.0.1,::1 port=1 user=me");
+        let error = connector.connect().await.err().unwrap();
+        assert!(error.is_transient());
+        let text = error.to_string();
+        assert!(text.contains("127.0.0.1:1: ") && text.contains("[::1]:1: "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_says_nothing_is_given_up_after_the_timeout() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let connector = connector(&format!("host=127.0.0.1 port={port} user=me connect_timeout=1"));
+        let error = connector.connect().await.err().unwrap();
+        assert!(error.to_string().ends_with("no answer within 1s"), "{error}");
+    }
+}

@@ -1,0 +1,40 @@
+//! Connections: what `connection_string` means, and the pool of connections made by it.
+//!
+//! sqlx reads URLs only, shows passwords in `Debug` of its options, logs what it does not know with
+//! its value, and its pool knows one host. So the text is read here, as libpq and pgx read it, and
+//! sqlx makes single connections.
+//!
+//! - reading: [`parameters`] gathers names and values from the string ([`url`], [`keyword_value`]),
+//!   the [`service_file`] and the environment; [`settings`] gives them their meaning, with the help
+//!   of [`host`], [`password_file`], [`tls`], [`session`] and [`unsupported`];
+//! - connecting: [`attempt`] tries one host after the other, [`pool`] keeps what is connected.
+
+mod attempt;
+mod closing;
+mod error;
+mod host;
+mod keeper;
+mod keyword_value;
+mod lease;
+mod manager;
+mod options;
+mod parameters;
+mod password_file;
+mod pool;
+mod role;
+mod secret;
+mod service_file;
+mod session;
+mod settings;
+mod tls;
+mod unsupported;
+mod url;
+
+pub(crate) use error::ConnectError;
+pub(crate) use lease::Lease;
+pub(crate) use pool::Pool;
+use secret::Secret;
+pub(crate) use settings::ConnectionSettings;
+
+/// The name under which the pool's events are observed.
+const BACKEND: &str = "pg";

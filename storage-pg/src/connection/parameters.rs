@@ -1,0 +1,325 @@
+//! The parameters of a connection by name, from wherever they come: what the connection string says
+//! goes over the service file, and that over the environment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use storage_core::config::parse_duration;
+
+use super::{keyword_value, service_file, url};
+
+/// A key and its value.
+pub(super) type Pair = (String, String);
+
+/// Looks up an environment variable.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Variables of libpq and pgx, and the parameters they stand for.
+const VARIABLES: &[(&str, &str)] = &[
+    ("PGAPPNAME", "application_name"),
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGCLIENTENCODING", "client_encoding"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGDATABASE", "dbname"),
+    ("PGDATESTYLE", "datestyle"),
+    ("PGGEQO", "geqo"),
+    ("PGGSSENCMODE", "gssencmode"),
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGKRBSRVNAME", "krbsrvname"),
+    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    ("PGOPTIONS", "options"),
+    ("PGPASSFILE", "passfile"),
+    ("PGPASSWORD", "password"),
+    ("PGPORT", "port"),
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLCRL", "sslcrl"),
+    ("PGSSLCRLDIR", "sslcrldir"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"),
+    ("PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLPASSWORD", "sslpassword"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGTZ", "timezone"),
+    ("PGUSER", "user"),
+];
+
+/// Where a parameter was given, as problems name it.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    ConnectionString { key: String },
+    Service { key: String, file: PathBuf },
+    Variable(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectionString { key } => write!(f, "`{key}`"),
+            Self::Service { key, file } => write!(f, "`{key}` in {}", file.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// A value and where it was given.
+pub(super) struct Given {
+    pub(super) value: String,
+    pub(super) place: Place,
+}
+
+/// Parameters being read: each method takes one out and notes what is wrong with it. No message
+/// repeats a value, but for the path of a file.
+#[derive(Default)]
+pub(super) struct Parameters {
+    given: BTreeMap<String, Given>,
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The one name of a parameter that has several.
+pub(super) fn canonical(key: &str) -> String {
+    match key.to_ascii_lowercase().as_str() {
+        "database" => "dbname".into(),
+        lower => lower.into(),
+    }
+}
+
+impl Parameters {
+    /// Gathers what the connection string, its service and the environment say.
+    pub(super) fn gather(text: &str, variable: Variable<'_>) -> Self {
+        let mut parameters = Self::default();
+        let text = text.trim();
+        let parsed = match url::strip_scheme(text) {
+            Some(rest) => url::parse(rest),
+            None if has_scheme(text) => Err(vec!["a URL begins with postgres:// or postgresql://".into()]),
+            None => keyword_value::parse(text).map_err(|problem| vec![problem]),
+        };
+        match parsed {
+            Ok(pairs) => parameters.add(pairs, |key| Place::ConnectionString { key }),
+            Err(problems) => parameters.problems = problems,
+        }
+        parameters.add_service(variable);
+        for (name, key) in VARIABLES {
+            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                parameters.add_absent(key, Given { value, place: Place::Variable(name) });
+            }
+        }
+        parameters
+    }
+
+    fn add(&mut self, pairs: Vec<Pair>, place: impl Fn(String) -> Place) {
+        let mut seen = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            let key = canonical(&key);
+            let place = place(key.clone());
+            if seen.contains(&key) {
+                self.problems.push(format!("{place} is given more than once"));
+            }
+            self.add_absent(&key, Given { value, place });
+            seen.push(key);
+        }
+    }
+
+    fn add_absent(&mut self, key: &str, given: Given) {
+        if given.value.contains('\0') {
+            self.problems.push(format!("{} has a NUL in it", given.place));
+            return;
+        }
+        self.given.entry(key.to_owned()).or_insert(given);
+    }
+
+    fn add_service(&mut self, variable: Variable<'_>) {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let service = self.text("service").or_else(|| given("PGSERVICE"));
+        let file = self.text("servicefile").or_else(|| given("PGSERVICEFILE"));
+        let Some(service) = service else { return };
+        let mut files = Vec::new();
+        match file {
+            Some(file) => files.push(PathBuf::from(file)),
+            None => files.extend(in_home(".pg_service.conf", variable)),
+        }
+        files.extend(given("PGSYSCONFDIR").map(|folder| Path::new(&folder).join("pg_service.conf")));
+        for file in &files {
+            match std::fs::read_to_string(file) {
+                Ok(text) => match service_file::find(&text, &service) {
+                    Ok(Some(pairs)) => {
+                        self.add(pairs, |key| Place::Service { key, file: file.clone() });
+                        return;
+                    }
+                    Ok(None) => {}
+                    Err(problem) => {
+                        self.problems.push(format!("service file {}: {problem}", file.display()));
+                        return;
+                    }
+                },
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => self.problems.push(format!("service file {}: {error}", file.display())),
+            }
+        }
+        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        self.problems.push(format!("`service`: no service of that name in {}", files.join(" or ")));
+    }
+
+    /// Takes a parameter out as it was given; `None` if it is absent or empty.
+    pub(super) fn take(&mut self, key: &str) -> Option<Given> {
+        self.given.remove(key).filter(|given| !given.value.is_empty())
+    }
+
+    /// Puts back what was taken.
+    pub(super) fn put_back(&mut self, key: &str, given: Given) {
+        self.given.insert(key.to_owned(), given);
+    }
+
+    /// The names of what was not taken.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.given.keys().cloned().collect()
+    }
+
+    /// Takes a text out.
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        self.take(key).map(|given| given.value)
+    }
+
+    /// Takes one of a few words out.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let given = self.take(key)?;
+        let found = choices.iter().find(|(name, _)| given.value.eq_ignore_ascii_case(name));
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            self.problems.push(format!("{}: expected one of {}", given.place, names.join(", ")));
+        }
+        found.map(|(_, choice)| *choice)
+    }
+
+    /// Takes a whole number out.
+    pub(super) fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        let given = self.take(key)?;
+        let number = given.value.trim().parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = (range.start(), range.end());
+            self.problems.push(format!("{}: expected a whole number from {least} to {most}", given.place));
+        }
+        number
+    }
+
+    /// Takes a duration out, as Go writes it; the default where it is absent.
+    pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
+        let Some(given) = self.take(key) else { return default };
+        parse_duration(&given.value).unwrap_or_else(|| {
+            self.problems.push(format!("{}: expected a duration such as 30m or 1h30m", given.place));
+            default
+        })
+    }
+
+    /// Takes a duration out that must be above zero, or else is the default.
+    pub(super) fn positive_duration(&mut self, key: &str, default: Duration) -> Duration {
+        match self.duration(key, default) {
+            Duration::ZERO => {
+                self.warnings.push(format!("`{key}` must be above zero; the default {default:?} is used"));
+                default
+            }
+            given => given,
+        }
+    }
+
+    /// Takes the path of a file out, which must be readable.
+    pub(super) fn file(&mut self, key: &str) -> Option<PathBuf> {
+        let given = self.take(key)?;
+        let path = PathBuf::from(given.value);
+        if let Err(error) = std::fs::File::open(&path) {
+            self.problems.push(format!("{}: {}: {error}", given.place, path.display()));
+        }
+        Some(path)
+    }
+
+    /// Everything that was not taken.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = (String, Given)> + use<> {
+        std::mem::take(&mut self.given).into_iter()
+    }
+}
+
+/// A file in the home directory.
+pub(super) fn in_home(name: &str, variable: Variable<'_>) -> Option<PathBuf> {
+    variable("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(name))
+}
+
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.chars().all(|character| character.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn the_string_goes_over_the_service_and_that_over_the_environment() {
+        let home = tempfile::tempdir().unwrap();
+        let service = "[tracker]\nhost=service\nuser=service\n";
+        std::fs::write(home.path().join(".pg_service.conf"), service).unwrap();
+        let variable = |name: &str| match name {
+            "HOME" => Some(home.path().display().to_string()),
+            "PGSERVICE" => Some("tracker".into()),
+            "PGHOST" | "PGUSER" | "PGDATABASE" => Some("environment".into()),
+            _ => None,
+        };
+        let mut parameters = Parameters::gather("host=string", &variable);
+        assert_eq!(parameters.text("host").unwrap(), "string");
+        assert_eq!(parameters.text("user").unwrap(), "service");
+        assert_eq!(parameters.text("dbname").unwrap(), "environment");
+        assert!(parameters.problems.is_empty(), "{:?}", parameters.problems);
+    }
+
+    #[test]
+    fn a_service_that_is_nowhere_is_a_problem() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("absent").display().to_string();
+        let parameters = Parameters::gather(&format!("service=tracker servicefile={file}"), &nothing);
+        assert_eq!(parameters.problems, [format!("`service`: no service of that name in {file}")]);
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_a_problem() {
+        let parameters = Parameters::gather("dbname=a database=b", &nothing);
+        assert_eq!(parameters.problems, ["`dbname` is given more than once"]);
+    }
+
+    #[test]
+    fn another_scheme_is_refused() {
+        let parameters = Parameters::gather("mysql://user:hunter2@db1", &nothing);
+        assert_eq!(parameters.problems, ["a URL begins with postgres:// or postgresql://"]);
+    }
+
+    #[test]
+    fn problems_name_the_place_and_not_the_value() {
+        let variable = |name: &str| (name == "PGCONNECT_TIMEOUT").then(|| "hunter2".to_owned());
+        let mut parameters = Parameters::gather("pool_max_conns=hunter2 user='a\0b'", &variable);
+        assert_eq!(parameters.number("pool_max_conns", 1..=9), None);
+        assert_eq!(parameters.number("connect_timeout", 1..=9), None);
+        assert_eq!(
+            parameters.problems,
+            [
+                "`user` has a NUL in it",
+                "`pool_max_conns`: expected a whole number from 1 to 9",
+                "environment variable PGCONNECT_TIMEOUT: expected a whole number from 1 to 9",
+            ]
+        );
+    }
+}

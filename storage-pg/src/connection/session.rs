@@ -1,0 +1,165 @@
+//! Settings of the session: whatever is no parameter of the connection is one of the server.
+
+use storage_core::config::nearest;
+
+use super::parameters::{Pair, Parameters};
+
+/// Parameters that are likely meant where a name is near to theirs.
+const COMMON: [&str; 16] = [
+    "application_name",
+    "connect_timeout",
+    "database",
+    "dbname",
+    "host",
+    "password",
+    "pool_max_conn_idle_time",
+    "pool_max_conn_lifetime",
+    "pool_max_conns",
+    "pool_min_conns",
+    "port",
+    "service",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+    "user",
+];
+
+/// What the server is told when a session begins.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// Names and values of settings.
+    pub(crate) settings: Vec<Pair>,
+    /// `TimeZone`, apart from the others because sqlx sets it to UTC, which only a statement undoes.
+    pub(crate) time_zone: Option<String>,
+}
+
+/// Takes everything out that is left over, and `options`.
+pub(super) fn take_session(parameters: &mut Parameters) -> Session {
+    let mut settings = Vec::new();
+    if let Some(given) = parameters.take("options") {
+        match parse_options(&given.value) {
+            Some(pairs) => settings = pairs,
+            None => parameters
+                .problems
+                .push(format!("{}: expected settings as -c name=value or --name=value", given.place)),
+        }
+    }
+    for (name, given) in parameters.rest() {
+        if !is_name(&name) {
+            parameters.problems.push("a keyword is no name of a setting: letters, digits, _ and .".into());
+            continue;
+        }
+        if let Some(near) = nearest(&name, COMMON.into_iter()) {
+            parameters
+                .warnings
+                .push(format!("{} is sent to the server as a setting; did you mean `{near}`?", given.place));
+        }
+        settings.retain(|(known, _)| *known != name);
+        settings.push((name, given.value));
+    }
+    let mut session = Session::default();
+    for (name, value) in settings {
+        match name.as_str() {
+            "timezone" => session.time_zone = Some(value),
+            _ => session.settings.push((name, value)),
+        }
+    }
+    session
+}
+
+/// Reads command-line options: separated by spaces, a backslash before a space that is meant.
+fn parse_options(text: &str) -> Option<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    let mut words = split_words(text).into_iter();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("-c") {
+            Some("") => words.next()?,
+            Some(attached) => attached.to_owned(),
+            None => word.strip_prefix("--")?.to_owned(),
+        };
+        let (name, value) = setting.split_once('=')?;
+        let name = name.to_ascii_lowercase().replace('-', "_");
+        if !is_name(&name) {
+            return None;
+        }
+        pairs.retain(|(known, _)| *known != name);
+        pairs.push((name, value.to_owned()));
+    }
+    Some(pairs)
+}
+
+fn split_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character.is_whitespace() {
+            words.extend(word.take());
+            continue;
+        }
+        let meant = if character == '\\' { characters.next().unwrap_or('\\') } else { character };
+        word.get_or_insert_default().push(meant);
+    }
+    words.extend(word);
+    words
+}
+
+fn is_name(name: &str) -> bool {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "_.".contains(character);
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && name.chars().all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn take(text: &str) -> (Session, Parameters) {
+        let mut parameters = Parameters::gather(text, &|_| None);
+        (take_session(&mut parameters), parameters)
+    }
+
+    fn pair(name: &str, value: &str) -> Pair {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn what_is_left_over_is_a_setting() {
+        let (session, _) = take("search_path='a, b' Statement_Timeout=5s TimeZone=Europe/Berlin");
+        assert_eq!(session.settings, [pair("search_path", "a, b"), pair("statement_timeout", "5s")]);
+        assert_eq!(session.time_zone.unwrap(), "Europe/Berlin");
+    }
+
+    #[test]
+    fn options_are_settings_too_and_what_is_written_outside_goes_over_them() {
+        let (session, parameters) =
+            take(r"options='-c geqo=off -csearch_path=a,\\ b  --work-mem=1MB' geqo=on");
+        let expected = [pair("search_path", "a, b"), pair("work_mem", "1MB"), pair("geqo", "on")];
+        assert_eq!(session.settings, expected);
+        assert!(parameters.problems.is_empty());
+        for text in ["options=-e", "options=-c", "options='-c geqo'", "options='-c 1=2'"] {
+            assert_eq!(take(text).1.problems.len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slip_is_hinted_at() {
+        let (_, parameters) = take("pasword=hunter2");
+        assert_eq!(
+            parameters.warnings,
+            ["`pasword` is sent to the server as a setting; did you mean `password`?"]
+        );
+        for name in
+            ["search_path", "statement_timeout", "lock_timeout", "work_mem", "role", "jit", "timezone"]
+        {
+            assert!(take(&format!("{name}=x")).1.warnings.is_empty(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_options_are_read_or_refused(text in any::<String>()) {
+            let _ = parse_options(&text);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What a connection string means.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sqlx::postgres::PgConnectOptions;
+
+use super::Secret;
+use super::host::{Host, give_passwords, take_hosts};
+use super::parameters::{Parameters, Variable, in_home};
+use super::password_file::PasswordFile;
+use super::session::{Session, take_session};
+use super::tls::{TlsMode, TlsSettings, take_tls};
+use super::unsupported::take_unsupported;
+
+const DEFAULT_APPLICATION_NAME: &str = "tracker-storage";
+
+/// Short enough that a call can try a second host within its own timeout.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Everything needed to connect, out of `connection_string`, the environment, and the files these
+/// name. `Debug` shows no password.
+#[derive(Clone, PartialEq)]
+pub(crate) struct ConnectionSettings {
+    /// The servers, in the order to be tried.
+    pub(crate) hosts: Vec<Host>,
+    /// The name to log in with.
+    pub(crate) user: String,
+    /// The database.
+    pub(crate) database: String,
+    /// The name by which the server lists our connections.
+    pub(crate) application_name: String,
+    /// Encryption.
+    pub(crate) tls: TlsSettings,
+    /// Which of the servers will do.
+    pub(crate) target: TargetSession,
+    /// The longest that connecting to one host may take (3 s).
+    pub(crate) connect_timeout: Duration,
+    /// What the server is told when a session begins.
+    pub(crate) session: Session,
+    /// The size of the pool and the age of its connections.
+    pub(crate) pool: PoolSettings,
+    /// Whether a pooler in front of the server may give each transaction another session.
+    pub(crate) pooler_mode: bool,
+    /// What was taken though not as written.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How many connections there are and how long they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolSettings {
+    /// The most at once (the greater of 4 and the number of cores).
+    pub(crate) max_connections: usize,
+    /// As many are kept, even when idle (none).
+    pub(crate) min_connections: usize,
+    /// The age at which one is replaced (1 h).
+    pub(crate) max_lifetime: Duration,
+    /// The most that is added to that age, by chance, for each (nothing).
+    pub(crate) max_lifetime_jitter: Duration,
+    /// How long one may be idle (30 min).
+    pub(crate) max_idle: Duration,
+}
+
+/// `target_session_attrs`: which of several servers will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetSession {
+    /// Whichever answers.
+    Any,
+    /// One where transactions can write.
+    ReadWrite,
+    /// One where they can't.
+    ReadOnly,
+    /// One that is no standby.
+    Primary,
+    /// A standby.
+    Standby,
+    /// A standby, or else whichever answers.
+    PreferStandby,
+}
+
+impl TargetSession {
+    const NAMES: &[(&str, Self)] = &[
+        ("any", Self::Any),
+        ("read-write", Self::ReadWrite),
+        ("read-only", Self::ReadOnly),
+        ("primary", Self::Primary),
+        ("standby", Self::Standby),
+        ("prefer-standby", Self::PreferStandby),
+    ];
+}
+
+/// `default_query_exec_mode`, and whether it means that a pooler is in front of the server.
+const QUERY_MODES: &[(&str, bool)] = &[
+    ("cache_statement", false),
+    ("cache_describe", false),
+    ("describe_exec", false),
+    ("exec", true),
+    ("simple_protocol", true),
+];
+
+impl ConnectionSettings {
+    /// Reads a connection string, URL or keywords and values; `variable` looks up environment
+    /// variables.
+    ///
+    /// # Errors
+    /// Every problem: the key or variable, and what is expected, never a value.
+    pub(crate) fn parse(text: &str, variable: Variable<'_>) -> Result<Self, Vec<String>> {
+        let mut parameters = Parameters::gather(text, variable);
+        // What is read beside a text that can't be read is not what was meant.
+        if !parameters.problems.is_empty() {
+            return Err(parameters.problems);
+        }
+        let mut hosts = take_hosts(&mut parameters);
+        let user = take_user(&mut parameters);
+        let database = parameters.text("dbname").unwrap_or_else(|| user.clone());
+        take_passwords(&mut parameters, &mut hosts, &database, &user, variable);
+        let fallback_name = parameters.text("fallback_application_name");
+        let application_name = parameters.text("application_name").or(fallback_name);
+        let tls = take_tls(&mut parameters, variable);
+        if tls.mode == TlsMode::VerifyFull && hosts.iter().any(Host::has_name_beside_address) {
+            parameters
+                .warnings
+                .push("`hostaddr`: with `sslmode` verify-full the certificate must bear the address".into());
+        }
+        let target = parameters.choice("target_session_attrs", TargetSession::NAMES);
+        let connect_timeout = take_connect_timeout(&mut parameters);
+        let pool = take_pool(&mut parameters);
+        let pooler_mode = parameters.choice("default_query_exec_mode", QUERY_MODES).unwrap_or(false);
+        take_unsupported(&mut parameters);
+        let session = take_session(&mut parameters);
+
+        if !parameters.problems.is_empty() {
+            return Err(parameters.problems);
+        }
+        Ok(Self {
+            hosts,
+            user,
+            database,
+            application_name: application_name.unwrap_or_else(|| DEFAULT_APPLICATION_NAME.into()),
+            tls,
+            target: target.unwrap_or(TargetSession::Any),
+            connect_timeout,
+            session,
+            pool,
+            pooler_mode,
+            warnings: parameters.warnings,
+        })
+    }
+
+    /// For people to read: `postgres://user:***@host1:5432,host2:5433/database`.
+    pub(crate) fn masked(&self) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
+        let has_password = self.hosts.iter().any(|host| host.password().is_some());
+        let password = if has_password { ":***" } else { "" };
+        let hosts: Vec<_> = self.hosts.iter().map(|host| host.to_string().replace('/', "%2F")).collect();
+        let (user, hosts, database) = (encode(&self.user), hosts.join(","), encode(&self.database));
+        format!("postgres://{user}{password}@{hosts}/{database}")
+    }
+}
+
+impl fmt::Debug for ConnectionSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectionSettings").field(&self.masked()).finish()
+    }
+}
+
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn take_user(parameters: &mut Parameters) -> String {
+    // sqlx knows how to ask each operating system for the name of its user.
+    let user = parameters
+        .text("user")
+        .unwrap_or_else(|| PgConnectOptions::new_without_pgpass().get_username().to_owned());
+    if user.is_empty() {
+        parameters.problems.push("`user`: is missing".into());
+    }
+    user
+}
+
+fn take_passwords(
+    parameters: &mut Parameters,
+    hosts: &mut [Host],
+    database: &str,
+    user: &str,
+    variable: Variable<'_>,
+) {
+    let given = parameters.text("password").map(Secret::new);
+    let file = parameters.text("passfile").map(PathBuf::from).or_else(|| in_home(".pgpass", variable));
+    let Some(file) = file.filter(|_| given.is_none()) else {
+        return give_passwords(hosts, given.as_ref(), &PasswordFile::default(), database, user);
+    };
+    match PasswordFile::read(&file) {
+        Ok(file) => give_passwords(hosts, None, &file, database, user),
+        Err(warning) => parameters.warnings.push(warning),
+    }
+}
+
+fn take_connect_timeout(parameters: &mut Parameters) -> Duration {
+    match parameters.number("connect_timeout", i32::MIN..=i32::MAX) {
+        Some(seconds) if seconds > 0 => Duration::from_secs(u64::from(seconds.unsigned_abs())),
+        Some(_) => {
+            parameters.warnings.push(format!(
+                "`connect_timeout` must be above zero; the default {DEFAULT_CONNECT_TIMEOUT:?} is used"
+            ));
+            DEFAULT_CONNECT_TIMEOUT
+        }
+        None => DEFAULT_CONNECT_TIMEOUT,
+    }
+}
+
+fn take_pool(parameters: &mut Parameters) -> PoolSettings {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let max_connections = parameters.number("pool_max_conns", 1..=10_000).unwrap_or(cores.max(4));
+    let mut min_connections = parameters.number("pool_min_conns", 0..=10_000).unwrap_or(0);
+    if min_connections > max_connections {
+        min_connections = max_connections;
+        parameters.warnings.push(format!(
+            "`pool_min_conns` is above the {max_connections} of `pool_max_conns`, which are used"
+        ));
+    }
+    PoolSettings {
+        max_connections,
+        min_connections,
+        max_lifetime: parameters.positive_duration("pool_max_conn_lifetime", Duration::from_secs(3600)),
+        max_lifetime_jitter: parameters.duration("pool_max_conn_lifetime_jitter", Duration::ZERO),
+        max_idle: parameters.positive_duration("pool_max_conn_idle_time", Duration::from_secs(1800)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    fn parse(text: &str) -> Result<ConnectionSettings, Vec<String>> {
+        ConnectionSettings::parse(text, &nothing)
+    }
+
+    #[test]
+    fn both_forms_mean_the_same() {
+        let url = "postgres://me:pass@db1:5433,db2/tracker?pool_max_conns=7&search_path=a";
+        let pairs = "host=db1,db2 port=5433,5432 user=me password=pass database=tracker \
+                     pool_max_conns=7 search_path=a";
+        assert_eq!(parse(url).unwrap(), parse(pairs).unwrap());
+    }
+
+    #[test]
+    fn absent_settings_have_the_documented_defaults() {
+        let settings = parse("host=db1 user=me").unwrap();
+        assert_eq!(settings.database, "me");
+        assert_eq!(settings.application_name, "tracker-storage");
+        assert_eq!(settings.target, TargetSession::Any);
+        assert_eq!(settings.connect_timeout, Duration::from_secs(3));
+        assert!(settings.pool.max_connections >= 4);
+        assert_eq!(settings.pool.min_connections, 0);
+        assert_eq!(settings.pool.max_lifetime, Duration::from_secs(3600));
+        assert_eq!(settings.pool.max_idle, Duration::from_secs(1800));
+        assert!(!settings.pooler_mode && settings.warnings.is_empty());
+    }
+
+    #[test]
+    fn all_settings_are_read() {
+        let settings = parse(
+            "host=db1 user=me connect_timeout=10 target_session_attrs=read-write pool_max_conns=20 \
+             pool_min_conns=2 pool_max_conn_lifetime=2h pool_max_conn_lifetime_jitter=5m \
+             pool_max_conn_idle_time=90s default_query_exec_mode=simple_protocol",
+        )
+        .unwrap();
+        assert_eq!(settings.connect_timeout, Duration::from_secs(10));
+        assert_eq!(settings.target, TargetSession::ReadWrite);
+        let expected = PoolSettings {
+            max_connections: 20,
+            min_connections: 2,
+            max_lifetime: Duration::from_secs(7200),
+            max_lifetime_jitter: Duration::from_secs(300),
+            max_idle: Duration::from_secs(90),
+        };
+        assert_eq!(settings.pool, expected);
+        assert!(settings.pooler_mode);
+    }
+
+    #[test]
+    fn every_problem_is_reported() {
+        let problems = parse(
+            "host=db1 port=x connect_timeout=x pool_max_conns=0 pool_max_conn_lifetime=x sslmode=x \
+             target_session_attrs=x default_query_exec_mode=x",
+        )
+        .unwrap_err();
+        assert_eq!(problems.len(), 7, "{problems:#?}");
+    }
+
+    #[test]
+    fn zero_takes_the_default_with_a_warning() {
+        let settings = parse("host=db1 user=me connect_timeout=0 pool_max_conn_idle_time=0s").unwrap();
+        assert_eq!(settings.connect_timeout, DEFAULT_CONNECT_TIMEOUT);
+        assert_eq!(settings.warnings.len(), 2);
+    }
+
+    #[test]
+    fn the_environment_fills_in_what_the_string_leaves_out() {
+        let variable = |name: &str| match name {
+            "PGHOST" => Some("db1,db2".to_owned()),
+            "PGPORT" => Some("5433".to_owned()),
+            "PGUSER" => Some("me".to_owned()),
+            "PGPASSWORD" => Some("hunter2".to_owned()),
+            "PGTZ" => Some("Asia/Tokyo".to_owned()),
+            _ => None,
+        };
+        let settings = ConnectionSettings::parse("dbname=tracker", &variable).unwrap();
+        assert_eq!(settings.masked(), "postgres://me:***@db1:5433,db2:5433/tracker");
+        assert_eq!(settings.session.time_zone.unwrap(), "Asia/Tokyo");
+    }
+
+    #[test]
+    fn each_host_has_its_own_password_in_the_password_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "db1:*:*:*:first\nlocalhost:*:*:*:third\n").unwrap();
+        let text = format!("host=db1,db2,/tmp user=me passfile={}", file.path().display());
+        let hosts = parse(&text).unwrap().hosts;
+        let passwords: Vec<_> = hosts.iter().map(|host| host.password().map(Secret::expose)).collect();
+        assert_eq!(passwords, [Some("first"), None, Some("third")]);
+        assert_eq!(
+            parse(&format!("{text} password=given")).unwrap().hosts[1].password().unwrap().expose(),
+            "given"
+        );
+    }
+
+    #[test]
+    fn a_masked_string_can_be_read_again() {
+        let settings = parse("host=/var/run/x,::1 user='m e' dbname='a/b'").unwrap();
+        assert_eq!(settings.masked(), "postgres://m%20e@%2Fvar%2Frun%2Fx:5432,[::1]:5432/a%2Fb");
+        assert_eq!(parse(&settings.masked()).unwrap(), settings);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_password_show(
+            before in "[a-z0-9=:/?#@%&' ]{0,20}",
+            after in "[a-z0-9:/?#@%&' ]{0,20}",
+            frame in prop::sample::select(vec![
+                ("password='", "' host=db1"),
+                ("postgres://me:", "@db1:5432/tracker"),
+                ("postgres://me:", "@db1/x?sslmode=wrong&pool_max_conns=0"),
+                ("connect_timeout=x password=", ""),
+            ]),
+        ) {
+            let text = format!("{}{before}hunter2{after}{}", frame.0, frame.1);
+            if let Err(problems) = parse(&text) {
+                prop_assert!(!problems.concat().contains("hunter2"), "{:?}", problems);
+            }
+            if let Ok(settings) = parse(&format!("password='hunter2' host=db1 user=me {before}")) {
+                let shown = format!("{settings:?}{:?}", settings.warnings);
+                prop_assert!(!shown.contains("hunter2"), "{}", shown);
+            }
+        }
+    }
+}

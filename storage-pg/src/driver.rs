@@ -1,0 +1,36 @@
+//! Opening the backend by name.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use storage_core::config::Section;
+use storage_core::{DataStorage, Driver, OpenError, Opener, SharedObserver, Storage};
+
+use crate::{PgConfig, PgStorage};
+
+/// The driver of `pg`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PgDriver;
+
+impl Driver for PgDriver {
+    fn name(&self) -> &'static str {
+        crate::NAME
+    }
+
+    fn configure(&self, section: &mut Section) -> Box<dyn Opener> {
+        Box::new(PgOpener(PgConfig::read(section)))
+    }
+}
+
+struct PgOpener(PgConfig);
+
+#[async_trait]
+impl Opener for PgOpener {
+    async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError> {
+        Ok(Arc::new(PgStorage::open(self.0, observer).await?))
+    }
+
+    async fn open_data(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn DataStorage>, OpenError> {
+        Ok(Arc::new(PgStorage::open_data(self.0, observer).await?))
+    }
+}

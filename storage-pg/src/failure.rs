@@ -1,0 +1,150 @@
+//! What goes wrong with a statement, before it is known to which call it belongs.
+
+use storage_core::{Error, ErrorKind, Operation};
+
+/// A failed statement: its configuration key, what kind of failure, and the cause.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    key: &'static str,
+    message: String,
+    source: Option<sqlx::Error>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Serialization failure or deadlock: nothing was done, and the whole transaction may be run again.
+    Conflict,
+    /// The connection was lost after something was sent, or the server itself does not know.
+    Lost,
+    /// The server refused and this connection is of no more use: it was ended while idle, or its server
+    /// is a primary no more.
+    Gone,
+    /// Anything else.
+    Final(ErrorKind),
+}
+
+impl Failure {
+    /// The server or the connection failed while the statement of this key ran.
+    pub(crate) fn of(key: &'static str, error: sqlx::Error) -> Self {
+        let kind = match &error {
+            sqlx::Error::Database(refusal) => of_code(refusal.code().as_deref().unwrap_or_default()),
+            sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Kind::Final(ErrorKind::Rejected),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Kind::Final(ErrorKind::Corrupt),
+            _ => Kind::Lost,
+        };
+        let message = match &error {
+            // The error's own text has the line in the server's source.
+            sqlx::Error::Database(refusal) => refusal.message().to_owned(),
+            other => other.to_string(),
+        };
+        Self { kind, key, message, source: Some(error) }
+    }
+
+    /// The statement of this key gave something that cannot be understood.
+    pub(crate) fn corrupt(key: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: Kind::Final(ErrorKind::Corrupt), key, message: message.into(), source: None }
+    }
+
+    /// A value does not fit a parameter of this key's statement.
+    pub(crate) fn misfit(key: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: Kind::Final(ErrorKind::Rejected), key, message: message.into(), source: None }
+    }
+
+    /// Whether the whole transaction may be run again.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.kind == Kind::Conflict
+    }
+
+    /// Whether the connection was lost, so that the outcome is not known.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.kind == Kind::Lost
+    }
+
+    /// Whether the server refused, and another connection may reach one that does not.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.kind == Kind::Gone
+    }
+
+    /// The SQLSTATE, if the server refused.
+    pub(crate) fn code(&self) -> Option<String> {
+        match &self.source {
+            Some(sqlx::Error::Database(refusal)) => refusal.code().map(Into::into),
+            _ => None,
+        }
+    }
+
+    /// What happened, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// As the failure of a call; a write is uncertain unless it is certain that nothing was changed.
+    pub(crate) fn into_error(self, operation: Operation, certain: bool) -> Error {
+        let kind = match self.kind {
+            _ if operation.is_write() && !certain => ErrorKind::Uncertain,
+            Kind::Conflict => ErrorKind::Conflict,
+            Kind::Lost | Kind::Gone => ErrorKind::Unavailable,
+            Kind::Final(kind) => kind,
+        };
+        let message =
+            if self.key.is_empty() { self.message } else { format!("`{}`: {}", self.key, self.message) };
+        let error = Error::new(crate::NAME, operation, kind).with_message(message);
+        match self.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+/// By SQLSTATE (PostgreSQL, appendix A; CockroachDB, package `pgcode`).
+fn of_code(code: &str) -> Kind {
+    match code {
+        // serialization_failure (CockroachDB's and YugabyteDB's "restart" too), deadlock_detected
+        "40001" | "40P01" => Kind::Conflict,
+        // statement_completion_unknown (CockroachDB's "result is ambiguous"), and its commit of which a
+        // part failed
+        "40003" | "XXA00" => Kind::Lost,
+        // admin_shutdown, crash_shutdown: they may come between a commit and its answer
+        "57P01" | "57P02" => Kind::Lost,
+        // query_canceled, lock_not_available
+        "57014" | "55P03" => Kind::Final(ErrorKind::Timeout),
+        // cannot_connect_now, idle_session_timeout; read_only_sql_transaction: a standby, or a primary no
+        // more
+        "57P03" | "57P05" | "25006" => Kind::Gone,
+        // A pooler says so of a server that it lost.
+        _ if code.starts_with("08") => Kind::Lost,
+        _ if code.starts_with("53") => Kind::Final(ErrorKind::Unavailable),
+        _ => Kind::Final(ErrorKind::Rejected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_by_its_code_whether_to_try_again() {
+        for code in ["40001", "40P01"] {
+            assert_eq!(of_code(code), Kind::Conflict, "{code}");
+        }
+        for code in ["40003", "XXA00", "57P01", "57P02", "08006", "08P01"] {
+            assert_eq!(of_code(code), Kind::Lost, "{code}");
+        }
+        for code in ["57P03", "57P05", "25006"] {
+            assert_eq!(of_code(code), Kind::Gone, "{code}");
+        }
+        assert_eq!(of_code("53300"), Kind::Final(ErrorKind::Unavailable));
+        assert_eq!(of_code("57014"), Kind::Final(ErrorKind::Timeout));
+        assert_eq!(of_code("23505"), Kind::Final(ErrorKind::Rejected));
+    }
+
+    #[test]
+    fn a_lost_connection_makes_a_write_uncertain_and_a_read_unavailable() {
+        let lost = || Failure::of("", sqlx::Error::from(std::io::Error::other("reset")));
+        let kind = |operation, certain| lost().into_error(operation, certain).kind();
+        assert_eq!(kind(Operation::GraduatePeer, false), ErrorKind::Uncertain);
+        assert_eq!(kind(Operation::GraduatePeer, true), ErrorKind::Unavailable);
+        assert_eq!(kind(Operation::ScrapeSwarm, false), ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,88 @@
+//! What works on this server and yet does not suit it. A look that fails tells nothing, and fails
+//! nothing.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Executor, Row};
+use storage_core::{Operation, Result};
+
+use super::server::Product;
+use crate::argument::Argument;
+use crate::attempt::{Together, attempt};
+use crate::failure::Failure;
+use crate::slot;
+use crate::statement::{Statement, nulls, query};
+use crate::storage::PgStorage;
+
+/// The tables that this transaction has touched, planning among it, and that are not in the server's log.
+const UNLOGGED: &str = "\
+SELECT DISTINCT relname::text FROM pg_locks JOIN pg_class ON pg_class.oid = pg_locks.relation
+WHERE pid = pg_backend_pid() AND relkind IN ('r', 'p') AND relpersistence = 'u'
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 1";
+
+impl PgStorage {
+    pub(super) async fn advice(&self, product: Product) -> Vec<String> {
+        let mut advice = Vec::new();
+        let collect = self.find(slot::COLLECT_GARBAGE);
+        if product == Product::Cockroach && collect.is_some_and(|collect| !collect.uses(Argument::Limit)) {
+            advice.push(
+                "`gc_query` removes all stale peers in one transaction, which CockroachDB bears badly: \
+                 end it with `LIMIT @limit`, and it is run in pieces"
+                    .into(),
+            );
+        }
+        if self.is_superuser().await.unwrap_or(false) {
+            advice.push(
+                "the role is a superuser: a mistaken query could do anything; \
+                 `tracker-storage schema pg` prints what a role for the tracker needs"
+                    .into(),
+            );
+        }
+        // Others have no unlogged tables, and reading catalogs is dear there.
+        if product == Product::Postgres {
+            let tables = self.unlogged_tables().await.unwrap_or_default();
+            advice.extend(tables.into_iter().map(|table| {
+                format!(
+                    "the table `{table}` is unlogged: after a crash of the server it is empty, and so it \
+                     is on every replica"
+                )
+            }));
+        }
+        advice
+    }
+
+    async fn is_superuser(&self) -> Result<bool> {
+        attempt!(self, Operation::Inspect, Together::No, |connection| {
+            let setting = sqlx::query_scalar("SELECT current_setting('is_superuser', true)");
+            let setting: Option<String> =
+                setting.persistent(false).fetch_one(&mut *connection).await.map_err(failed)?;
+            Ok(setting.as_deref() == Some("on"))
+        })
+    }
+
+    async fn unlogged_tables(&self) -> Result<Vec<String>> {
+        attempt!(self, Operation::Inspect, Together::AllOrNothing, |connection| {
+            for statement in self.statements() {
+                plan(connection, statement).await.map_err(failed)?;
+            }
+            let rows = sqlx::query(UNLOGGED).persistent(false).fetch_all(&mut *connection).await;
+            rows.map_err(failed)?.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+        })
+    }
+}
+
+/// Makes the server plan a statement, not run it: the locks that it takes for that on tables are kept
+/// until the transaction ends.
+async fn plan(connection: &mut PgConnection, statement: &Statement) -> Result<(), sqlx::Error> {
+    let explain: Arc<str> = format!("EXPLAIN {}", statement.sql).into();
+    connection.execute("SAVEPOINT look").await?;
+    let planned = query(&explain, nulls(statement.parameters.len()), false).execute(&mut *connection).await;
+    let end = if planned.is_ok() { "RELEASE SAVEPOINT look" } else { "ROLLBACK TO SAVEPOINT look" };
+    connection.execute(end).await.map(drop)
+}
+
+fn failed(error: sqlx::Error) -> Failure {
+    Failure::of("", error)
+}

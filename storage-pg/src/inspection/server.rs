@@ -1,0 +1,56 @@
+//! Which server it is, by what it says of itself.
+
+/// A server that speaks PostgreSQL's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Product {
+    Postgres,
+    Cockroach,
+    Yugabyte,
+    Other,
+}
+
+/// The product and its version, by the answer to `version()`: without the compiler and machine that
+/// follow.
+pub(super) fn recognize(version: &str) -> (Product, String) {
+    let end = [" on ", " ("].iter().filter_map(|mark| version.find(mark)).min().unwrap_or(version.len());
+    let name = &version[..end];
+    if let Some((postgres, yugabyte)) = name.split_once("-YB-") {
+        return (Product::Yugabyte, format!("YugabyteDB {yugabyte} ({postgres})"));
+    }
+    let product = match name.split_whitespace().next() {
+        Some("PostgreSQL") => Product::Postgres,
+        Some("CockroachDB") => Product::Cockroach,
+        _ => Product::Other,
+    };
+    (product, name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_known_by_its_version() {
+        for (version, product, name) in [
+            (
+                "PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc",
+                Product::Postgres,
+                "PostgreSQL 15.18",
+            ),
+            (
+                "CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27)",
+                Product::Cockroach,
+                "CockroachDB CCL v23.1.11",
+            ),
+            (
+                "PostgreSQL 11.2-YB-2.20.1.0-b0 on x86_64-pc-linux-gnu, compiled by clang",
+                Product::Yugabyte,
+                "YugabyteDB 2.20.1.0-b0 (PostgreSQL 11.2)",
+            ),
+            ("Materialize v0.1", Product::Other, "Materialize v0.1"),
+            ("", Product::Other, ""),
+        ] {
+            assert_eq!(recognize(version), (product, name.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The types of parameters and columns that we understand, and their binary forms.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, Postgres};
+use sqlx::{Encode, Type};
+
+use crate::argument::Argument;
+
+/// A type of the server that we can feed or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bool,
+    Bytes,
+    Text,
+    Int2,
+    Int4,
+    Int8,
+    Inet,
+    Timestamp,
+    TimestampTz,
+}
+
+/// The type of an argument that the server is to find out; also a name for it.
+pub(crate) const UNKNOWN: PgTypeInfo = PgTypeInfo::with_oid(Oid(705));
+
+impl Kind {
+    /// The kind of a type; of an array, that of its elements, and their type's number.
+    pub(crate) fn of(type_info: &PgTypeInfo) -> Option<(Self, Option<u32>)> {
+        let oid = type_info.oid()?.0;
+        let element = Self::element(oid);
+        Some(match element.unwrap_or(oid) {
+            16 => (Self::Bool, element),
+            17 => (Self::Bytes, element),
+            20 => (Self::Int8, element),
+            21 => (Self::Int2, element),
+            23 => (Self::Int4, element),
+            19 | 25 | 1042 | 1043 => (Self::Text, element),
+            869 => (Self::Inet, element),
+            1114 => (Self::Timestamp, element),
+            1184 => (Self::TimestampTz, element),
+            _ => return None,
+        })
+    }
+
+    /// The type of an array's elements.
+    fn element(oid: u32) -> Option<u32> {
+        Some(match oid {
+            1000 => 16,
+            1001 => 17,
+            1005 => 21,
+            1007 => 23,
+            1009 => 25,
+            1015 => 1043,
+            1016 => 20,
+            1041 => 869,
+            1115 => 1114,
+            1185 => 1184,
+            _ => return None,
+        })
+    }
+
+    /// The kind of a type that is no array.
+    pub(crate) fn of_scalar(type_info: &PgTypeInfo) -> Option<Self> {
+        Self::of(type_info).filter(|(_, element)| element.is_none()).map(|(kind, _)| kind)
+    }
+
+    /// What a parameter for this argument may be, with the types in words.
+    pub(crate) fn accepted(argument: Argument) -> (&'static [Self], &'static str) {
+        match argument {
+            Argument::InfoHash | Argument::PeerId | Argument::Key | Argument::Keys | Argument::Value => {
+                (&[Self::Bytes], "bytea")
+            }
+            Argument::Address => (&[Self::Inet, Self::Bytes], "inet or bytea"),
+            Argument::Port => {
+                (&[Self::Int4, Self::Int8], "int4 or int8 (int2 has no room for ports above 32767)")
+            }
+            Argument::Sample => (&[Self::Int4, Self::Int8], "int4 or int8"),
+            Argument::Count | Argument::Limit => {
+                (&[Self::Int2, Self::Int4, Self::Int8], "int2, int4 or int8")
+            }
+            Argument::IsSeeder | Argument::IsV6 => (&[Self::Bool], "bool"),
+            Argument::Created => (&[Self::Timestamp, Self::TimestampTz], "timestamp or timestamptz"),
+            Argument::Context => (&[Self::Text], "varchar or text"),
+        }
+    }
+}
+
+/// What a result column is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Bytes,
+    Text,
+    Address,
+    Integer,
+    Boolean,
+    Time,
+}
+
+impl Reading {
+    pub(crate) fn accepts(self, kind: Kind) -> bool {
+        match self {
+            Self::Bytes => kind == Kind::Bytes,
+            Self::Text => kind == Kind::Text,
+            Self::Address => matches!(kind, Kind::Inet | Kind::Bytes),
+            Self::Integer => matches!(kind, Kind::Int2 | Kind::Int4 | Kind::Int8),
+            Self::Boolean => kind == Kind::Bool,
+            Self::Time => matches!(kind, Kind::Timestamp | Kind::TimestampTz),
+        }
+    }
+
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytea",
+            Self::Text => "varchar or text",
+            Self::Address => "inet or bytea",
+            Self::Integer => "int2, int4 or int8",
+            Self::Boolean => "bool",
+            Self::Time => "timestamp or timestamptz",
+        }
+    }
+}
+
+/// A value in the binary form of its parameter's type.
+#[derive(Debug, Clone)]
+pub(crate) enum Encoded<'a> {
+    Null,
+    Bool(bool),
+    Bytes(&'a [u8]),
+    Int2(i16),
+    Int4(i32),
+    Int8(i64),
+    Inet(IpAddr),
+    Address(IpAddr),
+    /// Of one dimension; with the number of its elements' type.
+    Array(u32, Vec<Encoded<'a>>),
+}
+
+impl<'a> Encoded<'a> {
+    pub(crate) fn keys(keys: &'a [Bytes]) -> Self {
+        Self::Array(17, keys.iter().map(|key| Self::Bytes(key)).collect())
+    }
+
+    fn write(&self, buffer: &mut Vec<u8>) -> Result<IsNull, BoxDynError> {
+        match self {
+            Self::Null => return Ok(IsNull::Yes),
+            Self::Bool(value) => buffer.push(u8::from(*value)),
+            Self::Bytes(value) => buffer.extend_from_slice(value),
+            Self::Int2(value) => buffer.extend_from_slice(&value.to_be_bytes()),
+            Self::Int4(value) => buffer.extend_from_slice(&value.to_be_bytes()),
+            Self::Int8(value) => buffer.extend_from_slice(&value.to_be_bytes()),
+            Self::Inet(address) => write_inet(*address, buffer),
+            Self::Address(IpAddr::V4(address)) => buffer.extend_from_slice(&address.octets()),
+            Self::Address(IpAddr::V6(address)) => buffer.extend_from_slice(&address.octets()),
+            Self::Array(element, values) => write_array(*element, values, buffer)?,
+        }
+        Ok(IsNull::No)
+    }
+}
+
+/// An [`Encoded`] value with the type that its parameter has.
+pub(crate) struct Typed<'a>(pub(crate) Encoded<'a>, pub(crate) PgTypeInfo);
+
+impl Type<Postgres> for Typed<'_> {
+    fn type_info() -> PgTypeInfo {
+        UNKNOWN
+    }
+}
+
+impl Encode<'_, Postgres> for Typed<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        self.0.write(buffer)
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(self.1.clone())
+    }
+}
+
+/// Dimensions, whether there are nulls, the type of elements; for each dimension its length and first
+/// index; for each element its length, -1 for null, and its bytes.
+fn write_array(element: u32, values: &[Encoded<'_>], buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+    let dimensions = i32::from(!values.is_empty());
+    buffer.extend_from_slice(&dimensions.to_be_bytes());
+    buffer.extend_from_slice(&0_i32.to_be_bytes());
+    buffer.extend_from_slice(&element.to_be_bytes());
+    if dimensions == 1 {
+        buffer.extend_from_slice(&i32::try_from(values.len())?.to_be_bytes());
+        buffer.extend_from_slice(&1_i32.to_be_bytes());
+    }
+    for value in values {
+        let start = buffer.len();
+        buffer.extend_from_slice(&(-1_i32).to_be_bytes());
+        if matches!(value.write(buffer)?, IsNull::No) {
+            let length = i32::try_from(buffer.len() - start - 4)?;
+            buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
+const INET_V4: u8 = 2;
+const INET_V6: u8 = 3;
+
+/// Family, bits of the netmask, whether it is a network, length, address.
+fn write_inet(address: IpAddr, buffer: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => {
+            buffer.extend_from_slice(&[INET_V4, 32, 0, 4]);
+            buffer.extend_from_slice(&address.octets());
+        }
+        IpAddr::V6(address) => {
+            buffer.extend_from_slice(&[INET_V6, 128, 0, 16]);
+            buffer.extend_from_slice(&address.octets());
+        }
+    }
+}
+
+/// An address from `inet`; the netmask is not looked at.
+pub(crate) fn decode_inet(bytes: &[u8]) -> Option<IpAddr> {
+    let (header, address) = bytes.split_first_chunk::<4>()?;
+    match header[0] {
+        INET_V4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?).into()),
+        INET_V6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?).into()),
+        _ => None,
+    }
+}
+
+/// An address from 4 or 16 bytes.
+pub(crate) fn decode_address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
+        _ => None,
+    }
+}
+
+/// A whole number from 2, 4 or 8 bytes.
+pub(crate) fn decode_integer(bytes: &[u8]) -> Option<i64> {
+    match bytes.len() {
+        2 => Some(i16::from_be_bytes(bytes.try_into().ok()?).into()),
+        4 => Some(i32::from_be_bytes(bytes.try_into().ok()?).into()),
+        8 => Some(i64::from_be_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    }
+}

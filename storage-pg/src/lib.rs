@@ -1,0 +1,62 @@
+//! The backend `pg`: PostgreSQL, CockroachDB, and what else speaks their protocol.
+//!
+//! It runs queries that the operator writes in the configuration, on tables that the operator
+//! designed. Opening asks the server about every query and reports all problems at once, each with
+//! its configuration key; parameters and columns adapt to the types of the tables.
+//!
+//! Where the queries leave a rule of the contract to us, it is kept here: a `peer.del_query` that
+//! touched no row is `NotFound`; a `peer.graduate_query` that touched no row is followed by
+//! `peer.add_query` as seeder, in the transaction that raises the downloads; `announce.query` is
+//! asked for seeders and then, only if more are wanted, for leechers; rows that cannot be understood
+//! are passed over and counted. What depends on the queries, the conformance suite checks.
+//!
+//! Where MoChi behaves otherwise: it lets the deletion of an absent peer and the graduation of an
+//! absent leecher pass silently.
+//!
+//! [`recommended`] has tables and queries that pass every rule.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use storage_core::{NoObserver, OpenError, Upkeep, layer::Limits};
+//! use storage_pg::{PgConfig, PgStorage, recommended::Recommendation};
+//!
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = PgConfig {
+//!     connection_string: "postgres://tracker@localhost/tracker".into(),
+//!     ..Recommendation::default().config()
+//! };
+//! let storage = PgStorage::open(config, Arc::new(NoObserver)).await?;
+//! let storage = storage_core::guarded(Arc::new(storage), Limits::default());
+//! println!("{:?}", storage.statistics().await?);
+//! # Ok(()) }
+//! ```
+
+mod argument;
+mod attempt;
+mod config;
+mod connection;
+mod data;
+mod draft;
+mod driver;
+mod failure;
+mod inspection;
+mod kind;
+mod peers;
+mod prepare;
+pub mod recommended;
+mod rehearsal;
+mod rewrite;
+mod slot;
+mod statement;
+mod storage;
+mod transfer;
+mod upkeep;
+mod zone;
+
+pub use config::{
+    AnnounceQueries, DataQueries, DownloadsQueries, ExportQueries, ImportQueries, PeerQueries, PgConfig,
+};
+pub use driver::PgDriver;
+pub use storage::PgStorage;
+
+const NAME: &str = "pg";

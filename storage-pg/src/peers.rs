@@ -1,0 +1,150 @@
+//! Swarms.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnection, PgRow};
+use storage_core::{
+    AddressFamily, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerSelection, PeerStorage, Result,
+    Role, SwarmCounts, Timestamp,
+};
+
+use crate::attempt::{Together, attempt};
+use crate::failure::Failure;
+use crate::slot;
+use crate::statement::{Inputs, Statement};
+use crate::storage::PgStorage;
+
+#[async_trait]
+impl PeerStorage for PgStorage {
+    async fn put_peer(
+        &self,
+        info_hash: &InfoHash,
+        peer: &Peer,
+        role: Role,
+        announced: Timestamp,
+    ) -> Result<()> {
+        let put = self.statement(slot::PUT_PEER, Operation::PutPeer)?;
+        let inputs = Inputs::announced(info_hash, peer, role, announced);
+        attempt!(self, Operation::PutPeer, Together::No, |connection| {
+            put.execute(connection, inputs).await.map(drop)
+        })
+    }
+
+    async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
+        let delete = self.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
+        let inputs = Inputs::peer(info_hash, peer, role);
+        // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
+        let found = attempt!(self, Operation::DeletePeer, Together::No, |connection, after_loss| {
+            delete.execute(connection, inputs).await.map(|deleted| deleted > 0 || after_loss)
+        })?;
+        if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
+    }
+
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
+        let graduate = self.statement(slot::GRADUATE, Operation::GraduatePeer)?;
+        let put = self.statement(slot::PUT_PEER, Operation::GraduatePeer)?;
+        let increment = self.find(slot::INCREMENT_DOWNLOADS);
+        let inputs = Inputs::announced(info_hash, peer, Role::Seeder, announced);
+        attempt!(self, Operation::GraduatePeer, Together::AllOrNothing, |connection| {
+            if graduate.execute(connection, inputs).await? == 0 {
+                put.execute(connection, inputs).await?;
+            }
+            if let Some(increment) = increment {
+                increment.execute(connection, inputs).await?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        if selection.num_want == 0 {
+            return Ok(Vec::new());
+        }
+        let announce = self.statement(slot::ANNOUNCE, Operation::AnnouncePeers)?;
+        let peers = attempt!(self, Operation::AnnouncePeers, Together::No, |connection| {
+            self.select(announce, connection, selection).await
+        })?;
+        if peers.is_empty() { Err(not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
+    }
+
+    async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+        let count = self.statement(slot::COUNT_SWARM, Operation::ScrapeSwarm)?;
+        let get_downloads = self.find(slot::GET_DOWNLOADS);
+        let inputs = Inputs::swarm(info_hash);
+        attempt!(self, Operation::ScrapeSwarm, Together::No, |connection| {
+            let row = count.first(connection, inputs).await?;
+            let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
+            let (seeders, leechers) = (read(0), read(1));
+            let downloads = match get_downloads {
+                Some(get) => get.first(connection, inputs).await?.map_or(0, |row| get.read_count(&row, 0)),
+                None => 0,
+            };
+            Ok(SwarmCounts { seeders, leechers, downloads })
+        })
+    }
+}
+
+impl PgStorage {
+    /// The peers of a selection, the roles preferred first.
+    async fn select(
+        &self,
+        announce: &Statement,
+        connection: &mut PgConnection,
+        selection: &PeerSelection,
+    ) -> Result<Vec<Peer>, Failure> {
+        let PeerSelection { info_hash, num_want, family, exclude, .. } = selection;
+        let mut peers = Vec::new();
+        for role in selection.roles() {
+            let wanted = num_want - peers.len();
+            if wanted == 0 {
+                break;
+            }
+            // One more than wanted, in case the one to leave out comes.
+            let count = wanted.saturating_add(usize::from(exclude.is_some()));
+            let inputs = Inputs::selection(info_hash, *role, *family, count);
+            let found = self.peers_of(announce, connection, inputs, *family).await?;
+            if peers.is_empty() {
+                peers = found;
+                peers.retain(|peer| Some(*peer) != *exclude);
+            } else {
+                // One that moved between the two queries is in both answers.
+                let known: HashSet<_> = peers.iter().copied().collect();
+                peers.extend(
+                    found.into_iter().filter(|peer| Some(*peer) != *exclude && !known.contains(peer)),
+                );
+            }
+            peers.truncate(*num_want);
+        }
+        Ok(peers)
+    }
+
+    /// The peers in the rows of an announce; those that cannot be understood are passed over.
+    pub(crate) async fn peers_of(
+        &self,
+        announce: &Statement,
+        connection: &mut PgConnection,
+        inputs: Inputs<'_>,
+        family: AddressFamily,
+    ) -> Result<Vec<Peer>, Failure> {
+        let rows = announce.rows(connection, inputs).await?;
+        let mut peers = Vec::with_capacity(rows.len());
+        peers.extend(rows.iter().filter_map(|row| {
+            let peer = read_peer(announce, row)?;
+            (peer.family() == family).then_some(peer)
+        }));
+        self.skipped(announce, (rows.len() - peers.len()) as u64);
+        Ok(peers)
+    }
+}
+
+fn read_peer(announce: &Statement, row: &PgRow) -> Option<Peer> {
+    let id = PeerId::try_from(announce.read_bytes(row, 0)?).ok()?;
+    let address = announce.read_address(row, 1)?;
+    let port = u16::try_from(announce.read_integer(row, 2)?).ok()?;
+    Some(Peer::new(id, address, port))
+}
+
+fn not_found(operation: Operation) -> Error {
+    Error::new(crate::NAME, operation, ErrorKind::NotFound)
+}

@@ -1,0 +1,202 @@
+//! Asking the server about the queries: the types of their parameters and columns.
+//!
+//! Each query is run once with nulls for arguments, in a transaction that is rolled back, and then
+//! prepared, which sqlx answers from what the run left in its cache. Preparing alone would make sqlx
+//! read catalogs that CockroachDB before 22.1 does not have.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgColumn, PgConnection, PgDatabaseError, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Column as _, Connection, Either, Executor, SqlSafeStr, Statement as _, TypeInfo};
+use storage_core::config::Problem;
+
+use crate::argument::Argument;
+use crate::draft::Draft;
+use crate::failure::Failure;
+use crate::kind::Kind;
+use crate::slot;
+use crate::statement::{Column, Parameter, Statement, nulls, query};
+use crate::zone::Zone;
+
+/// How statements are to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending {
+    pub(crate) zone: Zone,
+    pub(crate) pooler_mode: bool,
+}
+
+/// Asks about one draft. The outer error is a failing connection, the inner one are the problems of
+/// the query.
+pub(crate) async fn prepare(
+    connection: &mut PgConnection,
+    draft: Draft,
+    sending: &Sending,
+) -> Result<Result<Statement, Vec<Problem>>, sqlx::Error> {
+    let sql: Arc<str> = draft.rewritten.sql.as_str().into();
+    let described = match describe(connection, &sql, draft.rewritten.arguments.len(), sending).await {
+        Ok(described) => described,
+        Err(error @ sqlx::Error::Database(_)) => return Ok(Err(vec![refusal(&draft, error)])),
+        Err(error) => return Err(error),
+    };
+    let mut problems = Vec::new();
+    let parameters = parameters(&draft, &described.parameters, &mut problems);
+    let columns = columns(&draft, &described.columns, &mut problems);
+    if !problems.is_empty() {
+        return Ok(Err(problems));
+    }
+    let Sending { zone, pooler_mode } = sending.clone();
+    Ok(Ok(Statement { slot: draft.slot, sql, parameters, columns, zone, persistent: !pooler_mode }))
+}
+
+struct Described {
+    parameters: Vec<PgTypeInfo>,
+    columns: Vec<PgColumn>,
+}
+
+async fn describe(
+    connection: &mut PgConnection,
+    sql: &Arc<str>,
+    arguments: usize,
+    sending: &Sending,
+) -> Result<Described, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let mut savepoint = transaction.begin().await?;
+    let run = query(sql, nulls(arguments), true).execute(&mut *savepoint).await;
+    let harmless = match &run {
+        Ok(_) => true,
+        Err(sqlx::Error::Database(refusal)) => {
+            // Nulls may well be refused, but not names, types and permissions.
+            let code = refusal.code().unwrap_or_default();
+            !code.starts_with("42") && code != "25006"
+        }
+        Err(_) => false,
+    };
+    if !harmless && let Err(error) = run {
+        // What the connection is good for after this, its owner finds out.
+        let _ = savepoint.rollback().await;
+        let _ = transaction.rollback().await;
+        return Err(error);
+    }
+    savepoint.rollback().await?;
+    let prepared = transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await;
+    if sending.pooler_mode {
+        // The server connection goes to somebody else next.
+        transaction.execute("DEALLOCATE ALL").await?;
+    }
+    transaction.rollback().await?;
+    let prepared = match (prepared, run) {
+        (Ok(prepared), _) => prepared,
+        (Err(_), Err(error)) | (Err(error), Ok(_)) => return Err(error),
+    };
+    let parameters = match prepared.parameters() {
+        Some(Either::Left(parameters)) => parameters.to_vec(),
+        _ => Vec::new(),
+    };
+    Ok(Described { parameters, columns: prepared.columns().to_vec() })
+}
+
+fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {
+    let hint = hint(&error);
+    let failure = Failure::of(draft.slot.key, error);
+    let mut message = match failure.code() {
+        Some(code) => format!("the server refuses it: {} (SQLSTATE {code})", failure.message()),
+        None => failure.message().to_owned(),
+    };
+    match failure.code().as_deref() {
+        Some("42P01") => {
+            message.push_str("; `tracker-storage schema pg` prints the tables of the example configuration")
+        }
+        Some("42P18") => message.push_str(&untyped(draft, failure.message())),
+        _ => message.push_str(&hint),
+    }
+    Problem { key: draft.slot.key.into(), message }
+}
+
+/// What the server itself suggests: a name like the one that it does not know.
+fn hint(error: &sqlx::Error) -> String {
+    let refusal = error.as_database_error().and_then(|refusal| refusal.try_downcast_ref::<PgDatabaseError>());
+    let hint = refusal.and_then(PgDatabaseError::hint).and_then(|hint| hint.lines().next());
+    hint.map(|hint| format!("; {}", hint.trim_end_matches('.'))).unwrap_or_default()
+}
+
+/// The server speaks of `$2`, which the operator may have written by name.
+fn untyped(draft: &Draft, message: &str) -> String {
+    let number = message.rsplit_once('$').and_then(|(_, number)| number.parse::<usize>().ok());
+    let argument = number.and_then(|number| draft.rewritten.arguments.get(number.checked_sub(1)?));
+    match argument {
+        Some(argument) => format!(
+            ": `{argument}` is not used, or in no way that tells its type; cast it where it is used, to {}",
+            Kind::accepted(*argument).1
+        ),
+        None => "; cast the arguments where they are used, as in `$1::bytea`".into(),
+    }
+}
+
+fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) -> Vec<Parameter> {
+    let mut parameters = Vec::with_capacity(types.len());
+    for (argument, type_info) in draft.rewritten.arguments.iter().zip(types) {
+        let (accepted, expected) = Kind::accepted(*argument);
+        let wants_array = draft.slot.takes_arrays || *argument == Argument::Keys;
+        match Kind::of(type_info) {
+            Some((kind, element)) if accepted.contains(&kind) && element.is_some() == wants_array => {
+                let type_info = type_info.clone();
+                parameters.push(Parameter { argument: *argument, kind, element, type_info });
+            }
+            _ => {
+                let found = type_info.name().to_lowercase();
+                let array = if wants_array { "an array of " } else { "" };
+                let message = format!("`{argument}` is {found} there; expected {array}{expected}");
+                problems.push(Problem { key: draft.slot.key.into(), message });
+            }
+        }
+    }
+    parameters
+}
+
+fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for (reading_index, reading) in draft.slot.result.iter().enumerate() {
+        let (key, column) = match draft.columns.get(reading_index) {
+            Some((key, name)) => {
+                let column = found.iter().find(|column| column.name().eq_ignore_ascii_case(name));
+                if column.is_none() {
+                    let message = missing_column(draft, key, name, found);
+                    problems.push(Problem { key: (*key).into(), message });
+                }
+                (*key, column)
+            }
+            None => {
+                let column = found.first();
+                if column.is_none() {
+                    let message = "returns no column; the first one is read".into();
+                    problems.push(Problem { key: draft.slot.key.into(), message });
+                }
+                (draft.slot.key, column)
+            }
+        };
+        let Some(column) = column else { continue };
+        match Kind::of_scalar(column.type_info()).filter(|kind| reading.accepts(*kind)) {
+            Some(kind) => columns.push(Column { index: column.ordinal(), kind }),
+            None => {
+                let found = column.type_info().name().to_lowercase();
+                let expected = reading.expected();
+                let message = format!("column `{}` is {found}; expected {expected}", column.name());
+                problems.push(Problem { key: key.into(), message });
+            }
+        }
+    }
+    columns
+}
+
+fn missing_column(draft: &Draft, key: &str, name: &str, found: &[PgColumn]) -> String {
+    let names: Vec<_> = found.iter().map(|column| format!("`{}`", column.name())).collect();
+    let there = if names.is_empty() { "none".into() } else { names.join(", ") };
+    if key == draft.slot.key {
+        format!("has no column `{name}` in its result; it has {there}")
+    } else {
+        // The clause has no result of its own.
+        let query =
+            if draft.slot.key == slot::COUNT_SWARM.key { slot::COUNT_ALL.key } else { draft.slot.key };
+        format!("names the column `{name}`, which the result of `{query}` does not have; it has {there}")
+    }
+}

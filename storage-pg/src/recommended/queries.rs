@@ -1,0 +1,193 @@
+//! The queries.
+
+use super::{AddressColumn, Dialect, Recommendation};
+use crate::config::{
+    AnnounceQueries, DataQueries, DownloadsQueries, ExportQueries, ImportQueries, PeerQueries, PgConfig,
+};
+
+/// A stretch of the swarm from a random place on, and from its beginning if that is not enough.
+const ANNOUNCE: &str = "\
+(SELECT peer_id, address, port FROM mo_peers
+  WHERE info_hash = @info_hash AND is_seeder = @is_seeder AND is_v6 = @is_v6 AND sample >= @sample
+  ORDER BY sample LIMIT @count)
+UNION ALL
+(SELECT peer_id, address, port FROM mo_peers
+  WHERE info_hash = @info_hash AND is_seeder = @is_seeder AND is_v6 = @is_v6 AND sample < @sample
+  ORDER BY sample LIMIT @count)
+LIMIT @count";
+
+/// The same for MoChi, which has no `@sample`: the server draws the place.
+const ANNOUNCE_FOR_MOCHI: &str = "\
+WITH start AS MATERIALIZED (SELECT floor(random() * 2147483648)::int8 AS sample)
+(SELECT peer_id, address, port FROM mo_peers
+  WHERE info_hash = $1 AND is_seeder = $2 AND is_v6 = $3 AND sample >= (SELECT sample FROM start)
+  ORDER BY mo_peers.sample LIMIT $4)
+UNION ALL
+(SELECT peer_id, address, port FROM mo_peers
+  WHERE info_hash = $1 AND is_seeder = $2 AND is_v6 = $3 AND sample < (SELECT sample FROM start)
+  ORDER BY mo_peers.sample LIMIT $4)
+LIMIT $4";
+
+const PUT_PEER: &str = "\
+INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
+VALUES (@info_hash, @peer_id, @address, @port, @is_seeder, @is_v6, @created)
+ON CONFLICT (info_hash, peer_id, address, port)
+DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder";
+
+/// The same for many peers, each argument an array.
+fn put_peers(address: AddressColumn) -> String {
+    let address = match address {
+        AddressColumn::Inet => "inet",
+        AddressColumn::Bytea => "bytea",
+    };
+    format!(
+        "\
+INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
+SELECT * FROM unnest(@info_hash::bytea[], @peer_id::bytea[], @address::{address}[], @port::int4[],
+  @is_seeder::bool[], @is_v6::bool[], @created::timestamptz[])
+ON CONFLICT (info_hash, peer_id, address, port)
+DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder"
+    )
+}
+
+/// With this after it, the newer of two records stays, at equal times the seeder.
+const IF_NEWER: &str = "
+WHERE (EXCLUDED.created, EXCLUDED.is_seeder) > (mo_peers.created, mo_peers.is_seeder)";
+
+const DELETE_PEER: &str = "\
+DELETE FROM mo_peers
+WHERE info_hash = @info_hash AND peer_id = @peer_id AND address = @address AND port = @port
+  AND is_seeder = @is_seeder";
+
+const COUNT: &str = "\
+SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders,
+  COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
+FROM mo_peers";
+
+const INCREMENT_DOWNLOADS: &str = "\
+INSERT INTO mo_downloads (info_hash, downloads) VALUES (@info_hash, 1)
+ON CONFLICT (info_hash) DO UPDATE SET downloads = mo_downloads.downloads + 1";
+
+const IMPORT_DOWNLOADS: &str = "\
+INSERT INTO mo_downloads (info_hash, downloads) VALUES (@info_hash, @count)
+ON CONFLICT (info_hash) DO UPDATE SET downloads = EXCLUDED.downloads
+WHERE EXCLUDED.downloads > mo_downloads.downloads";
+
+const PUT_DATA: &str = "\
+INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
+ON CONFLICT (context, name) DO UPDATE SET value = EXCLUDED.value";
+
+const IMPORT_DATA: &str = "\
+INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
+ON CONFLICT (context, name) DO NOTHING";
+
+const IMPORT_DOWNLOADS_BATCH: &str = "\
+INSERT INTO mo_downloads (info_hash, downloads)
+SELECT * FROM unnest(@info_hash::bytea[], @count::int8[])
+ON CONFLICT (info_hash) DO UPDATE SET downloads = EXCLUDED.downloads
+WHERE EXCLUDED.downloads > mo_downloads.downloads";
+
+const IMPORT_DATA_BATCH: &str = "\
+INSERT INTO mo_kv (context, name, value)
+SELECT * FROM unnest(@context::varchar[], @key::bytea[], @value::bytea[])
+ON CONFLICT (context, name) DO NOTHING";
+
+const EXPORT_PEERS: &str = "\
+SELECT info_hash, peer_id, address, port, is_seeder, created FROM mo_peers
+WHERE (info_hash, peer_id, address, port) > (@info_hash, @peer_id, @address, @port)
+ORDER BY info_hash, peer_id, address, port LIMIT @count";
+
+const EXPORT_DOWNLOADS: &str = "\
+SELECT info_hash, downloads FROM mo_downloads
+WHERE info_hash > @info_hash ORDER BY info_hash LIMIT @count";
+
+const EXPORT_DATA: &str = "\
+SELECT context, name AS key, value FROM mo_kv
+WHERE (context, name) > (@context, @key) ORDER BY context, name LIMIT @count";
+
+pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
+    let for_mochi = recommendation.for_mochi;
+    let config = PgConfig {
+        announce: AnnounceQueries {
+            query: if for_mochi { ANNOUNCE_FOR_MOCHI } else { ANNOUNCE }.into(),
+            peer_id_column: "peer_id".into(),
+            address_column: "address".into(),
+            port_column: "port".into(),
+        },
+        peer: PeerQueries {
+            add_query: PUT_PEER.into(),
+            del_query: DELETE_PEER.into(),
+            graduate_query: graduate(for_mochi),
+            count_query: COUNT.into(),
+            by_info_hash_clause: "WHERE info_hash = @info_hash".into(),
+            count_seeders_column: "seeders".into(),
+            count_leechers_column: "leechers".into(),
+            newest_query: "SELECT max(created) FROM mo_peers".into(),
+        },
+        downloads: DownloadsQueries {
+            get_query: "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash".into(),
+            inc_query: INCREMENT_DOWNLOADS.into(),
+            del_query: "DELETE FROM mo_downloads WHERE info_hash = @info_hash".into(),
+        },
+        data: DataQueries {
+            add_query: PUT_DATA.into(),
+            del_query: "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)".into(),
+            get_query: "SELECT value FROM mo_kv WHERE context = @context AND name = @key".into(),
+        },
+        export: ExportQueries {
+            peers_query: EXPORT_PEERS.into(),
+            downloads_query: EXPORT_DOWNLOADS.into(),
+            data_query: EXPORT_DATA.into(),
+        },
+        import: ImportQueries {
+            peers_query: format!("{PUT_PEER}{IF_NEWER}"),
+            downloads_query: IMPORT_DOWNLOADS.into(),
+            data_query: IMPORT_DATA.into(),
+            peers_batch_query: format!("{}{IF_NEWER}", put_peers(recommendation.address)),
+            downloads_batch_query: IMPORT_DOWNLOADS_BATCH.into(),
+            data_batch_query: IMPORT_DATA_BATCH.into(),
+        },
+        gc_query: collect_garbage(recommendation).into(),
+        info_hash_count_query: "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers".into(),
+        ..PgConfig::default()
+    };
+    if for_mochi { without_what_mochi_refuses(config) } else { config }
+}
+
+/// MoChi hands no time to a graduation: the server's clock gives it.
+fn graduate(for_mochi: bool) -> String {
+    let created = if for_mochi { "current_timestamp" } else { "@created" };
+    format!(
+        "\
+UPDATE mo_peers SET is_seeder = TRUE, created = {created}
+WHERE info_hash = @info_hash AND peer_id = @peer_id AND address = @address AND port = @port
+  AND NOT is_seeder"
+    )
+}
+
+/// A large deletion is cut into pieces, so that no put waits for long behind it.
+///
+/// On PostgreSQL a piece goes on where the scan before it ended, as scans of tables larger than a quarter
+/// of `shared_buffers` do by themselves (`synchronize_seqscans`); smaller ones are quickly read. Rows
+/// that others have in hand are theirs: most are announced anew at this moment.
+fn collect_garbage(recommendation: &Recommendation) -> &'static str {
+    match recommendation.dialect {
+        _ if recommendation.for_mochi => "DELETE FROM mo_peers WHERE created <= @created",
+        Dialect::Cockroachdb => "DELETE FROM mo_peers WHERE created <= @created LIMIT @limit",
+        Dialect::Postgres => {
+            "\
+DELETE FROM mo_peers WHERE created <= @created AND ctid = ANY(ARRAY(
+  SELECT ctid FROM mo_peers WHERE created <= @created LIMIT @limit FOR UPDATE SKIP LOCKED))"
+        }
+    }
+}
+
+fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
+    PgConfig {
+        peer: PeerQueries { newest_query: String::new(), ..config.peer },
+        downloads: DownloadsQueries { del_query: String::new(), ..config.downloads },
+        export: ExportQueries::default(),
+        import: ImportQueries::default(),
+        ..config
+    }
+}

@@ -1,0 +1,78 @@
+//! The tables.
+
+use super::{AddressColumn, Dialect, Recommendation};
+
+const HEADER: &str = "\
+-- Tables for tracker-storage. Running this again changes nothing.
+";
+
+const DOWNLOADS_AND_DATA: &str = "
+-- How often each torrent was downloaded to the end; outlives the peers.
+CREATE TABLE IF NOT EXISTS mo_downloads (
+  info_hash bytea PRIMARY KEY NOT NULL,
+  downloads int8 NOT NULL DEFAULT 1
+);
+
+-- Arbitrary data. Names are bytes, since many are raw info hashes.
+CREATE TABLE IF NOT EXISTS mo_kv (
+  context varchar NOT NULL,
+  name bytea NOT NULL,
+  value bytea NOT NULL,
+  PRIMARY KEY (context, name)
+);
+
+-- What a role for the tracker needs, and no more (put its name in place of tracker):
+-- GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO tracker;
+";
+
+pub(super) fn schema(recommendation: &Recommendation) -> String {
+    let Recommendation { dialect, address, unlogged, .. } = *recommendation;
+    let address = match address {
+        AddressColumn::Inet => "inet",
+        AddressColumn::Bytea => "bytea",
+    };
+    let (unlogged_note, unlogged) = match (unlogged, dialect) {
+        (true, Dialect::Postgres) => (
+            "-- UNLOGGED: writes are not in the server's log, which makes them cheaper. After a crash of the\n\
+             -- server the table is empty, and it is empty on every replica; peers come back as they announce.\n",
+            " UNLOGGED",
+        ),
+        (true, Dialect::Cockroachdb) => ("-- CockroachDB has no unlogged tables.\n", ""),
+        (false, _) => ("", ""),
+    };
+    let (options, index_on_created) = match dialect {
+        Dialect::Postgres => (
+            "\n-- Room on each page for the next version of a row: a re-announce then touches no index.\n\
+             WITH (fillfactor = 70)",
+            "",
+        ),
+        Dialect::Cockroachdb => (
+            "",
+            "-- Garbage collection finds stale peers by this; without it, it would read the whole table. On a\n\
+             -- cluster of several nodes, where all announces would meet at its end, use a hash-sharded one:\n\
+             --   CREATE INDEX … ON mo_peers (created) USING HASH\n\
+             CREATE INDEX IF NOT EXISTS mo_peers_created_idx ON mo_peers (created);\n",
+        ),
+    };
+    format!(
+        "{HEADER}
+-- Who takes part in which swarm.
+{unlogged_note}CREATE{unlogged} TABLE IF NOT EXISTS mo_peers (
+  info_hash bytea NOT NULL,
+  peer_id bytea NOT NULL,
+  address {address} NOT NULL,
+  port int4 NOT NULL,
+  is_seeder bool NOT NULL,
+  is_v6 bool NOT NULL,
+  -- When the peer last announced.
+  created timestamptz NOT NULL DEFAULT current_timestamp,
+  -- A random number: an announce reads the peers of a swarm in its order, from a random place on.
+  sample int4 NOT NULL DEFAULT floor(random() * 2147483648)::int4,
+  PRIMARY KEY (info_hash, peer_id, address, port)
+){options};
+
+-- For announces and counts.
+CREATE INDEX IF NOT EXISTS mo_peers_announce_idx ON mo_peers (info_hash, is_seeder, is_v6, sample);
+{index_on_created}{DOWNLOADS_AND_DATA}"
+    )
+}

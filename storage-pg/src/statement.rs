@@ -1,0 +1,330 @@
+//! Statements: an operator's query with the types that the server gave its parameters and columns.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
+use sqlx::{Arguments, AssertSqlSafe, Row, ValueRef};
+use storage_core::{AddressFamily, Context, InfoHash, Peer, PeerRecord, Role, Timestamp};
+
+use crate::argument::Argument;
+use crate::failure::Failure;
+use crate::kind::{Encoded, Kind, Typed, UNKNOWN, decode_address, decode_inet, decode_integer};
+use crate::slot::Slot;
+use crate::zone::Zone;
+
+/// A query that the server has been asked about.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) slot: Slot,
+    pub(crate) sql: Arc<str>,
+    pub(crate) parameters: Vec<Parameter>,
+    /// Where each reading of the slot's result is.
+    pub(crate) columns: Vec<Column>,
+    pub(crate) zone: Zone,
+    /// Whether the server may keep it prepared for the connection's next call.
+    pub(crate) persistent: bool,
+}
+
+/// What is fed where the text has `$1`, `$2`, ….
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    pub(crate) argument: Argument,
+    pub(crate) kind: Kind,
+    /// The type of an array's elements.
+    pub(crate) element: Option<u32>,
+    pub(crate) type_info: PgTypeInfo,
+}
+
+/// Where a result is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) index: usize,
+    pub(crate) kind: Kind,
+}
+
+/// The values of a call; a statement takes those that it has parameters for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inputs<'a> {
+    info_hash: &'a [u8],
+    peer_id: &'a [u8],
+    address: Option<Address<'a>>,
+    port: i64,
+    role: Option<Role>,
+    family: Option<AddressFamily>,
+    created: Option<Timestamp>,
+    count: u64,
+    context: &'a str,
+    key: &'a [u8],
+    keys: &'a [Bytes],
+    value: &'a [u8],
+    sample: i32,
+    limit: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Address<'a> {
+    Of(IpAddr),
+    /// As the server sent it.
+    Raw(&'a [u8]),
+    /// Below every address.
+    Lowest,
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn swarm(info_hash: &'a InfoHash) -> Self {
+        Self::raw_swarm(info_hash.as_bytes())
+    }
+
+    pub(crate) fn raw_swarm(info_hash: &'a [u8]) -> Self {
+        Self { info_hash, ..Self::default() }
+    }
+
+    pub(crate) fn peer(info_hash: &'a InfoHash, peer: &'a Peer, role: Role) -> Self {
+        Self {
+            peer_id: peer.id().as_bytes(),
+            address: Some(Address::Of(peer.address())),
+            port: peer.port().into(),
+            role: Some(role),
+            family: Some(peer.family()),
+            ..Self::swarm(info_hash)
+        }
+    }
+
+    pub(crate) fn announced(
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        role: Role,
+        announced: Timestamp,
+    ) -> Self {
+        Self { created: Some(announced), ..Self::peer(info_hash, peer, role) }
+    }
+
+    pub(crate) fn record(record: &'a PeerRecord) -> Self {
+        Self::announced(&record.info_hash, &record.peer, record.role, record.announced)
+    }
+
+    /// The key of a row of peers, as the server sent it.
+    pub(crate) fn raw_peer(info_hash: &'a [u8], peer_id: &'a [u8], address: &'a [u8], port: i64) -> Self {
+        Self { peer_id, address: Some(Address::Raw(address)), port, ..Self::raw_swarm(info_hash) }
+    }
+
+    /// Before every peer of the swarms from these bytes on.
+    pub(crate) fn before_peers(info_hash: &'a [u8]) -> Self {
+        Self { address: Some(Address::Lowest), ..Self::raw_swarm(info_hash) }
+    }
+
+    pub(crate) fn selection(
+        info_hash: &'a InfoHash,
+        role: Role,
+        family: AddressFamily,
+        count: usize,
+    ) -> Self {
+        let sample = rand::random_range(0..=i32::MAX);
+        Self { role: Some(role), family: Some(family), sample, ..Self::swarm(info_hash) }.up_to(count)
+    }
+
+    pub(crate) fn stale(cutoff: Timestamp, limit: u64) -> Self {
+        Self { created: Some(cutoff), limit, ..Self::default() }
+    }
+
+    pub(crate) fn entry(context: &'a Context, key: &'a [u8], value: &'a [u8]) -> Self {
+        Self { value, ..Self::raw_entry(context.as_str(), key) }
+    }
+
+    pub(crate) fn raw_entry(context: &'a str, key: &'a [u8]) -> Self {
+        Self { context, key, ..Self::default() }
+    }
+
+    pub(crate) fn keys(context: &'a Context, keys: &'a [Bytes]) -> Self {
+        Self { context: context.as_str(), keys, ..Self::default() }
+    }
+
+    pub(crate) fn counting(self, count: u64) -> Self {
+        Self { count, ..self }
+    }
+
+    /// Up to so many rows.
+    pub(crate) fn up_to(self, rows: usize) -> Self {
+        self.counting(i64::try_from(rows).unwrap_or(i64::MAX).unsigned_abs())
+    }
+
+    fn encode(&self, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+        Ok(match parameter.argument {
+            Argument::InfoHash => Encoded::Bytes(self.info_hash),
+            Argument::PeerId => Encoded::Bytes(self.peer_id),
+            Argument::Address => self.encode_address(parameter.kind),
+            Argument::Port => return fit(self.port.into(), statement, parameter),
+            Argument::IsSeeder => self.role.map_or(Encoded::Null, |role| Encoded::Bool(role.is_seeder())),
+            Argument::IsV6 => self.family.map_or(Encoded::Null, |family| Encoded::Bool(family.is_v6())),
+            Argument::Created => self.created.map_or(Encoded::Null, |created| {
+                Encoded::Int8(statement.zone.encode(created, parameter.kind))
+            }),
+            Argument::Count => return fit(self.count.into(), statement, parameter),
+            Argument::Context => Encoded::Bytes(self.context.as_bytes()),
+            Argument::Key => Encoded::Bytes(self.key),
+            Argument::Keys => Encoded::keys(self.keys),
+            Argument::Value => Encoded::Bytes(self.value),
+            Argument::Sample => return fit(self.sample.into(), statement, parameter),
+            Argument::Limit => return fit(self.limit.into(), statement, parameter),
+        })
+    }
+
+    fn encode_address(&self, kind: Kind) -> Encoded<'a> {
+        match (self.address, kind) {
+            (Some(Address::Of(address)), Kind::Inet) => Encoded::Inet(address),
+            (Some(Address::Of(address)), _) => Encoded::Address(address),
+            (Some(Address::Raw(bytes)), _) => Encoded::Bytes(bytes),
+            (Some(Address::Lowest), Kind::Inet) => Encoded::Inet(IpAddr::from([0, 0, 0, 0])),
+            (Some(Address::Lowest), _) => Encoded::Bytes(&[]),
+            (None, _) => Encoded::Null,
+        }
+    }
+}
+
+/// A whole number as wide as its parameter.
+fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+    let misfit = || {
+        let Parameter { argument, kind, .. } = parameter;
+        Failure::misfit(statement.slot.key, format!("`{argument}` is {kind:?} there, too small for {number}"))
+    };
+    match parameter.kind {
+        Kind::Int2 => i16::try_from(number).map(Encoded::Int2).map_err(|_| misfit()),
+        Kind::Int4 => i32::try_from(number).map(Encoded::Int4).map_err(|_| misfit()),
+        _ => i64::try_from(number).map(Encoded::Int8).map_err(|_| misfit()),
+    }
+}
+
+impl Statement {
+    /// Whether the query uses an argument.
+    pub(crate) fn uses(&self, argument: Argument) -> bool {
+        self.parameters.iter().any(|parameter| parameter.argument == argument)
+    }
+
+    /// Runs it; how many rows it affected.
+    pub(crate) async fn execute(
+        &self,
+        connection: &mut PgConnection,
+        inputs: Inputs<'_>,
+    ) -> Result<u64, Failure> {
+        let query = self.query(inputs)?;
+        let done = query.execute(connection).await.map_err(|error| self.failed(error))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Runs it for many at once; how many rows it affected.
+    pub(crate) async fn execute_batch(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[Inputs<'_>],
+    ) -> Result<u64, Failure> {
+        let mut arguments = PgArguments::default();
+        for parameter in &self.parameters {
+            let values = batch.iter().map(|inputs| inputs.encode(self, parameter));
+            let array = Encoded::Array(parameter.element.unwrap_or(0), values.collect::<Result<_, _>>()?);
+            self.add(&mut arguments, array, parameter)?;
+        }
+        let query = query(&self.sql, arguments, self.persistent);
+        let done = query.execute(connection).await.map_err(|error| self.failed(error))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Runs it; its rows.
+    pub(crate) async fn rows(
+        &self,
+        connection: &mut PgConnection,
+        inputs: Inputs<'_>,
+    ) -> Result<Vec<PgRow>, Failure> {
+        self.query(inputs)?.fetch_all(connection).await.map_err(|error| self.failed(error))
+    }
+
+    /// Runs it; its first row.
+    pub(crate) async fn first(
+        &self,
+        connection: &mut PgConnection,
+        inputs: Inputs<'_>,
+    ) -> Result<Option<PgRow>, Failure> {
+        self.query(inputs)?.fetch_optional(connection).await.map_err(|error| self.failed(error))
+    }
+
+    fn query(
+        &self,
+        inputs: Inputs<'_>,
+    ) -> Result<sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, Failure> {
+        let mut arguments = PgArguments::default();
+        for parameter in &self.parameters {
+            self.add(&mut arguments, inputs.encode(self, parameter)?, parameter)?;
+        }
+        Ok(query(&self.sql, arguments, self.persistent))
+    }
+
+    fn add(
+        &self,
+        arguments: &mut PgArguments,
+        value: Encoded<'_>,
+        parameter: &Parameter,
+    ) -> Result<(), Failure> {
+        let added = arguments.add(Typed(value, parameter.type_info.clone()));
+        added.map_err(|error| self.failed(sqlx::Error::Encode(error)))
+    }
+
+    fn failed(&self, error: sqlx::Error) -> Failure {
+        Failure::of(self.slot.key, error)
+    }
+
+    fn bytes<'r>(&self, row: &'r PgRow, reading: usize) -> Option<&'r [u8]> {
+        let value = row.try_get_raw(self.columns.get(reading)?.index).ok()?;
+        if value.is_null() { None } else { value.as_bytes().ok() }
+    }
+
+    pub(crate) fn read_bytes<'r>(&self, row: &'r PgRow, reading: usize) -> Option<&'r [u8]> {
+        self.bytes(row, reading)
+    }
+
+    pub(crate) fn read_text<'r>(&self, row: &'r PgRow, reading: usize) -> Option<&'r str> {
+        std::str::from_utf8(self.bytes(row, reading)?).ok()
+    }
+
+    pub(crate) fn read_address(&self, row: &PgRow, reading: usize) -> Option<IpAddr> {
+        let bytes = self.bytes(row, reading)?;
+        if self.columns[reading].kind == Kind::Inet { decode_inet(bytes) } else { decode_address(bytes) }
+    }
+
+    pub(crate) fn read_integer(&self, row: &PgRow, reading: usize) -> Option<i64> {
+        decode_integer(self.bytes(row, reading)?)
+    }
+
+    /// A number that is never negative; a null or negative one counts as none.
+    pub(crate) fn read_count(&self, row: &PgRow, reading: usize) -> u64 {
+        self.read_integer(row, reading).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn read_boolean(&self, row: &PgRow, reading: usize) -> Option<bool> {
+        self.bytes(row, reading)?.first().map(|byte| *byte != 0)
+    }
+
+    pub(crate) fn read_time(&self, row: &PgRow, reading: usize) -> Option<Timestamp> {
+        let microseconds = decode_integer(self.bytes(row, reading)?)?;
+        Some(self.zone.decode(microseconds, self.columns[reading].kind))
+    }
+}
+
+/// A query of a text that the operator wrote and with arguments bound.
+pub(crate) fn query(
+    sql: &Arc<str>,
+    arguments: PgArguments,
+    persistent: bool,
+) -> sqlx::query::Query<'static, sqlx::Postgres, PgArguments> {
+    sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments).persistent(persistent)
+}
+
+/// As many nulls, of types that the server is to find out.
+pub(crate) fn nulls(count: usize) -> PgArguments {
+    let mut arguments = PgArguments::default();
+    for _ in 0..count {
+        // A null is encoded without anything that could fail.
+        let _ = arguments.add(Typed(Encoded::Null, UNKNOWN));
+    }
+    arguments
+}

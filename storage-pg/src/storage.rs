@@ -1,0 +1,256 @@
+//! The storage: opening it and what is common to its parts.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use storage_core::config::Problem;
+use storage_core::{
+    Backend, Capability, Error, ErrorKind, Event, Inspection, Lacking, OpenError, Operation, Result,
+    SharedObserver,
+};
+
+use crate::attempt::{Together, Turns, attempt};
+use crate::config::PgConfig;
+use crate::connection::{ConnectError, ConnectionSettings, Pool};
+use crate::draft::{Drafts, Part};
+use crate::prepare::{Sending, prepare};
+use crate::slot::{self, Slot};
+use crate::statement::{Inputs, Statement};
+use crate::zone::Zone;
+
+/// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
+/// Timeouts, limits and an orderly close are layers: [`storage_core::guarded`].
+pub struct PgStorage {
+    pub(crate) pool: Pool,
+    pub(crate) settings: ConnectionSettings,
+    pub(crate) retry_timeout: Duration,
+    pub(crate) turns: Turns,
+    statements: Vec<Statement>,
+    observer: SharedObserver,
+}
+
+impl PgStorage {
+    /// Connects, and asks the server about every query.
+    ///
+    /// # Errors
+    /// [`OpenError::Configuration`] with every problem of the configuration;
+    /// [`OpenError::Storage`] if there is no server to ask. Nothing has been changed then.
+    pub async fn open(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+        Self::open_part(config, observer, Part::Everything).await
+    }
+
+    /// Opens the data part alone; only the queries of the section `data` are needed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_data(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+        Self::open_part(config, observer, Part::DataAlone).await
+    }
+
+    async fn open_part(config: PgConfig, observer: SharedObserver, part: Part) -> Result<Self, OpenError> {
+        let Drafts { drafts, mut problems } = Drafts::of(&config, part);
+        let zone = Zone::named(&config.created_zone);
+        if zone.is_none() {
+            problems.push(problem(
+                "created_zone",
+                "is no time zone; expected an IANA name such as Europe/Berlin, `local`, or UTC",
+            ));
+        }
+        let settings = ConnectionSettings::parse(&config.connection_string, &|name| std::env::var(name).ok());
+        let settings = match settings {
+            Ok(settings) => settings,
+            Err(messages) => {
+                problems.extend(messages.into_iter().map(|message| problem("connection_string", message)));
+                return Err(OpenError::Configuration(problems));
+            }
+        };
+        for warning in &settings.warnings {
+            tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
+        }
+        let sending = Sending { zone: zone.unwrap_or_default(), pooler_mode: settings.pooler_mode };
+        let pool = Pool::new(settings.clone(), observer.clone());
+        // What is wrong already should not be told only after a long wait for the server.
+        let patience = if problems.is_empty() { config.startup_timeout } else { Duration::ZERO };
+        let mut lease = match pool.connect_at_start(patience).await {
+            Ok(lease) => lease,
+            Err(error) if problems.is_empty() => {
+                return Err(not_opened(error, config.startup_timeout).into());
+            }
+            Err(error) => {
+                problems.push(problem("connection_string", error.to_string()));
+                return Err(OpenError::Configuration(problems));
+            }
+        };
+        let prepared = prepare_all(&mut lease, drafts, &sending).await;
+        if prepared.is_ok() && !sending.pooler_mode {
+            lease.release();
+        } else {
+            // Behind a pooler its cache has statements that the server connection has no more.
+            drop(lease);
+        }
+        let (statements, refused) = prepared.map_err(|error| {
+            Error::new(crate::NAME, Operation::Open, ErrorKind::Unavailable)
+                .with_message("the connection was lost while the queries were checked")
+                .with_source(error)
+        })?;
+        problems.extend(refused);
+        problems.dedup();
+        if !problems.is_empty() {
+            pool.close().await;
+            return Err(OpenError::Configuration(problems));
+        }
+        let turns = Turns::default();
+        Ok(Self { pool, settings, retry_timeout: config.retry_timeout, turns, statements, observer })
+    }
+
+    pub(crate) fn pooler_mode(&self) -> bool {
+        self.settings.pooler_mode
+    }
+
+    pub(crate) fn observe(&self, event: Event) {
+        self.observer.observe(crate::NAME, event);
+    }
+
+    pub(crate) fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// The statement of a place in the configuration, if one is written there.
+    pub(crate) fn find(&self, slot: Slot) -> Option<&Statement> {
+        self.statements.iter().find(|statement| statement.slot.key == slot.key)
+    }
+
+    /// The statement of a place; without one the call is unsupported.
+    pub(crate) fn statement(&self, slot: Slot, operation: Operation) -> Result<&Statement> {
+        self.find(slot).ok_or_else(|| {
+            let capability = slot.capabilities().first();
+            let kind =
+                capability.map_or(ErrorKind::Rejected, |capability| ErrorKind::Unsupported(*capability));
+            Error::new(crate::NAME, operation, kind).with_message(not_configured(slot))
+        })
+    }
+
+    /// Tells of rows that could not be understood.
+    pub(crate) fn skipped(&self, statement: &Statement, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let key = statement.slot.key;
+        tracing::warn!(backend = crate::NAME, key, count, "skipped rows that cannot be understood");
+        self.observe(Event::Skipped { what: key, count });
+    }
+}
+
+/// The statements, and the problems of those that are none.
+async fn prepare_all(
+    connection: &mut PgConnection,
+    drafts: Vec<crate::draft::Draft>,
+    sending: &Sending,
+) -> Result<(Vec<Statement>, Vec<Problem>), sqlx::Error> {
+    let (mut statements, mut problems) = (Vec::new(), Vec::new());
+    for draft in drafts {
+        match prepare(connection, draft, sending).await? {
+            Ok(statement) => statements.push(statement),
+            Err(mut found) => {
+                found.retain(|problem| !is_told(problem, &problems));
+                problems.append(&mut found);
+            }
+        }
+    }
+    Ok((statements, problems))
+}
+
+/// Whether a problem is among those told. What is wrong with the query that counts all is wrong with it
+/// before the clause for one swarm, too.
+fn is_told(problem: &Problem, told: &[Problem]) -> bool {
+    let of_the_clause = problem.key == slot::COUNT_SWARM.key;
+    told.iter().any(|known| {
+        known == problem
+            || of_the_clause && known.key == slot::COUNT_ALL.key && known.message == problem.message
+    })
+}
+
+fn problem(key: &str, message: impl Into<String>) -> Problem {
+    Problem { key: key.to_owned(), message: message.into() }
+}
+
+fn not_configured(slot: Slot) -> String {
+    format!("no `{}` is configured", slot.key)
+}
+
+fn not_opened(error: ConnectError, patience: Duration) -> Error {
+    let given_up = if error.is_transient() {
+        format!("; given up after {patience:?} (`startup_timeout`)")
+    } else {
+        String::new()
+    };
+    let message = format!("`connection_string`: {error}{given_up}");
+    not_connected(Operation::Open, error).with_message(message)
+}
+
+/// As the failure of a call that had no connection yet.
+pub(crate) fn not_connected(operation: Operation, error: ConnectError) -> Error {
+    let kind = match &error {
+        ConnectError::Closed => ErrorKind::Closed,
+        error if error.is_transient() => ErrorKind::Unavailable,
+        _ => ErrorKind::Rejected,
+    };
+    Error::new(crate::NAME, operation, kind).with_message(error.to_string()).with_source(error)
+}
+
+/// The places whose queries may be left out.
+const OPTIONAL: &[Slot] = &[
+    slot::GET_DOWNLOADS,
+    slot::INCREMENT_DOWNLOADS,
+    slot::DELETE_DOWNLOADS,
+    slot::COLLECT_GARBAGE,
+    slot::COUNT_INFO_HASHES,
+    slot::EXPORT_PEERS,
+    slot::EXPORT_DOWNLOADS,
+    slot::EXPORT_DATA,
+    slot::IMPORT_PEERS,
+    slot::IMPORT_DOWNLOADS,
+    slot::IMPORT_DATA,
+];
+
+#[async_trait]
+impl Backend for PgStorage {
+    fn name(&self) -> &'static str {
+        crate::NAME
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn lacking(&self) -> Lacking {
+        let absent = OPTIONAL.iter().filter(|slot| self.find(**slot).is_none());
+        absent.fold(Lacking::nothing(), |lacking, slot| {
+            let capabilities: &[Capability] = slot.capabilities();
+            capabilities
+                .iter()
+                .fold(lacking, |lacking, capability| lacking.and(*capability, not_configured(*slot)))
+        })
+    }
+
+    fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
+        slot::responsible_for(operation).map(|slot| slot.key)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let Some(ping) = self.find(slot::PING) else { return Ok(()) };
+        attempt!(self, Operation::Ping, Together::No, |connection| {
+            ping.execute(connection, Inputs::default()).await.map(drop)
+        })
+    }
+
+    async fn inspect(&self) -> Result<Inspection> {
+        self.look().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pool.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! Export in pages, import in batches.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::postgres::PgRow;
+use storage_core::{
+    Context, Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, Peer, PeerId,
+    PeerRecord, Result, Role, Scope, Transfer,
+};
+
+use crate::attempt::{Together, attempt};
+use crate::kind::decode_integer;
+use crate::slot::{self, Slot};
+use crate::statement::{Inputs, Statement};
+use crate::storage::PgStorage;
+
+#[async_trait]
+impl Transfer for PgStorage {
+    async fn export_peers(
+        &self,
+        scope: Scope,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<PeerRecord>> {
+        let export = self.statement(slot::EXPORT_PEERS, Operation::ExportPeers)?;
+        let inputs = match (from.and_then(split), &scope) {
+            (Some([info_hash, peer_id, address, port]), _) => {
+                Inputs::raw_peer(info_hash, peer_id, address, decode_integer(port).unwrap_or(0))
+            }
+            (None, Scope::All) => Inputs::before_peers(&[]),
+            (None, Scope::Swarm(info_hash)) => Inputs::before_peers(info_hash.as_bytes()),
+        };
+        let page =
+            self.export(Operation::ExportPeers, export, inputs, limit, read_peer, &[0, 1, 2, 3]).await?;
+        Ok(match scope {
+            Scope::All => page,
+            Scope::Swarm(info_hash) => only(page, &info_hash),
+        })
+    }
+
+    async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
+        let export = self.statement(slot::EXPORT_DOWNLOADS, Operation::ExportDownloads)?;
+        let inputs = from.and_then(split).map(|[info_hash]| Inputs::raw_swarm(info_hash)).unwrap_or_default();
+        self.export(Operation::ExportDownloads, export, inputs, limit, read_downloads, &[0]).await
+    }
+
+    async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
+        let export = self.statement(slot::EXPORT_DATA, Operation::ExportData)?;
+        let inputs = from
+            .and_then(split)
+            .map(|[context, key]| Inputs::raw_entry(std::str::from_utf8(context).unwrap_or_default(), key));
+        let after = inputs.unwrap_or_default();
+        let mut page = self.export(Operation::ExportData, export, after, limit, read_data, &[0, 1]).await?;
+        if from.is_none() {
+            page.records.splice(0..0, self.lowest_data().await?);
+        }
+        Ok(page)
+    }
+
+    async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
+        let mut newest = BTreeMap::new();
+        for record in records {
+            let key = (record.info_hash, record.peer);
+            newest
+                .entry(key)
+                .and_modify(|held: &mut PeerRecord| *held = held.newer(*record))
+                .or_insert(*record);
+        }
+        let inputs = newest.values().map(Inputs::record).collect();
+        let slots = [slot::IMPORT_PEERS_BATCH, slot::IMPORT_PEERS];
+        self.import(Operation::ImportPeers, slots, inputs, records.len()).await
+    }
+
+    async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        let mut greatest = BTreeMap::new();
+        for DownloadsRecord { info_hash, downloads } in records {
+            let held = greatest.entry(*info_hash).or_insert(*downloads);
+            *held = (*held).max(*downloads);
+        }
+        let inputs = greatest
+            .iter()
+            .map(|(info_hash, downloads)| Inputs::swarm(info_hash).counting(*downloads))
+            .collect();
+        let slots = [slot::IMPORT_DOWNLOADS_BATCH, slot::IMPORT_DOWNLOADS];
+        self.import(Operation::ImportDownloads, slots, inputs, records.len()).await
+    }
+
+    async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        let forget = self.statement(slot::DELETE_DOWNLOADS, Operation::ImportDownloads)?;
+        let import = self.statement(slot::IMPORT_DOWNLOADS, Operation::ImportDownloads)?;
+        let last: BTreeMap<_, _> =
+            records.iter().map(|record| (record.info_hash, record.downloads)).collect();
+        attempt!(self, Operation::ImportDownloads, Together::AllOrNothing, |connection| {
+            for (info_hash, downloads) in &last {
+                let inputs = Inputs::swarm(info_hash);
+                forget.execute(connection, inputs).await?;
+                import.execute(connection, inputs.counting(*downloads)).await?;
+            }
+            Ok(())
+        })?;
+        Ok(Imported { written: records.len() as u64, kept: 0 })
+    }
+
+    async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
+        let mut first = BTreeMap::new();
+        for DataRecord { context, key, value } in records {
+            first.entry((context, key)).or_insert(value);
+        }
+        let inputs = first.iter().map(|((context, key), value)| Inputs::entry(context, key, value)).collect();
+        let slots = [slot::IMPORT_DATA_BATCH, slot::IMPORT_DATA];
+        self.import(Operation::ImportData, slots, inputs, records.len()).await
+    }
+}
+
+impl PgStorage {
+    /// Imports records in the order of their keys, so that two batches cannot wait for each other, and
+    /// each of them once: by the query for many, or else one by one. Of `given` records those that are
+    /// not written were kept out by others.
+    async fn import(
+        &self,
+        operation: Operation,
+        [batch, single]: [Slot; 2],
+        records: Vec<Inputs<'_>>,
+        given: usize,
+    ) -> Result<Imported> {
+        let single = self.statement(single, operation)?;
+        if records.is_empty() {
+            return Ok(Imported::default());
+        }
+        let written = if let Some(batch) = self.find(batch) {
+            attempt!(self, operation, Together::No, |connection| {
+                batch.execute_batch(connection, &records).await
+            })?
+        } else {
+            let together = if records.len() > 1 { Together::AllOrNothing } else { Together::No };
+            attempt!(self, operation, together, |connection| {
+                let mut written = 0;
+                for record in &records {
+                    written += single.execute(connection, *record).await?.min(1);
+                }
+                Ok(written)
+            })?
+        };
+        Ok(Imported { written, kept: (given as u64).saturating_sub(written) })
+    }
+
+    /// The entry with an empty context and an empty key, which comes after no other.
+    async fn lowest_data(&self) -> Result<Option<DataRecord>> {
+        let get = self.statement(slot::GET_DATA, Operation::ExportData)?;
+        let row = attempt!(self, Operation::ExportData, Together::No, |connection| {
+            get.first(connection, Inputs::raw_entry("", &[])).await
+        })?;
+        let Ok(context) = Context::new("") else { return Ok(None) };
+        let value = |row: PgRow| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default());
+        Ok(row.map(value).map(|value| DataRecord { context, key: Bytes::new(), value }))
+    }
+
+    /// A page of an export; `key` are the columns by which the next one finds its beginning, as the
+    /// server sent them, since the last row may be one that cannot be understood.
+    async fn export<T>(
+        &self,
+        operation: Operation,
+        export: &Statement,
+        inputs: Inputs<'_>,
+        limit: usize,
+        read: fn(&Statement, &PgRow) -> Option<T>,
+        key: &[usize],
+    ) -> Result<Page<T>> {
+        let limit = limit.max(1);
+        let inputs = inputs.up_to(limit);
+        let rows =
+            attempt!(self, operation, Together::No, |connection| export.rows(connection, inputs).await)?;
+        let key_of = |row| key.iter().map(move |column| export.read_bytes(row, *column).unwrap_or_default());
+        let (mut records, mut unreadable_names) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match read(export, row) {
+                Some(record) => records.push(record),
+                None if unreadable_names.len() < Page::<T>::UNREADABLE_NAMES => {
+                    unreadable_names.push(Bytes::from(key_of(row).collect::<Vec<_>>().join(&b' ')));
+                }
+                None => {}
+            }
+        }
+        let unreadable = (rows.len() - records.len()) as u64;
+        self.skipped(export, unreadable);
+        let last = rows.last().filter(|_| rows.len() >= limit);
+        let next = last.map(|row| join(key_of(row)));
+        Ok(Page { records, next, unreadable, unreadable_names, ..Page::default() })
+    }
+}
+
+/// A cursor of several values, each with its length before it.
+fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> Cursor {
+    let mut bytes = Vec::new();
+    for value in values {
+        bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(value);
+    }
+    Cursor::new(bytes)
+}
+
+/// The values of a cursor; `None` if it is not of so many.
+fn split<const VALUES: usize>(cursor: &Cursor) -> Option<[&[u8]; VALUES]> {
+    let mut rest = cursor.as_bytes();
+    let mut values = [&[][..]; VALUES];
+    for value in &mut values {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        (*value, rest) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    }
+    rest.is_empty().then_some(values)
+}
+
+/// What a page has of one swarm; the swarm ends where another begins.
+fn only(mut page: Page<PeerRecord>, info_hash: &InfoHash) -> Page<PeerRecord> {
+    let before = page.records.len();
+    page.records.retain(|record| record.info_hash == *info_hash);
+    if page.records.len() < before {
+        page.next = None;
+    }
+    page
+}
+
+fn read_peer(export: &Statement, row: &PgRow) -> Option<PeerRecord> {
+    let id = PeerId::try_from(export.read_bytes(row, 1)?).ok()?;
+    let port = u16::try_from(export.read_integer(row, 3)?).ok()?;
+    Some(PeerRecord {
+        info_hash: InfoHash::try_from(export.read_bytes(row, 0)?).ok()?,
+        peer: Peer::new(id, export.read_address(row, 2)?, port),
+        role: Role::from_is_seeder(export.read_boolean(row, 4)?),
+        announced: export.read_time(row, 5)?,
+    })
+}
+
+fn read_downloads(export: &Statement, row: &PgRow) -> Option<DownloadsRecord> {
+    let downloads = u64::try_from(export.read_integer(row, 1)?).ok()?;
+    Some(DownloadsRecord { info_hash: InfoHash::try_from(export.read_bytes(row, 0)?).ok()?, downloads })
+}
+
+fn read_data(export: &Statement, row: &PgRow) -> Option<DataRecord> {
+    Some(DataRecord {
+        context: Context::new(export.read_text(row, 0)?).ok()?,
+        key: Bytes::copy_from_slice(export.read_bytes(row, 1)?),
+        value: Bytes::copy_from_slice(export.read_bytes(row, 2).unwrap_or_default()),
+    })
+}

@@ -1,0 +1,103 @@
+//! Garbage collection, statistics, forgetting a swarm.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use storage_core::{
+    AddressFamily, Collected, Forgotten, InfoHash, Operation, Rehearsal, Result, Role, Statistics, Timestamp,
+    Upkeep,
+};
+
+use crate::argument::Argument;
+use crate::attempt::{Together, attempt};
+use crate::failure::Failure;
+use crate::slot;
+use crate::statement::{Inputs, Statement};
+use crate::storage::PgStorage;
+
+/// How many peers a piece of a garbage collection removes, where the query takes a limit.
+const PIECE: u64 = 10_000;
+
+/// How many peers a swarm is forgotten by at a time.
+const FORGET_AT_A_TIME: usize = 500;
+
+#[async_trait]
+impl Upkeep for PgStorage {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        let collect = self.statement(slot::COLLECT_GARBAGE, Operation::CollectGarbage)?;
+        let in_pieces = collect.uses(Argument::Limit);
+        let mut collected = Collected::default();
+        loop {
+            let removed = attempt!(self, Operation::CollectGarbage, Together::No, |connection| {
+                collect.execute(connection, Inputs::stale(cutoff, PIECE)).await
+            })?;
+            collected.removed += removed;
+            if !in_pieces || removed < PIECE {
+                return Ok(collected);
+            }
+        }
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        let info_hashes = self.statement(slot::COUNT_INFO_HASHES, Operation::Statistics)?;
+        let peers = self.statement(slot::COUNT_ALL, Operation::Statistics)?;
+        attempt!(self, Operation::Statistics, Together::No, |connection| {
+            let row = info_hashes.first(connection, Inputs::default()).await?;
+            let info_hashes = row.map_or(0, |row| info_hashes.read_count(&row, 0));
+            let row = peers.first(connection, Inputs::default()).await?;
+            let read = |reading| row.as_ref().map_or(0, |row| peers.read_count(row, reading));
+            Ok(Statistics { info_hashes, seeders: read(0), leechers: read(1) })
+        })
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let announce = self.statement(slot::ANNOUNCE, Operation::ForgetSwarm)?;
+        let delete = self.statement(slot::DELETE_PEER, Operation::ForgetSwarm)?;
+        let delete_downloads = self.find(slot::DELETE_DOWNLOADS);
+        attempt!(self, Operation::ForgetSwarm, Together::No, |connection| {
+            let mut forgotten = Forgotten { peers: 0, downloads: delete_downloads.is_some() };
+            for (role, family) in every_role_and_family() {
+                forgotten.peers +=
+                    self.forget_peers(announce, delete, connection, info_hash, role, family).await?;
+            }
+            if let Some(delete_downloads) = delete_downloads {
+                delete_downloads.execute(connection, Inputs::swarm(info_hash)).await?;
+            }
+            Ok(forgotten)
+        })
+    }
+
+    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
+        self.rehearse_all().await
+    }
+}
+
+impl PgStorage {
+    /// Deletes the peers of one role and family, as many at a time as an announce gives, until none is
+    /// left or none can be deleted.
+    async fn forget_peers(
+        &self,
+        announce: &Statement,
+        delete: &Statement,
+        connection: &mut PgConnection,
+        info_hash: &InfoHash,
+        role: Role,
+        family: AddressFamily,
+    ) -> Result<u64, Failure> {
+        let mut forgotten = 0;
+        loop {
+            let inputs = Inputs::selection(info_hash, role, family, FORGET_AT_A_TIME);
+            let mut deleted = 0;
+            for peer in self.peers_of(announce, connection, inputs, family).await? {
+                deleted += delete.execute(connection, Inputs::peer(info_hash, &peer, role)).await?;
+            }
+            forgotten += deleted;
+            if deleted == 0 {
+                return Ok(forgotten);
+            }
+        }
+    }
+}
+
+fn every_role_and_family() -> impl Iterator<Item = (Role, AddressFamily)> {
+    Role::BOTH.into_iter().flat_map(|role| AddressFamily::BOTH.map(|family| (role, family)))
+}

@@ -1,0 +1,167 @@
+//! Making connections: to a server, to the primary that the sentinels name, to a cluster.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
+use storage_core::config::Problem;
+
+use super::clients::{Clients, SentinelClients, response_timeout};
+use super::renewable::Renewable;
+use super::request::load_scripts;
+use crate::config::RedisConfig;
+
+/// A connection and what is needed to know that it is good no more.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) wire: Wire,
+    lost: Arc<AtomicBool>,
+    /// Which answer of the sentinels led to it.
+    primary: u64,
+}
+
+impl Live {
+    /// Whether it is known to be closed.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// What commands are sent over.
+#[derive(Clone)]
+pub(super) enum Wire {
+    Node(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// Why there is no connection, and to where.
+#[derive(Clone)]
+pub(super) struct ConnectError {
+    pub(super) address: String,
+    pub(super) error: RedisError,
+}
+
+/// Makes connections of one configuration.
+pub(super) struct Connector {
+    clients: Clients,
+    /// With Sentinel, the primary that the sentinels named last.
+    primary: Renewable<Client, ConnectError>,
+    node_config: AsyncConnectionConfig,
+    /// All addresses as one text, for messages.
+    addresses: String,
+}
+
+impl Connector {
+    pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
+        let node_config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
+            .set_response_timeout(Some(response_timeout(config)))
+            // As many as redis-rs may gather into one write; its own 50 are fewer than callers wait.
+            .set_pipeline_buffer_size(512);
+        let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
+        Ok(Self { clients, primary: Renewable::default(), node_config, addresses })
+    }
+
+    /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        repeating: bool,
+    ) -> BoxFuture<'static, Result<Live, ConnectError>> {
+        let connector = Arc::clone(self);
+        async move {
+            match &connector.clients {
+                Clients::Single(client) => connector.connect_node(client, 0).await,
+                Clients::Sentinel(sentinels) => {
+                    let (generation, client) = connector.primary.get(|_| connector.ask(sentinels)).await?;
+                    let connected = connector.connect_node(&client, generation).await;
+                    if connected.is_err() {
+                        connector.primary.give_up(generation);
+                    }
+                    connected
+                }
+                Clients::Cluster { repeating: client, .. } if repeating => {
+                    connector.connect_cluster(client).await
+                }
+                Clients::Cluster { once: client, .. } => connector.connect_cluster(client).await,
+            }
+        }
+        .boxed()
+    }
+
+    /// The connection has failed: the sentinels shall be asked again.
+    pub(super) fn give_up(&self, live: &Live) {
+        self.primary.give_up(live.primary);
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.clients, Clients::Cluster { .. })
+    }
+
+    pub(super) fn is_sentinel(&self) -> bool {
+        matches!(self.clients, Clients::Sentinel(_))
+    }
+
+    /// Where commands go at this time, for people to read.
+    pub(super) async fn target(&self) -> String {
+        match &self.clients {
+            Clients::Single(client) => address(client),
+            Clients::Sentinel(sentinels) => match self.primary.get(|_| self.ask(sentinels)).await {
+                Ok((_, client)) => address(&client),
+                Err(_) => "unknown".into(),
+            },
+            Clients::Cluster { .. } => self.addresses.clone(),
+        }
+    }
+
+    fn ask(&self, sentinels: &SentinelClients) -> BoxFuture<'static, Result<Client, ConnectError>> {
+        let (sentinels, addresses) = (Arc::clone(sentinels), self.addresses.clone());
+        async move {
+            let asked = async { sentinels()?.build()?.async_get_client().await };
+            asked.await.map_err(|error| ConnectError { address: format!("sentinels {addresses}"), error })
+        }
+        .boxed()
+    }
+
+    async fn connect_node(&self, client: &Client, primary: u64) -> Result<Live, ConnectError> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
+        let connected = async {
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            load_scripts(Wire::Node(connection.clone())).await?;
+            Ok(connection)
+        };
+        match connected.await {
+            Ok(connection) => Ok(Live { wire: Wire::Node(connection), lost, primary }),
+            Err(error) => Err(ConnectError { address: address(client), error }),
+        }
+    }
+
+    async fn connect_cluster(&self, client: &ClusterClient) -> Result<Live, ConnectError> {
+        let connected = client.get_async_connection().await;
+        let connection =
+            connected.map_err(|error| ConnectError { address: self.addresses.clone(), error })?;
+        // Nodes that are away get the scripts when they are called for.
+        let _ = load_scripts(Wire::Cluster(connection.clone())).await;
+        let lost = Arc::new(AtomicBool::new(false));
+        Ok(Live { wire: Wire::Cluster(connection), lost, primary: 0 })
+    }
+}
+
+fn note_disconnection(lost: &Arc<AtomicBool>) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+    let lost = Arc::clone(lost);
+    move |push| {
+        if push.kind == PushKind::Disconnection {
+            lost.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn address(client: &Client) -> String {
+    client.get_connection_info().addr().to_string()
+}

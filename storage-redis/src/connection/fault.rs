@@ -1,0 +1,256 @@
+//! What a failed attempt means: what kind of failure it is, whether a write may have taken effect, and
+//! what helps.
+
+use redis::{ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
+use storage_core::{Error, ErrorKind, Operation};
+
+use super::connector::ConnectError;
+use crate::NAME;
+
+/// A failed attempt.
+pub(super) struct Fault {
+    pub(super) kind: ErrorKind,
+    /// In a word, for metrics.
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    /// Whether a command may have been carried out all the same.
+    pub(super) may_have_run: bool,
+    pub(super) remedy: Remedy,
+}
+
+/// What may make the next attempt go well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Nothing soon.
+    Nothing,
+    /// A moment's wait.
+    Wait,
+    /// A new connection, after a moment.
+    Reconnect,
+    /// The scripts, which the server has forgotten.
+    LoadScripts,
+}
+
+impl Fault {
+    /// No connection could be made, so nothing was sent.
+    pub(super) fn connecting(failed: &ConnectError) -> Self {
+        let ConnectError { address, error } = failed;
+        let fault = match server_error(error) {
+            Some(refusal) => Self::refused(&refusal),
+            None => Self::without_connection(error),
+        };
+        Self { message: format!("{address}: {}", fault.message), may_have_run: false, ..fault }
+    }
+
+    fn without_connection(error: &RedisError) -> Self {
+        let (kind, reason, remedy) = match error.kind() {
+            RedisErrorKind::AuthenticationFailed => (ErrorKind::Rejected, "authentication", Remedy::Nothing),
+            // What redis-rs makes of a refused SELECT.
+            RedisErrorKind::Server(ServerErrorKind::ResponseError) => {
+                (ErrorKind::Rejected, "rejected", Remedy::Nothing)
+            }
+            RedisErrorKind::InvalidClientConfig
+            | RedisErrorKind::RESP3NotSupported
+            | RedisErrorKind::EmptySentinelList => (ErrorKind::Rejected, "configuration", Remedy::Nothing),
+            RedisErrorKind::Io if is_tls_failure(error) => (ErrorKind::Rejected, "tls", Remedy::Nothing),
+            RedisErrorKind::MasterNameNotFoundBySentinel => {
+                (ErrorKind::Unavailable, "no_primary", Remedy::Wait)
+            }
+            _ => (ErrorKind::Unavailable, "unreachable", Remedy::Wait),
+        };
+        Self { kind, reason, message: describe(error), may_have_run: false, remedy }
+    }
+
+    /// A command was sent, or may have been, and failed.
+    pub(super) fn answering(error: &RedisError) -> Self {
+        if let Some(refusal) = server_error(error) {
+            return Self::refused(&refusal);
+        }
+        let (kind, reason, may_have_run, remedy) = match error.kind() {
+            RedisErrorKind::ClusterConnectionNotFound => {
+                (ErrorKind::Unavailable, "no_node", false, Remedy::Wait)
+            }
+            RedisErrorKind::Io if error.is_connection_refusal() => {
+                (ErrorKind::Unavailable, "unreachable", false, Remedy::Reconnect)
+            }
+            RedisErrorKind::Io if error.is_timeout() => {
+                (ErrorKind::Timeout, "timeout", true, Remedy::Reconnect)
+            }
+            RedisErrorKind::Io | RedisErrorKind::Parse => {
+                (ErrorKind::Unavailable, "connection_lost", true, Remedy::Reconnect)
+            }
+            _ => (ErrorKind::Rejected, "rejected", false, Remedy::Nothing),
+        };
+        let message = match kind {
+            ErrorKind::Timeout => "`read_timeout` and `write_timeout` have passed".to_owned(),
+            _ => describe(error),
+        };
+        Self { kind, reason, message, may_have_run, remedy }
+    }
+
+    /// The server has answered that it won't.
+    pub(super) fn refused(error: &ServerError) -> Self {
+        use ErrorKind::{Corrupt, Rejected, Unavailable};
+        let code = code(error);
+        let (kind, reason, remedy) = match code {
+            "NOSCRIPT" => (Unavailable, "script_missing", Remedy::LoadScripts),
+            "LOADING" => (Unavailable, "loading", Remedy::Wait),
+            "BUSY" | "UNKILLABLE" => (Unavailable, "busy", Remedy::Wait),
+            "READONLY" => (Unavailable, "read_only", Remedy::Reconnect),
+            "MASTERDOWN" => (Unavailable, "primary_down", Remedy::Reconnect),
+            "NOREPLICAS" => (Unavailable, "too_few_replicas", Remedy::Wait),
+            "MOVED" | "ASK" | "TRYAGAIN" => (Unavailable, "slot_moves", Remedy::Wait),
+            "CLUSTERDOWN" => (Unavailable, "cluster_down", Remedy::Wait),
+            "MISCONF" => (Unavailable, "cannot_save", Remedy::Nothing),
+            "OOM" => (Rejected, "out_of_memory", Remedy::Nothing),
+            "WRONGTYPE" => (Corrupt, "wrong_type", Remedy::Nothing),
+            "ERR" if error.details().is_some_and(|text| text.contains("max number of clients")) => {
+                (Unavailable, "too_many_clients", Remedy::Wait)
+            }
+            _ => (Rejected, "rejected", Remedy::Nothing),
+        };
+        let message = match code {
+            "WRONGTYPE" => "a key holds another type than MoChi's `redis` storage uses: probably MoChi's \
+                            `keydb` storage, which keeps sets under the same keys, has used this database"
+                .to_owned(),
+            "OOM" => "the server is out of memory (`maxmemory`)".to_owned(),
+            "NOAUTH" => "a password is wanted: set `password`, for data nodes that sentinels name \
+                         `master_password`"
+                .to_owned(),
+            _ => server_text(error),
+        };
+        Self { kind, reason, message, may_have_run: false, remedy }
+    }
+
+    /// The error for the caller; `uncertain` if a write may have taken effect.
+    pub(super) fn into_error(self, operation: Operation, uncertain: bool) -> Error {
+        let kind = if uncertain { ErrorKind::Uncertain } else { self.kind };
+        Error::new(NAME, operation, kind).with_message(self.message)
+    }
+}
+
+/// The server's refusal in an error, the first of several.
+fn server_error(error: &RedisError) -> Option<ServerError> {
+    let errors = error.clone().into_server_errors()?;
+    errors.first().map(|(_, error)| error.clone())
+}
+
+/// The code of a refusal. Up to Redis 6 that of a command in a script is within the text.
+fn code(error: &ServerError) -> &str {
+    const WITHIN_SCRIPTS: [&str; 5] = ["WRONGTYPE", "READONLY", "OOM", "MISCONF", "NOREPLICAS"];
+    let details = error.details().unwrap_or_default();
+    if error.kind() != Some(ServerErrorKind::ResponseError) || !details.starts_with("Error running script") {
+        return error.code();
+    }
+    WITHIN_SCRIPTS.into_iter().find(|code| details.contains(code)).unwrap_or("ERR")
+}
+
+/// What the server says, without the arguments of commands that it repeats.
+fn server_text(error: &ServerError) -> String {
+    let details = error.details().unwrap_or_default();
+    let details = details.split(", with args beginning with").next().unwrap_or_default();
+    let details = details.split(" script: ").next().unwrap_or_default();
+    format!("{} {details}", error.code()).trim_end().to_owned()
+}
+
+/// An error in words, without anything that may be a stored value.
+pub(super) fn describe(error: &RedisError) -> String {
+    if let Some(refusal) = server_error(error) {
+        return server_text(&refusal);
+    }
+    match error.kind() {
+        RedisErrorKind::Io if is_tls_failure(error) => format!("the TLS handshake failed: {error}"),
+        // What the system says; never a stored value.
+        RedisErrorKind::Io => error.to_string(),
+        RedisErrorKind::MasterNameNotFoundBySentinel => {
+            "the sentinels know no primary of the name `sentinel_master`, or it is down".into()
+        }
+        RedisErrorKind::RESP3NotSupported => "the server is too old: Redis 6.2 or later is needed".into(),
+        RedisErrorKind::Parse | RedisErrorKind::UnexpectedReturnType => {
+            "the answer has an unexpected form".into()
+        }
+        _ => match error.detail() {
+            Some(detail) => format!("{}: {detail}", error.category()),
+            None => error.category().into(),
+        },
+    }
+}
+
+/// Whether the handshake failed in a way that trying again won't change.
+fn is_tls_failure(error: &RedisError) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source
+        .and_then(|source| source.downcast_ref::<std::sync::Arc<dyn std::error::Error + Send + Sync>>());
+    let io = io.and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> Fault {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        Fault::answering(&value.extract_error().unwrap_err())
+    }
+
+    #[test]
+    fn refusals_say_whether_trying_again_may_help() {
+        let cases = [
+            ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, Remedy::Wait),
+            ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, Remedy::Wait),
+            (
+                "READONLY You can't write against a read only replica.",
+                ErrorKind::Unavailable,
+                Remedy::Reconnect,
+            ),
+            ("CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable, Remedy::Wait),
+            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Rejected, Remedy::Nothing),
+            ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::Unavailable, Remedy::Nothing),
+            ("NOPERM this user has no permissions", ErrorKind::Rejected, Remedy::Nothing),
+            ("NOSCRIPT No matching script.", ErrorKind::Unavailable, Remedy::LoadScripts),
+        ];
+        for (line, kind, remedy) in cases {
+            let fault = refusal(line);
+            assert_eq!((fault.kind, fault.remedy, fault.may_have_run), (kind, remedy, false), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_within_a_script_of_redis_6_is_found() {
+        let line = "ERR Error running script (call to f_1): @user_script:5: -OOM command not allowed";
+        assert_eq!(refusal(line).reason, "out_of_memory");
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_type_is_probably_keydbs() {
+        let fault = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert_eq!(fault.kind, ErrorKind::Corrupt);
+        let error = fault.into_error(Operation::PutPeer, false);
+        assert!(error.to_string().contains("`keydb`"), "{error}");
+    }
+
+    #[test]
+    fn arguments_that_the_server_repeats_are_left_out() {
+        let line = "ERR unknown command 'HRANDFIELD', with args beginning with: 'secret' ";
+        let error = refusal(line).into_error(Operation::AnnouncePeers, false);
+        assert_eq!(error.message(), "ERR unknown command 'HRANDFIELD'");
+    }
+
+    #[test]
+    fn a_connection_lost_under_way_leaves_the_outcome_open() {
+        let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let fault = Fault::answering(&lost);
+        assert!(fault.may_have_run);
+        assert_eq!(fault.into_error(Operation::GraduatePeer, true).kind(), ErrorKind::Uncertain);
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        assert!(!Fault::answering(&refused).may_have_run);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_not_tried_again() {
+        let tls = std::io::Error::new(std::io::ErrorKind::InvalidData, "invalid peer certificate");
+        let failed = ConnectError { address: "a:1".into(), error: tls.into() };
+        assert_eq!(Fault::connecting(&failed).remedy, Remedy::Nothing);
+    }
+}

@@ -1,0 +1,274 @@
+//! Connections: as many as configured, each carrying many calls at once, made anew when they are lost,
+//! and the repetition of what failed for a short while.
+
+mod clients;
+mod connector;
+mod fault;
+mod pool;
+mod renewable;
+mod request;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::{StreamExt, TryStreamExt, stream};
+use redis::{Cmd, FromRedisValue, Value};
+use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, SharedObserver};
+
+use self::connector::Connector;
+use self::fault::{Fault, Remedy};
+use self::pool::Pool;
+pub(crate) use self::request::Node;
+use self::request::Request;
+use crate::NAME;
+use crate::config::RedisConfig;
+
+const SHORTEST_DELAY: Duration = Duration::from_millis(5);
+const LONGEST_DELAY: Duration = Duration::from_millis(500);
+/// Commands under way at once where a cluster takes them one by one.
+pub(crate) const CLUSTER_WIDTH: usize = 64;
+/// How often a call loads the scripts before it takes the server's word that they are not there.
+const SCRIPT_LOADS: u32 = 3;
+
+/// What a command is for, and whether it may be sent again when its outcome is unknown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) operation: Operation,
+    once: bool,
+}
+
+impl Call {
+    /// A call that changes nothing when it is carried out a second time.
+    pub(crate) fn repeatable(operation: Operation) -> Self {
+        Self { operation, once: false }
+    }
+
+    /// A call that must not be carried out twice.
+    pub(crate) fn once(operation: Operation) -> Self {
+        Self { operation, once: true }
+    }
+
+    /// An error of this call.
+    pub(crate) fn error(self, kind: ErrorKind) -> Error {
+        Error::new(NAME, self.operation, kind)
+    }
+}
+
+/// The connections of one storage.
+pub(crate) struct Connections {
+    pool: Pool,
+    closed: AtomicBool,
+    retry_timeout: Duration,
+    observer: SharedObserver,
+}
+
+impl Connections {
+    /// Connects; an unreachable server is tried again for as long as configured.
+    pub(crate) async fn open(config: &RedisConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(OpenError::Configuration(problems));
+        }
+        let connector = Connector::new(config).map_err(|problem| OpenError::Configuration(vec![problem]))?;
+        let connections = Self {
+            pool: Pool::new(connector, config.pool_size, Arc::clone(&observer)),
+            closed: AtomicBool::new(false),
+            retry_timeout: config.retry_timeout,
+            observer,
+        };
+        connections.connect_at_start(config.startup_timeout).await?;
+        Ok(connections)
+    }
+
+    async fn connect_at_start(&self, timeout: Duration) -> Result<()> {
+        let (begun, mut delays, mut told) = (Instant::now(), delays(), false);
+        loop {
+            let Err(fault) = self.pool.connect_all().await else { return Ok(()) };
+            let delay = delays.next().unwrap_or(LONGEST_DELAY);
+            if fault.remedy == Remedy::Nothing || begun.elapsed() + delay > timeout {
+                return Err(fault.into_error(Operation::Open, false));
+            }
+            if !told {
+                tracing::warn!(
+                    backend = NAME,
+                    reason = fault.reason,
+                    ?timeout,
+                    "can't connect; trying again"
+                );
+                told = true;
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Whether the keys of a swarm are on different nodes.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.pool.connector().is_cluster()
+    }
+
+    /// Whether the primary is the one that sentinels name.
+    pub(crate) fn is_sentinel(&self) -> bool {
+        self.pool.connector().is_sentinel()
+    }
+
+    /// Where commands go at this time, for people to read.
+    pub(crate) async fn target(&self) -> String {
+        self.pool.connector().target().await
+    }
+
+    /// Tells the observer that entries could not be understood.
+    pub(crate) fn note_unreadable(&self, what: &'static str, count: u64) {
+        if count > 0 {
+            tracing::warn!(backend = NAME, what, count, "entries that can't be understood are passed over");
+            self.observer.observe(NAME, Event::Skipped { what, count });
+        }
+    }
+
+    /// Lets go of the connections; every later call is `Closed`. Calls under way go on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.pool.clear();
+    }
+
+    /// Fails if the storage has been closed.
+    pub(crate) fn check_open(&self, operation: Operation) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::new(NAME, operation, ErrorKind::Closed));
+        }
+        Ok(())
+    }
+
+    /// Sends a command.
+    pub(crate) async fn query<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<T> {
+        self.one(call, &Request::Command(command)).await
+    }
+
+    /// Sends a command to a node of its own choice.
+    pub(crate) async fn query_on<T: FromRedisValue>(
+        &self,
+        call: Call,
+        node: &Node,
+        command: Cmd,
+    ) -> Result<T> {
+        match node {
+            Node::Only => self.query(call, command).await,
+            Node::At(address) => self.one(call, &Request::On(address.clone(), command)).await,
+        }
+    }
+
+    /// The nodes that hold data of their own.
+    pub(crate) async fn nodes(&self, call: Call) -> Result<Vec<Node>> {
+        if !self.is_cluster() {
+            return Ok(vec![Node::Only]);
+        }
+        let answers: Vec<(String, Value)> = self.one(call, &Request::OnPrimaries(redis::cmd("PING"))).await?;
+        Ok(answers.into_iter().map(|(address, _)| Node::At(address)).collect())
+    }
+
+    /// Sends a command to all nodes that hold data of their own, and gives their answers by address.
+    pub(crate) async fn query_primaries<T: FromRedisValue>(
+        &self,
+        call: Call,
+        command: Cmd,
+    ) -> Result<Vec<(String, T)>> {
+        if self.is_cluster() {
+            return self.one(call, &Request::OnPrimaries(command)).await;
+        }
+        Ok(vec![(self.target().await, self.query(call, command).await?)])
+    }
+
+    /// Sends commands as one transaction; on a cluster all must be for the same key.
+    pub(crate) async fn transaction(&self, call: Call, commands: Vec<Cmd>) -> Result<Vec<Value>> {
+        self.run(call, &Request::transaction(commands)).await
+    }
+
+    /// Sends commands together and gives the answer of each; `Corrupt` where a key has the wrong type.
+    /// All of them must be repeatable.
+    pub(crate) async fn many(&self, call: Call, commands: Vec<Cmd>) -> Result<Vec<Result<Value>>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.is_cluster() {
+            let values = self.run(call, &Request::pipeline(commands)).await?;
+            return values.into_iter().map(|value| item(call, value)).collect();
+        }
+        let answers = stream::iter(commands).map(|command| async move {
+            match self.query::<Value>(call, command).await {
+                Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+                answer => Ok(answer),
+            }
+        });
+        answers.buffered(CLUSTER_WIDTH).try_collect().await
+    }
+
+    async fn one<T: FromRedisValue>(&self, call: Call, request: &Request) -> Result<T> {
+        let value = self.run(call, request).await?.into_iter().next().unwrap_or(Value::Nil);
+        read(call, value)
+    }
+
+    /// Sends a request, again and again for as long as that may help.
+    async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
+        let begun = Instant::now();
+        let mut delays = delays();
+        let (mut may_have_run, mut script_loads) = (false, 0);
+        loop {
+            self.check_open(call.operation)?;
+            let fault = match self.pool.attempt(request, call.once).await {
+                Ok(values) => return Ok(values),
+                Err(fault) => fault,
+            };
+            may_have_run |= fault.may_have_run;
+            if fault.remedy == Remedy::LoadScripts && script_loads < SCRIPT_LOADS {
+                script_loads += 1;
+                continue;
+            }
+            let delay = delays.next().unwrap_or(LONGEST_DELAY);
+            let hopeless = fault.remedy == Remedy::Nothing
+                || (may_have_run && call.once)
+                || begun.elapsed() + delay > self.retry_timeout;
+            if hopeless {
+                let uncertain = may_have_run && call.operation.is_write();
+                return Err(fault.into_error(call.operation, uncertain));
+            }
+            self.observer.observe(NAME, Event::Retried { reason: fault.reason });
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
+
+/// Growing delays between attempts, jittered.
+fn delays() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(SHORTEST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// One answer of several.
+fn item(call: Call, value: Value) -> Result<Result<Value>> {
+    let Value::ServerError(error) = value else { return Ok(Ok(value)) };
+    let error = Fault::refused(&error).into_error(call.operation, false);
+    if error.kind() == ErrorKind::Corrupt { Ok(Err(error)) } else { Err(error) }
+}
+
+/// Reads an answer.
+pub(crate) fn read<T: FromRedisValue>(call: Call, value: Value) -> Result<T> {
+    if let Value::ServerError(error) = &value {
+        return Err(Fault::refused(error).into_error(call.operation, false));
+    }
+    // What redis-rs says of it may repeat stored values.
+    redis::from_redis_value(value)
+        .map_err(|_| call.error(ErrorKind::Corrupt).with_message("the answer has an unexpected form"))
+}
+
+/// A command on a key; arguments are added to it.
+pub(crate) fn command(name: &str, key: &[u8]) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(key);
+    command
+}

@@ -1,0 +1,111 @@
+//! Something that is made once for all who wait for it, and made anew after it has been given up.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+
+type Making<T, E> = Shared<BoxFuture<'static, Result<T, E>>>;
+
+/// A value that wears out, such as a connection.
+pub(super) struct Renewable<T, E> {
+    state: Mutex<State<T, E>>,
+}
+
+struct State<T, E> {
+    generation: u64,
+    making: Option<Making<T, E>>,
+}
+
+impl<T, E> State<T, E> {
+    fn clear(&mut self) {
+        self.generation += 1;
+        self.making = None;
+    }
+}
+
+impl<T, E> Default for Renewable<T, E> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { generation: 0, making: None }) }
+    }
+}
+
+impl<T: Clone + Send + Sync, E: Clone + Send + Sync> Renewable<T, E> {
+    fn state(&self) -> MutexGuard<'_, State<T, E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value and its generation, counted from 0. If there is none, `make` is told the generation
+    /// and makes it; a failure goes to all who wait, and the next caller tries again.
+    pub(super) async fn get(
+        &self,
+        make: impl FnOnce(u64) -> BoxFuture<'static, Result<T, E>> + Send,
+    ) -> Result<(u64, T), E> {
+        let (generation, making) = {
+            let mut state = self.state();
+            let generation = state.generation;
+            (generation, state.making.get_or_insert_with(|| make(generation).shared()).clone())
+        };
+        let made = making.await;
+        if made.is_err() {
+            self.give_up(generation);
+        }
+        made.map(|value| (generation, value))
+    }
+
+    /// Lets go of the value of that generation; a newer one stays.
+    pub(super) fn give_up(&self, generation: u64) {
+        let mut state = self.state();
+        if state.generation == generation {
+            state.clear();
+        }
+    }
+
+    /// Lets go of whatever value there is.
+    pub(super) fn clear(&self) {
+        self.state().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Makes numbers; the first attempt fails if it is told so.
+    fn counting(
+        attempts: &Arc<AtomicUsize>,
+        fail_first: bool,
+    ) -> impl FnOnce(u64) -> BoxFuture<'static, Result<usize, ()>> + Send {
+        let attempts = Arc::clone(attempts);
+        move |_| {
+            async move {
+                tokio::task::yield_now().await;
+                let attempt = attempts.fetch_add(1, Ordering::SeqCst);
+                if fail_first && attempt == 0 { Err(()) } else { Ok(attempt) }
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_share_one_attempt_and_its_failure() {
+        let (attempts, value) = (Arc::new(AtomicUsize::new(0)), Renewable::default());
+        let first = value.get(counting(&attempts, true));
+        let second = value.get(counting(&attempts, true));
+        assert_eq!(futures::join!(first, second), (Err(()), Err(())));
+        assert_eq!(value.get(counting(&attempts, true)).await, Ok((1, 1)));
+        assert_eq!(value.get(counting(&attempts, true)).await, Ok((1, 1)));
+    }
+
+    #[tokio::test]
+    async fn giving_up_an_old_value_leaves_the_new_one() {
+        let (attempts, value) = (Arc::new(AtomicUsize::new(0)), Renewable::default());
+        assert_eq!(value.get(counting(&attempts, false)).await, Ok((0, 0)));
+        value.give_up(0);
+        assert_eq!(value.get(counting(&attempts, false)).await, Ok((1, 1)));
+        value.give_up(0);
+        assert_eq!(value.get(counting(&attempts, false)).await, Ok((1, 1)));
+    }
+}

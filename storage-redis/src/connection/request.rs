@@ -1,0 +1,113 @@
+//! What can be sent.
+
+use futures::future::join_all;
+use redis::aio::ConnectionLike;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
+
+use super::connector::Wire;
+use crate::scripts;
+
+/// A node that holds data of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// The only one.
+    Only,
+    /// One of a cluster, by its address.
+    At(String),
+}
+
+/// Something to send; it can be sent again.
+pub(super) enum Request {
+    Command(Cmd),
+    Pipeline(Pipeline),
+    /// To the cluster's node of that address.
+    On(String, Cmd),
+    /// To all nodes of a cluster that hold data of their own.
+    OnPrimaries(Cmd),
+}
+
+impl Request {
+    pub(super) fn pipeline(commands: Vec<Cmd>) -> Self {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        Self::Pipeline(pipeline)
+    }
+
+    pub(super) fn transaction(commands: Vec<Cmd>) -> Self {
+        let mut request = Self::pipeline(commands);
+        if let Self::Pipeline(pipeline) = &mut request {
+            pipeline.atomic();
+        }
+        request
+    }
+
+    /// Sends it and waits for the answers; those of several commands may be refusals.
+    pub(super) async fn send(&self, wire: Wire) -> RedisResult<Vec<Value>> {
+        match (self, wire) {
+            (Self::Command(command), Wire::Node(mut connection)) => {
+                single(connection.req_packed_command(command).await)
+            }
+            (Self::Command(command), Wire::Cluster(mut connection)) => {
+                single(connection.req_packed_command(command).await)
+            }
+            (Self::Pipeline(pipeline), Wire::Node(connection)) => send_pipeline(pipeline, connection).await,
+            (Self::Pipeline(pipeline), Wire::Cluster(connection)) => {
+                send_pipeline(pipeline, connection).await
+            }
+            (Self::On(_, command) | Self::OnPrimaries(command), Wire::Node(mut connection)) => {
+                single(connection.req_packed_command(command).await)
+            }
+            (Self::On(address, command), Wire::Cluster(mut connection)) => {
+                let route = RoutingInfo::SingleNode(by_address(address)?);
+                single(connection.route_command(command.clone(), route).await)
+            }
+            (Self::OnPrimaries(command), Wire::Cluster(mut connection)) => {
+                let route = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                single(connection.route_command(command.clone(), route).await)
+            }
+        }
+    }
+}
+
+/// Loads the scripts; on a cluster, on all nodes that can be reached.
+///
+/// # Errors
+/// One of those of the nodes that could not.
+pub(super) async fn load_scripts(wire: Wire) -> RedisResult<()> {
+    match wire {
+        Wire::Node(mut connection) => scripts::load_all().exec_async(&mut connection).await,
+        Wire::Cluster(connection) => {
+            let loads = scripts::load_commands().map(|command| {
+                let mut connection = connection.clone();
+                async move { command.exec_async(&mut connection).await }
+            });
+            join_all(loads).await.into_iter().collect()
+        }
+    }
+}
+
+async fn send_pipeline(pipeline: &Pipeline, mut connection: impl ConnectionLike) -> RedisResult<Vec<Value>> {
+    if !pipeline.is_transaction() {
+        return connection.req_packed_commands(pipeline, 0, pipeline.len()).await;
+    }
+    // The answers to MULTI and to each command are no more than that they are queued.
+    let mut answers = connection.req_packed_commands(pipeline, pipeline.len() + 1, 1).await?;
+    match answers.pop() {
+        Some(Value::Array(values)) => Ok(values),
+        Some(Value::ServerError(error)) => Err(error.into()),
+        _ => Err((ErrorKind::UnexpectedReturnType, "a transaction has no answers").into()),
+    }
+}
+
+fn single(answer: RedisResult<Value>) -> RedisResult<Vec<Value>> {
+    answer.and_then(Value::extract_error).map(|value| vec![value])
+}
+
+fn by_address(address: &str) -> RedisResult<SingleNodeRoutingInfo> {
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = parts.ok_or((ErrorKind::Client, "a node's address has an unexpected form"))?;
+    Ok(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port })
+}

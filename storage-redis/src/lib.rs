@@ -1,0 +1,100 @@
+//! Redis and Valkey (6.2 or later) as a storage for BitTorrent trackers: a single node, Sentinel, or
+//! Cluster, in the layout of MoChi's `redis` storage, so that a live MoChi can use the same database.
+//!
+//! A tracker takes [`RedisDriver`] into its registry and chooses `redis` in its configuration
+//! ([`EXAMPLE_CONFIG`] has every key), or opens a storage from a [`RedisConfig`]:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use storage_core::layer::Limits;
+//! use storage_core::{NoObserver, guarded};
+//! use storage_redis::{RedisConfig, RedisStorage};
+//!
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = RedisConfig { addresses: vec!["10.0.0.1:6379".into()], ..RedisConfig::default() };
+//! let storage = RedisStorage::open(config, Arc::new(NoObserver)).await?;
+//! let storage = guarded(Arc::new(storage), Limits::default());
+//! # Ok(()) }
+//! ```
+//!
+//! # Layout
+//!
+//! | key | type | what it has |
+//! | --- | --- | --- |
+//! | `CHI_I` | set | the keys of swarms, `CHI_S4_…` and so on |
+//! | `CHI_S4_<info hash>` | hash | seeders with an IPv4 address: peer to time of last announce |
+//! | `CHI_S6_<info hash>` | hash | seeders with an IPv6 address |
+//! | `CHI_L4_<info hash>` | hash | leechers with an IPv4 address |
+//! | `CHI_L6_<info hash>` | hash | leechers with an IPv6 address |
+//! | `CHI_D` | hash | info hash to downloads |
+//! | `CHI_C_S`, `CHI_C_L` | number | counters of seeders and leechers, for MoChi |
+//! | `CHI_<context>` | hash | data of a context: key to value |
+//!
+//! Info hashes are raw, 20 or 32 bytes. A peer is its peer id (20 bytes), its port (2 bytes, big
+//! endian) and its address (4 or 16 bytes). Times are nanoseconds since 1970 in decimal, downloads are
+//! decimal. No other key is made.
+//!
+//! # Where this differs from MoChi
+//!
+//! | | MoChi | here | because |
+//! | --- | --- | --- | --- |
+//! | a peer that changes its role | may stay in both roles | leaves the other role in the same step | a peer has one role (P2) |
+//! | a peer in both roles, left by an old MoChi node | counts twice | has the role of the later time, at equal times seeder, in announces and exports; a scrape and the statistics count the hashes and so count it twice until it announces here | times are read only where it is cheap |
+//! | `CHI_C_S`, `CHI_C_L` | the statistics; they rise with every announce and drift | adjusted by what has changed, never read | MoChi nodes still read them |
+//! | statistics | the counters, and the length of `CHI_I` | the lengths of the hashes that `CHI_I` names | the counters are wrong |
+//! | `CHI_I` | may name swarms that are gone, and lose some that are there | kept with every write; garbage collection puts it right | statistics rely on it |
+//! | an announce | reads the whole swarm | a sample at random, made by the server | large swarms, and fairness (P6) |
+//! | garbage collection | removes what was stale when it was read | removes what has not changed since | a peer that announces meanwhile stays (U1) |
+//! | graduation | steps | one script, downloads included | all or nothing (P4) |
+//! | several keys written at once | a key by itself | one command | all or nothing (D2) |
+//! | Sentinel's password | for the sentinels only | the same; `master_login` and `master_password` are for the data nodes | MoChi can't reach data nodes with a password |
+//! | `pool_size` | connections, one call each | connections, many calls each | one or two carry all a server can do |
+//!
+//! MoChi's `keydb` storage keeps sets under the keys of swarms. Calls that meet them are
+//! [`Corrupt`](storage_core::ErrorKind::Corrupt) and say so; garbage collection leaves them alone.
+//!
+//! Entries that can't be understood (a peer of the wrong length, a time that is no number) are passed
+//! over, counted in pages of exports and in what garbage collection reports, and left where they are. An
+//! announce reads no times: a peer whose time is no number is returned.
+//!
+//! # Guarantees
+//!
+//! On a single node and behind Sentinel every write of peers is a script, atomic and one round trip; so
+//! are an announce and a scrape, and so is a batch of scrapes ([`RedisStorage::scrape_swarms`]). On a
+//! Cluster the keys of a swarm are on different nodes: each key is atomic, the new role is written before
+//! the old one is removed, and the storage lacks
+//! [`AtomicMove`](storage_core::Capability::AtomicMove) and
+//! [`AtomicGraduation`](storage_core::Capability::AtomicGraduation).
+//!
+//! Replication of Redis is asynchronous: a failover loses writes that were acknowledged and not yet
+//! replicated.
+//!
+//! What fails for a short while (a lost connection, `LOADING`, `BUSY`, `READONLY`, a failover) is tried
+//! again for `retry_timeout`, with growing, jittered delays; with Sentinel the sentinels are asked again,
+//! once for all who wait. A graduation or deletion that may have taken effect is never sent twice: it is
+//! [`Uncertain`](storage_core::ErrorKind::Uncertain).
+//!
+//! Garbage collection, statistics and exports go in steps of at most 1000 entries, so that they don't
+//! hold up the server. Exports come in the order of info hashes, need a fixed amount of memory (100 MiB
+//! at most, whatever the number of swarms) and walk all keys once for every few hundred thousand swarms;
+//! their cursors stay good when another process goes on.
+
+mod config;
+mod connection;
+mod data;
+mod driver;
+mod inspect;
+mod layout;
+mod peers;
+mod scripts;
+mod storage;
+mod transfer;
+mod upkeep;
+mod walk;
+
+pub use config::{EXAMPLE_CONFIG, Mode, RedisConfig};
+pub use driver::RedisDriver;
+pub use storage::RedisStorage;
+
+const NAME: &str = "redis";

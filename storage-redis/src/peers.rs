@@ -1,0 +1,100 @@
+//! Peers: on one server each call is a script; on a cluster, steps.
+
+mod stepwise;
+mod whole;
+
+use async_trait::async_trait;
+use redis::Value;
+use storage_core::{
+    InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
+};
+
+use crate::connection::{Call, read};
+use crate::layout::{Swarm, read_decimal, read_peer_key};
+use crate::storage::RedisStorage;
+
+/// More peers than any answer can hold.
+const MOST_WANTED: usize = 1_000_000;
+
+#[async_trait]
+impl PeerStorage for RedisStorage {
+    async fn put_peer(
+        &self,
+        info_hash: &InfoHash,
+        peer: &Peer,
+        role: Role,
+        announced: Timestamp,
+    ) -> Result<()> {
+        let swarm = Swarm::new(*info_hash, peer.family());
+        if self.connections.is_cluster() {
+            return self.put_stepwise(Operation::PutPeer, swarm, peer, role, announced).await;
+        }
+        self.put_whole(swarm, peer, role, announced).await
+    }
+
+    async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
+        let swarm = Swarm::new(*info_hash, peer.family());
+        let removed = if self.connections.is_cluster() {
+            self.delete_stepwise(swarm, peer, role).await?
+        } else {
+            self.delete_whole(swarm, peer, role).await?
+        };
+        if removed { Ok(()) } else { Err(Self::not_found(Operation::DeletePeer)) }
+    }
+
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
+        let swarm = Swarm::new(*info_hash, peer.family());
+        if self.connections.is_cluster() {
+            return self.graduate_stepwise(swarm, peer, announced).await;
+        }
+        self.graduate_whole(swarm, peer, announced).await
+    }
+
+    async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        self.connections.check_open(Operation::AnnouncePeers)?;
+        let selection = PeerSelection { num_want: selection.num_want.min(MOST_WANTED), ..selection.clone() };
+        if selection.num_want == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = if self.connections.is_cluster() {
+            self.announce_stepwise(&selection).await?
+        } else {
+            self.announce_whole(&selection).await?
+        };
+        let peers: Vec<_> = keys.iter().filter_map(|key| read_peer_key(key, selection.family)).collect();
+        self.connections.note_unreadable("peers", (keys.len() - peers.len()) as u64);
+        if peers.is_empty() { Err(Self::not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
+    }
+
+    async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+        if self.connections.is_cluster() {
+            return self.scrape_stepwise(info_hash).await;
+        }
+        self.scrape_whole(info_hash).await
+    }
+}
+
+impl RedisStorage {
+    /// Counts of several swarms, in the order given, in one round trip (on a cluster: in steps side by
+    /// side). Each swarm's counts belong together; those of different swarms need not.
+    ///
+    /// # Errors
+    /// As [`PeerStorage::scrape_swarm`].
+    pub async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        if !self.connections.is_cluster() {
+            return self.scrape_all_whole(info_hashes).await;
+        }
+        futures::future::try_join_all(info_hashes.iter().map(|info_hash| self.scrape_stepwise(info_hash)))
+            .await
+    }
+
+    /// Downloads as `CHI_D` has them.
+    fn read_downloads(&self, call: Call, value: Value) -> Result<u64> {
+        let Some(text) = read::<Option<Vec<u8>>>(call, value)? else { return Ok(0) };
+        let downloads = read_decimal(&text);
+        if downloads.is_none() {
+            self.connections.note_unreadable("downloads", 1);
+        }
+        Ok(downloads.unwrap_or(0))
+    }
+}

@@ -1,0 +1,89 @@
+//! The storage.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use storage_core::{
+    AddressFamily, Backend, Capability, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError,
+    Operation, Result, Role, SharedObserver,
+};
+
+use crate::NAME;
+use crate::config::RedisConfig;
+use crate::connection::{Call, Connections};
+use crate::inspect;
+use crate::layout::Swarm;
+use crate::transfer::Windows;
+
+/// Swarms and data on Redis or Valkey, in MoChi's layout.
+///
+/// Several nodes, old MoChi nodes among them, may use the same database at once. Nothing runs in the
+/// background: [`storage_core::Maintenance`] is the schedule. Timeouts for whole calls and a bound on
+/// their number come with [`storage_core::guarded`], which [`storage_core::Registry`] puts around by
+/// itself.
+pub struct RedisStorage {
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) windows: Windows,
+}
+
+impl RedisStorage {
+    /// Connects to the servers. Nothing is changed there.
+    ///
+    /// # Errors
+    /// [`OpenError::Configuration`] with all problems of the settings; [`OpenError::Storage`] if no
+    /// server can be reached within `startup_timeout`, or if it refuses or is too old (6.2 is needed).
+    pub async fn open(config: RedisConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+        let connections = Connections::open(&config, observer).await?;
+        inspect::check_version(&connections).await?;
+        Ok(Self { connections: Arc::new(connections), windows: Windows::default() })
+    }
+
+    pub(crate) fn not_found(operation: Operation) -> Error {
+        Error::new(NAME, operation, ErrorKind::NotFound)
+    }
+}
+
+/// The four keys of a swarm, seeders first, IPv4 first.
+pub(crate) fn keys_of(info_hash: &InfoHash) -> [Vec<u8>; 4] {
+    let key = |role, family| Swarm::new(*info_hash, family).key(role);
+    [
+        key(Role::Seeder, AddressFamily::V4),
+        key(Role::Seeder, AddressFamily::V6),
+        key(Role::Leecher, AddressFamily::V4),
+        key(Role::Leecher, AddressFamily::V6),
+    ]
+}
+
+#[async_trait]
+impl Backend for RedisStorage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn lacking(&self) -> Lacking {
+        if !self.connections.is_cluster() {
+            return Lacking::nothing();
+        }
+        Lacking::nothing()
+            .and(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
+            .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let call = Call::repeatable(Operation::Ping);
+        self.connections.query::<redis::Value>(call, redis::cmd("PING")).await.map(drop)
+    }
+
+    async fn inspect(&self) -> Result<Inspection> {
+        inspect::inspect(&self.connections).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.connections.close();
+        Ok(())
+    }
+}

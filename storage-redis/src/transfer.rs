@@ -1,0 +1,200 @@
+//! Transfer: everything out and in again.
+//!
+//! SCAN and its like give what is there all the time at least once, in no order, and may repeat it.
+//! So an export takes names in their order, window by window: a window is the smallest names after a
+//! point, as many as fit into a fixed amount of memory, found in one walk. Nothing comes twice, nothing
+//! that is there all the time is missed, and the cursor is no more than the last name. Windows are kept
+//! between pages to save walks; a page that finds none walks again.
+
+mod cursor;
+mod export_data;
+mod export_downloads;
+mod export_peers;
+mod import;
+mod import_peers;
+mod window;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use storage_core::{
+    Cursor, DataRecord, DownloadsRecord, ErrorKind, Imported, Operation, Page, PeerRecord, Result, Scope,
+    Transfer,
+};
+
+use self::cursor::Position;
+pub(crate) use self::window::Windows;
+use self::window::{Gatherer, Window};
+use crate::connection::{Call, command};
+use crate::layout::DOWNLOADS;
+use crate::storage::RedisStorage;
+use crate::walk::Walk;
+
+/// The most records of a page.
+const LARGEST_PAGE: usize = 100_000;
+/// Entries that one command reads.
+const READ_AT_ONCE: usize = 500;
+
+#[async_trait]
+impl Transfer for RedisStorage {
+    async fn export_peers(
+        &self,
+        scope: Scope,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<PeerRecord>> {
+        let export = self.begin(Operation::ExportPeers, from, limit)?;
+        let page = export_peers::PeerExport::new(export, scope).run().await?;
+        self.connections.note_unreadable("peers", page.unreadable);
+        Ok(page)
+    }
+
+    async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
+        let export = self.begin(Operation::ExportDownloads, from, limit)?;
+        let page = export_downloads::run(export).await?;
+        self.connections.note_unreadable("downloads", page.unreadable);
+        Ok(page)
+    }
+
+    async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
+        let export = self.begin(Operation::ExportData, from, limit)?;
+        let page = export_data::run(export).await?;
+        self.connections.note_unreadable("data", page.unreadable);
+        Ok(page)
+    }
+
+    async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
+        import_peers::run(self, records).await
+    }
+
+    async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        import::downloads(self, records).await
+    }
+
+    async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
+        let call = Call::repeatable(Operation::ImportDownloads);
+        self.connections.check_open(call.operation)?;
+        let mut set = command("HSET", DOWNLOADS);
+        for record in records {
+            set.arg(record.info_hash.as_bytes()).arg(record.downloads);
+        }
+        if !records.is_empty() {
+            self.connections.query::<i64>(call, set).await?;
+        }
+        Ok(Imported { written: records.len() as u64, kept: 0 })
+    }
+
+    async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
+        import::data(self, records).await
+    }
+}
+
+/// A page being made.
+struct Export<'a, T> {
+    storage: &'a RedisStorage,
+    call: Call,
+    position: Position,
+    limit: usize,
+    records: Vec<T>,
+    unreadable: u64,
+    unreadable_names: Vec<Bytes>,
+    in_both_roles: u64,
+}
+
+impl RedisStorage {
+    fn begin<T>(&self, operation: Operation, from: Option<&Cursor>, limit: usize) -> Result<Export<'_, T>> {
+        self.connections.check_open(operation)?;
+        let call = Call::repeatable(operation);
+        let position = match from {
+            None => Position::beginning(),
+            Some(cursor) => Position::read(cursor).ok_or_else(|| {
+                call.error(ErrorKind::Rejected).with_message("the cursor is not one of this storage")
+            })?,
+        };
+        let limit = limit.clamp(1, LARGEST_PAGE);
+        Ok(Export {
+            storage: self,
+            call,
+            position,
+            limit,
+            records: Vec::new(),
+            unreadable: 0,
+            unreadable_names: Vec::new(),
+            in_both_roles: 0,
+        })
+    }
+}
+
+impl<T> Export<'_, T> {
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.limit
+    }
+
+    /// How many entries to read next.
+    fn room(&self) -> usize {
+        (self.limit - self.records.len().min(self.limit)).clamp(1, READ_AT_ONCE)
+    }
+
+    /// The page, with more to come.
+    fn page(self) -> Page<T> {
+        let next = Some(self.position.write());
+        self.ending_at(next)
+    }
+
+    /// The last page.
+    fn last_page(self) -> Page<T> {
+        self.storage.windows.forget(self.position.export);
+        self.ending_at(None)
+    }
+
+    fn ending_at(self, next: Option<Cursor>) -> Page<T> {
+        let Self { records, unreadable, unreadable_names, in_both_roles, .. } = self;
+        Page { records, next, unreadable, unreadable_names, in_both_roles }
+    }
+
+    /// Leaves an entry out that cannot be understood.
+    fn pass_over(&mut self, name: &[u8]) {
+        self.unreadable += 1;
+        if self.unreadable_names.len() < Page::<T>::UNREADABLE_NAMES {
+            self.unreadable_names.push(Bytes::copy_from_slice(name));
+        }
+    }
+
+    /// The fields of some hashes after the inner position.
+    async fn fields(&self, keys: &[Vec<u8>]) -> Result<Arc<Window>> {
+        let (subject, after) = (keys.concat(), self.position.inner.as_deref());
+        if let Some(window) = self.storage.windows.find(self.position.export, &subject, after) {
+            return Ok(window);
+        }
+        let mut gatherer = Gatherer::after(after);
+        for key in keys {
+            let mut walk = Walk::hash(&self.storage.connections, self.call, key.clone());
+            while let Some(entries) = walk.next::<(Vec<u8>, redis::Value)>().await? {
+                entries.into_iter().for_each(|(field, _)| gatherer.offer(field));
+            }
+        }
+        Ok(self.storage.windows.keep(self.position.export, subject, gatherer))
+    }
+
+    /// The names that the keys of a pattern have, after the outer position.
+    async fn names(
+        &self,
+        pattern: &'static str,
+        mut name: impl FnMut(Vec<u8>) -> Option<Vec<u8>>,
+    ) -> Result<Arc<Window>> {
+        let (subject, after) = (pattern.as_bytes(), self.position.outer.as_deref());
+        if let Some(window) = self.storage.windows.find(self.position.export, subject, after) {
+            return Ok(window);
+        }
+        let mut gatherer = Gatherer::after(after);
+        let connections = &self.storage.connections;
+        for node in connections.nodes(self.call).await? {
+            let mut walk = Walk::keys(connections, self.call, node, pattern);
+            while let Some(keys) = walk.next::<Vec<u8>>().await? {
+                keys.into_iter().filter_map(&mut name).for_each(|name| gatherer.offer(name));
+            }
+        }
+        Ok(self.storage.windows.keep(self.position.export, subject.to_vec(), gatherer))
+    }
+}

@@ -1,0 +1,187 @@
+//! Peers: swarm by swarm, seeders and leechers together, so that a peer in both roles comes once.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use redis::Value;
+use storage_core::{AddressFamily, Page, PeerRecord, Result, Role, Scope};
+
+use super::Export;
+use crate::connection::{command, read};
+use crate::layout::{SWARM_PATTERN, Swarm, read_peer_key, read_time};
+use crate::walk::hash_step;
+
+/// Swarms read at once.
+const WIDTH: usize = 16;
+
+/// A page of peers being made.
+pub(super) struct PeerExport<'a> {
+    export: Export<'a, PeerRecord>,
+    scope: Scope,
+}
+
+/// The times of a peer in each role.
+#[derive(Default)]
+struct Times {
+    seeder: Option<Vec<u8>>,
+    leecher: Option<Vec<u8>>,
+}
+
+/// A peer and its time, as they are stored.
+type Entry = (Vec<u8>, Vec<u8>);
+
+type Entries = BTreeMap<Vec<u8>, Times>;
+
+impl<'a> PeerExport<'a> {
+    pub(super) fn new(export: Export<'a, PeerRecord>, scope: Scope) -> Self {
+        Self { export, scope }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Page<PeerRecord>> {
+        loop {
+            let begun = self.export.position.inner.is_some();
+            let outer = self.export.position.outer.as_deref();
+            if let Some(swarm) = outer.filter(|_| begun).and_then(Swarm::read_name) {
+                self.rest_of(&swarm).await?;
+            } else {
+                let swarms = self.next_swarms().await?;
+                if swarms.is_empty() {
+                    return Ok(self.export.last_page());
+                }
+                self.several(&swarms).await?;
+            }
+            if self.export.is_full() {
+                return Ok(self.export.page());
+            }
+        }
+    }
+
+    /// Some swarms after the position; none after the last.
+    async fn next_swarms(&mut self) -> Result<Vec<Swarm>> {
+        let count = self.export.room().min(WIDTH);
+        if let Scope::Swarm(info_hash) = self.scope {
+            let swarms = AddressFamily::BOTH.map(|family| Swarm::new(info_hash, family));
+            let outer = self.export.position.outer.as_deref();
+            let left = swarms.into_iter().filter(|swarm| Some(swarm.name().as_slice()) > outer);
+            return Ok(left.collect());
+        }
+        let (mut unreadable, mut unreadable_names) = (0, Vec::new());
+        let name = |key: Vec<u8>| {
+            let swarm = Swarm::read_key(&key);
+            if swarm.is_none() {
+                unreadable += 1;
+                if unreadable_names.len() < Page::<PeerRecord>::UNREADABLE_NAMES {
+                    unreadable_names.push(Bytes::from(key));
+                }
+            }
+            swarm.map(|(swarm, _)| swarm.name())
+        };
+        let window = self.export.names(SWARM_PATTERN, name).await?;
+        // Every walk comes by the same ones.
+        if self.export.position.outer.is_none() {
+            self.export.unreadable += unreadable;
+            self.export.unreadable_names = unreadable_names;
+        }
+        let names = window.after(self.export.position.outer.as_deref());
+        Ok(names.iter().take(count).filter_map(|name| Swarm::read_name(name)).collect())
+    }
+
+    /// Small swarms whole, several at once; stops at a larger one or at the end of the page.
+    async fn several(&mut self, swarms: &[Swarm]) -> Result<()> {
+        let steps = swarms.iter().flat_map(|swarm| Role::BOTH.map(|role| hash_step(&swarm.key(role), 0)));
+        let mut answers = self.together(steps.collect()).await?.into_iter();
+        for swarm in swarms {
+            let (mut entries, mut is_whole) = (Entries::new(), true);
+            for role in Role::BOTH {
+                let answer = answers.next().unwrap_or(Value::Nil);
+                let (cursor, found): (u64, Vec<Entry>) = read(self.export.call, answer)?;
+                is_whole &= cursor == 0;
+                for (peer, time) in found {
+                    entries.entry(peer).or_default().set(role, time);
+                }
+            }
+            if !is_whole {
+                self.export.position.outer = Some(swarm.name());
+                self.export.position.inner = Some(Vec::new());
+                return Ok(());
+            }
+            for (peer, times) in entries {
+                if self.export.is_full() {
+                    return Ok(());
+                }
+                self.take(swarm, peer, &times);
+            }
+            self.export.position.finish(swarm.name());
+            if self.export.is_full() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of a swarm, or as much of it as there is room for.
+    async fn rest_of(&mut self, swarm: &Swarm) -> Result<()> {
+        let keys = Role::BOTH.map(|role| swarm.key(role));
+        while !self.export.is_full() {
+            let window = self.export.fields(&keys).await?;
+            let peers = window.after(self.export.position.inner.as_deref());
+            let peers = &peers[..peers.len().min(self.export.room())];
+            if peers.is_empty() {
+                self.export.position.finish(swarm.name());
+                return Ok(());
+            }
+            let asks = keys.iter().map(|key| {
+                let mut ask = command("HMGET", key);
+                ask.arg(peers);
+                ask
+            });
+            let mut answers = self.together(asks.collect()).await?.into_iter();
+            let mut times = || -> Result<Vec<Option<Vec<u8>>>> {
+                read(self.export.call, answers.next().unwrap_or(Value::Nil))
+            };
+            let (seeders, leechers) = (times()?, times()?);
+            for ((peer, seeder), leecher) in peers.iter().zip(seeders).zip(leechers) {
+                self.take(swarm, peer.clone(), &Times { seeder, leecher });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the two keys of a swarm at the same moment where they are on one server, so that a peer
+    /// that changes its role is not missed in both.
+    async fn together(&self, commands: Vec<redis::Cmd>) -> Result<Vec<Value>> {
+        let connections = &self.export.storage.connections;
+        if connections.is_cluster() {
+            return connections.many(self.export.call, commands).await?.into_iter().collect();
+        }
+        connections.transaction(self.export.call, commands).await
+    }
+
+    /// Adds a peer to the page.
+    fn take(&mut self, swarm: &Swarm, key: Vec<u8>, times: &Times) {
+        let peer = read_peer_key(&key, swarm.family);
+        let mut newest = None::<PeerRecord>;
+        for (role, time) in [(Role::Seeder, &times.seeder), (Role::Leecher, &times.leecher)] {
+            let Some(time) = time else { continue };
+            let (Some(peer), Some(announced)) = (peer, read_time(time)) else {
+                self.export.pass_over(&[swarm.key(role).as_slice(), b" ", &key].concat());
+                continue;
+            };
+            let record = PeerRecord { info_hash: swarm.info_hash, peer, role, announced };
+            self.export.in_both_roles += u64::from(newest.is_some());
+            newest = Some(newest.map_or(record, |newest| newest.newer(record)));
+        }
+        self.export.records.extend(newest);
+        self.export.position.outer = Some(swarm.name());
+        self.export.position.inner = Some(key);
+    }
+}
+
+impl Times {
+    fn set(&mut self, role: Role, time: Vec<u8>) {
+        match role {
+            Role::Seeder => self.seeder = Some(time),
+            Role::Leecher => self.leecher = Some(time),
+        }
+    }
+}

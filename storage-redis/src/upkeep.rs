@@ -1,0 +1,30 @@
+//! Upkeep: garbage collection, statistics, forgetting a swarm.
+
+mod collect;
+mod forget;
+mod statistics;
+
+use async_trait::async_trait;
+use storage_core::{Collected, Forgotten, InfoHash, Result, Statistics, Timestamp, Upkeep};
+
+use crate::storage::RedisStorage;
+
+#[async_trait]
+impl Upkeep for RedisStorage {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        collect::Collection::new(self, cutoff).run().await
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        statistics::count(self).await
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let peers = if self.connections.is_cluster() {
+            self.forget_stepwise(info_hash).await?
+        } else {
+            self.forget_whole(info_hash).await?
+        };
+        Ok(Forgotten { peers, downloads: true })
+    }
+}
