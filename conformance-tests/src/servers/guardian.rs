@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -208,7 +209,22 @@ impl Drop for Guardian {
     }
 }
 
-/// A port of the loopback interface that nobody listens on.
+/// The ports handed out: below those that Linux gives to outgoing connections, so that none is taken
+/// between the look and the start of the server.
+const PORTS: std::ops::Range<u16> = 10_240..32_768;
+
+/// A port of the loopback interface that nobody listens on and that this process has not handed out.
 pub(super) fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number_of_ports = u32::from(PORTS.end - PORTS.start);
+    // Processes that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(1_009);
+    for _ in 0..number_of_ports {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % number_of_ports;
+        let Some(port) = u16::try_from(offset).ok().map(|offset| PORTS.start + offset) else { continue };
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other("no port of the loopback interface is free"))
 }

@@ -10,6 +10,9 @@ use crate::servers::{Found, Missing};
 const NUMBER_OF_NODES: u16 = 3;
 const SLOTS: u16 = 16_384;
 
+/// A node that is gone is noticed soon, and the others go on.
+const MISSING_NODES: &str = "cluster-node-timeout 5000\ncluster-require-full-coverage no";
+
 /// A cluster of three primaries without replicas.
 pub struct Cluster {
     nodes: Vec<Node>,
@@ -26,8 +29,10 @@ impl Cluster {
         let mut nodes = Vec::new();
         for _ in 0..NUMBER_OF_NODES {
             let bus_port = free_port().map_err(Missing::failed)?;
-            let bus = format!("cluster-enabled yes\ncluster-announce-ip 127.0.0.1\ncluster-port {bus_port}");
-            nodes.push(Node::start(&setup.clone().setting(bus))?);
+            let settings = format!(
+                "cluster-enabled yes\ncluster-announce-ip 127.0.0.1\ncluster-port {bus_port}\n{MISSING_NODES}"
+            );
+            nodes.push(Node::start(&setup.clone().setting(settings))?);
             bus_ports.push(bus_port);
         }
         for (node, number) in nodes.iter().zip(0..) {
