@@ -5,7 +5,8 @@
 //! suite](conformance) holds them all to the same behaviour.
 //!
 //! # The traits
-//! - [`PeerStorage`]: put, delete, graduate and announce peers, scrape a swarm
+//! - [`PeerStorage`]: put, delete, graduate and announce peers, scrape swarms, or a whole announce in
+//!   one call
 //! - [`DataStorage`]: arbitrary data by (context, key)
 //! - [`Upkeep`]: garbage collection, statistics, forgetting a swarm
 //! - [`Transfer`]: everything out in pages, and in again
@@ -42,6 +43,7 @@
 //! - `prometheus`: metrics in a Prometheus registry that you hand in
 //! - `conformance`: the suite
 
+mod announce;
 pub mod capability;
 pub mod config;
 #[cfg(feature = "conformance")]
@@ -61,6 +63,7 @@ mod record;
 mod storage;
 mod timestamp;
 
+pub use announce::{Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts};
 pub use capability::{Capability, Lacking};
 pub use context::{Context, InvalidContext};
 pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};

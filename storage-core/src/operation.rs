@@ -49,6 +49,10 @@ operations! {
     AnnouncePeers => "announce_peers", Read;
     /// Counts of one swarm.
     ScrapeSwarm => "scrape_swarm", Read;
+    /// Counts of several swarms.
+    ScrapeSwarms => "scrape_swarms", Read;
+    /// A whole announce: [`PeerStorage::announce`](crate::PeerStorage::announce).
+    Announce => "announce", Write;
     /// Data is written.
     PutData => "put_data", Write;
     /// Data is read.

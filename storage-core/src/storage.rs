@@ -13,9 +13,10 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::announce::announce_by_parts;
 use crate::{
-    AddressFamily, Capability, Context, Cursor, DataRecord, DownloadsRecord, Error, ErrorKind, Imported,
-    InfoHash, Lacking, Operation, Page, Peer, PeerRecord, Result, Role, Timestamp,
+    AddressFamily, Announce, AnnounceAnswer, Capability, Context, Cursor, DataRecord, DownloadsRecord, Error,
+    ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer, PeerRecord, Result, Role, Timestamp,
 };
 
 /// What every storage has, whatever it stores.
@@ -90,6 +91,31 @@ pub trait PeerStorage: Backend {
     /// Counts of a swarm, both families together. A swarm that is not known has zeros; downloads
     /// outlive the peers (P7, BEP 48).
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts>;
+
+    /// [`scrape_swarm`](Self::scrape_swarm) for each of these, in their order; a request over UDP asks
+    /// for up to 74 (BEP 15).
+    async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        let mut counts = Vec::with_capacity(info_hashes.len());
+        for info_hash in info_hashes {
+            counts.push(self.scrape_swarm(info_hash).await?);
+        }
+        Ok(counts)
+    }
+
+    /// A whole announce (A1): first the write, then peers and counts.
+    ///
+    /// A client that begins or goes on is put in its role; one that completed is graduated, once
+    /// however many addresses it has; one that stopped is taken out in whichever role it is, and no
+    /// error if it is in none. The counts have the client in them unless it stopped. The peers never
+    /// have it in them; they are those of the family preferred, and the next family fills what that
+    /// leaves; none for a client that stopped. That there are none is no error.
+    ///
+    /// # Errors
+    /// [`Uncertain`](crate::ErrorKind::Uncertain) if a completed download may or may not have been
+    /// counted; all other announces may simply be made again.
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        announce_by_parts(self, announce).await
+    }
 
     /// [`put_peer`](Self::put_peer) as seeder, now.
     async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {

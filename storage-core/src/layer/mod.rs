@@ -22,9 +22,9 @@ pub use stack::Stack;
 pub use trace::Trace;
 
 use crate::{
-    Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported,
-    InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, Rehearsal,
-    Result, Role, Scope, Statistics, SwarmCounts, Timestamp, Transfer, Upkeep,
+    Announce, AnnounceAnswer, Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord,
+    Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord, PeerSelection,
+    PeerStorage, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, Timestamp, Transfer, Upkeep,
 };
 
 /// Sees every call of a storage pass.
@@ -138,6 +138,14 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         self.pass(Operation::ScrapeSwarm, self.storage.scrape_swarm(info_hash)).await
+    }
+
+    async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        self.pass(Operation::ScrapeSwarms, self.storage.scrape_swarms(info_hashes)).await
+    }
+
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        self.pass(Operation::Announce, self.storage.announce(announce)).await
     }
 }
 
