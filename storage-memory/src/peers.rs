@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use storage_core::{
-    InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
+    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result,
+    Role, SwarmCounts, Timestamp,
 };
 
 use crate::MemoryStorage;
-use crate::shards::remove_and_shrink;
+use crate::shards::{Shard, remove_and_shrink};
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl PeerStorage for MemoryStorage {
@@ -60,8 +62,63 @@ impl PeerStorage for MemoryStorage {
         Ok(SwarmCounts {
             seeders: count(Role::Seeder),
             leechers: count(Role::Leecher),
-            downloads: self.downloads.read(info_hash).get(info_hash).copied().unwrap_or(0),
+            downloads: self.downloads_of(info_hash),
         })
+    }
+
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        let info_hash = &announce.info_hash;
+        let mut shard = self.swarms.write(info_hash);
+        self.write_announce(&mut shard, announce);
+        let mut answer = AnnounceAnswer::default();
+        // Under the same lock: the answer is of the moment of the write.
+        if let Some(swarm) = shard.get(info_hash) {
+            for mut selection in announce.selections() {
+                selection.num_want -= answer.peers.len();
+                announce.fill(&mut answer.peers, swarm.select(&selection));
+                if answer.peers.len() >= announce.num_want {
+                    break;
+                }
+            }
+            answer.counts.seeders = swarm.count(Role::Seeder) as u64;
+            answer.counts.leechers = swarm.count(Role::Leecher) as u64;
+        }
+        answer.counts.downloads = self.downloads_of(info_hash);
+        Ok(answer)
+    }
+}
+
+impl MemoryStorage {
+    fn downloads_of(&self, info_hash: &InfoHash) -> u64 {
+        self.downloads.read(info_hash).get(info_hash).copied().unwrap_or(0)
+    }
+
+    fn write_announce(&self, shard: &mut Shard<InfoHash, Swarm>, announce: &Announce<'_>) {
+        let Announce { info_hash, peers, role, event, announced, .. } = *announce;
+        if peers.is_empty() {
+            return;
+        }
+        if event == AnnounceEvent::Stopped {
+            let Some(swarm) = shard.get_mut(&info_hash) else { return };
+            for peer in peers {
+                let _ = swarm.remove(peer, role) || swarm.remove(peer, role.other());
+            }
+            if swarm.is_empty() {
+                remove_and_shrink(shard, &info_hash);
+            }
+            return;
+        }
+        let completed = event == AnnounceEvent::Completed;
+        let role = if completed { Role::Seeder } else { role };
+        let swarm = shard.entry(info_hash).or_default();
+        for peer in peers {
+            swarm.put(peer, role, announced);
+        }
+        if completed {
+            let mut downloads = self.downloads.write(&info_hash);
+            let downloads = downloads.entry(info_hash).or_default();
+            *downloads = downloads.saturating_add(1);
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-type Shard<K, V> = HashMap<K, V, DefaultHashBuilder>;
+/// One part of the map.
+pub(crate) type Shard<K, V> = HashMap<K, V, DefaultHashBuilder>;
 
 /// A map whose entries are spread over shards, each behind a lock of its own.
 pub(crate) struct Shards<K, V> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{
-    AddressFamily, Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord, Error,
-    ErrorKind, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord,
-    PeerSelection, PeerStorage, Result, Role, Scope, Statistics, Storage, SwarmCounts, Timestamp, Transfer,
-    Upkeep,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, Collected, Context, Cursor, DataRecord,
+    DataStorage, DownloadsRecord, Error, ErrorKind, Forgotten, Imported, InfoHash, Inspection, Lacking,
+    Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, Result, Role, Scope, Statistics, Storage,
+    SwarmCounts, Timestamp, Transfer, Upkeep, announce_by_parts,
 };
 
 use super::Flaw;
@@ -213,6 +213,42 @@ impl PeerStorage for Broken {
             }
         }
         Ok(counts)
+    }
+
+    async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        let mut info_hashes = info_hashes.to_vec();
+        if self.is(Flaw::ScrapesInAnyOrder) {
+            info_hashes.sort();
+        }
+        self.sound.scrape_swarms(&info_hashes).await
+    }
+
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        let Announce { info_hash, peers, role, event, families, announced, .. } = announce;
+        let before = self.sound.scrape_swarm(info_hash).await?;
+        let mut asked = *announce;
+        match (self.flaw, event) {
+            (Flaw::WholeAnnounceStopsInOneRole, AnnounceEvent::Stopped) => {
+                for peer in peers.iter() {
+                    let _ = self.sound.delete_peer(info_hash, peer, *role).await;
+                }
+                asked.peers = &[];
+            }
+            (Flaw::WholeAnnounceCountsAddresses, AnnounceEvent::Completed) => {
+                for peer in peers.iter().skip(1) {
+                    self.sound.graduate_peer(info_hash, peer, *announced).await?;
+                }
+            }
+            (Flaw::WholeAnnounceOneFamily, _) => asked.families = &families[..families.len().min(1)],
+            _ => {}
+        }
+        let mut answer = announce_by_parts(self, &asked).await?;
+        match self.flaw {
+            Flaw::WholeAnnounceCountsFirst => answer.counts = before,
+            Flaw::WholeAnnounceOfOneself => answer.peers.extend(peers.first()),
+            _ => {}
+        }
+        Ok(answer)
     }
 }
 

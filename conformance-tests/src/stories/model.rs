@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use storage_core::{
-    Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord, PeerSelection, Record, Role,
-    Statistics, SwarmCounts,
+    AnnounceAnswer, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
+    PeerSelection, Record, Role, Statistics, SwarmCounts,
 };
 
 use super::play::PRECISION;
-use super::step::{Answer, Step};
+use super::step::{Answer, Step, WholeAnnounce};
 
 #[derive(Default)]
 pub(super) struct Model {
@@ -32,12 +32,12 @@ impl Model {
                 *self.downloads.entry(info_hash).or_default() += 1;
                 Answer::Done
             }
+            Step::WholeAnnounce(announce) => Answer::Announced(self.announce_whole(announce)),
+            Step::Scrapes(info_hashes) => {
+                Answer::AllCounts(info_hashes.iter().map(|info_hash| self.scrape(*info_hash)).collect())
+            }
             Step::Announce(selection) => self.announce(selection),
-            Step::Scrape(info_hash) => Answer::Counts(SwarmCounts {
-                seeders: self.count(|record| record.info_hash == *info_hash && record.role.is_seeder()),
-                leechers: self.count(|record| record.info_hash == *info_hash && !record.role.is_seeder()),
-                downloads: self.downloads.get(info_hash).copied().unwrap_or_default(),
-            }),
+            Step::Scrape(info_hash) => Answer::Counts(self.scrape(*info_hash)),
             Step::PutData(context, entries) => {
                 for (key, value) in entries {
                     self.data.insert((context.clone(), key.clone()), value.clone());
@@ -114,6 +114,38 @@ impl Model {
         };
         let peers: Vec<_> = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
         if peers.is_empty() { Answer::NotFound } else { Answer::Peers(peers) }
+    }
+
+    fn announce_whole(&mut self, announce: &WholeAnnounce) -> AnnounceAnswer {
+        let WholeAnnounce { info_hash, role, announced, event, .. } = *announce;
+        let completed = event == AnnounceEvent::Completed;
+        let role = if completed { Role::Seeder } else { role };
+        for peer in announce.peers.iter().copied() {
+            self.peers.remove(&(info_hash, peer));
+            if event != AnnounceEvent::Stopped {
+                self.put(PeerRecord { info_hash, peer, role, announced });
+            }
+        }
+        if completed && !announce.peers.is_empty() {
+            *self.downloads.entry(info_hash).or_default() += 1;
+        }
+        let is_wanted = |record: &&PeerRecord| {
+            event != AnnounceEvent::Stopped
+                && record.info_hash == info_hash
+                && !(role.is_seeder() && record.role.is_seeder())
+                && announce.families.contains(&record.peer.family())
+                && !announce.peers.contains(&record.peer)
+        };
+        let peers = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
+        AnnounceAnswer { peers, counts: self.scrape(info_hash) }
+    }
+
+    fn scrape(&self, info_hash: InfoHash) -> SwarmCounts {
+        SwarmCounts {
+            seeders: self.count(|record| record.info_hash == info_hash && record.role.is_seeder()),
+            leechers: self.count(|record| record.info_hash == info_hash && !record.role.is_seeder()),
+            downloads: self.downloads.get(&info_hash).copied().unwrap_or_default(),
+        }
     }
 
     fn count(&self, is_counted: impl Fn(&PeerRecord) -> bool) -> u64 {

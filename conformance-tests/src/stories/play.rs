@@ -40,6 +40,12 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
             Answer::Peers(peers)
         }
         Step::Scrape(info_hash) => Answer::Counts(storage.scrape_swarm(info_hash).await?),
+        Step::WholeAnnounce(announce) => {
+            let mut answer = storage.announce(&announce.parts()).await?;
+            answer.peers.sort();
+            Answer::Announced(answer)
+        }
+        Step::Scrapes(info_hashes) => Answer::AllCounts(storage.scrape_swarms(info_hashes).await?),
         Step::PutData(context, entries) => {
             storage.put_data(context, entries).await?;
             Answer::Done

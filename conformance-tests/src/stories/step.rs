@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use storage_core::{
-    AddressFamily, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, PeerSelection,
-    Role, Statistics, SwarmCounts, Timestamp,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash,
+    Peer, PeerId, PeerRecord, PeerSelection, Role, Statistics, SwarmCounts, Timestamp,
 };
 
 /// Something asked of a storage.
@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Graduate(InfoHash, Peer, Timestamp),
     Announce(PeerSelection),
     Scrape(InfoHash),
+    WholeAnnounce(WholeAnnounce),
+    Scrapes(Vec<InfoHash>),
     PutData(Context, Vec<(Bytes, Bytes)>),
     Load(Context, Bytes),
     Contains(Context, Vec<Bytes>),
@@ -31,6 +33,31 @@ pub(crate) enum Step {
     ImportData(Vec<DataRecord>),
 }
 
+/// A whole announce that owns its parts.
+#[derive(Debug, Clone)]
+pub(crate) struct WholeAnnounce {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) role: Role,
+    pub(crate) event: AnnounceEvent,
+    pub(crate) families: Vec<AddressFamily>,
+    pub(crate) announced: Timestamp,
+}
+
+impl WholeAnnounce {
+    pub(crate) fn parts(&self) -> Announce<'_> {
+        Announce {
+            info_hash: self.info_hash,
+            peers: &self.peers,
+            role: self.role,
+            event: self.event,
+            num_want: NUM_WANT,
+            families: &self.families,
+            announced: self.announced,
+        }
+    }
+}
+
 /// What it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -38,6 +65,8 @@ pub(crate) enum Answer {
     NotFound,
     Peers(Vec<Peer>),
     Counts(SwarmCounts),
+    Announced(AnnounceAnswer),
+    AllCounts(Vec<SwarmCounts>),
     Value(Option<Bytes>),
     There(Vec<bool>),
     Removed(u64),
@@ -57,6 +86,8 @@ pub(crate) fn any() -> impl Strategy<Value = Step> {
         2 => (info_hash(), peer(), time()).prop_map(|(hash, peer, at)| Step::Graduate(hash, peer, at)),
         2 => selection().prop_map(Step::Announce),
         1 => info_hash().prop_map(Step::Scrape),
+        4 => whole_announce().prop_map(Step::WholeAnnounce),
+        1 => prop::collection::vec(info_hash(), 0..5).prop_map(Step::Scrapes),
         2 => (context(), prop::collection::vec((key(), value()), 0..5))
             .prop_map(|(context, entries)| Step::PutData(context, entries)),
         1 => (context(), key()).prop_map(|(context, key)| Step::Load(context, key)),
@@ -137,6 +168,22 @@ fn selection() -> impl Strategy<Value = PeerSelection> {
             num_want: NUM_WANT,
             family,
             exclude,
+        },
+    )
+}
+
+fn whole_announce() -> impl Strategy<Value = WholeAnnounce> {
+    use AnnounceEvent::{Completed, None, Started, Stopped};
+    let event = select(vec![None, None, Started, Completed, Stopped]);
+    let families = subsequence(AddressFamily::BOTH.to_vec(), 0..=2).prop_shuffle();
+    (info_hash(), subsequence(peers(), 0..3), role(), event, families, time()).prop_map(
+        |(info_hash, peers, role, event, families, announced)| WholeAnnounce {
+            info_hash,
+            peers,
+            role,
+            event,
+            families,
+            announced,
         },
     )
 }

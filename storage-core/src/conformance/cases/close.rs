@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
 use crate::{
-    Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Operation, PeerRecord, Result, Role, Scope,
-    Storage,
+    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash,
+    Operation, PeerRecord, Result, Role, Scope, Storage,
 };
 
 pub(super) async fn closing_twice_is_no_error(scene: &Scene) -> Verdict {
@@ -42,6 +42,15 @@ async fn every_call(
     let data = DataRecord { context: context.clone(), key: key.clone(), value: key.clone() };
     let downloads = DownloadsRecord { info_hash, downloads: 1 };
     let announce = sample::for_leecher(info_hash, 9);
+    let whole = Announce {
+        info_hash,
+        peers: &[peer],
+        role: Role::Leecher,
+        event: AnnounceEvent::None,
+        num_want: 9,
+        families: &AddressFamily::BOTH,
+        announced: STALE,
+    };
     let entries = [(key.clone(), key.clone())];
     let mut calls = vec![
         (Operation::Ping, storage.ping().await),
@@ -51,6 +60,8 @@ async fn every_call(
         (Operation::GraduatePeer, storage.graduate_leecher(&info_hash, &peer).await),
         (Operation::AnnouncePeers, storage.announce_peers(&announce).await.map(drop)),
         (Operation::ScrapeSwarm, storage.scrape_swarm(&info_hash).await.map(drop)),
+        (Operation::ScrapeSwarms, storage.scrape_swarms(&[info_hash]).await.map(drop)),
+        (Operation::Announce, storage.announce(&whole).await.map(drop)),
         (Operation::PutData, storage.put_data(context, &entries).await),
         (Operation::LoadData, storage.load_data(context, &key).await.map(drop)),
         (Operation::ContainsData, storage.contains_data(context, &keys).await.map(drop)),

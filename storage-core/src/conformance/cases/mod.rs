@@ -18,6 +18,7 @@ mod statistics;
 mod transfer;
 mod transfer_data;
 mod transfer_downloads;
+mod whole_announce;
 
 use super::Case;
 use crate::Capability::{
@@ -122,6 +123,27 @@ pub(super) static ALL: &[Case] = &[
     must!("P7" "downloads outlive the peers", scrape::downloads_outlive_the_peers).needs(&[Downloads]).graduates(),
     must!("P7" "swarms count by themselves", scrape::swarms_count_by_themselves),
     must!("P7" "put is no download", scrape::putting_is_no_download),
+    must!("P7" "several swarms are scraped in their order", scrape::several_swarms_are_scraped_in_their_order),
+    must!("P7" "scrape of no swarm is an empty list", scrape::no_swarm_is_an_empty_list),
+    must!("A1" "the write comes first", whole_announce::the_write_comes_first),
+    must!("A1" "a new role moves the client", whole_announce::a_new_role_moves_the_client),
+    must!("A1" "announce refreshes the last announce", whole_announce::it_refreshes_the_last_announce).collects(),
+    must!("A1" "a client never gets itself", whole_announce::a_client_never_gets_itself),
+    must!("A1" "leaving itself out costs no place", whole_announce::leaving_itself_out_costs_no_place),
+    must!("A1" "the second family fills what the first leaves", whole_announce::the_second_family_fills_what_the_first_leaves),
+    must!("A1" "only the families asked for", whole_announce::only_the_families_asked_for),
+    must!("A1" "a seeder gets leechers only", whole_announce::a_seeder_gets_leechers_only),
+    must!("A1" "none wanted gives the counts", whole_announce::none_wanted_gives_the_counts),
+    must!("A1" "any number may be wanted", whole_announce::any_number_may_be_wanted),
+    must!("A1" "a client without addresses only looks", whole_announce::a_client_without_addresses_only_looks),
+    must!("A1" "a completed client is one download", whole_announce::a_completed_client_is_one_download).needs(&[Downloads]).graduates(),
+    must!("A1" "a completed client gets leechers only", whole_announce::a_completed_client_gets_leechers_only).graduates(),
+    must!("A1" "a stopped client is gone", whole_announce::a_stopped_client_is_gone),
+    must!("A1" "it stops in whichever role it is", whole_announce::it_stops_in_whichever_role_it_is),
+    must!("A1" "stopping without having been there is no error", whole_announce::stopping_without_having_been_there_is_no_error),
+    must!("A1" "swarms are kept apart", whole_announce::swarms_are_kept_apart),
+    must!("A1" "many tasks lose no announce", whole_announce::many_tasks_lose_no_announce),
+    must!("A1" "the parts give the same answers", whole_announce::the_parts_give_the_same_answers).graduates(),
     must!("D1" "binary data comes back", data::binary_data_comes_back).on_data(),
     must!("D1" "an empty value is not absent", data::an_empty_value_is_not_absent).on_data(),
     must!("D1" "the empty key is a key", data::the_empty_key_is_a_key).on_data(),

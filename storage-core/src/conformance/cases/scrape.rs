@@ -4,6 +4,7 @@ use crate::conformance::{Scene, Verdict, sample};
 use crate::{Operation, Role, SwarmCounts};
 
 const SCRAPE: Operation = Operation::ScrapeSwarm;
+const SCRAPES: Operation = Operation::ScrapeSwarms;
 
 pub(super) async fn both_families_count_together(scene: &Scene) -> Verdict {
     let info_hash = scene.info_hash();
@@ -41,4 +42,20 @@ pub(super) async fn putting_is_no_download(scene: &Scene) -> Verdict {
     scene.put(&info_hash, &peer, Role::Leecher).await?;
     scene.put(&info_hash, &peer, Role::Seeder).await?;
     scene.downloads("put a leecher, then as seeder, without graduation", SCRAPE, &info_hash, 0).await
+}
+
+pub(super) async fn several_swarms_are_scraped_in_their_order(scene: &Scene) -> Verdict {
+    let (first, second, unknown) = (scene.info_hash(), scene.info_hash(), scene.info_hash());
+    scene.put_many(&first, (0..3).map(sample::peer), Role::Seeder).await?;
+    scene.put_many(&second, (2..4).map(sample::peer_v6), Role::Leecher).await?;
+    let did = "scrape two swarms of 3 seeders and of 2 leechers, an unknown one, and the second again";
+    let found = scene.storage().scrape_swarms(&[second, first, unknown, second]).await;
+    let counts = |seeders, leechers| SwarmCounts { seeders, leechers, downloads: 0 };
+    let expected = vec![counts(0, 2), counts(3, 0), counts(0, 0), counts(0, 2)];
+    scene.equal(did, SCRAPES, expected, scene.ok(did, found)?)
+}
+
+pub(super) async fn no_swarm_is_an_empty_list(scene: &Scene) -> Verdict {
+    let found = scene.ok("scrape no swarm", scene.storage().scrape_swarms(&[]).await)?;
+    scene.equal("scrape no swarm", SCRAPES, Vec::new(), found)
 }
