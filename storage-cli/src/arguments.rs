@@ -1,5 +1,7 @@
 //! The command line.
 
+mod bench;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use storage_core::config::{StorageConfig, parse_duration};
 use storage_core::{Context, Timestamp};
+
+pub(crate) use bench::{BenchArguments, Workload};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
                           130 after Ctrl-C.";
@@ -58,6 +62,9 @@ pub(crate) enum Command {
     /// Count info hashes, seeders and leechers
     #[command(after_help = ENVIRONMENT)]
     Stats(StatsArguments),
+    /// Measure how many calls a storage answers, and how fast
+    #[command(after_help = bench::AFTER_HELP)]
+    Bench(BenchArguments),
 }
 
 const CONFORMANCE: &str = "\

@@ -19,6 +19,7 @@
 //! 2 for wrong usage or an unreadable file, 130 after Ctrl-C.
 
 mod arguments;
+mod bench;
 mod commands;
 mod exit;
 mod interrupt;
@@ -81,6 +82,7 @@ async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -
         Command::Verify(arguments) => commands::verify::run(registry, arguments, output).await,
         Command::Ping(arguments) => commands::ping::run(registry, arguments, output).await,
         Command::Stats(arguments) => commands::stats::run(registry, arguments, output).await,
+        Command::Bench(arguments) => commands::bench::run(registry, arguments, output).await,
     }
 }
 

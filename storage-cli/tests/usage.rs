@@ -6,7 +6,7 @@ use common::run;
 
 #[test]
 fn help_of_each_level_names_what_is_there() {
-    let expected: [(&[&str], &[&str]); 7] = [
+    let expected: [(&[&str], &[&str]); 8] = [
         (
             &["--help"],
             &[
@@ -27,6 +27,7 @@ fn help_of_each_level_names_what_is_there() {
         (&["example-config", "--help"], &["memory", "pg", "--for", "mochi", "--dialect"]),
         (&["ping", "--help"], &["--config <FILE>"]),
         (&["stats", "--help"], &["--config <FILE>", "--json"]),
+        (&["bench", "--help"], &["--workload <NAME>", "put-new", "tracker", "--concurrency", "64", "--keep"]),
     ];
     for (arguments, words) in expected {
         let ran = run(arguments);

@@ -1,0 +1,101 @@
+//! The command line of `bench`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, value_parser};
+use storage_core::config::parse_duration;
+
+use super::StorageArguments;
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  tracker-storage bench -c tracker.yaml
+  tracker-storage bench -c tracker.yaml --workload tracker --concurrency 256 --json
+
+Every caller makes one call after the other. Half of the peers are seeders, half have IPv6 addresses. The \
+swarms of `tracker` are of all sizes: the second has half the peers of the largest, the third a third.
+
+Everything happens under info hashes of the run's own, which begin with the digits that are printed, and is \
+removed at the end, also after Ctrl-C. The storage works as if a tracker did: don't run it where peers wait. \
+Schedules don't run.
+
+Bytes a peer: growth of this process's resident set by 250,000 peers, for storages in it.
+
+Exit code 1 if all calls of a workload failed. A caller whose call failed waits for 10 ms.";
+
+/// What to measure a storage by, and how long.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// Only these workloads [default: all]
+    #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
+    pub(crate) workload: Vec<Workload>,
+    /// Swarms [default: 100, for tracker 10000]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) swarms: Option<u64>,
+    /// Peers of each swarm, for tracker of the largest [default: 100, for tracker 10000]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) peers: Option<u64>,
+    /// Callers
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u64).range(1..=10_000))]
+    pub(crate) concurrency: u64,
+    /// How long each workload is measured
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = some_duration)]
+    pub(crate) duration: Duration,
+    /// How long each workload runs before that
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = super::duration)]
+    pub(crate) warmup: Duration,
+    /// Leave the peers there, to look at the tables
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print a JSON object a workload
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What the callers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// Re-announces of the peers that are there, in random order
+    Put,
+    /// Peers that were not there, in swarms that were not there
+    PutNew,
+    /// 50 peers for an IPv4 leecher
+    Announce,
+    /// Counts of a swarm
+    Scrape,
+    /// A leecher is put, graduates, and is deleted as seeder: three calls
+    Lifecycle,
+    /// Whole announces in one call: 90 % regular, 4 % started, 2 % completed, 4 % stopped
+    Tracker,
+}
+
+impl Workload {
+    /// All of them, in the order in which they are run.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Put, Self::Announce, Self::Scrape, Self::Lifecycle, Self::PutNew, Self::Tracker];
+
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::PutNew => "put-new",
+            Self::Announce => "announce",
+            Self::Scrape => "scrape",
+            Self::Lifecycle => "lifecycle",
+            Self::Tracker => "tracker",
+        }
+    }
+
+    /// Whether it raises downloads.
+    pub(crate) fn completes(self) -> bool {
+        matches!(self, Self::Lifecycle | Self::Tracker)
+    }
+}
+
+fn some_duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "expected a duration such as 10s, not zero".to_owned())
+}

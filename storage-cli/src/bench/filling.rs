@@ -1,0 +1,72 @@
+//! Putting the peers of a run there, and taking them away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp};
+
+use super::ground::Ground;
+use crate::interrupt::Interrupt;
+
+/// Peers taken in at once.
+const BATCH: u64 = 1_000;
+/// Batches taken in at the same time.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// Puts all peers of the ground there, or those up to a Ctrl-C; counts them in `done`.
+pub(super) async fn fill(
+    storage: &Arc<dyn Storage>,
+    ground: &Ground,
+    callers: usize,
+    done: &AtomicU64,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let imports = storage.lacking().has(Capability::ImportPeers);
+    let batch = if imports { BATCH } else { 1 };
+    let at_once = if imports { BATCHES_AT_ONCE } else { callers };
+    let batches = stream::iter(0..ground.peers().div_ceil(batch)).take_until(interrupt.clone().happens());
+    let filled = batches.map(|index| {
+        let first = index * batch;
+        let records = records(ground, first..(first + batch).min(ground.peers()));
+        async move {
+            if imports {
+                storage.import_peers(&records).await?;
+            } else {
+                for PeerRecord { info_hash, peer, role, announced } in &records {
+                    storage.put_peer(info_hash, peer, *role, *announced).await?;
+                }
+            }
+            done.fetch_add(records.len() as u64, Ordering::Relaxed);
+            Ok(())
+        }
+    });
+    filled.buffer_unordered(at_once).try_collect().await
+}
+
+/// The peers of these numbers, as having announced now.
+pub(super) fn records(ground: &Ground, numbers: std::ops::Range<u64>) -> Vec<PeerRecord> {
+    let announced = Timestamp::now();
+    let record = |number| {
+        let member = ground.member(ground.swarm_of(number), number);
+        PeerRecord { info_hash: member.info_hash, peer: member.peer, role: member.role, announced }
+    };
+    numbers.map(record).collect()
+}
+
+/// Removes all swarms that may have peers; counts them in `done`. A swarm that fails does not keep the
+/// others; the first failure is returned.
+pub(super) async fn empty(
+    storage: &Arc<dyn Storage>,
+    ground: &Ground,
+    callers: usize,
+    done: &AtomicU64,
+) -> Result<()> {
+    let swarms = stream::iter(0..ground.opened()).map(|swarm| async move {
+        let forgotten = storage.forget_swarm(&ground.info_hash(swarm)).await;
+        done.fetch_add(1, Ordering::Relaxed);
+        forgotten.map(drop)
+    });
+    let first_failure = |first: Result<()>, next| async { first.and(next) };
+    swarms.buffer_unordered(callers).fold(Ok(()), first_failure).await
+}

@@ -1,0 +1,136 @@
+//! Callers that make one call after the other, timed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use storage_core::{Result, Timestamp};
+use tokio::task::JoinSet;
+
+use super::tally::Tally;
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+
+/// Reading the clock takes as long as a call within the process: of fast calls one is timed in about
+/// this time, and the others are counted.
+const TIMED_ONCE_IN: Duration = Duration::from_micros(2);
+/// The most calls for one that is timed.
+const LONGEST_STRIDE: u64 = 64;
+/// Calls after which a caller lets others run; calls within the process never wait.
+const CALLS_A_TURN: u64 = 128;
+/// What a caller waits for after a failure, so that a server that is away is not besieged.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+
+/// One that calls a storage again and again.
+pub(super) trait Caller: Send + 'static {
+    /// Makes the next call.
+    fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether there is nothing left to do.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+/// How many callers, and how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Callers.
+    pub(crate) concurrency: usize,
+    /// How long they call before it counts.
+    pub(crate) warmup: Duration,
+    /// How long it counts.
+    pub(crate) duration: Duration,
+}
+
+/// What callers did, and how long they took together.
+#[derive(Debug)]
+pub(super) struct Gauged {
+    pub(super) tally: Tally,
+    pub(super) took: Duration,
+}
+
+/// Lets callers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`.
+pub(super) async fn gauge<C: Caller>(
+    callers: impl IntoIterator<Item = C>,
+    pace: Pace,
+    done: &Arc<AtomicU64>,
+    interrupt: &Interrupt,
+) -> Result<Gauged, Failure> {
+    let begin = Instant::now();
+    let warm = begin + pace.warmup;
+    let times = Times { warm, end: warm + pace.duration };
+    let mut tasks = JoinSet::new();
+    for caller in callers {
+        let (tally, done, interrupt) = (new_tally()?, Arc::clone(done), interrupt.clone());
+        tasks.spawn(keep_calling(caller, times, tally, done, interrupt));
+    }
+    let mut all = Gauged { tally: new_tally()?, took: Duration::ZERO };
+    while let Some(ended) = tasks.join_next().await {
+        let gauged = ended.map_err(|error| Failure::finding(format!("a caller broke off: {error}")))?;
+        all.tally.add(gauged.tally);
+        all.took = all.took.max(gauged.took);
+    }
+    Ok(all)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    warm: Instant,
+    end: Instant,
+}
+
+async fn keep_calling<C: Caller>(
+    mut caller: C,
+    times: Times,
+    mut tally: Tally,
+    done: Arc<AtomicU64>,
+    interrupt: Interrupt,
+) -> Gauged {
+    let mut from = None;
+    let mut stride = 1;
+    let mut turn = 0;
+    loop {
+        let announced = Timestamp::now();
+        let begun = Instant::now();
+        if from.is_none() && begun >= times.warm {
+            from = Some(begun);
+            stride = stride_for(&tally);
+            tally.clear();
+        }
+        let result = caller.call(announced).await;
+        let now = Instant::now();
+        let mut failed = result.is_err();
+        tally.count(result, Some(now - begun));
+        for _ in 1..stride {
+            let result = caller.call(announced).await;
+            failed |= result.is_err();
+            tally.count(result, None);
+        }
+        done.fetch_add(stride, Ordering::Relaxed);
+        if now >= times.end || caller.is_done() || interrupt.has_happened() {
+            let took = from.map_or(Duration::ZERO, |from| from.elapsed());
+            return Gauged { tally, took };
+        }
+        turn += stride;
+        if failed {
+            tokio::time::sleep(AFTER_FAILURE).await;
+        } else if turn >= CALLS_A_TURN {
+            turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// How many calls are made for one that is timed, by how long they took so far.
+fn stride_for(tally: &Tally) -> u64 {
+    if tally.latencies.is_empty() {
+        return 1;
+    }
+    let usual = tally.latencies.value_at_quantile(0.5).max(1);
+    (TIMED_ONCE_IN.as_nanos() as u64 / usual).clamp(1, LONGEST_STRIDE)
+}
+
+fn new_tally() -> Result<Tally, Failure> {
+    Tally::new().map_err(|error| Failure::finding(format!("cannot keep latencies: {error}")))
+}

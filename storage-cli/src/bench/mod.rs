@@ -1,0 +1,21 @@
+//! Measuring a storage: swarms of the run's own, callers that call one after the other, and how long
+//! each call took.
+
+mod announces;
+mod callers;
+mod filling;
+mod gauge;
+mod ground;
+mod progress;
+mod report;
+mod resident;
+mod scene;
+mod tally;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use gauge::Pace;
+pub(crate) use report::{Report, rows};
+pub(crate) use resident::bytes_per_peer;
+pub(crate) use scene::{Scene, Shape};

@@ -1,0 +1,46 @@
+//! How far a run has come: a line that changes on a terminal, lines now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::output::note;
+
+/// The time between two lines where there is no terminal.
+const LINES: Duration = Duration::from_secs(5);
+/// The time between two changes where there is one.
+const DRAWS: Duration = Duration::from_millis(200);
+
+/// Runs work, and tells how far it has come; `describe` is given the time since it began.
+pub(super) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(Duration) -> String) -> T {
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+    });
+    let begun = Instant::now();
+    let mut ticks = interval(if bar.is_some() { DRAWS } else { LINES });
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    tokio::pin!(work);
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break result,
+            _ = ticks.tick() => {
+                let text = describe(begun.elapsed());
+                match &bar {
+                    Some(bar) => {
+                        bar.set_message(text);
+                        bar.tick();
+                    }
+                    None => note(text),
+                }
+            }
+        }
+    };
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    result
+}

@@ -1,0 +1,89 @@
+//! What a workload came to.
+
+use std::time::Duration;
+
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use super::gauge::Gauged;
+use super::tally::Errors;
+use crate::arguments::Workload;
+
+/// A workload's figures; as JSON an object.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    backend: &'static str,
+    workload: &'static str,
+    concurrency: usize,
+    operations: u64,
+    seconds: f64,
+    rate: f64,
+    p50_us: f64,
+    p90_us: f64,
+    p99_us: f64,
+    max_us: f64,
+    errors: u64,
+    bytes_per_peer: Option<u64>,
+    #[serde(skip)]
+    details: Errors,
+}
+
+impl Report {
+    pub(super) fn new(
+        backend: &'static str,
+        workload: Workload,
+        concurrency: usize,
+        gauged: Gauged,
+        bytes_per_peer: Option<u64>,
+    ) -> Self {
+        let Gauged { tally, took } = gauged;
+        let latency = |quantile| rounded(tally.latencies.value_at_quantile(quantile) as f64 / 1e3);
+        let seconds = took.as_secs_f64();
+        let rate = if seconds > 0.0 { tally.operations as f64 / seconds } else { 0.0 };
+        Self {
+            backend,
+            workload: workload.name(),
+            concurrency,
+            operations: tally.operations,
+            seconds: rounded(seconds),
+            rate: rounded(rate),
+            p50_us: latency(0.5),
+            p90_us: latency(0.9),
+            p99_us: latency(0.99),
+            max_us: rounded(tally.latencies.max() as f64 / 1e3),
+            errors: tally.errors.count(),
+            bytes_per_peer,
+            details: tally.errors,
+        }
+    }
+
+    /// What failed, in words.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let details = self.details.describe()?;
+        Some(format!("{}: {} calls failed: {details}", self.workload, self.errors))
+    }
+
+    /// Whether no call succeeded.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.operations == 0
+    }
+
+    fn row(&self) -> Vec<String> {
+        let mut row = vec![self.workload.to_owned(), HumanCount(self.rate.round() as u64).to_string()];
+        let latencies = [self.p50_us, self.p90_us, self.p99_us, self.max_us];
+        row.extend(latencies.map(|us| format!("{:.1?}", Duration::from_secs_f64(us / 1e6))));
+        row.push(self.errors.to_string());
+        row
+    }
+}
+
+/// A row a workload, under a header.
+pub(crate) fn rows(reports: &[Report]) -> Vec<Vec<String>> {
+    let header = ["workload", "a second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
+    std::iter::once(header.to_vec()).chain(reports.iter().map(Report::row)).collect()
+}
+
+/// To thousandths.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}

@@ -1,0 +1,187 @@
+//! `bench`: how many calls a storage answers, and how fast.
+
+use std::sync::Arc;
+
+use storage_core::{Capability, Registry, Storage};
+
+use crate::arguments::{BenchArguments, Workload};
+use crate::bench::{self, Pace, Report, Scene, Shape};
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::open::Configured;
+use crate::output::{Output, note};
+
+/// Swarms, and peers of each, where the command line does not say.
+const EVEN: (u64, u64) = (100, 100);
+/// Swarms, and peers of the largest.
+const ZIPF: (u64, u64) = (10_000, 10_000);
+
+/// Fills, measures, empties, and prints a line a workload.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &BenchArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
+    let storage = configured.open().await?.storage;
+    let interrupt = Interrupt::listen();
+    let mut bench = Bench { configured, storage, arguments, interrupt, bytes_per_peer, reports: Vec::new() };
+    let measured = bench.measure(output).await;
+    let closed = bench.storage.close().await.map_err(|error| bench.configured.failed(&error));
+    if !arguments.json {
+        bench.print(output)?;
+    }
+    measured.and(closed)?;
+    Ok(match bench.reports.iter().any(Report::is_failure) {
+        _ if bench.interrupt.has_happened() => Exit::Interrupted,
+        true => Exit::Finding,
+        false => Exit::Success,
+    })
+}
+
+struct Bench<'a> {
+    configured: Configured,
+    storage: Arc<dyn Storage>,
+    arguments: &'a BenchArguments,
+    interrupt: Interrupt,
+    bytes_per_peer: Option<u64>,
+    reports: Vec<Report>,
+}
+
+impl Bench<'_> {
+    async fn measure(&mut self, output: &mut Output) -> Result<(), Failure> {
+        let title = self.title().await?;
+        if self.arguments.json {
+            note(title);
+        } else {
+            output.line(title)?;
+        }
+        let chosen = self.chosen();
+        for shape in [Shape::Even, Shape::Zipf] {
+            let workloads: Vec<_> =
+                chosen.iter().copied().filter(|workload| Shape::of(*workload) == shape).collect();
+            if !workloads.is_empty() && !self.interrupt.has_happened() {
+                self.measure_on(shape, &workloads, output).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is measured, and how.
+    async fn title(&self) -> Result<String, Failure> {
+        let inspection = self.storage.inspect().await.map_err(|error| self.configured.failed(&error))?;
+        let BenchArguments { concurrency, duration, warmup, .. } = self.arguments;
+        let (name, server) = (self.storage.name(), inspection.server);
+        Ok(format!("{name} ({server}): {concurrency} callers, {duration:?} each after {warmup:?} of warm-up"))
+    }
+
+    /// The workloads asked for. Those that leave downloads behind which cannot be removed again are run
+    /// only if they are named.
+    fn chosen(&self) -> Vec<Workload> {
+        let named = &self.arguments.workload;
+        let lacking = self.storage.lacking();
+        let stays = match lacking.reason(Capability::ForgetDownloads) {
+            Some(reason) if lacking.has(Capability::Downloads) => Some(reason),
+            _ => None,
+        };
+        let mut chosen = Workload::ALL.to_vec();
+        if !named.is_empty() {
+            chosen.retain(|workload| named.contains(workload));
+        }
+        if let Some(reason) = stays
+            && chosen.iter().any(|workload| workload.completes())
+        {
+            if named.is_empty() {
+                chosen.retain(|workload| !workload.completes());
+                note(format_args!(
+                    "lifecycle and tracker are left out, since the downloads that they count would stay \
+                     ({reason}); name them with --workload to run them all the same"
+                ));
+            } else {
+                note(format_args!("warning: downloads of the run's own info hashes stay: {reason}"));
+            }
+        }
+        chosen
+    }
+
+    async fn measure_on(
+        &mut self,
+        shape: Shape,
+        workloads: &[Workload],
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let scene = Scene::new(&self.storage, shape, self.size(shape), self.pace(), &self.interrupt);
+        note(format_args!("info hashes begin with {}", scene.prefix()));
+        let measured = match scene.fill().await {
+            Ok(()) => self.measure_each(&scene, workloads, output).await,
+            Err(error) => Err(self.configured.failed(&error)),
+        };
+        if self.arguments.keep {
+            return measured;
+        }
+        let emptied = scene.empty().await.map_err(|error| {
+            let failure = self.configured.failed(&error);
+            Failure { message: format!("not all was removed again: {}", failure.message), ..failure }
+        });
+        measured.and(emptied)
+    }
+
+    async fn measure_each(
+        &mut self,
+        scene: &Scene,
+        workloads: &[Workload],
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        for workload in workloads {
+            let report = scene.measure(*workload, self.bytes_per_peer).await?;
+            if self.interrupt.has_happened() {
+                // What was cut short tells nothing.
+                break;
+            }
+            if let Some(complaint) = report.complaint() {
+                note(complaint);
+            }
+            if self.arguments.json {
+                output.json(&report)?;
+            }
+            self.reports.push(report);
+        }
+        Ok(())
+    }
+
+    fn size(&self, shape: Shape) -> (u64, u64) {
+        let (swarms, peers) = match shape {
+            Shape::Even => EVEN,
+            Shape::Zipf => ZIPF,
+        };
+        (self.arguments.swarms.unwrap_or(swarms), self.arguments.peers.unwrap_or(peers))
+    }
+
+    fn pace(&self) -> Pace {
+        let BenchArguments { concurrency, duration, warmup, .. } = *self.arguments;
+        Pace { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
+    }
+
+    fn print(&self, output: &mut Output) -> Result<(), Failure> {
+        if !self.reports.is_empty() {
+            output.table(bench::rows(&self.reports))?;
+        }
+        if let Some(bytes) = self.bytes_per_peer {
+            let peers = self.arguments.peers.unwrap_or(EVEN.1);
+            output.line(format_args!("about {bytes} bytes a peer in swarms of {peers}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a peer takes in a storage in this process; measured first, while the process is small.
+async fn bytes_per_peer(configured: &Configured, arguments: &BenchArguments) -> Result<Option<u64>, Failure> {
+    if !configured.driver()?.is_private() {
+        return Ok(None);
+    }
+    let storage = configured.try_open().await.map_err(|error| configured.refused(&error))?.storage;
+    let measured = bench::bytes_per_peer(&*storage, arguments.peers.unwrap_or(EVEN.1)).await;
+    let closed = storage.close().await;
+    measured.and_then(|bytes| closed.map(|()| bytes)).map_err(|error| configured.failed(&error))
+}

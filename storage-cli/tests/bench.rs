@@ -1,0 +1,98 @@
+//! Measuring, with the real command.
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{MEMORY, Ran, command, file, run_on};
+use serde_json::Value;
+
+const SHORT: [&str; 4] = ["--duration", "20ms", "--warmup", "5ms"];
+const WORKLOADS: [&str; 6] = ["put", "announce", "scrape", "lifecycle", "put-new", "tracker"];
+
+fn bench(more: &[&str]) -> Ran {
+    run_on(MEMORY, "bench", &[&SHORT, more].concat())
+}
+
+#[test]
+fn json_is_an_object_a_workload() {
+    let ran = bench(&["--json", "--concurrency", "3", "--swarms", "50", "--peers", "20"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let objects: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = objects.iter().map(|object| object["workload"].as_str().unwrap()).collect();
+    assert_eq!(names, WORKLOADS);
+    for object in &objects {
+        assert_eq!(object["backend"], "memory", "{object}");
+        assert_eq!(object["concurrency"], 3, "{object}");
+        assert_eq!(object["errors"], 0, "{object}");
+        let number = |key: &str| object[key].as_f64().unwrap_or_else(|| panic!("{key} in {object}"));
+        for key in ["operations", "seconds", "rate", "max_us", "bytes_per_peer"] {
+            assert!(number(key) > 0.0, "{key} in {object}");
+        }
+        assert!(number("p50_us") <= number("p90_us"), "{object}");
+        assert!(number("p90_us") <= number("p99_us"), "{object}");
+        assert!(number("p99_us") <= number("max_us"), "{object}");
+        assert_eq!(object.as_object().unwrap().len(), 12, "{object}");
+    }
+}
+
+#[test]
+fn the_table_has_a_row_a_workload_in_whatever_order_they_are_named() {
+    let ran = bench(&["--workload", "scrape", "put", "--swarms", "5"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("memory (embedded"), "{ran:?}");
+    let header: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(header, ["workload", "a second", "p50", "p90", "p99", "max", "errors"]);
+    let rows: Vec<_> = lines[2..4].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(rows, ["put", "scrape"]);
+    assert!(lines[4].ends_with(" bytes a peer in swarms of 100"), "{ran:?}");
+}
+
+#[test]
+fn an_unknown_workload_is_answered_with_those_there_are() {
+    let ran = bench(&["--workload", "graduate"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    for name in WORKLOADS {
+        assert!(ran.stderr.contains(name), "{name} in {ran:?}");
+    }
+}
+
+#[test]
+fn no_time_and_no_swarms_are_wrong_usage() {
+    for wrong in [["--duration", "0s"], ["--swarms", "0"], ["--peers", "0"], ["--concurrency", "0"]] {
+        let ran = bench(&wrong);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_empties_and_ends_with_130() {
+    let file = file(MEMORY);
+    let arguments = ["bench", "-c", file.to_str().unwrap(), "--duration", "10m", "--json"];
+    let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    until(&mut stderr, "put: ");
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    let drained = std::thread::spawn(move || std::io::read_to_string(stderr).unwrap());
+    let output = child.wait_with_output().unwrap();
+    let said = drained.join().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(output.stdout, b"", "what was cut short is not told");
+    assert!(said.contains("stopping: "), "{said}");
+    assert!(!said.contains("not all was removed"), "{said}");
+}
+
+/// Reads until these words come.
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
+fn until(stderr: &mut impl std::io::Read, words: &str) {
+    let begun = std::time::Instant::now();
+    let (mut read, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&read).contains(words) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{read:?}");
+        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{:?}", String::from_utf8_lossy(&read));
+        read.push(byte[0]);
+    }
+}
