@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sqlx::Executor;
+use storage_core::layer::time_left;
 use storage_core::{Error, ErrorKind, Event, Operation, Result};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::connection::{ConnectError, Lease};
 use crate::failure::Failure;
+use crate::gate::{Gate, Pass};
 use crate::storage::{PgStorage, not_connected};
 
 /// How the statements of an attempt belong together.
@@ -23,36 +24,19 @@ pub(crate) enum Together {
     AllOrNothing,
 }
 
-/// Turns of calls that others got in the way of. Where many write to few rows, those that try again
-/// would go on hindering each other, and new ones overtake them; so few do at a time, in the order in
-/// which they came, and one that has no luck even so does it alone.
-pub(crate) struct Turns(Semaphore);
-
-impl Turns {
-    const AT_ONCE: u32 = 4;
-
-    /// The number of conflicts after which a call is alone.
-    const ALONE_AFTER: u32 = 6;
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Semaphore::new(Self::AT_ONCE as usize))
-    }
-}
-
 /// The attempts of one call.
 pub(crate) struct Attempts<'a> {
     storage: &'a PgStorage,
     operation: Operation,
     in_transaction: bool,
     waits: ExponentialBackoff,
-    give_up: Instant,
+    /// `None`: never.
+    give_up: Option<Instant>,
     /// Whether an earlier attempt may have taken effect though its answer was lost.
     after_loss: bool,
     moves_left: u8,
     conflicts: u32,
-    turn: Option<SemaphorePermit<'a>>,
+    pass: Option<Pass<'a>>,
 }
 
 /// The longest wait between two attempts.
@@ -60,6 +44,12 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// How often a call moves on from a connection that ends under it: the next one may be as bad.
 const MOVES: u8 = 5;
+
+/// The part of the time for a call in which new attempts begin.
+const TRIED_FOR: f32 = 0.8;
+
+/// The number of conflicts after which a call passes the gate alone.
+const ALONE_AFTER: u32 = 3;
 
 impl<'a> Attempts<'a> {
     pub(crate) fn new(storage: &'a PgStorage, operation: Operation, together: Together) -> Self {
@@ -73,11 +63,11 @@ impl<'a> Attempts<'a> {
             operation,
             in_transaction: together == Together::AllOrNothing || storage.pooler_mode(),
             waits: waits.build(),
-            give_up: Instant::now() + storage.retry_timeout,
+            give_up: Instant::now().checked_add(time_to_try(storage)),
             after_loss: false,
             moves_left: MOVES,
             conflicts: 0,
-            turn: None,
+            pass: None,
         }
     }
 
@@ -99,6 +89,8 @@ impl<'a> Attempts<'a> {
                 }
                 Err(error) => return Err(self.not_connected(error)),
             };
+            // Not before there is a connection: nobody waits for those who wait for one.
+            self.pass = self.pass_gate().await;
             if !self.in_transaction {
                 return Ok(lease);
             }
@@ -106,6 +98,7 @@ impl<'a> Attempts<'a> {
                 Ok(_) => return Ok(lease),
                 Err(error) => {
                     let failure = Failure::of("", error);
+                    self.pass = None;
                     // Nothing has been written yet: any lost connection may be replaced.
                     if !(failure.is_lost() || failure.is_gone()) || !self.again("connection").await {
                         return Err(failure.into_error(self.operation, !self.after_loss));
@@ -146,12 +139,13 @@ impl<'a> Attempts<'a> {
 
     /// `may_count` is whether an attempt whose answer was lost may have taken effect.
     async fn decide<T>(&mut self, result: Result<T, Failure>, may_count: bool) -> ControlFlow<Result<T>> {
+        self.pass = None;
         let failure = match result {
             Ok(value) => return ControlFlow::Break(Ok(value)),
             Err(failure) => failure,
         };
         if failure.is_conflict() {
-            self.take_turn().await;
+            self.conflicts += 1;
             if self.again("conflict").await {
                 return ControlFlow::Continue(());
             }
@@ -176,24 +170,19 @@ impl<'a> Attempts<'a> {
         self.after_loss && self.operation.is_write()
     }
 
-    /// Waits for this call's turn after a conflict, no longer than it may be tried again. It holds no
-    /// connection meanwhile.
-    async fn take_turn(&mut self) {
-        self.conflicts += 1;
-        let turns = match self.conflicts {
-            1 => 1,
-            Turns::ALONE_AFTER => Turns::AT_ONCE,
-            _ => return,
-        };
-        self.turn = None;
-        let turn = timeout_at(self.give_up, self.storage.turns.0.acquire_many(turns)).await;
-        self.turn = turn.ok().and_then(Result::ok);
+    /// Waits for the next attempt's turn.
+    async fn pass_gate(&self) -> Option<Pass<'a>> {
+        if !Gate::is_passed_by(self.operation) {
+            return None;
+        }
+        let gate = &self.storage.gate;
+        if self.conflicts < ALONE_AFTER { gate.pass().await } else { gate.pass_alone().await }
     }
 
     /// Waits before the next attempt; false if it is too late for one.
     async fn again(&mut self, reason: &'static str) -> bool {
         let wait = self.waits.next().unwrap_or_default();
-        if Instant::now() + wait >= self.give_up {
+        if self.give_up.is_some_and(|give_up| Instant::now() + wait >= give_up) {
             return false;
         }
         sleep(wait).await;
@@ -207,6 +196,15 @@ impl<'a> Attempts<'a> {
             return uncertain.with_message(error.to_string()).with_source(error);
         }
         not_connected(self.operation, error)
+    }
+}
+
+/// How long a call may be tried again: an error must reach the caller before the time for the whole call
+/// has passed, since after that nobody would know what came of it.
+fn time_to_try(storage: &PgStorage) -> Duration {
+    match time_left() {
+        Some(left) => storage.retry_timeout.min(left.mul_f32(TRIED_FOR)),
+        None => storage.retry_timeout,
     }
 }
 

@@ -39,6 +39,7 @@ mod data;
 mod draft;
 mod driver;
 mod failure;
+mod gate;
 mod inspection;
 mod kind;
 mod peers;

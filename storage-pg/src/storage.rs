@@ -10,10 +10,11 @@ use storage_core::{
     SharedObserver,
 };
 
-use crate::attempt::{Together, Turns, attempt};
+use crate::attempt::{Together, attempt};
 use crate::config::PgConfig;
 use crate::connection::{ConnectError, ConnectionSettings, Pool};
 use crate::draft::{Drafts, Part};
+use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
 use crate::slot::{self, Slot};
 use crate::statement::{Inputs, Statement};
@@ -25,7 +26,7 @@ pub struct PgStorage {
     pub(crate) pool: Pool,
     pub(crate) settings: ConnectionSettings,
     pub(crate) retry_timeout: Duration,
-    pub(crate) turns: Turns,
+    pub(crate) gate: Gate,
     statements: Vec<Statement>,
     observer: SharedObserver,
 }
@@ -100,8 +101,8 @@ impl PgStorage {
             pool.close().await;
             return Err(OpenError::Configuration(problems));
         }
-        let turns = Turns::default();
-        Ok(Self { pool, settings, retry_timeout: config.retry_timeout, turns, statements, observer })
+        let gate = Gate::default();
+        Ok(Self { pool, settings, retry_timeout: config.retry_timeout, gate, statements, observer })
     }
 
     pub(crate) fn pooler_mode(&self) -> bool {

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use storage_core::Inspection;
 use storage_pg::recommended::Recommendation;
 
-use super::{Counter, ensure, open, test};
-use crate::harness::unless_missing;
+use super::{Counter, ensure, on_schema, open, test};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
-use crate::storages::pg::Design;
 
 pub(super) fn tests() -> Vec<Trial> {
+    let unlogged = Recommendation { unlogged: true, ..Recommendation::default() };
     vec![
         test("check names the server", |url| {
             let inspection = inspect(url)?;
@@ -22,16 +21,7 @@ pub(super) fn tests() -> Vec<Trial> {
             let warned = inspection.warnings.iter().any(|warning| warning.contains("unlogged"));
             ensure(!warned, || format!("{:?}", inspection.warnings))
         }),
-        Trial::ignorable_test("pg/stories/check warns of an unlogged table", || {
-            let design = Design::from(Recommendation { unlogged: true, ..Recommendation::default() });
-            let schema = match design.schema() {
-                Ok(schema) => schema,
-                Err(missing) => return unless_missing("pg", missing),
-            };
-            let result = warns_of_mo_peers(&schema);
-            block_on(schema.remove())?;
-            result.map(|()| Completion::Completed)
-        }),
+        on_schema("check warns of an unlogged table", unlogged, warns_of_mo_peers),
     ]
 }
 

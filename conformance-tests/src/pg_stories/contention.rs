@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
-use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Result, Role, Storage, SwarmCounts};
+use storage_core::layer::Limits;
+use storage_core::{
+    Error, ErrorKind, InfoHash, Peer, PeerId, PeerSelection, Result, Role, Storage, SwarmCounts,
+};
+use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;
 
-use super::{Counter, ensure, open, test};
+use super::{Counter, ensure, on_schema, open, open_with, test};
 use crate::runtime::block_on;
-use crate::servers::PgUrl;
+use crate::servers::{PgUrl, Schema};
 
 /// The environment variable with the number of seconds that the writers write.
 const SECONDS_VARIABLE: &str = "TRACKER_STORAGE_TEST_CONTENTION_SECONDS";
@@ -29,6 +33,11 @@ pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("64 writers on ten swarms, serializable", |url| contend(url, "serializable")),
         test("64 writers on ten swarms, repeatable read", |url| contend(url, "repeatable%20read")),
+        on_schema(
+            "a call that others never let through ends as a conflict",
+            Recommendation::default(),
+            |schema| block_on(give_up(schema)),
+        ),
     ]
 }
 
@@ -38,16 +47,40 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
     block_on(async {
         let retries = Arc::new(Counter::default());
         let storage = open(&url, Arc::clone(&retries)).await?;
-        let expected = write_at_once(&storage, time).await?;
+        let (calls, expected) = write_at_once(&storage, time).await?;
         for (swarm, expected) in expected {
             let found = storage.scrape_swarm(&swarm).await?;
             ensure(found == expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
         }
         storage.close().await?;
         let conflicts = retries.retries("conflict");
-        println!("{conflicts} attempts were made again in {time:?}, {isolation}");
+        println!("{isolation}: {calls} calls in {time:?}, {conflicts} attempts made again");
         ensure(conflicts > 0, || "no attempt was made again, so this shows nothing".into())
     })
+}
+
+/// A server that refuses every write for the sake of others.
+const REFUSE: &str = "
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'others are writing' USING ERRCODE = 'serialization_failure'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON mo_peers FOR EACH ROW EXECUTE FUNCTION refuse();";
+
+/// The caller hears that nothing was changed, and not that nobody knows, although transactions may be
+/// tried again for longer than a call may take.
+async fn give_up(schema: &Schema) -> Result<(), Failed> {
+    let url = PgUrl::parse(&schema.connection_string());
+    let retries = Arc::new(Counter::default());
+    let limits = Limits { operation_timeout: Duration::from_secs(1), ..Limits::default() };
+    let storage = open_with(&url, Arc::clone(&retries), limits).await?;
+    schema.execute(REFUSE).await?;
+    let put = storage.put_leecher(&InfoHash::V1([1; 20]), &shared()).await;
+    let graduated = storage.graduate_leecher(&InfoHash::V1([1; 20]), &shared()).await;
+    for result in [put, graduated] {
+        let kind = result.as_ref().err().map(Error::kind);
+        ensure(kind == Some(ErrorKind::Conflict), || format!("{result:?}"))?;
+    }
+    ensure(retries.retries("conflict") > 1, || "no attempt was made again".into())?;
+    Ok(storage.close().await?)
 }
 
 fn seconds() -> Result<u64, Failed> {
@@ -59,27 +92,31 @@ fn seconds() -> Result<u64, Failed> {
     }
 }
 
-/// Lets all writers write for a time; what the swarms must hold then.
+/// Lets all writers write for a time: the number of calls, and what the swarms must hold then.
 async fn write_at_once(
     storage: &Arc<dyn Storage>,
     time: Duration,
-) -> Result<BTreeMap<InfoHash, SwarmCounts>, Failed> {
+) -> Result<(u64, BTreeMap<InfoHash, SwarmCounts>), Failed> {
     let swarms: Vec<_> = (0..SWARMS).map(|number| InfoHash::V1([number; 20])).collect();
     let end = Instant::now() + time;
     let mut writers = JoinSet::new();
     for number in 0..WRITERS {
         let (storage, swarms) = (Arc::clone(storage), swarms.clone());
         writers.spawn(async move {
-            let mut writer = Writer { number, peers: BTreeMap::new(), graduations: BTreeMap::new() };
+            let mut writer =
+                Writer { number, calls: 0, peers: BTreeMap::new(), graduations: BTreeMap::new() };
             while Instant::now() < end {
                 writer.step(&*storage, &swarms).await?;
+                writer.calls += 1;
             }
             Ok::<_, storage_core::Error>(writer)
         });
     }
+    let mut calls = 0;
     let mut expected: BTreeMap<_, _> = swarms.iter().map(|swarm| (*swarm, SwarmCounts::default())).collect();
     while let Some(writer) = writers.join_next().await {
         let writer = writer??;
+        calls += writer.calls;
         for ((swarm, _), role) in writer.peers {
             let counts = expected.entry(swarm).or_default();
             match role {
@@ -96,7 +133,7 @@ async fn write_at_once(
         storage.put_seeder(swarm, &shared()).await?;
         counts.seeders += 1;
     }
-    Ok(expected)
+    Ok((calls, expected))
 }
 
 /// A peer that all writers put.
@@ -107,6 +144,7 @@ fn shared() -> Peer {
 /// A writer, and what it knows of peers of its own.
 struct Writer {
     number: u8,
+    calls: u64,
     peers: BTreeMap<(InfoHash, Peer), Role>,
     graduations: BTreeMap<InfoHash, u64>,
 }

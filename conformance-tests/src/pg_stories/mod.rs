@@ -18,7 +18,7 @@ use storage_pg::{PgConfig, PgStorage};
 
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
-use crate::servers::{Forwarder, Found, PgUrl, Schema};
+use crate::servers::{Forwarder, PgUrl, Schema};
 use crate::storages::pg::Design;
 
 /// What a story is.
@@ -34,26 +34,41 @@ pub fn tests() -> Vec<Trial> {
 
 /// A story on the recommended tables, in a schema of their own.
 fn test(name: &str, story: Story) -> Trial {
+    on_schema(name, Recommendation::default(), move |schema| {
+        story(&PgUrl::parse(&schema.connection_string()))
+    })
+}
+
+/// A story that needs more of its tables than the way to them.
+fn on_schema(
+    name: &str,
+    recommendation: Recommendation,
+    story: impl FnOnce(&Schema) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
     Trial::ignorable_test(format!("pg/stories/{name}"), move || {
-        let schema = match schema() {
+        let schema = match Design::from(recommendation).schema() {
             Ok(schema) => schema,
             Err(missing) => return unless_missing("pg", missing),
         };
-        let result = story(&PgUrl::parse(&schema.connection_string()));
+        let result = story(&schema);
         block_on(schema.remove())?;
         result.map(|()| Completion::Completed)
     })
 }
 
-fn schema() -> Found<Schema> {
-    Design::from(Recommendation::default()).schema()
-}
-
 /// Opens the storage as a tracker would.
 async fn open(url: &PgUrl, observer: Arc<Counter>) -> Result<Arc<dyn Storage>, OpenError> {
+    open_with(url, observer, Limits::default()).await
+}
+
+async fn open_with(
+    url: &PgUrl,
+    observer: Arc<Counter>,
+    limits: Limits,
+) -> Result<Arc<dyn Storage>, OpenError> {
     let config = PgConfig { connection_string: url.to_string(), ..Recommendation::default().config() };
     let storage = PgStorage::open(config, observer).await?;
-    Ok(storage_core::guarded(Arc::new(storage), Limits::default()))
+    Ok(storage_core::guarded(Arc::new(storage), limits))
 }
 
 /// Counts what was tried again, by the reason.

@@ -4,9 +4,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell};
+use tokio::time::Instant;
 
 use super::Layer;
 use crate::{Error, ErrorKind, Operation, Result};
+
+tokio::task_local! {
+    /// `None` where it is too far away to be told.
+    static DEADLINE: Option<Instant>;
+}
+
+/// How long the call under way in this task may still take, by the [`Limit`] around it; `None` without
+/// one. Work that a storage hands to another task does not see it.
+pub fn time_left() -> Option<Duration> {
+    let deadline = DEADLINE.try_with(|deadline| *deadline).ok().flatten()?;
+    Some(deadline.saturating_duration_since(Instant::now()))
+}
 
 /// How long calls may take and how many may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +114,8 @@ impl Layer for Limit {
             kind => Error::new(backend, operation, kind),
         })?;
         let (timeout, key) = self.timeout(operation);
-        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+        let deadline = Instant::now().checked_add(timeout);
+        tokio::time::timeout(timeout, DEADLINE.scope(deadline, call)).await.unwrap_or_else(|_| {
             let kind = if operation.is_write() { ErrorKind::Uncertain } else { ErrorKind::Timeout };
             Err(Error::new(backend, operation, kind)
                 .with_message(format!("`{key}` of {timeout:?} has passed")))
@@ -145,6 +159,15 @@ mod tests {
         );
         let write = limit.around("x", Operation::PutPeer, never()).await.unwrap_err();
         assert_eq!(write.kind(), ErrorKind::Uncertain);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_knows_how_long_it_may_take() {
+        let look = async { Ok((time_left(), tokio::time::sleep(Duration::from_secs(2)).await, time_left())) };
+        let (before, (), after) = limit(1).around("x", Operation::Ping, look).await.unwrap();
+        assert_eq!(before, Some(Duration::from_secs(5)));
+        assert_eq!(after, Some(Duration::from_secs(3)));
+        assert_eq!(time_left(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,6 +40,17 @@ impl Schema {
         format!("{url}{separator}search_path={}", self.name)
     }
 
+    /// Runs a script in it.
+    ///
+    /// # Errors
+    /// What the server says about the script.
+    pub async fn execute(&self, script: &str) -> sqlx::Result<()> {
+        let script = format!("SET search_path TO {}; {script}", self.name);
+        let mut connection = self.server.connect().await?;
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await?;
+        connection.close().await
+    }
+
     /// Every row of every table, as text and sorted.
     ///
     /// # Errors
