@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml, Yaml};
 
-use super::{Problem, StorageConfig, Value, environment, nearest};
+use super::{Problem, Section, StorageConfig, Value, environment, nearest};
 
 /// A configuration that cannot be read, or has no storage where one was looked for.
 #[derive(Debug)]
@@ -26,6 +26,77 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// A configuration file, with environment variables laid over it: storages are found in it, and what else
+/// a program keeps there.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    file: PathBuf,
+    root: Value,
+}
+
+impl ConfigFile {
+    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually [`std::env::vars`]; those
+    /// that begin with `TRACKER_` are used.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the file cannot be read or is malformed, or a variable does not fit it.
+    pub fn read(file: &Path, variables: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
+        let fail = |message: String| LoadError::new(file, "", message);
+        let text = std::fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
+        let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+        let parsed = if is_toml {
+            Figment::from(Toml::string(&text)).extract::<Value>()
+        } else {
+            Figment::from(Yaml::string(&text)).extract::<Value>()
+        };
+        let format = if is_toml { "TOML" } else { "YAML" };
+        let root = parsed.map_err(|error| fail(format!("not {format}: {}", explain(&error))))?;
+        Self { file: file.to_owned(), root }.with(variables)
+    }
+
+    /// What environment variables alone say.
+    ///
+    /// # Errors
+    /// [`LoadError`] if one of them has the wrong form.
+    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
+        Self { file: PathBuf::from("environment"), root: Value::empty_section() }.with(variables)
+    }
+
+    fn with(mut self, variables: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
+        let problems = environment::lay_over(&mut self.root, variables);
+        if problems.is_empty() { Ok(self) } else { Err(LoadError { file: self.file, problems }) }
+    }
+
+    /// The file's name; `environment` where there is none.
+    pub fn name(&self) -> &Path {
+        &self.file
+    }
+
+    /// Everything in it, to read settings out of.
+    pub fn section(&self) -> Section {
+        Section::new(self.root.clone())
+    }
+
+    /// The storage at `at`: keys and list indices between dots.
+    ///
+    /// # Errors
+    /// [`LoadError`] if there is none.
+    pub fn storage(&self, at: &str) -> Result<StorageConfig, LoadError> {
+        let fail = |key: &str, message| LoadError::new(&self.file, key, message);
+        let found = find(self.root.clone(), at).map_err(|message| fail(at, message))?;
+        StorageConfig::from_value(found).map_err(|(key, message)| {
+            let key = if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") };
+            fail(&key, message)
+        })
+    }
+}
+
+impl LoadError {
+    fn new(file: &Path, key: &str, message: String) -> Self {
+        Self { file: file.to_owned(), problems: vec![Problem { key: key.into(), message }] }
+    }
+}
+
 impl StorageConfig {
     /// Where MoChi's configuration has its storage.
     pub const DEFAULT_PATH: &'static str = "storage";
@@ -44,28 +115,7 @@ impl StorageConfig {
         at: &str,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, LoadError> {
-        let fail = |problems| LoadError { file: file.to_owned(), problems };
-        let fail_with = |key: &str, message: String| fail(vec![Problem { key: key.into(), message }]);
-
-        let text = std::fs::read_to_string(file).map_err(|error| fail_with("", error.to_string()))?;
-        let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-        let parsed = if is_toml {
-            Figment::from(Toml::string(&text)).extract::<Value>()
-        } else {
-            Figment::from(Yaml::string(&text)).extract::<Value>()
-        };
-        let format = if is_toml { "TOML" } else { "YAML" };
-        let mut root = parsed.map_err(|error| fail_with("", format!("not {format}: {}", explain(&error))))?;
-
-        let problems = environment::lay_over(&mut root, variables);
-        if !problems.is_empty() {
-            return Err(fail(problems));
-        }
-        let found = find(root, at).map_err(|message| fail_with(at, message))?;
-        Self::from_value(found).map_err(|(key, message)| {
-            let key = if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") };
-            fail_with(&key, message)
-        })
+        ConfigFile::read(file, variables)?.storage(at)
     }
 
     fn from_value(value: Value) -> Result<Self, (&'static str, String)> {
@@ -178,6 +228,28 @@ mod tests {
         let yaml = "storage: {name: memory}";
         let config = load(".yaml", yaml, "storage", &[("TRACKER_STORAGE__NAME", "pg")]).unwrap();
         assert_eq!(config.name, "pg");
+    }
+
+    #[test]
+    fn a_file_has_other_settings_beside_its_storage() {
+        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        file.write_all(b"announce_interval: 30m\nstorage: {name: memory}\n").unwrap();
+        let variables = [("TRACKER_MAX_NUMWANT".to_owned(), "7".to_owned())];
+        let config = ConfigFile::read(file.path(), variables.into_iter()).unwrap();
+        assert_eq!(config.storage("storage").unwrap().name, "memory");
+        let mut section = config.section();
+        assert_eq!(section.duration("announce_interval"), Some(std::time::Duration::from_secs(1800)));
+        assert_eq!(section.number("max_numwant", 1..=100), Some(7));
+    }
+
+    #[test]
+    fn variables_alone_are_a_configuration() {
+        let variables = [("TRACKER_STORAGE__NAME".to_owned(), "memory".to_owned())];
+        let config = ConfigFile::from_variables(variables.into_iter()).unwrap();
+        assert_eq!(config.storage("storage").unwrap().name, "memory");
+        let nothing = ConfigFile::from_variables(std::iter::empty()).unwrap();
+        let error = nothing.storage("storage").unwrap_err().to_string();
+        assert_eq!(error, "environment: `storage`: there is no key `storage`; there are none");
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod value;
 
 pub use duration::parse_duration;
 #[cfg(feature = "figment")]
-pub use load::LoadError;
+pub use load::{ConfigFile, LoadError};
 pub use section::{Findings, Problem, Section, nearest};
 pub use settings::Settings;
 pub use value::Value;
