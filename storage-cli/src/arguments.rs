@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod serve;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use storage_core::config::{StorageConfig, parse_duration};
 use storage_core::{Context, Timestamp};
 
 pub(crate) use bench::{BenchArguments, Workload};
+pub(crate) use serve::{Listen, ServeArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
                           130 after Ctrl-C.";
@@ -56,6 +58,9 @@ pub(crate) enum Command {
     /// Compare two storages, after a migration
     #[command(after_help = VERIFY)]
     Verify(VerifyArguments),
+    /// Serve a storage to BitTorrent clients: a small tracker
+    #[command(after_help = serve::HELP)]
+    Serve(ServeArguments),
     /// Ask the server of a storage for a sign of life
     #[command(after_help = ENVIRONMENT)]
     Ping(StorageArguments),

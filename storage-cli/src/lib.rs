@@ -27,6 +27,7 @@ mod logging;
 mod open;
 mod output;
 mod recommended;
+mod serve;
 mod sides;
 
 use std::ffi::OsString;
@@ -81,6 +82,7 @@ async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -
         Command::Migrate(arguments) => commands::migrate::run(registry, arguments, output).await,
         Command::Verify(arguments) => commands::verify::run(registry, arguments, output).await,
         Command::Ping(arguments) => commands::ping::run(registry, arguments, output).await,
+        Command::Serve(arguments) => commands::serve::run(registry, arguments, output).await,
         Command::Stats(arguments) => commands::stats::run(registry, arguments, output).await,
         Command::Bench(arguments) => commands::bench::run(registry, arguments, output).await,
     }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage_core::config::{LoadError, StorageConfig};
+use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value};
 use storage_core::{Backend, Driver, Error, OpenError, Opened, Registry, Storage};
 
 use crate::arguments::StorageArguments;
@@ -29,10 +29,29 @@ impl Configured {
     /// Reads the file.
     pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, Failure> {
         let StorageArguments { config: file, at } = arguments;
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let config = StorageConfig::load(file, at, variables).map_err(|error| unreadable(&error))?;
+        let config = StorageConfig::load(file, at, variables()).map_err(|error| unreadable(&error))?;
         Ok(Self { registry, config, file: file.clone() })
+    }
+
+    /// Reads the file, or what the environment says where there is none; a storage that neither names is
+    /// of this backend.
+    pub(crate) fn read_or_default(
+        registry: Registry,
+        file: Option<&Path>,
+        at: &str,
+        backend: &str,
+    ) -> Result<(Self, ConfigFile), Failure> {
+        let read = match file {
+            Some(file) => ConfigFile::read(file, variables()),
+            None => ConfigFile::from_variables(variables()),
+        };
+        let read = read.map_err(|error| unreadable(&error))?;
+        let config = if file.is_none() && !read.section().has(at) {
+            StorageConfig { name: backend.to_owned(), config: Value::Null }
+        } else {
+            read.storage(at).map_err(|error| unreadable(&error))?
+        };
+        Ok((Self { registry, config, file: read.name().to_owned() }, read))
     }
 
     /// The backend.
@@ -112,6 +131,12 @@ impl Configured {
     pub(crate) fn failed(&self, error: &Error) -> Failure {
         Failure::finding(format!("{}: {}", self.file.display(), with_cause(error)))
     }
+}
+
+/// The environment, as far as it is text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// A file that is no configuration is wrong usage; one with something wrong at a key is a finding.

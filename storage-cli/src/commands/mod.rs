@@ -9,5 +9,6 @@ pub(crate) mod import;
 pub(crate) mod migrate;
 pub(crate) mod ping;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod verify;

@@ -1,0 +1,73 @@
+//! `serve`: a tracker to try a storage with.
+
+use prometheus::Registry as Prometheus;
+use storage_core::Registry;
+use storage_core::layer::Metrics;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::{Listen, ServeArguments};
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::open::Configured;
+use crate::output::{Output, note};
+use crate::serve::{Addresses, Serving, Settings};
+
+/// The backend without a file.
+const DEFAULT_BACKEND: &str = "memory";
+
+/// Serves until SIGTERM or Ctrl-C.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &ServeArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let addresses = addresses(arguments)?;
+    let prometheus = Prometheus::new();
+    let metrics = Metrics::register(&prometheus).map_err(metrics_failed)?;
+    let registry = registry.clone().with_metrics(metrics);
+    let (configured, file) =
+        Configured::read_or_default(registry, arguments.config.as_deref(), &arguments.at, DEFAULT_BACKEND)?;
+    let (settings, warnings) = Settings::read(&file, arguments.ignore_hooks)?;
+    for warning in warnings {
+        note(format_args!("warning: {warning}"));
+    }
+
+    let terminated = signal(SignalKind::terminate());
+    let mut terminated = terminated.map_err(|error| Failure::finding(format!("error: SIGTERM: {error}")))?;
+    let interrupt = Interrupt::listen();
+    let opened = tokio::select! {
+        opened = configured.open() => opened?,
+        _ = terminated.recv() => return Ok(Exit::Success),
+        () = interrupt.clone().happens() => return Ok(Exit::Interrupted),
+    };
+    let backend = opened.storage.name();
+    let serving = Serving::start(opened, settings, &addresses, &prometheus).await?;
+    output.line(format_args!("serving {backend}"))?;
+    output.table(serving.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
+
+    let exit = tokio::select! {
+        _ = terminated.recv() => Exit::Success,
+        () = interrupt.happens() => Exit::Interrupted,
+    };
+    serving.stop().await.map_err(|error| configured.failed(&error))?;
+    Ok(exit)
+}
+
+fn addresses(arguments: &ServeArguments) -> Result<Addresses, Failure> {
+    let at = |given: &[Listen]| -> Result<Vec<_>, Failure> {
+        if given.contains(&Listen::Nowhere) && given.len() > 1 {
+            return Err(Failure::usage("error: `none` and an address exclude each other"));
+        }
+        Ok(given.iter().filter_map(|listen| listen.address()).collect())
+    };
+    let addresses =
+        Addresses { http: at(&arguments.http)?, udp: at(&arguments.udp)?, admin: at(&arguments.admin)? };
+    if addresses.http.is_empty() && addresses.udp.is_empty() {
+        return Err(Failure::usage("error: with --http none and --udp none there is nothing to serve"));
+    }
+    Ok(addresses)
+}
+
+fn metrics_failed(error: prometheus::Error) -> Failure {
+    Failure::finding(format!("error: metrics: {error}"))
+}

@@ -1,0 +1,190 @@
+//! Answers over HTTP, bencoded (BEP 3, 7, 23, 48).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
+
+use super::announce::Form;
+use crate::serve::settings::Limits;
+
+/// Bytes that bencode writes as they are.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Raw<B>(B);
+
+impl<B: AsRef<[u8]>> Serialize for Raw<B> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self.0.as_ref())
+    }
+}
+
+#[derive(Serialize)]
+struct Announced<P: Serialize> {
+    complete: u64,
+    incomplete: u64,
+    downloaded: u64,
+    interval: u64,
+    #[serde(rename = "min interval")]
+    min_interval: u64,
+    peers: P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers6: Option<Raw<Vec<u8>>>,
+}
+
+#[derive(Serialize)]
+struct Dictionary {
+    #[serde(rename = "peer id", skip_serializing_if = "Option::is_none")]
+    peer_id: Option<Raw<[u8; 20]>>,
+    ip: String,
+    port: u16,
+}
+
+#[derive(Serialize)]
+struct Scraped<'a> {
+    files: BTreeMap<Raw<&'a [u8]>, Counts>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    complete: u64,
+    downloaded: u64,
+    incomplete: u64,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    #[serde(rename = "failure reason")]
+    reason: &'a str,
+}
+
+/// The answer to an announce.
+pub(super) fn announced(answer: &AnnounceAnswer, form: Form, limits: &Limits) -> Bytes {
+    match form {
+        Form::Compact => {
+            let (v4, v6) = compact(&answer.peers);
+            with_peers(answer, limits, Raw(v4), Some(Raw(v6)))
+        }
+        Form::Dictionaries { peer_id } => {
+            let peers = answer.peers.iter().map(|peer| Dictionary {
+                peer_id: peer_id.then_some(Raw(*peer.id().as_bytes())),
+                ip: peer.address().to_string(),
+                port: peer.port(),
+            });
+            with_peers(answer, limits, peers.collect::<Vec<_>>(), None)
+        }
+    }
+}
+
+fn with_peers<P: Serialize>(
+    answer: &AnnounceAnswer,
+    limits: &Limits,
+    peers: P,
+    peers6: Option<Raw<Vec<u8>>>,
+) -> Bytes {
+    let SwarmCounts { seeders, leechers, downloads } = answer.counts;
+    bencoded(&Announced {
+        complete: seeders,
+        incomplete: leechers,
+        downloaded: downloads,
+        interval: limits.announce_interval.as_secs(),
+        min_interval: limits.min_announce_interval.as_secs(),
+        peers,
+        peers6,
+    })
+}
+
+/// The answer to a scrape.
+pub(super) fn scraped(info_hashes: &[InfoHash], counts: &[SwarmCounts]) -> Bytes {
+    let files = info_hashes.iter().zip(counts).map(|(info_hash, counts)| {
+        let SwarmCounts { seeders, leechers, downloads } = *counts;
+        let counts = Counts { complete: seeders, downloaded: downloads, incomplete: leechers };
+        (Raw(info_hash.as_bytes()), counts)
+    });
+    bencoded(&Scraped { files: files.collect() })
+}
+
+/// The answer to a request that is refused.
+pub(super) fn failed(reason: &str) -> Bytes {
+    bencoded(&Failed { reason })
+}
+
+/// Address and port of peers, IPv4 and IPv6 apart.
+fn compact(peers: &[Peer]) -> (Vec<u8>, Vec<u8>) {
+    let (mut v4, mut v6) = (Vec::with_capacity(6 * peers.len()), Vec::new());
+    for peer in peers {
+        let peers = match peer.address() {
+            IpAddr::V4(address) => {
+                v4.extend(address.octets());
+                &mut v4
+            }
+            IpAddr::V6(address) => {
+                v6.extend(address.octets());
+                &mut v6
+            }
+        };
+        peers.extend(peer.port().to_be_bytes());
+    }
+    (v4, v6)
+}
+
+fn bencoded(answer: &impl Serialize) -> Bytes {
+    // Nothing here is of a kind that bencode has not.
+    serde_bencode::to_bytes(answer).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage_core::PeerId;
+
+    fn answer() -> AnnounceAnswer {
+        let peer = |address: &str, port| Peer::new(PeerId([0xfe; 20]), address.parse().unwrap(), port);
+        AnnounceAnswer {
+            peers: vec![peer("192.0.2.1", 6881), peer("::1", 258)],
+            counts: SwarmCounts { seeders: 2, leechers: 1, downloads: 7 },
+        }
+    }
+
+    #[test]
+    fn compact_peers_are_of_6_and_18_bytes() {
+        let mut expected = b"d8:completei2e10:downloadedi7e10:incompletei1e8:intervali1800e\
+            12:min intervali900e5:peers6:\xc0\x00\x02\x01\x1a\xe16:peers618:"
+            .to_vec();
+        expected.extend([0; 15]);
+        expected.extend(b"\x01\x01\x02e");
+        assert_eq!(announced(&answer(), Form::Compact, &Limits::default()), expected);
+    }
+
+    #[test]
+    fn dictionaries_have_peers_of_both_families() {
+        let expected = "d2:ip9:192.0.2.14:porti6881eed2:ip3:::14:porti258eeee";
+        let form = Form::Dictionaries { peer_id: false };
+        let text = announced(&answer(), form, &Limits::default());
+        assert!(text.ends_with(expected.as_bytes()), "{text:?}");
+        let form = Form::Dictionaries { peer_id: true };
+        let text = announced(&answer(), form, &Limits::default());
+        let with_id = [b"7:peer id20:".as_slice(), &[0xfe; 20], b"4:porti258e"].concat();
+        assert!(text.windows(with_id.len()).any(|part| part == with_id), "{text:?}");
+    }
+
+    #[test]
+    fn a_scrape_names_swarms_by_raw_bytes_in_their_order() {
+        let counts = [SwarmCounts::default(), SwarmCounts { seeders: 1, leechers: 2, downloads: 3 }];
+        let text = scraped(&[InfoHash::V1([0xff; 20]), InfoHash::V2([0xee; 32])], &counts);
+        let expected = [
+            b"d5:filesd32:".as_slice(),
+            &[0xee; 32],
+            b"d8:completei1e10:downloadedi3e10:incompletei2ee20:",
+            &[0xff; 20],
+            b"d8:completei0e10:downloadedi0e10:incompletei0eeee",
+        ];
+        assert_eq!(text, expected.concat());
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        assert_eq!(failed("no"), "d14:failure reason2:noe");
+    }
+}

@@ -1,0 +1,97 @@
+//! The tracker over HTTP.
+
+mod address;
+mod announce;
+mod answer;
+mod malformed;
+mod patience;
+mod query;
+mod scrape;
+mod server;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+
+use super::health::Health;
+use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
+use super::tracker::{Refusal, Tracker};
+use malformed::Malformed;
+
+pub(crate) use address::AddressRules;
+pub(crate) use server::{Answer, Asked, Places, Site, serve};
+
+/// What clients see.
+pub(crate) struct TrackerSite {
+    tracker: Arc<Tracker>,
+    rules: AddressRules,
+    metrics: Arc<FrontMetrics>,
+    health: Health,
+}
+
+/// Why a request is answered with a reason.
+#[derive(thiserror::Error, Debug)]
+enum Failed {
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<&Failed> for Outcome {
+    fn from(failed: &Failed) -> Self {
+        match failed {
+            Failed::Malformed(_) => Self::Malformed,
+            Failed::Refused(refusal) => (*refusal).into(),
+        }
+    }
+}
+
+impl TrackerSite {
+    /// The site of a tracker.
+    pub(crate) fn new(tracker: Arc<Tracker>, rules: AddressRules, metrics: Arc<FrontMetrics>) -> Self {
+        Self { tracker, rules, metrics, health: Health::default() }
+    }
+
+    async fn announce(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
+        let from = self.rules.client(asked.connection, asked.headers)?;
+        let (client, form) = announce::read(asked.query, from, self.rules.allow_ip_spoofing)?;
+        let answer = self.tracker.announce(&client).await?;
+        Ok(answer::announced(&answer, form, self.tracker.limits()))
+    }
+
+    async fn scrape(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
+        let info_hashes = scrape::read(asked.query, self.tracker.limits().max_scrape_infohashes)?;
+        let counts = self.tracker.scrape(&info_hashes).await?;
+        Ok(answer::scraped(&info_hashes, &counts))
+    }
+
+    /// Counts and times a request; trackers tell of failures in answers that are fine by HTTP.
+    async fn measured(&self, action: Action, work: impl Future<Output = Result<Bytes, Failed>>) -> Answer {
+        let begun = Instant::now();
+        let result = work.await;
+        let outcome = result.as_ref().map_or_else(Outcome::from, |_| Outcome::Ok);
+        self.metrics.record(Protocol::Http, action, outcome, begun.elapsed());
+        let body = result.unwrap_or_else(|failed| answer::failed(&failed.to_string()));
+        Answer { content_type: "text/plain", ..Answer::text(StatusCode::OK, body) }
+    }
+}
+
+impl Site for TrackerSite {
+    async fn get(&self, asked: Asked<'_>) -> Answer {
+        match asked.path {
+            "/announce" => self.measured(Action::Announce, self.announce(&asked)).await,
+            "/scrape" => self.measured(Action::Scrape, self.scrape(&asked)).await,
+            "/health" => Answer::health(self.health.of(&self.tracker).await),
+            _ => Answer::text(StatusCode::NOT_FOUND, "nothing here\n"),
+        }
+    }
+}

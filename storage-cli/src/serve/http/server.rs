@@ -1,0 +1,188 @@
+//! Serving HTTP to strangers: everything that one of them can hold on to is bounded.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntGauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::patience::Patient;
+use crate::serve::shutdown::Stop;
+
+/// The longest request line and headers together; a scrape of 50 v2 torrents needs 6 KB.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The most headers; proxies add some.
+const MAX_HEADERS: usize = 64;
+
+/// How long a client may take for a request head, and how long it may be silent between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the process waits before it accepts again, where it was refused the means to.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// What is served.
+pub(crate) trait Site: Send + Sync + 'static {
+    /// Answers a GET.
+    fn get(&self, asked: Asked<'_>) -> impl Future<Output = Answer> + Send;
+}
+
+/// A request.
+pub(crate) struct Asked<'a> {
+    /// The path.
+    pub(crate) path: &'a str,
+    /// What is behind the question mark.
+    pub(crate) query: &'a [u8],
+    /// The headers.
+    pub(crate) headers: &'a HeaderMap,
+    /// Where the connection comes from.
+    pub(crate) connection: IpAddr,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    /// Whether it is one.
+    pub(crate) status: StatusCode,
+    /// What is in it.
+    pub(crate) content_type: &'static str,
+    /// Further headers.
+    pub(crate) headers: &'static [(HeaderName, &'static str)],
+    /// The content.
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Text.
+    pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", headers: &[], body: body.into() }
+    }
+
+    /// Whether the storage answers, as load balancers ask.
+    pub(crate) fn health(is_healthy: bool) -> Self {
+        if is_healthy {
+            Self::text(StatusCode::OK, "ok\n")
+        } else {
+            Self::text(StatusCode::SERVICE_UNAVAILABLE, "the storage does not answer\n")
+        }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        for (name, value) in self.headers {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// The connections that may be open at once.
+#[derive(Clone)]
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    taken: IntGauge,
+}
+
+impl Places {
+    /// So many; those taken are shown by the gauge.
+    pub(crate) fn new(count: usize, taken: IntGauge) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), taken }
+    }
+
+    async fn take(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        Some(Place { _permit: permit, taken: self.taken.clone() })
+    }
+}
+
+/// The place of one connection.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    taken: IntGauge,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.dec();
+    }
+}
+
+/// Accepts connections until it is time to stop. Where all places are taken, further connections wait in
+/// the system's queue.
+pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, mut stop: Stop) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.happens() => return,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, address, place)) = accepted else { continue };
+        tokio::spawn(attend(stream, address, Arc::clone(&site), place, stop.clone()));
+    }
+}
+
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, IpAddr, Place)> {
+    // Counted as taken from here on, that it may be dropped at any time.
+    let place = places.take().await?;
+    place.taken.inc();
+    match listener.accept().await {
+        Ok((stream, address)) => Some((stream, address.ip().to_canonical(), place)),
+        Err(error) => {
+            tracing::debug!(%error, "cannot accept a connection");
+            tokio::time::sleep(EXHAUSTED).await;
+            None
+        }
+    }
+}
+
+async fn attend(stream: TcpStream, connection: IpAddr, site: Arc<impl Site>, place: Place, mut stop: Stop) {
+    // Without it an answer would wait for the client's word that it has the one before.
+    let _ = stream.set_nodelay(true);
+    let answer = service_fn(|request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(answer(&*site, &request, connection).await.into_response()) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(Patient::new(stream)), answer);
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = stop.happens() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%error, %connection, "a connection ended early");
+    }
+    drop(place);
+}
+
+/// Bodies are not read: nothing here needs one.
+async fn answer(site: &impl Site, request: &Request<Incoming>, connection: IpAddr) -> Answer {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let refused = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        return Answer { headers: &[(ALLOW, "GET")], ..refused };
+    }
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default().as_bytes();
+    site.get(Asked { path: uri.path(), query, headers: request.headers(), connection }).await
+}

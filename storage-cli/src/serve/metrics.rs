@@ -1,0 +1,205 @@
+//! The front end's metrics: requests by protocol, action and outcome, and how long they took.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use super::tracker::Refusal;
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// BEP 3.
+    Http,
+    /// BEP 15.
+    Udp,
+}
+
+/// What it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A connection id (UDP).
+    Connect,
+    /// An announce.
+    Announce,
+    /// A scrape.
+    Scrape,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Answered.
+    Ok,
+    /// The request was wrong.
+    Malformed,
+    /// The torrent is not served.
+    Denied,
+    /// The storage could not answer.
+    Failed,
+    /// Too many were under way.
+    Dropped,
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotApproved => Self::Denied,
+            Refusal::Unavailable => Self::Failed,
+        }
+    }
+}
+
+const PROTOCOLS: [(Protocol, &str); 2] = [(Protocol::Http, "http"), (Protocol::Udp, "udp")];
+
+const ACTIONS: [(Action, &str); 3] =
+    [(Action::Connect, "connect"), (Action::Announce, "announce"), (Action::Scrape, "scrape")];
+
+const OUTCOMES: [(Outcome, &str); 5] = [
+    (Outcome::Ok, "ok"),
+    (Outcome::Malformed, "malformed"),
+    (Outcome::Denied, "denied"),
+    (Outcome::Failed, "failed"),
+    (Outcome::Dropped, "dropped"),
+];
+
+/// From 10 µs to 10 s, five a decade.
+const BUCKETS: [f64; 31] = [
+    1e-5, 1.6e-5, 2.5e-5, 4e-5, 6.3e-5, 1e-4, 1.6e-4, 2.5e-4, 4e-4, 6.3e-4, 1e-3, 1.6e-3, 2.5e-3, 4e-3,
+    6.3e-3, 1e-2, 1.6e-2, 2.5e-2, 4e-2, 6.3e-2, 0.1, 0.16, 0.25, 0.4, 0.63, 1.0, 1.6, 2.5, 4.0, 6.3, 10.0,
+];
+
+/// One action of one protocol.
+struct Series {
+    seconds: Histogram,
+    outcomes: [IntCounter; OUTCOMES.len()],
+}
+
+/// The metrics of all front ends; all names begin with `tracker_`.
+///
+/// | name | labels | what |
+/// | --- | --- | --- |
+/// | `requests_total` | protocol, action, outcome | counter: requests |
+/// | `request_seconds` | protocol, action | histogram: from the request read to the answer made |
+/// | `http_connections` | | gauge: connections of clients |
+///
+/// `outcome` is `ok`, `malformed`, `denied` (not approved), `failed` (the storage did not answer) or
+/// `dropped` (too many under way).
+pub(crate) struct FrontMetrics {
+    series: [[Series; ACTIONS.len()]; PROTOCOLS.len()],
+    connections: IntGauge,
+}
+
+/// Totals since the start.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Totals {
+    /// Announces, however they ended.
+    pub(crate) announces: u64,
+    /// Requests that the storage did not answer, or that were too many.
+    pub(crate) failed: u64,
+    /// Requests that were wrong.
+    pub(crate) malformed: u64,
+    /// Requests for torrents that are not served.
+    pub(crate) denied: u64,
+    /// Announces that took no longer than each bound of [`FrontMetrics::bounds`], and all of them.
+    pub(crate) announces_within: Vec<u64>,
+}
+
+impl FrontMetrics {
+    /// Registers the metrics.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let requests = IntCounterVec::new(
+            Opts::new("tracker_requests_total", "Requests of clients"),
+            &["protocol", "action", "outcome"],
+        )?;
+        let seconds = HistogramOpts::new("tracker_request_seconds", "How long answers took to make")
+            .buckets(BUCKETS.to_vec());
+        let seconds = HistogramVec::new(seconds, &["protocol", "action"])?;
+        let connections = IntGauge::new("tracker_http_connections", "Connections of clients")?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        registry.register(Box::new(connections.clone()))?;
+        let series = PROTOCOLS.map(|(_, protocol)| {
+            ACTIONS.map(|(_, action)| Series {
+                seconds: seconds.with_label_values(&[protocol, action]),
+                outcomes: OUTCOMES
+                    .map(|(_, outcome)| requests.with_label_values(&[protocol, action, outcome])),
+            })
+        });
+        Ok(Self { series, connections })
+    }
+
+    /// A request ended.
+    pub(crate) fn record(&self, protocol: Protocol, action: Action, outcome: Outcome, took: Duration) {
+        let series = &self.series[protocol as usize][action as usize];
+        series.seconds.observe(took.as_secs_f64());
+        series.outcomes[outcome as usize].inc();
+    }
+
+    /// The connections of clients.
+    pub(crate) fn connections(&self) -> &IntGauge {
+        &self.connections
+    }
+
+    /// Upper bounds of durations, in seconds, ascending.
+    pub(crate) fn bounds() -> &'static [f64] {
+        &BUCKETS
+    }
+
+    /// What was recorded so far.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
+        for series in self.series.iter().flatten() {
+            let count = |outcome: Outcome| series.outcomes[outcome as usize].get();
+            totals.failed += count(Outcome::Failed) + count(Outcome::Dropped);
+            totals.malformed += count(Outcome::Malformed);
+            totals.denied += count(Outcome::Denied);
+        }
+        for protocol in &self.series {
+            let announces = &protocol[Action::Announce as usize];
+            totals.announces += announces.outcomes.iter().map(IntCounter::get).sum::<u64>();
+            add_buckets(&mut totals.announces_within, &announces.seconds);
+        }
+        totals
+    }
+}
+
+fn add_buckets(within: &mut [u64], histogram: &Histogram) {
+    use prometheus::core::Metric;
+    let metric = histogram.metric();
+    let found = metric.get_histogram();
+    let cumulative = found.get_bucket().iter().map(|bucket| bucket.cumulative_count());
+    for (sum, count) in within.iter_mut().zip(cumulative.chain([found.get_sample_count()])) {
+        *sum += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_has_its_own_series() {
+        let in_order = PROTOCOLS.iter().enumerate().all(|(place, (protocol, _))| *protocol as usize == place)
+            && ACTIONS.iter().enumerate().all(|(place, (action, _))| *action as usize == place)
+            && OUTCOMES.iter().enumerate().all(|(place, (outcome, _))| *outcome as usize == place);
+        assert!(in_order);
+    }
+
+    #[test]
+    fn totals_are_of_both_protocols() {
+        let metrics = FrontMetrics::register(&Registry::new()).unwrap();
+        let quick = Duration::from_micros(30);
+        metrics.record(Protocol::Http, Action::Announce, Outcome::Ok, quick);
+        metrics.record(Protocol::Udp, Action::Announce, Outcome::Failed, Duration::from_secs(60));
+        metrics.record(Protocol::Udp, Action::Connect, Outcome::Ok, quick);
+        metrics.record(Protocol::Udp, Action::Scrape, Outcome::Malformed, quick);
+        let totals = metrics.totals();
+        assert_eq!((totals.announces, totals.failed, totals.malformed, totals.denied), (2, 1, 1, 0));
+        assert_eq!(totals.announces_within[2], 0);
+        assert_eq!(totals.announces_within[3], 1);
+        assert_eq!(totals.announces_within.last(), Some(&2));
+    }
+}

@@ -1,0 +1,223 @@
+//! The settings of `serve`, by MoChi's names, at the top level of the configuration.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+use ipnet::IpNet;
+use storage_core::Context;
+use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, nearest};
+
+use super::approval::Approval;
+use super::http::AddressRules;
+use crate::exit::Failure;
+
+/// Everything that `serve` reads beside the storage.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Settings {
+    /// Intervals and limits.
+    pub(crate) limits: Limits,
+    /// Where the address of a client is found.
+    pub(crate) addresses: AddressRules,
+    /// Which torrents are served; all, if absent.
+    pub(crate) approval: Option<Approval>,
+}
+
+/// Intervals and limits of a tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// How long clients shall wait between two announces.
+    pub(crate) announce_interval: Duration,
+    /// How long they must wait.
+    pub(crate) min_announce_interval: Duration,
+    /// The most peers in an answer.
+    pub(crate) max_numwant: usize,
+    /// The peers in the answer to a client that does not say how many it wants.
+    pub(crate) default_numwant: usize,
+    /// The most swarms of a scrape.
+    pub(crate) max_scrape_infohashes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            announce_interval: Duration::from_secs(30 * 60),
+            min_announce_interval: Duration::from_secs(15 * 60),
+            max_numwant: 100,
+            default_numwant: 50,
+            max_scrape_infohashes: 50,
+        }
+    }
+}
+
+impl Limits {
+    /// How many peers to return to a client that wants so many, if it says so.
+    pub(crate) fn num_want(&self, wanted: Option<usize>) -> usize {
+        wanted.unwrap_or(self.default_numwant).min(self.max_numwant)
+    }
+
+    fn read(section: &mut Section) -> Self {
+        let default = Self::default();
+        let limits = Self {
+            announce_interval: section.positive_duration("announce_interval", default.announce_interval),
+            min_announce_interval: section
+                .positive_duration("min_announce_interval", default.min_announce_interval),
+            // More would not fit a datagram of IPv6 peers.
+            max_numwant: section.number("max_numwant", 1..=2_000).unwrap_or(default.max_numwant),
+            default_numwant: section.number("default_numwant", 1..=2_000).unwrap_or(default.default_numwant),
+            max_scrape_infohashes: section
+                .number("max_scrape_infohashes", 1..=1_000)
+                .unwrap_or(default.max_scrape_infohashes),
+        };
+        if limits.min_announce_interval > limits.announce_interval {
+            section.problem("min_announce_interval", "is longer than `announce_interval`");
+        }
+        limits
+    }
+}
+
+/// Hooks that MoChi would run.
+const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
+
+/// Keys of other programs in the same file.
+const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
+
+impl Settings {
+    /// Reads the settings; what is taken though not as written comes back in words.
+    ///
+    /// # Errors
+    /// Every problem, a line each.
+    pub(crate) fn read(config: &ConfigFile, ignore_hooks: bool) -> Result<(Self, Vec<String>), Failure> {
+        let mut section = config.section();
+        let hooks = HOOKS.map(|key| (key, section.take(key)));
+        if section.take("frontends").is_some() {
+            section.warn(
+                "frontends",
+                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` at \
+                 the top level",
+            );
+        }
+        let settings = Self {
+            limits: Limits::read(&mut section),
+            addresses: read_addresses(&mut section),
+            approval: read_approval(&mut section),
+        };
+        for (key, hooks) in hooks {
+            let names = hook_names(hooks);
+            if names.is_empty() {
+                continue;
+            }
+            let what = format!("{} would not be run", names.join(", "));
+            if ignore_hooks {
+                section.warn(key, what);
+            } else {
+                section.problem(
+                    key,
+                    format!(
+                        "{what}, so that the tracker might serve whom it should not: leave them out (for a \
+                         list of torrents see `approval`), or serve without them by --ignore-hooks"
+                    ),
+                );
+            }
+        }
+        let Findings { problems, unknown, mut warnings } = section.finish();
+        let file = config.name();
+        if !problems.is_empty() {
+            return Err(Failure::finding(lines(file, problems).join("\n")));
+        }
+        warnings.extend(unknown.into_iter().filter_map(slip));
+        Ok((settings, lines(file, warnings)))
+    }
+}
+
+fn lines(file: &Path, findings: Vec<impl fmt::Display>) -> Vec<String> {
+    findings.iter().map(|finding| format!("{}: {finding}", file.display())).collect()
+}
+
+/// An unknown key that is a slip of the pen; all others are other programs' own.
+fn slip(unknown: Problem) -> Option<Problem> {
+    let known = [
+        "announce_interval",
+        "min_announce_interval",
+        "max_numwant",
+        "default_numwant",
+        "max_scrape_infohashes",
+        "allow_ip_spoofing",
+        "real_ip_header",
+        "trusted_proxies",
+        "approval",
+        "prehooks",
+        "posthooks",
+    ];
+    if OF_OTHERS.iter().any(|key| key.eq_ignore_ascii_case(&unknown.key)) {
+        return None;
+    }
+    nearest(&unknown.key, known.into_iter()).map(|_| unknown)
+}
+
+fn read_addresses(section: &mut Section) -> AddressRules {
+    let mut rules = AddressRules {
+        allow_ip_spoofing: section.boolean("allow_ip_spoofing").unwrap_or(false),
+        ..AddressRules::default()
+    };
+    for text in section.list("trusted_proxies").unwrap_or_default() {
+        match network(&text) {
+            Some(network) => rules.trusted_proxies.push(network),
+            None => section.problem(
+                "trusted_proxies",
+                "expected addresses or networks such as 192.0.2.1 or 2001:db8::/32, found another text",
+            ),
+        }
+    }
+    let Some(header) = section.text("real_ip_header").filter(|header| !header.is_empty()) else {
+        return rules;
+    };
+    if rules.trusted_proxies.is_empty() {
+        section
+            .problem("real_ip_header", "needs `trusted_proxies`: the addresses whose word is taken for it");
+    }
+    match HeaderName::try_from(header) {
+        Ok(name) => rules.real_ip_header = Some(name),
+        Err(_) => section.problem("real_ip_header", "expected the name of a header such as X-Real-IP"),
+    }
+    rules
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}
+
+fn read_approval(section: &mut Section) -> Option<Approval> {
+    if !section.has("approval") {
+        return None;
+    }
+    section.within("approval", |section| {
+        let name = section.required_text("context");
+        let inverted = section.boolean("inverted").unwrap_or(false);
+        match Context::new(name) {
+            Ok(context) => Some(Approval { context, inverted }),
+            Err(error) => {
+                section.problem("context", error.to_string());
+                None
+            }
+        }
+    })
+}
+
+/// The names of hooks, as MoChi's configuration has them.
+fn hook_names(hooks: Option<Value>) -> Vec<String> {
+    let name = |hook: Value| {
+        let Value::Section(entries) = hook else { return "a hook".to_owned() };
+        let name = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("name"));
+        match name {
+            Some((_, Value::Text(name))) => format!("`{name}`"),
+            _ => "a hook without a name".to_owned(),
+        }
+    };
+    match hooks {
+        None => Vec::new(),
+        Some(Value::List(hooks)) => hooks.into_iter().map(name).collect(),
+        Some(other) => vec![name(other)],
+    }
+}

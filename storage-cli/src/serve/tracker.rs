@@ -1,0 +1,124 @@
+//! What a tracker does with a storage, whichever protocol a request came by: the one file of `serve` that
+//! calls it for clients.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use storage_core::{
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerId, Role, Storage,
+    SwarmCounts, Timestamp,
+};
+
+use super::approval::Approval;
+use super::settings::Limits;
+
+/// A tracker on a storage.
+pub(crate) struct Tracker {
+    storage: Arc<dyn Storage>,
+    approval: Option<Approval>,
+    limits: Limits,
+}
+
+/// What a client says when it announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientAnnounce {
+    /// The swarm.
+    pub(crate) info_hash: InfoHash,
+    /// How the client names itself.
+    pub(crate) peer_id: PeerId,
+    /// Where it is reached.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// On which port.
+    pub(crate) port: u16,
+    /// Whether it has everything.
+    pub(crate) role: Role,
+    /// Why it announces.
+    pub(crate) event: AnnounceEvent,
+    /// The most peers that it wants, if it says so.
+    pub(crate) num_want: Option<usize>,
+    /// The families of the peers that it can be told, the one preferred first.
+    pub(crate) families: &'static [AddressFamily],
+}
+
+/// Why a request that is well formed gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The torrent is not one of those that the tracker serves.
+    NotApproved,
+    /// The storage could not answer.
+    Unavailable,
+}
+
+impl fmt::Display for Refusal {
+    /// For the client: nothing about the inside of the tracker.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotApproved => "unapproved torrent",
+            Self::Unavailable => "the tracker cannot answer at this time",
+        })
+    }
+}
+
+impl From<storage_core::Error> for Refusal {
+    fn from(_: storage_core::Error) -> Self {
+        // The storage's layers have told of it already.
+        Self::Unavailable
+    }
+}
+
+impl Tracker {
+    /// A tracker on this storage, for all torrents or for those approved.
+    pub(crate) fn new(storage: Arc<dyn Storage>, approval: Option<Approval>, limits: Limits) -> Self {
+        Self { storage, approval, limits }
+    }
+
+    /// Its intervals and limits.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Puts the client into the swarm, or takes it out, and finds peers for it.
+    pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
+        if !self.approves(&[client.info_hash]).await?.contains(&true) {
+            return Err(Refusal::NotApproved);
+        }
+        let peers = client.addresses.iter().map(|address| Peer::new(client.peer_id, *address, client.port));
+        let announce = Announce {
+            info_hash: client.info_hash,
+            peers: &peers.collect::<Vec<_>>(),
+            role: client.role,
+            event: client.event,
+            num_want: self.limits.num_want(client.num_want),
+            families: client.families,
+            announced: Timestamp::now(),
+        };
+        Ok(self.storage.announce(&announce).await?)
+    }
+
+    /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are
+    /// looked at.
+    pub(crate) async fn scrape(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>, Refusal> {
+        let asked = &info_hashes[..info_hashes.len().min(self.limits.max_scrape_infohashes)];
+        let approved = self.approves(asked).await?;
+        let mut counts = self.storage.scrape_swarms(asked).await?;
+        for (counts, approved) in counts.iter_mut().zip(approved) {
+            if !approved {
+                *counts = SwarmCounts::default();
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Whether the storage answers.
+    pub(crate) async fn is_healthy(&self) -> bool {
+        self.storage.ping().await.is_ok()
+    }
+
+    async fn approves(&self, info_hashes: &[InfoHash]) -> Result<Vec<bool>, Refusal> {
+        match &self.approval {
+            Some(approval) => Ok(approval.of(&*self.storage, info_hashes).await?),
+            None => Ok(vec![true; info_hashes.len()]),
+        }
+    }
+}

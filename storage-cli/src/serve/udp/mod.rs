@@ -1,0 +1,189 @@
+//! The tracker over UDP (BEP 15, BEP 41).
+
+mod connection_id;
+mod packet;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::poll;
+use storage_core::AddressFamily;
+use tokio::net::UdpSocket;
+use tokio::sync::Semaphore;
+
+use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
+use super::shutdown::Stop;
+use super::tracker::{ClientAnnounce, Tracker};
+use connection_id::ConnectionIds;
+use packet::{Announce, Packet, Request};
+
+/// Requests that wait for the storage; further ones are dropped, as packets may be.
+const MAX_UNDER_WAY: usize = 4_096;
+
+/// More than any request that is read: 74 info hashes.
+const PACKET: usize = 2_048;
+
+/// How long reading waits after the system refused to read.
+const REFUSED: Duration = Duration::from_millis(10);
+
+const WRONG_CONNECTION: &str = "connection id mismatch";
+
+/// The tracker for all sockets.
+pub(crate) struct UdpTracker {
+    tracker: Arc<Tracker>,
+    allow_ip_spoofing: bool,
+    ids: ConnectionIds,
+    metrics: Arc<FrontMetrics>,
+    places: Arc<Semaphore>,
+}
+
+/// What to do about a packet.
+enum Step {
+    /// Nothing: it is no request.
+    Ignore,
+    /// Answer without looking anything up.
+    Answer(Vec<u8>),
+    /// Ask the tracker.
+    Ask(u32, Request),
+}
+
+impl UdpTracker {
+    pub(crate) fn new(tracker: Arc<Tracker>, allow_ip_spoofing: bool, metrics: Arc<FrontMetrics>) -> Self {
+        let places = Arc::new(Semaphore::new(MAX_UNDER_WAY));
+        Self { tracker, allow_ip_spoofing, ids: ConnectionIds::new(), metrics, places }
+    }
+
+    /// An answer to who has no connection id yet is never longer than the packet that asked for it.
+    fn step(&self, bytes: &[u8], client: IpAddr) -> Step {
+        let begun = Instant::now();
+        let record = |action, outcome| self.metrics.record(Protocol::Udp, action, outcome, begun.elapsed());
+        match Packet::read(bytes) {
+            None => Step::Ignore,
+            Some(Packet::Connect { transaction }) => {
+                record(Action::Connect, Outcome::Ok);
+                Step::Answer(packet::connected(transaction, self.ids.give(client)))
+            }
+            Some(Packet::Request { connection, transaction, request }) => {
+                if self.ids.accepts(connection, client) {
+                    return Step::Ask(transaction, request);
+                }
+                record(action(&request), Outcome::Malformed);
+                let answer = packet::failed(transaction, WRONG_CONNECTION);
+                if answer.len() > bytes.len() { Step::Ignore } else { Step::Answer(answer) }
+            }
+        }
+    }
+
+    async fn answer(&self, transaction: u32, request: Request, client: IpAddr) -> Vec<u8> {
+        let begun = Instant::now();
+        let action = action(&request);
+        let result = self.result(transaction, request, client).await;
+        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Ok);
+        self.metrics.record(Protocol::Udp, action, outcome, begun.elapsed());
+        result.unwrap_or_else(|(_, reason)| packet::failed(transaction, &reason))
+    }
+
+    async fn result(
+        &self,
+        transaction: u32,
+        request: Request,
+        client: IpAddr,
+    ) -> Result<Vec<u8>, (Outcome, String)> {
+        let malformed = |reason: &str| (Outcome::Malformed, reason.to_owned());
+        match request {
+            Request::Malformed(_) => Err(malformed("the packet is too short")),
+            Request::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
+            Request::Announce(announce) => {
+                let answer = self.tracker.announce(&self.client(announce, client)).await;
+                let answer = answer.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
+                Ok(packet::announced(transaction, &answer, self.tracker.limits()))
+            }
+            Request::Scrape(info_hashes) => {
+                let counts = self.tracker.scrape(&info_hashes).await;
+                let counts = counts.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
+                Ok(packet::scraped(transaction, &counts))
+            }
+        }
+    }
+
+    fn client(&self, announce: Announce, from: IpAddr) -> ClientAnnounce {
+        let Announce { info_hash, peer_id, role, event, address, num_want, port } = announce;
+        let named = address.filter(|_| self.allow_ip_spoofing && from.is_ipv4());
+        ClientAnnounce {
+            info_hash,
+            peer_id,
+            addresses: vec![named.map_or(from, IpAddr::V4)],
+            port,
+            role,
+            event,
+            num_want,
+            // An answer has peers of one family.
+            families: if from.is_ipv4() { &[AddressFamily::V4] } else { &[AddressFamily::V6] },
+        }
+    }
+}
+
+fn action(request: &Request) -> Action {
+    match request {
+        Request::Announce(_) | Request::Malformed(packet::Action::Announce) => Action::Announce,
+        Request::Scrape(_) | Request::Malformed(packet::Action::Scrape) => Action::Scrape,
+    }
+}
+
+/// Answers packets until it is time to stop. Several may do so on one socket.
+pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, mut stop: Stop) {
+    let mut buffer = [0; PACKET];
+    loop {
+        let received = tokio::select! {
+            () = stop.happens() => return,
+            received = socket.recv_from(&mut buffer) => received,
+        };
+        let (length, from) = match received {
+            Ok(received) => received,
+            Err(error) => {
+                tracing::debug!(%error, "cannot receive packets");
+                tokio::time::sleep(REFUSED).await;
+                continue;
+            }
+        };
+        match tracker.step(&buffer[..length], from.ip().to_canonical()) {
+            Step::Ignore => {}
+            Step::Answer(answer) => send(&socket, &answer, from).await,
+            Step::Ask(transaction, request) => {
+                ask(&socket, &tracker, transaction, request, from, &stop).await
+            }
+        }
+    }
+}
+
+/// Answers a request at once if nothing has to be waited for, and by a task of its own otherwise.
+async fn ask(
+    socket: &Arc<UdpSocket>,
+    tracker: &Arc<UdpTracker>,
+    transaction: u32,
+    request: Request,
+    from: SocketAddr,
+    stop: &Stop,
+) {
+    let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
+        tracker.metrics.record(Protocol::Udp, action(&request), Outcome::Dropped, Duration::ZERO);
+        return;
+    };
+    let (of_socket, of_tracker, stop) = (Arc::clone(socket), Arc::clone(tracker), stop.clone());
+    let mut answering = Box::pin(async move {
+        let answer = of_tracker.answer(transaction, request, from.ip().to_canonical()).await;
+        send(&of_socket, &answer, from).await;
+        drop((place, stop));
+    });
+    if poll!(&mut answering).is_pending() {
+        tokio::spawn(answering);
+    }
+}
+
+/// What the system refuses to send is lost, as packets may be.
+async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
+    if let Err(error) = socket.send_to(answer, to).await {
+        tracing::trace!(%error, %to, "an answer is lost");
+    }
+}
