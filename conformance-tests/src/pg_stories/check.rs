@@ -11,10 +11,11 @@ use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
 
 pub(super) fn tests() -> Vec<Trial> {
-    let unlogged = Recommendation { unlogged: true, ..Recommendation::default() };
+    let logged = Recommendation::default();
+    let unlogged = Recommendation { unlogged: true, ..logged };
     vec![
         test("check names the server", |url| {
-            let inspection = inspect(url)?;
+            let inspection = block_on(inspect(url))?;
             let is_named =
                 inspection.server.starts_with("PostgreSQL ") && !inspection.server.contains(" on ");
             ensure(is_named, || inspection.server.clone())?;
@@ -22,20 +23,42 @@ pub(super) fn tests() -> Vec<Trial> {
             ensure(!warned, || format!("{:?}", inspection.warnings))
         }),
         on_schema("check warns of an unlogged table", unlogged, warns_of_mo_peers),
+        on_schema("check warns of a superuser and of no lesser role", logged, |schema| {
+            block_on(warns_of_a_superuser(schema))
+        }),
     ]
 }
 
 fn warns_of_mo_peers(schema: &Schema) -> Result<(), Failed> {
-    let warnings = inspect(&PgUrl::parse(&schema.connection_string()))?.warnings;
+    let warnings = block_on(inspect(&PgUrl::parse(&schema.connection_string())))?.warnings;
     let warned: Vec<_> = warnings.iter().filter(|warning| warning.contains("is unlogged")).collect();
     ensure(warned.len() == 1 && warned[0].contains("`mo_peers`"), || format!("{warnings:?}"))
 }
 
-fn inspect(url: &PgUrl) -> Result<Inspection, Failed> {
-    block_on(async {
-        let storage = open(url, Arc::new(Counter::default())).await?;
-        let inspection = storage.inspect().await?;
-        storage.close().await?;
-        Ok(inspection)
-    })
+/// A role with the rights that the schema's comment gives it can do all that the storage does.
+async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
+    let url = PgUrl::parse(&schema.connection_string());
+    let warns = |inspection: &Inspection| {
+        inspection.warnings.iter().any(|warning| warning.contains("the role is a superuser"))
+    };
+    ensure(warns(&inspect(&url).await?), || "no warning: these tests need a superuser".into())?;
+
+    let role = format!("{}_role", schema.name());
+    let rights = format!(
+        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {} TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role}",
+        schema.name()
+    );
+    schema.execute(&rights).await?;
+    let inspected = inspect(&url.with("role", &role)).await;
+    schema.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await?;
+    let inspection = inspected?;
+    ensure(!warns(&inspection), || format!("{:?}", inspection.warnings))
+}
+
+async fn inspect(url: &PgUrl) -> Result<Inspection, Failed> {
+    let storage = open(url, Arc::new(Counter::default())).await?;
+    let inspection = storage.inspect().await?;
+    storage.close().await?;
+    Ok(inspection)
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod agreement;
+mod check;
 mod cluster;
 mod failover;
 mod garbage;
@@ -70,12 +71,18 @@ pub fn tests() -> Vec<Trial> {
         lost_answers::leave_a_graduation_uncertain,
         lost_answers::leave_a_delete_uncertain,
         lost_answers::are_made_up_for_where_that_is_safe,
+        check::takes_the_example_as_it_is,
+    });
+    tests.extend(tests! {
+        On(check::forgetful_server);
+        check::warns_of_eviction_and_of_absent_persistence,
     });
     tests.extend(tests! {
         On(restart::server);
         restart::calls_fail_while_the_server_is_gone_and_then_succeed,
         restart::a_short_absence_is_waited_for,
         restart::scripts_that_are_gone_are_loaded_again,
+        check::describes_a_server_that_keeps_everything,
     });
     tests.extend(tests! {
         On(failover::servers);

@@ -33,6 +33,11 @@ impl Schema {
         Ok(Self { server, name })
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A connection URL in which unqualified names mean this schema.
     pub fn connection_string(&self) -> String {
         let url = self.server.url();

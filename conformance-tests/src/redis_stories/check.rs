@@ -1,0 +1,60 @@
+//! What `check` tells of a server, and the configuration to begin with.
+
+use std::io::Write;
+
+use storage_core::config::StorageConfig;
+use storage_core::{Driver, Inspection};
+use storage_redis::RedisDriver;
+
+use super::ground::Place;
+use crate::servers::Found;
+use crate::servers::redis::{Node, Setup};
+use crate::storages::registry;
+
+/// A server that keeps what it is given only until it has no room, or ends.
+pub(super) fn forgetful_server() -> Found<Node> {
+    Node::start(&Setup::default().setting("maxmemory-policy allkeys-lru"))
+}
+
+/// Each for a reason of its own.
+pub(super) async fn warns_of_eviction_and_of_absent_persistence(server: &Node) {
+    let warnings = inspect(server).await.warnings;
+    let about = |what: &str| warnings.iter().filter(|warning| warning.contains(what)).count();
+    assert_eq!(
+        (about("maxmemory-policy"), about("persistence is off"), warnings.len()),
+        (1, 1, 2),
+        "{warnings:?}"
+    );
+}
+
+/// The server and its version, how it is reached, what it does without room, and what it keeps.
+pub(super) async fn describes_a_server_that_keeps_everything(server: &Node) {
+    let inspection = inspect(server).await;
+    let is_named = ["Redis ", "Valkey "].iter().any(|product| inspection.server.starts_with(product));
+    assert!(is_named, "{inspection:?}");
+    for (item, expected) in [
+        ("mode", "single node"),
+        ("memory policy", "noeviction"),
+        ("persistence", "append only file on, snapshots off"),
+    ] {
+        let found = inspection.findings.iter().find(|(name, _)| name == item);
+        assert_eq!(found.map(|(_, found)| found.as_str()), Some(expected), "{item}");
+    }
+    assert!(inspection.warnings.is_empty(), "{:?}", inspection.warnings);
+}
+
+/// Strictly: a key that nobody knows would be an error, and one that is taken otherwise a warning.
+pub(super) async fn takes_the_example_as_it_is(server: &Node) {
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    file.write_all(RedisDriver.example_config().unwrap().as_bytes()).unwrap();
+    let address = ("TRACKER_STORAGE__CONFIG__ADDRESSES".to_owned(), server.address());
+    let config = StorageConfig::load(file.path(), StorageConfig::DEFAULT_PATH, std::iter::once(address));
+    let opened = registry().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
+    opened.storage.ping().await.unwrap();
+    opened.storage.close().await.unwrap();
+}
+
+async fn inspect(server: &Node) -> Inspection {
+    Place::of(server).open().await.inspect().await.unwrap()
+}
