@@ -105,6 +105,9 @@ fn of_code(code: &str) -> Kind {
         // statement_completion_unknown (CockroachDB's "result is ambiguous"), and its commit of which a
         // part failed
         "40003" | "XXA00" => Kind::Lost,
+        // CockroachDB: one node has lost another in the middle of it; data that no node can reach
+        "58C01" => Kind::Lost,
+        "58C00" => Kind::Final(ErrorKind::Unavailable),
         // admin_shutdown, crash_shutdown: they may come between a commit and its answer
         "57P01" | "57P02" => Kind::Lost,
         // query_canceled, lock_not_available
@@ -128,13 +131,14 @@ mod tests {
         for code in ["40001", "40P01"] {
             assert_eq!(of_code(code), Kind::Conflict, "{code}");
         }
-        for code in ["40003", "XXA00", "57P01", "57P02", "08006", "08P01"] {
+        for code in ["40003", "XXA00", "58C01", "57P01", "57P02", "08006", "08P01"] {
             assert_eq!(of_code(code), Kind::Lost, "{code}");
         }
         for code in ["57P03", "57P05", "25006"] {
             assert_eq!(of_code(code), Kind::Gone, "{code}");
         }
         assert_eq!(of_code("53300"), Kind::Final(ErrorKind::Unavailable));
+        assert_eq!(of_code("58C00"), Kind::Final(ErrorKind::Unavailable));
         assert_eq!(of_code("57014"), Kind::Final(ErrorKind::Timeout));
         assert_eq!(of_code("23505"), Kind::Final(ErrorKind::Rejected));
     }

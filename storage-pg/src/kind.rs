@@ -25,8 +25,9 @@ pub(crate) enum Kind {
     TimestampTz,
 }
 
-/// The type of an argument that the server is to find out; also a name for it.
-pub(crate) const UNKNOWN: PgTypeInfo = PgTypeInfo::with_oid(Oid(705));
+/// The type of an argument that the server is to find out. (Not that named `unknown`, number 705, which
+/// CockroachDB before 22.1 takes at its word.)
+pub(crate) const UNKNOWN: PgTypeInfo = PgTypeInfo::with_oid(Oid(0));
 
 impl Kind {
     /// The kind of a type; of an array, that of its elements, and their type's number.
