@@ -85,24 +85,40 @@ pub async fn announce_by_parts<S: PeerStorage + ?Sized>(
     storage: &S,
     announce: &Announce<'_>,
 ) -> Result<AnnounceAnswer> {
-    write(storage, announce).await?;
+    write_announce(storage, announce).await?;
+    let peers = peers_for_announce(storage, announce).await?;
+    let counts = storage.scrape_swarm(&announce.info_hash).await?;
+    Ok(AnnounceAnswer { peers, counts })
+}
+
+/// The peers of a whole announce, by [`PeerStorage::announce_peers`]: a part of [`announce_by_parts`].
+///
+/// # Errors
+/// Those of the method, but for what is absent.
+pub async fn peers_for_announce<S: PeerStorage + ?Sized>(
+    storage: &S,
+    announce: &Announce<'_>,
+) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for mut selection in announce.selections() {
-        selection.num_want -= peers.len();
         if peers.len() >= announce.num_want {
             break;
         }
+        selection.num_want -= peers.len();
         match storage.announce_peers(&selection).await {
             Ok(found) => announce.fill(&mut peers, found),
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
     }
-    let counts = storage.scrape_swarm(&announce.info_hash).await?;
-    Ok(AnnounceAnswer { peers, counts })
+    Ok(peers)
 }
 
-async fn write<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<()> {
+/// The write of a whole announce, by the methods for single peers: a part of [`announce_by_parts`].
+///
+/// # Errors
+/// Those of the methods, but for what is absent.
+pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<()> {
     let Announce { info_hash, role, announced, event, .. } = announce;
     for (place, peer) in announce.peers.iter().enumerate() {
         match event {

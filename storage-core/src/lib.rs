@@ -63,7 +63,9 @@ mod record;
 mod storage;
 mod timestamp;
 
-pub use announce::{Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts};
+pub use announce::{
+    Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts, peers_for_announce, write_announce,
+};
 pub use capability::{Capability, Lacking};
 pub use context::{Context, InvalidContext};
 pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};

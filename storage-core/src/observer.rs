@@ -1,6 +1,7 @@
 //! What a backend tells of its inner life, for metrics and logs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something that happened inside a backend and that the result of no call shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,31 @@ pub enum Event {
         what: &'static str,
         /// How many.
         count: u64,
+    },
+    /// Calls of several tasks were sent together.
+    Gathered {
+        /// The configuration key of the query.
+        key: &'static str,
+        /// How many calls.
+        calls: u64,
+        /// How long the oldest of them waited.
+        waited: Duration,
+        /// How many calls still wait.
+        left: u64,
+    },
+    /// A query was run; told for each.
+    Ran {
+        /// Its configuration key.
+        key: &'static str,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A connection was taken out of a pool.
+    Leased {
+        /// How long the call waited for it.
+        waited: Duration,
+        /// How many connections the pool has.
+        connections: u64,
     },
     /// The secondary of a mirror did not get writes that the primary has, or may have.
     MirrorMissed {

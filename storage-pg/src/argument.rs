@@ -20,8 +20,12 @@ pub(crate) enum Argument {
     Value,
     /// A random number from 0 to 2³¹ - 1, new for each call: where a sample begins.
     Sample,
-    /// How many rows a piece of a large deletion may have.
+    /// How many rows a piece of a large deletion may have, or the most that any call of a batch wants.
     Limit,
+    /// Whether the peers are for a seeder, who needs no other seeders.
+    ForSeeder,
+    /// The number of a call in its batch, by which its answer is found.
+    Request,
 }
 
 impl Argument {
@@ -41,6 +45,8 @@ impl Argument {
             Self::Value => "value",
             Self::Sample => "sample",
             Self::Limit => "limit",
+            Self::ForSeeder => "for_seeder",
+            Self::Request => "request",
         }
     }
 }

@@ -11,9 +11,10 @@ use storage_core::{Error, ErrorKind, Event, Operation, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{ConnectError, Lease};
+use crate::core::Core;
 use crate::failure::Failure;
 use crate::gate::{Gate, Pass};
-use crate::storage::{PgStorage, not_connected};
+use crate::storage::not_connected;
 
 /// How the statements of an attempt belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(crate) enum Together {
 
 /// The attempts of one call.
 pub(crate) struct Attempts<'a> {
-    storage: &'a PgStorage,
+    storage: &'a Core,
     operation: Operation,
     in_transaction: bool,
     waits: ExponentialBackoff,
@@ -52,7 +53,7 @@ const TRIED_FOR: f32 = 0.8;
 const ALONE_AFTER: u32 = 3;
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(storage: &'a PgStorage, operation: Operation, together: Together) -> Self {
+    pub(crate) fn new(storage: &'a Core, operation: Operation, together: Together) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(2))
             .with_max_delay(LONGEST_WAIT)
@@ -201,7 +202,7 @@ impl<'a> Attempts<'a> {
 
 /// How long a call may be tried again: an error must reach the caller before the time for the whole call
 /// has passed, since after that nobody would know what came of it.
-fn time_to_try(storage: &PgStorage) -> Duration {
+fn time_to_try(storage: &Core) -> Duration {
     match time_left() {
         Some(left) => storage.retry_timeout.min(left.mul_f32(TRIED_FOR)),
         None => storage.retry_timeout,

@@ -39,6 +39,16 @@ pub struct PgConfig {
     pub startup_timeout: Duration,
     /// `retry_timeout`: how long a transaction is run again that others got in the way of (10 s).
     pub retry_timeout: Duration,
+    /// `batch_size`: the most calls that are sent together where a batch query is configured (256).
+    pub batch_size: usize,
+    /// `batches_in_flight`: the most batches of one kind under way (2).
+    pub batches_in_flight: usize,
+    /// `batch_queue`: the most calls of one kind that wait for a batch (4096); further ones wait for
+    /// room.
+    pub batch_queue: usize,
+    /// `batch_when_idle`: whether a call goes by the batch query even if nothing else is under way;
+    /// to try the query.
+    pub batch_when_idle: bool,
 }
 
 /// `announce`: peers for an announce.
@@ -52,6 +62,8 @@ pub struct AnnounceQueries {
     pub address_column: String,
     /// `port_column`, in any case.
     pub port_column: String,
+    /// `batch_query`: for many announces at once; optional, not known to MoChi.
+    pub batch_query: String,
 }
 
 /// `peer`: peers put, deleted, graduated, counted.
@@ -73,6 +85,10 @@ pub struct PeerQueries {
     pub count_leechers_column: String,
     /// `newest_query`: the time of the newest announce, for `check`; optional, not known to MoChi.
     pub newest_query: String,
+    /// `add_batch_query`: the upsert for many peers at once; optional, not known to MoChi.
+    pub add_batch_query: String,
+    /// `count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
+    pub count_batch_query: String,
 }
 
 /// `downloads`: optional as a whole.
@@ -141,6 +157,10 @@ impl Default for PgConfig {
             created_zone: "UTC".into(),
             startup_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(10),
+            batch_size: 256,
+            batches_in_flight: 2,
+            batch_queue: 4_096,
+            batch_when_idle: false,
         }
     }
 }
@@ -166,6 +186,7 @@ impl PgConfig {
                 peer_id_column: text_or(announce, "peer_id_column", "peer_id"),
                 address_column: text_or(announce, "address_column", "address"),
                 port_column: text_or(announce, "port_column", "port"),
+                batch_query: text(announce, "batch_query"),
             }),
             peer: section.within("peer", |peer| PeerQueries {
                 add_query: text(peer, "add_query"),
@@ -176,6 +197,8 @@ impl PgConfig {
                 count_seeders_column: text_or(peer, "count_seeders_column", "seeders"),
                 count_leechers_column: text_or(peer, "count_leechers_column", "leechers"),
                 newest_query: text(peer, "newest_query"),
+                add_batch_query: text(peer, "add_batch_query"),
+                count_batch_query: text(peer, "count_batch_query"),
             }),
             downloads: section.within("downloads", |downloads| DownloadsQueries {
                 get_query: text(downloads, "get_query"),
@@ -206,6 +229,12 @@ impl PgConfig {
             created_zone: text_or(section, "created_zone", &default.created_zone),
             startup_timeout: section.positive_duration("startup_timeout", default.startup_timeout),
             retry_timeout: section.positive_duration("retry_timeout", default.retry_timeout),
+            batch_size: section.number("batch_size", 1..=65_536).unwrap_or(default.batch_size),
+            batches_in_flight: section
+                .number("batches_in_flight", 1..=1_024)
+                .unwrap_or(default.batches_in_flight),
+            batch_queue: section.number("batch_queue", 1..=1_000_000).unwrap_or(default.batch_queue),
+            batch_when_idle: section.boolean("batch_when_idle").unwrap_or(default.batch_when_idle),
         }
     }
 }

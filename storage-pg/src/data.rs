@@ -14,11 +14,11 @@ use crate::storage::PgStorage;
 #[async_trait]
 impl DataStorage for PgStorage {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
-        let put = self.statement(slot::PUT_DATA, Operation::PutData)?;
+        let put = self.core.statement(slot::PUT_DATA, Operation::PutData)?;
         // In the order of keys, so that two of these cannot wait for each other; the last of a key wins.
         let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key, value)).collect();
         let together = if entries.len() > 1 { Together::AllOrNothing } else { Together::No };
-        attempt!(self, Operation::PutData, together, |connection| {
+        attempt!(&self.core, Operation::PutData, together, |connection| {
             for (key, value) in &entries {
                 put.execute(connection, Inputs::entry(context, key, value)).await?;
             }
@@ -27,8 +27,8 @@ impl DataStorage for PgStorage {
     }
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
-        let get = self.statement(slot::GET_DATA, Operation::LoadData)?;
-        attempt!(self, Operation::LoadData, Together::No, |connection| {
+        let get = self.core.statement(slot::GET_DATA, Operation::LoadData)?;
+        attempt!(&self.core, Operation::LoadData, Together::No, |connection| {
             let row = get.first(connection, Inputs::entry(context, key, &[])).await?;
             // The sample table allows a null for a value; it reads as an empty one.
             Ok(row.map(|row| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default())))
@@ -36,8 +36,8 @@ impl DataStorage for PgStorage {
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
-        let get = self.statement(slot::GET_DATA, Operation::ContainsData)?;
-        attempt!(self, Operation::ContainsData, Together::No, |connection| {
+        let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
+        attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
             let mut contained = Vec::with_capacity(keys.len());
             for key in keys {
                 let row = get.first(connection, Inputs::entry(context, key, &[])).await?;
@@ -51,8 +51,8 @@ impl DataStorage for PgStorage {
         if keys.is_empty() {
             return Ok(());
         }
-        let delete = self.statement(slot::DELETE_DATA, Operation::DeleteData)?;
-        attempt!(self, Operation::DeleteData, Together::No, |connection| {
+        let delete = self.core.statement(slot::DELETE_DATA, Operation::DeleteData)?;
+        attempt!(&self.core, Operation::DeleteData, Together::No, |connection| {
             delete.execute(connection, Inputs::keys(context, keys)).await.map(drop)
         })
     }

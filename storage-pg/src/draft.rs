@@ -72,6 +72,9 @@ impl Drafts {
         drafts.optional(slot::IMPORT_DOWNLOADS, &import.downloads_query, &[]);
         drafts.optional(slot::IMPORT_PEERS_BATCH, &import.peers_batch_query, &[]);
         drafts.optional(slot::IMPORT_DOWNLOADS_BATCH, &import.downloads_batch_query, &[]);
+        drafts.optional(slot::PUT_PEERS, &peer.add_batch_query, &[]);
+        drafts.optional(slot::ANNOUNCE_BATCH, &announce.batch_query, ANNOUNCE_BATCH_COLUMNS);
+        drafts.optional(slot::COUNT_BATCH, &peer.count_batch_query, COUNT_BATCH_COLUMNS);
         drafts.append_clause(&peer.count_query);
         drafts
     }
@@ -123,6 +126,18 @@ fn numbered(slot: &Slot) -> &'static [Argument] {
     &slot.positional[..end]
 }
 
+const ANNOUNCE_BATCH_COLUMNS: &[(&str, &str)] = &[
+    ("announce.batch_query", "request"),
+    ("announce.batch_query", "peer_id"),
+    ("announce.batch_query", "address"),
+    ("announce.batch_query", "port"),
+];
+const COUNT_BATCH_COLUMNS: &[(&str, &str)] = &[
+    ("peer.count_batch_query", "request"),
+    ("peer.count_batch_query", "seeders"),
+    ("peer.count_batch_query", "leechers"),
+    ("peer.count_batch_query", "downloads"),
+];
 const EXPORT_PEERS_COLUMNS: &[(&str, &str)] = &[
     ("export.peers_query", "info_hash"),
     ("export.peers_query", "peer_id"),

@@ -28,23 +28,27 @@ struct Answers {
 
 impl PgStorage {
     pub(crate) async fn look(&self) -> Result<Inspection> {
-        let newest = self.find(slot::NEWEST_PEER);
+        let newest = self.core.find(slot::NEWEST_PEER);
         let answers =
-            attempt!(self, Operation::Inspect, Together::No, |connection| ask(connection, newest).await)?;
+            attempt!(&self.core, Operation::Inspect, Together::No, |connection| ask(connection, newest)
+                .await)?;
         let now = Timestamp::now();
         let (product, server) = server::recognize(&answers.version);
-        let mut findings = vec![("connection".to_owned(), self.settings.masked())];
-        if self.pooler_mode() {
+        let mut findings = vec![("connection".to_owned(), self.core.settings.masked())];
+        if self.core.pooler_mode() {
             findings.push((
                 "mode".to_owned(),
                 "behind a connection pooler: every statement in a transaction".to_owned(),
             ));
         }
         findings.extend(
-            self.statements().iter().map(|statement| (statement.slot.key.to_owned(), describe(statement))),
+            self.core
+                .statements()
+                .iter()
+                .map(|statement| (statement.slot.key.to_owned(), describe(statement))),
         );
 
-        let mut warnings = self.settings.warnings.clone();
+        let mut warnings = self.core.settings.warnings.clone();
         let apart = now.since(answers.clock).max(answers.clock.since(now));
         if apart > CLOCK_TOLERANCE {
             warnings.push(format!("the server's clock and ours are {apart:?} apart"));

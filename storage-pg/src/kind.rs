@@ -10,6 +10,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, Postgres};
 use sqlx::{Encode, Type};
 
 use crate::argument::Argument;
+use crate::array;
 
 /// A type of the server that we can feed or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +66,6 @@ impl Kind {
         })
     }
 
-    /// The kind of a type that is no array.
-    pub(crate) fn of_scalar(type_info: &PgTypeInfo) -> Option<Self> {
-        Self::of(type_info).filter(|(_, element)| element.is_none()).map(|(kind, _)| kind)
-    }
-
     /// What a parameter for this argument may be, with the types in words.
     pub(crate) fn accepted(argument: Argument) -> (&'static [Self], &'static str) {
         match argument {
@@ -80,11 +76,11 @@ impl Kind {
             Argument::Port => {
                 (&[Self::Int4, Self::Int8], "int4 or int8 (int2 has no room for ports above 32767)")
             }
-            Argument::Sample => (&[Self::Int4, Self::Int8], "int4 or int8"),
+            Argument::Sample | Argument::Request => (&[Self::Int4, Self::Int8], "int4 or int8"),
             Argument::Count | Argument::Limit => {
                 (&[Self::Int2, Self::Int4, Self::Int8], "int2, int4 or int8")
             }
-            Argument::IsSeeder | Argument::IsV6 => (&[Self::Bool], "bool"),
+            Argument::IsSeeder | Argument::IsV6 | Argument::ForSeeder => (&[Self::Bool], "bool"),
             Argument::Created => (&[Self::Timestamp, Self::TimestampTz], "timestamp or timestamptz"),
             Argument::Context => (&[Self::Text], "varchar or text"),
         }
@@ -100,15 +96,23 @@ pub(crate) enum Reading {
     Integer,
     Boolean,
     Time,
+    ManyBytes,
+    ManyAddresses,
+    ManyIntegers,
 }
 
 impl Reading {
+    /// Whether it is an array.
+    pub(crate) fn is_many(self) -> bool {
+        matches!(self, Self::ManyBytes | Self::ManyAddresses | Self::ManyIntegers)
+    }
+
     pub(crate) fn accepts(self, kind: Kind) -> bool {
         match self {
-            Self::Bytes => kind == Kind::Bytes,
+            Self::Bytes | Self::ManyBytes => kind == Kind::Bytes,
             Self::Text => kind == Kind::Text,
-            Self::Address => matches!(kind, Kind::Inet | Kind::Bytes),
-            Self::Integer => matches!(kind, Kind::Int2 | Kind::Int4 | Kind::Int8),
+            Self::Address | Self::ManyAddresses => matches!(kind, Kind::Inet | Kind::Bytes),
+            Self::Integer | Self::ManyIntegers => matches!(kind, Kind::Int2 | Kind::Int4 | Kind::Int8),
             Self::Boolean => kind == Kind::Bool,
             Self::Time => matches!(kind, Kind::Timestamp | Kind::TimestampTz),
         }
@@ -122,6 +126,9 @@ impl Reading {
             Self::Integer => "int2, int4 or int8",
             Self::Boolean => "bool",
             Self::Time => "timestamp or timestamptz",
+            Self::ManyBytes => "an array of bytea",
+            Self::ManyAddresses => "an array of inet or bytea",
+            Self::ManyIntegers => "an array of int2, int4 or int8",
         }
     }
 }
@@ -146,7 +153,7 @@ impl<'a> Encoded<'a> {
         Self::Array(17, keys.iter().map(|key| Self::Bytes(key)).collect())
     }
 
-    fn write(&self, buffer: &mut Vec<u8>) -> Result<IsNull, BoxDynError> {
+    pub(crate) fn write(&self, buffer: &mut Vec<u8>) -> Result<IsNull, BoxDynError> {
         match self {
             Self::Null => return Ok(IsNull::Yes),
             Self::Bool(value) => buffer.push(u8::from(*value)),
@@ -157,7 +164,7 @@ impl<'a> Encoded<'a> {
             Self::Inet(address) => write_inet(*address, buffer),
             Self::Address(IpAddr::V4(address)) => buffer.extend_from_slice(&address.octets()),
             Self::Address(IpAddr::V6(address)) => buffer.extend_from_slice(&address.octets()),
-            Self::Array(element, values) => write_array(*element, values, buffer)?,
+            Self::Array(element, values) => array::write(*element, values, buffer)?,
         }
         Ok(IsNull::No)
     }
@@ -180,28 +187,6 @@ impl Encode<'_, Postgres> for Typed<'_> {
     fn produces(&self) -> Option<PgTypeInfo> {
         Some(self.1.clone())
     }
-}
-
-/// Dimensions, whether there are nulls, the type of elements; for each dimension its length and first
-/// index; for each element its length, -1 for null, and its bytes.
-fn write_array(element: u32, values: &[Encoded<'_>], buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
-    let dimensions = i32::from(!values.is_empty());
-    buffer.extend_from_slice(&dimensions.to_be_bytes());
-    buffer.extend_from_slice(&0_i32.to_be_bytes());
-    buffer.extend_from_slice(&element.to_be_bytes());
-    if dimensions == 1 {
-        buffer.extend_from_slice(&i32::try_from(values.len())?.to_be_bytes());
-        buffer.extend_from_slice(&1_i32.to_be_bytes());
-    }
-    for value in values {
-        let start = buffer.len();
-        buffer.extend_from_slice(&(-1_i32).to_be_bytes());
-        if matches!(value.write(buffer)?, IsNull::No) {
-            let length = i32::try_from(buffer.len() - start - 4)?;
-            buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
-        }
-    }
-    Ok(())
 }
 
 const INET_V4: u8 = 2;

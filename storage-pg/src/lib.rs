@@ -32,14 +32,18 @@
 //! ```
 
 mod argument;
+mod array;
 mod attempt;
+mod batches;
 mod config;
 mod connection;
+mod core;
 mod data;
 mod draft;
 mod driver;
 mod failure;
 mod gate;
+mod gather;
 mod inspection;
 mod kind;
 mod peers;

@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use futures::future::{try_join, try_join_all};
 use sqlx::postgres::{PgConnection, PgRow};
 use storage_core::{
-    AddressFamily, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerSelection, PeerStorage, Result,
-    Role, SwarmCounts, Timestamp,
+    AddressFamily, Announce, AnnounceAnswer, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp, peers_for_announce, write_announce,
 };
 
 use crate::attempt::{Together, attempt};
+use crate::batches;
 use crate::failure::Failure;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
@@ -24,29 +26,29 @@ impl PeerStorage for PgStorage {
         role: Role,
         announced: Timestamp,
     ) -> Result<()> {
-        let put = self.statement(slot::PUT_PEER, Operation::PutPeer)?;
-        let inputs = Inputs::announced(info_hash, peer, role, announced);
-        attempt!(self, Operation::PutPeer, Together::No, |connection| {
-            put.execute(connection, inputs).await.map(drop)
-        })
+        let record = PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
+        match &self.batches.puts {
+            Some(puts) => puts.call(record, self.put_alone(&record)).await,
+            None => self.put_alone(&record).await,
+        }
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
-        let delete = self.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
+        let delete = self.core.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
         let inputs = Inputs::peer(info_hash, peer, role);
         // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
-        let found = attempt!(self, Operation::DeletePeer, Together::No, |connection, after_loss| {
+        let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, after_loss| {
             delete.execute(connection, inputs).await.map(|deleted| deleted > 0 || after_loss)
         })?;
         if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
     }
 
     async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
-        let graduate = self.statement(slot::GRADUATE, Operation::GraduatePeer)?;
-        let put = self.statement(slot::PUT_PEER, Operation::GraduatePeer)?;
-        let increment = self.find(slot::INCREMENT_DOWNLOADS);
+        let graduate = self.core.statement(slot::GRADUATE, Operation::GraduatePeer)?;
+        let put = self.core.statement(slot::PUT_PEER, Operation::GraduatePeer)?;
+        let increment = self.core.find(slot::INCREMENT_DOWNLOADS);
         let inputs = Inputs::announced(info_hash, peer, Role::Seeder, announced);
-        attempt!(self, Operation::GraduatePeer, Together::AllOrNothing, |connection| {
+        attempt!(&self.core, Operation::GraduatePeer, Together::AllOrNothing, |connection| {
             if graduate.execute(connection, inputs).await? == 0 {
                 put.execute(connection, inputs).await?;
             }
@@ -61,18 +63,56 @@ impl PeerStorage for PgStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        let announce = self.statement(slot::ANNOUNCE, Operation::AnnouncePeers)?;
-        let peers = attempt!(self, Operation::AnnouncePeers, Together::No, |connection| {
-            self.select(announce, connection, selection).await
-        })?;
+        let peers = match &self.batches.announces {
+            Some(announces) => announces.call(selection.clone(), self.announce_alone(selection)).await?,
+            None => self.announce_alone(selection).await?,
+        };
         if peers.is_empty() { Err(not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
-        let count = self.statement(slot::COUNT_SWARM, Operation::ScrapeSwarm)?;
-        let get_downloads = self.find(slot::GET_DOWNLOADS);
+        match &self.batches.scrapes {
+            Some(scrapes) => scrapes.call(*info_hash, self.scrape_alone(info_hash)).await,
+            None => self.scrape_alone(info_hash).await,
+        }
+    }
+
+    async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        if self.core.find(slot::COUNT_BATCH).is_none() || info_hashes.len() < 2 {
+            return try_join_all(info_hashes.iter().map(|info_hash| self.scrape_swarm(info_hash))).await;
+        }
+        batches::count(&self.core, Operation::ScrapeSwarms, info_hashes).await.into_iter().collect()
+    }
+
+    /// The write first; then peers and counts at the same time.
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        write_announce(self, announce).await?;
+        let peers = peers_for_announce(self, announce);
+        let (peers, counts) = try_join(peers, self.scrape_swarm(&announce.info_hash)).await?;
+        Ok(AnnounceAnswer { peers, counts })
+    }
+}
+
+impl PgStorage {
+    async fn put_alone(&self, record: &PeerRecord) -> Result<()> {
+        let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
+        attempt!(&self.core, Operation::PutPeer, Together::No, |connection| {
+            put.execute(connection, Inputs::record(record)).await.map(drop)
+        })
+    }
+
+    async fn announce_alone(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+        let announce = self.core.statement(slot::ANNOUNCE, Operation::AnnouncePeers)?;
+        attempt!(&self.core, Operation::AnnouncePeers, Together::No, |connection| {
+            self.select(announce, connection, selection).await
+        })
+    }
+
+    async fn scrape_alone(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+        let count = self.core.statement(slot::COUNT_SWARM, Operation::ScrapeSwarm)?;
+        let get_downloads = self.core.find(slot::GET_DOWNLOADS);
         let inputs = Inputs::swarm(info_hash);
-        attempt!(self, Operation::ScrapeSwarm, Together::No, |connection| {
+        attempt!(&self.core, Operation::ScrapeSwarm, Together::No, |connection| {
             let row = count.first(connection, inputs).await?;
             let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
             let (seeders, leechers) = (read(0), read(1));
@@ -83,9 +123,7 @@ impl PeerStorage for PgStorage {
             Ok(SwarmCounts { seeders, leechers, downloads })
         })
     }
-}
 
-impl PgStorage {
     /// The peers of a selection, the roles preferred first.
     async fn select(
         &self,
@@ -133,7 +171,7 @@ impl PgStorage {
             let peer = read_peer(announce, row)?;
             (peer.family() == family).then_some(peer)
         }));
-        self.skipped(announce, (rows.len() - peers.len()) as u64);
+        self.core.skipped(announce, (rows.len() - peers.len()) as u64);
         Ok(peers)
     }
 }

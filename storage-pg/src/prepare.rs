@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use sqlx::postgres::{PgColumn, PgConnection, PgDatabaseError, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Column as _, Connection, Either, Executor, SqlSafeStr, Statement as _, TypeInfo};
+use storage_core::SharedObserver;
 use storage_core::config::Problem;
 
-use crate::argument::Argument;
 use crate::draft::Draft;
 use crate::failure::Failure;
 use crate::kind::Kind;
@@ -19,10 +19,11 @@ use crate::statement::{Column, Parameter, Statement, nulls, query};
 use crate::zone::Zone;
 
 /// How statements are to be sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Sending {
     pub(crate) zone: Zone,
     pub(crate) pooler_mode: bool,
+    pub(crate) observer: SharedObserver,
 }
 
 /// Asks about one draft. The outer error is a failing connection, the inner one are the problems of
@@ -44,8 +45,9 @@ pub(crate) async fn prepare(
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
-    let Sending { zone, pooler_mode } = sending.clone();
-    Ok(Ok(Statement { slot: draft.slot, sql, parameters, columns, zone, persistent: !pooler_mode }))
+    let Sending { zone, pooler_mode, observer } = sending.clone();
+    let persistent = !pooler_mode;
+    Ok(Ok(Statement { slot: draft.slot, sql, parameters, columns, zone, persistent, observer }))
 }
 
 struct Described {
@@ -136,7 +138,7 @@ fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) 
     let mut parameters = Vec::with_capacity(types.len());
     for (argument, type_info) in draft.rewritten.arguments.iter().zip(types) {
         let (accepted, expected) = Kind::accepted(*argument);
-        let wants_array = draft.slot.takes_arrays || *argument == Argument::Keys;
+        let wants_array = draft.slot.takes_array_of(*argument);
         match Kind::of(type_info) {
             Some((kind, element)) if accepted.contains(&kind) && element.is_some() == wants_array => {
                 let type_info = type_info.clone();
@@ -175,8 +177,10 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
             }
         };
         let Some(column) = column else { continue };
-        match Kind::of_scalar(column.type_info()).filter(|kind| reading.accepts(*kind)) {
-            Some(kind) => columns.push(Column { index: column.ordinal(), kind }),
+        let kind = Kind::of(column.type_info())
+            .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
+        match kind {
+            Some((kind, _)) => columns.push(Column { index: column.ordinal(), kind }),
             None => {
                 let found = column.type_info().name().to_lowercase();
                 let expected = reading.expected();

@@ -40,7 +40,7 @@ impl PgStorage {
         ];
         let mut rehearsals = Vec::new();
         for (operation, slot) in queries {
-            if let Some(statement) = self.find(slot) {
+            if let Some(statement) = self.core.find(slot) {
                 let overreach = self.rehearse_one(statement).await?;
                 rehearsals.push(Rehearsal { operation, key: slot.key, overreach });
             }
@@ -50,7 +50,7 @@ impl PgStorage {
 
     async fn rehearse_one(&self, statement: &Statement) -> Result<Option<String>> {
         let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
-        let leased = self.pool.lease().await;
+        let leased = self.core.pool.lease().await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
         let mut transaction = lease.begin().await.map_err(|error| fail(Failure::of("", error)))?;
         let mut probe = Probe {
@@ -103,9 +103,9 @@ impl Probe<'_> {
             return Ok(None);
         };
         // The cases that would show this are refused for such a query.
-        if let Some(collect) = self.storage.find(slot::COLLECT_GARBAGE) {
+        if let Some(collect) = self.storage.core.find(slot::COLLECT_GARBAGE) {
             collect.execute(self.connection, Inputs::stale(cutoff, MANY)).await?;
-            let delete = self.storage.find(slot::DELETE_PEER);
+            let delete = self.storage.core.find(slot::DELETE_PEER);
             let found = match delete {
                 Some(delete) => delete.execute(self.connection, inputs).await?,
                 None => 1,
@@ -132,7 +132,7 @@ impl Probe<'_> {
     }
 
     async fn delete_data(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
-        let Some(put) = self.storage.find(slot::PUT_DATA) else { return Ok(None) };
+        let Some(put) = self.storage.core.find(slot::PUT_DATA) else { return Ok(None) };
         let run: u128 = rand::random();
         let name = |number: u8| Context::new(format!("rehearsal-{run:032x}-{number}"));
         let (Ok(context), Ok(other)) = (name(1), name(2)) else { return Ok(None) };
@@ -154,7 +154,7 @@ impl Probe<'_> {
     }
 
     async fn delete_downloads(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
-        let Some(increment) = self.storage.find(slot::INCREMENT_DOWNLOADS) else { return Ok(None) };
+        let Some(increment) = self.storage.core.find(slot::INCREMENT_DOWNLOADS) else { return Ok(None) };
         let (swarm, other_swarm) = (self.swarm, self.other_swarm);
         for info_hash in [&swarm, &other_swarm] {
             increment.execute(self.connection, Inputs::swarm(info_hash)).await?;
@@ -184,7 +184,7 @@ impl Probe<'_> {
         role: Role,
         announced: Timestamp,
     ) -> Result<(), Failure> {
-        let Some(put) = self.storage.find(slot::PUT_PEER) else { return Ok(()) };
+        let Some(put) = self.storage.core.find(slot::PUT_PEER) else { return Ok(()) };
         put.execute(self.connection, Inputs::announced(info_hash, peer, role, announced)).await.map(drop)
     }
 }

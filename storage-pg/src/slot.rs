@@ -87,7 +87,29 @@ pub(crate) const IMPORT_PEERS_BATCH: Slot = IMPORT_PEERS.batched("import.peers_b
 pub(crate) const IMPORT_DOWNLOADS_BATCH: Slot = IMPORT_DOWNLOADS.batched("import.downloads_batch_query");
 pub(crate) const IMPORT_DATA_BATCH: Slot = IMPORT_DATA.batched("import.data_batch_query");
 
+/// For the calls of many tasks together.
+pub(crate) const PUT_PEERS: Slot = PUT_PEER.batched("peer.add_batch_query");
+pub(crate) const ANNOUNCE_BATCH: Slot = Slot {
+    key: "announce.batch_query",
+    named: &[A::Request, A::InfoHash, A::ForSeeder, A::IsV6, A::Sample, A::Limit],
+    positional: &[A::Request, A::InfoHash, A::ForSeeder, A::IsV6, A::Sample, A::Limit],
+    result: &[Reading::Integer, Reading::ManyBytes, Reading::ManyAddresses, Reading::ManyIntegers],
+    takes_arrays: true,
+};
+pub(crate) const COUNT_BATCH: Slot = Slot {
+    key: "peer.count_batch_query",
+    named: &[A::Request, A::InfoHash],
+    positional: &[A::Request, A::InfoHash],
+    result: &[Reading::Integer, Reading::Integer, Reading::Integer, Reading::Integer],
+    takes_arrays: true,
+};
+
 impl Slot {
+    /// Whether an argument is an array here. The limit of a batch is one for all its calls.
+    pub(crate) fn takes_array_of(&self, argument: Argument) -> bool {
+        argument == A::Keys || self.takes_arrays && argument != A::Limit
+    }
+
     const fn batched(self, key: &'static str) -> Self {
         Self { key, takes_arrays: true, ..self }
     }

@@ -2,20 +2,24 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
 use sqlx::{Arguments, AssertSqlSafe, Row, ValueRef};
-use storage_core::{AddressFamily, Context, InfoHash, Peer, PeerRecord, Role, Timestamp};
+use storage_core::{
+    AddressFamily, Context, Event, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, SharedObserver,
+    Timestamp,
+};
 
 use crate::argument::Argument;
+use crate::array;
 use crate::failure::Failure;
 use crate::kind::{Encoded, Kind, Typed, UNKNOWN, decode_address, decode_inet, decode_integer};
 use crate::slot::Slot;
 use crate::zone::Zone;
 
 /// A query that the server has been asked about.
-#[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) slot: Slot,
     pub(crate) sql: Arc<str>,
@@ -25,6 +29,8 @@ pub(crate) struct Statement {
     pub(crate) zone: Zone,
     /// Whether the server may keep it prepared for the connection's next call.
     pub(crate) persistent: bool,
+    /// Is told how long each run took.
+    pub(crate) observer: SharedObserver,
 }
 
 /// What is fed where the text has `$1`, `$2`, ….
@@ -61,6 +67,8 @@ pub(crate) struct Inputs<'a> {
     value: &'a [u8],
     sample: i32,
     limit: u64,
+    for_seeder: bool,
+    request: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +133,20 @@ impl<'a> Inputs<'a> {
         Self { role: Some(role), family: Some(family), sample, ..Self::swarm(info_hash) }.up_to(count)
     }
 
+    /// A call of a batch of announces, of which none wants more than `limit`.
+    pub(crate) fn announce(request: u32, selection: &'a PeerSelection, limit: usize) -> Self {
+        let PeerSelection { info_hash, for_seeder, family, .. } = selection;
+        let sample = rand::random_range(0..=i32::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX).unsigned_abs();
+        let (for_seeder, family) = (*for_seeder, Some(*family));
+        Self { request, for_seeder, family, sample, limit, ..Self::swarm(info_hash) }
+    }
+
+    /// A call of a batch of scrapes.
+    pub(crate) fn scrape(request: u32, info_hash: &'a InfoHash) -> Self {
+        Self { request, ..Self::swarm(info_hash) }
+    }
+
     pub(crate) fn stale(cutoff: Timestamp, limit: u64) -> Self {
         Self { created: Some(cutoff), limit, ..Self::default() }
     }
@@ -168,6 +190,8 @@ impl<'a> Inputs<'a> {
             Argument::Value => Encoded::Bytes(self.value),
             Argument::Sample => return fit(self.sample.into(), statement, parameter),
             Argument::Limit => return fit(self.limit.into(), statement, parameter),
+            Argument::ForSeeder => Encoded::Bool(self.for_seeder),
+            Argument::Request => return fit(self.request.into(), statement, parameter),
         })
     }
 
@@ -209,8 +233,7 @@ impl Statement {
         inputs: Inputs<'_>,
     ) -> Result<u64, Failure> {
         let query = self.query(inputs)?;
-        let done = query.execute(connection).await.map_err(|error| self.failed(error))?;
-        Ok(done.rows_affected())
+        Ok(self.timed(query.execute(connection)).await?.rows_affected())
     }
 
     /// Runs it for many at once; how many rows it affected.
@@ -219,15 +242,17 @@ impl Statement {
         connection: &mut PgConnection,
         batch: &[Inputs<'_>],
     ) -> Result<u64, Failure> {
-        let mut arguments = PgArguments::default();
-        for parameter in &self.parameters {
-            let values = batch.iter().map(|inputs| inputs.encode(self, parameter));
-            let array = Encoded::Array(parameter.element.unwrap_or(0), values.collect::<Result<_, _>>()?);
-            self.add(&mut arguments, array, parameter)?;
-        }
-        let query = query(&self.sql, arguments, self.persistent);
-        let done = query.execute(connection).await.map_err(|error| self.failed(error))?;
-        Ok(done.rows_affected())
+        let query = self.query_batch(batch)?;
+        Ok(self.timed(query.execute(connection)).await?.rows_affected())
+    }
+
+    /// Runs it for many at once; its rows.
+    pub(crate) async fn rows_of_batch(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[Inputs<'_>],
+    ) -> Result<Vec<PgRow>, Failure> {
+        self.timed(self.query_batch(batch)?.fetch_all(connection)).await
     }
 
     /// Runs it; its rows.
@@ -236,7 +261,7 @@ impl Statement {
         connection: &mut PgConnection,
         inputs: Inputs<'_>,
     ) -> Result<Vec<PgRow>, Failure> {
-        self.query(inputs)?.fetch_all(connection).await.map_err(|error| self.failed(error))
+        self.timed(self.query(inputs)?.fetch_all(connection)).await
     }
 
     /// Runs it; its first row.
@@ -245,7 +270,14 @@ impl Statement {
         connection: &mut PgConnection,
         inputs: Inputs<'_>,
     ) -> Result<Option<PgRow>, Failure> {
-        self.query(inputs)?.fetch_optional(connection).await.map_err(|error| self.failed(error))
+        self.timed(self.query(inputs)?.fetch_optional(connection)).await
+    }
+
+    async fn timed<T>(&self, run: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+        let begun = Instant::now();
+        let result = run.await;
+        self.observer.observe(crate::NAME, Event::Ran { key: self.slot.key, took: begun.elapsed() });
+        result.map_err(|error| self.failed(error))
     }
 
     fn query(
@@ -255,6 +287,22 @@ impl Statement {
         let mut arguments = PgArguments::default();
         for parameter in &self.parameters {
             self.add(&mut arguments, inputs.encode(self, parameter)?, parameter)?;
+        }
+        Ok(query(&self.sql, arguments, self.persistent))
+    }
+
+    fn query_batch(
+        &self,
+        batch: &[Inputs<'_>],
+    ) -> Result<sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, Failure> {
+        let mut arguments = PgArguments::default();
+        for parameter in &self.parameters {
+            let mut values = batch.iter().map(|inputs| inputs.encode(self, parameter));
+            let value = match parameter.element {
+                Some(element) => Encoded::Array(element, values.collect::<Result<_, _>>()?),
+                None => values.next().transpose()?.unwrap_or(Encoded::Null),
+            };
+            self.add(&mut arguments, value, parameter)?;
         }
         Ok(query(&self.sql, arguments, self.persistent))
     }
@@ -289,6 +337,34 @@ impl Statement {
     pub(crate) fn read_address(&self, row: &PgRow, reading: usize) -> Option<IpAddr> {
         let bytes = self.bytes(row, reading)?;
         if self.columns[reading].kind == Kind::Inet { decode_inet(bytes) } else { decode_address(bytes) }
+    }
+
+    /// The peers of a row with an array for each part of them; how many could not be understood.
+    pub(crate) fn read_peers(
+        &self,
+        row: &PgRow,
+        [id, address, port]: [usize; 3],
+        family: AddressFamily,
+    ) -> (Vec<Peer>, usize) {
+        let elements = |reading| self.bytes(row, reading).and_then(array::elements);
+        let (Some(ids), Some(addresses), Some(ports)) = (elements(id), elements(address), elements(port))
+        else {
+            return (Vec::new(), 0);
+        };
+        let decode = if self.columns[address].kind == Kind::Inet { decode_inet } else { decode_address };
+        let peer = |id: Option<&[u8]>, address: Option<&[u8]>, port: Option<&[u8]>| {
+            let port = u16::try_from(decode_integer(port?)?).ok()?;
+            let peer = Peer::new(PeerId::try_from(id?).ok()?, decode(address?)?, port);
+            (peer.family() == family).then_some(peer)
+        };
+        let (mut peers, mut unreadable) = (Vec::new(), 0);
+        for ((id, address), port) in ids.zip(addresses).zip(ports) {
+            match peer(id, address, port) {
+                Some(peer) => peers.push(peer),
+                None => unreadable += 1,
+            }
+        }
+        (peers, unreadable)
     }
 
     pub(crate) fn read_integer(&self, row: &PgRow, reading: usize) -> Option<i64> {

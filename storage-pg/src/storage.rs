@@ -1,18 +1,20 @@
 //! The storage: opening it and what is common to its parts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use storage_core::config::Problem;
 use storage_core::{
-    Backend, Capability, Error, ErrorKind, Event, Inspection, Lacking, OpenError, Operation, Result,
-    SharedObserver,
+    Backend, Capability, Error, ErrorKind, Inspection, Lacking, OpenError, Operation, Result, SharedObserver,
 };
 
 use crate::attempt::{Together, attempt};
+use crate::batches::Batches;
 use crate::config::PgConfig;
 use crate::connection::{ConnectError, ConnectionSettings, Pool};
+use crate::core::{Core, not_configured};
 use crate::draft::{Drafts, Part};
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
@@ -23,12 +25,8 @@ use crate::zone::Zone;
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
 /// Timeouts, limits and an orderly close are layers: [`storage_core::guarded`].
 pub struct PgStorage {
-    pub(crate) pool: Pool,
-    pub(crate) settings: ConnectionSettings,
-    pub(crate) retry_timeout: Duration,
-    pub(crate) gate: Gate,
-    statements: Vec<Statement>,
-    observer: SharedObserver,
+    pub(crate) core: Arc<Core>,
+    pub(crate) batches: Batches,
 }
 
 impl PgStorage {
@@ -69,7 +67,8 @@ impl PgStorage {
         for warning in &settings.warnings {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
         }
-        let sending = Sending { zone: zone.unwrap_or_default(), pooler_mode: settings.pooler_mode };
+        let (zone, pooler_mode) = (zone.unwrap_or_default(), settings.pooler_mode);
+        let sending = Sending { zone, pooler_mode, observer: observer.clone() };
         let pool = Pool::new(settings.clone(), observer.clone());
         // What is wrong already should not be told only after a long wait for the server.
         let patience = if problems.is_empty() { config.startup_timeout } else { Duration::ZERO };
@@ -101,45 +100,10 @@ impl PgStorage {
             pool.close().await;
             return Err(OpenError::Configuration(problems));
         }
-        let gate = Gate::default();
-        Ok(Self { pool, settings, retry_timeout: config.retry_timeout, gate, statements, observer })
-    }
-
-    pub(crate) fn pooler_mode(&self) -> bool {
-        self.settings.pooler_mode
-    }
-
-    pub(crate) fn observe(&self, event: Event) {
-        self.observer.observe(crate::NAME, event);
-    }
-
-    pub(crate) fn statements(&self) -> &[Statement] {
-        &self.statements
-    }
-
-    /// The statement of a place in the configuration, if one is written there.
-    pub(crate) fn find(&self, slot: Slot) -> Option<&Statement> {
-        self.statements.iter().find(|statement| statement.slot.key == slot.key)
-    }
-
-    /// The statement of a place; without one the call is unsupported.
-    pub(crate) fn statement(&self, slot: Slot, operation: Operation) -> Result<&Statement> {
-        self.find(slot).ok_or_else(|| {
-            let capability = slot.capabilities().first();
-            let kind =
-                capability.map_or(ErrorKind::Rejected, |capability| ErrorKind::Unsupported(*capability));
-            Error::new(crate::NAME, operation, kind).with_message(not_configured(slot))
-        })
-    }
-
-    /// Tells of rows that could not be understood.
-    pub(crate) fn skipped(&self, statement: &Statement, count: u64) {
-        if count == 0 {
-            return;
-        }
-        let key = statement.slot.key;
-        tracing::warn!(backend = crate::NAME, key, count, "skipped rows that cannot be understood");
-        self.observe(Event::Skipped { what: key, count });
+        let retry_timeout = config.retry_timeout;
+        let core = Core { pool, settings, retry_timeout, gate: Gate::default(), statements, observer };
+        let core = Arc::new(core);
+        Ok(Self { batches: Batches::new(&core, &config), core })
     }
 }
 
@@ -174,10 +138,6 @@ fn is_told(problem: &Problem, told: &[Problem]) -> bool {
 
 fn problem(key: &str, message: impl Into<String>) -> Problem {
     Problem { key: key.to_owned(), message: message.into() }
-}
-
-fn not_configured(slot: Slot) -> String {
-    format!("no `{}` is configured", slot.key)
 }
 
 fn not_opened(error: ConnectError, patience: Duration) -> Error {
@@ -226,7 +186,7 @@ impl Backend for PgStorage {
     }
 
     fn lacking(&self) -> Lacking {
-        let absent = OPTIONAL.iter().filter(|slot| self.find(**slot).is_none());
+        let absent = OPTIONAL.iter().filter(|slot| self.core.find(**slot).is_none());
         absent.fold(Lacking::nothing(), |lacking, slot| {
             let capabilities: &[Capability] = slot.capabilities();
             capabilities
@@ -240,8 +200,8 @@ impl Backend for PgStorage {
     }
 
     async fn ping(&self) -> Result<()> {
-        let Some(ping) = self.find(slot::PING) else { return Ok(()) };
-        attempt!(self, Operation::Ping, Together::No, |connection| {
+        let Some(ping) = self.core.find(slot::PING) else { return Ok(()) };
+        attempt!(&self.core, Operation::Ping, Together::No, |connection| {
             ping.execute(connection, Inputs::default()).await.map(drop)
         })
     }
@@ -251,7 +211,8 @@ impl Backend for PgStorage {
     }
 
     async fn close(&self) -> Result<()> {
-        self.pool.close().await;
+        self.batches.drain().await;
+        self.core.pool.close().await;
         Ok(())
     }
 }

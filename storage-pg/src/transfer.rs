@@ -24,7 +24,7 @@ impl Transfer for PgStorage {
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
-        let export = self.statement(slot::EXPORT_PEERS, Operation::ExportPeers)?;
+        let export = self.core.statement(slot::EXPORT_PEERS, Operation::ExportPeers)?;
         let inputs = match (from.and_then(split), &scope) {
             (Some([info_hash, peer_id, address, port]), _) => {
                 Inputs::raw_peer(info_hash, peer_id, address, decode_integer(port).unwrap_or(0))
@@ -41,13 +41,13 @@ impl Transfer for PgStorage {
     }
 
     async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
-        let export = self.statement(slot::EXPORT_DOWNLOADS, Operation::ExportDownloads)?;
+        let export = self.core.statement(slot::EXPORT_DOWNLOADS, Operation::ExportDownloads)?;
         let inputs = from.and_then(split).map(|[info_hash]| Inputs::raw_swarm(info_hash)).unwrap_or_default();
         self.export(Operation::ExportDownloads, export, inputs, limit, read_downloads, &[0]).await
     }
 
     async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
-        let export = self.statement(slot::EXPORT_DATA, Operation::ExportData)?;
+        let export = self.core.statement(slot::EXPORT_DATA, Operation::ExportData)?;
         let inputs = from
             .and_then(split)
             .map(|[context, key]| Inputs::raw_entry(std::str::from_utf8(context).unwrap_or_default(), key));
@@ -88,11 +88,11 @@ impl Transfer for PgStorage {
     }
 
     async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
-        let forget = self.statement(slot::DELETE_DOWNLOADS, Operation::ImportDownloads)?;
-        let import = self.statement(slot::IMPORT_DOWNLOADS, Operation::ImportDownloads)?;
+        let forget = self.core.statement(slot::DELETE_DOWNLOADS, Operation::ImportDownloads)?;
+        let import = self.core.statement(slot::IMPORT_DOWNLOADS, Operation::ImportDownloads)?;
         let last: BTreeMap<_, _> =
             records.iter().map(|record| (record.info_hash, record.downloads)).collect();
-        attempt!(self, Operation::ImportDownloads, Together::AllOrNothing, |connection| {
+        attempt!(&self.core, Operation::ImportDownloads, Together::AllOrNothing, |connection| {
             for (info_hash, downloads) in &last {
                 let inputs = Inputs::swarm(info_hash);
                 forget.execute(connection, inputs).await?;
@@ -125,17 +125,17 @@ impl PgStorage {
         records: Vec<Inputs<'_>>,
         given: usize,
     ) -> Result<Imported> {
-        let single = self.statement(single, operation)?;
+        let single = self.core.statement(single, operation)?;
         if records.is_empty() {
             return Ok(Imported::default());
         }
-        let written = if let Some(batch) = self.find(batch) {
-            attempt!(self, operation, Together::No, |connection| {
+        let written = if let Some(batch) = self.core.find(batch) {
+            attempt!(&self.core, operation, Together::No, |connection| {
                 batch.execute_batch(connection, &records).await
             })?
         } else {
             let together = if records.len() > 1 { Together::AllOrNothing } else { Together::No };
-            attempt!(self, operation, together, |connection| {
+            attempt!(&self.core, operation, together, |connection| {
                 let mut written = 0;
                 for record in &records {
                     written += single.execute(connection, *record).await?.min(1);
@@ -148,8 +148,8 @@ impl PgStorage {
 
     /// The entry with an empty context and an empty key, which comes after no other.
     async fn lowest_data(&self) -> Result<Option<DataRecord>> {
-        let get = self.statement(slot::GET_DATA, Operation::ExportData)?;
-        let row = attempt!(self, Operation::ExportData, Together::No, |connection| {
+        let get = self.core.statement(slot::GET_DATA, Operation::ExportData)?;
+        let row = attempt!(&self.core, Operation::ExportData, Together::No, |connection| {
             get.first(connection, Inputs::raw_entry("", &[])).await
         })?;
         let Ok(context) = Context::new("") else { return Ok(None) };
@@ -170,8 +170,9 @@ impl PgStorage {
     ) -> Result<Page<T>> {
         let limit = limit.max(1);
         let inputs = inputs.up_to(limit);
-        let rows =
-            attempt!(self, operation, Together::No, |connection| export.rows(connection, inputs).await)?;
+        let rows = attempt!(&self.core, operation, Together::No, |connection| export
+            .rows(connection, inputs)
+            .await)?;
         let key_of = |row| key.iter().map(move |column| export.read_bytes(row, *column).unwrap_or_default());
         let (mut records, mut unreadable_names) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
@@ -184,7 +185,7 @@ impl PgStorage {
             }
         }
         let unreadable = (rows.len() - records.len()) as u64;
-        self.skipped(export, unreadable);
+        self.core.skipped(export, unreadable);
         let last = rows.last().filter(|_| rows.len() >= limit);
         let next = last.map(|row| join(key_of(row)));
         Ok(Page { records, next, unreadable, unreadable_names, ..Page::default() })

@@ -23,11 +23,11 @@ const FORGET_AT_A_TIME: usize = 500;
 #[async_trait]
 impl Upkeep for PgStorage {
     async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
-        let collect = self.statement(slot::COLLECT_GARBAGE, Operation::CollectGarbage)?;
+        let collect = self.core.statement(slot::COLLECT_GARBAGE, Operation::CollectGarbage)?;
         let in_pieces = collect.uses(Argument::Limit);
         let mut collected = Collected::default();
         loop {
-            let removed = attempt!(self, Operation::CollectGarbage, Together::No, |connection| {
+            let removed = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
                 collect.execute(connection, Inputs::stale(cutoff, PIECE)).await
             })?;
             collected.removed += removed;
@@ -38,9 +38,9 @@ impl Upkeep for PgStorage {
     }
 
     async fn statistics(&self) -> Result<Statistics> {
-        let info_hashes = self.statement(slot::COUNT_INFO_HASHES, Operation::Statistics)?;
-        let peers = self.statement(slot::COUNT_ALL, Operation::Statistics)?;
-        attempt!(self, Operation::Statistics, Together::No, |connection| {
+        let info_hashes = self.core.statement(slot::COUNT_INFO_HASHES, Operation::Statistics)?;
+        let peers = self.core.statement(slot::COUNT_ALL, Operation::Statistics)?;
+        attempt!(&self.core, Operation::Statistics, Together::No, |connection| {
             let row = info_hashes.first(connection, Inputs::default()).await?;
             let info_hashes = row.map_or(0, |row| info_hashes.read_count(&row, 0));
             let row = peers.first(connection, Inputs::default()).await?;
@@ -50,10 +50,10 @@ impl Upkeep for PgStorage {
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
-        let announce = self.statement(slot::ANNOUNCE, Operation::ForgetSwarm)?;
-        let delete = self.statement(slot::DELETE_PEER, Operation::ForgetSwarm)?;
-        let delete_downloads = self.find(slot::DELETE_DOWNLOADS);
-        attempt!(self, Operation::ForgetSwarm, Together::No, |connection| {
+        let announce = self.core.statement(slot::ANNOUNCE, Operation::ForgetSwarm)?;
+        let delete = self.core.statement(slot::DELETE_PEER, Operation::ForgetSwarm)?;
+        let delete_downloads = self.core.find(slot::DELETE_DOWNLOADS);
+        attempt!(&self.core, Operation::ForgetSwarm, Together::No, |connection| {
             let mut forgotten = Forgotten { peers: 0, downloads: delete_downloads.is_some() };
             for (role, family) in every_role_and_family() {
                 forgotten.peers +=

@@ -1,5 +1,7 @@
 //! Metrics in a Prometheus registry that the caller hands in.
 
+mod queries;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use prometheus::{
 };
 
 use super::Layer;
+use queries::QueryMetrics;
+
 use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, Timestamp};
 
 /// The metrics of all storages of a program; all names begin with `tracker_storage_`.
@@ -24,6 +28,12 @@ use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, 
 /// | `retries_total` | backend, reason | counter: attempts made again |
 /// | `reconnects_total` | backend | counter: connections replaced |
 /// | `skipped_rows_total` | backend, what | counter: entries passed over as unreadable |
+/// | `query_seconds` | backend, key | histogram: how long queries took, by configuration key |
+/// | `batch_calls` | backend, key | histogram: how many calls were sent together |
+/// | `batch_wait_seconds` | backend, key | histogram: how long the oldest of them had waited |
+/// | `batch_queue` | backend, key | gauge: calls that waited when a batch was last taken |
+/// | `pool_wait_seconds` | backend | histogram: how long calls waited for a connection |
+/// | `pool_connections` | backend | gauge: connections of the pool |
 /// | `mirror_missed_writes_total` | backend | counter: writes that a mirror's secondary did not get |
 /// | `mirror_suspended` | backend | gauge: 1 while a mirror's secondary is suspended |
 /// | `mirror_queued_writes` | backend | gauge: writes that wait for a mirror's secondary |
@@ -46,6 +56,7 @@ pub struct Metrics {
     mirror_suspended: IntGaugeVec,
     mirror_queued: IntGaugeVec,
     info: IntGaugeVec,
+    queries: QueryMetrics,
 }
 
 impl Metrics {
@@ -94,6 +105,7 @@ impl Metrics {
                 gauges("mirror_queued_writes", "Writes waiting for a mirror's secondary", &["backend"]),
             )?,
             info: add(registry, gauges("info", "Versions, always 1", &["backend", "version", "server"]))?,
+            queries: QueryMetrics::register(registry)?,
         };
         Ok(Arc::new(metrics))
     }
@@ -116,6 +128,11 @@ impl Observer for Metrics {
             Event::Retried { reason } => self.retries.with_label_values(&[backend, reason]).inc(),
             Event::Reconnected => self.reconnects.with_label_values(&[backend]).inc(),
             Event::Skipped { what, count } => self.skipped.with_label_values(&[backend, what]).inc_by(count),
+            Event::Gathered { key, calls, waited, left } => {
+                self.queries.gathered(backend, key, calls, waited, left);
+            }
+            Event::Ran { key, took } => self.queries.ran(backend, key, took),
+            Event::Leased { waited, connections } => self.queries.leased(backend, waited, connections),
             Event::MirrorMissed { writes } => {
                 self.mirror_missed.with_label_values(&[backend]).inc_by(writes);
             }

@@ -84,8 +84,12 @@ impl Manager {
         let replaced =
             self.to_replace.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |lost| lost.checked_sub(1));
         if replaced.is_ok() {
-            self.observer.observe(BACKEND, Event::Reconnected);
+            self.observe(Event::Reconnected);
         }
+    }
+
+    pub(super) fn observe(&self, event: Event) {
+        self.observer.observe(BACKEND, event);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use deadpool::managed::{self, Object, PoolError, QueueMode};
 use futures::future::join_all;
-use storage_core::SharedObserver;
+use storage_core::{Event, SharedObserver};
 use tokio::task::AbortHandle;
 
 use super::closing::{close, close_in_background};
@@ -47,6 +47,7 @@ impl Pool {
     pub(crate) async fn lease(&self) -> Result<Lease, ConnectError> {
         let connections = self.connections.as_ref().ok_or(ConnectError::Closed)?;
         let manager = connections.manager();
+        let begun = Instant::now();
         loop {
             if manager.is_closed() {
                 return Err(ConnectError::Closed);
@@ -54,7 +55,11 @@ impl Pool {
             self.keeper.get_or_init(|| tokio::spawn(keeper::keep(connections.weak())).abort_handle());
             let mut object = connections.get().await?;
             match object.connection.take() {
-                Some(connection) if !manager.is_closed() => return Ok(Lease::new(connection, object)),
+                Some(connection) if !manager.is_closed() => {
+                    let size = connections.status().size as u64;
+                    manager.observe(Event::Leased { waited: begun.elapsed(), connections: size });
+                    return Ok(Lease::new(connection, object));
+                }
                 left => {
                     left.into_iter().for_each(close_in_background);
                     drop(Object::take(object));

@@ -25,7 +25,7 @@ ORDER BY 1";
 impl PgStorage {
     pub(super) async fn advice(&self, product: Product) -> Vec<String> {
         let mut advice = Vec::new();
-        let collect = self.find(slot::COLLECT_GARBAGE);
+        let collect = self.core.find(slot::COLLECT_GARBAGE);
         if product == Product::Cockroach && collect.is_some_and(|collect| !collect.uses(Argument::Limit)) {
             advice.push(
                 "`gc_query` removes all stale peers in one transaction, which CockroachDB bears badly: \
@@ -54,7 +54,7 @@ impl PgStorage {
     }
 
     async fn is_superuser(&self) -> Result<bool> {
-        attempt!(self, Operation::Inspect, Together::No, |connection| {
+        attempt!(&self.core, Operation::Inspect, Together::No, |connection| {
             let setting = sqlx::query_scalar("SELECT current_setting('is_superuser', true)");
             let setting: Option<String> =
                 setting.persistent(false).fetch_one(&mut *connection).await.map_err(failed)?;
@@ -63,8 +63,8 @@ impl PgStorage {
     }
 
     async fn unlogged_tables(&self) -> Result<Vec<String>> {
-        attempt!(self, Operation::Inspect, Together::AllOrNothing, |connection| {
-            for statement in self.statements() {
+        attempt!(&self.core, Operation::Inspect, Together::AllOrNothing, |connection| {
+            for statement in self.core.statements() {
                 plan(connection, statement).await.map_err(failed)?;
             }
             let rows = sqlx::query(UNLOGGED).persistent(false).fetch_all(&mut *connection).await;

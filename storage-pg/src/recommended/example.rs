@@ -60,6 +60,9 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.value(3, "peer_id_column", &config.announce.peer_id_column);
     file.value(3, "address_column", &config.announce.address_column);
     file.value(3, "port_column", &config.announce.port_column);
+    if !config.announce.batch_query.is_empty() {
+        file.query(3, ANNOUNCE_BATCH, "batch_query", &config.announce.batch_query);
+    }
     file.blank();
 
     let peer = &config.peer;
@@ -87,6 +90,10 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
         "newest_query",
         &peer.newest_query,
     );
+    if !recommendation.for_mochi {
+        file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
+        file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
+    }
     file.blank();
 
     let downloads = &config.downloads;
@@ -154,6 +161,11 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
         ] {
             file.value(2, key, value);
         }
+        file.blank();
+        file.comment(2, BATCHES);
+        for (key, value) in [("batch_size", "256"), ("batches_in_flight", "2"), ("batch_queue", "4096")] {
+            file.value(2, key, value);
+        }
     }
     file.0
 }
@@ -208,6 +220,21 @@ default_query_exec_mode=exec.";
 const PUT_PEER: &str = "\
 Puts a peer, or sets its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
 @address (inet or bytes), @port, @is_seeder, @is_v6, @created (time).";
+
+const ANNOUNCE_BATCH: &str = "\
+Not MoChi's, optional: many announces at once, much faster under load. Arguments are arrays, but for
+@limit, the most that any of them wants; the result has a row for each @request with arrays of its
+peers, seeders first unless it is @for_seeder.";
+
+const PUT_PEERS: &str = "\
+Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under load.";
+
+const COUNT_BATCH: &str = "\
+Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const BATCHES: &str = "\
+Not MoChi's: calls that come while others are under way are sent together by the batch queries: at most
+so many, in at most so many batches at a time; how many may wait.";
 
 const EXPORT: &str = "\
 Not MoChi's, optional: everything in pages, in the order of keys, after the key given. Needed for

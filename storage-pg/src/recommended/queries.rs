@@ -50,6 +50,48 @@ DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder"
     )
 }
 
+/// For each call seeders, unless it is for a seeder, and then leechers: what comes after enough of them is
+/// not read.
+const ANNOUNCE_BATCH: &str = "\
+SELECT r.request, p.peer_id, p.address, p.port
+FROM unnest(@request::int4[], @info_hash::bytea[], @for_seeder::bool[], @is_v6::bool[], @sample::int4[])
+  AS r (request, info_hash, for_seeder, is_v6, sample)
+CROSS JOIN LATERAL (
+  SELECT array_agg(peer_id) AS peer_id, array_agg(address) AS address, array_agg(port) AS port FROM (
+    (SELECT peer_id, address, port FROM mo_peers
+      WHERE NOT r.for_seeder AND info_hash = r.info_hash AND is_seeder AND is_v6 = r.is_v6
+        AND sample >= r.sample ORDER BY sample LIMIT @limit)
+    UNION ALL
+    (SELECT peer_id, address, port FROM mo_peers
+      WHERE NOT r.for_seeder AND info_hash = r.info_hash AND is_seeder AND is_v6 = r.is_v6
+        AND sample < r.sample ORDER BY sample LIMIT @limit)
+    UNION ALL
+    (SELECT peer_id, address, port FROM mo_peers
+      WHERE info_hash = r.info_hash AND NOT is_seeder AND is_v6 = r.is_v6
+        AND sample >= r.sample ORDER BY sample LIMIT @limit)
+    UNION ALL
+    (SELECT peer_id, address, port FROM mo_peers
+      WHERE info_hash = r.info_hash AND NOT is_seeder AND is_v6 = r.is_v6
+        AND sample < r.sample ORDER BY sample LIMIT @limit)
+    LIMIT @limit) AS found) AS p";
+
+const COUNT_BATCH: &str = "\
+SELECT r.request, c.seeders, c.leechers, COALESCE(d.downloads, 0) AS downloads
+FROM unnest(@request::int4[], @info_hash::bytea[]) AS r (request, info_hash)
+CROSS JOIN LATERAL (
+  SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
+  FROM mo_peers WHERE mo_peers.info_hash = r.info_hash) AS c
+LEFT JOIN mo_downloads AS d ON d.info_hash = r.info_hash";
+
+/// The same for CockroachDB, which would plan the inner query anew for each call.
+const COUNT_BATCH_COCKROACHDB: &str = "\
+SELECT r.request, COUNT(p.port) FILTER (WHERE p.is_seeder) AS seeders,
+  COUNT(p.port) FILTER (WHERE NOT p.is_seeder) AS leechers, COALESCE(MAX(d.downloads), 0) AS downloads
+FROM unnest(@request::int4[], @info_hash::bytea[]) AS r (request, info_hash)
+LEFT LOOKUP JOIN mo_peers AS p ON p.info_hash = r.info_hash
+LEFT LOOKUP JOIN mo_downloads AS d ON d.info_hash = r.info_hash
+GROUP BY r.request";
+
 /// With this after it, the newer of two records stays, at equal times the seeder.
 const IF_NEWER: &str = "
 WHERE (EXCLUDED.created, EXCLUDED.is_seeder) > (mo_peers.created, mo_peers.is_seeder)";
@@ -113,6 +155,11 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             peer_id_column: "peer_id".into(),
             address_column: "address".into(),
             port_column: "port".into(),
+            batch_query: match recommendation.dialect {
+                Dialect::Postgres => ANNOUNCE_BATCH.into(),
+                // It would plan the inner queries anew for each call: no faster than one by one.
+                Dialect::Cockroachdb => String::new(),
+            },
         },
         peer: PeerQueries {
             add_query: PUT_PEER.into(),
@@ -123,6 +170,12 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             count_seeders_column: "seeders".into(),
             count_leechers_column: "leechers".into(),
             newest_query: "SELECT max(created) FROM mo_peers".into(),
+            add_batch_query: put_peers(recommendation.address),
+            count_batch_query: match recommendation.dialect {
+                Dialect::Postgres => COUNT_BATCH,
+                Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
+            }
+            .into(),
         },
         downloads: DownloadsQueries {
             get_query: "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash".into(),
@@ -184,7 +237,13 @@ DELETE FROM mo_peers WHERE created <= @created AND ctid = ANY(ARRAY(
 
 fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
     PgConfig {
-        peer: PeerQueries { newest_query: String::new(), ..config.peer },
+        announce: AnnounceQueries { batch_query: String::new(), ..config.announce },
+        peer: PeerQueries {
+            newest_query: String::new(),
+            add_batch_query: String::new(),
+            count_batch_query: String::new(),
+            ..config.peer
+        },
         downloads: DownloadsQueries { del_query: String::new(), ..config.downloads },
         export: ExportQueries::default(),
         import: ImportQueries::default(),

@@ -1,0 +1,214 @@
+//! The calls that are gathered where a query for many is configured.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use sqlx::postgres::PgRow;
+use storage_core::{
+    Error, ErrorKind, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, SwarmCounts,
+};
+
+use crate::attempt::{self, attempt};
+use crate::config::PgConfig;
+use crate::core::Core;
+use crate::gather::{Bounds, Gather, Together};
+use crate::slot::{self, Slot};
+use crate::statement::{Inputs, Statement};
+
+/// The gatherings of a storage.
+pub(crate) struct Batches {
+    pub(crate) puts: Option<Gather<Puts>>,
+    pub(crate) announces: Option<Gather<Announces>>,
+    pub(crate) scrapes: Option<Gather<Scrapes>>,
+}
+
+impl Batches {
+    pub(crate) fn new(core: &Arc<Core>, config: &PgConfig) -> Self {
+        let bounds = Bounds {
+            size: config.batch_size,
+            in_flight: config.batches_in_flight,
+            queue: config.batch_queue,
+            when_idle: config.batch_when_idle,
+        };
+        Self {
+            puts: core.find(slot::PUT_PEERS).map(|_| Gather::new(core, bounds)),
+            announces: core.find(slot::ANNOUNCE_BATCH).map(|_| Gather::new(core, bounds)),
+            scrapes: core.find(slot::COUNT_BATCH).map(|_| Gather::new(core, bounds)),
+        }
+    }
+
+    /// Waits until all that was gathered is done.
+    pub(crate) async fn drain(&self) {
+        if let Some(puts) = &self.puts {
+            puts.drain().await;
+        }
+        if let Some(announces) = &self.announces {
+            announces.drain().await;
+        }
+        if let Some(scrapes) = &self.scrapes {
+            scrapes.drain().await;
+        }
+    }
+}
+
+/// Peers that announce.
+pub(crate) struct Puts;
+
+impl Together for Puts {
+    type Request = PeerRecord;
+    type Answer = ();
+
+    const OPERATION: Operation = Operation::PutPeer;
+    const KEY: &'static str = slot::PUT_PEERS.key;
+
+    /// In the order of keys, so that no two batches wait for each other; of a peer put twice the last
+    /// is written.
+    async fn answer(core: &Core, requests: &[PeerRecord]) -> Vec<Result<()>> {
+        let keys = requests.iter().map(|record| (record.info_hash, record.peer));
+        let last: BTreeMap<_, _> = keys.clone().zip(requests).collect();
+        let rows: Vec<_> = last.values().map(|record| Inputs::record(record)).collect();
+        let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |_, _, _| {}).await;
+        let written: BTreeMap<_, _> = last.keys().zip(&written).collect();
+        keys.map(|key| match written.get(&key) {
+            Some(Err(error)) => Err(copy(error)),
+            _ => Ok(()),
+        })
+        .collect()
+    }
+}
+
+/// Peers for those who announce.
+pub(crate) struct Announces;
+
+impl Together for Announces {
+    type Request = PeerSelection;
+    type Answer = Vec<Peer>;
+
+    const OPERATION: Operation = Operation::AnnouncePeers;
+    const KEY: &'static str = slot::ANNOUNCE_BATCH.key;
+
+    async fn answer(core: &Core, requests: &[PeerSelection]) -> Vec<Result<Vec<Peer>>> {
+        // One more than wanted, in case the one to leave out comes.
+        let wanted = |selection: &PeerSelection| {
+            selection.num_want.saturating_add(usize::from(selection.exclude.is_some()))
+        };
+        let limit = requests.iter().map(wanted).max().unwrap_or(0);
+        let numbered = (0..).zip(requests);
+        let rows: Vec<_> =
+            numbered.map(|(request, selection)| Inputs::announce(request, selection, limit)).collect();
+        let read = |statement: &Statement, row: &PgRow, answer: &mut Vec<Peer>, request: usize| {
+            let selection = &requests[request];
+            let (peers, unreadable) = statement.read_peers(row, [1, 2, 3], selection.family);
+            core.skipped(statement, unreadable as u64);
+            *answer = peers;
+            answer.retain(|peer| Some(*peer) != selection.exclude);
+            answer.truncate(selection.num_want);
+        };
+        answers(core, Self::OPERATION, slot::ANNOUNCE_BATCH, &rows, read).await
+    }
+}
+
+/// Counts of swarms.
+pub(crate) struct Scrapes;
+
+impl Together for Scrapes {
+    type Request = InfoHash;
+    type Answer = SwarmCounts;
+
+    const OPERATION: Operation = Operation::ScrapeSwarm;
+    const KEY: &'static str = slot::COUNT_BATCH.key;
+
+    async fn answer(core: &Core, requests: &[InfoHash]) -> Vec<Result<SwarmCounts>> {
+        count(core, Self::OPERATION, requests).await
+    }
+}
+
+/// The counts of these swarms in their order. One that is asked for several times is counted once.
+pub(crate) async fn count(
+    core: &Core,
+    operation: Operation,
+    info_hashes: &[InfoHash],
+) -> Vec<Result<SwarmCounts>> {
+    let mut swarms = info_hashes.to_vec();
+    swarms.sort_unstable();
+    swarms.dedup();
+    let rows: Vec<_> =
+        (0..).zip(&swarms).map(|(request, info_hash)| Inputs::scrape(request, info_hash)).collect();
+    let read = |statement: &Statement, row: &PgRow, answer: &mut SwarmCounts, _| {
+        let read = |reading| statement.read_count(row, reading);
+        *answer = SwarmCounts { seeders: read(1), leechers: read(2), downloads: read(3) };
+    };
+    let counts = answers(core, operation, slot::COUNT_BATCH, &rows, read).await;
+    let of = |info_hash| match swarms.binary_search(info_hash).map(|place| &counts[place]) {
+        Ok(Ok(counts)) => Ok(*counts),
+        Ok(Err(error)) => Err(copy(error)),
+        Err(_) => Ok(SwarmCounts::default()),
+    };
+    info_hashes.iter().map(of).collect()
+}
+
+/// Runs a query that returns a row for each call, with the call's number in its first column.
+async fn answers<T: Default>(
+    core: &Core,
+    operation: Operation,
+    slot: Slot,
+    rows: &[Inputs<'_>],
+    read: impl Fn(&Statement, &PgRow, &mut T, usize),
+) -> Vec<Result<T>> {
+    let mut answers: Vec<T> = rows.iter().map(|_| T::default()).collect();
+    let done = in_pieces(core, operation, slot, rows, |statement, piece, row| {
+        let request = statement.read_integer(row, 0).and_then(|number| usize::try_from(number).ok());
+        if let Some(request) = request.filter(|request| piece.contains(request)) {
+            read(statement, row, &mut answers[request], request);
+        }
+    })
+    .await;
+    done.into_iter().zip(answers).map(|(done, answer)| done.map(|()| answer)).collect()
+}
+
+/// Runs a query for all these rows, and where the server refuses, for either half of them, until those
+/// that it refuses are alone: they fail, the others do not.
+async fn in_pieces(
+    core: &Core,
+    operation: Operation,
+    slot: Slot,
+    rows: &[Inputs<'_>],
+    mut read: impl FnMut(&Statement, &Range<usize>, &PgRow),
+) -> Vec<Result<()>> {
+    let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
+    let mut pieces = vec![0..rows.len()];
+    while let Some(piece) = pieces.pop() {
+        match run(core, operation, slot, &rows[piece.clone()]).await {
+            Ok((statement, found)) => found.iter().for_each(|row| read(statement, &piece, row)),
+            Err(error) if error.kind() == ErrorKind::Rejected && piece.len() > 1 => {
+                let middle = piece.start + piece.len() / 2;
+                pieces.extend([middle..piece.end, piece.start..middle]);
+            }
+            Err(error) => done[piece].iter_mut().for_each(|done| *done = Err(copy(&error))),
+        }
+    }
+    done
+}
+
+async fn run<'a>(
+    core: &'a Core,
+    operation: Operation,
+    slot: Slot,
+    rows: &[Inputs<'_>],
+) -> Result<(&'a Statement, Vec<PgRow>)> {
+    let statement = core.statement(slot, operation)?;
+    let found = attempt!(core, operation, attempt::Together::No, |connection| {
+        if slot.result.is_empty() {
+            statement.execute_batch(connection, rows).await.map(|_| Vec::new())
+        } else {
+            statement.rows_of_batch(connection, rows).await
+        }
+    })?;
+    Ok((statement, found))
+}
+
+/// One failure for several callers.
+fn copy(error: &Error) -> Error {
+    Error::new(crate::NAME, error.operation(), error.kind()).with_message(error.message())
+}
