@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use storage_core::layer::Limits;
 use storage_core::{
-    Error, ErrorKind, InfoHash, Peer, PeerId, PeerSelection, Result, Role, Storage, SwarmCounts,
+    Error, ErrorKind, InfoHash, Observer, Peer, PeerId, PeerSelection, Result, Role, Storage, SwarmCounts,
 };
 use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;
@@ -71,7 +71,9 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
     let retries = Arc::new(Counter::default());
     let limits = Limits { operation_timeout: Duration::from_secs(1), ..Limits::default() };
-    let storage = open_with(&url, Arc::clone(&retries), limits).await?;
+    let config = Recommendation::default().config();
+    let observer = Arc::clone(&retries) as Arc<dyn Observer>;
+    let storage = open_with(config, &url, observer, limits).await?;
     schema.execute(REFUSE).await?;
     let put = storage.put_leecher(&InfoHash::V1([1; 20]), &shared()).await;
     let graduated = storage.graduate_leecher(&InfoHash::V1([1; 20]), &shared()).await;

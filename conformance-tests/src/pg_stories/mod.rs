@@ -1,6 +1,7 @@
 //! Stories about PostgreSQL and the way to it: writers that get in each other's way, poolers, servers
 //! that go away, answers that are lost.
 
+mod batches;
 mod check;
 mod contention;
 mod hosts;
@@ -26,10 +27,17 @@ type Story = fn(&PgUrl) -> Result<(), Failed>;
 
 /// All stories.
 pub fn tests() -> Vec<Trial> {
-    [check::tests(), contention::tests(), pooler::tests(), hosts::tests(), lost_answers::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        batches::tests(),
+        check::tests(),
+        contention::tests(),
+        pooler::tests(),
+        hosts::tests(),
+        lost_answers::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A story on the recommended tables, in a schema of their own.
@@ -58,15 +66,17 @@ fn on_schema(
 
 /// Opens the storage as a tracker would.
 async fn open(url: &PgUrl, observer: Arc<Counter>) -> Result<Arc<dyn Storage>, OpenError> {
-    open_with(url, observer, Limits::default()).await
+    open_with(Recommendation::default().config(), url, observer, Limits::default()).await
 }
 
+/// The same with other settings and limits.
 async fn open_with(
+    config: PgConfig,
     url: &PgUrl,
-    observer: Arc<Counter>,
+    observer: Arc<dyn Observer>,
     limits: Limits,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    let config = PgConfig { connection_string: url.to_string(), ..Recommendation::default().config() };
+    let config = PgConfig { connection_string: url.to_string(), ..config };
     let storage = PgStorage::open(config, observer).await?;
     Ok(storage_core::guarded(Arc::new(storage), limits))
 }

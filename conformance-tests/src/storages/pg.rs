@@ -14,13 +14,28 @@ pub struct Design {
     pub tables: String,
     /// The configuration file.
     pub config: String,
+    /// Keys of it, two underscores between levels, and what they are instead.
+    pub changes: &'static [(&'static str, &'static str)],
 }
+
+/// Every call goes by the batch queries, also those that come alone.
+const BATCHES_ALWAYS: &[(&str, &str)] = &[("BATCH_WHEN_IDLE", "true")];
+
+const NO_BATCHES: &[(&str, &str)] = &[
+    ("ANNOUNCE__BATCH_QUERY", ""),
+    ("PEER__ADD_BATCH_QUERY", ""),
+    ("PEER__COUNT_BATCH_QUERY", ""),
+    ("IMPORT__PEERS_BATCH_QUERY", ""),
+    ("IMPORT__DOWNLOADS_BATCH_QUERY", ""),
+    ("IMPORT__DATA_BATCH_QUERY", ""),
+];
 
 macro_rules! design {
     ($name:literal) => {
         Design {
             tables: include_str!(concat!("../../data/", $name, ".sql")).to_owned(),
             config: include_str!(concat!("../../data/", $name, ".yaml")).to_owned(),
+            changes: &[],
         }
     };
 }
@@ -49,6 +64,14 @@ pub(super) fn all() -> Vec<UnderTest> {
         behind_pgbouncer("pg/pgbouncer"),
         under_test("pg/postgres-inet", Design::from(Recommendation::default())),
         under_test("pg/postgres-bytea", Design::from(with_bytea)),
+        under_test(
+            "pg/batches",
+            Design { changes: BATCHES_ALWAYS, ..Design::from(Recommendation::default()) },
+        ),
+        under_test(
+            "pg/no-batches",
+            Design { changes: NO_BATCHES, ..Design::from(Recommendation::default()) },
+        ),
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
@@ -58,7 +81,7 @@ pub(super) fn all() -> Vec<UnderTest> {
 
 impl From<Recommendation> for Design {
     fn from(recommendation: Recommendation) -> Self {
-        Self { tables: recommendation.schema(), config: recommendation.example_config() }
+        Self { tables: recommendation.schema(), config: recommendation.example_config(), changes: &[] }
     }
 }
 
@@ -84,10 +107,11 @@ impl Design {
 
     /// The configuration for the tables that are found by this connection string.
     pub fn config_at(&self, connection_string: String) -> StorageConfig {
-        let variable = "TRACKER_STORAGE__CONFIG__CONNECTION_STRING".to_owned();
+        let connection = ("CONNECTION_STRING", connection_string.as_str());
+        let changes = self.changes.iter().copied().chain([connection]);
+        let variables = changes.map(|(key, value)| (format!("TRACKER_STORAGE__CONFIG__{key}"), value.into()));
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a temporary file");
         std::fs::write(file.path(), &self.config).expect("a temporary file that can be written");
-        let variables = std::iter::once((variable, connection_string));
         StorageConfig::load(file.path(), StorageConfig::DEFAULT_PATH, variables)
             .unwrap_or_else(|error| panic!("{error}"))
     }

@@ -1,6 +1,7 @@
 //! P5: the peers that an announce gives.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::conformance::sample::{self, by, for_leecher, for_seeder, over_v6};
 use crate::conformance::{Scene, Verdict};
@@ -176,4 +177,42 @@ pub(super) async fn the_only_peer_finds_nobody(scene: &Scene) -> Verdict {
 async fn is_not_found(scene: &Scene, did: &str, selection: &PeerSelection) -> Verdict {
     let found = scene.storage().announce_peers(selection).await;
     scene.fails(did, ANNOUNCE, ErrorKind::NotFound, found).map(drop)
+}
+
+/// Whoever else asks at the same time, each gets the peers of its own swarm, family and role.
+pub(super) async fn each_task_gets_its_own_peers(scene: &Scene) -> Verdict {
+    const SWARMS: u32 = 8;
+    let mut expected = Vec::new();
+    for swarm in 0..SWARMS {
+        let info_hash = scene.info_hash();
+        for (make, over) in [(sample::peer as fn(u32) -> Peer, 0), (sample::peer_v6, 1)] {
+            let numbers = |role: u32| (0..=swarm).map(move |number| 1_000 * swarm + 100 * role + number);
+            scene.put_many(&info_hash, numbers(1).map(make), Role::Seeder).await?;
+            scene.put_many(&info_hash, numbers(2).map(make), Role::Leecher).await?;
+            let family = |selection| if over == 0 { selection } else { over_v6(selection) };
+            let all = numbers(1).chain(numbers(2)).map(make);
+            let oneself = make(1_000 * swarm + 200);
+            let others = all.clone().filter(|peer| *peer != oneself);
+            expected.push((family(for_leecher(info_hash, 50)), all.collect::<Vec<_>>()));
+            expected.push((family(by(oneself, for_leecher(info_hash, 50))), others.collect()));
+            expected.push((family(for_seeder(info_hash, 50)), numbers(2).map(make).collect()));
+        }
+    }
+    let (selections, expected): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
+    let calls = selections.into_iter().map(|selection| {
+        let storage = Arc::clone(scene.storage());
+        async move { storage.announce_peers(&selection).await }
+    });
+    let did = "announce to 8 swarms as leechers and seeders over both families, all at once";
+    let found = scene.at_once(calls).await?;
+    for (mut expected, found) in expected.into_iter().zip(found) {
+        let mut found = match found {
+            Err(error) if error.is_not_found() => Vec::new(),
+            found => scene.ok(did, found)?,
+        };
+        expected.sort();
+        found.sort();
+        scene.equal(did, ANNOUNCE, expected, found)?;
+    }
+    Ok(())
 }

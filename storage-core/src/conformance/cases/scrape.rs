@@ -1,5 +1,7 @@
 //! P7: counts of a swarm.
 
+use std::sync::Arc;
+
 use crate::conformance::{Scene, Verdict, sample};
 use crate::{Operation, Role, SwarmCounts};
 
@@ -58,4 +60,21 @@ pub(super) async fn several_swarms_are_scraped_in_their_order(scene: &Scene) -> 
 pub(super) async fn no_swarm_is_an_empty_list(scene: &Scene) -> Verdict {
     let found = scene.ok("scrape no swarm", scene.storage().scrape_swarms(&[]).await)?;
     scene.equal("scrape no swarm", SCRAPES, Vec::new(), found)
+}
+
+pub(super) async fn each_task_gets_the_counts_of_its_own_swarm(scene: &Scene) -> Verdict {
+    let swarms: Vec<_> = (0..16).map(|_| scene.info_hash()).collect();
+    for (number, info_hash) in (0..).zip(&swarms) {
+        scene.put_many(info_hash, (0..number).map(sample::peer), Role::Seeder).await?;
+        scene.put_many(info_hash, (20..36 - number).map(sample::peer_v6), Role::Leecher).await?;
+    }
+    let calls = [swarms.clone(), swarms].concat().into_iter().map(|info_hash| {
+        let storage = Arc::clone(scene.storage());
+        async move { storage.scrape_swarm(&info_hash).await }
+    });
+    let did = "scrape 16 swarms twice each, all at once";
+    let found = scene.all_ok(did, scene.at_once(calls).await?)?;
+    let expected: Vec<_> =
+        (0..16).map(|number| SwarmCounts { seeders: number, leechers: 16 - number, downloads: 0 }).collect();
+    scene.equal(did, SCRAPE, [expected.clone(), expected].concat(), found)
 }

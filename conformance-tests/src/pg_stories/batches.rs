@@ -1,0 +1,218 @@
+//! Calls of many tasks that go to the server together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use libtest_mimic::{Failed, Trial};
+use sqlx::{Connection, Executor, PgConnection};
+use storage_core::layer::Limits;
+use storage_core::{
+    ErrorKind, Event, InfoHash, Observer, Peer, PeerId, PeerSelection, Role, Storage, Timestamp,
+};
+use storage_pg::PgConfig;
+use storage_pg::recommended::Recommendation;
+
+use super::{ensure, open_with, test};
+use crate::runtime::block_on;
+use crate::servers::PgUrl;
+
+const SWARM: InfoHash = InfoHash::V1([7; 20]);
+const CALLERS: u16 = 64;
+/// The port of rows that the server refuses.
+const REFUSED: u16 = 666;
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test("a bad row fails only its caller", |url| block_on(a_bad_row_fails_only_its_caller(url))),
+        test("64 callers put the same peers and none waits for good", |url| {
+            block_on(callers_put_the_same_peers(url))
+        }),
+        test("the last put of a batch wins", |url| block_on(the_last_put_wins(url))),
+        test("a caller that gives up costs nothing", |url| block_on(a_caller_that_gives_up(url))),
+        test("closing sends what was gathered", |url| block_on(closing_sends_what_was_gathered(url))),
+        test("a full queue makes callers wait", |url| block_on(a_full_queue_makes_callers_wait(url))),
+    ]
+}
+
+/// Counts batches, and the calls in them.
+#[derive(Default)]
+struct Batches {
+    number: AtomicU64,
+    sizes: Mutex<Vec<u64>>,
+}
+
+impl Batches {
+    fn largest(&self) -> u64 {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().max().unwrap_or(0)
+    }
+}
+
+impl Observer for Batches {
+    fn observe(&self, _backend: &'static str, event: Event) {
+        if let Event::Gathered { calls, .. } = event {
+            self.number.fetch_add(1, Ordering::SeqCst);
+            self.sizes.lock().unwrap_or_else(PoisonError::into_inner).push(calls);
+        }
+    }
+}
+
+async fn open(
+    url: &PgUrl,
+    change: impl FnOnce(PgConfig) -> PgConfig,
+) -> Result<(Arc<dyn Storage>, Arc<Batches>), Failed> {
+    let batches = Arc::new(Batches::default());
+    let config = change(Recommendation::default().config());
+    let observer = Arc::clone(&batches) as Arc<dyn Observer>;
+    let storage = open_with(config, url, observer, Limits::default()).await?;
+    Ok((storage, batches))
+}
+
+fn peer(number: u16, port: u16) -> Peer {
+    let [high, low] = number.to_be_bytes();
+    Peer::new(PeerId([b'x'; 20]), [10, 0, high, low].into(), port)
+}
+
+async fn execute(url: &PgUrl, statement: &'static str) -> Result<PgConnection, Failed> {
+    // As sqlx writes a setting of the session.
+    let url = url.to_string().replace("search_path=", "options[search_path]=");
+    let mut connection = PgConnection::connect(&url).await?;
+    connection.execute(statement).await?;
+    Ok(connection)
+}
+
+async fn a_bad_row_fails_only_its_caller(url: &PgUrl) -> Result<(), Failed> {
+    let (storage, batches) = open(url, |config| config).await?;
+    execute(url, "ALTER TABLE mo_peers ADD CHECK (port <> 666)").await?.close().await?;
+    let is_bad = |number: u16| number % 20 == 7;
+    let puts = (0..CALLERS).map(|number| {
+        let peer = peer(number, if is_bad(number) { REFUSED } else { 6881 });
+        let storage = Arc::clone(&storage);
+        async move { storage.put_seeder(&SWARM, &peer).await }
+    });
+    for (number, put) in (0..).zip(join_all(puts).await) {
+        match put {
+            Ok(()) if !is_bad(number) => {}
+            Err(error) if is_bad(number) && error.kind() == ErrorKind::Rejected => {}
+            put => return Err(format!("put number {number}: {put:?}").into()),
+        }
+    }
+    ensure(batches.largest() > 30, || format!("the largest batch had {}", batches.largest()))?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.seeders == u64::from(CALLERS) - 3, || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
+    const ROUNDS: u16 = 50;
+    let (storage, batches) = open(url, |config| PgConfig { batches_in_flight: 4, ..config }).await?;
+    let callers = (0..CALLERS).map(|caller| {
+        let storage = Arc::clone(&storage);
+        async move {
+            for round in 0..ROUNDS {
+                let number = (round * 7 + caller * 13) % 20;
+                let role = Role::from_is_seeder((round + caller) % 2 == 0);
+                storage.put_peer(&SWARM, &peer(number, 6881), role, Timestamp::now()).await?;
+            }
+            Ok::<_, storage_core::Error>(())
+        }
+    });
+    for caller in join_all(callers.map(tokio::spawn)).await {
+        caller??;
+    }
+    ensure(batches.largest() > 1, || "nothing was gathered".into())?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.seeders + counts.leechers == 20, || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+async fn the_last_put_wins(url: &PgUrl) -> Result<(), Failed> {
+    let (storage, _) =
+        open(url, |config| PgConfig { batches_in_flight: 1, batch_when_idle: true, ..config }).await?;
+    for round in 0..20 {
+        let last = Role::from_is_seeder(round % 2 == 0);
+        // The first goes alone; the others come while it is under way, in this order.
+        let roles = [last.other(), last, last.other(), last.other(), last];
+        let puts = roles.map(|role| {
+            let storage = Arc::clone(&storage);
+            async move { storage.put_peer(&SWARM, &peer(1, 6881), role, Timestamp::now()).await }
+        });
+        for put in join_all(puts).await {
+            put?;
+        }
+        let counts = storage.scrape_swarm(&SWARM).await?;
+        let found = Role::from_is_seeder(counts.seeders == 1);
+        ensure(found == last && counts.seeders + counts.leechers == 1, || format!("{last}: {counts:?}"))?;
+    }
+    Ok(storage.close().await?)
+}
+
+/// Puts that hang behind a lock are given up by their callers; when the lock is gone, service goes on.
+async fn a_caller_that_gives_up(url: &PgUrl) -> Result<(), Failed> {
+    let (storage, batches) = open(url, |config| config).await?;
+    let mut locker = execute(url, "BEGIN; LOCK TABLE mo_peers IN ACCESS EXCLUSIVE MODE").await?;
+    let put = |number| {
+        let storage = Arc::clone(&storage);
+        async move { storage.put_seeder(&SWARM, &peer(number, 6881)).await }
+    };
+    // Two are under way, the others wait for a batch.
+    let given_up = tokio::time::timeout(Duration::from_millis(300), join_all((0..CALLERS).map(put))).await;
+    ensure(given_up.is_err(), || "the lock held nobody up".into())?;
+    locker.execute("COMMIT").await?;
+    locker.close().await?;
+    for result in join_all((1_000..1_000 + CALLERS).map(put)).await {
+        result?;
+    }
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    let expected = u64::from(CALLERS)..=u64::from(CALLERS) + 2;
+    ensure(expected.contains(&counts.seeders), || format!("{counts:?}"))?;
+    ensure(batches.largest() <= u64::from(CALLERS), || "those given up were sent".into())?;
+    Ok(storage.close().await?)
+}
+
+async fn closing_sends_what_was_gathered(url: &PgUrl) -> Result<(), Failed> {
+    let (storage, _) = open(url, |config| config).await?;
+    let puts = (0..CALLERS).map(|number| {
+        let storage = Arc::clone(&storage);
+        tokio::spawn(async move { storage.put_seeder(&SWARM, &peer(number, 6881)).await })
+    });
+    let puts: Vec<_> = puts.collect();
+    tokio::task::yield_now().await;
+    storage.close().await?;
+    let mut written = 0;
+    for put in puts {
+        match put.await? {
+            Ok(()) => written += 1,
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (storage, _) = open(url, |config| config).await?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.seeders == written, || format!("{written} were acknowledged, {counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+async fn a_full_queue_makes_callers_wait(url: &PgUrl) -> Result<(), Failed> {
+    let (storage, batches) = open(url, |config| PgConfig { batch_queue: 3, batch_size: 2, ..config }).await?;
+    let announces = (0..CALLERS).map(|number| {
+        let storage = Arc::clone(&storage);
+        async move {
+            storage.put_seeder(&SWARM, &peer(number, 6881)).await?;
+            let selection =
+                PeerSelection { exclude: Some(peer(number, 6881)), ..PeerSelection::new(SWARM, 5) };
+            match storage.announce_peers(&selection).await {
+                Err(error) if !error.is_not_found() => Err(error),
+                _ => Ok(()),
+            }
+        }
+    });
+    for announced in join_all(announces).await {
+        announced?;
+    }
+    ensure(batches.largest() == 2, || format!("the largest batch had {}", batches.largest()))?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.seeders == u64::from(CALLERS), || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
