@@ -65,7 +65,7 @@ fn printed(arguments: &[&str]) -> String {
 }
 
 fn recommended() -> Design {
-    Design { tables: printed(&["schema", "pg"]), config: printed(&["example-config", "pg"]), changes: &[] }
+    Design { tables: printed(&["schema", "pg"]), config: printed(&["example-config", "pg"]) }
 }
 
 fn for_mochi() -> Design {

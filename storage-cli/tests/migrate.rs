@@ -125,7 +125,7 @@ fn printed(arguments: &[&str]) -> String {
 
 fn recommended(more: &[&str]) -> Design {
     let config = printed(&[&["example-config", "pg"], more].concat());
-    Design { tables: printed(&["schema", "pg"]), config, changes: &[] }
+    Design { tables: printed(&["schema", "pg"]), config }
 }
 
 fn connected(config: &str, schema: &Schema) -> String {

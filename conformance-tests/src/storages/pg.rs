@@ -14,14 +14,15 @@ pub struct Design {
     pub tables: String,
     /// The configuration file.
     pub config: String,
-    /// Keys of it, two underscores between levels, and what they are instead.
-    pub changes: &'static [(&'static str, &'static str)],
 }
 
-/// Every call goes by the batch queries, also those that come alone.
-const BATCHES_ALWAYS: &[(&str, &str)] = &[("BATCH_WHEN_IDLE", "true")];
+/// Keys of a configuration, two underscores between levels, and what they are instead.
+type Changes = &'static [(&'static str, &'static str)];
 
-const NO_BATCHES: &[(&str, &str)] = &[
+/// Every call goes by the batch queries, also those that come alone.
+const BATCHES_ALWAYS: Changes = &[("BATCH_WHEN_IDLE", "true")];
+
+const NO_BATCHES: Changes = &[
     ("ANNOUNCE__BATCH_QUERY", ""),
     ("PEER__ADD_BATCH_QUERY", ""),
     ("PEER__COUNT_BATCH_QUERY", ""),
@@ -35,7 +36,6 @@ macro_rules! design {
         Design {
             tables: include_str!(concat!("../../data/", $name, ".sql")).to_owned(),
             config: include_str!(concat!("../../data/", $name, ".yaml")).to_owned(),
-            changes: &[],
         }
     };
 }
@@ -64,14 +64,8 @@ pub(super) fn all() -> Vec<UnderTest> {
         behind_pgbouncer("pg/pgbouncer"),
         under_test("pg/postgres-inet", Design::from(Recommendation::default())),
         under_test("pg/postgres-bytea", Design::from(with_bytea)),
-        under_test(
-            "pg/batches",
-            Design { changes: BATCHES_ALWAYS, ..Design::from(Recommendation::default()) },
-        ),
-        under_test(
-            "pg/no-batches",
-            Design { changes: NO_BATCHES, ..Design::from(Recommendation::default()) },
-        ),
+        changed("pg/batches", BATCHES_ALWAYS),
+        changed("pg/no-batches", NO_BATCHES),
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
@@ -81,7 +75,7 @@ pub(super) fn all() -> Vec<UnderTest> {
 
 impl From<Recommendation> for Design {
     fn from(recommendation: Recommendation) -> Self {
-        Self { tables: recommendation.schema(), config: recommendation.example_config(), changes: &[] }
+        Self { tables: recommendation.schema(), config: recommendation.example_config() }
     }
 }
 
@@ -107,8 +101,13 @@ impl Design {
 
     /// The configuration for the tables that are found by this connection string.
     pub fn config_at(&self, connection_string: String) -> StorageConfig {
+        self.changed_config_at(connection_string, &[])
+    }
+
+    /// The same with other values for some keys.
+    fn changed_config_at(&self, connection_string: String, changes: Changes) -> StorageConfig {
         let connection = ("CONNECTION_STRING", connection_string.as_str());
-        let changes = self.changes.iter().copied().chain([connection]);
+        let changes = changes.iter().copied().chain([connection]);
         let variables = changes.map(|(key, value)| (format!("TRACKER_STORAGE__CONFIG__{key}"), value.into()));
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a temporary file");
         std::fs::write(file.path(), &self.config).expect("a temporary file that can be written");
@@ -128,6 +127,16 @@ fn under_test_with(name: &str, design: Design, settings: Vec<(&'static str, &'st
         let url = PgUrl::parse(&schema.connection_string());
         let url = settings.iter().fold(url, |url, (name, value)| url.with(name, value));
         let config = design.config_at(url.to_string());
+        Ok(Fresh::new(config, Place::Schema(schema)))
+    })
+}
+
+/// What is recommended, with other values for some keys.
+fn changed(name: &str, changes: Changes) -> UnderTest {
+    let design = Design::from(Recommendation::default());
+    UnderTest::new(name, move || {
+        let schema = design.schema()?;
+        let config = design.changed_config_at(schema.connection_string(), changes);
         Ok(Fresh::new(config, Place::Schema(schema)))
     })
 }
