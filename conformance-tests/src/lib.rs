@@ -8,7 +8,9 @@
 //! | `<backend>/<configuration>/<case>` | the storage keeps the rule |
 //! | `pg/seed/<case>` | MoChi's sample configuration breaks the rules for its known flaws, and no other |
 //! | `<backend>/<configuration>/random stories` | it answers as a plain model does, whatever comes |
-//! | `redis/<story>` | agreement of all backends, MoChi's data and layout, round trips, failover |
+//! | `pg/stories/<story>` | writers in each other's way, poolers, nodes that come and go, lost answers, what `check` tells |
+//! | `redis/<story>` | agreement of all backends, MoChi's data and layout, round trips, failover, what `check` tells |
+//! | `migration/<story>` | everything arrives once, from each backend in each other, and a comparison finds what differs |
 //! | `mirror/<story>` | both sides hold the same, trouble with the secondary is nobody else's, moving |
 //! | `broken/<flaw>` | the suite notices a storage with that flaw |
 //! | `safety/<flaw>` | the suite leaves a live table alone, whatever the queries |
@@ -23,7 +25,9 @@
 //! | `TRACKER_STORAGE_TEST_WITH` | `containers`: servers come from containers even where there are programs |
 //! | `TRACKER_STORAGE_TEST_IMAGE_POSTGRES`, `…_POSTGRES_15`, `…_POSTGRES_19`, `…_REDIS`, `…_REDIS_8`, `…_VALKEY_8`, `…_COCKROACH` | other images than those in `servers/containers/images.rs` |
 //! | `TRACKER_STORAGE_TEST_REQUIRE` | `pg,redis/valkey-8,…`: the absence of the server for this backend, or for this storage of a further server, is a failure |
-//! | `TRACKER_STORAGE_TEST_SEQUENCES` | the number of random stories per storage (64) |
+//! | `TRACKER_STORAGE_TEST_SEQUENCES` | the number of random stories per storage, and of sequences that the backends are compared by (64) |
+//! | `TRACKER_STORAGE_TEST_CONTENTION_SECONDS` | how long 64 writers write to ten swarms (5) |
+//! | `TRACKER_STORAGE_TEST_KILLS` | how often the command is killed in the middle of a migration (tests of `storage-cli`) |
 
 // Test code: to stop at once, with a message, is what it is for.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]

@@ -4,10 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use storage_core::{Context, InfoHash, Operation, Peer, PeerId, Rehearsal, Result, Role, Timestamp};
+use storage_core::{
+    Context, ErrorKind, InfoHash, Operation, Peer, PeerId, Rehearsal, Result, Role, Timestamp,
+};
 
 use crate::failure::Failure;
 use crate::slot;
@@ -16,6 +19,9 @@ use crate::storage::{PgStorage, not_connected};
 
 /// A query that runs longer than this touches more than a few probe rows.
 const LONGEST: Duration = Duration::from_secs(20);
+
+/// How often a rehearsal is begun again that others got in the way of.
+const CONFLICTS: usize = 16;
 
 /// More rows than there are probes.
 const MANY: u64 = 1_000;
@@ -41,7 +47,11 @@ impl PgStorage {
         let mut rehearsals = Vec::new();
         for (operation, slot) in queries {
             if let Some(statement) = self.core.find(slot) {
-                let overreach = self.rehearse_one(statement).await?;
+                // What others are writing may be in the way.
+                let overreach = (|| self.rehearse_one(statement))
+                    .retry(waits())
+                    .when(|error| error.kind() == ErrorKind::Conflict)
+                    .await?;
                 rehearsals.push(Rehearsal { operation, key: slot.key, overreach });
             }
         }
@@ -70,6 +80,14 @@ impl PgStorage {
         lease.release();
         overreach.map_err(fail)
     }
+}
+
+fn waits() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(10))
+        .with_max_delay(Duration::from_millis(500))
+        .with_max_times(CONFLICTS)
+        .with_jitter()
 }
 
 impl Probe<'_> {

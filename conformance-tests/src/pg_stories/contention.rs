@@ -33,6 +33,7 @@ pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("64 writers on ten swarms, serializable", |url| contend(url, "serializable")),
         test("64 writers on ten swarms, repeatable read", |url| contend(url, "repeatable%20read")),
+        test("rehearsals among writers, serializable", |url| block_on(rehearse(url))),
         on_schema(
             "a call that others never let through ends as a conflict",
             Recommendation::default(),
@@ -82,6 +83,24 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
         ensure(kind == Some(ErrorKind::Conflict), || format!("{result:?}"))?;
     }
     ensure(retries.retries("conflict") > 1, || "no attempt was made again".into())?;
+    Ok(storage.close().await?)
+}
+
+/// Others' writes may make a rehearsal fail, and do not make it wrong.
+async fn rehearse(url: &PgUrl) -> Result<(), Failed> {
+    let url =
+        url.clone().with("default_transaction_isolation", "serializable").with("pool_max_conns", WRITERS);
+    let storage = open(&url, Arc::new(Counter::default())).await?;
+    let writers = {
+        let storage = Arc::clone(&storage);
+        tokio::spawn(async move { write_at_once(&storage, Duration::from_secs(3)).await.map(drop) })
+    };
+    while !writers.is_finished() {
+        for rehearsal in storage.rehearse().await? {
+            ensure(rehearsal.overreach.is_none(), || format!("{rehearsal:?}"))?;
+        }
+    }
+    writers.await??;
     Ok(storage.close().await?)
 }
 

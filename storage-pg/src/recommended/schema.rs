@@ -49,7 +49,8 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
         Dialect::Cockroachdb => (
             "",
             "-- Garbage collection finds stale peers by this; without it, it would read the whole table. On a\n\
-             -- cluster of several nodes, where all announces would meet at its end, use a hash-sharded one:\n\
+             -- cluster of several nodes, where all announces would meet at its end, use a hash-sharded one\n\
+             -- (22.1 or newer; before, also WITH BUCKET_COUNT = 8 and experimental_enable_hash_sharded_indexes):\n\
              --   CREATE INDEX … ON mo_peers (created) USING HASH\n\
              CREATE INDEX IF NOT EXISTS mo_peers_created_idx ON mo_peers (created);\n",
         ),
