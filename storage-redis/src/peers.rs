@@ -6,7 +6,8 @@ mod whole;
 use async_trait::async_trait;
 use redis::Value;
 use storage_core::{
-    InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
+    Announce, AnnounceAnswer, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role,
+    SwarmCounts, Timestamp, announce_by_parts,
 };
 
 use crate::connection::{Call, read};
@@ -72,15 +73,11 @@ impl PeerStorage for RedisStorage {
         }
         self.scrape_whole(info_hash).await
     }
-}
 
-impl RedisStorage {
-    /// Counts of several swarms, in the order given, in one round trip (on a cluster: in steps side by
-    /// side). Each swarm's counts belong together; those of different swarms need not.
-    ///
-    /// # Errors
-    /// As [`PeerStorage::scrape_swarm`].
-    pub async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+    /// In one round trip; on a cluster, in steps side by side. Each swarm's counts belong together; those
+    /// of different swarms need not.
+    async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        self.connections.check_open(Operation::ScrapeSwarms)?;
         if !self.connections.is_cluster() {
             return self.scrape_all_whole(info_hashes).await;
         }
@@ -88,6 +85,17 @@ impl RedisStorage {
             .await
     }
 
+    /// In one round trip, and as a whole; on a cluster by its parts.
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        self.connections.check_open(Operation::Announce)?;
+        if self.connections.is_cluster() {
+            return announce_by_parts(self, announce).await;
+        }
+        self.announce_at_once(announce).await
+    }
+}
+
+impl RedisStorage {
     /// Downloads as `CHI_D` has them.
     fn read_downloads(&self, call: Call, value: Value) -> Result<u64> {
         let Some(text) = read::<Option<Vec<u8>>>(call, value)? else { return Ok(0) };

@@ -12,12 +12,12 @@ pub(crate) struct Script {
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $($file:literal)+;)*) => {
         $(
             $(#[$doc])*
             pub(crate) static $name: Script = Script {
-                text: include_str!($file),
-                sha1: LazyLock::new(|| redis::Script::new(include_str!($file)).get_hash().to_owned()),
+                text: concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+),
+                sha1: LazyLock::new(|| redis::Script::new($name.text).get_hash().to_owned()),
             };
         )*
 
@@ -26,16 +26,17 @@ macro_rules! scripts {
 }
 
 scripts! {
-    PUT = "scripts/put.lua";
-    GRADUATE = "scripts/graduate.lua";
-    DELETE = "scripts/delete.lua";
-    SCRAPE = "scripts/scrape.lua";
-    ANNOUNCE = "scripts/announce.lua";
-    REMOVE_UNCHANGED = "scripts/remove_unchanged.lua";
-    SET_UNCHANGED = "scripts/set_unchanged.lua";
-    MOVE_UNCHANGED = "scripts/move_unchanged.lua";
-    FORGET = "scripts/forget.lua";
-    JOIN = "scripts/join.lua";
+    PUT = "parts/put" "put";
+    GRADUATE = "parts/put" "parts/graduate" "graduate";
+    DELETE = "parts/remove" "delete";
+    SCRAPE = "scrape";
+    ANNOUNCE = "parts/select_peers" "announce";
+    WHOLE_ANNOUNCE = "parts/put" "parts/remove" "parts/graduate" "parts/select_peers" "whole_announce";
+    REMOVE_UNCHANGED = "remove_unchanged";
+    SET_UNCHANGED = "set_unchanged";
+    MOVE_UNCHANGED = "move_unchanged";
+    FORGET = "forget";
+    JOIN = "join";
 }
 
 impl Script {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use storage_core::{NoObserver, PeerSelection, PeerStorage, Result};
+use storage_core::{
+    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result, Role, Timestamp,
+};
 use storage_redis::{RedisConfig, RedisStorage};
 
 use super::ground::Place;
@@ -48,6 +50,18 @@ pub(super) async fn each_call_is_one(node: &Node) {
         let (seeder, leecher) = (peer(turn), peer(100 + turn));
         let selection = PeerSelection { exclude: Some(leecher), ..PeerSelection::new(swarm, 50) };
         let for_seeder = PeerSelection { for_seeder: true, ..PeerSelection::new(swarm, 50) };
+        let addresses = [leecher, peer(200 + turn)];
+        let whole = Announce {
+            info_hash: swarm,
+            peers: &addresses,
+            role: Role::Leecher,
+            event: AnnounceEvent::None,
+            num_want: 50,
+            families: &AddressFamily::BOTH,
+            announced: Timestamp::now(),
+        };
+        let completed = Announce { event: AnnounceEvent::Completed, ..whole };
+        let stopped = Announce { event: AnnounceEvent::Stopped, ..whole };
         let costs = [
             ("put a seeder", cost(&mut counts, storage.put_seeder(&swarm, &seeder)).await),
             ("put a leecher", cost(&mut counts, storage.put_leecher(&swarm, &leecher)).await),
@@ -57,6 +71,9 @@ pub(super) async fn each_call_is_one(node: &Node) {
             ("graduate", cost(&mut counts, storage.graduate_leecher(&swarm, &leecher)).await),
             ("delete", cost(&mut counts, storage.delete_seeder(&swarm, &seeder)).await),
             ("delete an absent peer", cost(&mut counts, storage.delete_seeder(&swarm, &seeder)).await),
+            ("whole announce", cost(&mut counts, storage.announce(&whole)).await),
+            ("whole announce, completed", cost(&mut counts, storage.announce(&completed)).await),
+            ("whole announce, stopped", cost(&mut counts, storage.announce(&stopped)).await),
             ("put data", cost(&mut counts, storage.put_data(&context, &entries)).await),
             ("load data", cost(&mut counts, storage.load_data(&context, &keys[0])).await),
             ("look for data", cost(&mut counts, storage.contains_data(&context, &keys)).await),

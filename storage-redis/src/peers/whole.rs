@@ -1,10 +1,14 @@
 //! Calls as scripts, each in one round trip, on one server.
 
 use redis::{Cmd, Value};
-use storage_core::{InfoHash, Operation, Peer, PeerSelection, Result, Role, SwarmCounts, Timestamp};
+use storage_core::{
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, Result,
+    Role, SwarmCounts, Timestamp,
+};
 
+use super::MOST_WANTED;
 use crate::connection::{Call, read};
-use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length};
+use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_peer_key};
 use crate::scripts;
 use crate::storage::{RedisStorage, keys_of};
 
@@ -65,9 +69,59 @@ impl RedisStorage {
     }
 
     pub(super) async fn scrape_all_whole(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
-        let call = Call::repeatable(Operation::ScrapeSwarm);
+        let call = Call::repeatable(Operation::ScrapeSwarms);
         let values = self.connections.many(call, info_hashes.iter().map(scrape).collect()).await?;
         values.into_iter().map(|value| self.read_counts(call, value?)).collect()
+    }
+
+    pub(super) async fn announce_at_once(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        let Announce { info_hash, peers, role, event, announced, .. } = announce;
+        let mut selections = announce.selections().peekable();
+        let for_seeder = selections.peek().is_some_and(|selection| selection.for_seeder);
+        let families: String =
+            selections.map(|selection| if selection.family.is_v6() { '6' } else { '4' }).collect();
+        let [seeders_v4, seeders_v6, leechers_v4, leechers_v6] = &keys_of(info_hash);
+        let mut command = scripts::WHOLE_ANNOUNCE.call(&[
+            seeders_v4,
+            seeders_v6,
+            leechers_v4,
+            leechers_v6,
+            SWARMS,
+            counter(Role::Seeder),
+            counter(Role::Leecher),
+            DOWNLOADS,
+        ]);
+        command
+            .arg(match (event, role) {
+                (AnnounceEvent::Stopped, _) => "stopped",
+                (AnnounceEvent::Completed, _) => "completed",
+                (_, Role::Seeder) => "seeder",
+                (_, Role::Leecher) => "leecher",
+            })
+            .arg(announced.nanoseconds())
+            .arg(info_hash.as_bytes())
+            .arg(announce.num_want.min(MOST_WANTED))
+            .arg(i32::from(for_seeder))
+            .arg(families)
+            .arg(rand::random_range(0..=i32::MAX));
+        for peer in *peers {
+            command.arg(peer_key(peer));
+        }
+        // A download must not be counted twice; all else may be done again.
+        let call = match event {
+            AnnounceEvent::Completed => Call::once(Operation::Announce),
+            _ => Call::repeatable(Operation::Announce),
+        };
+        let value = self.connections.query(call, command).await?;
+        let (seeders, leechers, downloads, found): (_, _, _, Vec<Vec<u8>>) = read(call, value)?;
+        let family = |key: &[u8]| {
+            let is_v6 = key.len() == peer_key_length(AddressFamily::V6);
+            if is_v6 { AddressFamily::V6 } else { AddressFamily::V4 }
+        };
+        let found_peers: Vec<_> = found.iter().filter_map(|key| read_peer_key(key, family(key))).collect();
+        self.connections.note_unreadable("peers", (found.len() - found_peers.len()) as u64);
+        let downloads = self.read_downloads(call, downloads)?;
+        Ok(AnnounceAnswer { peers: found_peers, counts: SwarmCounts { seeders, leechers, downloads } })
     }
 
     fn read_counts(&self, call: Call, value: Value) -> Result<SwarmCounts> {
