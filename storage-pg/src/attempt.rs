@@ -49,9 +49,6 @@ const MOVES: u8 = 5;
 /// The part of the time for a call in which new attempts begin.
 const TRIED_FOR: f32 = 0.8;
 
-/// The number of conflicts after which a call passes the gate alone.
-const ALONE_AFTER: u32 = 3;
-
 impl<'a> Attempts<'a> {
     pub(crate) fn new(storage: &'a Core, operation: Operation, together: Together) -> Self {
         let waits = ExponentialBuilder::new()
@@ -176,8 +173,7 @@ impl<'a> Attempts<'a> {
         if !Gate::is_passed_by(self.operation) {
             return None;
         }
-        let gate = &self.storage.gate;
-        if self.conflicts < ALONE_AFTER { gate.pass().await } else { gate.pass_alone().await }
+        self.storage.gate.pass(self.conflicts, self.give_up).await
     }
 
     /// Waits before the next attempt; false if it is too late for one.

@@ -1,64 +1,76 @@
-//! The gate that attempts pass: side by side as a rule, and alone where one has no luck.
-
-use std::time::Duration;
+//! The gate that attempts pass: side by side as a rule, and with ever more room around them where others
+//! get in the way.
 
 use storage_core::Operation;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// All attempts at once: PostgreSQL has no more connections.
-const ALL: u32 = 1 << 18;
-
-/// The longest that one waits for all others to end. One of them may hang, whose server is gone, and
-/// those that come wait meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The number of conflicts after which an attempt has the gate for itself.
+const ALONE_AFTER: u32 = 3;
 
 /// Where many write to few rows they go on making each other's transactions fail, and new ones overtake
-/// those that try again: a call could starve. One that failed often enough has the gate for itself for
-/// an attempt.
-pub(crate) struct Gate(Semaphore);
+/// those that try again: a call could starve. After each conflict fewer others may pass beside it, and in
+/// the end none. Who waits longest passes first.
+pub(crate) struct Gate {
+    places: Semaphore,
+    all: u32,
+}
 
 /// Lets others pass when it is dropped.
 pub(crate) type Pass<'a> = SemaphorePermit<'a>;
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self(Semaphore::new(ALL as usize))
-    }
-}
-
 impl Gate {
+    /// A gate for the attempts on so many connections.
+    pub(crate) fn new(connections: usize) -> Self {
+        let all = u32::try_from(connections).unwrap_or(u32::MAX).max(1);
+        Self { places: Semaphore::new(all as usize), all }
+    }
+
     /// Whether the attempts of this operation pass the gate: those that write little, so that none is
     /// waited for long.
     pub(crate) fn is_passed_by(operation: Operation) -> bool {
         operation.is_write() && !operation.is_long()
     }
 
-    /// Waits until nobody has the gate for itself.
-    pub(crate) async fn pass(&self) -> Option<Pass<'_>> {
-        self.0.acquire().await.ok()
-    }
-
-    /// Waits until nobody else passes, or for as long as can be asked of the others.
-    pub(crate) async fn pass_alone(&self) -> Option<Pass<'_>> {
-        match timeout(PATIENCE, self.0.acquire_many(ALL)).await {
-            Ok(pass) => pass.ok(),
-            Err(_) => self.pass().await,
+    /// Waits for room, for a call that had so many conflicts. `None` if there is none until then: others
+    /// may hang, whose server is gone.
+    pub(crate) async fn pass(&self, conflicts: u32, until: Option<Instant>) -> Option<Pass<'_>> {
+        let places = match conflicts {
+            0 => 1,
+            conflicts => (self.all >> ALONE_AFTER.saturating_sub(conflicts)).max(1),
+        };
+        let pass = self.places.acquire_many(places);
+        match until {
+            Some(until) => timeout_at(until, pass).await.ok()?.ok(),
+            None => pass.await.ok(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
+    async fn conflicts_make_room() {
+        let gate = Gate::new(8);
+        let mut passes = Vec::new();
+        for conflicts in [0, 0, 1, 2] {
+            passes.push(gate.pass(conflicts, None).await.unwrap());
+        }
+        let places: Vec<_> = passes.iter().map(SemaphorePermit::num_permits).collect();
+        assert_eq!(places, [1, 1, 2, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_alone_waits_for_those_before_it_and_those_after_it_wait() {
-        let gate = Gate::default();
-        let (first, second) = (gate.pass().await, gate.pass().await);
-        let mut alone = std::pin::pin!(gate.pass_alone());
+        let gate = Gate::new(4);
+        let (first, second) = (gate.pass(0, None).await, gate.pass(0, None).await);
+        let mut alone = std::pin::pin!(gate.pass(3, None));
         assert!(futures::poll!(&mut alone).is_pending());
-        let mut late = std::pin::pin!(gate.pass());
+        let mut late = std::pin::pin!(gate.pass(0, None));
         assert!(futures::poll!(&mut late).is_pending());
         drop((first, second));
         let alone = alone.await;
@@ -69,9 +81,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_hangs_is_not_waited_for_forever() {
-        let gate = Gate::default();
-        let _hangs = gate.pass().await;
-        assert!(gate.pass_alone().await.is_some());
-        assert!(gate.pass().await.is_some());
+        let gate = Gate::new(4);
+        let _hangs = gate.pass(0, None).await;
+        let soon = Instant::now() + Duration::from_secs(4);
+        assert!(gate.pass(9, Some(soon)).await.is_none());
+        assert!(gate.pass(0, None).await.is_some());
     }
 }

@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use storage_core::layer::{time_left, with_time_left};
 use storage_core::{Error, ErrorKind, Event, Operation, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -63,6 +64,13 @@ struct Waiting<T: Together> {
     request: T::Request,
     answer: oneshot::Sender<Result<T::Answer>>,
     since: Instant,
+    time_left: Option<Duration>,
+}
+
+impl<T: Together> Waiting<T> {
+    fn time_left(&self) -> Option<Duration> {
+        Some(self.time_left?.saturating_sub(self.since.elapsed()))
+    }
 }
 
 impl<T: Together> Gather<T> {
@@ -90,7 +98,7 @@ impl<T: Together> Gather<T> {
         // It is given back when the call leaves the queue.
         room.forget();
         let (answer, answered) = oneshot::channel();
-        self.0.push(Waiting { request, answer, since: Instant::now() });
+        self.0.push(Waiting { request, answer, since: Instant::now(), time_left: time_left() });
         answered.await.unwrap_or_else(|_| Err(unanswered::<T>()))
     }
 
@@ -161,12 +169,14 @@ impl<T: Together> Place<T> {
     fn serve(self, runtime: &Handle) {
         runtime.spawn(async move {
             let batch = self.0.take();
+            // Each caller shall hear of a failure in time.
+            let left = batch.iter().filter_map(Waiting::time_left).min();
             let (requests, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
             if requests.is_empty() {
                 return;
             }
-            let results = T::answer(&self.0.core, &requests).await;
+            let results = with_time_left(left, T::answer(&self.0.core, &requests)).await;
             for (answer, result) in answers.into_iter().zip(results) {
                 // Who has given up needs no answer.
                 let _ = answer.send(result);

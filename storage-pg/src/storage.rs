@@ -101,7 +101,8 @@ impl PgStorage {
             return Err(OpenError::Configuration(problems));
         }
         let retry_timeout = config.retry_timeout;
-        let core = Core { pool, settings, retry_timeout, gate: Gate::default(), statements, observer };
+        let gate = Gate::new(settings.pool.max_connections);
+        let core = Core { pool, settings, retry_timeout, gate, statements, observer };
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use libtest_mimic::{Failed, Trial};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -76,9 +77,12 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
     let observer = Arc::clone(&retries) as Arc<dyn Observer>;
     let storage = open_with(config, &url, observer, limits).await?;
     schema.execute(REFUSE).await?;
-    let put = storage.put_leecher(&InfoHash::V1([1; 20]), &shared()).await;
-    let graduated = storage.graduate_leecher(&InfoHash::V1([1; 20]), &shared()).await;
-    for result in [put, graduated] {
+    let swarm = InfoHash::V1([1; 20]);
+    // So many that they are gathered.
+    let peer = shared();
+    let mut results = join_all((0..8).map(|_| storage.put_leecher(&swarm, &peer))).await;
+    results.push(storage.graduate_leecher(&swarm, &peer).await);
+    for result in results {
         let kind = result.as_ref().err().map(Error::kind);
         ensure(kind == Some(ErrorKind::Conflict), || format!("{result:?}"))?;
     }

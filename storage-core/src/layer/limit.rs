@@ -15,10 +15,15 @@ tokio::task_local! {
 }
 
 /// How long the call under way in this task may still take, by the [`Limit`] around it; `None` without
-/// one. Work that a storage hands to another task does not see it.
+/// one. Work that a storage hands to another task sees it only [if told](with_time_left).
 pub fn time_left() -> Option<Duration> {
     let deadline = DEADLINE.try_with(|deadline| *deadline).ok().flatten()?;
     Some(deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Runs work for calls that have so much [time left](time_left).
+pub async fn with_time_left<T>(left: Option<Duration>, work: impl Future<Output = T>) -> T {
+    DEADLINE.scope(left.and_then(|left| Instant::now().checked_add(left)), work).await
 }
 
 /// How long calls may take and how many may be under way.
@@ -114,8 +119,8 @@ impl Layer for Limit {
             kind => Error::new(backend, operation, kind),
         })?;
         let (timeout, key) = self.timeout(operation);
-        let deadline = Instant::now().checked_add(timeout);
-        tokio::time::timeout(timeout, DEADLINE.scope(deadline, call)).await.unwrap_or_else(|_| {
+        let call = with_time_left(Some(timeout), call);
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
             let kind = if operation.is_write() { ErrorKind::Uncertain } else { ErrorKind::Timeout };
             Err(Error::new(backend, operation, kind)
                 .with_message(format!("`{key}` of {timeout:?} has passed")))
