@@ -21,8 +21,10 @@ pub fn time_left() -> Option<Duration> {
     Some(deadline.saturating_duration_since(Instant::now()))
 }
 
-/// Runs work for calls that have so much [time left](time_left).
+/// Runs work for calls that have so much [time left](time_left), or less where a call under way in this
+/// task has less.
 pub async fn with_time_left<T>(left: Option<Duration>, work: impl Future<Output = T>) -> T {
+    let left = left.into_iter().chain(time_left()).min();
     DEADLINE.scope(left.and_then(|left| Instant::now().checked_add(left)), work).await
 }
 
@@ -173,6 +175,9 @@ mod tests {
         assert_eq!(before, Some(Duration::from_secs(5)));
         assert_eq!(after, Some(Duration::from_secs(3)));
         assert_eq!(time_left(), None);
+        let short = Some(Duration::from_secs(1));
+        let look = with_time_left(short, async { with_time_left(before, async { time_left() }).await });
+        assert_eq!(look.await, short);
     }
 
     #[tokio::test(start_paused = true)]
