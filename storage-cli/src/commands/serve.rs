@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::open::Configured;
 use crate::output::{Output, note};
-use crate::serve::{Addresses, Serving, Settings};
+use crate::serve::{Addresses, Plan, Serving, Settings};
 
 /// The backend without a file.
 const DEFAULT_BACKEND: &str = "memory";
@@ -41,7 +41,9 @@ pub(crate) async fn run(
         () = interrupt.clone().happens() => return Ok(Exit::Interrupted),
     };
     let backend = opened.storage.name();
-    let serving = Serving::start(opened, settings, &addresses, &prometheus).await?;
+    let mochi_metric_names = arguments.mochi_metric_names;
+    let plan = Plan { settings, addresses, prometheus, mochi_metric_names };
+    let serving = Serving::start(opened, plan).await?;
     output.line(format_args!("serving {backend}"))?;
     output.table(serving.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
 

@@ -1,7 +1,9 @@
 //! `serve`: a small tracker on any storage. [`tracker`] is what it does for clients; the front ends
 //! ([`http`], [`udp`]) speak their protocols; [`admin`] is for its operator.
 
+mod admin;
 mod approval;
+mod descriptors;
 mod health;
 mod http;
 mod listen;
@@ -10,27 +12,34 @@ mod settings;
 mod shutdown;
 mod tracker;
 mod udp;
+mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::Registry as Prometheus;
+use storage_core::layer::Layered;
 use storage_core::{Maintenance, Opened, Storage};
 
 use crate::exit::Failure;
+use admin::{AdminSite, History};
 use http::{Places, TrackerSite};
 use metrics::FrontMetrics;
 use shutdown::Shutdown;
 use tracker::Tracker;
 use udp::UdpTracker;
+use watch::{Seen, Watch};
 
 pub(crate) use settings::Settings;
 
-/// The connections of clients that may be open at once.
+/// The connections of clients that may be open at once, where the system allows so many.
 const CONNECTIONS: usize = 10_000;
+
+/// The connections of operators.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long what runs may take to end.
 const FINISH: Duration = Duration::from_secs(8);
@@ -46,27 +55,40 @@ pub(crate) struct Addresses {
     pub(crate) admin: Vec<SocketAddr>,
 }
 
+/// What to serve, and how.
+pub(crate) struct Plan {
+    /// Everything read from the configuration.
+    pub(crate) settings: Settings,
+    /// Where.
+    pub(crate) addresses: Addresses,
+    /// The metrics, those of the storage among them.
+    pub(crate) prometheus: Prometheus,
+    /// Whether to offer counts under MoChi's names, too.
+    pub(crate) mochi_metric_names: bool,
+}
+
 /// A tracker that serves.
 pub(crate) struct Serving {
     storage: Arc<dyn Storage>,
     shutdown: Shutdown,
     /// Where it listens: what for, and the address to give to clients.
-    pub(crate) listening: Vec<(&'static str, String)>,
+    pub(crate) listening: Listening,
 }
+
+type Listening = Vec<(&'static str, String)>;
 
 impl Serving {
     /// Starts upkeep of a storage and serves it.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
-    pub(crate) async fn start(
-        opened: Opened<dyn Storage>,
-        settings: Settings,
-        addresses: &Addresses,
-        prometheus: &Prometheus,
-    ) -> Result<Self, Failure> {
-        let storage = Maintenance::start(opened.storage, opened.schedule);
-        match serve(&storage, settings, addresses, prometheus) {
+    pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, Failure> {
+        let mochi = plan.mochi_metric_names.then_some(&plan.prometheus);
+        let seen = Seen::new(mochi).map_err(metrics_failed)?;
+        let watched = Arc::new(Layered::new(opened.storage, Watch(Arc::clone(&seen))));
+        let storage = Maintenance::start(watched, opened.schedule);
+        let server = storage.inspect().await.map_or_else(|_| "unknown".to_owned(), |found| found.server);
+        match serve(&storage, server, seen, plan) {
             Ok((shutdown, listening)) => Ok(Self { storage, shutdown, listening }),
             Err(failure) => {
                 // The reason it does not serve is told; a failure to close adds nothing to it.
@@ -88,39 +110,59 @@ impl Serving {
     }
 }
 
-type Listening = Vec<(&'static str, String)>;
-
+/// Listens everywhere before anything is served.
 fn serve(
     storage: &Arc<dyn Storage>,
-    settings: Settings,
-    addresses: &Addresses,
-    prometheus: &Prometheus,
+    server: String,
+    seen: Arc<Seen>,
+    plan: Plan,
 ) -> Result<(Shutdown, Listening), Failure> {
-    let metrics = FrontMetrics::register(prometheus)
-        .map_err(|error| Failure::finding(format!("error: metrics: {error}")))?;
-    let metrics = Arc::new(metrics);
-    let tracker = Arc::new(Tracker::new(Arc::clone(storage), settings.approval, settings.limits));
-    let (shutdown, stop) = Shutdown::new();
+    let Plan { settings, addresses, prometheus, .. } = plan;
     let mut listening = Listening::new();
+    let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
+    let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
+    let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
+    let metrics = Arc::new(FrontMetrics::register(&prometheus).map_err(metrics_failed)?);
+    let (shutdown, stop) = Shutdown::new();
 
-    let allow_ip_spoofing = settings.addresses.allow_ip_spoofing;
-    let udp = UdpTracker::new(Arc::clone(&tracker), allow_ip_spoofing, Arc::clone(&metrics));
-    let udp = Arc::new(udp);
-    let receivers = available_parallelism().map_or(1, NonZero::get);
+    let tracker = Arc::new(Tracker::new(Arc::clone(storage), settings.approval, settings.limits));
+    let spoofing = settings.addresses.allow_ip_spoofing;
+    let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
     let site = Arc::new(TrackerSite::new(tracker, settings.addresses, Arc::clone(&metrics)));
-    let places = Places::new(CONNECTIONS, metrics.connections().clone());
-    for address in &addresses.http {
-        let (listener, address) = listen::tcp("http", *address)?;
+    let places = Places::new(descriptors::connections(CONNECTIONS), Some(metrics.connections().clone()));
+    for (listener, address) in http {
         listening.push(("http", format!("http://{address}/announce")));
         tokio::spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
     }
-    for address in &addresses.udp {
-        let (socket, address) = listen::udp("udp", *address)?;
+    for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
         let socket = Arc::new(socket);
-        for _ in 0..receivers {
-            tokio::spawn(udp::serve(Arc::clone(&socket), Arc::clone(&udp), stop.clone()));
+        for _ in 0..available_parallelism().map_or(1, NonZero::get) {
+            tokio::spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), stop.clone()));
         }
     }
+
+    let history = Arc::new(History::new(Arc::clone(&metrics)));
+    tokio::spawn(Arc::clone(&history).record(stop.clone()));
+    let storage = Arc::clone(storage);
+    let site = AdminSite { storage, server, begun: Instant::now(), prometheus, metrics, seen, history };
+    let site = Arc::new(site);
+    // Apart from the clients': whoever takes all of theirs does not lock out the operator.
+    let places = Places::new(ADMIN_CONNECTIONS, None);
+    for (listener, address) in admin {
+        listening.push(("admin", format!("http://{address}/")));
+        tokio::spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
+    }
     Ok((shutdown, listening))
+}
+
+fn listen_at<L>(
+    addresses: &[SocketAddr],
+    listen: impl Fn(SocketAddr) -> Result<L, Failure>,
+) -> Result<Vec<L>, Failure> {
+    addresses.iter().copied().map(listen).collect()
+}
+
+fn metrics_failed(error: prometheus::Error) -> Failure {
+    Failure::finding(format!("error: metrics: {error}"))
 }

@@ -93,7 +93,10 @@ impl Tracker {
             families: client.families,
             announced: Timestamp::now(),
         };
-        Ok(self.storage.announce(&announce).await?)
+        let mut answer = self.storage.announce(&announce).await?;
+        // One that announces over IPv4 and over IPv6 would meet itself at its other address.
+        answer.peers.retain(|peer| *peer.id() != client.peer_id);
+        Ok(answer)
     }
 
     /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are
@@ -120,5 +123,68 @@ impl Tracker {
             Some(approval) => Ok(approval.of(&*self.storage, info_hashes).await?),
             None => Ok(vec![true; info_hashes.len()]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage_core::{Context, guarded};
+    use storage_memory::{MemoryConfig, MemoryStorage};
+
+    const INFO_HASH: InfoHash = InfoHash::V1([1; 20]);
+
+    fn announce() -> ClientAnnounce {
+        ClientAnnounce {
+            info_hash: INFO_HASH,
+            peer_id: PeerId([2; 20]),
+            addresses: vec![[192, 0, 2, 1].into()],
+            port: 6881,
+            role: Role::Seeder,
+            event: AnnounceEvent::None,
+            num_want: None,
+            families: &[AddressFamily::V4],
+        }
+    }
+
+    fn storage() -> Arc<dyn Storage> {
+        guarded(Arc::new(MemoryStorage::new(MemoryConfig::default())), storage_core::layer::Limits::default())
+    }
+
+    fn approved_by(storage: &Arc<dyn Storage>, inverted: bool) -> Tracker {
+        let context = Context::new("approved").unwrap();
+        let approval = Some(Approval { context, inverted });
+        Tracker::new(Arc::clone(storage), approval, Limits::default())
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_cannot_answer_approves_of_nothing() {
+        let storage = storage();
+        storage.close().await.unwrap();
+        for inverted in [false, true] {
+            let tracker = approved_by(&storage, inverted);
+            assert_eq!(tracker.announce(&announce()).await, Err(Refusal::Unavailable));
+            assert_eq!(tracker.scrape(&[INFO_HASH]).await, Err(Refusal::Unavailable));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_swarm_that_is_not_approved_is_not_shown() {
+        let storage = storage();
+        let everybody = Tracker::new(Arc::clone(&storage), None, Limits::default());
+        everybody.announce(&announce()).await.unwrap();
+        assert_eq!(everybody.scrape(&[INFO_HASH]).await.unwrap()[0].seeders, 1);
+        let nobody = approved_by(&storage, false);
+        assert_eq!(nobody.announce(&announce()).await, Err(Refusal::NotApproved));
+        assert_eq!(nobody.scrape(&[INFO_HASH]).await.unwrap(), [SwarmCounts::default()]);
+    }
+
+    #[tokio::test]
+    async fn a_client_never_meets_itself() {
+        let tracker = Tracker::new(storage(), None, Limits::default());
+        let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
+        let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
+        tracker.announce(&there).await.unwrap();
+        assert_eq!(tracker.announce(&leecher).await.unwrap().peers, []);
     }
 }

@@ -55,14 +55,16 @@ mod tests {
     use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
     use proptest::prelude::*;
 
-    fn all(query: &[u8]) -> Vec<(Vec<u8>, Result<Vec<u8>, InvalidEscape>)> {
+    type Decoded = (Vec<u8>, Result<Vec<u8>, InvalidEscape>);
+
+    fn all(query: &[u8]) -> Vec<Decoded> {
         let decoded = |(name, value): (Cow<'_, [u8]>, Encoded<'_>)| {
             (name.into_owned(), value.decode().map(Cow::into_owned))
         };
         parameters(query).map(decoded).collect()
     }
 
-    fn pair(name: &str, value: &str) -> (Vec<u8>, Result<Vec<u8>, InvalidEscape>) {
+    fn pair(name: &str, value: &str) -> Decoded {
         (name.into(), Ok(value.into()))
     }
 

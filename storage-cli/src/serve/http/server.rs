@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::patience::Patient;
 use crate::serve::shutdown::Stop;
@@ -29,6 +31,10 @@ const MAX_HEADERS: usize = 64;
 
 /// How long a client may take for a request head, and how long it may be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a connection that is not being answered may go on when it is time to stop: an answer may be
+/// on its way out.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// How long the process waits before it accepts again, where it was refused the means to.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -94,30 +100,43 @@ impl Answer {
 #[derive(Clone)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
-    taken: IntGauge,
+    taken: Option<IntGauge>,
 }
 
 impl Places {
     /// So many; those taken are shown by the gauge.
-    pub(crate) fn new(count: usize, taken: IntGauge) -> Self {
+    pub(crate) fn new(count: usize, taken: Option<IntGauge>) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), taken }
     }
 
     async fn take(&self) -> Option<Place> {
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        Some(Place { _permit: permit, taken: self.taken.clone() })
+        Some(Place { _permit: permit, taken: None })
     }
 }
 
 /// The place of one connection.
 struct Place {
     _permit: OwnedSemaphorePermit,
-    taken: IntGauge,
+    taken: Option<IntGauge>,
+}
+
+impl Place {
+    /// Counts the connection until this is dropped.
+    fn counted_by(mut self, gauge: Option<&IntGauge>) -> Self {
+        self.taken = gauge.cloned();
+        if let Some(taken) = &self.taken {
+            taken.inc();
+        }
+        self
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.taken.dec();
+        if let Some(taken) = &self.taken {
+            taken.dec();
+        }
     }
 }
 
@@ -135,11 +154,11 @@ pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: P
 }
 
 async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, IpAddr, Place)> {
-    // Counted as taken from here on, that it may be dropped at any time.
     let place = places.take().await?;
-    place.taken.inc();
     match listener.accept().await {
-        Ok((stream, address)) => Some((stream, address.ip().to_canonical(), place)),
+        Ok((stream, address)) => {
+            Some((stream, address.ip().to_canonical(), place.counted_by(places.taken.as_ref())))
+        }
         Err(error) => {
             tracing::debug!(%error, "cannot accept a connection");
             tokio::time::sleep(EXHAUSTED).await;
@@ -151,9 +170,12 @@ async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, I
 async fn attend(stream: TcpStream, connection: IpAddr, site: Arc<impl Site>, place: Place, mut stop: Stop) {
     // Without it an answer would wait for the client's word that it has the one before.
     let _ = stream.set_nodelay(true);
-    let answer = service_fn(|request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(answer(&*site, &request, connection).await.into_response()) }
+    let is_answering = AtomicBool::new(false);
+    let answer = service_fn(async |request| {
+        is_answering.store(true, Ordering::Relaxed);
+        let answer = answer(&*site, &request, connection).await;
+        is_answering.store(false, Ordering::Relaxed);
+        Ok::<_, Infallible>(answer.into_response())
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -167,7 +189,12 @@ async fn attend(stream: TcpStream, connection: IpAddr, site: Arc<impl Site>, pla
         ended = &mut served => ended,
         () = stop.happens() => {
             served.as_mut().graceful_shutdown();
-            served.await
+            if is_answering.load(Ordering::Relaxed) {
+                served.await
+            } else {
+                // One that has not asked yet would be waited for.
+                timeout(LAST_WORDS, served).await.unwrap_or(Ok(()))
+            }
         }
     };
     if let Err(error) = ended {

@@ -1,0 +1,158 @@
+//! The last two minutes, second by second.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::serve::metrics::{FrontMetrics, Totals};
+use crate::serve::shutdown::Stop;
+
+/// Seconds that are remembered.
+const SECONDS: usize = 120;
+
+/// How far back the rate reaches.
+const RATE_OVER: Duration = Duration::from_secs(10);
+
+/// How far back latencies reach.
+const LATENCY_OVER: Duration = Duration::from_secs(60);
+
+/// Totals as they were.
+#[derive(Clone)]
+struct Sample {
+    at: Instant,
+    totals: Totals,
+}
+
+/// Samples of the front end's totals.
+pub(crate) struct History {
+    metrics: Arc<FrontMetrics>,
+    samples: Mutex<VecDeque<Sample>>,
+}
+
+/// What the samples say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Recent {
+    /// Announces a second over the last ten seconds.
+    pub(crate) announces_per_second: f64,
+    /// Seconds that half of the announces of the last minute took at most; nothing without announces.
+    pub(crate) p50: Option<f64>,
+    /// The same of 99 in 100.
+    pub(crate) p99: Option<f64>,
+    /// Announces in each second, the last one last.
+    pub(crate) announces: Vec<u64>,
+}
+
+impl History {
+    /// Begins with the totals of now.
+    pub(crate) fn new(metrics: Arc<FrontMetrics>) -> Self {
+        let first = Sample { at: Instant::now(), totals: metrics.totals() };
+        Self { metrics, samples: Mutex::new(VecDeque::from([first])) }
+    }
+
+    /// Takes a sample a second until it is time to stop.
+    pub(crate) async fn record(self: Arc<Self>, mut stop: Stop) {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.happens() => return,
+                _ = ticks.tick() => self.sample(),
+            }
+        }
+    }
+
+    fn sample(&self) {
+        let sample = Sample { at: Instant::now(), totals: self.metrics.totals() };
+        let mut samples = self.samples.lock();
+        samples.push_back(sample);
+        let too_many = samples.len().saturating_sub(SECONDS + 1);
+        samples.drain(..too_many);
+    }
+
+    /// What the samples and the totals of now say.
+    pub(crate) fn recent(&self) -> Recent {
+        let samples = self.samples.lock().clone();
+        recent(samples.as_slices(), &Sample { at: Instant::now(), totals: self.metrics.totals() })
+    }
+}
+
+fn recent((older, newer): (&[Sample], &[Sample]), now: &Sample) -> Recent {
+    let samples = || older.iter().chain(newer);
+    let since = |duration: Duration| {
+        let within = samples().find(|sample| now.at.duration_since(sample.at) <= duration);
+        within.or_else(|| samples().last()).unwrap_or(now)
+    };
+    let first = since(RATE_OVER);
+    let announces = now.totals.announces.saturating_sub(first.totals.announces);
+    let seconds = now.at.duration_since(first.at).as_secs_f64();
+    let within = differences(&since(LATENCY_OVER).totals.announces_within, &now.totals.announces_within);
+    let each = samples().zip(samples().skip(1));
+    Recent {
+        announces_per_second: if seconds > 0.0 { announces as f64 / seconds } else { 0.0 },
+        p50: quantile(0.5, &within),
+        p99: quantile(0.99, &within),
+        announces: each.map(|(a, b)| b.totals.announces.saturating_sub(a.totals.announces)).collect(),
+    }
+}
+
+fn differences(before: &[u64], after: &[u64]) -> Vec<u64> {
+    after.iter().zip(before).map(|(after, before)| after.saturating_sub(*before)).collect()
+}
+
+/// The duration, in seconds, that this share of all took at most, from how many took no longer than each
+/// bound; between two bounds they are taken to lie evenly.
+fn quantile(share: f64, within: &[u64]) -> Option<f64> {
+    let all = *within.last().filter(|all| **all > 0)?;
+    let rank = share * all as f64;
+    let place = within.iter().position(|count| *count as f64 >= rank)?;
+    let bounds = FrontMetrics::bounds();
+    let Some(upper) = bounds.get(place) else { return bounds.last().copied() };
+    let (lower, below) = match place.checked_sub(1) {
+        Some(before) => (bounds[before], within[before]),
+        None => (0.0, 0),
+    };
+    let inside = (within[place] - below) as f64;
+    Some(lower + (upper - lower) * (rank - below as f64) / inside.max(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(begun: Instant, second: u64, announces: u64) -> Sample {
+        let totals = Totals { announces, announces_within: vec![announces; 32], ..Totals::default() };
+        Sample { at: begun + Duration::from_secs(second), totals }
+    }
+
+    #[test]
+    fn the_rate_is_of_the_last_ten_seconds() {
+        let begun = Instant::now();
+        let samples: Vec<_> = (0..=20).map(|second| sample(begun, second, 5 * second)).collect();
+        let recent = recent((&samples, &[]), &sample(begun, 20, 100));
+        assert_eq!(recent.announces_per_second, 5.0);
+        assert_eq!(recent.announces, [5; 20]);
+    }
+
+    #[test]
+    fn without_announces_there_is_no_latency() {
+        let begun = Instant::now();
+        let recent = recent((&[sample(begun, 0, 7)], &[]), &sample(begun, 3, 7));
+        assert_eq!(recent, Recent::default());
+    }
+
+    #[test]
+    fn quantiles_lie_between_the_bounds_of_their_bucket() {
+        let bounds = FrontMetrics::bounds();
+        let mut within = vec![0; bounds.len() + 1];
+        within[10..].fill(100);
+        let median = quantile(0.5, &within).unwrap();
+        assert!(bounds[9] < median && median < bounds[10], "{median}");
+        assert!(median < quantile(0.99, &within).unwrap());
+        let mut beyond = vec![0; bounds.len() + 1];
+        beyond[bounds.len()] = 1;
+        assert_eq!(quantile(0.5, &beyond), bounds.last().copied());
+    }
+}

@@ -1,0 +1,88 @@
+//! What the operator sees, on an address of its own: metrics, health, the state as JSON and as a page.
+
+mod history;
+mod stats;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use prometheus::{Registry as Prometheus, TextEncoder};
+use storage_core::Storage;
+
+use super::http::{Answer, Asked, Site};
+use super::metrics::FrontMetrics;
+use super::watch::Seen;
+use stats::{Sources, Stats};
+
+pub(crate) use history::History;
+
+const PAGE: &str = include_str!("page.html");
+
+/// The page loads nothing from elsewhere, and nothing can make it.
+const HEADERS: &[(HeaderName, &str)] = &[
+    (CACHE_CONTROL, "no-store"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+         img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+/// What the operator sees.
+pub(crate) struct AdminSite {
+    pub(crate) storage: Arc<dyn Storage>,
+    /// Product and version of the storage's server.
+    pub(crate) server: String,
+    pub(crate) begun: Instant,
+    pub(crate) prometheus: Prometheus,
+    pub(crate) metrics: Arc<FrontMetrics>,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) history: Arc<History>,
+}
+
+impl AdminSite {
+    fn stats(&self) -> Stats {
+        Stats::from(Sources {
+            backend: self.storage.name(),
+            server: self.server.clone(),
+            begun: self.begun,
+            last: self.seen.last(),
+            errors: self.seen.failures(),
+            totals: self.metrics.totals(),
+            recent: self.history.recent(),
+            http_connections: self.metrics.connections().get(),
+        })
+    }
+
+    fn metrics(&self) -> Answer {
+        match TextEncoder::new().encode_to_string(&self.prometheus.gather()) {
+            Ok(text) => {
+                Answer { content_type: "text/plain; version=0.0.4", ..Answer::text(StatusCode::OK, text) }
+            }
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+impl Site for AdminSite {
+    async fn get(&self, asked: Asked<'_>) -> Answer {
+        let answer = match asked.path {
+            "/" => Answer { content_type: "text/html; charset=utf-8", ..Answer::text(StatusCode::OK, PAGE) },
+            "/stats" => match serde_json::to_vec(&self.stats()) {
+                Ok(json) => Answer { content_type: "application/json", ..Answer::text(StatusCode::OK, json) },
+                Err(error) => failed(&error),
+            },
+            "/metrics" => self.metrics(),
+            "/health" => Answer::health(self.storage.ping().await.is_ok()),
+            _ => Answer::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
+        };
+        Answer { headers: HEADERS, ..answer }
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Answer {
+    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+}

@@ -1,0 +1,121 @@
+//! `/stats`: the state of the tracker for programs, and for the page.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::history::Recent;
+use crate::serve::metrics::Totals;
+use crate::serve::watch::{Collection, Last};
+
+/// The state of a tracker. What is not known (yet) is null.
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    /// The name of the backend.
+    pub(super) backend: &'static str,
+    /// Product and version of its server.
+    pub(super) server: String,
+    /// This program's version.
+    pub(super) version: &'static str,
+    pub(super) uptime_seconds: u64,
+    /// Swarms that have peers, by the last statistics.
+    pub(super) swarms: Option<u64>,
+    pub(super) seeders: Option<u64>,
+    pub(super) leechers: Option<u64>,
+    /// Over the last ten seconds.
+    pub(super) announces_per_second: f64,
+    pub(super) latency_milliseconds: Latency,
+    /// Since the start.
+    pub(super) requests: Requests,
+    /// Connections of clients over HTTP.
+    pub(super) http_connections: i64,
+    /// Calls of the storage that failed, since the start.
+    pub(super) errors: u64,
+    pub(super) last_error: Option<LastError>,
+    pub(super) last_garbage_collection: Option<LastCollection>,
+    /// Announces in each of the last seconds, the last one last.
+    pub(super) announces_by_second: Vec<u64>,
+}
+
+/// Of announces over the last minute.
+#[derive(Debug, Serialize)]
+pub(super) struct Latency {
+    p50: Option<f64>,
+    p99: Option<f64>,
+}
+
+/// Requests of clients.
+#[derive(Debug, Serialize)]
+pub(super) struct Requests {
+    announces: u64,
+    malformed: u64,
+    denied: u64,
+    failed: u64,
+}
+
+/// A call of the storage that failed.
+#[derive(Debug, Serialize)]
+pub(super) struct LastError {
+    seconds_ago: u64,
+    message: String,
+}
+
+/// A garbage collection.
+#[derive(Debug, Serialize)]
+pub(super) struct LastCollection {
+    seconds_ago: u64,
+    took_milliseconds: f64,
+    removed_peers: u64,
+}
+
+/// Where the numbers come from.
+pub(super) struct Sources {
+    pub(super) backend: &'static str,
+    pub(super) server: String,
+    pub(super) begun: Instant,
+    pub(super) last: Last,
+    pub(super) errors: u64,
+    pub(super) totals: Totals,
+    pub(super) recent: Recent,
+    pub(super) http_connections: i64,
+}
+
+impl From<Sources> for Stats {
+    fn from(sources: Sources) -> Self {
+        let Sources { backend, server, begun, last, errors, totals, recent, http_connections } = sources;
+        let Totals { announces, malformed, denied, failed, .. } = totals;
+        let milliseconds = |seconds: f64| seconds * 1e3;
+        Self {
+            backend,
+            server,
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: begun.elapsed().as_secs(),
+            swarms: last.statistics.map(|counts| counts.info_hashes),
+            seeders: last.statistics.map(|counts| counts.seeders),
+            leechers: last.statistics.map(|counts| counts.leechers),
+            announces_per_second: recent.announces_per_second,
+            latency_milliseconds: Latency {
+                p50: recent.p50.map(milliseconds),
+                p99: recent.p99.map(milliseconds),
+            },
+            requests: Requests { announces, malformed, denied, failed },
+            http_connections,
+            errors,
+            last_error: last.failure.map(|(at, message)| LastError { seconds_ago: ago(at), message }),
+            last_garbage_collection: last.collection.map(LastCollection::from),
+            announces_by_second: recent.announces,
+        }
+    }
+}
+
+impl From<Collection> for LastCollection {
+    fn from(collection: Collection) -> Self {
+        let Collection { ended, took, collected } = collection;
+        let took_milliseconds = Duration::as_secs_f64(&took) * 1e3;
+        Self { seconds_ago: ago(ended), took_milliseconds, removed_peers: collected.removed }
+    }
+}
+
+fn ago(at: Instant) -> u64 {
+    at.elapsed().as_secs()
+}

@@ -1,0 +1,239 @@
+//! A tracker that serves: what clients get, over HTTP and UDP, IPv4 and IPv6.
+
+mod common;
+mod tracker;
+
+use common::{command, file};
+use nix::sys::signal::Signal;
+use tracker::Tracker;
+use tracker::http::{client, counts, get, get_with, scrape};
+use tracker::udp::{Announce, Udp, number, request};
+
+const V1: [u8; 20] = [0xfe; 20];
+const V2: [u8; 32] = [0xfe; 32];
+
+const LEECHER: Announce = Announce { info_hash: V1, peer: b'L', port: 6881, left: 9, event: 2, num_want: -1 };
+const SEEDER: Announce = Announce { info_hash: V1, peer: b'S', port: 6882, left: 0, event: 0, num_want: -1 };
+
+#[test]
+fn a_download_over_http_from_its_start_to_its_end() {
+    let tracker = Tracker::start();
+    let (seeder, leecher) = (client(b's', 6881), client(b'l', 6882));
+    let first = seeder.announce(tracker.http(), &V1, 0, "&event=started");
+    assert_eq!((first.bytes("peers"), first.bytes("peers6")), (&b""[..], &b""[..]));
+    assert_eq!((first.number("interval"), first.number("min interval")), (1800, 900));
+
+    let answer = leecher.announce(tracker.http(), &V1, 9, "&event=started&compact=1");
+    assert_eq!(answer.bytes("peers"), b"\x7f\0\0\x01\x1a\xe1");
+    assert_eq!(answer.counts(), [1, 1, 0]);
+    let answer = leecher.announce(tracker.http(), &V1, 0, "&event=completed");
+    assert_eq!(answer.counts(), [2, 0, 1]);
+    assert_eq!(answer.bytes("peers"), b"", "a seeder needs no seeders");
+    assert_eq!(counts(tracker.http(), &V1), [2, 0, 1]);
+    for client in [&seeder, &leecher] {
+        client.announce(tracker.http(), &V1, 0, "&event=stopped");
+    }
+    assert_eq!(counts(tracker.http(), &V1), [0, 0, 1]);
+}
+
+#[test]
+fn a_download_over_udp_from_its_start_to_its_end() {
+    let tracker = Tracker::start();
+    let udp = Udp::to(tracker.udp());
+    udp.announce(&SEEDER);
+    let answer = udp.announce(&LEECHER);
+    assert_eq!([0, 4, 8, 12, 16].map(|at| number(&answer, at)), [1, 5, 1800, 1, 1]);
+    assert_eq!(answer[20..], *b"\x7f\0\0\x01\x1a\xe2");
+    udp.announce(&Announce { left: 0, event: 1, ..LEECHER });
+    assert_eq!(udp.scrape(V1), [2, 1, 0]);
+    udp.announce(&Announce { left: 0, event: 3, ..LEECHER });
+    udp.announce(&Announce { event: 3, ..SEEDER });
+    assert_eq!(udp.scrape(V1), [0, 1, 0]);
+    assert_eq!(counts(tracker.http(), &V1), [0, 0, 1], "it is one tracker");
+}
+
+#[test]
+fn peers_of_the_other_family_are_told_where_they_fit() {
+    let tracker = Tracker::start();
+    client(b'4', 1).announce(tracker.http(), &V1, 0, "");
+    client(b'6', 2).announce(tracker.http6(), &V1, 0, "");
+    let mut ipv6 = [0; 18];
+    ipv6[15] = 1;
+    ipv6[17] = 2;
+    for address in [tracker.http(), tracker.http6()] {
+        let answer = client(b'l', 3).announce(address, &V1, 9, "");
+        assert_eq!((answer.bytes("peers"), answer.bytes("peers6")), (&b"\x7f\0\0\x01\0\x01"[..], &ipv6[..]));
+    }
+    let preferred = client(b'l', 3).announce(tracker.http6(), &V1, 9, "&numwant=1");
+    assert_eq!((preferred.bytes("peers"), preferred.bytes("peers6")), (&b""[..], &ipv6[..]));
+    let answer = Udp::to(tracker.udp6()).announce(&Announce { num_want: 1, ..LEECHER });
+    assert_eq!(answer[20..], ipv6, "a packet has peers of one family");
+}
+
+#[test]
+fn peers_are_dictionaries_for_who_wants_them_so() {
+    let tracker = Tracker::start();
+    let seeder = client(b's', 6881);
+    seeder.announce(tracker.http6(), &V1, 0, "");
+    let leecher = client(b'l', 6882);
+    let peer = leecher.announce(tracker.http(), &V1, 9, "&compact=0").list("peers").remove(0);
+    assert_eq!((peer.bytes("peer id"), peer.text("ip"), peer.number("port")), (&seeder.id[..], "::1", 6881));
+    let peers = leecher.announce(tracker.http(), &V1, 9, "&compact=0&no_peer_id=1").list("peers");
+    assert!(!peers[0].has("peer id"));
+}
+
+#[test]
+fn v1_and_v2_hashes_name_swarms_of_their_own() {
+    let tracker = Tracker::start();
+    client(b's', 1).announce(tracker.http(), &V1, 0, "");
+    client(b's', 1).announce(tracker.http(), &V2, 9, "");
+    let files = scrape(tracker.http(), &[&V1, &V2, &[0; 20]]).within("files");
+    assert_eq!(files.within(V1).counts(), [1, 0, 0]);
+    assert_eq!(files.within(V2).counts(), [0, 1, 0]);
+    assert_eq!(files.within([0; 20]).counts(), [0, 0, 0]);
+}
+
+#[test]
+fn limits_and_intervals_are_those_of_the_file() {
+    let config = "storage: {name: memory}\nannounce_interval: 10m\nmin_announce_interval: 5m\n\
+                  max_numwant: 3\ndefault_numwant: 2\nmax_scrape_infohashes: 1\n";
+    let tracker = Tracker::with(config, &[]);
+    for letter in b'a'..=b'e' {
+        client(letter, 1).announce(tracker.http(), &V1, 0, "");
+    }
+    for (asked, expected) in [("", 2), ("&numwant=-1", 2), ("&numwant=1", 1), ("&numwant=99", 3)] {
+        let answer = client(b'l', 1).announce(tracker.http(), &V1, 9, asked);
+        assert_eq!(answer.bytes("peers").len(), 6 * expected, "{asked}");
+        assert_eq!((answer.number("interval"), answer.number("min interval")), (600, 300));
+    }
+    let udp = Udp::to(tracker.udp());
+    for (num_want, expected) in [(-1, 2), (i32::MIN, 2), (1, 1), (99, 3), (0, 0)] {
+        let answer = udp.announce(&Announce { num_want, ..LEECHER });
+        assert_eq!(answer.len(), 20 + 6 * expected, "{num_want}");
+    }
+    let answer = udp.ask(&request(udp.connect(), 2, 6, &[V1, [0; 20]].concat()));
+    assert_eq!(answer.len(), 8 + 12);
+    let files = scrape(tracker.http(), &[&V1, &[0; 20]]).within("files");
+    assert!(files.has(V1) && !files.has([0; 20]));
+}
+
+#[test]
+fn a_client_has_the_address_that_a_trusted_proxy_names() {
+    let config = "storage: {name: memory}\nreal_ip_header: X-Real-IP\ntrusted_proxies: [127.0.0.0/8]\n";
+    let tracker = Tracker::with(config, &[]);
+    let query = client(b's', 1).query(&V1, 0, "");
+    get_with(tracker.http(), &query, "x-real-ip: 192.0.2.7\r\n");
+    get_with(tracker.http6(), &query, "x-real-ip: 192.0.2.8\r\n");
+    let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
+    assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
+    assert_eq!(answer.bytes("peers6").len(), 18, "nobody trusts ::1");
+}
+
+#[test]
+fn an_address_in_the_request_counts_only_where_that_is_allowed() {
+    for (allow, expected) in [(true, b"\xc0\0\x02\x09\0\x01"), (false, b"\x7f\0\0\x01\0\x01")] {
+        let config = format!("storage: {{name: memory}}\nallow_ip_spoofing: {allow}\n");
+        let tracker = Tracker::with(&config, &[]);
+        client(b's', 1).announce(tracker.http(), &V1, 0, "&ip=192.0.2.9");
+        let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
+        assert_eq!(answer.bytes("peers"), expected);
+    }
+}
+
+#[test]
+fn connections_are_kept_for_who_wants_that() {
+    use std::io::{Read, Write};
+    let tracker = Tracker::start();
+    let mut stream = tracker::http::connect(tracker.http());
+    for _ in 0..3 {
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: tracker\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+    }
+}
+
+#[test]
+fn the_port_of_the_tracker_has_announces_scrapes_and_health_alone() {
+    let tracker = Tracker::start();
+    assert_eq!(get(tracker.http(), "/health").text(), "ok\n");
+    for path in ["/", "/stats", "/metrics", "/announce/", "/favicon.ico"] {
+        assert_eq!(get(tracker.http(), path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn sigterm_is_success_and_ctrl_c_is_not() {
+    use std::io::Write;
+    for (signal, code) in [(Signal::SIGTERM, 0), (Signal::SIGINT, 130)] {
+        let tracker = Tracker::start();
+        let address = tracker.http();
+        let _idle = tracker::http::connect(address);
+        let mut half = tracker::http::connect(address);
+        half.write_all(b"GET /annou").unwrap();
+        client(b's', 1).announce(address, &V1, 0, "");
+        let ran = tracker.end_by(signal);
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(!ran.stderr.contains("are left"), "nobody asked anything: {ran:?}");
+        assert!(std::net::TcpStream::connect(address).is_err());
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let tracker = Tracker::start();
+    let taken = tracker.http().to_string();
+    let ran: common::Ran =
+        command(&["serve", "--http", &taken, "--udp", "none", "--admin", "none"]).output().unwrap().into();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("--http: cannot listen on {taken}")), "{ran:?}");
+}
+
+#[test]
+fn without_a_file_the_environment_may_name_the_storage() {
+    let serve = ["serve", "--http", "127.0.0.1:0", "--udp", "none", "--admin", "none"];
+    let ran: common::Ran = command(&serve).env("TRACKER_STORAGE__NAME", "memroy").output().unwrap().into();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("environment: `name`: there is no backend `memroy`"), "{ran:?}");
+}
+
+#[test]
+fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
+    let wrong = [
+        ("announce_interval: often", &["`announce_interval`: expected a duration"] as &[_]),
+        ("announce_interval: 1m\nmin_announce_interval: 2m", &["longer than `announce_interval`"]),
+        ("max_numwant: 0\nmax_scrape_infohashes: many", &["`max_numwant`", "`max_scrape_infohashes`"]),
+        ("real_ip_header: X-Real-IP", &["`real_ip_header`: needs `trusted_proxies`"]),
+        ("trusted_proxies: [home]", &["`trusted_proxies`: expected addresses or networks"]),
+        ("approval: {}", &["`approval.context`: is missing"]),
+        ("approval: {context: I}", &["`approval.context`", "reserved"]),
+        ("prehooks: [{name: jwt}]\nposthooks: [{name: log}]", &["`jwt`", "`log`", "--ignore-hooks"]),
+    ];
+    for (config, words) in wrong {
+        let file = file(&format!("storage: {{name: memory}}\n{config}\n"));
+        let ran = common::run(&["serve", "-c", file.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(1), "{config}: {ran:?}");
+        for word in words {
+            assert!(ran.stderr.contains(word), "{config} without {word}: {ran:?}");
+        }
+        assert!(ran.stderr.starts_with(file.to_str().unwrap()), "{ran:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let wrong: [&[&str]; 4] = [
+        &["serve", "--http", "localhost"],
+        &["serve", "--http", "none", "--udp", "none"],
+        &["serve", "--http", "none", "--http", "127.0.0.1:0"],
+        &["serve", "-c", "/nonexistent.yaml"],
+    ];
+    for arguments in wrong {
+        let ran = common::run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
+    }
+}

@@ -1,0 +1,122 @@
+//! What the operator of a tracker sees.
+
+mod common;
+mod tracker;
+
+use common::MEMORY;
+use serde_json::Value;
+use tracker::Tracker;
+use tracker::http::{client, get, send};
+use tracker::udp::{Announce, Udp};
+
+const INFO_HASH: [u8; 20] = [7; 20];
+
+/// Two seeders and a leecher of one swarm, and a request that is wrong.
+fn in_use(tracker: &Tracker) {
+    client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
+    client(b'l', 2).announce(tracker.http6(), &INFO_HASH, 9, "");
+    Udp::to(tracker.udp()).announce(&Announce {
+        info_hash: INFO_HASH,
+        peer: b'S',
+        port: 3,
+        left: 0,
+        event: 0,
+        num_want: -1,
+    });
+    get(tracker.http(), "/announce?info_hash=short");
+}
+
+/// The state, once the storage has been counted with these peers.
+fn stats_with(tracker: &Tracker, peers: u64) -> Value {
+    loop {
+        let stats = get(tracker.admin(), "/stats").json();
+        let count = |key: &str| stats[key].as_u64().unwrap_or_default();
+        if count("seeders") + count("leechers") == peers {
+            return stats;
+        }
+    }
+}
+
+#[test]
+fn the_state_is_told_as_json() {
+    let tracker = Tracker::start();
+    in_use(&tracker);
+    let stats = stats_with(&tracker, 3);
+    assert_eq!(stats["backend"], "memory");
+    assert!(stats["server"].as_str().unwrap().starts_with("embedded, version "), "{stats}");
+    assert_eq!([&stats["swarms"], &stats["seeders"], &stats["leechers"]], [1, 2, 1]);
+    let requests = &stats["requests"];
+    assert_eq!([&requests["announces"], &requests["malformed"]], [4, 1], "{stats}");
+    assert_eq!([&requests["denied"], &requests["failed"], &stats["errors"]], [0, 0, 0], "{stats}");
+    assert!(stats["announces_per_second"].as_f64().unwrap() > 0.0, "{stats}");
+    let latency = &stats["latency_milliseconds"];
+    assert!(latency["p50"].as_f64().unwrap() <= latency["p99"].as_f64().unwrap(), "{stats}");
+    assert_eq!(stats["last_error"], Value::Null);
+}
+
+#[test]
+fn garbage_collections_are_told_of() {
+    let config = "storage: {name: memory, config: {gc_interval: 100ms, peer_lifetime: 1ms}}\n";
+    let tracker = Tracker::with(config, &[]);
+    client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
+    loop {
+        let collection = &get(tracker.admin(), "/stats").json()["last_garbage_collection"];
+        if collection.is_object() {
+            assert!(collection["took_milliseconds"].as_f64().unwrap() >= 0.0, "{collection}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn metrics_are_those_of_the_storage_and_of_the_front_ends() {
+    let tracker = Tracker::start();
+    in_use(&tracker);
+    stats_with(&tracker, 3);
+    let metrics = get(tracker.admin(), "/metrics").text();
+    for line in [
+        r#"tracker_requests_total{action="announce",outcome="ok",protocol="http"} 2"#,
+        r#"tracker_requests_total{action="announce",outcome="malformed",protocol="http"} 1"#,
+        r#"tracker_requests_total{action="announce",outcome="ok",protocol="udp"} 1"#,
+        r#"tracker_request_seconds_count{action="announce",protocol="udp"} 1"#,
+        r#"tracker_storage_seeders{backend="memory"} 2"#,
+        r#"tracker_storage_operations_total{backend="memory",operation="announce",outcome="ok"} 3"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    assert!(!metrics.contains("mochi_"), "{metrics}");
+}
+
+#[test]
+fn counts_have_mochis_names_too_when_asked() {
+    let tracker = Tracker::with(MEMORY, &["--mochi-metric-names"]);
+    in_use(&tracker);
+    stats_with(&tracker, 3);
+    let metrics = get(tracker.admin(), "/metrics").text();
+    for line in [
+        "mochi_storage_infohashes_count 1",
+        "mochi_storage_seeders_count 2",
+        "mochi_storage_leechers_count 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let tracker = Tracker::start();
+    let page = get(tracker.admin(), "/");
+    assert_eq!(page.status, 200);
+    assert!(page.head.contains("content-type: text/html"), "{}", page.head);
+    assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
+    assert!(!page.text().contains("http://") && !page.text().contains("https://"));
+}
+
+#[test]
+fn the_operators_address_has_no_announces_and_takes_no_orders() {
+    let tracker = Tracker::start();
+    assert_eq!(get(tracker.admin(), "/health").text(), "ok\n");
+    assert_eq!(get(tracker.admin(), "/announce").status, 404);
+    let post = send(tracker.admin(), b"POST /stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert_eq!(post.unwrap().status, 405);
+}

@@ -1,0 +1,54 @@
+//! A tracker that serves some torrents and not others.
+
+mod common;
+mod tracker;
+
+use common::MEMORY;
+use tracker::Tracker;
+use tracker::http::{client, counts};
+use tracker::udp::{Announce, Udp, number};
+
+const INFO_HASH: [u8; 20] = [7; 20];
+
+/// Nothing is on the list of a storage that is new.
+fn tracker(inverted: bool) -> Tracker {
+    Tracker::with(&format!("{MEMORY}approval: {{context: approved, inverted: {inverted}}}\n"), &[])
+}
+
+const ANNOUNCE: Announce =
+    Announce { info_hash: INFO_HASH, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
+
+#[test]
+fn what_is_not_on_the_allow_list_is_refused() {
+    let tracker = tracker(false);
+    let answer = client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
+    assert_eq!(answer.text("failure reason"), "unapproved torrent");
+    let answer = Udp::to(tracker.udp()).announce(&ANNOUNCE);
+    assert_eq!((number(&answer, 0), &answer[8..]), (3, &b"unapproved torrent"[..]));
+    assert_eq!(counts(tracker.http(), &INFO_HASH), [0, 0, 0]);
+}
+
+#[test]
+fn what_is_not_on_the_deny_list_is_served() {
+    let tracker = tracker(true);
+    client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
+    assert_eq!(number(&Udp::to(tracker.udp()).announce(&ANNOUNCE), 0), 1);
+    assert_eq!(counts(tracker.http(), &INFO_HASH), [2, 0, 0]);
+}
+
+#[test]
+fn a_file_with_hooks_is_served_only_by_who_says_so() {
+    let config = format!("{MEMORY}prehooks: [{{name: torrent approval}}]\nposthooks: []\n");
+    let ran = common::run_on(&config, "serve", &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("`prehooks`: `torrent approval` would not be run"), "{ran:?}");
+    let tracker = Tracker::with(&config, &["--ignore-hooks"]);
+    client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
+    let ran = tracker.end_by(nix::sys::signal::Signal::SIGTERM);
+    assert!(ran.stderr.contains("warning"), "{ran:?}");
+}
+
+#[test]
+fn hooks_that_are_none_are_no_hooks() {
+    Tracker::with(&format!("{MEMORY}prehooks: []\nposthooks:\n"), &[]);
+}
