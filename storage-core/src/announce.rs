@@ -140,7 +140,7 @@ pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Ann
 
 /// Takes a peer out in whichever role it is: one that completed and stopped before it said so is still a
 /// leecher here.
-async fn leave<S: PeerStorage + ?Sized>(
+pub(crate) async fn leave<S: PeerStorage + ?Sized>(
     storage: &S,
     info_hash: &InfoHash,
     peer: &Peer,

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use storage_core::mirror::MirrorConfig;
 use storage_core::{
-    Backend, Context, DataRecord, DownloadsRecord, PeerRecord, PeerStorage, Result, Role, Storage, Timestamp,
+    AddressFamily, Announce, AnnounceEvent, Backend, Context, DataRecord, DownloadsRecord, InfoHash,
+    PeerRecord, PeerStorage, Result, Role, Storage, SwarmCounts, Timestamp,
 };
 use tokio::task::JoinSet;
 
@@ -55,7 +56,8 @@ async fn write_something(storage: &dyn Storage) -> Result<()> {
     let context = Context::new("tokens").unwrap();
     let key = Bytes::copy_from_slice(&[rand::random_range(0..3)]);
     let value = Bytes::copy_from_slice(&rand::random::<[u8; 8]>());
-    match rand::random_range(0..40) {
+    match rand::random_range(0..50) {
+        40.. => announce_something(storage, info_hash).await,
         0..16 => storage.put_peer(&info_hash, &peer, role, announced).await,
         16..22 => storage.delete_peer(&info_hash, &peer, role).await,
         22..26 => storage.graduate_peer(&info_hash, &peer, announced).await,
@@ -79,6 +81,22 @@ async fn write_something(storage: &dyn Storage) -> Result<()> {
     }
 }
 
+/// Clients of one or two addresses, named in whatever order.
+async fn announce_something(storage: &dyn Storage, info_hash: InfoHash) -> Result<()> {
+    use AnnounceEvent::{Completed, None, Started, Stopped};
+    let peers = [peer(rand::random_range(0..4)), peer(rand::random_range(0..4))];
+    let announce = Announce {
+        info_hash,
+        peers: &peers[..rand::random_range(0..=2)],
+        role: Role::from_is_seeder(rand::random()),
+        event: [None, Started, Completed, Stopped][rand::random_range(0..4)],
+        num_want: rand::random_range(0..3),
+        families: &[AddressFamily::V4],
+        announced: Timestamp::from_microseconds(rand::random_range(1..1_000_000)),
+    };
+    storage.announce(&announce).await.map(drop)
+}
+
 /// The last of many puts at once decides on both sides alike, whatever times they have.
 pub(super) async fn of_a_peer_is_written_in_the_order_of_the_primary() {
     let sides = Sides::new(MirrorConfig { lanes: 3, ..MirrorConfig::default() });
@@ -98,6 +116,35 @@ pub(super) async fn of_a_peer_is_written_in_the_order_of_the_primary() {
         sides.quiet().await;
         assert_eq!(export(&*sides.primary).await.unwrap(), export(&*sides.secondary).await.unwrap());
     }
+}
+
+/// Whatever a whole announce writes: a client of two addresses begins, completes and leaves.
+pub(super) async fn of_whole_announces_is_the_same_on_both_sides() {
+    let sides = Sides::new(MirrorConfig::default());
+    let peers = [peer(1), peer(2)];
+    let announce = async |event| {
+        let announce = Announce {
+            info_hash: swarm(1),
+            peers: &peers,
+            role: Role::Leecher,
+            event,
+            num_want: 50,
+            families: &[AddressFamily::V4],
+            announced: Timestamp::now(),
+        };
+        let answer = sides.mirror.announce(&announce).await.unwrap();
+        assert_eq!(sides.quiet().await.missed, None);
+        let (primary, secondary) = (export(&*sides.primary).await, export(&*sides.secondary).await);
+        assert_eq!(primary.unwrap(), secondary.unwrap());
+        let SwarmCounts { seeders, leechers, downloads } = answer.counts;
+        (seeders, leechers, downloads)
+    };
+    assert_eq!(announce(AnnounceEvent::Started).await, (0, 2, 0));
+    assert_eq!(announce(AnnounceEvent::Completed).await, (2, 0, 1));
+    // As leechers, which they are no more.
+    assert_eq!(announce(AnnounceEvent::Stopped).await, (0, 0, 1));
+    assert_eq!(sides.secondary.scrape_swarm(&swarm(1)).await.unwrap().downloads, 1);
+    assert_eq!(sides.primary.layer().writes(), 3, "one call for each announce");
 }
 
 pub(super) async fn that_the_secondary_has_already_lost_is_no_miss() {

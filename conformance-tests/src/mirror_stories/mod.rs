@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
     let mut tests = tests! {
         content::is_the_same_on_both_sides_after_writers_that_meet,
         content::of_a_peer_is_written_in_the_order_of_the_primary,
+        content::of_whole_announces_is_the_same_on_both_sides,
         content::that_the_secondary_has_already_lost_is_no_miss,
         content::of_the_queue_is_written_before_closing_ends,
         trouble::of_a_hanging_secondary_holds_up_no_call,
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Trial> {
         outcome::in_doubt_is_a_missed_write,
         outcome::of_a_call_given_up_is_a_missed_write,
         outcome::of_a_refused_write_is_no_miss,
+        outcome::of_an_announce_that_cannot_read_is_a_missed_write,
         opening::works_without_the_secondary,
         opening::tells_the_problems_of_both_sides,
         opening::refuses_a_mirror_in_a_mirror_and_one_storage_twice,

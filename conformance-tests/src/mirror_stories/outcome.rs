@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use storage_core::mirror::MirrorConfig;
-use storage_core::{ErrorKind, PeerStorage};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role, Timestamp};
 
 use super::sides::{Mood, Sides, peer, swarm};
 
@@ -24,6 +24,31 @@ pub(super) async fn of_a_call_given_up_is_a_missed_write() {
     put.await.unwrap_err();
     let status = sides.quiet().await;
     assert_eq!((sides.missed(), status.applied), (1, 0));
+}
+
+/// The write comes first, and who cannot read afterwards has written.
+pub(super) async fn of_an_announce_that_cannot_read_is_a_missed_write() {
+    let sides = Sides::new(MirrorConfig::default());
+    let peers = [peer(1)];
+    let announce = Announce {
+        info_hash: swarm(1),
+        peers: &peers,
+        role: Role::Seeder,
+        event: AnnounceEvent::Started,
+        num_want: 50,
+        families: &[AddressFamily::V4],
+        announced: Timestamp::now(),
+    };
+    sides.primary.layer().becomes(Mood::FailsAfterwards);
+    sides.mirror.announce(&announce).await.unwrap_err();
+    assert_eq!(sides.missed(), 1);
+    let nobody = Announce { peers: &[], ..announce };
+    sides.mirror.announce(&nobody).await.unwrap_err();
+    assert_eq!(
+        (sides.missed(), sides.secondary.layer().writes()),
+        (1, 0),
+        "an announce of nobody writes nothing"
+    );
 }
 
 pub(super) async fn of_a_refused_write_is_no_miss() {

@@ -21,6 +21,8 @@ pub(super) enum Mood {
     Fails,
     /// Writes, and says that it does not know.
     Doubts,
+    /// Does it, and fails then.
+    FailsAfterwards,
     /// Takes no write, whatever else.
     Refuses,
     /// Waits for another mood.
@@ -70,6 +72,7 @@ impl Layer for Moody {
             }
             Mood::Fails => fail(ErrorKind::Unavailable),
             Mood::Doubts => call.await.and_then(|_| fail(ErrorKind::Uncertain)),
+            Mood::FailsAfterwards => call.await.and_then(|_| fail(ErrorKind::Unavailable)),
             Mood::Refuses if operation.is_write() => fail(ErrorKind::Rejected),
             Mood::Refuses => call.await,
             Mood::Hangs => {

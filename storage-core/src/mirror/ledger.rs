@@ -121,7 +121,7 @@ impl Owed {
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        if !self.is_settled {
+        if !self.is_settled && self.writes > 0 {
             self.ledger.miss(self.writes);
         }
         // Last, so that whoever sees nothing queued sees every miss.
@@ -147,6 +147,8 @@ mod tests {
         ledger.owe(1, 10).applied();
         ledger.owe(2, 10).forgiven();
         assert_eq!((ledger.applied(), ledger.missed()), (1, None));
+        drop(ledger.owe(0, 0));
+        assert_eq!(ledger.missed(), None);
         drop(ledger.owe(3, 10));
         drop(ledger.owe(4, 10));
         let missed = ledger.missed().unwrap();

@@ -29,12 +29,14 @@
 //! - Graduations are passed on as the seeder and the number of downloads that the primary has then,
 //!   where both sides have downloads. So a migration that runs at the same time cannot lose one, which
 //!   it could if each side counted by itself.
+//! - A whole announce is one call to the primary; the secondary gets the writes that it consists of.
 //! - Garbage is collected on both with the same cutoff, on the secondary in the background. What fails
 //!   there is not missed: the next collection finds it. Statistics, exports, capabilities and `ping`
 //!   are the primary's; what the secondary lacks is a warning of `inspect`, for it must not take away
 //!   from the service.
 //! - `close` waits for the queue for a bounded time; what is left then is missed and logged.
 
+mod announce;
 mod collector;
 mod config;
 mod data;

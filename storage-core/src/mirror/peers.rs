@@ -1,14 +1,15 @@
-//! Peers.
+//! Peers, one by one.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::ledger::Owed;
 use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use crate::{
-    Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer, PeerSelection, PeerStorage,
-    Result, Role, SwarmCounts, Timestamp, Transfer,
+    Announce, AnnounceAnswer, Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp, Transfer,
 };
 
 /// About what a queued write of a peer takes up.
@@ -26,12 +27,24 @@ impl<S: PeerStorage + ?Sized + 'static> MirrorStorage<S> {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let _turn = self.turns.of_peer(info_hash, peer).await;
+        let _turn = self.turns.of_peers(info_hash, std::slice::from_ref(peer)).await;
         let ((), owed) = self.write(1, PEER_BYTES, call).await?;
+        self.pass_on_peer((info_hash, peer), (operation, owed), apply);
+        Ok(())
+    }
+
+    /// Queues a write of a peer for the secondary.
+    pub(super) fn pass_on_peer<F>(
+        &self,
+        (info_hash, peer): (&InfoHash, &Peer),
+        owed: (Operation, Owed),
+        apply: impl FnOnce(Arc<S>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
         let lane = self.lanes.lane(self.turns.hash(info_hash));
         let subject = self.turns.hash((info_hash, peer));
-        self.pass_on(lane, Some(subject), (operation, owed), apply);
-        Ok(())
+        self.pass_on(lane, Some(subject), owed, apply);
     }
 }
 
@@ -77,11 +90,19 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         self.primary.scrape_swarm(info_hash).await.map_err(of_primary)
     }
+
+    async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+        self.primary.scrape_swarms(info_hashes).await.map_err(of_primary)
+    }
+
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        self.announce_on_both(announce).await
+    }
 }
 
 /// Graduates a peer on the secondary: as a seeder, and with the downloads that the primary has by now.
 /// Adding one instead would lose it to a migration that has read the lower number and brings it later.
-async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
+pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
     secondary: &S,
     primary: &S,
     info_hash: &InfoHash,

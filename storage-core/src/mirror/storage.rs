@@ -130,7 +130,7 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
 }
 
 /// Whether a failed write may have taken effect, all or in part.
-fn is_in_doubt(error: &Error) -> bool {
+pub(super) fn is_in_doubt(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Uncertain | ErrorKind::Corrupt => true,
         ErrorKind::NotFound | ErrorKind::Closed | ErrorKind::Busy | ErrorKind::Unsupported(_) => false,

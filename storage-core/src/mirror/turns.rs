@@ -17,10 +17,10 @@ pub(super) struct Turns {
     entries: Box<[Mutex<()>]>,
 }
 
-/// The turn of a write of one peer.
-pub(super) struct PeerTurn<'a> {
+/// The turn of a write of peers of one swarm.
+pub(super) struct PeerTurns<'a> {
     _swarm: RwLockReadGuard<'a, ()>,
-    _peer: MutexGuard<'a, ()>,
+    _peers: Vec<MutexGuard<'a, ()>>,
 }
 
 impl Turns {
@@ -41,10 +41,11 @@ impl Turns {
         (self.hash(what) % STRIPES as u64) as usize
     }
 
-    /// The turn to write a peer: after other writes of it, and of its whole swarm.
-    pub(super) async fn of_peer(&self, info_hash: &InfoHash, peer: &Peer) -> PeerTurn<'_> {
+    /// The turn to write peers of a swarm: after other writes of them, and of the whole swarm.
+    pub(super) async fn of_peers(&self, info_hash: &InfoHash, peers: &[Peer]) -> PeerTurns<'_> {
         let swarm = self.swarms[self.place(info_hash)].read().await;
-        PeerTurn { _swarm: swarm, _peer: self.entries[self.place((info_hash, peer))].lock().await }
+        let places = in_order(peers.iter().map(|peer| self.place((info_hash, peer))));
+        PeerTurns { _swarm: swarm, _peers: self.entries_at(places).await }
     }
 
     /// The turn to write these swarms: after all writes of their peers.
@@ -64,8 +65,12 @@ impl Turns {
         &self,
         entries: impl Iterator<Item = (&Context, &[u8])>,
     ) -> Vec<MutexGuard<'_, ()>> {
-        let mut turns = Vec::new();
-        for place in in_order(entries.map(|entry| self.place(entry))) {
+        self.entries_at(in_order(entries.map(|entry| self.place(entry)))).await
+    }
+
+    async fn entries_at(&self, places: Vec<usize>) -> Vec<MutexGuard<'_, ()>> {
+        let mut turns = Vec::with_capacity(places.len());
+        for place in places {
             turns.push(self.entries[place].lock().await);
         }
         turns
@@ -95,16 +100,33 @@ mod tests {
     #[tokio::test]
     async fn writes_of_one_peer_wait_for_each_other() {
         let turns = Turns::new();
-        let first = turns.of_peer(&SWARM, &peer(1)).await;
-        assert!(turns.of_peer(&SWARM, &peer(1)).now_or_never().is_none());
+        let first = turns.of_peers(&SWARM, &[peer(1)]).await;
+        assert!(turns.of_peers(&SWARM, &[peer(1)]).now_or_never().is_none());
         drop(first);
-        assert!(turns.of_peer(&SWARM, &peer(1)).now_or_never().is_some());
+        assert!(turns.of_peers(&SWARM, &[peer(1)]).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn writes_of_several_peers_take_their_turns_in_one_order() {
+        let turns = Turns::new();
+        let ports = [1, 2, 3, 4, 5, 6, 7, 8];
+        let (there, back) = (ports.map(peer), ports.map(|port| peer(9 - port)));
+        let (there, back) = (&there, &back);
+        let writers = (0..200).map(|number| {
+            let peers = if number % 2 == 0 { there } else { back };
+            let turns = &turns;
+            async move {
+                let _turns = turns.of_peers(&SWARM, peers).await;
+                tokio::task::yield_now().await;
+            }
+        });
+        futures::future::join_all(writers).await;
     }
 
     #[tokio::test]
     async fn a_write_of_the_swarm_waits_for_its_peers() {
         let turns = Turns::new();
-        let first = turns.of_peer(&SWARM, &peer(1)).await;
+        let first = turns.of_peers(&SWARM, &[peer(1)]).await;
         assert!(turns.of_swarms([&SWARM].into_iter()).now_or_never().is_none());
         drop(first);
         assert!(turns.of_swarms([&SWARM, &SWARM].into_iter()).now_or_never().is_some());
