@@ -17,7 +17,7 @@ use std::time::Duration;
 use conformance_tests::harness::unless_missing;
 use conformance_tests::runtime::block_on;
 use conformance_tests::servers::redis::{Node, Setup};
-use conformance_tests::servers::{Found, Schema, Servers};
+use conformance_tests::servers::{Found, Missing, Postgres, Schema, Servers};
 use conformance_tests::storages::pg::Design;
 use conformance_tests::storages::redis::config;
 use conformance_tests::storages::registry;
@@ -39,6 +39,17 @@ fn main() -> ExitCode {
             Ok(Completion::Completed)
         })
     };
+    // Others would not like their server to restart.
+    let test_of_restarts = |name: &str, story: fn(&Stage, &Postgres)| {
+        Trial::ignorable_test(name, move || {
+            let set = Postgres::of_a_test().and_then(|server| Ok((Stage::on(server.clone())?, server)));
+            match set {
+                Ok((stage, server)) => story(&stage, &server),
+                Err(missing) => return unless_missing("pg", missing),
+            }
+            Ok(Completion::Completed)
+        })
+    };
     let trials = vec![
         test("everything moves and is compared, and no password is shown", moves),
         test("without anybody to ask nothing is moved", nobody_to_ask),
@@ -50,8 +61,9 @@ fn main() -> ExitCode {
         test("what export prints import takes", export_and_import),
         test("a line that cannot be read is named", unreadable_lines),
         test("Ctrl-C ends it with 130, and it can be started again", interrupted),
-        test("killed at random points it comes to the same end", killed),
-        test("a source that restarts is waited for", source_restarts),
+        test_of_restarts("killed at random points it comes to the same end", killed),
+        test_of_restarts("a source that restarts is waited for", source_restarts),
+        test_of_restarts("a target that restarts is waited for", target_restarts),
         test("two million peers within 200 MiB", two_million).with_ignored_flag(true),
     ];
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
@@ -69,8 +81,14 @@ struct Stage {
 
 impl Stage {
     fn set() -> Found<Self> {
+        Self::on(Servers::shared().postgres()?)
+    }
+
+    fn on(server: Arc<Postgres>) -> Found<Self> {
         let redis = Node::start(&Setup::default().durable())?;
-        let schema = recommended(&[]).schema()?;
+        let tables = recommended(&[]).tables;
+        let schema =
+            block_on(Schema::create(server, &tables)).map_err(|error| Missing::Failed(error.to_string()))?;
         let from = format!("storage:\n  name: redis\n  config:\n    addresses: ['{}']\n", redis.address());
         let to = connected(&recommended(&[]).config, &schema);
         Ok(Self { redis, schema, from: file(&from), to: file(&to) })
@@ -277,12 +295,26 @@ fn interrupted(stage: &Stage) {
     stage.assert_equal();
 }
 
-fn killed(stage: &Stage) {
-    stage.fill(5_000);
-    let times = std::env::var("TRACKER_STORAGE_TEST_KILLS").ok().and_then(|times| times.parse().ok());
-    for time in 0..times.unwrap_or(3_u64) {
+/// Ten times: the command itself, or one of the servers beneath it and then the command.
+fn killed(stage: &Stage, server: &Postgres) {
+    stage.fill(40_000);
+    for time in 0..10 {
         let mut child = stage.start("migrate", &["--yes", "--rate", "4000/s", "--batch", "100"]);
-        std::thread::sleep(Duration::from_millis(300 + time * 377 % 1_000));
+        a_while();
+        match time % 3 {
+            0 => {}
+            1 => {
+                stage.redis.kill().unwrap();
+                stage.redis.start_again().unwrap();
+                a_while();
+            }
+            _ => {
+                server.crash().unwrap();
+                server.start_again().unwrap();
+                a_while();
+            }
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before it could be killed");
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -291,13 +323,30 @@ fn killed(stage: &Stage) {
     stage.assert_equal();
 }
 
-fn source_restarts(stage: &Stage) {
+/// Until it has connected at least, and not until it is done.
+fn a_while() {
+    std::thread::sleep(Duration::from_millis(rand::random_range(100..1_500)));
+}
+
+fn source_restarts(stage: &Stage, _: &Postgres) {
     stage.fill(5_000);
     let child = stage.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
     std::thread::sleep(Duration::from_secs(1));
     stage.redis.kill().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     stage.redis.start_again().unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    stage.assert_equal();
+}
+
+fn target_restarts(stage: &Stage, server: &Postgres) {
+    stage.fill(5_000);
+    let child = stage.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
+    std::thread::sleep(Duration::from_secs(1));
+    server.crash().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    server.start_again().unwrap();
     let ran: Ran = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     stage.assert_equal();

@@ -10,8 +10,8 @@ use libtest_mimic::{Completion, Trial};
 use storage_core::config::StorageConfig;
 use storage_core::migration::{Migration, Options, Verification, VerifyOptions};
 use storage_core::{
-    Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord, Role, Scope, Storage, SwarmCounts,
-    Timestamp,
+    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
+    Role, Scope, Storage, SwarmCounts, Timestamp,
 };
 use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;
@@ -115,6 +115,21 @@ async fn counts(storage: &dyn Storage, number: u8) -> SwarmCounts {
     storage.scrape_swarm(&swarm(number)).await.unwrap()
 }
 
+/// A whole announce.
+async fn announce(storage: &dyn Storage, of_swarm: u8, peer: Peer, role: Role, event: AnnounceEvent) {
+    let announce = Announce {
+        info_hash: swarm(of_swarm),
+        peers: &[peer],
+        role,
+        event,
+        num_want: 10,
+        families: &[AddressFamily::V4],
+        announced: Timestamp::now(),
+    };
+    let answer = storage.announce(&announce).await.unwrap();
+    assert!(!answer.peers.contains(&peer));
+}
+
 /// Waits for the queue; nothing may have been missed.
 async fn nothing_is_due(mirror: &dyn Storage) {
     for _ in 0..6_000 {
@@ -201,17 +216,29 @@ impl Done {
         let known = self.peers.get(&(info_hash, peer)).copied().flatten();
         let role = match (rand::random_range(0..10), known) {
             (0..3, Some(Role::Leecher)) => {
-                storage.graduate_leecher(&info_hash, &peer).await.unwrap();
+                if number.is_multiple_of(2) {
+                    storage.graduate_leecher(&info_hash, &peer).await.unwrap();
+                } else {
+                    announce(storage, of_swarm, peer, Role::Seeder, AnnounceEvent::Completed).await;
+                }
                 *self.graduated.entry(of_swarm).or_default() += 1;
                 Some(Role::Seeder)
             }
             (3..6, Some(role)) if may_delete => {
-                storage.delete_peer(&info_hash, &peer, role).await.unwrap();
+                if number.is_multiple_of(2) {
+                    storage.delete_peer(&info_hash, &peer, role).await.unwrap();
+                } else {
+                    announce(storage, of_swarm, peer, role, AnnounceEvent::Stopped).await;
+                }
                 None
             }
             (_, known) => {
                 let role = known.unwrap_or(Role::from_is_seeder(number.is_multiple_of(4)));
-                storage.put_peer(&info_hash, &peer, role, Timestamp::now()).await.unwrap();
+                if number.is_multiple_of(2) {
+                    storage.put_peer(&info_hash, &peer, role, Timestamp::now()).await.unwrap();
+                } else {
+                    announce(storage, of_swarm, peer, role, AnnounceEvent::None).await;
+                }
                 Some(role)
             }
         };

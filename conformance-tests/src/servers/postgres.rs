@@ -1,5 +1,6 @@
 //! PostgreSQL: a server of somebody else's, or one started from programs on this machine.
 
+mod restart;
 mod schema;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,9 @@ pub(super) const SETTINGS: [&str; 6] = [
     "max_wal_size=256MB",
     "timezone=<+0530>-05:30",
 ];
+
+/// How long a server may take to get ready.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server.
 pub struct Postgres {
@@ -109,7 +113,7 @@ pub(super) fn from_programs() -> Found<Postgres> {
     let mut failure = String::new();
     // Somebody else may take the free port between our look and the server's start.
     for _ in 0..3 {
-        match start(&programs) {
+        match start(&programs, &SETTINGS) {
             Ok(server) => return Ok(server),
             Err(error) => failure = error,
         }
@@ -117,7 +121,7 @@ pub(super) fn from_programs() -> Found<Postgres> {
     Err(Missing::failed(format!("PostgreSQL of {}: {failure}", programs.display())))
 }
 
-fn start(programs: &Path) -> Result<Postgres, String> {
+fn start(programs: &Path, settings: &[&str]) -> Result<Postgres, String> {
     let io = |error: std::io::Error| error.to_string();
     let ground = Ground::new("postgres").map_err(io)?;
     let password = hex::encode(rand::random::<[u8; 16]>());
@@ -135,11 +139,11 @@ fn start(programs: &Path) -> Result<Postgres, String> {
 
     let port = free_port().map_err(io)?;
     let mut arguments = vec!["-D".to_owned(), data.display().to_string(), "-p".into(), port.to_string()];
-    for setting in SETTINGS.iter().chain(&["listen_addresses=127.0.0.1", "unix_socket_directories="]) {
+    for setting in settings.iter().chain(&["listen_addresses=127.0.0.1", "unix_socket_directories="]) {
         arguments.extend(["-c".into(), (*setting).to_owned()]);
     }
     let guardian = ground.start("QUIT", &programs.join("postgres"), &arguments).map_err(io)?;
-    guardian.wait_until(Duration::from_secs(60), says_it_is_ready)?;
+    guardian.wait_until(START_PATIENCE, says_it_is_ready)?;
     let url = format!("postgres://tracker:{password}@127.0.0.1:{port}/postgres");
     Ok(Postgres::new(url, Some(guardian)))
 }

@@ -1,0 +1,52 @@
+//! A server of a test's own that crashes and comes back.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::{Postgres, START_PATIENCE, programs, says_it_is_ready, start};
+use crate::servers::guardian::Guardian;
+use crate::servers::{Found, Missing};
+
+/// It keeps what it has acknowledged, but for a crash of the machine.
+const SETTINGS: [&str; 2] = ["max_connections=50", "fsync=off"];
+
+impl Postgres {
+    /// Starts a server that nobody else uses and that keeps what it has acknowledged when it crashes.
+    ///
+    /// # Errors
+    /// [`Missing`] if there are no programs for it, or they do not start.
+    pub fn of_a_test() -> Found<Arc<Self>> {
+        let programs = programs().ok_or_else(|| Missing::Absent("no PostgreSQL server programs".into()))?;
+        start(&programs, &SETTINGS).map(Arc::new).map_err(Missing::failed)
+    }
+
+    /// Ends the server at once; what it has not written to its tables it finds in its log again.
+    ///
+    /// # Errors
+    /// [`Missing`] if it could not be done, or if the server was not started here.
+    pub fn crash(&self) -> Found<()> {
+        self.with_guardian(|guardian| {
+            guardian.send("QUIT").map_err(Missing::failed)?;
+            while !guardian.has_ended() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts the server again after a [`crash`](Self::crash), where it was, and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`Missing`] if it does not start.
+    pub fn start_again(&self) -> Found<()> {
+        self.with_guardian(|guardian| {
+            guardian.start_again().map_err(Missing::failed)?;
+            guardian.wait_until(START_PATIENCE, says_it_is_ready).map_err(Missing::failed)
+        })
+    }
+
+    fn with_guardian(&self, order: impl FnOnce(&Guardian) -> Found<()>) -> Found<()> {
+        let guardian = self.guardian.lock().unwrap_or_else(PoisonError::into_inner);
+        guardian.as_ref().map_or_else(|| Err(Missing::failed("the server is not ours to restart")), order)
+    }
+}
