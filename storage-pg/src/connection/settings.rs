@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sqlx::postgres::PgConnectOptions;
 
 use super::Secret;
 use super::host::{Host, give_passwords, take_hosts};
@@ -169,10 +168,7 @@ impl fmt::Debug for ConnectionSettings {
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn take_user(parameters: &mut Parameters) -> String {
-    // sqlx knows how to ask each operating system for the name of its user.
-    let user = parameters
-        .text("user")
-        .unwrap_or_else(|| PgConnectOptions::new_without_pgpass().get_username().to_owned());
+    let user = parameters.text("user").unwrap_or_else(|| whoami::username().unwrap_or_default());
     if user.is_empty() {
         parameters.problems.push("`user`: is missing".into());
     }
@@ -262,6 +258,14 @@ mod tests {
         assert_eq!(settings.pool.max_lifetime, Duration::from_secs(3600));
         assert_eq!(settings.pool.max_idle, Duration::from_secs(1800));
         assert!(!settings.pooler_mode && settings.warnings.is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_user_is_that_of_the_system_unless_it_is_given() {
+        let id = std::process::Command::new("id").arg("-un").output().unwrap();
+        let settings = parse("host=db1").unwrap();
+        assert_eq!(settings.user, String::from_utf8(id.stdout).unwrap().trim());
     }
 
     #[test]
