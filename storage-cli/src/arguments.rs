@@ -1,7 +1,9 @@
 //! The command line.
 
 mod bench;
+mod data;
 mod serve;
+mod swarm;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +14,11 @@ use storage_core::config::{StorageConfig, parse_duration};
 use storage_core::{Context, Timestamp};
 
 pub(crate) use bench::{BenchArguments, Workload};
+pub(crate) use data::{
+    DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
+};
 pub(crate) use serve::{Listen, ServeArguments};
+pub(crate) use swarm::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
                           130 after Ctrl-C.";
@@ -67,6 +73,12 @@ pub(crate) enum Command {
     /// Count info hashes, seeders and leechers
     #[command(after_help = ENVIRONMENT)]
     Stats(StatsArguments),
+    /// Read and write arbitrary data
+    #[command(after_help = data::HELP)]
+    Data(DataArguments),
+    /// Look at a swarm, or remove it
+    #[command(after_help = swarm::HELP)]
+    Swarm(SwarmArguments),
     /// Measure how many calls a storage answers, and how fast
     #[command(after_help = bench::AFTER_HELP)]
     Bench(BenchArguments),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value};
-use storage_core::{Backend, Driver, Error, OpenError, Opened, Registry, Storage};
+use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Storage};
 
 use crate::arguments::StorageArguments;
 use crate::exit::Failure;
@@ -63,10 +63,22 @@ impl Configured {
     /// Opens the storage, and notes what its configuration warns of.
     pub(crate) async fn open(&self) -> Result<Opened<dyn Storage>, Failure> {
         let opened = self.try_open().await.map_err(|error| self.refused(&error))?;
+        self.note_warnings(&opened);
+        Ok(opened)
+    }
+
+    /// Opens the data part alone, and notes what its configuration warns of.
+    pub(crate) async fn open_data(&self) -> Result<Opened<dyn DataStorage>, Failure> {
+        let opened = self.registry.open_data(self.config.clone()).await;
+        let opened = opened.map_err(|error| self.refused(&error))?;
+        self.note_warnings(&opened);
+        Ok(opened)
+    }
+
+    fn note_warnings<S: ?Sized>(&self, opened: &Opened<S>) {
         for warning in &opened.warnings {
             note(format_args!("warning: {}: {warning}", self.file.display()));
         }
-        Ok(opened)
     }
 
     /// Opens the storage.

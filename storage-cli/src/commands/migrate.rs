@@ -1,12 +1,12 @@
 //! `migrate`: everything from one storage to another.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use storage_core::Registry;
 use storage_core::migration::{self, Follow, Kind, Migration, Options, Summary, Tally};
 
 use crate::arguments::{self, MigrateArguments};
+use crate::consent::ask;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
@@ -93,14 +93,7 @@ fn is_agreed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, Failu
         note(format_args!("{what}: moved"));
         return Ok(true);
     }
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage("error: there is nobody to ask: give --yes to move without a question"));
-    }
-    let mut stderr = io::stderr();
-    write!(stderr, "Move {what}? [y/N] ").and_then(|()| stderr.flush())?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    ask(format_args!("Move {what}?"))
 }
 
 /// A pass of many: what it did, and how far the target is behind.

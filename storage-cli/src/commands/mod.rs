@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod conformance;
+pub(crate) mod data;
 pub(crate) mod example_config;
 pub(crate) mod export;
 pub(crate) mod import;
@@ -11,4 +12,5 @@ pub(crate) mod ping;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod stats;
+pub(crate) mod swarm;
 pub(crate) mod verify;

@@ -1,0 +1,90 @@
+//! The arguments of `data`.
+
+use clap::{Args, Subcommand};
+use storage_core::Context;
+
+use super::StorageArguments;
+
+pub(super) const HELP: &str = "\
+Example: tracker-storage data list -c tracker.yaml --context approved
+Example: tracker-storage data put -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567 01
+Example: tracker-storage data get -c tracker.yaml --context tokens --text alice
+
+Keys and values are in hexadecimal, with --text as they are. A storage that keeps data alone, as those of \
+hooks do, is named by its path in the file: --at prehooks.0.config.storage (not for list).";
+
+/// What to do with data.
+#[derive(Debug, Args)]
+pub(crate) struct DataArguments {
+    #[command(subcommand)]
+    pub(crate) action: DataAction,
+}
+
+/// Reads and writes of data.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataAction {
+    /// Print all entries of a context, a line each: key, tab, value
+    List(ListArguments),
+    /// Print the value of a key; the exit code is 1 if it is absent
+    Get(GetArguments),
+    /// Set the value of a key, whatever it was
+    Put(PutArguments),
+    /// Remove keys
+    Delete(DeleteArguments),
+}
+
+/// Which data, and in which form.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// The namespace of the data
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Context,
+    /// Keys and values are text; what is none is printed as hex:…
+    #[arg(long)]
+    pub(crate) text: bool,
+}
+
+/// What to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    /// Print JSON objects, as export does
+    #[arg(long, conflicts_with = "text")]
+    pub(crate) json: bool,
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+pub(crate) struct GetArguments {
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    /// The key
+    pub(crate) key: String,
+}
+
+/// What to write.
+#[derive(Debug, Args)]
+pub(crate) struct PutArguments {
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    /// The key
+    pub(crate) key: String,
+    /// The value; may be empty
+    pub(crate) value: String,
+}
+
+/// What to remove.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArguments {
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// The keys
+    #[arg(required = true, value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+}

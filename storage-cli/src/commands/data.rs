@@ -1,0 +1,175 @@
+//! `data`: what an operator reads and writes by hand.
+
+use bytes::Bytes;
+use storage_core::{Capability, DataRecord, DataStorage, Record, Registry};
+
+use crate::arguments::{
+    DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
+};
+use crate::consent::ask;
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::open::Configured;
+use crate::output::{Output, note};
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+
+/// Does what is asked for.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &DataArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    match &arguments.action {
+        DataAction::List(arguments) => list(registry, arguments, output).await,
+        DataAction::Get(arguments) => get(registry, arguments, output).await,
+        DataAction::Put(arguments) => put(registry, arguments).await,
+        DataAction::Delete(arguments) => delete(registry, arguments, output).await,
+    }
+}
+
+async fn list(registry: &Registry, arguments: &ListArguments, output: &mut Output) -> Result<Exit, Failure> {
+    let PlaceArguments { storage, context, .. } = &arguments.place;
+    let configured = Configured::read(registry.clone(), storage)?;
+    let storage = configured.open().await?.storage;
+    if let Some(reason) = storage.lacking().reason(Capability::ExportData) {
+        return Err(Failure::finding(format!("cannot list data: {reason}")));
+    }
+    let interrupt = Interrupt::listen();
+    let (mut from, mut exit) = (None, Exit::Success);
+    loop {
+        let page = storage.export_data(from.as_ref(), PAGE).await;
+        let page = page.map_err(|error| configured.failed(&error))?;
+        let records = page.records.into_iter().filter(|record| record.context == *context);
+        print(records, arguments, output)?;
+        from = page.next;
+        if from.is_none() || output.is_unread() {
+            break;
+        }
+        if interrupt.has_happened() {
+            exit = Exit::Interrupted;
+            break;
+        }
+    }
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    Ok(exit)
+}
+
+fn print(
+    records: impl Iterator<Item = DataRecord>,
+    arguments: &ListArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if arguments.json {
+        output.json_lines(records.map(Record::Data))?;
+        return Ok(());
+    }
+    let form = Form::of(&arguments.place);
+    for DataRecord { key, value, .. } in records {
+        output.line(format_args!("{}\t{}", form.write(&key), form.write(&value)))?;
+    }
+    Ok(())
+}
+
+async fn get(registry: &Registry, arguments: &GetArguments, output: &mut Output) -> Result<Exit, Failure> {
+    let form = Form::of(&arguments.place);
+    let key = form.read(&arguments.key)?;
+    let (configured, storage) = open(registry, &arguments.place).await?;
+    let value = storage.load_data(&arguments.place.context, &key).await;
+    let value = value.map_err(|error| configured.failed(&error))?;
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    match value {
+        Some(value) => output.line(form.write(&value))?,
+        None => {
+            note("it is not there");
+            return Ok(Exit::Finding);
+        }
+    }
+    Ok(Exit::Success)
+}
+
+async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, Failure> {
+    let form = Form::of(&arguments.place);
+    let entry = (form.read(&arguments.key)?, form.read(&arguments.value)?);
+    let (configured, storage) = open(registry, &arguments.place).await?;
+    let put = storage.put_data(&arguments.place.context, &[entry]).await;
+    put.map_err(|error| configured.failed(&error))?;
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    Ok(Exit::Success)
+}
+
+async fn delete(
+    registry: &Registry,
+    arguments: &DeleteArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let (form, context) = (Form::of(&arguments.place), &arguments.place.context);
+    let keys: Vec<_> = arguments.keys.iter().map(|key| form.read(key)).collect::<Result<_, _>>()?;
+    let (configured, storage) = open(registry, &arguments.place).await?;
+    let there = storage.contains_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
+    let there = there.into_iter().filter(|there| *there).count();
+    let question = format!("{there} of {} keys are there. Remove them from {context:?}?", keys.len());
+    if !arguments.yes && !ask(question)? {
+        return Err(Failure::usage("nothing was removed"));
+    }
+    storage.delete_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    output.line(format_args!("removed {there}"))?;
+    Ok(Exit::Success)
+}
+
+/// The data part alone: a storage of hooks has no other.
+async fn open(
+    registry: &Registry,
+    place: &PlaceArguments,
+) -> Result<(Configured, std::sync::Arc<dyn DataStorage>), Failure> {
+    let configured = Configured::read(registry.clone(), &place.storage)?;
+    let storage = configured.open_data().await?.storage;
+    Ok((configured, storage))
+}
+
+/// How bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Hex,
+    Text,
+}
+
+impl Form {
+    fn of(place: &PlaceArguments) -> Self {
+        if place.text { Self::Text } else { Self::Hex }
+    }
+
+    fn read(self, text: &str) -> Result<Bytes, Failure> {
+        match self {
+            Self::Text => Ok(Bytes::copy_from_slice(text.as_bytes())),
+            Self::Hex => hex::decode(text).map(Bytes::from).map_err(|_| {
+                Failure::usage("error: keys and values are hexadecimal; give --text for those that are text")
+            }),
+        }
+    }
+
+    fn write(self, bytes: &[u8]) -> String {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
+        match (self, text) {
+            (Self::Hex, _) => hex::encode(bytes),
+            (Self::Text, Some(text)) => text.to_owned(),
+            (Self::Text, None) => format!("hex:{}", hex::encode(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_as_they_are_written() {
+        for (form, text) in [(Form::Hex, "00ff"), (Form::Hex, ""), (Form::Text, "ключ")] {
+            assert_eq!(form.write(&form.read(text).unwrap()), text);
+        }
+        assert_eq!(Form::Text.write(b"a\nb"), "hex:610a62");
+        assert!(Form::Hex.read("ключ").is_err());
+    }
+}

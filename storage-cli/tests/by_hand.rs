@@ -1,0 +1,248 @@
+//! Reading and writing by hand, on real servers: a storage in memory does not outlive the command.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "everything here is a test, though not by that attribute"
+)]
+
+mod common;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use conformance_tests::harness::unless_missing;
+use conformance_tests::runtime::block_on;
+use conformance_tests::servers::redis::{Node, Setup};
+use conformance_tests::servers::{Found, Schema, Servers};
+use conformance_tests::storages::pg::Design;
+use conformance_tests::storages::registry;
+use libtest_mimic::{Arguments, Completion, Trial};
+use storage_core::config::StorageConfig;
+use storage_core::{Context, Peer, PeerId, Storage};
+use tempfile::TempPath;
+
+use common::{Ran, file, run};
+
+const INFO_HASH: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn main() -> ExitCode {
+    let mut trials = Vec::new();
+    for kind in [Kind::Redis, Kind::Pg] {
+        let test = |name: &str, story: fn(&Stage)| {
+            Trial::ignorable_test(format!("{kind:?}: {name}"), move || {
+                let stage = match Stage::set(kind) {
+                    Ok(stage) => stage,
+                    Err(missing) => return unless_missing(&format!("{kind:?}"), missing),
+                };
+                story(&stage);
+                stage.clear();
+                Ok(Completion::Completed)
+            })
+        };
+        trials.extend([
+            test("data that is put is got, listed and deleted", data),
+            test("text is taken as it is", text),
+            test("a list is longer than a page", long_list),
+            test("nothing is removed without being asked for", nobody_to_ask),
+            test("a swarm is shown and removed", swarm),
+        ]);
+    }
+    trials.push(Trial::ignorable_test("Pg: data of a storage without peers is at hand", || {
+        match Stage::set(Kind::Pg) {
+            Ok(stage) => data_alone(&stage),
+            Err(missing) => return unless_missing("pg", missing),
+        }
+        Ok(Completion::Completed)
+    }));
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    Servers::shared().stop();
+    conclusion.exit_code()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Redis,
+    Pg,
+}
+
+enum Place {
+    Redis(Node),
+    Pg(Schema),
+}
+
+/// An empty storage and its file.
+struct Stage {
+    place: Place,
+    config: TempPath,
+}
+
+impl Stage {
+    fn set(kind: Kind) -> Found<Self> {
+        let (place, text) = match kind {
+            Kind::Redis => {
+                let node = Node::start(&Setup::default())?;
+                let address = node.address();
+                let text = format!("storage:\n  name: redis\n  config:\n    addresses: ['{address}']\n");
+                (Place::Redis(node), text)
+            }
+            Kind::Pg => {
+                let design = Design {
+                    tables: run(&["schema", "pg"]).stdout,
+                    config: run(&["example-config", "pg"]).stdout,
+                };
+                let schema = design.schema()?;
+                let line = |line: &str| match line.split_once("connection_string:") {
+                    Some((indent, _)) => {
+                        format!("{indent}connection_string: {}\n", schema.connection_string())
+                    }
+                    None => format!("{line}\n"),
+                };
+                let text = design.config.lines().map(line).collect();
+                (Place::Pg(schema), text)
+            }
+        };
+        Ok(Self { place, config: file(&text) })
+    }
+
+    fn run(&self, command: [&str; 2], more: &[&str]) -> Ran {
+        run(&[&command, &["-c", self.config.to_str().unwrap()], more].concat())
+    }
+
+    /// The storage itself.
+    async fn open(&self) -> Arc<dyn Storage> {
+        let config = StorageConfig::load(&self.config, StorageConfig::DEFAULT_PATH, std::iter::empty());
+        registry().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}")).storage
+    }
+
+    /// A command that must do what it is asked.
+    fn done(&self, command: [&str; 2], more: &[&str]) -> String {
+        let ran = self.run(command, more);
+        assert_eq!(ran.code, Some(0), "{ran:#?}");
+        ran.stdout
+    }
+
+    fn clear(self) {
+        match self.place {
+            Place::Redis(node) => node.stop(),
+            Place::Pg(schema) => block_on(schema.remove()).unwrap(),
+        }
+    }
+}
+
+fn data(stage: &Stage) {
+    let of = |more: &[&'static str]| [&["--context", "MW"], more].concat();
+    stage.done(["data", "put"], &of(&["00ff", "01"]));
+    stage.done(["data", "put"], &of(&["00ff", "02"]));
+    stage.done(["data", "put"], &of(&["ab", ""]));
+    stage.done(["data", "put"], &["--context", "other", "00ff", "03"]);
+    assert_eq!(stage.done(["data", "get"], &of(&["00FF"])), "02\n");
+    assert_eq!(stage.done(["data", "get"], &of(&["ab"])), "\n", "empty is not absent");
+    let list = stage.done(["data", "list"], &of(&[]));
+    let mut lines: Vec<_> = list.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["00ff\t02", "ab\t"]);
+    let list = stage.done(["data", "list"], &of(&["--json"]));
+    assert!(list.contains(r#"{"kind":"data","context":"MW","key":"00ff","value":"02"}"#), "{list}");
+
+    assert_eq!(stage.done(["data", "delete"], &of(&["--yes", "00ff", "cc"])), "removed 1\n");
+    assert_eq!(stage.run(["data", "get"], &of(&["00ff"])).code, Some(1));
+    assert_eq!(stage.done(["data", "get"], &["--context", "other", "00ff"]), "03\n");
+}
+
+fn text(stage: &Stage) {
+    let of = |more: &[&'static str]| [&["--context", "", "--text"], more].concat();
+    stage.done(["data", "put"], &of(&["ключ", "a value"]));
+    assert_eq!(stage.done(["data", "get"], &of(&["ключ"])), "a value\n");
+    assert_eq!(stage.done(["data", "get"], &["--context", "", &hex::encode("ключ")]), "612076616c7565\n");
+    stage.done(["data", "put"], &["--context", "", "00", "ff"]);
+    let list = stage.done(["data", "list"], &of(&[]));
+    assert!(list.contains("ключ\ta value\n") && list.contains("hex:00\thex:ff\n"), "{list}");
+    let wrong = stage.run(["data", "put"], &["--context", "", "ключ", "00"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:#?}");
+    assert!(wrong.stderr.contains("--text"), "{wrong:#?}");
+    assert_eq!(stage.run(["data", "put"], &["--context", "S4_x", "00", "00"]).code, Some(2));
+}
+
+fn long_list(stage: &Stage) {
+    block_on(async {
+        let entry = |number: u32| (number.to_be_bytes().to_vec().into(), vec![1].into());
+        let storage = stage.open().await;
+        for numbers in (0..2_500).collect::<Vec<_>>().chunks(500) {
+            let entries: Vec<_> = numbers.iter().map(|number| entry(*number)).collect();
+            storage.put_data(&Context::new("MW").unwrap(), &entries).await.unwrap();
+        }
+        storage.close().await.unwrap();
+    });
+    let list = stage.done(["data", "list"], &["--context", "MW"]);
+    let keys: std::collections::BTreeSet<_> = list.lines().collect();
+    assert_eq!((list.lines().count(), keys.len()), (2_500, 2_500));
+    assert_eq!(stage.done(["data", "list"], &["--context", "other"]), "");
+}
+
+fn nobody_to_ask(stage: &Stage) {
+    stage.done(["data", "put"], &["--context", "MW", "00", "01"]);
+    let asked = stage.run(["data", "delete"], &["--context", "MW", "00"]);
+    assert_eq!(asked.code, Some(2), "{asked:#?}");
+    assert!(asked.stderr.contains("--yes"), "{asked:#?}");
+    assert_eq!(stage.done(["data", "get"], &["--context", "MW", "00"]), "01\n");
+    assert_eq!(stage.run(["swarm", "remove"], &[INFO_HASH]).code, Some(2));
+}
+
+fn swarm(stage: &Stage) {
+    let info_hash = INFO_HASH.parse().unwrap();
+    block_on(async {
+        let storage = stage.open().await;
+        let peer =
+            |address: &str, port| Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), address.parse().unwrap(), port);
+        storage.graduate_leecher(&info_hash, &peer("192.0.2.1", 6881)).await.unwrap();
+        storage.put_leecher(&info_hash, &peer("2001:db8::1", 51413)).await.unwrap();
+        storage.close().await.unwrap();
+    });
+    let shown = stage.done(["swarm", "show"], &[INFO_HASH]);
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines[0], format!("{INFO_HASH}: seeders 1, leechers 1, downloads 1"));
+    assert_eq!(lines.len(), 4, "{shown}");
+    let id = hex::encode("-TR4040-abcdefghijkl");
+    for [role, port, address] in [["seeder", "6881", "192.0.2.1"], ["leecher", "51413", "2001:db8::1"]] {
+        let line = lines.iter().find(|line| line.ends_with(address)).unwrap();
+        assert!(line.starts_with(role) && line.contains(port) && line.contains(&id), "{shown}");
+    }
+    let json = stage.done(["swarm", "show"], &[INFO_HASH, "--json"]);
+    assert!(json.contains(r#""seeders":1,"leechers":1,"downloads":1"#), "{json}");
+    assert_eq!(json.matches(r#""kind":"peer""#).count(), 2, "{json}");
+
+    let removed = stage.done(["swarm", "remove"], &[INFO_HASH, "--yes"]);
+    assert_eq!(removed, "removed 2 peers and the downloads\n");
+    let shown = stage.done(["swarm", "show"], &[INFO_HASH]);
+    assert_eq!(shown, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
+}
+
+/// As a hook has it: queries of data, and none of peers.
+fn data_alone(stage: &Stage) {
+    let Place::Pg(schema) = &stage.place else { return };
+    let config = format!(
+        "prehooks:\n  - config:\n      storage:\n        name: pg\n        config:\n          \
+         connection_string: {}\n          data:\n            \
+         add_query: INSERT INTO mo_kv VALUES (@context, @key, @value) ON CONFLICT (context, name) DO UPDATE SET value = EXCLUDED.value\n            \
+         get_query: SELECT value FROM mo_kv WHERE context = @context AND name = @key\n            \
+         del_query: DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)\n",
+        schema.connection_string()
+    );
+    let hooks = file(&config);
+    let of = |action: &'static str| {
+        [
+            "data",
+            action,
+            "-c",
+            hooks.to_str().unwrap(),
+            "--at",
+            "prehooks.0.config.storage",
+            "--context",
+            "MW",
+        ]
+    };
+    let put = run(&[&of("put")[..], &["00", "01"]].concat());
+    assert_eq!(put.code, Some(0), "{put:#?}");
+    assert_eq!(run(&[&of("get")[..], &["00"]].concat()).stdout, "01\n");
+}

@@ -1,0 +1,99 @@
+//! BitTorrent clients that know each other through the tracker alone.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::network::{Machine, Network};
+
+/// Programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    Aria2,
+    Transmission,
+}
+
+/// A client that is running, until it is stopped or this is dropped.
+pub struct Client {
+    process: Child,
+}
+
+impl Program {
+    pub const ALL: [Self; 2] = [Self::Aria2, Self::Transmission];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aria2 => "aria2c",
+            Self::Transmission => "transmission-daemon",
+        }
+    }
+
+    pub fn is_there(self) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| directory.join(self.name()).is_file())
+    }
+
+    /// Starts it on a machine, with a torrent whose content is in this directory, or will be.
+    pub fn start(self, network: &Network, machine: Machine, torrent: &Path, directory: &Path) -> Client {
+        let mut command = network.on(machine, self.name());
+        match self {
+            Self::Aria2 => aria2(&mut command, torrent, directory),
+            Self::Transmission => transmission(&mut command, torrent, directory),
+        }
+        let log = std::fs::File::create(directory.join("log")).unwrap();
+        command.env("HOME", directory).current_dir(directory);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Client { process: command.spawn().unwrap() }
+    }
+}
+
+/// It seeds until it is stopped. It speaks with UDP trackers only where its DHT is on, which knows nobody.
+fn aria2(command: &mut Command, torrent: &Path, directory: &Path) {
+    command.args(["--no-conf", "--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"]);
+    command.args(["--enable-peer-exchange=false", "--disable-ipv6=true", "--listen-port=6881"]);
+    command.args(["--dht-listen-port=6882", "--check-integrity=true", "--seed-ratio=0.0"]);
+    command.args(["--summary-interval=0", "--console-log-level=info", "--file-allocation=none"]);
+    command.arg("--dht-file-path").arg(directory.join("dht.dat"));
+    command.arg("--dir").arg(directory).arg(torrent);
+}
+
+/// The torrent is where it looks for new ones.
+fn transmission(command: &mut Command, torrent: &Path, directory: &Path) {
+    let watched = directory.join("watched");
+    std::fs::create_dir(&watched).unwrap();
+    std::fs::copy(torrent, watched.join("new.torrent")).unwrap();
+    let settings = serde_json::json!({
+        "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
+        "port-forwarding-enabled": false, "peer-port": 6881, "rpc-enabled": false,
+        "download-dir": directory, "incomplete-dir-enabled": false, "rename-partial-files": false,
+        "watch-dir": watched, "watch-dir-enabled": true, "trash-original-torrent-files": false,
+    });
+    std::fs::write(directory.join("settings.json"), settings.to_string()).unwrap();
+    command.args(["--foreground", "--log-debug", "--config-dir"]).arg(directory);
+}
+
+impl Client {
+    /// Asks it to end, which is when it tells the tracker, and waits.
+    pub fn stop(mut self) {
+        self.ask_to_end();
+        let begun = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the client does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ask_to_end(&self) {
+        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

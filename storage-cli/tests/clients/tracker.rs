@@ -1,0 +1,103 @@
+//! The tracker: `serve` on a storage of a test's own.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Stdio};
+
+use conformance_tests::runtime::block_on;
+use conformance_tests::servers::redis::{Node, Setup};
+use conformance_tests::servers::{Found, Schema};
+use conformance_tests::storages::pg::Design;
+use tempfile::TempPath;
+
+use crate::common::{MEMORY, command, file, run};
+
+/// Backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Memory,
+    Redis,
+    Pg,
+}
+
+enum Place {
+    Memory,
+    Redis(Node),
+    Pg(Schema),
+}
+
+/// A tracker that serves until it is stopped.
+pub struct Tracker {
+    process: Child,
+    pub address: SocketAddr,
+    place: Place,
+    _config: TempPath,
+}
+
+impl Backend {
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Pg];
+
+    fn place(self) -> Found<(Place, String)> {
+        Ok(match self {
+            Self::Memory => (Place::Memory, MEMORY.to_owned()),
+            Self::Redis => {
+                let node = Node::start(&Setup::default())?;
+                let address = node.address();
+                let config = format!("storage:\n  name: redis\n  config:\n    addresses: ['{address}']\n");
+                (Place::Redis(node), config)
+            }
+            Self::Pg => {
+                let printed = |arguments: &[&str]| run(arguments).stdout;
+                let design =
+                    Design { tables: printed(&["schema", "pg"]), config: printed(&["example-config", "pg"]) };
+                let schema = design.schema()?;
+                let line = |line: &str| match line.split_once("connection_string:") {
+                    Some((indent, _)) => {
+                        format!("{indent}connection_string: {}\n", schema.connection_string())
+                    }
+                    None => format!("{line}\n"),
+                };
+                let config = design.config.lines().map(line).collect();
+                (Place::Pg(schema), config)
+            }
+        })
+    }
+}
+
+impl Tracker {
+    /// Serves HTTP and UDP at a free port of this address.
+    pub fn start(backend: Backend, at: Ipv4Addr) -> Found<Self> {
+        let (place, config) = backend.place()?;
+        let config = file(&config);
+        let address = SocketAddr::from((at, 6969));
+        let listen = address.to_string();
+        let mut command = command(&["serve", "-c", config.to_str().unwrap(), "--admin", "none"]);
+        command.args(["--http", &listen, "--udp", &listen]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let says_where = lines.any(|line| line.is_ok_and(|line| line.contains("udp://")));
+        assert!(says_where, "the tracker does not serve");
+        Ok(Self { process, address, place, _config: config })
+    }
+
+    /// Stops it, and removes what it stored.
+    pub fn stop(mut self) {
+        self.end();
+        match std::mem::replace(&mut self.place, Place::Memory) {
+            Place::Memory => {}
+            Place::Redis(node) => node.stop(),
+            Place::Pg(schema) => block_on(schema.remove()).unwrap(),
+        }
+    }
+
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
