@@ -7,7 +7,7 @@ PEERS = 10_000
 PEERS_OF_A_SWARM = 100
 # pgbench takes no more scripts, and a command line holds no more values.
 MOST_BATCHES = 64
-MOST_ROWS = 8_192
+MOST_ROWS = 4_096
 
 
 def statements(example):

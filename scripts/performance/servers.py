@@ -90,7 +90,7 @@ class Postgres:
     def pgbench(self, scripts, connections, seconds, variables=None):
         """Transactions a second of these scripts, taken at random."""
         paths = [written(self.place, script) for script in scripts]
-        arguments = [self.programs + "/pgbench", "-n", "-M", "prepared", "-T", str(seconds)]
+        arguments = [self.programs + "/pgbench", "-n", "-M", "prepared", "-T", str(max(1, round(seconds)))]
         arguments += ["-c", str(connections), "-j", str(min(connections, os.cpu_count() or 1))]
         for name, value in (variables or {}).items():
             arguments += ["-D", f"{name}={value}"]

@@ -43,7 +43,9 @@ class Row:
 def microseconds(us):
     if us < 1:
         return f"{us * 1000:.0f} ns"
-    return f"{us:.0f} µs" if us < 10_000 else f"{us / 1000:.0f} ms"
+    if us < 1000:
+        return f"{us:.1f} µs" if us < 10 else f"{us:.0f} µs"
+    return f"{us / 1000:.1f} ms" if us < 100_000 else f"{us / 1000:.0f} ms"
 
 
 def table(options):
@@ -62,6 +64,13 @@ def markdown(header, rows):
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def figures_of(server, config, options):
+    """Every workload; emptying the server as a whole is quicker than swarm by swarm."""
+    figures = bench(config, WORKLOADS, options.seconds, options.concurrency, keep=True)
+    server.clear()
+    return figures
+
+
 def tell(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -73,9 +82,9 @@ def pg(options):
         rows = {}
         for run in range(options.runs):
             tell(f"pg (PostgreSQL {server.server()}): run {run + 1} of {options.runs}")
-            gathered = bench(server.config(), WORKLOADS, options.seconds, options.concurrency)
+            gathered = figures_of(server, server.config(), options)
             config = server.config(without(server.example, {key.split(".")[1] for key in BATCH_KEYS.values()}))
-            plain = bench(config, WORKLOADS, options.seconds, options.concurrency)
+            plain = figures_of(server, config, options)
             limit.fill()
             for work, label, figure, rate in pg_pairs(options, limit, gathered, plain):
                 rows.setdefault((work, label), Row("pg", work, label)).add(figure, rate)
@@ -122,7 +131,7 @@ def redis(options):
         rows = {work: Row("redis", work, f"redis-benchmark -P {options.pipeline}") for work in WORKLOADS}
         for run in range(options.runs):
             tell(f"redis (Redis {server.server()}): run {run + 1} of {options.runs}")
-            figures = bench(server.config(), WORKLOADS, options.seconds, options.concurrency)
+            figures = figures_of(server, server.config(), options)
             limits = {work: limit.rate(work, spread=work == "put") for work in ("put", "announce", "scrape")}
             for work, row in rows.items():
                 row.add(figures[work], limits.get(work))
@@ -134,7 +143,7 @@ def memory(options):
         rows = {work: Row("memory", work) for work in WORKLOADS}
         for run in range(options.runs):
             tell(f"memory: run {run + 1} of {options.runs}")
-            figures = bench(storage.config(), WORKLOADS, options.seconds, options.concurrency)
+            figures = figures_of(storage, storage.config(), options)
             for work, row in rows.items():
                 row.add(figures[work])
         return list(rows.values())
