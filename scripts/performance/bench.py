@@ -24,9 +24,9 @@ def bench(config, workloads, seconds, concurrency=64, warmup=1, swarms=None, pee
     return {figure["workload"]: figure for figure in figures}
 
 
-def started(config, workload, seconds):
+def started(config, workload, seconds, swarms, peers):
     """The same in the background, with one caller, leaving its peers there."""
     arguments = [COMMAND, "bench", "-c", config, "--json", "--keep", "--workload", workload]
     arguments += ["--duration", f"{seconds}s", "--warmup", "0s", "--concurrency", "1"]
-    arguments += ["--swarms", "10", "--peers", "100"]
+    arguments += ["--swarms", str(swarms), "--peers", str(peers)]
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)

@@ -132,7 +132,7 @@ def redis(options):
         for run in range(options.runs):
             tell(f"redis (Redis {server.server()}): run {run + 1} of {options.runs}")
             figures = figures_of(server, server.config(), options)
-            limits = {work: limit.rate(work, spread=work == "put") for work in ("put", "announce", "scrape")}
+            limits = {work: limit.rate(work, spread=work == "put") for work in WORKLOADS if work != "lifecycle"}
             for work, row in rows.items():
                 row.add(figures[work], limits.get(work))
         return list(rows.values())
