@@ -12,10 +12,13 @@ const PORT: u16 = 5432;
 pub(in crate::servers) fn postgres(image: &Image) -> Found<Postgres> {
     let password = password();
     let settings = SETTINGS.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]);
+    // What proves a password without sending it takes debug builds long. One server of several will do.
+    let auth = if image.storage.is_empty() { "password" } else { "scram-sha-256" };
     let container = Container::start(&image.obtain()?, PORT, |image| {
         image
             .with_env_var("POSTGRES_USER", "tracker")
             .with_env_var("POSTGRES_PASSWORD", &password)
+            .with_env_var("POSTGRES_HOST_AUTH_METHOD", auth)
             .with_env_var("POSTGRES_INITDB_ARGS", "--encoding=UTF8 --locale=C --no-sync")
             .with_env_var("PGDATA", format!("{DATA}/cluster"))
             .with_cmd(settings)
