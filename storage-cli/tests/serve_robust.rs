@@ -117,13 +117,13 @@ fn slow_senders_are_cut_off_and_nobody_waits_for_them() {
 }
 
 #[test]
-fn thousands_of_idle_connections_take_nothing_from_others() {
+fn ten_thousand_idle_connections_take_nothing_from_others() {
     let tracker = Tracker::start();
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
-    let idle: Vec<_> = (0..most.saturating_sub(300).min(5_000)).map(|_| connect(tracker.http())).collect();
+    let idle: Vec<_> = (0..most.saturating_sub(300).min(10_100)).map(|_| connect(tracker.http())).collect();
     serves_others(&tracker);
-    assert!(resident_kilobytes(&tracker) < 200_000, "{} kB", resident_kilobytes(&tracker));
+    assert!(resident_kilobytes(&tracker) < 300_000, "{} kB", resident_kilobytes(&tracker));
     drop(idle);
     ends_well(tracker);
 }

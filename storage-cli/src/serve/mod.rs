@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use prometheus::Registry as Prometheus;
 use storage_core::layer::Layered;
 use storage_core::{Maintenance, Opened, Storage};
+use tokio::time::timeout;
 
 use crate::exit::Failure;
 use admin::{AdminSite, History};
@@ -43,6 +44,9 @@ const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long what runs may take to end.
 const FINISH: Duration = Duration::from_secs(8);
+
+/// How long the storage may take to close; a garbage collection may take minutes.
+const CLOSE: Duration = Duration::from_secs(20);
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
@@ -106,7 +110,13 @@ impl Serving {
         if !self.shutdown.stop(FINISH).await {
             tracing::warn!(after = ?FINISH, "requests under way are left");
         }
-        self.storage.close().await
+        match timeout(CLOSE, self.storage.close()).await {
+            Ok(closed) => closed,
+            Err(_) => {
+                tracing::warn!(after = ?CLOSE, "upkeep under way is left");
+                Ok(())
+            }
+        }
     }
 }
 

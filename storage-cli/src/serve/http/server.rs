@@ -17,7 +17,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::patience::Patient;
@@ -101,16 +101,25 @@ impl Answer {
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     taken: Option<IntGauge>,
+    /// Tells the connection that is there longest to make room.
+    crowded: Arc<Notify>,
 }
 
 impl Places {
     /// So many; those taken are shown by the gauge.
     pub(crate) fn new(count: usize, taken: Option<IntGauge>) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), taken }
+        Self { free: Arc::new(Semaphore::new(count)), taken, crowded: Arc::default() }
     }
 
     async fn take(&self) -> Option<Place> {
-        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        let free = Arc::clone(&self.free);
+        let permit = match free.try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.crowded.notify_one();
+                Arc::clone(&self.free).acquire_owned().await.ok()?
+            }
+        };
         Some(Place { _permit: permit, taken: None })
     }
 }
@@ -140,8 +149,8 @@ impl Drop for Place {
     }
 }
 
-/// Accepts connections until it is time to stop. Where all places are taken, further connections wait in
-/// the system's queue.
+/// Accepts connections until it is time to stop. Where all places are taken, a connection that is not
+/// being answered makes room.
 pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, mut stop: Stop) {
     loop {
         let accepted = tokio::select! {
@@ -149,7 +158,8 @@ pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: P
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, address, place)) = accepted else { continue };
-        tokio::spawn(attend(stream, address, Arc::clone(&site), place, stop.clone()));
+        let crowded = Arc::clone(&places.crowded);
+        tokio::spawn(attend(stream, address, Arc::clone(&site), place, crowded, stop.clone()));
     }
 }
 
@@ -167,7 +177,14 @@ async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, I
     }
 }
 
-async fn attend(stream: TcpStream, connection: IpAddr, site: Arc<impl Site>, place: Place, mut stop: Stop) {
+async fn attend(
+    stream: TcpStream,
+    connection: IpAddr,
+    site: Arc<impl Site>,
+    place: Place,
+    crowded: Arc<Notify>,
+    mut stop: Stop,
+) {
     // Without it an answer would wait for the client's word that it has the one before.
     let _ = stream.set_nodelay(true);
     let is_answering = AtomicBool::new(false);
@@ -185,20 +202,17 @@ async fn attend(stream: TcpStream, connection: IpAddr, site: Arc<impl Site>, pla
         .pipeline_flush(true)
         .serve_connection(TokioIo::new(Patient::new(stream)), answer);
     let mut served = pin!(served);
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        () = stop.happens() => {
-            served.as_mut().graceful_shutdown();
-            if is_answering.load(Ordering::Relaxed) {
-                served.await
-            } else {
-                // One that has not asked yet would be waited for.
-                timeout(LAST_WORDS, served).await.unwrap_or(Ok(()))
-            }
-        }
+    // What is being answered is answered; one that has not asked yet is not waited for.
+    let last_words = tokio::select! {
+        _ = &mut served => return,
+        () = stop.happens() => LAST_WORDS,
+        () = crowded.notified() => Duration::ZERO,
     };
-    if let Err(error) = ended {
-        tracing::trace!(%error, %connection, "a connection ended early");
+    served.as_mut().graceful_shutdown();
+    if is_answering.load(Ordering::Relaxed) {
+        let _ = served.await;
+    } else {
+        let _ = timeout(last_words, served).await;
     }
     drop(place);
 }
