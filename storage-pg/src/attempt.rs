@@ -10,7 +10,7 @@ use storage_core::layer::time_left;
 use storage_core::{Error, ErrorKind, Event, Operation, Result};
 use tokio::time::{Instant, sleep};
 
-use crate::connection::{ConnectError, Lease};
+use crate::connection::{Commit, ConnectError, Lease};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::gate::{Gate, Pass};
@@ -29,7 +29,8 @@ pub(crate) enum Together {
 pub(crate) struct Attempts<'a> {
     storage: &'a Core,
     operation: Operation,
-    in_transaction: bool,
+    /// What begins a transaction, where one is needed.
+    begin: Option<&'static str>,
     waits: ExponentialBackoff,
     /// `None`: never.
     give_up: Option<Instant>,
@@ -59,7 +60,7 @@ impl<'a> Attempts<'a> {
         Self {
             storage,
             operation,
-            in_transaction: together == Together::AllOrNothing || storage.pooler_mode(),
+            begin: begin(storage, operation, together),
             waits: waits.build(),
             give_up: Instant::now().checked_add(time_to_try(storage)),
             after_loss: false,
@@ -89,10 +90,8 @@ impl<'a> Attempts<'a> {
             };
             // Not before there is a connection: nobody waits for those who wait for one.
             self.pass = self.pass_gate().await;
-            if !self.in_transaction {
-                return Ok(lease);
-            }
-            match lease.execute("BEGIN").await {
+            let Some(begin) = self.begin else { return Ok(lease) };
+            match lease.execute(begin).await {
                 Ok(_) => return Ok(lease),
                 Err(error) => {
                     let failure = Failure::of("", error);
@@ -113,12 +112,12 @@ impl<'a> Attempts<'a> {
         result: Result<T, Failure>,
     ) -> ControlFlow<Result<T>> {
         // Without a COMMIT sent, a transaction comes to nothing.
-        let may_count = result.is_ok() || !self.in_transaction;
+        let may_count = result.is_ok() || !self.begin.is_some();
         let result = match result {
-            Ok(value) if self.in_transaction => {
+            Ok(value) if self.begin.is_some() => {
                 lease.execute("COMMIT").await.map(|_| value).map_err(|error| Failure::of("", error))
             }
-            Err(failure) if self.in_transaction && !failure.is_lost() => {
+            Err(failure) if self.begin.is_some() && !failure.is_lost() => {
                 // A connection that cannot roll back is not given back.
                 if lease.execute("ROLLBACK").await.is_err() {
                     drop(lease);
@@ -202,6 +201,20 @@ fn time_to_try(storage: &Core) -> Duration {
     match time_left() {
         Some(left) => storage.retry_timeout.min(left.mul_f32(TRIED_FOR)),
         None => storage.retry_timeout,
+    }
+}
+
+/// What begins the transaction of a call. A session commits as the writes of peers are to; what must not be
+/// lost waits as long as the server has it by default.
+fn begin(storage: &Core, operation: Operation, together: Together) -> Option<&'static str> {
+    use Operation::{CollectGarbage, DeletePeer, PutPeer};
+    let is_needed = together == Together::AllOrNothing || storage.pooler_mode();
+    let commit = storage.settings.session.commit.filter(|_| operation.is_write());
+    let is_of_peers = matches!(operation, PutPeer | DeletePeer | CollectGarbage);
+    match commit {
+        Some(commit) if is_of_peers && storage.pooler_mode() => Some(commit.begin()),
+        Some(_) if !is_of_peers => Some(Commit::BEGIN_WITH_DEFAULT),
+        _ => is_needed.then_some("BEGIN"),
     }
 }
 

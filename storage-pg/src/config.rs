@@ -87,6 +87,10 @@ pub struct PeerQueries {
     pub newest_query: String,
     /// `add_batch_query`: the upsert for many peers at once; optional, not known to MoChi.
     pub add_batch_query: String,
+    /// `synchronous_commit`: how long a commit of peers put, deleted or collected waits, by PostgreSQL's
+    /// setting of this name; downloads and data wait as the server has it by default. Empty: all do. Not
+    /// known to MoChi.
+    pub synchronous_commit: String,
     /// `count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
     pub count_batch_query: String,
 }
@@ -198,6 +202,7 @@ impl PgConfig {
                 count_leechers_column: text_or(peer, "count_leechers_column", "leechers"),
                 newest_query: text(peer, "newest_query"),
                 add_batch_query: text(peer, "add_batch_query"),
+                synchronous_commit: text(peer, "synchronous_commit"),
                 count_batch_query: text(peer, "count_batch_query"),
             }),
             downloads: section.within("downloads", |downloads| DownloadsQueries {

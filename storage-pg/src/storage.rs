@@ -13,7 +13,7 @@ use storage_core::{
 use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
 use crate::config::PgConfig;
-use crate::connection::{ConnectError, ConnectionSettings, Pool};
+use crate::connection::{Commit, ConnectError, ConnectionSettings, Pool};
 use crate::core::{Core, not_configured};
 use crate::draft::{Drafts, Part};
 use crate::gate::Gate;
@@ -57,13 +57,19 @@ impl PgStorage {
             ));
         }
         let settings = ConnectionSettings::parse(&config.connection_string, &|name| std::env::var(name).ok());
-        let settings = match settings {
+        let mut settings = match settings {
             Ok(settings) => settings,
             Err(messages) => {
                 problems.extend(messages.into_iter().map(|message| problem("connection_string", message)));
                 return Err(OpenError::Configuration(problems));
             }
         };
+        let commit = config.peer.synchronous_commit.trim();
+        settings.session.commit = Commit::named(commit);
+        if settings.session.commit.is_none() && !commit.is_empty() {
+            let names = Commit::ALL.map(Commit::name).join(", ");
+            problems.push(problem("peer.synchronous_commit", format!("expected one of {names}")));
+        }
         for warning in &settings.warnings {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
         }

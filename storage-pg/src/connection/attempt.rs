@@ -149,6 +149,9 @@ impl Connector {
             let statement = format!("SET TIME ZONE '{}'", zone.replace('\'', "''"));
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
+        if let Some(commit) = self.settings.session.commit.filter(|_| !self.settings.pooler_mode) {
+            sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
+        }
         let fit = judge_role(&mut connection, self.settings.target).await?;
         Ok((connection, fit))
     }

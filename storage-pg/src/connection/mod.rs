@@ -11,6 +11,7 @@
 
 mod attempt;
 mod closing;
+mod commit;
 mod error;
 mod host;
 mod keeper;
@@ -30,6 +31,7 @@ mod tls;
 mod unsupported;
 mod url;
 
+pub(crate) use commit::Commit;
 pub(crate) use error::ConnectError;
 pub(crate) use lease::Lease;
 pub(crate) use pool::Pool;

@@ -2,6 +2,7 @@
 
 use storage_core::config::nearest;
 
+use super::commit::Commit;
 use super::parameters::{Pair, Parameters};
 
 /// Parameters that are likely meant where a name is near to theirs.
@@ -31,6 +32,9 @@ pub(crate) struct Session {
     pub(crate) settings: Vec<Pair>,
     /// `TimeZone`, apart from the others because sqlx sets it to UTC, which only a statement undoes.
     pub(crate) time_zone: Option<String>,
+    /// `synchronous_commit` for the writes of peers, not what the server has by default: transactions
+    /// that ask for the default get that.
+    pub(crate) commit: Option<Commit>,
 }
 
 /// Takes everything out that is left over, and `options`.

@@ -93,6 +93,11 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     if !recommendation.for_mochi {
         file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
         file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
+        if !peer.synchronous_commit.is_empty() {
+            file.comment(3, COMMIT);
+            // Unquoted, YAML's `off` is no text.
+            file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));
+        }
     }
     file.blank();
 
@@ -231,6 +236,10 @@ Not MoChi's, optional: add_query for many peers at once, every argument an array
 
 const COUNT_BATCH: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const COMMIT: &str = "\
+Not MoChi's: writes of peers don't wait for the disk. After a crash of the server the announces of its last
+second may be missing, and come again; downloads and data wait. \"on\" makes all wait, at half the rate.";
 
 const BATCHES: &str = "\
 Not MoChi's: calls that come while others are under way are sent together by the batch queries: at most

@@ -171,6 +171,10 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             count_leechers_column: "leechers".into(),
             newest_query: "SELECT max(created) FROM mo_peers".into(),
             add_batch_query: put_peers(recommendation.address),
+            synchronous_commit: match recommendation.dialect {
+                Dialect::Postgres if !recommendation.unlogged => "off".into(),
+                _ => String::new(),
+            },
             count_batch_query: match recommendation.dialect {
                 Dialect::Postgres => COUNT_BATCH,
                 Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
@@ -241,6 +245,7 @@ fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
         peer: PeerQueries {
             newest_query: String::new(),
             add_batch_query: String::new(),
+            synchronous_commit: String::new(),
             count_batch_query: String::new(),
             ..config.peer
         },
