@@ -355,6 +355,17 @@ pub(crate) struct SchemaArguments {
     pub(crate) backend: SchemaBackend,
     #[command(flatten)]
     pub(crate) tables: TableArguments,
+    /// Print what takes these tables to the recommended ones instead, each statement with its lock and cost
+    #[arg(long, value_enum, value_name = "TABLES", conflicts_with_all = ["dialect", "address", "unlogged"])]
+    pub(crate) from: Option<Origin>,
+}
+
+/// Tables that are there already.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Origin {
+    /// Those of MoChi's documentation, on PostgreSQL
+    #[value(alias = "mochi")]
+    Seed,
 }
 
 /// Backends that need tables.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod server;
+mod tables;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Storages on PostgreSQL: what the project recommends, and tables and queries of other kinds.
 
 use storage_core::config::StorageConfig;
-use storage_pg::recommended::{AddressColumn, Recommendation};
+use storage_pg::recommended::{self, AddressColumn, Recommendation};
 
 use super::{Fresh, Place, UnderTest};
 use crate::runtime::block_on;
@@ -66,6 +66,7 @@ pub(super) fn all() -> Vec<UnderTest> {
         under_test("pg/postgres-bytea", Design::from(with_bytea)),
         changed("pg/batches", BATCHES_ALWAYS),
         changed("pg/no-batches", NO_BATCHES),
+        under_test("pg/from-seed", from_the_seed()),
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
@@ -129,6 +130,14 @@ fn under_test_with(name: &str, design: Design, settings: Vec<(&'static str, &'st
         let config = design.config_at(url.to_string());
         Ok(Fresh::new(config, Place::Schema(schema)))
     })
+}
+
+/// The seed's tables, taken to what is recommended.
+fn from_the_seed() -> Design {
+    // Together in one request they are a transaction, which refuses this word.
+    let changes = recommended::FROM_SEED.replace("CONCURRENTLY", "");
+    let Design { tables, .. } = design!("seed");
+    Design { tables: tables + &changes, ..Design::from(Recommendation::default()) }
 }
 
 /// What is recommended, with other values for some keys.

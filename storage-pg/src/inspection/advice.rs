@@ -8,6 +8,7 @@ use sqlx::{Executor, Row};
 use storage_core::{Operation, Result};
 
 use super::server::Product;
+use super::tables;
 use crate::argument::Argument;
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
@@ -42,6 +43,7 @@ impl PgStorage {
         }
         // Others have no unlogged tables, and reading catalogs is dear there.
         if product == Product::Postgres {
+            advice.extend(tables::advice(&self.core).await.unwrap_or_default());
             let tables = self.unlogged_tables().await.unwrap_or_default();
             advice.extend(tables.into_iter().map(|table| {
                 format!(
@@ -75,7 +77,7 @@ impl PgStorage {
 
 /// Makes the server plan a statement, not run it: the locks that it takes for that on tables are kept
 /// until the transaction ends.
-async fn plan(connection: &mut PgConnection, statement: &Statement) -> Result<(), sqlx::Error> {
+pub(super) async fn plan(connection: &mut PgConnection, statement: &Statement) -> Result<(), sqlx::Error> {
     let explain: Arc<str> = format!("EXPLAIN {}", statement.sql).into();
     connection.execute("SAVEPOINT look").await?;
     let planned = query(&explain, nulls(statement.parameters.len()), false).execute(&mut *connection).await;
@@ -83,6 +85,6 @@ async fn plan(connection: &mut PgConnection, statement: &Statement) -> Result<()
     connection.execute(end).await.map(drop)
 }
 
-fn failed(error: sqlx::Error) -> Failure {
+pub(super) fn failed(error: sqlx::Error) -> Failure {
     Failure::of("", error)
 }

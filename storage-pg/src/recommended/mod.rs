@@ -59,3 +59,7 @@ impl Recommendation {
         queries::config(self)
     }
 }
+
+/// The statements that take the tables of MoChi's documentation, on PostgreSQL, to those of the default
+/// [`Recommendation`], each with its lock and cost.
+pub const FROM_SEED: &str = include_str!("from_seed.sql");
