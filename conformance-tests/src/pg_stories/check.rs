@@ -23,6 +23,9 @@ pub(super) fn tests() -> Vec<Trial> {
             ensure(!warned, || format!("{:?}", inspection.warnings))
         }),
         on_schema("check warns of an unlogged table", unlogged, warns_of_mo_peers),
+        on_schema("check tells what makes re-announces dear", logged, |schema| {
+            block_on(tells_what_makes_re_announces_dear(schema))
+        }),
         on_schema("check warns of a superuser and of no lesser role", logged, |schema| {
             block_on(warns_of_a_superuser(schema))
         }),
@@ -33,6 +36,24 @@ fn warns_of_mo_peers(schema: &Schema) -> Result<(), Failed> {
     let warnings = block_on(inspect(&PgUrl::parse(&schema.connection_string())))?.warnings;
     let warned: Vec<_> = warnings.iter().filter(|warning| warning.contains("is unlogged")).collect();
     ensure(warned.len() == 1 && warned[0].contains("`mo_peers`"), || format!("{warnings:?}"))
+}
+
+async fn tells_what_makes_re_announces_dear(schema: &Schema) -> Result<(), Failed> {
+    let url = PgUrl::parse(&schema.connection_string());
+    let advice = async || {
+        let is_advice = |warning: &String| warning.contains("re-announce");
+        Ok::<_, Failed>(inspect(&url).await?.warnings.into_iter().filter(is_advice).collect::<Vec<_>>())
+    };
+    let before = advice().await?;
+    ensure(before.is_empty(), || format!("{before:?}"))?;
+    schema
+        .execute("CREATE INDEX by_time ON mo_peers (created); ALTER TABLE mo_peers RESET (fillfactor)")
+        .await?;
+    let after = advice().await?;
+    let tells = |statement: &str| after.iter().any(|advice| advice.contains(statement));
+    let is_told =
+        tells("`DROP INDEX CONCURRENTLY by_time`") && tells("`ALTER TABLE mo_peers SET (fillfactor = 85)`");
+    ensure(is_told && after.len() == 2, || format!("{after:?}"))
 }
 
 /// A role with the rights that the schema's comment gives it can do all that the storage does.
