@@ -1,16 +1,16 @@
-//! The gate that attempts pass: side by side as a rule, and with ever more room around them where others
-//! get in the way.
+//! The gate that attempts pass: side by side as a rule, and with room around them where others get in the
+//! way.
 
 use storage_core::Operation;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 /// The number of conflicts after which an attempt has the gate for itself.
-const ALONE_AFTER: u32 = 3;
+const ALONE_AFTER: u32 = 2;
 
 /// Where many write to few rows they go on making each other's transactions fail, and new ones overtake
-/// those that try again: a call could starve. After each conflict fewer others may pass beside it, and in
-/// the end none. Who waits longest passes first.
+/// those that try again: a call could starve. After a conflict few others may pass beside it, and after
+/// another one none. Who waits longest passes first.
 pub(crate) struct Gate {
     places: Semaphore,
     all: u32,
@@ -37,7 +37,7 @@ impl Gate {
     pub(crate) async fn pass(&self, conflicts: u32, until: Option<Instant>) -> Option<Pass<'_>> {
         let places = match conflicts {
             0 => 1,
-            conflicts => (self.all >> ALONE_AFTER.saturating_sub(conflicts)).max(1),
+            conflicts => (self.all >> (2 * ALONE_AFTER.saturating_sub(conflicts))).max(1),
         };
         let pass = self.places.acquire_many(places);
         match until {
@@ -57,18 +57,18 @@ mod tests {
     async fn conflicts_make_room() {
         let gate = Gate::new(8);
         let mut passes = Vec::new();
-        for conflicts in [0, 0, 1, 2] {
+        for conflicts in [0, 0, 1, 1] {
             passes.push(gate.pass(conflicts, None).await.unwrap());
         }
         let places: Vec<_> = passes.iter().map(SemaphorePermit::num_permits).collect();
-        assert_eq!(places, [1, 1, 2, 4]);
+        assert_eq!(places, [1, 1, 2, 2]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_alone_waits_for_those_before_it_and_those_after_it_wait() {
         let gate = Gate::new(4);
         let (first, second) = (gate.pass(0, None).await, gate.pass(0, None).await);
-        let mut alone = std::pin::pin!(gate.pass(3, None));
+        let mut alone = std::pin::pin!(gate.pass(2, None));
         assert!(futures::poll!(&mut alone).is_pending());
         let mut late = std::pin::pin!(gate.pass(0, None));
         assert!(futures::poll!(&mut late).is_pending());

@@ -12,12 +12,15 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use storage_core::layer::Limits;
 use storage_core::{
-    Error, ErrorKind, InfoHash, Observer, Peer, PeerId, PeerSelection, Result, Role, Storage, SwarmCounts,
+    Error, ErrorKind, InfoHash, Observer, OpenError, Peer, PeerId, PeerSelection, Result, Role, Storage,
+    SwarmCounts,
 };
 use storage_pg::recommended::Recommendation;
+use storage_pg::{PgConfig, PgStorage};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::{Counter, ensure, on_schema, open, open_with, test};
+use super::{Counter, ensure, on_schema, open_with, test};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
 
@@ -48,17 +51,36 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
     let time = Duration::from_secs(seconds()?);
     block_on(async {
         let retries = Arc::new(Counter::default());
-        let storage = open(&url, Arc::clone(&retries)).await?;
-        let (calls, expected) = write_at_once(&storage, time).await?;
+        let storage = open_patiently(&url, Arc::clone(&retries)).await?;
+        let _alone = ONE_AFTER_THE_OTHER.lock().await;
+        let (calls, longest, expected) = write_at_once(&storage, time).await?;
         for (swarm, expected) in expected {
             let found = storage.scrape_swarm(&swarm).await?;
             ensure(found == expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
         }
         storage.close().await?;
         let conflicts = retries.retries("conflict");
-        println!("{isolation}: {calls} calls in {time:?}, {conflicts} attempts made again");
+        println!(
+            "{isolation}: {calls} calls in {time:?}, {conflicts} attempts made again, the longest call {longest:?}"
+        );
         ensure(conflicts > 0, || "no attempt was made again, so this shows nothing".into())
     })
+}
+
+/// So many writers are enough for a small machine.
+static ONE_AFTER_THE_OTHER: Mutex<()> = Mutex::const_new(());
+
+/// Opens the storage with limits that a busy machine does not reach.
+async fn open_patiently(url: &PgUrl, observer: Arc<Counter>) -> Result<Arc<dyn Storage>, OpenError> {
+    let patience = Duration::from_secs(60);
+    let config = PgConfig {
+        connection_string: url.to_string(),
+        retry_timeout: patience,
+        ..Recommendation::default().config()
+    };
+    let storage = PgStorage::open(config, observer).await?;
+    let limits = Limits { operation_timeout: patience, ..Limits::default() };
+    Ok(storage_core::guarded(Arc::new(storage), limits))
 }
 
 /// A server that refuses every write for the sake of others.
@@ -94,7 +116,8 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
 async fn rehearse(url: &PgUrl) -> Result<(), Failed> {
     let url =
         url.clone().with("default_transaction_isolation", "serializable").with("pool_max_conns", WRITERS);
-    let storage = open(&url, Arc::new(Counter::default())).await?;
+    let storage = open_patiently(&url, Arc::new(Counter::default())).await?;
+    let _alone = ONE_AFTER_THE_OTHER.lock().await;
     let writers = {
         let storage = Arc::clone(&storage);
         tokio::spawn(async move { write_at_once(&storage, Duration::from_secs(3)).await.map(drop) })
@@ -117,31 +140,40 @@ fn seconds() -> Result<u64, Failed> {
     }
 }
 
-/// Lets all writers write for a time: the number of calls, and what the swarms must hold then.
+/// Lets all writers write for a time: the number of calls, how long the longest took, and what the swarms
+/// must hold then.
 async fn write_at_once(
     storage: &Arc<dyn Storage>,
     time: Duration,
-) -> Result<(u64, BTreeMap<InfoHash, SwarmCounts>), Failed> {
+) -> Result<(u64, Duration, BTreeMap<InfoHash, SwarmCounts>), Failed> {
     let swarms: Vec<_> = (0..SWARMS).map(|number| InfoHash::V1([number; 20])).collect();
     let end = Instant::now() + time;
     let mut writers = JoinSet::new();
     for number in 0..WRITERS {
         let (storage, swarms) = (Arc::clone(storage), swarms.clone());
         writers.spawn(async move {
-            let mut writer =
-                Writer { number, calls: 0, peers: BTreeMap::new(), graduations: BTreeMap::new() };
+            let mut writer = Writer {
+                number,
+                calls: 0,
+                longest: Duration::ZERO,
+                peers: BTreeMap::new(),
+                graduations: BTreeMap::new(),
+            };
             while Instant::now() < end {
+                let begun = Instant::now();
                 writer.step(&*storage, &swarms).await?;
                 writer.calls += 1;
+                writer.longest = writer.longest.max(begun.elapsed());
             }
             Ok::<_, storage_core::Error>(writer)
         });
     }
-    let mut calls = 0;
+    let (mut calls, mut longest) = (0, Duration::ZERO);
     let mut expected: BTreeMap<_, _> = swarms.iter().map(|swarm| (*swarm, SwarmCounts::default())).collect();
     while let Some(writer) = writers.join_next().await {
         let writer = writer??;
         calls += writer.calls;
+        longest = longest.max(writer.longest);
         for ((swarm, _), role) in writer.peers {
             let counts = expected.entry(swarm).or_default();
             match role {
@@ -158,7 +190,7 @@ async fn write_at_once(
         storage.put_seeder(swarm, &shared()).await?;
         counts.seeders += 1;
     }
-    Ok((calls, expected))
+    Ok((calls, longest, expected))
 }
 
 /// A peer that all writers put.
@@ -170,6 +202,7 @@ fn shared() -> Peer {
 struct Writer {
     number: u8,
     calls: u64,
+    longest: Duration,
     peers: BTreeMap<(InfoHash, Peer), Role>,
     graduations: BTreeMap<InfoHash, u64>,
 }
