@@ -1,9 +1,10 @@
 //! Two storages, opened and checked before something is done between them.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
 use storage_core::migration::{Failure as MigrationFailure, Kind, Progress, Side, Stop};
 use storage_core::{Inspection, Opened, Registry, Storage};
@@ -165,10 +166,8 @@ impl Display {
         }
         let bars = MultiProgress::new();
         let bar = |kind: &Kind| {
-            let bar = bars.add(ProgressBar::no_length());
-            bar.set_prefix(kind.name());
-            bar.set_style(style("{prefix:<10}{human_pos} {per_sec} {msg}"));
-            (*kind, bar)
+            let bar = ProgressBar::no_length().with_prefix(kind.name());
+            (*kind, bars.add(bar.with_style(style("{prefix:<10}{human_pos} {rate} {msg}"))))
         };
         Self::Bars(kinds.iter().map(bar).collect())
     }
@@ -220,7 +219,7 @@ fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
         && bar.length().is_none()
     {
         bar.set_length(expected);
-        bar.set_style(style("{prefix:<10}{wide_bar} {human_pos}/{human_len} {per_sec} {eta} {msg}"));
+        bar.set_style(style("{prefix:<10}{wide_bar} {human_pos}/{human_len} {rate} {eta} {msg}"));
     }
     bar.set_position(tally.read);
     bar.set_message(match tally.unreadable {
@@ -230,5 +229,9 @@ fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+        // A rate that nobody can read fails nothing.
+        let _ = write!(to, "{:.0}/s", state.per_sec());
+    })
 }

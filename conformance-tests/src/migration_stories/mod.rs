@@ -36,6 +36,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend([
         test("unreadable entries are counted and all others arrive".into(), redis, rules::unreadable_entries),
         test("a dry run writes nothing".into(), memory, rules::dry_run),
+        test("data that comes back while it is removed stays".into(), memory, rules::data_that_comes_back),
         test("stale peers are left out where asked".into(), memory, rules::stale_peers),
         test("only the contexts asked for are moved".into(), memory, rules::contexts),
         test("passes write what is newer until the source is quiet".into(), memory, rules::passes),

@@ -1,10 +1,14 @@
 //! What stays, what is left out, and what is counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use storage_core::layer::{Layer, Layered};
 use storage_core::migration::{DataRule, DownloadsRule, Follow, Migration, Options};
-use storage_core::{Context, DownloadsRecord, PeerRecord, Role, Timestamp};
+use storage_core::{
+    Context, DataRecord, DownloadsRecord, Operation, PeerRecord, Result, Role, Storage, Timestamp,
+};
 
 use super::ground::Ground;
 use super::pairs::{at, data, fill, options, peer, swarm};
@@ -38,6 +42,42 @@ pub(super) async fn gone_data(to: &Ground, from: &Ground) {
     assert_eq!(to.storage.load_data(&context, b"own").await.unwrap(), Some(own[0].1.clone()));
     let others = records.iter().filter(|record| record.context != context).count() as u64;
     assert_eq!(export(&*to.storage).await.unwrap().len() as u64, others + 2);
+}
+
+/// An entry that comes back on both sides, as through a mirror, just before it is removed from one.
+struct ComesBack {
+    sides: [Arc<dyn Storage>; 2],
+    entry: DataRecord,
+}
+
+impl Layer for ComesBack {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        if operation == Operation::DeleteData {
+            let DataRecord { context, key, value } = &self.entry;
+            for side in &self.sides {
+                side.put_data(context, &[(key.clone(), value.clone())]).await?;
+            }
+        }
+        call.await
+    }
+}
+
+pub(super) async fn data_that_comes_back(from: &Ground, to: &Ground) {
+    let entry = data(1);
+    from.storage.import_data(std::slice::from_ref(&entry)).await.unwrap();
+    let sides = [from.storage.clone(), to.storage.clone()];
+    let target = Layered::new(to.storage.clone(), ComesBack { sides, entry: entry.clone() });
+    let migration = Migration::new(from.storage.clone(), Arc::new(target), options());
+    migration.run().await.unwrap();
+    from.storage.delete_data(&entry.context, std::slice::from_ref(&entry.key)).await.unwrap();
+    assert_eq!(migration.run().await.unwrap().data.gone, 1);
+    assert_eq!(export(&*to.storage).await.unwrap(), export(&*from.storage).await.unwrap());
+    assert_eq!(to.storage.load_data(&entry.context, &entry.key).await.unwrap(), Some(entry.value));
 }
 
 pub(super) async fn replaced_downloads(to: &Ground, from: &Ground) {

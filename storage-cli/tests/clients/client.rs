@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::network::{Machine, Network};
+
+const TRANSMISSION_REMOTE: &str = "transmission-remote";
 
 /// Programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Program {
 /// A client that is running, until it is stopped or this is dropped.
 pub struct Client {
     process: Child,
+    /// The command that makes it leave, where a signal does not: transmission ends without a word.
+    farewell: Option<Command>,
 }
 
 impl Program {
@@ -33,7 +36,9 @@ impl Program {
 
     pub fn is_there(self) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| directory.join(self.name()).is_file())
+        let is_there =
+            |program| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+        is_there(self.name()) && (self != Self::Transmission || is_there(TRANSMISSION_REMOTE))
     }
 
     /// Starts it on a machine, with a torrent whose content is in this directory, or will be.
@@ -46,7 +51,12 @@ impl Program {
         let log = std::fs::File::create(directory.join("log")).unwrap();
         command.env("HOME", directory).current_dir(directory);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Client { process: command.spawn().unwrap() }
+        let farewell = (self == Self::Transmission).then(|| {
+            let mut farewell = network.on(machine, TRANSMISSION_REMOTE);
+            farewell.args(["--torrent=all", "--stop"]);
+            farewell
+        });
+        Client { process: command.spawn().unwrap(), farewell }
     }
 }
 
@@ -67,7 +77,7 @@ fn transmission(command: &mut Command, torrent: &Path, directory: &Path) {
     std::fs::copy(torrent, watched.join("new.torrent")).unwrap();
     let settings = serde_json::json!({
         "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
-        "port-forwarding-enabled": false, "peer-port": 6881, "rpc-enabled": false,
+        "port-forwarding-enabled": false, "peer-port": 6881, "rpc-enabled": true,
         "download-dir": directory, "incomplete-dir-enabled": false, "rename-partial-files": false,
         "watch-dir": watched, "watch-dir-enabled": true, "trash-original-torrent-files": false,
     });
@@ -76,18 +86,14 @@ fn transmission(command: &mut Command, torrent: &Path, directory: &Path) {
 }
 
 impl Client {
-    /// Asks it to end, which is when it tells the tracker, and waits.
-    pub fn stop(mut self) {
-        self.ask_to_end();
-        let begun = Instant::now();
-        while self.process.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the client does not end");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn ask_to_end(&self) {
-        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
+    /// Asks it to leave, of which it tells the tracker.
+    pub fn leave(&mut self) {
+        let Some(farewell) = &mut self.farewell else {
+            kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT).unwrap();
+            return;
+        };
+        let asked = farewell.output().unwrap();
+        assert!(asked.status.success(), "{asked:?}");
     }
 }
 

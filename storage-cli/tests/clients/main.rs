@@ -66,13 +66,13 @@ fn exchange(program: Program, protocol: &str, network: &Network, tracker: &Track
         program.start(network, machine, &file, directory.path())
     };
 
-    let seeder = start(Machine::Seeder, &of_seeder);
+    let mut seeder = start(Machine::Seeder, &of_seeder);
     torrent.wait_for(tracker.address, [1, 0, 0]);
-    let leecher = start(Machine::Leecher, &of_leecher);
+    let mut leecher = start(Machine::Leecher, &of_leecher);
     torrent.wait_for(tracker.address, [2, 0, 1]);
     assert!(std::fs::read(of_leecher.path().join(NAME)).unwrap() == torrent.content);
-    leecher.stop();
+    leecher.leave();
     torrent.wait_for(tracker.address, [1, 0, 1]);
-    seeder.stop();
+    seeder.leave();
     torrent.wait_for(tracker.address, [0, 0, 1]);
 }

@@ -119,7 +119,8 @@ pub(super) async fn remove_all_gone(shared: &Shared) -> Result<(), Failure> {
 }
 
 /// Removes from the target what was written and is not at the source any more, unless somebody else has
-/// changed it since.
+/// changed it since. What came back to the source meanwhile may have come to the target before it was
+/// removed there: it is put again.
 async fn remove_gone(shared: &Shared, context: &Context, entries: &[Entry]) -> Result<(), Failure> {
     let keys: Vec<Bytes> = entries.iter().map(|entry| entry.key.clone()).collect();
     let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, &keys)).await?;
@@ -130,9 +131,23 @@ async fn remove_gone(shared: &Shared, context: &Context, entries: &[Entry]) -> R
             gone.push(entry.key.clone());
         }
     }
-    if !gone.is_empty() {
-        endure(Side::Target, &shared.stop, || shared.to.delete_data(context, &gone)).await?;
-        shared.progress.of(Kind::Data).note_gone(gone.len());
+    if gone.is_empty() {
+        return Ok(());
+    }
+    endure(Side::Target, &shared.stop, || shared.to.delete_data(context, &gone)).await?;
+    shared.progress.of(Kind::Data).note_gone(gone.len());
+    put_again(shared, context, &gone).await
+}
+
+async fn put_again(shared: &Shared, context: &Context, keys: &[Bytes]) -> Result<(), Failure> {
+    let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, keys)).await?;
+    for (key, _) in zip(keys, there).filter(|(_, there)| *there) {
+        let load = || shared.from.load_data(context, key);
+        if let Some(value) = endure(Side::Source, &shared.stop, load).await? {
+            let record = [DataRecord { context: context.clone(), key: key.clone(), value }];
+            shared.ledger().note(&record.each_ref().map(Entry::of)).map_err(Failure::Ledger)?;
+            endure(Side::Target, &shared.stop, || shared.to.import_data(&record)).await?;
+        }
     }
     Ok(())
 }

@@ -30,6 +30,8 @@
 //!   where both sides have downloads. So a migration that runs at the same time cannot lose one, which
 //!   it could if each side counted by itself.
 //! - A whole announce is one call to the primary; the secondary gets the writes that it consists of.
+//! - A peer that leaves while a migration copies its record may be put back at the secondary by that copy. It
+//!   is stale there after its lifetime, and garbage collection removes it.
 //! - Garbage is collected on both with the same cutoff, on the secondary in the background. What fails
 //!   there is not missed: the next collection finds it. Statistics, exports, capabilities and `ping`
 //!   are the primary's; what the secondary lacks is a warning of `inspect`, for it must not take away
