@@ -112,7 +112,7 @@ impl<'a> Attempts<'a> {
         result: Result<T, Failure>,
     ) -> ControlFlow<Result<T>> {
         // Without a COMMIT sent, a transaction comes to nothing.
-        let may_count = result.is_ok() || !self.begin.is_some();
+        let may_count = result.is_ok() || self.begin.is_none();
         let result = match result {
             Ok(value) if self.begin.is_some() => {
                 lease.execute("COMMIT").await.map(|_| value).map_err(|error| Failure::of("", error))

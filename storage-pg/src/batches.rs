@@ -177,7 +177,7 @@ async fn in_pieces(
     mut read: impl FnMut(&Statement, &Range<usize>, &PgRow),
 ) -> Vec<Result<()>> {
     let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
-    let mut pieces = vec![0..rows.len()];
+    let mut pieces = vec![Range { start: 0, end: rows.len() }];
     while let Some(piece) = pieces.pop() {
         match run(core, operation, slot, &rows[piece.clone()]).await {
             Ok((statement, found)) => found.iter().for_each(|row| read(statement, &piece, row)),
