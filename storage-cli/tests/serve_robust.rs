@@ -180,6 +180,7 @@ fn without_a_connection_id_of_ones_own_nothing_is_done_and_answers_are_short() {
 }
 
 /// Memory of a tracker, as Linux tells it.
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn resident_kilobytes(tracker: &Tracker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", tracker.process_id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -32,6 +32,12 @@ pub(crate) async fn run(
         note(format_args!("warning: {warning}"));
     }
 
+    for address in addresses.admin.iter().filter(|address| !address.ip().is_loopback()) {
+        note(format_args!(
+            "warning: --admin {address}: it has no password, whoever reaches it sees the state"
+        ));
+    }
+
     let terminated = signal(SignalKind::terminate());
     let mut terminated = terminated.map_err(|error| Failure::finding(format!("error: SIGTERM: {error}")))?;
     let interrupt = Interrupt::listen();
