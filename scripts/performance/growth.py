@@ -54,3 +54,16 @@ def measure(axis, options, folder):
                     rows.append([value, name, workload, *(figure[column] for column in COLUMNS[3:])])
     with open(os.path.join(folder, f"{axis}.csv"), "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+
+
+def table(axis, folder):
+    """Calls a second of `AXIS.csv`, a row a value."""
+    with open(os.path.join(folder, f"{axis}.csv"), newline="") as file:
+        rates = {(row["value"], row["backend"], row["workload"]): float(row["rate"]) for row in csv.DictReader(file)}
+    columns = list(dict.fromkeys((backend, workload) for _, backend, workload in rates))
+    lines = [[axis.replace("-", " "), *(f"{backend} {workload}" for backend, workload in columns)]]
+    lines.append(["---:"] * len(lines[0]))
+    for value in sorted({value for value, _, _ in rates}, key=int):
+        found = [rates.get((value, *column)) for column in columns]
+        lines.append([f"{int(value):,}", *("" if rate is None else f"{rate:,.0f}" for rate in found)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -11,7 +11,7 @@ use super::ground::Ground;
 
 /// Peers that an announce asks for.
 pub(super) const NUM_WANT: usize = 50;
-/// The most swarms' worth of new peers, so that memory stays free.
+/// The most new peers, so that memory stays free.
 const NEW_PEERS: u64 = 10_000_000;
 
 /// Where a caller calls, and which of how many it is.
