@@ -55,6 +55,13 @@ fn the_state_is_told_as_json() {
 }
 
 #[test]
+fn swarms_are_counted_at_once_however_seldom_they_are_counted() {
+    let config = "storage: {name: memory, config: {prometheus_reporting_interval: 1h}}\n";
+    let tracker = Tracker::with(config, &[]);
+    while get(tracker.admin(), "/stats").json()["swarms"].is_null() {}
+}
+
+#[test]
 fn garbage_collections_are_told_of() {
     let config = "storage: {name: memory, config: {gc_interval: 100ms, peer_lifetime: 1ms}}\n";
     let tracker = Tracker::with(config, &[]);

@@ -91,6 +91,11 @@ impl Serving {
         let seen = Seen::new(mochi).map_err(metrics_failed)?;
         let watched = Arc::new(Layered::new(opened.storage, Watch(Arc::clone(&seen))));
         let storage = Maintenance::start(watched, opened.schedule);
+        if opened.schedule.enabled && !opened.schedule.reporting_interval.is_zero() {
+            // The schedule begins with a wait, and an operator looks at once.
+            let counted = Arc::clone(&storage);
+            tokio::spawn(async move { counted.statistics().await });
+        }
         let server = storage.inspect().await.map_or_else(|_| "unknown".to_owned(), |found| found.server);
         match serve(&storage, server, seen, plan) {
             Ok((shutdown, listening)) => Ok(Self { storage, shutdown, listening }),
