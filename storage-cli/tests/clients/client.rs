@@ -7,7 +7,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::network::{Machine, Network};
+use crate::torrent::Format;
 
+const ARIA2: &str = "aria2c";
+const TRANSMISSION: &str = "transmission-daemon";
+/// The Python that Debian's packages are for.
+pub const PYTHON: &str = "/usr/bin/python3";
+pub const WITH_LIBTORRENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/with_libtorrent.py");
 const TRANSMISSION_REMOTE: &str = "transmission-remote";
 
 /// Programs.
@@ -15,6 +21,7 @@ const TRANSMISSION_REMOTE: &str = "transmission-remote";
 pub enum Program {
     Aria2,
     Transmission,
+    Libtorrent,
 }
 
 /// A client that is running, until it is stopped or this is dropped.
@@ -25,29 +32,45 @@ pub struct Client {
 }
 
 impl Program {
-    pub const ALL: [Self; 2] = [Self::Aria2, Self::Transmission];
+    pub const ALL: [Self; 3] = [Self::Aria2, Self::Transmission, Self::Libtorrent];
+
+    /// The torrents that it understands.
+    pub fn formats(self) -> &'static [Format] {
+        match self {
+            Self::Aria2 | Self::Transmission => &[Format::V1],
+            Self::Libtorrent => &[Format::V1, Format::V2],
+        }
+    }
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::Aria2 => "aria2c",
-            Self::Transmission => "transmission-daemon",
+            Self::Aria2 => "aria2",
+            Self::Transmission => "transmission",
+            Self::Libtorrent => "libtorrent",
         }
     }
 
     pub fn is_there(self) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let is_there =
-            |program| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-        is_there(self.name()) && (self != Self::Transmission || is_there(TRANSMISSION_REMOTE))
+            |program: &&str| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+        match self {
+            Self::Aria2 => is_there(&ARIA2),
+            Self::Transmission => [TRANSMISSION, TRANSMISSION_REMOTE].iter().all(is_there),
+            Self::Libtorrent => {
+                let mut import = Command::new(PYTHON);
+                import.args(["-c", "import libtorrent"]).output().is_ok_and(|output| output.status.success())
+            }
+        }
     }
 
     /// Starts it on a machine, with a torrent whose content is in this directory, or will be.
     pub fn start(self, network: &Network, machine: Machine, torrent: &Path, directory: &Path) -> Client {
-        let mut command = network.on(machine, self.name());
-        match self {
-            Self::Aria2 => aria2(&mut command, torrent, directory),
-            Self::Transmission => transmission(&mut command, torrent, directory),
-        }
+        let mut command = match self {
+            Self::Aria2 => aria2(network.on(machine, ARIA2), torrent, directory),
+            Self::Transmission => transmission(network.on(machine, TRANSMISSION), torrent, directory),
+            Self::Libtorrent => libtorrent(network.on(machine, PYTHON), torrent, directory),
+        };
         let log = std::fs::File::create(directory.join("log")).unwrap();
         command.env("HOME", directory).current_dir(directory);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -61,17 +84,18 @@ impl Program {
 }
 
 /// It seeds until it is stopped. It speaks with UDP trackers only where its DHT is on, which knows nobody.
-fn aria2(command: &mut Command, torrent: &Path, directory: &Path) {
+fn aria2(mut command: Command, torrent: &Path, directory: &Path) -> Command {
     command.args(["--no-conf", "--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"]);
     command.args(["--enable-peer-exchange=false", "--disable-ipv6=true", "--listen-port=6881"]);
     command.args(["--dht-listen-port=6882", "--check-integrity=true", "--seed-ratio=0.0"]);
     command.args(["--summary-interval=0", "--console-log-level=info", "--file-allocation=none"]);
     command.arg("--dht-file-path").arg(directory.join("dht.dat"));
     command.arg("--dir").arg(directory).arg(torrent);
+    command
 }
 
 /// The torrent is where it looks for new ones.
-fn transmission(command: &mut Command, torrent: &Path, directory: &Path) {
+fn transmission(mut command: Command, torrent: &Path, directory: &Path) -> Command {
     let watched = directory.join("watched");
     std::fs::create_dir(&watched).unwrap();
     std::fs::copy(torrent, watched.join("new.torrent")).unwrap();
@@ -83,6 +107,12 @@ fn transmission(command: &mut Command, torrent: &Path, directory: &Path) {
     });
     std::fs::write(directory.join("settings.json"), settings.to_string()).unwrap();
     command.args(["--foreground", "--log-debug", "--config-dir"]).arg(directory);
+    command
+}
+
+fn libtorrent(mut command: Command, torrent: &Path, directory: &Path) -> Command {
+    command.args([WITH_LIBTORRENT, "run"]).arg(torrent).arg(directory);
+    command
 }
 
 impl Client {

@@ -22,29 +22,35 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use client::Program;
 use network::{Machine, Network};
-use torrent::{NAME, Torrent};
+use torrent::{Format, NAME, Torrent};
 use tracker::{Backend, Tracker};
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
     for program in Program::ALL {
-        for protocol in ["http", "udp"] {
-            for backend in Backend::ALL {
-                let name = format!("{} by {protocol} on {backend:?}", program.name());
-                trials.push(Trial::ignorable_test(name, move || match set(program, backend) {
-                    Ok((network, tracker)) => {
-                        exchange(program, protocol, &network, &tracker);
-                        tracker.stop();
-                        Ok(Completion::Completed)
-                    }
-                    Err(missing) => unless_missing("clients", missing),
-                }));
+        for format in program.formats() {
+            for protocol in ["http", "udp"] {
+                for backend in Backend::ALL {
+                    trials.push(test(program, *format, protocol, backend));
+                }
             }
         }
     }
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
+}
+
+fn test(program: Program, format: Format, protocol: &'static str, backend: Backend) -> Trial {
+    let name = format!("{} exchanges {format:?} by {protocol} on {backend:?}", program.name());
+    Trial::ignorable_test(name, move || match set(program, backend) {
+        Ok((network, tracker)) => {
+            exchange(program, &Torrent::new(format), protocol, &network, &tracker);
+            tracker.stop();
+            Ok(Completion::Completed)
+        }
+        Err(missing) => unless_missing("clients", missing),
+    })
 }
 
 fn set(program: Program, backend: Backend) -> Found<(Network, Tracker)> {
@@ -56,8 +62,7 @@ fn set(program: Program, backend: Backend) -> Found<(Network, Tracker)> {
     Ok((network, tracker))
 }
 
-fn exchange(program: Program, protocol: &str, network: &Network, tracker: &Tracker) {
-    let torrent = Torrent::new();
+fn exchange(program: Program, torrent: &Torrent, protocol: &str, network: &Network, tracker: &Tracker) {
     let [of_seeder, of_leecher] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     std::fs::write(of_seeder.path().join(NAME), &torrent.content).unwrap();
     let start = |machine, directory: &tempfile::TempDir| {

@@ -1,47 +1,77 @@
-//! A file, its torrent (BEP 3), and what a tracker says of it.
+//! A file, its torrent, and what a tracker says of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_bencode::value::Value;
 
+use crate::client::{PYTHON, WITH_LIBTORRENT};
+
 pub const NAME: &str = "a file.bin";
 const PIECE: usize = 32 * 1024;
+
+/// Versions of torrents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// BEP 3.
+    V1,
+    /// BEP 52.
+    V2,
+}
 
 /// A torrent of one file of random bytes.
 pub struct Torrent {
     pub content: Vec<u8>,
-    pub info_hash: [u8; 20],
-    info: Value,
+    info_hash: [u8; 20],
+    /// All that its file has but for the tracker.
+    fields: HashMap<Vec<u8>, Value>,
 }
 
 impl Torrent {
-    pub fn new() -> Self {
+    pub fn new(format: Format) -> Self {
         let content: Vec<u8> = (0..1_000_000).map(|_| rand::random()).collect();
+        match format {
+            Format::V1 => Self::by_hand(content),
+            Format::V2 => Self::by_libtorrent(content, "v2"),
+        }
+    }
+
+    fn by_hand(content: Vec<u8>) -> Self {
         let pieces: Vec<u8> = content.chunks(PIECE).flat_map(sha1).collect();
-        let info = Value::Dict(
-            [
-                ("length", Value::Int(content.len() as i64)),
-                ("name", Value::Bytes(NAME.into())),
-                ("piece length", Value::Int(PIECE as i64)),
-                ("pieces", Value::Bytes(pieces)),
-                // Peers come from the tracker alone (BEP 27).
-                ("private", Value::Int(1)),
-            ]
-            .map(|(key, value)| (key.into(), value))
-            .into(),
-        );
+        let info = [
+            ("length", Value::Int(content.len() as i64)),
+            ("name", Value::Bytes(NAME.into())),
+            ("piece length", Value::Int(PIECE as i64)),
+            ("pieces", Value::Bytes(pieces)),
+            // Peers come from the tracker alone (BEP 27).
+            ("private", Value::Int(1)),
+        ];
+        let info = Value::Dict(info.map(|(key, value)| (key.into(), value)).into());
         let info_hash = sha1(&serde_bencode::to_bytes(&info).unwrap());
-        Self { content, info_hash, info }
+        Self { content, info_hash, fields: [("info".into(), info)].into() }
+    }
+
+    fn by_libtorrent(content: Vec<u8>, format: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, torrent) = (directory.path().join(NAME), directory.path().join("made.torrent"));
+        std::fs::write(&file, &content).unwrap();
+        let mut make = Command::new(PYTHON);
+        let made = make.args([WITH_LIBTORRENT, "make", format]).arg(&file).arg(&torrent).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let info_hash = hex::decode(String::from_utf8(made.stdout).unwrap().trim()).unwrap();
+        let made = serde_bencode::from_bytes(&std::fs::read(&torrent).unwrap()).unwrap();
+        let Value::Dict(fields) = made else { panic!("{made:?}") };
+        Self { content, info_hash: info_hash.try_into().unwrap(), fields }
     }
 
     /// The torrent's file, with this tracker and no other.
     pub fn file(&self, tracker: &str) -> Vec<u8> {
-        let torrent = [("announce", Value::Bytes(tracker.into())), ("info", self.info.clone())];
-        let torrent = torrent.map(|(key, value)| (key.into(), value));
-        serde_bencode::to_bytes(&Value::Dict(torrent.into())).unwrap()
+        let mut fields = self.fields.clone();
+        fields.insert("announce".into(), Value::Bytes(tracker.into()));
+        serde_bencode::to_bytes(&Value::Dict(fields)).unwrap()
     }
 
     /// Waits until the tracker says that there are so many seeders, leechers and downloads.
