@@ -120,7 +120,8 @@ class PgLimit:
         def line(key, **given):
             return with_arguments(self.statements[key], lambda name: {**beyond, **given}[name])
 
-        graduate = ["BEGIN;", line("peer.graduate_query"), line("downloads.inc_query"), "END;"]
+        # Downloads wait for the disk.
+        graduate = ["BEGIN;", "SET LOCAL synchronous_commit = on;", line("peer.graduate_query"), line("downloads.inc_query"), "END;"]
         lines = [line("peer.add_query"), *graduate, line("peer.del_query", is_seeder="true")]
         return self._rate(lines, numbers=(PEERS, 2_000_000_000))
 

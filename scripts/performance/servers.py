@@ -96,7 +96,9 @@ class Postgres:
             arguments += ["-D", f"{name}={value}"]
         for path in paths:
             arguments += ["-f", path]
-        printed = run(arguments, env=self.environment())
+        # As the storage writes peers.
+        options = {"PGOPTIONS": "-c synchronous_commit=off"}
+        printed = run(arguments, env={**self.environment(), **options})
         for path in paths:
             os.remove(path)
         return float(printed.split("tps = ")[1].split()[0])
