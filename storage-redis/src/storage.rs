@@ -12,7 +12,7 @@ use crate::NAME;
 use crate::config::RedisConfig;
 use crate::connection::{Call, Connections};
 use crate::inspect;
-use crate::layout::Swarm;
+use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter};
 use crate::transfer::Windows;
 
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
@@ -52,6 +52,12 @@ pub(crate) fn keys_of(info_hash: &InfoHash) -> [Vec<u8>; 4] {
         key(Role::Leecher, AddressFamily::V4),
         key(Role::Leecher, AddressFamily::V6),
     ]
+}
+
+/// Every key that tells of a swarm: its own four, the set of swarms, the counters, the downloads.
+pub(crate) fn keys_about(info_hash: &InfoHash) -> Vec<Vec<u8>> {
+    let shared = [SWARMS, counter(Role::Seeder), counter(Role::Leecher), DOWNLOADS];
+    keys_of(info_hash).into_iter().chain(shared.map(<[u8]>::to_vec)).collect()
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use super::MOST_WANTED;
 use crate::connection::{Call, read};
 use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_peer_key};
 use crate::scripts;
-use crate::storage::{RedisStorage, keys_of};
+use crate::storage::{RedisStorage, keys_about, keys_of};
 
 impl RedisStorage {
     pub(super) async fn put_whole(
@@ -80,17 +80,7 @@ impl RedisStorage {
         let for_seeder = selections.peek().is_some_and(|selection| selection.for_seeder);
         let families: String =
             selections.map(|selection| if selection.family.is_v6() { '6' } else { '4' }).collect();
-        let [seeders_v4, seeders_v6, leechers_v4, leechers_v6] = &keys_of(info_hash);
-        let mut command = scripts::WHOLE_ANNOUNCE.call(&[
-            seeders_v4,
-            seeders_v6,
-            leechers_v4,
-            leechers_v6,
-            SWARMS,
-            counter(Role::Seeder),
-            counter(Role::Leecher),
-            DOWNLOADS,
-        ]);
+        let mut command = scripts::WHOLE_ANNOUNCE.call(&keys_about(info_hash));
         command
             .arg(match (event, role) {
                 (AnnounceEvent::Stopped, _) => "stopped",

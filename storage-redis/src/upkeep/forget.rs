@@ -4,23 +4,13 @@ use futures::future::try_join_all;
 use storage_core::{InfoHash, Operation, Result, Role};
 
 use crate::connection::{Call, command};
-use crate::layout::{DOWNLOADS, SWARMS, counter};
+use crate::layout::{DOWNLOADS, SWARMS};
 use crate::scripts;
-use crate::storage::{RedisStorage, keys_of};
+use crate::storage::{RedisStorage, keys_about, keys_of};
 
 impl RedisStorage {
     pub(super) async fn forget_whole(&self, info_hash: &InfoHash) -> Result<u64> {
-        let [seeders_v4, seeders_v6, leechers_v4, leechers_v6] = &keys_of(info_hash);
-        let mut command = scripts::FORGET.call(&[
-            seeders_v4,
-            seeders_v6,
-            leechers_v4,
-            leechers_v6,
-            SWARMS,
-            counter(Role::Seeder),
-            counter(Role::Leecher),
-            DOWNLOADS,
-        ]);
+        let mut command = scripts::FORGET.call(&keys_about(info_hash));
         command.arg(info_hash.as_bytes());
         self.connections.query(Call::repeatable(Operation::ForgetSwarm), command).await
     }
