@@ -62,8 +62,9 @@
 //!
 //! On a single node and behind Sentinel every write of peers is a script, atomic and one round trip; so
 //! are an announce and a scrape, a whole announce, and a batch of scrapes
-//! ([`scrape_swarms`](storage_core::PeerStorage::scrape_swarms)). On a Cluster the keys of a swarm are on different nodes: each key is atomic, the new role is written before
-//! the old one is removed, and the storage lacks
+//! ([`scrape_swarms`](storage_core::PeerStorage::scrape_swarms)). On a Cluster the keys of a swarm are on
+//! different nodes: each key is atomic, the new role is written before the old one is removed, and the
+//! storage lacks
 //! [`AtomicMove`](storage_core::Capability::AtomicMove) and
 //! [`AtomicGraduation`](storage_core::Capability::AtomicGraduation).
 //!
