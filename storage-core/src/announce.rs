@@ -120,13 +120,15 @@ pub async fn peers_for_announce<S: PeerStorage + ?Sized>(
 /// Those of the methods, but for what is absent.
 pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<()> {
     let Announce { info_hash, role, announced, event, .. } = announce;
-    for (place, peer) in announce.peers.iter().enumerate() {
+    // One client is one download, however many addresses it has. It is counted last: a caller that hears
+    // of a failure may then announce again without counting twice.
+    let (first, others) = match announce.peers {
+        [first, others @ ..] if *event == AnnounceEvent::Completed => (Some(first), others),
+        peers => (None, peers),
+    };
+    for peer in others {
         match event {
             AnnounceEvent::Stopped => leave(storage, info_hash, peer, *role).await?,
-            // One client is one download, however many addresses it has.
-            AnnounceEvent::Completed if place == 0 => {
-                storage.graduate_peer(info_hash, peer, *announced).await?;
-            }
             AnnounceEvent::Completed => {
                 storage.put_peer(info_hash, peer, Role::Seeder, *announced).await?;
             }
@@ -135,7 +137,10 @@ pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Ann
             }
         }
     }
-    Ok(())
+    match first {
+        Some(first) => storage.graduate_peer(info_hash, first, *announced).await,
+        None => Ok(()),
+    }
 }
 
 /// Takes a peer out in whichever role it is: one that completed and stopped before it said so is still a
@@ -153,4 +158,88 @@ pub(crate) async fn leave<S: PeerStorage + ?Sized>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{Backend, Error, ErrorKind, Inspection, Lacking, Operation, PeerId};
+
+    /// A storage whose puts fail.
+    #[derive(Default)]
+    struct PutsFail {
+        downloads: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Backend for PutsFail {
+        fn name(&self) -> &'static str {
+            "puts-fail"
+        }
+
+        fn durable(&self) -> bool {
+            false
+        }
+
+        fn lacking(&self) -> Lacking {
+            Lacking::nothing()
+        }
+
+        async fn ping(&self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn inspect(&self) -> Result<Inspection> {
+            Ok(Inspection::default())
+        }
+
+        async fn close(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl PeerStorage for PutsFail {
+        async fn put_peer(&self, _: &InfoHash, _: &Peer, _: Role, _: Timestamp) -> Result<()> {
+            Err(Error::new("puts-fail", Operation::PutPeer, ErrorKind::Unavailable))
+        }
+
+        async fn delete_peer(&self, _: &InfoHash, _: &Peer, _: Role) -> Result<()> {
+            Ok(())
+        }
+
+        async fn graduate_peer(&self, _: &InfoHash, _: &Peer, _: Timestamp) -> Result<()> {
+            self.downloads.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        async fn announce_peers(&self, _: &PeerSelection) -> Result<Vec<Peer>> {
+            Ok(Vec::new())
+        }
+
+        async fn scrape_swarm(&self, _: &InfoHash) -> Result<SwarmCounts> {
+            Ok(SwarmCounts::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announce_that_fails_counts_no_download() {
+        let storage = PutsFail::default();
+        let of = |address: &str| Peer::new(PeerId([1; 20]), address.parse().unwrap(), 6881);
+        let announce = Announce {
+            info_hash: InfoHash::V1([1; 20]),
+            peers: &[of("192.0.2.1"), of("2001:db8::1")],
+            role: Role::Seeder,
+            event: AnnounceEvent::Completed,
+            num_want: 0,
+            families: &[],
+            announced: Timestamp::now(),
+        };
+        announce_by_parts(&storage, &announce).await.unwrap_err();
+        assert_eq!(storage.downloads.load(Ordering::Relaxed), 0);
+    }
 }
