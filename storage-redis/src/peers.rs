@@ -57,13 +57,14 @@ impl PeerStorage for RedisStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        let keys = if self.connections.is_cluster() {
-            self.announce_stepwise(&selection).await?
+        let peers = if self.connections.is_cluster() {
+            let keys = self.announce_stepwise(&selection).await?;
+            let peers: Vec<_> = keys.iter().filter_map(|key| read_peer_key(key, selection.family)).collect();
+            self.connections.note_unreadable("peers", (keys.len() - peers.len()) as u64);
+            peers
         } else {
             self.announce_whole(&selection).await?
         };
-        let peers: Vec<_> = keys.iter().filter_map(|key| read_peer_key(key, selection.family)).collect();
-        self.connections.note_unreadable("peers", (keys.len() - peers.len()) as u64);
         if peers.is_empty() { Err(Self::not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
     }
 

@@ -53,6 +53,7 @@ pub fn tests() -> Vec<Trial> {
         layout::data_stands_in_the_key_of_its_context,
         layout::is_the_same_after_imports,
         unusual::a_peer_in_both_roles_has_the_later_one,
+        unusual::peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes,
         unusual::a_stale_second_role_is_garbage,
         unusual::a_v2_hash_and_its_beginning_are_two_swarms,
         unusual::unreadable_entries_are_left_out_of_exports_and_counted,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
-    Collected, Error, ErrorKind, InfoHash, Peer, PeerRecord, Role, Scope, Statistics, Storage, SwarmCounts,
+    Collected, Error, ErrorKind, InfoHash, Peer, PeerRecord, PeerSelection, Role, Scope, Statistics, Storage,
+    SwarmCounts,
 };
 
 use super::ground::Place;
@@ -58,6 +59,37 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &Place) {
     storage.graduate_peer(&swarm, &peer(3), at(2_000)).await.unwrap();
     let counts = SwarmCounts { seeders: 2, leechers: 1, downloads: 1 };
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
+}
+
+/// The same in swarms that Redis keeps as lists and as tables, of which a role is read whole or sampled.
+pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes(place: &Place) {
+    let mut connection = place.connect().await;
+    let storage = place.open().await;
+    for (info_hash, size) in [(1, 12), (2, 39), (3, 81), (4, 300), (5, 900)] {
+        let swarm = swarm(info_hash);
+        let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
+        // Of three peers one is a seeder only, one a leecher who was a seeder, and one the reverse.
+        for number in 0..size {
+            add_peer(&mut connection, &seeders, &peer(number), 1_000 + i64::from(number % 3)).await;
+            if number % 3 != 0 {
+                add_peer(&mut connection, &leechers, &peer(number), 1_003 - i64::from(number % 3)).await;
+            }
+        }
+        let all_leechers: BTreeSet<_> = (1..size).step_by(3).map(peer).collect();
+        let (leechers, all) = (all_leechers.len(), size as usize);
+        for (want, for_seeder) in [(5, false), (5, true), (50, false), (50, true), (all - 2, false)] {
+            let selection = PeerSelection { for_seeder, ..PeerSelection::new(swarm, want) };
+            let found = storage.announce_peers(&selection).await.unwrap();
+            let story = format!("{want} of {size} peers, for a seeder: {for_seeder}");
+            let distinct: BTreeSet<_> = found.iter().collect();
+            let eligible = if for_seeder { leechers } else { all };
+            assert_eq!((found.len(), distinct.len()), (want.min(eligible), want.min(eligible)), "{story}");
+            let seeders = if for_seeder { 0 } else { want.min(all - leechers) };
+            let (first, then) = found.split_at(seeders);
+            assert!(first.iter().all(|peer| !all_leechers.contains(peer)), "seeders first: {story}");
+            assert!(then.iter().all(|peer| all_leechers.contains(peer)), "leechers then: {story}");
+        }
+    }
 }
 
 /// Garbage collection takes the stale role of a peer that is in both, and leaves the fresh one.

@@ -12,6 +12,9 @@ use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length
 use crate::scripts;
 use crate::storage::{RedisStorage, keys_about, keys_of};
 
+/// Peers that answers have room for from the beginning.
+const USUALLY_WANTED: usize = 64;
+
 impl RedisStorage {
     pub(super) async fn put_whole(
         &self,
@@ -50,7 +53,7 @@ impl RedisStorage {
         self.connections.query(Call::once(Operation::GraduatePeer), command).await
     }
 
-    pub(super) async fn announce_whole(&self, selection: &PeerSelection) -> Result<Vec<Vec<u8>>> {
+    pub(super) async fn announce_whole(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
         let swarm = Swarm::new(selection.info_hash, selection.family);
         let mut command = scripts::ANNOUNCE.call(&[swarm.key(Role::Seeder), swarm.key(Role::Leecher)]);
         command
@@ -59,7 +62,11 @@ impl RedisStorage {
             .arg(excluded(selection))
             .arg(peer_key_length(selection.family))
             .arg(rand::random_range(0..=i32::MAX));
-        self.connections.query(Call::repeatable(Operation::AnnouncePeers), command).await
+        let found: Vec<u8> =
+            self.connections.query(Call::repeatable(Operation::AnnouncePeers), command).await?;
+        let mut peers = Vec::with_capacity(found.len() / peer_key_length(selection.family));
+        self.read_peers(&found, selection.family, &mut peers);
+        Ok(peers)
     }
 
     pub(super) async fn scrape_whole(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
@@ -76,10 +83,10 @@ impl RedisStorage {
 
     pub(super) async fn announce_at_once(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let Announce { info_hash, peers, role, event, announced, .. } = announce;
-        let mut selections = announce.selections().peekable();
-        let for_seeder = selections.peek().is_some_and(|selection| selection.for_seeder);
+        let selections: Vec<_> = announce.selections().collect();
+        let for_seeder = selections.first().is_some_and(|selection| selection.for_seeder);
         let families: String =
-            selections.map(|selection| if selection.family.is_v6() { '6' } else { '4' }).collect();
+            selections.iter().map(|selection| if selection.family.is_v6() { '6' } else { '4' }).collect();
         let mut command = scripts::WHOLE_ANNOUNCE.call(&keys_about(info_hash));
         command
             .arg(match (event, role) {
@@ -103,15 +110,27 @@ impl RedisStorage {
             _ => Call::repeatable(Operation::Announce),
         };
         let value = self.connections.query(call, command).await?;
-        let (seeders, leechers, downloads, found): (_, _, _, Vec<Vec<u8>>) = read(call, value)?;
-        let family = |key: &[u8]| {
-            let is_v6 = key.len() == peer_key_length(AddressFamily::V6);
-            if is_v6 { AddressFamily::V6 } else { AddressFamily::V4 }
-        };
-        let found_peers: Vec<_> = found.iter().filter_map(|key| read_peer_key(key, family(key))).collect();
-        self.connections.note_unreadable("peers", (found.len() - found_peers.len()) as u64);
-        let downloads = self.read_downloads(call, downloads)?;
-        Ok(AnnounceAnswer { peers: found_peers, counts: SwarmCounts { seeders, leechers, downloads } })
+        let mut answer = read::<Vec<Value>>(call, value)?.into_iter();
+        let mut next = || answer.next().unwrap_or(Value::Nil);
+        let (seeders, leechers) = (read(call, next())?, read(call, next())?);
+        let downloads = self.read_downloads(call, next())?;
+        let mut peers = Vec::with_capacity(announce.num_want.min(USUALLY_WANTED));
+        for selection in &selections {
+            self.read_peers(&read::<Vec<u8>>(call, next())?, selection.family, &mut peers);
+        }
+        Ok(AnnounceAnswer { peers, counts: SwarmCounts { seeders, leechers, downloads } })
+    }
+
+    /// Reads peers of one family from a text in which they follow one another.
+    fn read_peers(&self, text: &[u8], family: AddressFamily, peers: &mut Vec<Peer>) {
+        let mut unreadable = 0;
+        for key in text.chunks(peer_key_length(family)) {
+            match read_peer_key(key, family) {
+                Some(peer) => peers.push(peer),
+                None => unreadable += 1,
+            }
+        }
+        self.connections.note_unreadable("peers", unreadable);
     }
 
     fn read_counts(&self, call: Call, value: Value) -> Result<SwarmCounts> {

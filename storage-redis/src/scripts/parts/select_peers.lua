@@ -1,8 +1,14 @@
 -- Peers of one family for one who announces, at random, are added to `found`: seeders first, then
--- leechers, up to `want` in all, without those `excluded`. `length` is that of a peer, `random` a number.
+-- leechers, up to `want` in all, without those `excluded`. A role is its hash: `key`, `size`. `length` is
+-- that of a peer, `random` a number.
 -- A peer in both roles, as old MoChi nodes leave it, counts where its time is later, at equal times
 -- as seeder.
 local call = redis.call
+
+-- So few peers are looked up one by one, however the hash is kept.
+local FEW = 16
+-- A hash of so few is read whole, however it is kept.
+local SMALL = 64
 
 -- Nanoseconds as digits, or nil. Lua's numbers can't hold them.
 local function digits(time)
@@ -24,18 +30,33 @@ local function later(a, b)
 end
 
 local function is_seeder(seeders, leechers, peer)
-  local seeded, leeched = digits(call('HGET', seeders, peer)), digits(call('HGET', leechers, peer))
-  return not leeched or (seeded and not later(leeched, seeded))
+  local seeded, leeched = digits(call('HGET', seeders.key, peer)), digits(call('HGET', leechers.key, peer))
+  if not leeched then
+    return true
+  end
+  return seeded and not later(leeched, seeded) or false
 end
 
--- Those of the peers that are in another hash as well.
-local function also_in(key, peers)
-  local both = {}
+-- All peers of a role, read once.
+local function all_of(role)
+  role.peers = role.peers or call('HKEYS', role.key)
+  return role.peers
+end
+
+-- Whether the hash is kept as a list, in which each look-up reads from the beginning.
+local function is_list(role)
+  local encoding = redis.pcall('OBJECT', 'ENCODING', role.key)
+  return encoding == 'listpack' or encoding == 'ziplist'
+end
+
+local function look_up(role, peers)
+  local both
   for first = 1, #peers, 1000 do
     local last = math.min(first + 999, #peers)
-    local times = call('HMGET', key, unpack(peers, first, last))
+    local times = call('HMGET', role.key, unpack(peers, first, last))
     for i = 1, #times do
       if times[i] then
+        both = both or {}
         both[peers[first + i - 1]] = true
       end
     end
@@ -43,39 +64,69 @@ local function also_in(key, peers)
   return both
 end
 
-local function select_peers(found, seeders, leechers, want, for_seeder, excluded, length, random)
-  local function counts_as_seeder(peer)
-    return is_seeder(seeders, leechers, peer)
+-- Those of the peers that are in another role as well; nil for none.
+local function also_in(role, peers)
+  if role.size == 0 then
+    return nil
   end
+  if not role.peers and role.size > #peers and (#peers < FEW or (role.size > SMALL and not is_list(role))) then
+    return look_up(role, peers)
+  end
+  local sought, others, both = {}, all_of(role), nil
+  for i = 1, #peers do
+    sought[peers[i]] = true
+  end
+  for i = 1, #others do
+    if sought[others[i]] then
+      both = both or {}
+      both[others[i]] = true
+    end
+  end
+  return both
+end
 
-  local function counts_as_leecher(peer)
-    return not is_seeder(seeders, leechers, peer)
-  end
+local function select_peers(found, seeders, leechers, want, for_seeder, excluded, length, random)
+  -- Whether all of a role have been looked for in the other one, and those that are in both.
+  local known, in_both_roles = false, nil
 
   -- Adds those peers that count in their role; tells whether there are enough now. It begins anywhere:
   -- a small hash gives its sample in a fixed order, and the last would always be left over.
-  local function add(peers, both, counts)
+  local function add(peers, both, as_seeder)
     local n, total = #found, #peers
-    for i = 1, total do
+    local first = total > 0 and random % total or 0
+    for i = first + 1, first + total do
       if n == want then
         return true
       end
-      local peer = peers[(random + i) % total + 1]
-      if #peer == length and not excluded[peer] and (not both[peer] or counts(peer)) then
-        n = n + 1
-        found[n] = peer
+      local peer = peers[i] or peers[i - total]
+      if #peer == length and not excluded[peer] then
+        if not (both and both[peer]) or is_seeder(seeders, leechers, peer) == as_seeder then
+          n = n + 1
+          found[n] = peer
+        end
       end
     end
     return n == want
   end
 
-  -- Adds peers of a hash until there are enough, or no more.
-  local function sample(key, other_key, counts)
+  local function those_of(role, other, peers)
+    if known then
+      return in_both_roles
+    end
+    local both = also_in(other, peers)
+    if peers == role.peers then
+      known, in_both_roles = true, both
+    end
+    return both
+  end
+
+  -- Adds peers of a role until there are enough, or no more.
+  local function sample(role, other, as_seeder)
     local before = #found
     local ask = want - before + excluded.number
-    while true do
-      local peers = call('HRANDFIELD', key, ask)
-      if add(peers, also_in(other_key, peers), counts) or #peers < ask then
+    while ask < role.size do
+      local peers = call('HRANDFIELD', role.key, ask)
+      if add(peers, those_of(role, other, peers), as_seeder) then
         return
       end
       -- Too many don't count: all over again with more.
@@ -84,29 +135,15 @@ local function select_peers(found, seeders, leechers, want, for_seeder, excluded
       end
       ask = ask * 2
     end
+    if role.size > 0 then
+      add(all_of(role), those_of(role, other, all_of(role)), as_seeder)
+    end
   end
 
-  if for_seeder then
-    return sample(leechers, seeders, counts_as_leecher)
+  if not for_seeder then
+    sample(seeders, leechers, true)
   end
-  local room = want - #found
-  if call('HLEN', seeders) <= room and call('HLEN', leechers) <= room then
-    -- A small swarm is read whole.
-    local all_seeders, all_leechers = call('HKEYS', seeders), call('HKEYS', leechers)
-    local seen, both = {}, {}
-    for i = 1, #all_seeders do
-      seen[all_seeders[i]] = true
-    end
-    for i = 1, #all_leechers do
-      both[all_leechers[i]] = seen[all_leechers[i]]
-    end
-    if not add(all_seeders, both, counts_as_seeder) then
-      add(all_leechers, both, counts_as_leecher)
-    end
-    return
-  end
-  sample(seeders, leechers, counts_as_seeder)
   if #found < want then
-    sample(leechers, seeders, counts_as_leecher)
+    sample(leechers, seeders, false)
   end
 end
