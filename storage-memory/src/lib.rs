@@ -31,6 +31,7 @@ mod roster;
 mod shards;
 mod storage;
 mod swarm;
+mod table;
 mod transfer;
 mod upkeep;
 

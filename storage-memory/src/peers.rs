@@ -7,7 +7,7 @@ use storage_core::{
 };
 
 use crate::MemoryStorage;
-use crate::shards::{Shard, remove_and_shrink};
+use crate::shards::Writing;
 use crate::swarm::Swarm;
 
 #[async_trait]
@@ -19,31 +19,29 @@ impl PeerStorage for MemoryStorage {
         role: Role,
         announced: Timestamp,
     ) -> Result<()> {
-        self.swarms.write(info_hash).entry(*info_hash).or_default().put(peer, role, announced);
+        self.swarms.write(info_hash).get_or_default().put(peer, role, announced);
         Ok(())
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
-        let mut shard = self.swarms.write(info_hash);
-        let Some(swarm) = shard.get_mut(info_hash) else {
+        let mut place = self.swarms.write(info_hash);
+        let Some(swarm) = place.get_mut() else {
             return Err(Self::not_found(Operation::DeletePeer));
         };
         if !swarm.remove(peer, role) {
             return Err(Self::not_found(Operation::DeletePeer));
         }
         if swarm.is_empty() {
-            remove_and_shrink(&mut shard, info_hash);
+            place.remove();
         }
         Ok(())
     }
 
     async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
-        let mut shard = self.swarms.write(info_hash);
-        shard.entry(*info_hash).or_default().put(peer, Role::Seeder, announced);
+        let mut place = self.swarms.write(info_hash);
+        place.get_or_default().put(peer, Role::Seeder, announced);
         // Still under the swarm's lock: both are seen or neither.
-        let mut downloads = self.downloads.write(info_hash);
-        let downloads = downloads.entry(*info_hash).or_default();
-        *downloads = downloads.saturating_add(1);
+        self.count_download(info_hash);
         Ok(())
     }
 
@@ -51,14 +49,15 @@ impl PeerStorage for MemoryStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        let shard = self.swarms.read(&selection.info_hash);
-        let peers = shard.get(&selection.info_hash).map(|swarm| swarm.select(selection)).unwrap_or_default();
+        let place = self.swarms.read(&selection.info_hash);
+        let peers = place.get().map(|swarm| swarm.select(selection)).unwrap_or_default();
         if peers.is_empty() { Err(Self::not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
-        let shard = self.swarms.read(info_hash);
-        let count = |role| shard.get(info_hash).map_or(0, |swarm| swarm.count(role) as u64);
+        let place = self.swarms.read(info_hash);
+        let swarm = place.get();
+        let count = |role| swarm.map_or(0, |swarm| swarm.count(role) as u64);
         Ok(SwarmCounts {
             seeders: count(Role::Seeder),
             leechers: count(Role::Leecher),
@@ -68,11 +67,11 @@ impl PeerStorage for MemoryStorage {
 
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let info_hash = &announce.info_hash;
-        let mut shard = self.swarms.write(info_hash);
-        self.write_announce(&mut shard, announce);
+        let mut place = self.swarms.write(info_hash);
+        self.write_announce(&mut place, announce);
         let mut answer = AnnounceAnswer::default();
         // Under the same lock: the answer is of the moment of the write.
-        if let Some(swarm) = shard.get(info_hash) {
+        if let Some(swarm) = place.get() {
             for mut selection in announce.selections() {
                 selection.num_want -= answer.peers.len();
                 announce.fill(&mut answer.peers, swarm.select(&selection));
@@ -90,34 +89,38 @@ impl PeerStorage for MemoryStorage {
 
 impl MemoryStorage {
     fn downloads_of(&self, info_hash: &InfoHash) -> u64 {
-        self.downloads.read(info_hash).get(info_hash).copied().unwrap_or(0)
+        self.downloads.read(info_hash).get().copied().unwrap_or(0)
     }
 
-    fn write_announce(&self, shard: &mut Shard<InfoHash, Swarm>, announce: &Announce<'_>) {
-        let Announce { info_hash, peers, role, event, announced, .. } = *announce;
+    fn count_download(&self, info_hash: &InfoHash) {
+        let mut place = self.downloads.write(info_hash);
+        let downloads = place.get_or_default();
+        *downloads = downloads.saturating_add(1);
+    }
+
+    fn write_announce(&self, place: &mut Writing<'_, InfoHash, Swarm>, announce: &Announce<'_>) {
+        let Announce { peers, role, event, announced, .. } = *announce;
         if peers.is_empty() {
             return;
         }
         if event == AnnounceEvent::Stopped {
-            let Some(swarm) = shard.get_mut(&info_hash) else { return };
+            let Some(swarm) = place.get_mut() else { return };
             for peer in peers {
                 let _ = swarm.remove(peer, role) || swarm.remove(peer, role.other());
             }
             if swarm.is_empty() {
-                remove_and_shrink(shard, &info_hash);
+                place.remove();
             }
             return;
         }
         let completed = event == AnnounceEvent::Completed;
         let role = if completed { Role::Seeder } else { role };
-        let swarm = shard.entry(info_hash).or_default();
+        let swarm = place.get_or_default();
         for peer in peers {
             swarm.put(peer, role, announced);
         }
         if completed {
-            let mut downloads = self.downloads.write(&info_hash);
-            let downloads = downloads.entry(info_hash).or_default();
-            *downloads = downloads.saturating_add(1);
+            self.count_download(&announce.info_hash);
         }
     }
 }

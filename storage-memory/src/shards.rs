@@ -1,24 +1,36 @@
 //! A map spread over independently locked parts.
 
 use std::hash::{BuildHasher, Hash};
+use std::ops::{Deref, DerefMut};
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::DefaultHashBuilder;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// One part of the map.
-pub(crate) type Shard<K, V> = HashMap<K, V, DefaultHashBuilder>;
+use crate::table::Table;
 
 /// A map whose entries are spread over shards, each behind a lock of its own.
 pub(crate) struct Shards<K, V> {
-    shards: Box<[RwLock<Shard<K, V>>]>,
-    spread: DefaultHashBuilder,
+    shards: Box<[RwLock<Table<K, V>>]>,
+    hashes: DefaultHashBuilder,
 }
+
+/// Where an entry is or would be, under the lock of its shard.
+pub(crate) struct Place<'a, K, G> {
+    shard: G,
+    key: &'a K,
+    hash: u64,
+}
+
+/// A place to look at.
+pub(crate) type Reading<'a, K, V> = Place<'a, K, RwLockReadGuard<'a, Table<K, V>>>;
+/// A place to change.
+pub(crate) type Writing<'a, K, V> = Place<'a, K, RwLockWriteGuard<'a, Table<K, V>>>;
 
 impl<K: Hash + Eq, V> Shards<K, V> {
     pub(crate) fn new(count: usize) -> Self {
-        let spread = DefaultHashBuilder::default();
-        let shards = (0..count.max(1)).map(|_| RwLock::new(HashMap::with_hasher(spread.clone()))).collect();
-        Self { shards, spread }
+        let hashes = DefaultHashBuilder::default();
+        let shard = |_| RwLock::new(Table::with_hashes(hashes.clone()));
+        Self { shards: (0..count.max(1)).map(shard).collect(), hashes }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -27,37 +39,53 @@ impl<K: Hash + Eq, V> Shards<K, V> {
 
     /// In which shard an entry is.
     pub(crate) fn index(&self, key: &K) -> usize {
-        // The map within a shard uses the hash's low and topmost bits; these are neither.
-        (self.spread.hash_one(key) >> 24) as usize % self.shards.len()
+        self.index_of(self.hashes.hash_one(key))
     }
 
-    pub(crate) fn read(&self, key: &K) -> RwLockReadGuard<'_, Shard<K, V>> {
-        self.read_at(self.index(key))
+    pub(crate) fn read<'a>(&'a self, key: &'a K) -> Reading<'a, K, V> {
+        let hash = self.hashes.hash_one(key);
+        Place { shard: self.read_at(self.index_of(hash)), key, hash }
     }
 
-    pub(crate) fn write(&self, key: &K) -> RwLockWriteGuard<'_, Shard<K, V>> {
-        self.write_at(self.index(key))
+    pub(crate) fn write<'a>(&'a self, key: &'a K) -> Writing<'a, K, V> {
+        let hash = self.hashes.hash_one(key);
+        Place { shard: self.write_at(self.index_of(hash)), key, hash }
     }
 
-    pub(crate) fn read_at(&self, index: usize) -> RwLockReadGuard<'_, Shard<K, V>> {
+    pub(crate) fn read_at(&self, index: usize) -> RwLockReadGuard<'_, Table<K, V>> {
         self.shards[index].read()
     }
 
-    pub(crate) fn write_at(&self, index: usize) -> RwLockWriteGuard<'_, Shard<K, V>> {
+    pub(crate) fn write_at(&self, index: usize) -> RwLockWriteGuard<'_, Table<K, V>> {
         self.shards[index].write()
+    }
+
+    fn index_of(&self, hash: u64) -> usize {
+        // The table within a shard uses the hash's low and topmost bits; these are neither.
+        (hash >> 24) as usize % self.shards.len()
     }
 }
 
-/// Removes an entry and gives memory back once most of a map is empty.
-pub(crate) fn remove_and_shrink<K: Hash + Eq, V>(shard: &mut Shard<K, V>, key: &K) -> Option<V> {
-    let removed = shard.remove(key);
-    shrink(shard);
-    removed
+impl<K: Hash + Eq, V, G: Deref<Target = Table<K, V>>> Place<'_, K, G> {
+    pub(crate) fn get(&self) -> Option<&V> {
+        self.shard.get(self.hash, self.key)
+    }
 }
 
-/// Gives memory back once most of a map is empty.
-pub(crate) fn shrink<K: Hash + Eq, V>(shard: &mut Shard<K, V>) {
-    if shard.capacity() > 32 && shard.len() < shard.capacity() / 4 {
-        shard.shrink_to(shard.len() * 2);
+impl<K: Hash + Eq, V, G: DerefMut<Target = Table<K, V>>> Place<'_, K, G> {
+    pub(crate) fn get_mut(&mut self) -> Option<&mut V> {
+        self.shard.get_mut(self.hash, self.key)
+    }
+
+    pub(crate) fn get_or_default(&mut self) -> &mut V
+    where
+        K: Clone,
+        V: Default,
+    {
+        self.shard.get_or_default(self.hash, self.key)
+    }
+
+    pub(crate) fn remove(&mut self) -> Option<V> {
+        self.shard.remove(self.hash, self.key)
     }
 }

@@ -63,9 +63,9 @@ impl Backend for MemoryStorage {
 
     async fn close(&self) -> Result<()> {
         for index in 0..self.swarms.count() {
-            drop(std::mem::take(&mut *self.swarms.write_at(index)));
-            drop(std::mem::take(&mut *self.downloads.write_at(index)));
-            drop(std::mem::take(&mut *self.data.write_at(index)));
+            self.swarms.write_at(index).clear();
+            self.downloads.write_at(index).clear();
+            self.data.write_at(index).clear();
         }
         Ok(())
     }

@@ -89,8 +89,8 @@ impl Transfer for MemoryStorage {
     async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
         let mut imported = Imported::default();
         for record in records {
-            let mut shard = self.swarms.write(&record.info_hash);
-            let swarm = shard.entry(record.info_hash).or_default();
+            let mut place = self.swarms.write(&record.info_hash);
+            let swarm = place.get_or_default();
             count(&mut imported, swarm.put_newer(&record.peer, record.role, record.announced));
         }
         Ok(imported)
@@ -99,8 +99,8 @@ impl Transfer for MemoryStorage {
     async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
         let mut imported = Imported::default();
         for record in records {
-            let mut shard = self.downloads.write(&record.info_hash);
-            let held = shard.entry(record.info_hash).or_default();
+            let mut place = self.downloads.write(&record.info_hash);
+            let held = place.get_or_default();
             count(&mut imported, record.downloads > *held);
             *held = record.downloads.max(*held);
         }
@@ -110,8 +110,10 @@ impl Transfer for MemoryStorage {
     async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
         let mut imported = Imported::default();
         for DownloadsRecord { info_hash, downloads } in records {
-            let before = self.downloads.write(info_hash).insert(*info_hash, *downloads);
-            count(&mut imported, before != Some(*downloads));
+            let mut place = self.downloads.write(info_hash);
+            let changed = place.get() != Some(downloads);
+            *place.get_or_default() = *downloads;
+            count(&mut imported, changed);
         }
         Ok(imported)
     }
@@ -119,8 +121,8 @@ impl Transfer for MemoryStorage {
     async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
         let mut imported = Imported::default();
         for DataRecord { context, key, value } in records {
-            let mut shard = self.data.write(context);
-            let data = shard.entry(context.clone()).or_default();
+            let mut place = self.data.write(context);
+            let data = place.get_or_default();
             let absent = !data.contains_key(key);
             if absent {
                 data.insert(key.clone(), value.clone());
@@ -134,8 +136,8 @@ impl Transfer for MemoryStorage {
 impl MemoryStorage {
     /// The peers of a swarm, in order.
     fn peers_of(&self, info_hash: InfoHash) -> Vec<PeerRecord> {
-        let shard = self.swarms.read(&info_hash);
-        let peers = shard.get(&info_hash).into_iter().flat_map(|swarm| swarm.iter());
+        let place = self.swarms.read(&info_hash);
+        let peers = place.get().into_iter().flat_map(|swarm| swarm.iter());
         let mut records: Vec<_> =
             peers.map(|(peer, role, announced)| PeerRecord { info_hash, peer, role, announced }).collect();
         records.sort_unstable_by_key(|record| record.peer);
@@ -165,7 +167,7 @@ fn walk<'a, K: Hash + Eq + Ord + Clone, V: Clone>(
     (first..shards.count()).flat_map(move |shard| {
         let keys = keys_from(shards, shard, start.filter(|_| shard == first));
         keys.into_iter().filter_map(move |key| {
-            let value = shards.read_at(shard).get(&key).cloned()?;
+            let value = shards.read(&key).get().cloned()?;
             Some((key, value))
         })
     })

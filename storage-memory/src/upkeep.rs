@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use storage_core::{Collected, Forgotten, InfoHash, Result, Role, Statistics, Timestamp, Upkeep};
 
 use crate::MemoryStorage;
-use crate::shards::{remove_and_shrink, shrink};
 
 #[async_trait]
 impl Upkeep for MemoryStorage {
@@ -32,8 +31,8 @@ impl Upkeep for MemoryStorage {
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
-        let swarm = remove_and_shrink(&mut self.swarms.write(info_hash), info_hash);
-        remove_and_shrink(&mut self.downloads.write(info_hash), info_hash);
+        let swarm = self.swarms.write(info_hash).remove();
+        self.downloads.write(info_hash).remove();
         Ok(Forgotten { peers: swarm.map_or(0, |swarm| swarm.len() as u64), downloads: true })
     }
 }
@@ -41,12 +40,10 @@ impl Upkeep for MemoryStorage {
 impl MemoryStorage {
     fn remove_stale(&self, shard: usize, cutoff: Timestamp) -> u64 {
         let mut removed = 0;
-        let mut shard = self.swarms.write_at(shard);
-        shard.retain(|_, swarm| {
+        self.swarms.write_at(shard).retain(|swarm| {
             removed += swarm.remove_stale(cutoff) as u64;
             !swarm.is_empty()
         });
-        shrink(&mut shard);
         removed
     }
 }

@@ -1,0 +1,166 @@
+//! A hash map that takes little more than its entries do: they stand in a list without gaps, and only their
+//! positions are hashed.
+
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// A hash map. Callers hash, since they need the hash for the choice of a shard too.
+pub(crate) struct Table<K, V> {
+    entries: Vec<(K, V)>,
+    positions: HashTable<u32>,
+    hashes: DefaultHashBuilder,
+}
+
+impl<K: Hash + Eq, V> Table<K, V> {
+    pub(crate) fn with_hashes(hashes: DefaultHashBuilder) -> Self {
+        Self { entries: Vec::new(), positions: HashTable::new(), hashes }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.iter().map(|(_, value)| value)
+    }
+
+    pub(crate) fn get(&self, hash: u64, key: &K) -> Option<&V> {
+        self.position(hash, key).map(|position| &self.entries[position].1)
+    }
+
+    pub(crate) fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+        self.position(hash, key).map(|position| &mut self.entries[position].1)
+    }
+
+    pub(crate) fn get_or_default(&mut self, hash: u64, key: &K) -> &mut V
+    where
+        K: Clone,
+        V: Default,
+    {
+        let position = self.position(hash, key).unwrap_or_else(|| {
+            let position = self.entries.len();
+            let Self { entries, positions, hashes } = self;
+            positions.insert_unique(hash, position as u32, |at| hashes.hash_one(&entries[*at as usize].0));
+            push(entries, (key.clone(), V::default()));
+            position
+        });
+        &mut self.entries[position].1
+    }
+
+    /// Takes an entry out; gives memory back once most of it is unused.
+    pub(crate) fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+        let position = self.position(hash, key)?;
+        let removed = self.remove_at(hash, position);
+        self.shrink();
+        Some(removed)
+    }
+
+    /// Keeps the entries of which `keep` says so; gives memory back once most of it is unused.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut V) -> bool) {
+        for position in (0..self.entries.len()).rev() {
+            let (key, value) = &mut self.entries[position];
+            if !keep(value) {
+                let hash = self.hashes.hash_one(&*key);
+                self.remove_at(hash, position);
+            }
+        }
+        self.shrink();
+    }
+
+    /// Takes all entries out.
+    pub(crate) fn clear(&mut self) {
+        self.entries = Vec::new();
+        self.positions = HashTable::new();
+    }
+
+    fn position(&self, hash: u64, key: &K) -> Option<usize> {
+        let found = self.positions.find(hash, |at| self.entries[*at as usize].0 == *key);
+        found.map(|at| *at as usize)
+    }
+
+    fn remove_at(&mut self, hash: u64, position: usize) -> V {
+        if let Ok(entry) = self.positions.find_entry(hash, |at| *at as usize == position) {
+            entry.remove();
+        }
+        let last = self.entries.len() - 1;
+        if position != last {
+            let hash = self.hashes.hash_one(&self.entries[last].0);
+            if let Some(at) = self.positions.find_mut(hash, |at| *at as usize == last) {
+                *at = position as u32;
+            }
+        }
+        self.entries.swap_remove(position).1
+    }
+
+    fn shrink(&mut self) {
+        let length = self.entries.len();
+        if self.entries.capacity() > 8 && length < self.entries.capacity() / 4 {
+            let Self { entries, positions, hashes } = self;
+            entries.shrink_to(length * 2);
+            positions.shrink_to(length, |at| hashes.hash_one(&entries[*at as usize].0));
+        }
+    }
+}
+
+/// Adds to a list. It grows by an eighth rather than to twice its size: most swarms are small, and hardly
+/// any grows any more.
+pub(crate) fn push<T>(list: &mut Vec<T>, entry: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 8).max(1));
+    }
+    list.push(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_table_is_a_map(steps in prop::collection::vec((any::<u8>(), 0..4), 0..200)) {
+            let (hashes, mut model) = (DefaultHashBuilder::default(), BTreeMap::new());
+            let mut table = Table::with_hashes(hashes.clone());
+            for (key, what) in steps {
+                let hash = hashes.hash_one(key);
+                match what {
+                    0 | 1 => {
+                        *table.get_or_default(hash, &key) += 1;
+                        *model.entry(key).or_insert(0) += 1;
+                    }
+                    2 => prop_assert_eq!(table.remove(hash, &key), model.remove(&key)),
+                    _ if key < 8 => {
+                        table.retain(|value| *value % 2 == 0);
+                        model.retain(|_, value| *value % 2 == 0);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(table.len(), model.len());
+                let held: BTreeMap<_, _> = table.keys().copied().zip(table.values().copied()).collect();
+                prop_assert_eq!(&held, &model);
+                for key in 0..=255 {
+                    prop_assert_eq!(table.get(hashes.hash_one(key), &key), model.get(&key));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_given_back_when_entries_leave() {
+        let hashes = DefaultHashBuilder::default();
+        let mut table = Table::<u32, u32>::with_hashes(hashes.clone());
+        (0..1_000).for_each(|key| *table.get_or_default(hashes.hash_one(key), &key) = key);
+        assert!(table.entries.capacity() < 1_150, "{}", table.entries.capacity());
+        table.retain(|value| *value < 10);
+        assert_eq!(table.len(), 10);
+        assert!(table.entries.capacity() <= 20, "{}", table.entries.capacity());
+        assert!(table.positions.capacity() <= 30, "{}", table.positions.capacity());
+    }
+}
