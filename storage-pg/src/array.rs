@@ -7,8 +7,12 @@ use crate::kind::Encoded;
 
 /// Dimensions, whether there are nulls, the type of elements; for each dimension its length and first
 /// index; for each element its length, -1 for null, and its bytes.
-pub(crate) fn write(element: u32, values: &[Encoded<'_>], buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
-    let dimensions = i32::from(!values.is_empty());
+pub(crate) fn write<'a>(
+    element: u32,
+    values: impl ExactSizeIterator<Item = Encoded<'a>>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), BoxDynError> {
+    let dimensions = i32::from(values.len() > 0);
     buffer.extend_from_slice(&dimensions.to_be_bytes());
     buffer.extend_from_slice(&0_i32.to_be_bytes());
     buffer.extend_from_slice(&element.to_be_bytes());
@@ -74,10 +78,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(values in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 0..20)) {
-            let encoded: Vec<_> =
-                values.iter().map(|value| value.as_deref().map_or(Encoded::Null, Encoded::Bytes)).collect();
+            let encoded = values.iter().map(|value| value.as_deref().map_or(Encoded::Null, Encoded::Bytes));
             let mut bytes = Vec::new();
-            write(17, &encoded, &mut bytes).unwrap();
+            write(17, encoded, &mut bytes).unwrap();
             let read: Vec<_> = elements(&bytes).unwrap().map(|element| element.map(<[u8]>::to_vec)).collect();
             prop_assert_eq!(read, values);
         }

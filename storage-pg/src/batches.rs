@@ -1,6 +1,5 @@
 //! The calls that are gathered where a query for many is configured.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,16 +64,20 @@ impl Together for Puts {
     /// In the order of keys, so that no two batches wait for each other; of a peer put twice the last
     /// is written.
     async fn answer(core: &Core, requests: &[PeerRecord]) -> Vec<Result<()>> {
-        let keys = requests.iter().map(|record| (record.info_hash, record.peer));
-        let last: BTreeMap<_, _> = keys.clone().zip(requests).collect();
-        let rows: Vec<_> = last.values().map(|record| Inputs::record(record)).collect();
+        let key = |request: usize| (&requests[request].info_hash, &requests[request].peer);
+        let mut order: Vec<usize> = (0..requests.len()).collect();
+        order.sort_by(|one, other| key(*one).cmp(&key(*other)));
+        let mut rows: Vec<Inputs<'_>> = Vec::with_capacity(order.len());
+        let mut row_of = vec![0; order.len()];
+        for (place, request) in order.iter().enumerate() {
+            if place > 0 && key(order[place - 1]) == key(*request) {
+                rows.pop();
+            }
+            row_of[*request] = rows.len();
+            rows.push(Inputs::record(&requests[*request]));
+        }
         let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |_, _, _| {}).await;
-        let written: BTreeMap<_, _> = last.keys().zip(&written).collect();
-        keys.map(|key| match written.get(&key) {
-            Some(Err(error)) => Err(copy(error)),
-            _ => Ok(()),
-        })
-        .collect()
+        row_of.into_iter().map(|row| written[row].as_ref().map_err(copy).copied()).collect()
     }
 }
 

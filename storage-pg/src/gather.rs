@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use storage_core::layer::{time_left, with_time_left};
 use storage_core::{Error, ErrorKind, Event, Operation, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::yield_now;
 
 use crate::core::Core;
 
@@ -86,13 +88,13 @@ impl<T: Together> Gather<T> {
 
     /// Makes a call: by `alone` while few are under way, or else together with others. A caller that
     /// gives up costs nothing if its call was not sent yet.
-    pub(crate) async fn call(
+    pub(crate) async fn call<'a>(
         &self,
         request: T::Request,
-        alone: impl Future<Output = Result<T::Answer>>,
+        alone: impl FnOnce() -> BoxFuture<'a, Result<T::Answer>>,
     ) -> Result<T::Answer> {
         if let Some(_place) = self.0.enter_if_idle() {
-            return alone.await;
+            return alone().await;
         }
         let Ok(room) = self.0.room.acquire().await else { return Err(unanswered::<T>()) };
         // It is given back when the call leaves the queue.
@@ -181,6 +183,8 @@ impl<T: Together> Place<T> {
                 // Who has given up needs no answer.
                 let _ = answer.send(result);
             }
+            // Those who go on calling at once shall be in the next batch, and not one of them alone.
+            yield_now().await;
         });
     }
 }

@@ -37,7 +37,7 @@ impl Kind {
         let element = Self::element(oid);
         Some(match element.unwrap_or(oid) {
             16 => (Self::Bool, element),
-            17 => (Self::Bytes, element),
+            BYTEA => (Self::Bytes, element),
             20 => (Self::Int8, element),
             21 => (Self::Int2, element),
             23 => (Self::Int4, element),
@@ -53,7 +53,7 @@ impl Kind {
     fn element(oid: u32) -> Option<u32> {
         Some(match oid {
             1000 => 16,
-            1001 => 17,
+            1001 => BYTEA,
             1005 => 21,
             1007 => 23,
             1009 => 25,
@@ -134,7 +134,7 @@ impl Reading {
 }
 
 /// A value in the binary form of its parameter's type.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Encoded<'a> {
     Null,
     Bool(bool),
@@ -144,15 +144,13 @@ pub(crate) enum Encoded<'a> {
     Int8(i64),
     Inet(IpAddr),
     Address(IpAddr),
+    /// An array of bytes.
+    Keys(&'a [Bytes]),
     /// Of one dimension; with the number of its elements' type.
-    Array(u32, Vec<Encoded<'a>>),
+    Array(u32, &'a [Encoded<'a>]),
 }
 
-impl<'a> Encoded<'a> {
-    pub(crate) fn keys(keys: &'a [Bytes]) -> Self {
-        Self::Array(17, keys.iter().map(|key| Self::Bytes(key)).collect())
-    }
-
+impl Encoded<'_> {
     pub(crate) fn write(&self, buffer: &mut Vec<u8>) -> Result<IsNull, BoxDynError> {
         match self {
             Self::Null => return Ok(IsNull::Yes),
@@ -164,7 +162,8 @@ impl<'a> Encoded<'a> {
             Self::Inet(address) => write_inet(*address, buffer),
             Self::Address(IpAddr::V4(address)) => buffer.extend_from_slice(&address.octets()),
             Self::Address(IpAddr::V6(address)) => buffer.extend_from_slice(&address.octets()),
-            Self::Array(element, values) => array::write(*element, values, buffer)?,
+            Self::Keys(keys) => array::write(BYTEA, keys.iter().map(|key| Encoded::Bytes(key)), buffer)?,
+            Self::Array(element, values) => array::write(*element, values.iter().copied(), buffer)?,
         }
         Ok(IsNull::No)
     }
@@ -188,6 +187,8 @@ impl Encode<'_, Postgres> for Typed<'_> {
         Some(self.1.clone())
     }
 }
+
+const BYTEA: u32 = 17;
 
 const INET_V4: u8 = 2;
 const INET_V6: u8 = 3;

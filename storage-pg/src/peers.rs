@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use futures::future::{try_join, try_join_all};
+use futures::future::{BoxFuture, try_join, try_join_all};
 use sqlx::postgres::{PgConnection, PgRow};
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
@@ -28,8 +28,8 @@ impl PeerStorage for PgStorage {
     ) -> Result<()> {
         let record = PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
         match &self.batches.puts {
-            Some(puts) => puts.call(record, self.put_alone(&record)).await,
-            None => self.put_alone(&record).await,
+            Some(puts) => puts.call(record, || self.put_alone(record)).await,
+            None => self.put_alone(record).await,
         }
     }
 
@@ -64,7 +64,7 @@ impl PeerStorage for PgStorage {
             return Ok(Vec::new());
         }
         let peers = match &self.batches.announces {
-            Some(announces) => announces.call(selection.clone(), self.announce_alone(selection)).await?,
+            Some(announces) => announces.call(selection.clone(), || self.announce_alone(selection)).await?,
             None => self.announce_alone(selection).await?,
         };
         if peers.is_empty() { Err(not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
@@ -72,7 +72,7 @@ impl PeerStorage for PgStorage {
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         match &self.batches.scrapes {
-            Some(scrapes) => scrapes.call(*info_hash, self.scrape_alone(info_hash)).await,
+            Some(scrapes) => scrapes.call(*info_hash, || self.scrape_alone(info_hash)).await,
             None => self.scrape_alone(info_hash).await,
         }
     }
@@ -93,37 +93,49 @@ impl PeerStorage for PgStorage {
     }
 }
 
+/// Calls by themselves. Their futures are large, and apart from those of calls that are gathered, which would
+/// have to make room for them.
 impl PgStorage {
-    async fn put_alone(&self, record: &PeerRecord) -> Result<()> {
-        let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
-        attempt!(&self.core, Operation::PutPeer, Together::No, |connection| {
-            put.execute(connection, Inputs::record(record)).await.map(drop)
+    fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
+            attempt!(&self.core, Operation::PutPeer, Together::No, |connection| {
+                put.execute(connection, Inputs::record(&record)).await.map(drop)
+            })
         })
     }
 
-    async fn announce_alone(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
-        let announce = self.core.statement(slot::ANNOUNCE, Operation::AnnouncePeers)?;
-        attempt!(&self.core, Operation::AnnouncePeers, Together::No, |connection| {
-            self.select(announce, connection, selection).await
+    fn announce_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
+        Box::pin(async move {
+            let announce = self.core.statement(slot::ANNOUNCE, Operation::AnnouncePeers)?;
+            attempt!(&self.core, Operation::AnnouncePeers, Together::No, |connection| {
+                self.select(announce, connection, selection).await
+            })
         })
     }
 
-    async fn scrape_alone(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
-        let count = self.core.statement(slot::COUNT_SWARM, Operation::ScrapeSwarm)?;
-        let get_downloads = self.core.find(slot::GET_DOWNLOADS);
-        let inputs = Inputs::swarm(info_hash);
-        attempt!(&self.core, Operation::ScrapeSwarm, Together::No, |connection| {
-            let row = count.first(connection, inputs).await?;
-            let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
-            let (seeders, leechers) = (read(0), read(1));
-            let downloads = match get_downloads {
-                Some(get) => get.first(connection, inputs).await?.map_or(0, |row| get.read_count(&row, 0)),
-                None => 0,
-            };
-            Ok(SwarmCounts { seeders, leechers, downloads })
+    fn scrape_alone<'a>(&'a self, info_hash: &'a InfoHash) -> BoxFuture<'a, Result<SwarmCounts>> {
+        Box::pin(async move {
+            let count = self.core.statement(slot::COUNT_SWARM, Operation::ScrapeSwarm)?;
+            let get_downloads = self.core.find(slot::GET_DOWNLOADS);
+            let inputs = Inputs::swarm(info_hash);
+            attempt!(&self.core, Operation::ScrapeSwarm, Together::No, |connection| {
+                let row = count.first(connection, inputs).await?;
+                let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
+                let (seeders, leechers) = (read(0), read(1));
+                let downloads = match get_downloads {
+                    Some(get) => {
+                        get.first(connection, inputs).await?.map_or(0, |row| get.read_count(&row, 0))
+                    }
+                    None => 0,
+                };
+                Ok(SwarmCounts { seeders, leechers, downloads })
+            })
         })
     }
+}
 
+impl PgStorage {
     /// The peers of a selection, the roles preferred first.
     async fn select(
         &self,

@@ -186,7 +186,7 @@ impl<'a> Inputs<'a> {
             Argument::Count => return fit(self.count.into(), statement, parameter),
             Argument::Context => Encoded::Bytes(self.context.as_bytes()),
             Argument::Key => Encoded::Bytes(self.key),
-            Argument::Keys => Encoded::keys(self.keys),
+            Argument::Keys => Encoded::Keys(self.keys),
             Argument::Value => Encoded::Bytes(self.value),
             Argument::Sample => return fit(self.sample.into(), statement, parameter),
             Argument::Limit => return fit(self.limit.into(), statement, parameter),
@@ -296,11 +296,15 @@ impl Statement {
         batch: &[Inputs<'_>],
     ) -> Result<sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, Failure> {
         let mut arguments = PgArguments::default();
+        let mut values = Vec::with_capacity(batch.len());
         for parameter in &self.parameters {
-            let mut values = batch.iter().map(|inputs| inputs.encode(self, parameter));
+            values.clear();
+            for inputs in batch {
+                values.push(inputs.encode(self, parameter)?);
+            }
             let value = match parameter.element {
-                Some(element) => Encoded::Array(element, values.collect::<Result<_, _>>()?),
-                None => values.next().transpose()?.unwrap_or(Encoded::Null),
+                Some(element) => Encoded::Array(element, &values),
+                None => values.first().copied().unwrap_or(Encoded::Null),
             };
             self.add(&mut arguments, value, parameter)?;
         }

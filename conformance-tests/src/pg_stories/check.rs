@@ -22,7 +22,7 @@ pub(super) fn tests() -> Vec<Trial> {
             let warned = inspection.warnings.iter().any(|warning| warning.contains("unlogged"));
             ensure(!warned, || format!("{:?}", inspection.warnings))
         }),
-        on_schema("check warns of an unlogged table", unlogged, warns_of_mo_peers),
+        on_schema("check warns of unlogged tables", unlogged, warns_of_unlogged_tables),
         on_schema("check tells what makes re-announces dear", logged, |schema| {
             block_on(tells_what_makes_re_announces_dear(schema))
         }),
@@ -32,10 +32,12 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn warns_of_mo_peers(schema: &Schema) -> Result<(), Failed> {
+fn warns_of_unlogged_tables(schema: &Schema) -> Result<(), Failed> {
     let warnings = block_on(inspect(&PgUrl::parse(&schema.connection_string())))?.warnings;
     let warned: Vec<_> = warnings.iter().filter(|warning| warning.contains("is unlogged")).collect();
-    ensure(warned.len() == 1 && warned[0].contains("`mo_peers`"), || format!("{warnings:?}"))
+    let of = |place: usize, table| warned.get(place).is_some_and(|warning| warning.contains(table));
+    let is_told = warned.len() == 2 && of(0, "`mo_peers`") && of(1, "`mo_swarms`");
+    ensure(is_told, || format!("{warnings:?}"))
 }
 
 async fn tells_what_makes_re_announces_dear(schema: &Schema) -> Result<(), Failed> {
@@ -67,7 +69,7 @@ async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
     let role = format!("{}_role", schema.name());
     let rights = format!(
         "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {} TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role}",
+         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_swarms, mo_downloads, mo_kv TO {role}",
         schema.name()
     );
     schema.execute(&rights).await?;

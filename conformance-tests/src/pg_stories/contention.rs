@@ -17,7 +17,7 @@ use storage_core::{
 };
 use storage_pg::recommended::Recommendation;
 use storage_pg::{PgConfig, PgStorage};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
 use super::{Counter, ensure, on_schema, open_with, test};
@@ -52,7 +52,7 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
     block_on(async {
         let retries = Arc::new(Counter::default());
         let storage = open_patiently(&url, Arc::clone(&retries)).await?;
-        let _alone = ONE_AFTER_THE_OTHER.lock().await;
+        let _alone = one_after_the_other().await;
         let (calls, longest, expected) = write_at_once(&storage, time).await?;
         for (swarm, expected) in expected {
             let found = storage.scrape_swarm(&swarm).await?;
@@ -68,10 +68,16 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
 }
 
 /// So many writers are enough for a small machine.
-static ONE_AFTER_THE_OTHER: Mutex<()> = Mutex::const_new(());
+pub(super) async fn one_after_the_other() -> MutexGuard<'static, ()> {
+    static WRITERS: Mutex<()> = Mutex::const_new(());
+    WRITERS.lock().await
+}
 
 /// Opens the storage with limits that a busy machine does not reach.
-async fn open_patiently(url: &PgUrl, observer: Arc<Counter>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) async fn open_patiently(
+    url: &PgUrl,
+    observer: Arc<Counter>,
+) -> Result<Arc<dyn Storage>, OpenError> {
     let patience = Duration::from_secs(60);
     let config = PgConfig {
         connection_string: url.to_string(),
@@ -117,7 +123,7 @@ async fn rehearse(url: &PgUrl) -> Result<(), Failed> {
     let url =
         url.clone().with("default_transaction_isolation", "serializable").with("pool_max_conns", WRITERS);
     let storage = open_patiently(&url, Arc::new(Counter::default())).await?;
-    let _alone = ONE_AFTER_THE_OTHER.lock().await;
+    let _alone = one_after_the_other().await;
     let writers = {
         let storage = Arc::clone(&storage);
         tokio::spawn(async move { write_at_once(&storage, Duration::from_secs(3)).await.map(drop) })
@@ -142,7 +148,7 @@ fn seconds() -> Result<u64, Failed> {
 
 /// Lets all writers write for a time: the number of calls, how long the longest took, and what the swarms
 /// must hold then.
-async fn write_at_once(
+pub(super) async fn write_at_once(
     storage: &Arc<dyn Storage>,
     time: Duration,
 ) -> Result<(u64, Duration, BTreeMap<InfoHash, SwarmCounts>), Failed> {

@@ -4,6 +4,7 @@
 mod batches;
 mod check;
 mod contention;
+mod counts;
 mod hosts;
 mod lost_answers;
 mod pooler;
@@ -31,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         batches::tests(),
         check::tests(),
         contention::tests(),
+        counts::tests(),
         pooler::tests(),
         hosts::tests(),
         lost_answers::tests(),

@@ -77,7 +77,10 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     );
     file.query(
         3,
-        "Counts all peers, or with the clause after it those of one swarm.",
+        match recommendation.dialect {
+            Dialect::Postgres => COUNT,
+            Dialect::Cockroachdb => "Counts all peers, or with the clause after it those of one swarm.",
+        },
         "count_query",
         &peer.count_query,
     );
@@ -152,7 +155,13 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.value(2, "gc_interval", "3m");
     file.value(2, "peer_lifetime", "30m");
     file.query(2, "Counts swarms that have peers.", "info_hash_count_query", &config.info_hash_count_query);
-    file.comment(2, "How often swarms and peers are counted for the metrics; 0 turns it off. Counting reads\nthe whole table: choose an interval that the server can bear.");
+    file.comment(
+        2,
+        match recommendation.dialect {
+            Dialect::Postgres => "How often swarms and peers are counted for the metrics; 0 turns it off.",
+            Dialect::Cockroachdb => COUNTING_READS_ALL,
+        },
+    );
     file.value(2, "prometheus_reporting_interval", "1m");
     if !recommendation.for_mochi {
         file.blank();
@@ -236,6 +245,15 @@ Not MoChi's, optional: add_query for many peers at once, every argument an array
 
 const COUNT_BATCH: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const COUNT: &str = "\
+Seeders and leechers of all swarms, or with the clause after it of one. Without a table of counts:
+SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
+FROM mo_peers";
+
+const COUNTING_READS_ALL: &str = "\
+How often swarms and peers are counted for the metrics; 0 turns it off. Counting reads the whole table:
+choose an interval that the server can bear.";
 
 const COMMIT: &str = "\
 Not MoChi's: writes of peers don't wait for the disk. After a crash of the server the announces of its last

@@ -34,6 +34,7 @@ CREATE INDEX CONCURRENTLY mo_peers_announce_idx ON mo_peers (info_hash, is_seede
 -- Unlogged tables are empty after a crash. For peers that is a choice (take the dashes away to end it:
 -- lock ACCESS EXCLUSIVE, cost as the rewrite above), for downloads a loss.
 -- ALTER TABLE mo_peers SET LOGGED;
+-- ALTER TABLE IF EXISTS mo_swarms SET LOGGED;
 -- Lock: ACCESS EXCLUSIVE. Cost: rewrites the table, a second per million torrents; nothing if it is logged.
 ALTER TABLE mo_downloads SET LOGGED;
 
@@ -44,5 +45,5 @@ ALTER TABLE mo_downloads ALTER COLUMN downloads TYPE int8;
 UPDATE mo_kv SET value = '' WHERE value IS NULL;
 ALTER TABLE mo_kv ALTER COLUMN value SET NOT NULL;
 
--- For the planner. Lock: none that calls wait for.
-ANALYZE mo_peers;
+-- Counts of swarms.
+-- Lock: SHARE ROW EXCLUSIVE on the table of peers, whose writes wait. Cost: reads it once.

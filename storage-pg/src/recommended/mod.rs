@@ -1,8 +1,9 @@
 //! Tables and queries that pass every rule of the contract, for those who have no tables yet.
 //!
 //! What is unusual about them: a column `sample` holds a random number for each peer, so that an
-//! announce can read any stretch of a swarm by an index, without sorting it; and no index has the time
-//! of the last announce (on PostgreSQL), so that a re-announce changes the row alone.
+//! announce can read any stretch of a swarm by an index, without sorting it; and on PostgreSQL no index has
+//! the time of the last announce, so that a re-announce changes the row alone, and triggers keep the
+//! counts of each swarm, so that nobody has to count.
 
 mod example;
 mod queries;
@@ -62,4 +63,8 @@ impl Recommendation {
 
 /// The statements that take the tables of MoChi's documentation, on PostgreSQL, to those of the default
 /// [`Recommendation`], each with its lock and cost.
-pub const FROM_SEED: &str = include_str!("from_seed.sql");
+pub const FROM_SEED: &str = concat!(
+    include_str!("from_seed.sql"),
+    include_str!("swarms.sql"),
+    "\n-- For the planner. Lock: none that calls wait for.\nANALYZE mo_peers, mo_swarms;\n"
+);

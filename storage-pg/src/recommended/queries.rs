@@ -79,11 +79,11 @@ const COUNT_BATCH: &str = "\
 SELECT r.request, c.seeders, c.leechers, COALESCE(d.downloads, 0) AS downloads
 FROM unnest(@request::int4[], @info_hash::bytea[]) AS r (request, info_hash)
 CROSS JOIN LATERAL (
-  SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
-  FROM mo_peers WHERE mo_peers.info_hash = r.info_hash) AS c
+  SELECT COALESCE(SUM(seeders), 0) AS seeders, COALESCE(SUM(leechers), 0) AS leechers
+  FROM mo_swarms WHERE mo_swarms.info_hash = r.info_hash) AS c
 LEFT JOIN mo_downloads AS d ON d.info_hash = r.info_hash";
 
-/// The same for CockroachDB, which would plan the inner query anew for each call.
+/// The same for CockroachDB: it counts peers, and would plan an inner query anew for each call.
 const COUNT_BATCH_COCKROACHDB: &str = "\
 SELECT r.request, COUNT(p.port) FILTER (WHERE p.is_seeder) AS seeders,
   COUNT(p.port) FILTER (WHERE NOT p.is_seeder) AS leechers, COALESCE(MAX(d.downloads), 0) AS downloads
@@ -102,9 +102,16 @@ WHERE info_hash = @info_hash AND peer_id = @peer_id AND address = @address AND p
   AND is_seeder = @is_seeder";
 
 const COUNT: &str = "\
+SELECT COALESCE(SUM(seeders), 0) AS seeders, COALESCE(SUM(leechers), 0) AS leechers FROM mo_swarms";
+
+const COUNT_COCKROACHDB: &str = "\
 SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders,
   COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
 FROM mo_peers";
+
+const COUNT_SWARMS: &str = "\
+SELECT COUNT(1) AS info_hashes FROM (
+  SELECT FROM mo_swarms GROUP BY info_hash HAVING SUM(seeders) + SUM(leechers) > 0) AS swarms";
 
 const INCREMENT_DOWNLOADS: &str = "\
 INSERT INTO mo_downloads (info_hash, downloads) VALUES (@info_hash, 1)
@@ -165,7 +172,11 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             add_query: PUT_PEER.into(),
             del_query: DELETE_PEER.into(),
             graduate_query: graduate(for_mochi),
-            count_query: COUNT.into(),
+            count_query: match recommendation.dialect {
+                Dialect::Postgres => COUNT,
+                Dialect::Cockroachdb => COUNT_COCKROACHDB,
+            }
+            .into(),
             by_info_hash_clause: "WHERE info_hash = @info_hash".into(),
             count_seeders_column: "seeders".into(),
             count_leechers_column: "leechers".into(),
@@ -205,7 +216,11 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             data_batch_query: IMPORT_DATA_BATCH.into(),
         },
         gc_query: collect_garbage(recommendation).into(),
-        info_hash_count_query: "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers".into(),
+        info_hash_count_query: match recommendation.dialect {
+            Dialect::Postgres => COUNT_SWARMS,
+            Dialect::Cockroachdb => "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers",
+        }
+        .into(),
         ..PgConfig::default()
     };
     if for_mochi { without_what_mochi_refuses(config) } else { config }

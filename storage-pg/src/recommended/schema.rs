@@ -20,10 +20,10 @@ CREATE TABLE IF NOT EXISTS mo_kv (
   value bytea NOT NULL,
   PRIMARY KEY (context, name)
 );
-
--- What a role for the tracker needs, and no more (put its name in place of tracker):
--- GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO tracker;
 ";
+
+/// Counts of swarms, for servers with triggers.
+const SWARMS: &str = include_str!("swarms.sql");
 
 pub(super) fn schema(recommendation: &Recommendation) -> String {
     let Recommendation { dialect, address, unlogged, .. } = *recommendation;
@@ -40,12 +40,16 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
         (true, Dialect::Cockroachdb) => ("-- CockroachDB has no unlogged tables.\n", ""),
         (false, _) => ("", ""),
     };
-    let (options, index_on_created) = match dialect {
+    let (announces, tables) = match dialect {
+        Dialect::Postgres => ("For announces.", "mo_peers, mo_swarms, mo_downloads, mo_kv"),
+        Dialect::Cockroachdb => ("For announces and counts.", "mo_peers, mo_downloads, mo_kv"),
+    };
+    let (options, more) = match dialect {
         Dialect::Postgres => (
             "\n-- Room on each page for the next version of a row: a re-announce then touches no index. Space of\n\
              -- peers that left is found sooner than by default.\n\
              WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05)",
-            "",
+            SWARMS,
         ),
         Dialect::Cockroachdb => (
             "",
@@ -58,23 +62,26 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
     };
     format!(
         "{HEADER}
--- Who takes part in which swarm.
+-- Who takes part in which swarm; columns in an order that leaves no gaps between them.
 {unlogged_note}CREATE{unlogged} TABLE IF NOT EXISTS mo_peers (
-  info_hash bytea NOT NULL,
-  peer_id bytea NOT NULL,
-  address {address} NOT NULL,
-  port int4 NOT NULL,
-  is_seeder bool NOT NULL,
-  is_v6 bool NOT NULL,
   -- When the peer last announced.
   created timestamptz NOT NULL DEFAULT current_timestamp,
   -- A random number: an announce reads the peers of a swarm in its order, from a random place on.
   sample int4 NOT NULL DEFAULT floor(random() * 2147483648)::int4,
+  port int4 NOT NULL,
+  is_seeder bool NOT NULL,
+  is_v6 bool NOT NULL,
+  info_hash bytea NOT NULL,
+  peer_id bytea NOT NULL,
+  address {address} NOT NULL,
   PRIMARY KEY (info_hash, peer_id, address, port)
 ){options};
 
--- For announces and counts.
+-- {announces}
 CREATE INDEX IF NOT EXISTS mo_peers_announce_idx ON mo_peers (info_hash, is_seeder, is_v6, sample);
-{index_on_created}{DOWNLOADS_AND_DATA}"
+{more}{DOWNLOADS_AND_DATA}
+-- What a role for the tracker needs, and no more (put its name in place of tracker):
+-- GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO tracker;
+"
     )
 }

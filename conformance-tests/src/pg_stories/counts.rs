@@ -1,0 +1,125 @@
+//! The counts that the recommended tables keep of each swarm: right whatever writes the peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use storage_core::{InfoHash, Timestamp};
+use storage_pg::recommended::Recommendation;
+
+use super::contention::{one_after_the_other, open_patiently, write_at_once};
+use super::{Counter, ensure, on_schema, open};
+use crate::runtime::block_on;
+use crate::servers::{PgUrl, Schema};
+
+/// Peers in swarms of 3 and of 2, one of them a seeder, by a statement of anybody's.
+const THREE_AND_TWO: &str = r"
+    INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6)
+    SELECT decode(repeat(swarm, 20), 'hex'), decode(repeat('0' || n, 20), 'hex'), '192.0.2.1', n, n = 1, false
+    FROM (VALUES ('aa', 3), ('bb', 2)) AS swarms (swarm, peers), generate_series(1, peers) AS n;";
+
+pub(super) fn tests() -> Vec<Trial> {
+    let logged = Recommendation::default();
+    let unlogged = Recommendation { unlogged: true, ..logged };
+    vec![
+        on_schema("counts: changes at the same time lose nothing", logged, |schema| {
+            block_on(at_the_same_time(schema))
+        }),
+        on_schema("counts: statements by hand are counted", logged, |schema| block_on(by_hand(schema))),
+        on_schema("counts: swarms without peers leave nothing", logged, |schema| block_on(emptied(schema))),
+        on_schema("counts: peers that were there before are counted", logged, |schema| {
+            block_on(there_before(schema))
+        }),
+        on_schema("counts: unlogged where peers are", unlogged, |schema| block_on(unlogged_too(schema))),
+    ]
+}
+
+async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
+    let url = PgUrl::parse(&schema.connection_string()).with("pool_max_conns", 16);
+    let storage = open_patiently(&url, Arc::new(Counter::default())).await?;
+    let _alone = one_after_the_other().await;
+    let (_, _, expected) = write_at_once(&storage, Duration::from_secs(3)).await?;
+    for (swarm, expected) in &expected {
+        let found = storage.scrape_swarm(swarm).await?;
+        ensure(found == *expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
+    }
+    storage.close().await?;
+    // The last change of each swarm had no other beside it.
+    let rows = counts(schema).await?;
+    ensure(rows.len() == expected.len(), || format!("{rows:?}"))
+}
+
+async fn by_hand(schema: &Schema) -> Result<(), Failed> {
+    let of = |swarm: &str, counts: &str| format!("(\"\\\\x{}\",{counts})", swarm.repeat(20));
+    for (statement, expected) in [
+        (THREE_AND_TWO, vec![of("aa", "1,2"), of("bb", "1,1")]),
+        ("UPDATE mo_peers SET is_seeder = true WHERE port = 2", vec![of("aa", "2,1"), of("bb", "2,0")]),
+        ("UPDATE mo_peers SET created = now()", vec![of("aa", "2,1"), of("bb", "2,0")]),
+        ("DELETE FROM mo_peers WHERE port = 1", vec![of("aa", "1,1"), of("bb", "1,0")]),
+        (
+            "UPDATE mo_peers SET info_hash = decode(repeat('aa', 20), 'hex'), port = 9 WHERE \
+             info_hash = decode(repeat('bb', 20), 'hex')",
+            vec![of("aa", "2,1")],
+        ),
+        ("TRUNCATE mo_peers", vec![]),
+        (THREE_AND_TWO, vec![of("aa", "1,2"), of("bb", "1,1")]),
+    ] {
+        schema.execute(statement).await?;
+        let found = counts(schema).await?;
+        ensure(found == expected, || format!("{statement}: expected {expected:?}, found {found:?}"))?;
+    }
+    // From a session that has the tables not in its path.
+    schema.empty().await?;
+    let found = counts(schema).await?;
+    ensure(found.is_empty(), || format!("{found:?}"))
+}
+
+async fn emptied(schema: &Schema) -> Result<(), Failed> {
+    schema.execute(THREE_AND_TWO).await?;
+    let storage = open(&PgUrl::parse(&schema.connection_string()), Arc::new(Counter::default())).await?;
+    let before = storage.statistics().await?;
+    storage.collect_garbage(Timestamp::now()).await?;
+    let after = storage.statistics().await?;
+    storage.close().await?;
+    let swarms = (before.info_hashes, after.info_hashes);
+    ensure(swarms == (2, 0), || format!("swarms before and after: {swarms:?}"))?;
+    let left = counts(schema).await?;
+    ensure(left.is_empty(), || format!("{left:?}"))
+}
+
+async fn there_before(schema: &Schema) -> Result<(), Failed> {
+    // As if the tables were those of a time without counts.
+    schema
+        .execute(&format!("DROP TABLE mo_swarms; DROP FUNCTION mo_count_change CASCADE; {THREE_AND_TWO}"))
+        .await?;
+    let script = Recommendation::default().schema();
+    for _ in 0..2 {
+        schema.execute(&script).await?;
+        let found = counts(schema).await?;
+        ensure(found.len() == 2 && found[0].ends_with(",1,2)"), || format!("{found:?}"))?;
+    }
+    let storage = open(&PgUrl::parse(&schema.connection_string()), Arc::new(Counter::default())).await?;
+    let scraped = storage.scrape_swarm(&InfoHash::V1([0xbb; 20])).await?;
+    storage.close().await?;
+    ensure((scraped.seeders, scraped.leechers) == (1, 1), || format!("{scraped:?}"))
+}
+
+/// After a crash both tables are empty, and not the peers alone.
+async fn unlogged_too(schema: &Schema) -> Result<(), Failed> {
+    schema
+        .execute(
+            "DO $$ BEGIN
+               ASSERT (SELECT count(DISTINCT relpersistence) = 1 AND max(relpersistence) = 'u' FROM pg_class
+                 WHERE oid IN ('mo_peers'::regclass, 'mo_swarms'::regclass));
+             END $$",
+        )
+        .await?;
+    Ok(())
+}
+
+/// The rows of the table of counts, as text and sorted.
+async fn counts(schema: &Schema) -> Result<Vec<String>, Failed> {
+    let rows = schema.rows().await?;
+    let table = rows.into_iter().find(|(table, _)| table.ends_with("mo_swarms"));
+    Ok(table.ok_or("there is no table `mo_swarms`")?.1)
+}
