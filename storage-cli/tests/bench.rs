@@ -1,12 +1,14 @@
 //! Measuring, with the real command.
 
 mod common;
+mod tracker;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{MEMORY, Ran, command, file, run_on};
+use common::{MEMORY, Ran, command, file, run, run_on};
 use serde_json::Value;
+use tracker::Tracker;
 
 const SHORT: [&str; 4] = ["--duration", "20ms", "--warmup", "5ms"];
 const WORKLOADS: [&str; 6] = ["put", "announce", "scrape", "lifecycle", "put-new", "tracker"];
@@ -48,6 +50,32 @@ fn the_table_has_a_row_a_workload_in_whatever_order_they_are_named() {
     let rows: Vec<_> = lines[2..4].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(rows, ["put", "scrape"]);
     assert!(lines[4].ends_with(" bytes a peer in swarms of 100"), "{ran:?}");
+}
+
+#[test]
+fn a_tracker_is_measured_from_outside() {
+    let tracker = Tracker::start();
+    for url in [format!("http://{}/announce", tracker.http()), format!("udp://{}", tracker.udp6())] {
+        let sizes = ["--swarms", "20", "--peers", "8", "--concurrency", "3", "--json"];
+        let ran = run(&[&["bench", "--announce-url", &url], &SHORT[..], &sizes].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["backend"], url.split(':').next().unwrap(), "{ran:?}");
+        assert_eq!((&report["workload"], &report["errors"]), (&"tracker".into(), &0.into()), "{ran:?}");
+        assert!(report["operations"].as_u64() > Some(0), "{ran:?}");
+        assert!(ran.stderr.contains("info hashes begin with "), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_tracker_that_is_not_there_is_a_finding() {
+    for url in ["http://127.0.0.1:9/announce", "udp://127.0.0.1:9"] {
+        let ran = run(&[&["bench", "--announce-url", url], &SHORT[..]].concat());
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("a peer cannot start"), "{ran:?}");
+    }
+    let ran = run(&["bench", "--announce-url", "http://127.0.0.1:9", "--workload", "put"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
 }
 
 #[test]

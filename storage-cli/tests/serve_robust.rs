@@ -5,11 +5,12 @@ mod tracker;
 
 use std::io::{Read, Write};
 
+use common::MEMORY;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use tracker::Tracker;
 use tracker::bencode::Dictionary;
-use tracker::http::{Answer, client, connect, counts, encoded, get, send};
+use tracker::http::{Answer, client, connect, connect_from, counts, encoded, exchange, get, send};
 use tracker::udp::{Announce, Udp, number, request};
 
 const INFO_HASH: [u8; 20] = [7; 20];
@@ -117,8 +118,27 @@ fn slow_senders_are_cut_off_and_nobody_waits_for_them() {
 }
 
 #[test]
+fn an_address_has_its_share_of_connections_and_a_trusted_proxy_any_number() {
+    let config = format!("{MEMORY}max_connections_per_address: 3\ntrusted_proxies: [127.0.0.2]\n");
+    let tracker = Tracker::with(&config, &[]);
+    let asks = |stream| exchange(stream, b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let mut own: Vec<_> = (0..3).map(|_| connect(tracker.http())).collect();
+    assert!(asks(connect(tracker.http())).is_none());
+    let proxied: Vec<_> = (0..9).map(|_| connect_from([127, 0, 0, 2], tracker.http())).collect();
+    assert!(proxied.into_iter().all(|stream| asks(stream).is_some()));
+    assert!(asks(connect(tracker.http6())).is_some());
+    assert!(asks(own.remove(0)).is_some());
+    // The end of a connection is heard of soon.
+    while asks(connect(tracker.http())).is_none() {}
+    let metrics = get(tracker.admin(), "/metrics").text();
+    assert!(!metrics.contains("tracker_http_connections_refused_total 0"), "{metrics}");
+    drop(own);
+    ends_well(tracker);
+}
+
+#[test]
 fn ten_thousand_idle_connections_take_nothing_from_others() {
-    let tracker = Tracker::start();
+    let tracker = Tracker::with(&format!("{MEMORY}max_connections_per_address: 10000\n"), &[]);
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let idle: Vec<_> = (0..most.saturating_sub(300).min(10_100)).map(|_| connect(tracker.http())).collect();

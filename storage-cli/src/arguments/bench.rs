@@ -1,16 +1,20 @@
 //! The command line of `bench`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, value_parser};
-use storage_core::config::parse_duration;
+use storage_core::config::{StorageConfig, parse_duration};
 
 use super::StorageArguments;
+use crate::bench::{AnnounceUrl, Pace};
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   tracker-storage bench -c tracker.yaml
   tracker-storage bench -c tracker.yaml --workload tracker --concurrency 256 --json
+  tracker-storage bench --announce-url udp://127.0.0.1:6969
+  tracker-storage bench --announce-url http://127.0.0.1:6969/announce
 
 Every caller makes one call after the other. Half of the peers are seeders, half have IPv6 addresses. The \
 swarms of `tracker` are of all sizes: the second has half the peers of the largest, the third a third.
@@ -21,13 +25,25 @@ Schedules don't run.
 
 Bytes a peer: growth of this process's resident set by 250,000 peers, for storages in it.
 
+With --announce-url any tracker is measured by `tracker`, from outside: every caller is a connection that \
+is kept (HTTP) or a socket (UDP). The peers announce that they start, which takes a while, and at the end \
+that they stop; their address is the one that the tracker sees. It keeps the downloads of the run's own info \
+hashes.
+
 Exit code 1 if all calls of a workload failed. A caller whose call failed waits for 10 ms.";
 
 /// What to measure a storage by, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    #[command(flatten)]
-    pub(crate) storage: StorageArguments,
+    /// The configuration: YAML, or TOML if it is named .toml
+    #[arg(short, long, value_name = "FILE", required_unless_present = "announce_url")]
+    config: Option<PathBuf>,
+    /// Where in the file the storage is: keys and list indices between dots
+    #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
+    at: String,
+    /// Instead of a storage, measure a tracker over HTTP or UDP
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "at", "workload"])]
+    pub(crate) announce_url: Option<AnnounceUrl>,
     /// Only these workloads [default: all]
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
     pub(crate) workload: Vec<Workload>,
@@ -52,6 +68,19 @@ pub(crate) struct BenchArguments {
     /// Print a JSON object a workload
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl BenchArguments {
+    /// The storage, which is named where no tracker is.
+    pub(crate) fn storage(&self) -> StorageArguments {
+        StorageArguments { config: self.config.clone().unwrap_or_default(), at: self.at.clone() }
+    }
+
+    /// How many callers, and how long.
+    pub(crate) fn pace(&self) -> Pace {
+        let Self { concurrency, duration, warmup, .. } = *self;
+        Pace { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
+    }
 }
 
 /// What the callers do.

@@ -1,18 +1,34 @@
 //! Whole announces, as a tracker sees them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rand::RngExt;
-use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Timestamp};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Storage, Timestamp};
 
 use super::callers::{NUM_WANT, Seat};
 use super::gauge::Caller;
+use crate::interrupt::Interrupt;
 
 /// Looks for a leecher that could complete.
 const LOOKS: usize = 8;
 
+/// What takes whole announces: a storage, or a tracker.
+pub(super) trait Announcer: Send + 'static {
+    /// Announces.
+    fn announce(&mut self, announce: &Announce<'_>) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl Announcer for Arc<dyn Storage> {
+    async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
+        (**self).announce(announce).await.map(drop)
+    }
+}
+
 /// Clients of a tracker: a share of all of them, each of which announces as often as any other, so that
 /// large swarms are asked for more often than small ones.
-pub(super) struct Clients {
-    seat: Seat,
+pub(super) struct Clients<A = Arc<dyn Storage>> {
+    seat: Seat<A>,
     present: Vec<Client>,
 }
 
@@ -23,16 +39,43 @@ struct Client {
     role: Role,
 }
 
-impl Clients {
-    /// Those whose number is `index` modulo `of`.
-    pub(super) fn new(seat: Seat, index: u64, of: u64) -> Self {
-        let ground = &seat.ground;
-        let numbers = (index..ground.peers()).step_by(usize::try_from(of).unwrap_or(usize::MAX));
-        let present = numbers.map(|number| {
-            let swarm = ground.swarm_of(number);
-            Client { swarm, number, role: ground.member(swarm, number).role }
-        });
-        Self { present: present.collect(), seat }
+impl<A: Announcer> Clients<A> {
+    /// Those of a seat's share, which are there.
+    pub(super) fn present(seat: Seat<A>) -> Self {
+        Self { present: share(&seat).collect(), seat }
+    }
+
+    /// Nobody yet.
+    pub(super) fn absent(seat: Seat<A>) -> Self {
+        Self { present: Vec::new(), seat }
+    }
+
+    /// Those of the seat's share come, one after the other, or those up to a Ctrl-C; counts them in `done`.
+    pub(super) async fn come(&mut self, done: &AtomicU64, interrupt: &Interrupt) -> Result<()> {
+        let share: Vec<_> = share(&self.seat).collect();
+        for client in share {
+            if interrupt.has_happened() {
+                break;
+            }
+            self.present.push(client);
+            self.announce(client, AnnounceEvent::Started, Timestamp::now()).await?;
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// All that are there leave, one after the other; counts them in `done`.
+    pub(super) async fn leave(&mut self, done: &AtomicU64) -> Result<()> {
+        while let Some(client) = self.present.pop() {
+            self.announce(client, AnnounceEvent::Stopped, Timestamp::now()).await?;
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// How many are there.
+    pub(super) fn count(&self) -> u64 {
+        self.present.len() as u64
     }
 
     /// Who announces next, and why: 4 of 100 start and 4 stop, so that swarms keep their sizes; 2
@@ -88,12 +131,10 @@ impl Clients {
         }
         place
     }
-}
 
-impl Caller for Clients {
-    async fn call(&mut self, announced: Timestamp) -> Result<()> {
-        let (Client { swarm, number, role }, event) = self.next();
-        let Seat { storage, ground, .. } = &self.seat;
+    async fn announce(&mut self, client: Client, event: AnnounceEvent, announced: Timestamp) -> Result<()> {
+        let Client { swarm, number, role } = client;
+        let Seat { target, ground, .. } = &mut self.seat;
         let peers = [ground.peer(number)];
         let families = match peers[0].family() {
             AddressFamily::V4 => [AddressFamily::V4, AddressFamily::V6],
@@ -102,6 +143,21 @@ impl Caller for Clients {
         let info_hash = ground.info_hash(swarm);
         let (peers, families) = (&peers, &families);
         let announce = Announce { info_hash, peers, role, event, num_want: NUM_WANT, families, announced };
-        storage.announce(&announce).await.map(drop)
+        target.announce(&announce).await
+    }
+}
+
+/// The clients that the swarms of a run have from the beginning, those of a seat.
+fn share<A>(seat: &Seat<A>) -> impl Iterator<Item = Client> {
+    seat.share().map(|number| {
+        let swarm = seat.ground.swarm_of(number);
+        Client { swarm, number, role: seat.ground.member(swarm, number).role }
+    })
+}
+
+impl<A: Announcer> Caller for Clients<A> {
+    async fn call(&mut self, announced: Timestamp) -> Result<()> {
+        let (client, event) = self.next();
+        self.announce(client, event, announced).await
     }
 }

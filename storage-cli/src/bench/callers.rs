@@ -15,24 +15,31 @@ pub(super) const NUM_WANT: usize = 50;
 const NEW_PEERS: u64 = 10_000_000;
 
 /// Where a caller calls, and which of how many it is.
-pub(super) struct Seat {
-    pub(super) storage: Arc<dyn Storage>,
+pub(super) struct Seat<T = Arc<dyn Storage>> {
+    pub(super) target: T,
     pub(super) ground: Arc<Ground>,
     pub(super) random: SmallRng,
+    index: u64,
+    seats: u64,
     /// The number of the next peer that nobody else makes.
     next: u64,
-    seats: u64,
 }
 
-impl Seat {
-    pub(super) fn new(storage: &Arc<dyn Storage>, ground: &Arc<Ground>, index: u64, seats: u64) -> Self {
+impl<T> Seat<T> {
+    pub(super) fn new(target: T, ground: &Arc<Ground>, index: u64, seats: u64) -> Self {
         Self {
-            storage: Arc::clone(storage),
+            target,
             ground: Arc::clone(ground),
             random: rand::make_rng(),
-            next: ground.peers() + index,
+            index,
             seats,
+            next: ground.peers() + index,
         }
+    }
+
+    /// The numbers of its share of the peers that the ground was made with.
+    pub(super) fn share(&self) -> impl Iterator<Item = u64> + use<T> {
+        (self.index..self.ground.peers()).step_by(usize::try_from(self.seats).unwrap_or(usize::MAX))
     }
 
     /// The number of a peer that was nowhere before.
@@ -48,7 +55,7 @@ pub(super) struct Put(pub(super) Seat);
 
 impl Caller for Put {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
-        let Seat { storage, ground, random, .. } = &mut self.0;
+        let Seat { target: storage, ground, random, .. } = &mut self.0;
         let swarm = ground.any_swarm(random);
         let member = ground.member(swarm, random.random_range(ground.numbers(swarm)));
         storage.put_peer(&member.info_hash, &member.peer, member.role, announced).await
@@ -79,7 +86,7 @@ impl Caller for PutNew {
         self.left -= 1;
         let number = self.swarm * self.size + self.left;
         let member = self.seat.ground.member(self.swarm, number);
-        self.seat.storage.put_peer(&member.info_hash, &member.peer, member.role, announced).await
+        self.seat.target.put_peer(&member.info_hash, &member.peer, member.role, announced).await
     }
 
     fn is_done(&self) -> bool {
@@ -93,7 +100,7 @@ pub(super) struct AnnouncePeers(pub(super) Seat);
 
 impl Caller for AnnouncePeers {
     async fn call(&mut self, _announced: Timestamp) -> Result<()> {
-        let Seat { storage, ground, random, .. } = &mut self.0;
+        let Seat { target: storage, ground, random, .. } = &mut self.0;
         let info_hash = ground.info_hash(ground.any_swarm(random));
         match storage.announce_peers(&PeerSelection::new(info_hash, NUM_WANT)).await {
             // Swarms of one or two peers may have no IPv4 address.
@@ -108,7 +115,7 @@ pub(super) struct Scrape(pub(super) Seat);
 
 impl Caller for Scrape {
     async fn call(&mut self, _announced: Timestamp) -> Result<()> {
-        let Seat { storage, ground, random, .. } = &mut self.0;
+        let Seat { target: storage, ground, random, .. } = &mut self.0;
         let info_hash = ground.info_hash(ground.any_swarm(random));
         storage.scrape_swarm(&info_hash).await.map(drop)
     }
@@ -120,7 +127,7 @@ pub(super) struct Lifecycle(pub(super) Seat);
 impl Caller for Lifecycle {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         let number = self.0.new_number();
-        let Seat { storage, ground, random, .. } = &mut self.0;
+        let Seat { target: storage, ground, random, .. } = &mut self.0;
         let info_hash = ground.info_hash(ground.any_swarm(random));
         let peer = ground.peer(number);
         storage.put_peer(&info_hash, &peer, Role::Leecher, announced).await?;

@@ -1,13 +1,16 @@
 //! Callers that make one call after the other, timed.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use indicatif::HumanCount;
 use storage_core::{Result, Timestamp};
 use tokio::task::JoinSet;
 
 use super::tally::Tally;
+use crate::arguments::Workload;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
@@ -43,6 +46,22 @@ pub(crate) struct Pace {
     pub(crate) duration: Duration,
 }
 
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { concurrency, warmup, duration } = self;
+        write!(f, "{concurrency} callers, {duration:?} each after {warmup:?} of warm-up")
+    }
+}
+
+impl Pace {
+    /// How far a workload has come after this time, with so many calls.
+    pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
+        let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
+        let (elapsed, all) = (elapsed.as_secs_f64(), (self.warmup + self.duration).as_secs_f64());
+        format!("{}: {elapsed:.0} of {all:.0} s, {} a second", workload.name(), HumanCount(rate as u64))
+    }
+}
+
 /// What callers did, and how long they took together.
 #[derive(Debug)]
 pub(super) struct Gauged {
@@ -50,13 +69,14 @@ pub(super) struct Gauged {
     pub(super) took: Duration,
 }
 
-/// Lets callers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`.
+/// Lets callers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and
+/// gives them back.
 pub(super) async fn gauge<C: Caller>(
     callers: impl IntoIterator<Item = C>,
     pace: Pace,
     done: &Arc<AtomicU64>,
     interrupt: &Interrupt,
-) -> Result<Gauged, Failure> {
+) -> Result<(Gauged, Vec<C>), Failure> {
     let begin = Instant::now();
     let warm = begin + pace.warmup;
     let times = Times { warm, end: warm + pace.duration };
@@ -66,12 +86,15 @@ pub(super) async fn gauge<C: Caller>(
         tasks.spawn(keep_calling(caller, times, tally, done, interrupt));
     }
     let mut all = Gauged { tally: new_tally()?, took: Duration::ZERO };
+    let mut callers = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {
-        let gauged = ended.map_err(|error| Failure::finding(format!("a caller broke off: {error}")))?;
+        let (gauged, caller) =
+            ended.map_err(|error| Failure::finding(format!("a caller broke off: {error}")))?;
         all.tally.add(gauged.tally);
         all.took = all.took.max(gauged.took);
+        callers.push(caller);
     }
-    Ok(all)
+    Ok((all, callers))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +109,7 @@ async fn keep_calling<C: Caller>(
     mut tally: Tally,
     done: Arc<AtomicU64>,
     interrupt: Interrupt,
-) -> Gauged {
+) -> (Gauged, C) {
     let mut from = None;
     let mut stride = 1;
     let mut turn = 0;
@@ -110,7 +133,7 @@ async fn keep_calling<C: Caller>(
         done.fetch_add(stride, Ordering::Relaxed);
         if now >= times.end || caller.is_done() || interrupt.has_happened() {
             let took = from.map_or(Duration::ZERO, |from| from.elapsed());
-            return Gauged { tally, took };
+            return (Gauged { tally, took }, caller);
         }
         turn += stride;
         if failed {

@@ -1,11 +1,12 @@
-//! Measuring a storage: swarms of the run's own, callers that call one after the other, and how long
-//! each call took.
+//! Measuring a storage, or a tracker: swarms of the run's own, callers that call one after the other, and
+//! how long each call took.
 
 mod announces;
 mod callers;
 mod filling;
 mod gauge;
 mod ground;
+mod outside;
 mod progress;
 mod report;
 mod resident;
@@ -16,6 +17,7 @@ mod tally;
 mod tests;
 
 pub(crate) use gauge::Pace;
+pub(crate) use outside::{AnnounceUrl, Visit};
 pub(crate) use report::{Report, rows};
 pub(crate) use resident::bytes_per_peer;
 pub(crate) use scene::{Scene, Shape};

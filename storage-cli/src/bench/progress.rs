@@ -1,9 +1,10 @@
 //! How far a run has come: a line that changes on a terminal, lines now and then elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::output::note;
@@ -43,4 +44,9 @@ pub(super) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(
         bar.finish_and_clear();
     }
     result
+}
+
+/// A number for people.
+pub(super) fn counted(done: &AtomicU64) -> HumanCount {
+    HumanCount(done.load(Ordering::Relaxed))
 }

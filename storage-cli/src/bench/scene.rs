@@ -1,8 +1,7 @@
 //! A storage with the swarms of a run in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use indicatif::HumanCount;
 use storage_core::{Result as StorageResult, Storage};
@@ -10,9 +9,9 @@ use storage_core::{Result as StorageResult, Storage};
 use super::announces::Clients;
 use super::callers::{AnnouncePeers, Lifecycle, Put, PutNew, Scrape, Seat};
 use super::filling;
-use super::gauge::{Gauged, Pace, gauge};
+use super::gauge::{Caller, Gauged, Pace, gauge};
 use super::ground::Ground;
-use super::progress::watched;
+use super::progress::{counted, watched};
 use super::report::Report;
 use crate::arguments::Workload;
 use crate::exit::Failure;
@@ -87,37 +86,31 @@ impl Scene {
         bytes_per_peer: Option<u64>,
     ) -> Result<Report, Failure> {
         let done = Arc::new(AtomicU64::new(0));
-        let work = self.gauge(workload, &done);
-        let gauged = watched(work, |elapsed| self.describe(workload, elapsed, &done)).await?;
+        let work = self.run(workload, &done);
+        let gauged = watched(work, |elapsed| self.pace.describe(workload, elapsed, &done)).await?;
         let concurrency = self.pace.concurrency;
         Ok(Report::new(self.storage.name(), workload, concurrency, gauged, bytes_per_peer))
     }
 
-    async fn gauge(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<Gauged, Failure> {
-        let (pace, interrupt) = (self.pace, &self.interrupt);
-        let of = pace.concurrency as u64;
-        let seats = (0..of).map(|index| Seat::new(&self.storage, &self.ground, index, of));
+    async fn run(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<Gauged, Failure> {
+        let of = self.pace.concurrency as u64;
+        let seats = (0..of).map(|index| Seat::new(Arc::clone(&self.storage), &self.ground, index, of));
         match workload {
-            Workload::Put => gauge(seats.map(Put), pace, done, interrupt).await,
-            Workload::PutNew => gauge(seats.map(PutNew::new), pace, done, interrupt).await,
-            Workload::Announce => gauge(seats.map(AnnouncePeers), pace, done, interrupt).await,
-            Workload::Scrape => gauge(seats.map(Scrape), pace, done, interrupt).await,
-            Workload::Lifecycle => gauge(seats.map(Lifecycle), pace, done, interrupt).await,
-            Workload::Tracker => {
-                let clients = seats.zip(0..).map(|(seat, index)| Clients::new(seat, index, of));
-                gauge(clients, pace, done, interrupt).await
-            }
+            Workload::Put => self.gauge(seats.map(Put), done).await,
+            Workload::PutNew => self.gauge(seats.map(PutNew::new), done).await,
+            Workload::Announce => self.gauge(seats.map(AnnouncePeers), done).await,
+            Workload::Scrape => self.gauge(seats.map(Scrape), done).await,
+            Workload::Lifecycle => self.gauge(seats.map(Lifecycle), done).await,
+            Workload::Tracker => self.gauge(seats.map(Clients::present), done).await,
         }
     }
 
-    fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
-        let Pace { warmup, duration, .. } = self.pace;
-        let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
-        let (elapsed, all) = (elapsed.as_secs_f64(), (warmup + duration).as_secs_f64());
-        format!("{}: {elapsed:.0} of {all:.0} s, {} a second", workload.name(), HumanCount(rate as u64))
+    async fn gauge<C: Caller>(
+        &self,
+        callers: impl Iterator<Item = C>,
+        done: &Arc<AtomicU64>,
+    ) -> Result<Gauged, Failure> {
+        let (gauged, _) = gauge(callers, self.pace, done, &self.interrupt).await?;
+        Ok(gauged)
     }
-}
-
-fn counted(done: &AtomicU64) -> HumanCount {
-    HumanCount(done.load(Ordering::Relaxed))
 }

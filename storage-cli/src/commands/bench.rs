@@ -1,11 +1,13 @@
-//! `bench`: how many calls a storage answers, and how fast.
+//! `bench`: how many calls a storage answers, or announces a tracker, and how fast.
+
+mod outside;
 
 use std::sync::Arc;
 
 use storage_core::{Capability, Registry, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
-use crate::bench::{self, Pace, Report, Scene, Shape};
+use crate::bench::{self, Report, Scene, Shape};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::open::Configured;
@@ -22,7 +24,10 @@ pub(crate) async fn run(
     arguments: &BenchArguments,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    if let Some(url) = &arguments.announce_url {
+        return outside::run(url, arguments, output).await;
+    }
+    let configured = Configured::read(registry.clone(), &arguments.storage())?;
     let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();
@@ -71,9 +76,8 @@ impl Bench<'_> {
     /// What is measured, and how.
     async fn title(&self) -> Result<String, Failure> {
         let inspection = self.storage.inspect().await.map_err(|error| self.configured.failed(&error))?;
-        let BenchArguments { concurrency, duration, warmup, .. } = self.arguments;
-        let (name, server) = (self.storage.name(), inspection.server);
-        Ok(format!("{name} ({server}): {concurrency} callers, {duration:?} each after {warmup:?} of warm-up"))
+        let (name, server, pace) = (self.storage.name(), inspection.server, self.arguments.pace());
+        Ok(format!("{name} ({server}): {pace}"))
     }
 
     /// The workloads asked for. Those that leave downloads behind which cannot be removed again are run
@@ -111,7 +115,13 @@ impl Bench<'_> {
         workloads: &[Workload],
         output: &mut Output,
     ) -> Result<(), Failure> {
-        let scene = Scene::new(&self.storage, shape, self.size(shape), self.pace(), &self.interrupt);
+        let scene = Scene::new(
+            &self.storage,
+            shape,
+            size(shape, self.arguments),
+            self.arguments.pace(),
+            &self.interrupt,
+        );
         note(format_args!("info hashes begin with {}", scene.prefix()));
         let measured = match scene.fill().await {
             Ok(()) => self.measure_each(&scene, workloads, output).await,
@@ -150,19 +160,6 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn size(&self, shape: Shape) -> (u64, u64) {
-        let (swarms, peers) = match shape {
-            Shape::Even => EVEN,
-            Shape::Zipf => ZIPF,
-        };
-        (self.arguments.swarms.unwrap_or(swarms), self.arguments.peers.unwrap_or(peers))
-    }
-
-    fn pace(&self) -> Pace {
-        let BenchArguments { concurrency, duration, warmup, .. } = *self.arguments;
-        Pace { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
-    }
-
     fn print(&self, output: &mut Output) -> Result<(), Failure> {
         if !self.reports.is_empty() {
             output.table(bench::rows(&self.reports))?;
@@ -173,6 +170,15 @@ impl Bench<'_> {
         }
         Ok(())
     }
+}
+
+/// Swarms, and peers of each or of the largest.
+fn size(shape: Shape, arguments: &BenchArguments) -> (u64, u64) {
+    let (swarms, peers) = match shape {
+        Shape::Even => EVEN,
+        Shape::Zipf => ZIPF,
+    };
+    (arguments.swarms.unwrap_or(swarms), arguments.peers.unwrap_or(peers))
 }
 
 /// What a peer takes in a storage in this process; measured first, while the process is small.

@@ -84,12 +84,14 @@ struct Series {
 /// | `requests_total` | protocol, action, outcome | counter: requests |
 /// | `request_seconds` | protocol, action | histogram: from the request read to the answer made |
 /// | `http_connections` | | gauge: connections of clients |
+/// | `http_connections_refused_total` | | counter: connections refused, since their address had too many |
 ///
 /// `outcome` is `ok`, `malformed`, `denied` (not approved), `failed` (the storage did not answer) or
 /// `dropped` (too many under way).
 pub(crate) struct FrontMetrics {
     series: [[Series; ACTIONS.len()]; PROTOCOLS.len()],
     connections: IntGauge,
+    refused_connections: IntCounter,
 }
 
 /// Totals since the start.
@@ -121,6 +123,11 @@ impl FrontMetrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(connections.clone()))?;
+        let refused_connections = IntCounter::new(
+            "tracker_http_connections_refused_total",
+            "Connections refused, since their address had too many",
+        )?;
+        registry.register(Box::new(refused_connections.clone()))?;
         let series = PROTOCOLS.map(|(_, protocol)| {
             ACTIONS.map(|(_, action)| Series {
                 seconds: seconds.with_label_values(&[protocol, action]),
@@ -128,7 +135,7 @@ impl FrontMetrics {
                     .map(|(_, outcome)| requests.with_label_values(&[protocol, action, outcome])),
             })
         });
-        Ok(Self { series, connections })
+        Ok(Self { series, connections, refused_connections })
     }
 
     /// A request ended.
@@ -141,6 +148,11 @@ impl FrontMetrics {
     /// The connections of clients.
     pub(crate) fn connections(&self) -> &IntGauge {
         &self.connections
+    }
+
+    /// Connections refused, since their address had too many.
+    pub(crate) fn refused_connections(&self) -> &IntCounter {
+        &self.refused_connections
     }
 
     /// Upper bounds of durations, in seconds, ascending.

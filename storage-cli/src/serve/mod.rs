@@ -27,17 +27,15 @@ use tokio::time::timeout;
 
 use crate::exit::Failure;
 use admin::{AdminSite, History};
-use http::{Places, TrackerSite};
+use http::{PerAddress, Places, TrackerSite};
 use metrics::FrontMetrics;
+use settings::CONNECTIONS;
 use shutdown::Shutdown;
 use tracker::Tracker;
 use udp::UdpTracker;
 use watch::{Seen, Watch};
 
 pub(crate) use settings::Settings;
-
-/// The connections of clients that may be open at once, where the system allows so many.
-const CONNECTIONS: usize = 10_000;
 
 /// The connections of operators.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -143,8 +141,14 @@ fn serve(
     let tracker = Arc::new(Tracker::new(Arc::clone(storage), settings.approval, settings.limits));
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
+    let per_address = PerAddress::new(
+        tracker.limits().max_connections_per_address,
+        settings.addresses.trusted_proxies.clone(),
+        metrics.refused_connections().clone(),
+    );
     let site = Arc::new(TrackerSite::new(tracker, settings.addresses, Arc::clone(&metrics)));
-    let places = Places::new(descriptors::connections(CONNECTIONS), Some(metrics.connections().clone()));
+    let connections = descriptors::connections(CONNECTIONS);
+    let places = Places::shared(connections, per_address, metrics.connections().clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}/announce")));
         tokio::spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
@@ -163,7 +167,7 @@ fn serve(
     let site = AdminSite { storage, server, begun: Instant::now(), prometheus, metrics, seen, history };
     let site = Arc::new(site);
     // Apart from the clients': whoever takes all of theirs does not lock out the operator.
-    let places = Places::new(ADMIN_CONNECTIONS, None);
+    let places = Places::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
         tokio::spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));

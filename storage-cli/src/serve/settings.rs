@@ -13,6 +13,9 @@ use super::approval::Approval;
 use super::http::AddressRules;
 use crate::exit::Failure;
 
+/// The connections of clients that may be open at once, where the system allows so many.
+pub(super) const CONNECTIONS: usize = 10_000;
+
 /// Everything that `serve` reads beside the storage.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Settings {
@@ -37,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) default_numwant: usize,
     /// The most swarms of a scrape.
     pub(crate) max_scrape_infohashes: usize,
+    /// The connections of one address, or of one network of IPv6, over HTTP.
+    pub(crate) max_connections_per_address: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +52,7 @@ impl Default for Limits {
             max_numwant: 100,
             default_numwant: 50,
             max_scrape_infohashes: 50,
+            max_connections_per_address: 100,
         }
     }
 }
@@ -69,6 +75,9 @@ impl Limits {
             max_scrape_infohashes: section
                 .number("max_scrape_infohashes", 1..=1_000)
                 .unwrap_or(default.max_scrape_infohashes),
+            max_connections_per_address: section
+                .number("max_connections_per_address", 1..=CONNECTIONS)
+                .unwrap_or(default.max_connections_per_address),
         };
         if limits.min_announce_interval > limits.announce_interval {
             section.problem("min_announce_interval", "is longer than `announce_interval`");
@@ -143,6 +152,7 @@ fn slip(unknown: Problem) -> Option<Problem> {
         "max_numwant",
         "default_numwant",
         "max_scrape_infohashes",
+        "max_connections_per_address",
         "allow_ip_spoofing",
         "real_ip_header",
         "trusted_proxies",

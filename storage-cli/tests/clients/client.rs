@@ -38,7 +38,7 @@ impl Program {
     pub fn formats(self) -> &'static [Format] {
         match self {
             Self::Aria2 | Self::Transmission => &[Format::V1],
-            Self::Libtorrent => &[Format::V1, Format::V2],
+            Self::Libtorrent => &[Format::V1, Format::V2, Format::Hybrid],
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use socket2::{Domain, Socket, Type};
 
 use super::bencode::Dictionary;
 
@@ -30,7 +31,18 @@ impl Answer {
 }
 
 pub fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).unwrap();
+    patient(TcpStream::connect(to).unwrap())
+}
+
+/// From another address of this machine.
+pub fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    patient(socket.into())
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(FOREVER)).unwrap();
     stream.set_write_timeout(Some(FOREVER)).unwrap();
     stream
@@ -38,7 +50,11 @@ pub fn connect(to: SocketAddr) -> TcpStream {
 
 /// Sends bytes as they are; nothing, if no answer came.
 pub fn send(to: SocketAddr, request: &[u8]) -> Option<Answer> {
-    let mut stream = connect(to);
+    exchange(connect(to), request)
+}
+
+/// The same on a connection that is there.
+pub fn exchange(mut stream: TcpStream, request: &[u8]) -> Option<Answer> {
     // A server that refuses need not read all of it.
     let _ = stream.write_all(request);
     let mut bytes = Vec::new();

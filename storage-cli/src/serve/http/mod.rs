@@ -5,6 +5,7 @@ mod announce;
 mod answer;
 mod malformed;
 mod patience;
+mod per_address;
 mod query;
 mod scrape;
 mod server;
@@ -21,6 +22,7 @@ use super::tracker::{Refusal, Tracker};
 use malformed::Malformed;
 
 pub(crate) use address::AddressRules;
+pub(crate) use per_address::PerAddress;
 pub(crate) use server::{Answer, Asked, Places, Site, serve};
 
 /// What clients see.

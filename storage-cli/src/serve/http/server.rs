@@ -21,6 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::patience::Patient;
+use super::per_address::{Counted, PerAddress};
 use crate::serve::shutdown::Stop;
 
 /// The longest request line and headers together; a scrape of 50 v2 torrents needs 6 KB.
@@ -101,14 +102,25 @@ impl Answer {
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     taken: Option<IntGauge>,
+    per_address: Option<PerAddress>,
     /// Tells the connection that is there longest to make room.
     crowded: Arc<Notify>,
 }
 
 impl Places {
-    /// So many; those taken are shown by the gauge.
-    pub(crate) fn new(count: usize, taken: Option<IntGauge>) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), taken, crowded: Arc::default() }
+    /// So many.
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(count)),
+            taken: None,
+            per_address: None,
+            crowded: Arc::default(),
+        }
+    }
+
+    /// So many, of which an address gets no more than its share; those taken are shown by the gauge.
+    pub(crate) fn shared(count: usize, per_address: PerAddress, taken: IntGauge) -> Self {
+        Self { taken: Some(taken), per_address: Some(per_address), ..Self::new(count) }
     }
 
     async fn take(&self) -> Option<Place> {
@@ -120,24 +132,29 @@ impl Places {
                 Arc::clone(&self.free).acquire_owned().await.ok()?
             }
         };
-        Some(Place { _permit: permit, taken: None })
+        Some(Place { counted: None, taken: None, _permit: permit })
     }
 }
 
 /// The place of one connection.
 struct Place {
-    _permit: OwnedSemaphorePermit,
+    counted: Option<Counted>,
     taken: Option<IntGauge>,
+    /// The last to go: whoever gets it next may come from the same address.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Place {
-    /// Counts the connection until this is dropped.
-    fn counted_by(mut self, gauge: Option<&IntGauge>) -> Self {
-        self.taken = gauge.cloned();
+    /// Counts a connection from there until this is dropped; none, if it is one too many of its address.
+    fn taken_by(mut self, from: IpAddr, places: &Places) -> Option<Self> {
+        if let Some(per_address) = &places.per_address {
+            self.counted = Some(per_address.count(from)?);
+        }
+        self.taken = places.taken.clone();
         if let Some(taken) = &self.taken {
             taken.inc();
         }
-        self
+        Some(self)
     }
 }
 
@@ -167,7 +184,8 @@ async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, I
     let place = places.take().await?;
     match listener.accept().await {
         Ok((stream, address)) => {
-            Some((stream, address.ip().to_canonical(), place.counted_by(places.taken.as_ref())))
+            let from = address.ip().to_canonical();
+            Some((stream, from, place.taken_by(from, places)?))
         }
         Err(error) => {
             tracing::debug!(%error, "cannot accept a connection");

@@ -1,0 +1,36 @@
+//! Measuring any tracker from outside: whole announces over HTTP or UDP.
+
+mod http;
+mod udp;
+mod url;
+mod visit;
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use storage_core::{Error, ErrorKind, Operation, Result};
+use tokio::time::timeout;
+
+pub(crate) use url::AnnounceUrl;
+pub(crate) use visit::Visit;
+
+use url::{Protocol, Tracker};
+
+/// The longest that an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a tracker did not answer.
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// A failed announce.
+fn failed(protocol: Protocol, kind: ErrorKind) -> Error {
+    Error::new(protocol.name(), Operation::Announce, kind)
+}
+
+/// Waits for an answer, but not forever.
+async fn patiently<T>(protocol: Protocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(failed(protocol, ErrorKind::Timeout)))
+}
+
+#[cfg(test)]
+mod tests;

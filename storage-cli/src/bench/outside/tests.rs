@@ -1,0 +1,49 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use storage_core::{Opened, Schedule, Statistics, Storage, Upkeep};
+use storage_memory::{MemoryConfig, MemoryStorage};
+
+use super::Visit;
+use crate::bench::Pace;
+use crate::interrupt::Interrupt;
+use crate::serve::{Addresses, Plan, Serving, Settings};
+
+const PACE: Pace =
+    Pace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
+
+/// A tracker over HTTP and UDP, and what it keeps.
+async fn tracker() -> (Arc<MemoryStorage>, Serving) {
+    let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
+    let storage: Arc<dyn Storage> = Arc::clone(&memory) as _;
+    let schedule = Schedule { enabled: false, ..Schedule::default() };
+    let any = || vec!["127.0.0.1:0".parse().unwrap()];
+    let plan = Plan {
+        settings: Settings::default(),
+        addresses: Addresses { http: any(), udp: any(), admin: Vec::new() },
+        prometheus: Registry::new(),
+        mochi_metric_names: false,
+    };
+    let opened = Opened { storage, schedule, warnings: Vec::new() };
+    (memory, Serving::start(opened, plan).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_come_announce_and_leave() {
+    let (memory, serving) = tracker().await;
+    let peers = |counted: Statistics| counted.seeders + counted.leechers;
+    for (protocol, url) in &serving.listening {
+        let url = url.parse().unwrap();
+        for keep in [false, true] {
+            let visit = Visit::new(&url, (20, 8), PACE, keep, &Interrupt::listen()).await.unwrap();
+            let before = memory.statistics().await.unwrap();
+            let report = visit.measure().await.unwrap();
+            assert!(!report.is_failure(), "{protocol}: {report:?}");
+            assert_eq!(report.complaint(), None, "{protocol}");
+            let after = memory.statistics().await.unwrap();
+            assert_eq!(peers(after) > peers(before), keep, "{protocol}: {before:?}, {after:?}");
+        }
+    }
+    serving.stop().await.unwrap();
+}

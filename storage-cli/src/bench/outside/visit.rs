@@ -1,0 +1,102 @@
+//! Clients of a run's own at a tracker: they come, announce, and leave.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use futures::future::{join_all, try_join_all};
+use indicatif::HumanCount;
+
+use super::http::Http;
+use super::udp::Udp;
+use super::{AnnounceUrl, Protocol, Tracker};
+use crate::arguments::Workload;
+use crate::bench::announces::{Announcer, Clients};
+use crate::bench::callers::Seat;
+use crate::bench::gauge::{Gauged, Pace, gauge};
+use crate::bench::ground::Ground;
+use crate::bench::progress::{counted, watched};
+use crate::bench::report::Report;
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+
+/// A visit to a tracker.
+pub(crate) struct Visit {
+    tracker: Arc<Tracker>,
+    ground: Arc<Ground>,
+    pace: Pace,
+    interrupt: Interrupt,
+    keep: bool,
+}
+
+impl Visit {
+    /// Swarms of all sizes; `keep`: their peers don't leave at the end.
+    pub(crate) async fn new(
+        url: &AnnounceUrl,
+        (swarms, peers): (u64, u64),
+        pace: Pace,
+        keep: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        let (tracker, ground) = (Arc::new(url.resolve().await?), Arc::new(Ground::zipf(swarms, peers)));
+        Ok(Self { tracker, ground, pace, interrupt: interrupt.clone(), keep })
+    }
+
+    /// With what the info hashes begin.
+    pub(crate) fn prefix(&self) -> String {
+        self.ground.prefix()
+    }
+
+    /// Measures.
+    pub(crate) async fn measure(&self) -> Result<Report, Failure> {
+        let protocol = self.tracker.url.protocol;
+        let gauged = match protocol {
+            Protocol::Http => self.by(|| Ok(Http::new(Arc::clone(&self.tracker)))).await?,
+            Protocol::Udp => self.by(|| Udp::new(&self.tracker)).await?,
+        };
+        let concurrency = self.pace.concurrency;
+        Ok(Report::new(protocol.name(), Workload::Tracker, concurrency, gauged, None))
+    }
+
+    async fn by<A: Announcer>(&self, make: impl Fn() -> std::io::Result<A>) -> Result<Gauged, Failure> {
+        let of = self.pace.concurrency as u64;
+        let clients = (0..of).map(|index| Ok(Clients::absent(Seat::new(make()?, &self.ground, index, of))));
+        let clients: std::io::Result<Vec<_>> = clients.collect();
+        let mut clients = clients.map_err(|error| self.failed("cannot open a socket", &error))?;
+        let come = self.come(&mut clients).await;
+        if let Err(failure) = come {
+            // They may be there all the same.
+            let _ = self.leave(&mut clients).await;
+            return Err(failure);
+        }
+        let done = Arc::new(AtomicU64::new(0));
+        let measured = gauge(clients, self.pace, &done, &self.interrupt);
+        let describe = |elapsed| self.pace.describe(Workload::Tracker, elapsed, &done);
+        let (gauged, mut clients) = watched(measured, describe).await?;
+        if !self.keep {
+            self.leave(&mut clients).await?;
+        }
+        Ok(gauged)
+    }
+
+    async fn come<A: Announcer>(&self, clients: &mut [Clients<A>]) -> Result<(), Failure> {
+        let done = AtomicU64::new(0);
+        let all = HumanCount(self.ground.peers());
+        let come = try_join_all(clients.iter_mut().map(|some| some.come(&done, &self.interrupt)));
+        let come = watched(come, |_| format!("coming: {} of {all} peers", counted(&done))).await;
+        come.map(drop).map_err(|error| self.failed("a peer cannot start", &error))
+    }
+
+    async fn leave<A: Announcer>(&self, clients: &mut [Clients<A>]) -> Result<(), Failure> {
+        let done = AtomicU64::new(0);
+        let all = HumanCount(clients.iter().map(Clients::count).sum());
+        // One that fails does not keep the others.
+        let leave = join_all(clients.iter_mut().map(|some| some.leave(&done)));
+        let left = watched(leave, |_| format!("leaving: {} of {all} peers", counted(&done))).await;
+        let failed = left.into_iter().find_map(Result::err);
+        failed.map_or(Ok(()), |error| Err(self.failed("not all peers could leave", &error)))
+    }
+
+    fn failed(&self, what: &str, error: &impl std::fmt::Debug) -> Failure {
+        Failure::finding(format!("{}: {what}: {error:?}", self.tracker.url))
+    }
+}

@@ -1,0 +1,39 @@
+//! `bench --announce-url`: a tracker, as its clients see it.
+
+use super::size;
+use crate::arguments::BenchArguments;
+use crate::bench::{self, AnnounceUrl, Shape, Visit};
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, note};
+
+/// Peers come, announce, and leave; prints one line.
+pub(super) async fn run(
+    url: &AnnounceUrl,
+    arguments: &BenchArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let interrupt = Interrupt::listen();
+    let (pace, keep) = (arguments.pace(), arguments.keep);
+    let visit = Visit::new(url, size(Shape::Zipf, arguments), pace, keep, &interrupt).await?;
+    let title = format!("{url}: {pace}");
+    if arguments.json {
+        note(title);
+    } else {
+        output.line(title)?;
+    }
+    note(format_args!("info hashes begin with {}", visit.prefix()));
+    let report = visit.measure().await?;
+    if interrupt.has_happened() {
+        return Ok(Exit::Interrupted);
+    }
+    if let Some(complaint) = report.complaint() {
+        note(complaint);
+    }
+    if arguments.json {
+        output.json(&report)?;
+    } else {
+        output.table(bench::rows(std::slice::from_ref(&report)))?;
+    }
+    Ok(if report.is_failure() { Exit::Finding } else { Exit::Success })
+}
