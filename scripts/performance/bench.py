@@ -17,6 +17,18 @@ def bench(config, workloads, seconds, concurrency=64, warmup=1, swarms=None, pee
         arguments += ["--peers", str(peers)]
     if keep:
         arguments += ["--keep"]
+    return figures_of(arguments)
+
+
+def bench_tracker(url, seconds, concurrency=64, warmup=1):
+    """The figures of a tracker, whose peers stay there."""
+    arguments = [COMMAND, "bench", "--announce-url", url, "--json", "--keep"]
+    arguments += ["--duration", f"{seconds}s", "--warmup", f"{warmup}s", "--concurrency", str(concurrency)]
+    return figures_of(arguments)["tracker"]
+
+
+def figures_of(arguments):
+    """What `bench` prints, by workload."""
     figures = [json.loads(line) for line in run(arguments).splitlines()]
     for figure in figures:
         if figure["errors"]:

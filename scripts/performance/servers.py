@@ -34,17 +34,18 @@ def free_port():
 
 
 class Postgres:
-    """A server and the tables that `schema pg` prints in it."""
+    """A server, and in it the tables that `schema pg` prints, or others with their configuration."""
 
     name = "pg"
 
-    def __init__(self, settings=(), schema_options=()):
+    def __init__(self, settings=(), schema_options=(), tables=None, example=None):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
         if not found:
             raise SystemExit("the server programs of PostgreSQL are needed in /usr/lib/postgresql")
         self.programs = found[-1]
         self.settings = settings
         self.schema_options = list(schema_options)
+        self.tables, self.example = tables, example
 
     def __enter__(self):
         self.place = tempfile.mkdtemp(prefix="tracker-storage-pg-")
@@ -59,11 +60,11 @@ class Postgres:
             options += "".join(f" -c {setting}" for setting in self.settings)
             log = os.path.join(self.place, "log")
             self._as_server("pg_ctl", "-D", self.data, "-w", "-l", log, "-o", options, "start")
-            self.sql(run([COMMAND, "schema", "pg", *self.schema_options]))
+            self.sql(self.tables or run([COMMAND, "schema", "pg", *self.schema_options]))
         except BaseException:
             self.__exit__()
             raise
-        self.example = run([COMMAND, "example-config", "pg", *self.schema_options])
+        self.example = self.example or run([COMMAND, "example-config", "pg", *self.schema_options])
         return self
 
     def __exit__(self, *_):
