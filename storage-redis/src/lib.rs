@@ -49,7 +49,7 @@
 //! | graduation | steps | one script, downloads included | all or nothing (P4) |
 //! | several keys written at once | a key by itself | one command | all or nothing (D2) |
 //! | Sentinel's password | for the sentinels only | the same; `master_login` and `master_password` are for the data nodes | MoChi can't reach data nodes with a password |
-//! | `pool_size` | connections, one call each | connections, many calls each | one or two carry all a server can do |
+//! | `pool_size` | connections, one call each | connections, many calls each; the next one where 512 are under way on each before it | commands leave together; one or two carry all a server can do |
 //!
 //! MoChi's `keydb` storage keeps sets under the keys of swarms. Calls that meet them are
 //! [`Corrupt`](storage_core::ErrorKind::Corrupt) and say so; garbage collection leaves them alone.

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
 use storage_core::config::Problem;
 
 use super::clients::{Clients, SentinelClients, response_timeout};
+use super::gather::Gathering;
 use super::renewable::Renewable;
 use super::request::load_scripts;
 use crate::config::RedisConfig;
@@ -35,7 +35,7 @@ impl Live {
 /// What commands are sent over.
 #[derive(Clone)]
 pub(super) enum Wire {
-    Node(MultiplexedConnection),
+    Node(Gathering),
     Cluster(ClusterConnection),
 }
 
@@ -132,11 +132,12 @@ impl Connector {
         let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
         let connected = async {
             let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            load_scripts(Wire::Node(connection.clone())).await?;
-            Ok(connection)
+            let wire = Wire::Node(Gathering::new(connection));
+            load_scripts(wire.clone()).await?;
+            Ok(wire)
         };
         match connected.await {
-            Ok(connection) => Ok(Live { wire: Wire::Node(connection), lost, primary }),
+            Ok(wire) => Ok(Live { wire, lost, primary }),
             Err(error) => Err(ConnectError { address: address(client), error }),
         }
     }

@@ -4,6 +4,7 @@
 mod clients;
 mod connector;
 mod fault;
+mod gather;
 mod pool;
 mod renewable;
 mod request;

@@ -1,4 +1,4 @@
-//! The pool: connections that callers take turns to use, and single attempts to send something.
+//! The pool: connections that callers share, and single attempts to send something.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,16 @@ use crate::NAME;
 /// A caller that gave up after waiting for so long leaves its connection under suspicion.
 const SUSPICIOUS_WAIT: Duration = Duration::from_secs(1);
 
-type Slot = Renewable<Live, ConnectError>;
+/// How many calls make a connection to a server crowded. With fewer, one connection is better than two:
+/// more commands leave together.
+const CROWD: usize = 512;
+
+/// The place of a connection.
+#[derive(Default)]
+struct Slot {
+    live: Renewable<Live, ConnectError>,
+    calls: AtomicUsize,
+}
 
 /// Connections, made when they are first needed and anew when they are lost.
 pub(super) struct Pool {
@@ -26,7 +35,6 @@ pub(super) struct Pool {
     slots: Box<[Slot]>,
     /// A cluster's connection that never repeats a command by itself.
     once: Slot,
-    next: AtomicUsize,
     observer: SharedObserver,
 }
 
@@ -36,7 +44,6 @@ impl Pool {
             connector: Arc::new(connector),
             slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
             once: Slot::default(),
-            next: AtomicUsize::new(0),
             observer,
         }
     }
@@ -57,7 +64,7 @@ impl Pool {
     /// Lets go of all connections; calls under way keep theirs.
     pub(super) fn clear(&self) {
         for slot in self.slots.iter().chain([&self.once]) {
-            slot.clear();
+            slot.live.clear();
         }
     }
 
@@ -68,9 +75,11 @@ impl Pool {
         let slot = if repeating { self.choose() } else { &self.once };
         let acquired = self.acquire(slot, repeating).await;
         let (generation, live) = acquired.map_err(|failed| Fault::connecting(&failed))?;
-        let watch = Watch { pool: self, slot, generation, live: &live, begun: Instant::now() };
+        let mut watch = Watch { pool: self, slot, generation, live: &live, begun: Some(Instant::now()) };
+        slot.calls.fetch_add(1, Ordering::Relaxed);
         let answer = request.send(live.wire.clone()).await;
-        watch.end();
+        watch.begun = None;
+        drop(watch);
         let fault = match answer {
             Err(error) => Fault::answering(&error),
             Ok(values) => match first_remediable(&values) {
@@ -97,14 +106,18 @@ impl Pool {
         }
     }
 
+    /// The first that is not crowded, or else the one with the fewest calls. Those to a cluster gather
+    /// nothing.
     fn choose(&self) -> &Slot {
-        let next = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.slots[next % self.slots.len()]
+        let calls = |slot: &&Slot| slot.calls.load(Ordering::Relaxed);
+        let crowd = if self.connector.is_cluster() { 1 } else { CROWD };
+        let open = self.slots.iter().find(|slot| calls(slot) < crowd);
+        open.or_else(|| self.slots.iter().min_by_key(calls)).unwrap_or(&self.once)
     }
 
     async fn acquire(&self, slot: &Slot, repeating: bool) -> Result<(u64, Live), ConnectError> {
         loop {
-            let (generation, live) = slot.get(|generation| self.make(generation, repeating)).await?;
+            let (generation, live) = slot.live.get(|generation| self.make(generation, repeating)).await?;
             if !live.is_lost() {
                 return Ok((generation, live));
             }
@@ -126,31 +139,26 @@ impl Pool {
     }
 
     fn give_up(&self, slot: &Slot, generation: u64, live: &Live) {
-        slot.give_up(generation);
+        slot.live.give_up(generation);
         self.connector.give_up(live);
     }
 }
 
-/// Notices a caller that gives up on an answer before the connection's own timeout: a server that hangs
-/// would otherwise be waited for by call after call.
+/// Counts a call, and notices a caller that gives up on an answer before the connection's own timeout: a
+/// server that hangs would otherwise be waited for by call after call.
 struct Watch<'a> {
     pool: &'a Pool,
     slot: &'a Slot,
     generation: u64,
     live: &'a Live,
-    begun: Instant,
-}
-
-impl Watch<'_> {
-    /// There is an answer, whatever it is.
-    fn end(self) {
-        std::mem::forget(self);
-    }
+    /// `None` when there is an answer, whatever it is.
+    begun: Option<Instant>,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        if self.begun.elapsed() >= SUSPICIOUS_WAIT {
+        self.slot.calls.fetch_sub(1, Ordering::Relaxed);
+        if self.begun.is_some_and(|begun| begun.elapsed() >= SUSPICIOUS_WAIT) {
             self.pool.give_up(self.slot, self.generation, self.live);
         }
     }

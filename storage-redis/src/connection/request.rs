@@ -47,18 +47,16 @@ impl Request {
     /// Sends it and waits for the answers; those of several commands may be refusals.
     pub(super) async fn send(&self, wire: Wire) -> RedisResult<Vec<Value>> {
         match (self, wire) {
-            (Self::Command(command), Wire::Node(mut connection)) => {
-                single(connection.req_packed_command(command).await)
-            }
+            (
+                Self::Command(command) | Self::On(_, command) | Self::OnPrimaries(command),
+                Wire::Node(node),
+            ) => single(node.send(command).await),
             (Self::Command(command), Wire::Cluster(mut connection)) => {
                 single(connection.req_packed_command(command).await)
             }
-            (Self::Pipeline(pipeline), Wire::Node(connection)) => send_pipeline(pipeline, connection).await,
+            (Self::Pipeline(pipeline), Wire::Node(node)) => send_pipeline(pipeline, node.connection()).await,
             (Self::Pipeline(pipeline), Wire::Cluster(connection)) => {
                 send_pipeline(pipeline, connection).await
-            }
-            (Self::On(_, command) | Self::OnPrimaries(command), Wire::Node(mut connection)) => {
-                single(connection.req_packed_command(command).await)
             }
             (Self::On(address, command), Wire::Cluster(mut connection)) => {
                 let route = RoutingInfo::SingleNode(by_address(address)?);
@@ -78,7 +76,7 @@ impl Request {
 /// One of those of the nodes that could not.
 pub(super) async fn load_scripts(wire: Wire) -> RedisResult<()> {
     match wire {
-        Wire::Node(mut connection) => scripts::load_all().exec_async(&mut connection).await,
+        Wire::Node(node) => scripts::load_all().exec_async(&mut node.connection()).await,
         Wire::Cluster(connection) => {
             let loads = scripts::load_commands().map(|command| {
                 let mut connection = connection.clone();
