@@ -38,6 +38,16 @@ const OVERREACHES: &[Overreach] = &[
                 AND address = @address AND port = @port AND is_seeder = @is_seeder",
     },
     Overreach {
+        title: "delete of many takes the peers out of every swarm",
+        section: Some("peer"),
+        key: "del_batch_query",
+        query: "DELETE FROM mo_peers AS p \
+                USING unnest(@request::int4[], @peer_id::bytea[], @address::inet[], @port::int4[], \
+                @is_seeder::bool[]) AS r (request, peer_id, address, port, is_seeder) \
+                WHERE (p.peer_id, p.address, p.port, p.is_seeder) = (r.peer_id, r.address, r.port, r.is_seeder) \
+                RETURNING r.request",
+    },
+    Overreach {
         title: "graduate takes every peer at the address",
         section: Some("peer"),
         key: "graduate_query",
@@ -135,7 +145,12 @@ impl Overreach {
             Some(section) => entry(config, section),
             None => config,
         };
-        *entry(section, self.key) = Value::Text(self.query.to_owned());
+        let query = Value::Text(self.query.to_owned());
+        let Value::Section(entries) = section else {
+            panic!("`{}` is to be put into what is no section", self.key)
+        };
+        entries.retain(|(name, _)| name != self.key);
+        entries.push((self.key.to_owned(), query));
     }
 }
 

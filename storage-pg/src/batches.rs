@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgRow;
 use storage_core::{
-    Error, ErrorKind, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, SwarmCounts,
+    Error, ErrorKind, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, Role, SwarmCounts,
 };
 
 use crate::attempt::{self, attempt};
@@ -18,6 +18,7 @@ use crate::statement::{Inputs, Statement};
 /// The gatherings of a storage.
 pub(crate) struct Batches {
     pub(crate) puts: Option<Gather<Puts>>,
+    pub(crate) deletions: Option<Gather<Deletions>>,
     pub(crate) announces: Option<Gather<Announces>>,
     pub(crate) scrapes: Option<Gather<Scrapes>>,
 }
@@ -32,6 +33,7 @@ impl Batches {
         };
         Self {
             puts: core.find(slot::PUT_PEERS).map(|_| Gather::new(core, bounds)),
+            deletions: core.find(slot::DELETE_PEERS).map(|_| Gather::new(core, bounds)),
             announces: core.find(slot::ANNOUNCE_BATCH).map(|_| Gather::new(core, bounds)),
             scrapes: core.find(slot::COUNT_BATCH).map(|_| Gather::new(core, bounds)),
         }
@@ -41,6 +43,9 @@ impl Batches {
     pub(crate) async fn drain(&self) {
         if let Some(puts) = &self.puts {
             puts.drain().await;
+        }
+        if let Some(deletions) = &self.deletions {
+            deletions.drain().await;
         }
         if let Some(announces) = &self.announces {
             announces.drain().await;
@@ -76,8 +81,52 @@ impl Together for Puts {
             row_of[*request] = rows.len();
             rows.push(Inputs::record(&requests[*request]));
         }
-        let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |_, _, _| {}).await;
+        let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |_, _| {}).await;
         row_of.into_iter().map(|row| written[row].as_ref().map_err(copy).copied()).collect()
+    }
+}
+
+/// A peer that is to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deletion {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) peer: Peer,
+    pub(crate) role: Role,
+}
+
+/// Peers that leave.
+pub(crate) struct Deletions;
+
+impl Together for Deletions {
+    type Request = Deletion;
+    type Answer = ();
+
+    const OPERATION: Operation = Operation::DeletePeer;
+    const KEY: &'static str = slot::DELETE_PEERS.key;
+
+    /// In the order of keys, as [`Puts`]; of those who delete the same peer one has found it.
+    async fn answer(core: &Core, requests: &[Deletion]) -> Vec<Result<()>> {
+        let mut order: Vec<usize> = (0..requests.len()).collect();
+        order.sort_by_key(|request| &requests[*request]);
+        let numbered = (0..).zip(order.iter().map(|request| &requests[*request]));
+        let rows: Vec<_> = numbered
+            .map(|(number, Deletion { info_hash, peer, role })| {
+                Inputs::deletion(number, info_hash, peer, *role)
+            })
+            .collect();
+        let mut found = vec![false; rows.len()];
+        let done = in_pieces(core, Self::OPERATION, slot::DELETE_PEERS, &rows, |ran, piece| {
+            // What took effect, and was repeated because its answer was lost, finds nothing.
+            found[piece.clone()].fill(ran.after_loss);
+            ran.by_request(piece).for_each(|(request, _)| found[request] = true);
+        })
+        .await;
+        let mut results: Vec<Result<()>> = requests.iter().map(|_| Ok(())).collect();
+        for ((request, done), found) in order.into_iter().zip(done).zip(found) {
+            let absent = || Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound);
+            results[request] = done.and_then(|()| if found { Ok(()) } else { Err(absent()) });
+        }
+        results
     }
 }
 
@@ -160,14 +209,31 @@ async fn answers<T: Default>(
     read: impl Fn(&Statement, &PgRow, &mut T, usize),
 ) -> Vec<Result<T>> {
     let mut answers: Vec<T> = rows.iter().map(|_| T::default()).collect();
-    let done = in_pieces(core, operation, slot, rows, |statement, piece, row| {
-        let request = statement.read_integer(row, 0).and_then(|number| usize::try_from(number).ok());
-        if let Some(request) = request.filter(|request| piece.contains(request)) {
-            read(statement, row, &mut answers[request], request);
+    let done = in_pieces(core, operation, slot, rows, |ran, piece| {
+        for (request, row) in ran.by_request(piece) {
+            read(ran.statement, row, &mut answers[request], request);
         }
     })
     .await;
     done.into_iter().zip(answers).map(|(done, answer)| done.map(|()| answer)).collect()
+}
+
+/// A query that was run for a piece of a batch.
+struct Ran<'a> {
+    statement: &'a Statement,
+    rows: Vec<PgRow>,
+    /// Whether it may have been carried out before, and its answer lost.
+    after_loss: bool,
+}
+
+impl Ran<'_> {
+    /// Its rows, each with the call that the first column names.
+    fn by_request(&self, piece: &Range<usize>) -> impl Iterator<Item = (usize, &PgRow)> {
+        self.rows.iter().filter_map(|row| {
+            let request = usize::try_from(self.statement.read_integer(row, 0)?).ok()?;
+            piece.contains(&request).then_some((request, row))
+        })
+    }
 }
 
 /// Runs a query for all these rows, and where the server refuses, for either half of them, until those
@@ -177,13 +243,13 @@ async fn in_pieces(
     operation: Operation,
     slot: Slot,
     rows: &[Inputs<'_>],
-    mut read: impl FnMut(&Statement, &Range<usize>, &PgRow),
+    mut read: impl FnMut(&Ran<'_>, &Range<usize>),
 ) -> Vec<Result<()>> {
     let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
     let mut pieces = vec![Range { start: 0, end: rows.len() }];
     while let Some(piece) = pieces.pop() {
         match run(core, operation, slot, &rows[piece.clone()]).await {
-            Ok((statement, found)) => found.iter().for_each(|row| read(statement, &piece, row)),
+            Ok(ran) => read(&ran, &piece),
             Err(error) if error.kind() == ErrorKind::Rejected && piece.len() > 1 => {
                 let middle = piece.start + piece.len() / 2;
                 pieces.extend([middle..piece.end, piece.start..middle]);
@@ -194,21 +260,16 @@ async fn in_pieces(
     done
 }
 
-async fn run<'a>(
-    core: &'a Core,
-    operation: Operation,
-    slot: Slot,
-    rows: &[Inputs<'_>],
-) -> Result<(&'a Statement, Vec<PgRow>)> {
+async fn run<'a>(core: &'a Core, operation: Operation, slot: Slot, rows: &[Inputs<'_>]) -> Result<Ran<'a>> {
     let statement = core.statement(slot, operation)?;
-    let found = attempt!(core, operation, attempt::Together::No, |connection| {
-        if slot.result.is_empty() {
+    attempt!(core, operation, attempt::Together::No, |connection, after_loss| {
+        let rows = if slot.result.is_empty() {
             statement.execute_batch(connection, rows).await.map(|_| Vec::new())
         } else {
             statement.rows_of_batch(connection, rows).await
-        }
-    })?;
-    Ok((statement, found))
+        };
+        rows.map(|rows| Ran { statement, rows, after_loss })
+    })
 }
 
 /// One failure for several callers.

@@ -91,6 +91,8 @@ pub struct PeerQueries {
     /// setting of this name; downloads and data wait as the server has it by default. Empty: all do. Not
     /// known to MoChi.
     pub synchronous_commit: String,
+    /// `del_batch_query`: removes many peers at once; optional, not known to MoChi.
+    pub del_batch_query: String,
     /// `count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
     pub count_batch_query: String,
 }
@@ -203,6 +205,7 @@ impl PgConfig {
                 newest_query: text(peer, "newest_query"),
                 add_batch_query: text(peer, "add_batch_query"),
                 synchronous_commit: text(peer, "synchronous_commit"),
+                del_batch_query: text(peer, "del_batch_query"),
                 count_batch_query: text(peer, "count_batch_query"),
             }),
             downloads: section.within("downloads", |downloads| DownloadsQueries {

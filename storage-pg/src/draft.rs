@@ -73,6 +73,7 @@ impl Drafts {
         drafts.optional(slot::IMPORT_PEERS_BATCH, &import.peers_batch_query, &[]);
         drafts.optional(slot::IMPORT_DOWNLOADS_BATCH, &import.downloads_batch_query, &[]);
         drafts.optional(slot::PUT_PEERS, &peer.add_batch_query, &[]);
+        drafts.optional(slot::DELETE_PEERS, &peer.del_batch_query, DELETE_PEERS_COLUMNS);
         drafts.optional(slot::ANNOUNCE_BATCH, &announce.batch_query, ANNOUNCE_BATCH_COLUMNS);
         drafts.optional(slot::COUNT_BATCH, &peer.count_batch_query, COUNT_BATCH_COLUMNS);
         drafts.append_clause(&peer.count_query);
@@ -132,6 +133,8 @@ const ANNOUNCE_BATCH_COLUMNS: &[(&str, &str)] = &[
     ("announce.batch_query", "address"),
     ("announce.batch_query", "port"),
 ];
+const DELETE_PEERS_COLUMNS: &[(&str, &str)] = &[("peer.del_batch_query", "request")];
+
 const COUNT_BATCH_COLUMNS: &[(&str, &str)] = &[
     ("peer.count_batch_query", "request"),
     ("peer.count_batch_query", "seeders"),

@@ -11,7 +11,7 @@ use storage_core::{
 };
 
 use crate::attempt::{Together, attempt};
-use crate::batches;
+use crate::batches::{self, Deletion};
 use crate::failure::Failure;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
@@ -34,13 +34,11 @@ impl PeerStorage for PgStorage {
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
-        let delete = self.core.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
-        let inputs = Inputs::peer(info_hash, peer, role);
-        // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
-        let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, after_loss| {
-            delete.execute(connection, inputs).await.map(|deleted| deleted > 0 || after_loss)
-        })?;
-        if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
+        let deletion = Deletion { info_hash: *info_hash, peer: *peer, role };
+        match &self.batches.deletions {
+            Some(deletions) => deletions.call(deletion, || self.delete_alone(deletion)).await,
+            None => self.delete_alone(deletion).await,
+        }
     }
 
     async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
@@ -102,6 +100,20 @@ impl PgStorage {
             attempt!(&self.core, Operation::PutPeer, Together::No, |connection| {
                 put.execute(connection, Inputs::record(&record)).await.map(drop)
             })
+        })
+    }
+
+    fn delete_alone(&self, deletion: Deletion) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let delete = self.core.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
+            let Deletion { info_hash, peer, role } = &deletion;
+            let inputs = Inputs::peer(info_hash, peer, *role);
+            // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
+            let found =
+                attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, after_loss| {
+                    delete.execute(connection, inputs).await.map(|deleted| deleted > 0 || after_loss)
+                })?;
+            if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
         })
     }
 

@@ -38,6 +38,7 @@ impl PgStorage {
     pub(crate) async fn rehearse_all(&self) -> Result<Vec<Rehearsal>> {
         let queries = [
             (Operation::DeletePeer, slot::DELETE_PEER),
+            (Operation::DeletePeer, slot::DELETE_PEERS),
             (Operation::GraduatePeer, slot::GRADUATE),
             (Operation::GraduatePeer, slot::INCREMENT_DOWNLOADS),
             (Operation::CollectGarbage, slot::COLLECT_GARBAGE),
@@ -94,6 +95,7 @@ impl Probe<'_> {
     async fn run(&mut self, statement: &Statement) -> Result<Option<String>, Failure> {
         match statement.slot.key {
             key if key == slot::DELETE_PEER.key => self.delete_peer(statement).await,
+            key if key == slot::DELETE_PEERS.key => self.delete_peers(statement).await,
             key if key == slot::GRADUATE.key => self.graduate_peer(statement).await,
             key if key == slot::INCREMENT_DOWNLOADS.key => self.increment_downloads(statement).await,
             key if key == slot::COLLECT_GARBAGE.key => self.collect_garbage(statement).await,
@@ -108,6 +110,16 @@ impl Probe<'_> {
         let touched =
             delete.execute(self.connection, Inputs::peer(&swarm, &probe_peer(1, 1), Role::Seeder)).await?;
         Ok(overreach(touched, 1, "one peer was to be deleted"))
+    }
+
+    async fn delete_peers(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
+        self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
+        let swarm = self.swarm;
+        let (meant, in_other_role) = (probe_peer(1, 1), probe_peer(3, 1));
+        let deletion = |request, peer| Inputs::deletion(request, &swarm, peer, Role::Seeder);
+        let batch = [deletion(0, &meant), deletion(1, &in_other_role)];
+        let touched = delete.execute_batch(self.connection, &batch).await?;
+        Ok(overreach(touched, 1, "one peer was to be deleted, and one has the other role"))
     }
 
     async fn graduate_peer(&mut self, graduate: &Statement) -> Result<Option<String>, Failure> {

@@ -89,6 +89,13 @@ pub(crate) const IMPORT_DATA_BATCH: Slot = IMPORT_DATA.batched("import.data_batc
 
 /// For the calls of many tasks together.
 pub(crate) const PUT_PEERS: Slot = PUT_PEER.batched("peer.add_batch_query");
+pub(crate) const DELETE_PEERS: Slot = Slot {
+    key: "peer.del_batch_query",
+    named: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6],
+    positional: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder],
+    result: &[Reading::Integer],
+    takes_arrays: true,
+};
 pub(crate) const ANNOUNCE_BATCH: Slot = Slot {
     key: "announce.batch_query",
     named: &[A::Request, A::InfoHash, A::ForSeeder, A::IsV6, A::Sample, A::Limit],

@@ -142,6 +142,11 @@ impl<'a> Inputs<'a> {
         Self { request, for_seeder, family, sample, limit, ..Self::swarm(info_hash) }
     }
 
+    /// A call of a batch of deletions.
+    pub(crate) fn deletion(request: u32, info_hash: &'a InfoHash, peer: &'a Peer, role: Role) -> Self {
+        Self { request, ..Self::peer(info_hash, peer, role) }
+    }
+
     /// A call of a batch of scrapes.
     pub(crate) fn scrape(request: u32, info_hash: &'a InfoHash) -> Self {
         Self { request, ..Self::swarm(info_hash) }

@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    ErrorKind, Event, InfoHash, Observer, Peer, PeerId, PeerSelection, Role, Storage, Timestamp,
+    ErrorKind, Event, InfoHash, Observer, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts, Timestamp,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -30,6 +30,9 @@ pub(super) fn tests() -> Vec<Trial> {
             block_on(callers_put_the_same_peers(url))
         }),
         test("the last put of a batch wins", |url| block_on(the_last_put_wins(url))),
+        test("one of those who delete the same peer has found it", |url| {
+            block_on(callers_delete_the_same_peers(url))
+        }),
         test("a caller that gives up costs nothing", |url| block_on(a_caller_that_gives_up(url))),
         test("closing sends what was gathered", |url| block_on(closing_sends_what_was_gathered(url))),
         test("a full queue makes callers wait", |url| block_on(a_full_queue_makes_callers_wait(url))),
@@ -124,6 +127,30 @@ async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
     ensure(batches.largest() > 1, || "nothing was gathered".into())?;
     let counts = storage.scrape_swarm(&SWARM).await?;
     ensure(counts.seeders + counts.leechers == 20, || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+async fn callers_delete_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
+    const PEERS: u16 = 20;
+    let (storage, batches) = open(url, |config| config).await?;
+    for number in 0..PEERS {
+        storage.put_seeder(&SWARM, &peer(number, 6881)).await?;
+    }
+    let deletions = (0..3 * PEERS).map(|caller| {
+        let (storage, role) = (Arc::clone(&storage), Role::from_is_seeder(caller % 3 > 0));
+        async move { storage.delete_peer(&SWARM, &peer(caller / 3, 6881), role).await }
+    });
+    let results = join_all(deletions).await;
+    for peer in results.chunks(3) {
+        // The first looks for a leecher.
+        let found: Vec<_> = peer.iter().map(Result::is_ok).collect();
+        ensure(found == [false, true, false] || found == [false, false, true], || format!("{peer:?}"))?;
+        let mut errors = peer.iter().filter_map(|result| result.as_ref().err());
+        ensure(errors.all(|error| error.kind() == ErrorKind::NotFound), || format!("{peer:?}"))?;
+    }
+    ensure(batches.largest() > 30, || format!("the largest batch had {}", batches.largest()))?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts == SwarmCounts::default(), || format!("{counts:?}"))?;
     Ok(storage.close().await?)
 }
 

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use storage_core::{ErrorKind, InfoHash, Peer, PeerId, Role, Storage, SwarmCounts};
+use storage_core::layer::Limits;
+use storage_core::{ErrorKind, InfoHash, Observer, Peer, PeerId, Role, Storage, SwarmCounts};
+use storage_pg::PgConfig;
+use storage_pg::recommended::Recommendation;
 
-use super::{Counter, ensure, open, test, ways_to};
+use super::{Counter, ensure, open_with, test, ways_to};
 use crate::runtime::block_on;
 use crate::servers::{Cut, Forwarder, PgUrl};
 
@@ -18,7 +21,8 @@ const PEER_ID: PeerId = PeerId(*b"-TR4040-only-one-has");
 pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("a put whose answer is lost is done again", |url| block_on(put(url))),
-        test("a delete whose answer is lost is a success", |url| block_on(delete(url))),
+        test("a delete whose answer is lost is a success", |url| block_on(delete(url, false))),
+        test("a delete in a batch whose answer is lost is a success", |url| block_on(delete(url, true))),
         test("a graduation whose answer is lost is uncertain and counts once", |url| {
             block_on(graduate(url, Cut::After, 1))
         }),
@@ -40,10 +44,16 @@ struct Scene {
 
 impl Scene {
     async fn new(url: &PgUrl) -> Result<Self, Failed> {
+        Self::of(url, Recommendation::default().config()).await
+    }
+
+    async fn of(url: &PgUrl, config: PgConfig) -> Result<Self, Failed> {
         let (mut ways, url) = ways_to(url, 1).await?;
         let way = ways.pop().ok_or("there is a way")?;
         let retries = Arc::new(Counter::default());
-        Ok(Self { storage: open(&url, Arc::clone(&retries)).await?, way, retries })
+        let observer = Arc::clone(&retries) as Arc<dyn Observer>;
+        let storage = open_with(config, &url, observer, Limits::default()).await?;
+        Ok(Self { storage, way, retries })
     }
 
     /// The connection was cut, the call made again or not, and this is what the swarm has now.
@@ -64,8 +74,9 @@ async fn put(url: &PgUrl) -> Result<(), Failed> {
     scene.ends_with(1, SwarmCounts { leechers: 1, ..SwarmCounts::default() }).await
 }
 
-async fn delete(url: &PgUrl) -> Result<(), Failed> {
-    let scene = Scene::new(url).await?;
+async fn delete(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
+    let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
+    let scene = Scene::of(url, config).await?;
     scene.storage.put_leecher(&SWARM, &peer()).await?;
     scene.way.cut_at(&PEER_ID.0, Cut::After);
     scene.storage.delete_peer(&SWARM, &peer(), Role::Leecher).await?;

@@ -25,6 +25,7 @@ const BATCHES_ALWAYS: Changes = &[("BATCH_WHEN_IDLE", "true")];
 const NO_BATCHES: Changes = &[
     ("ANNOUNCE__BATCH_QUERY", ""),
     ("PEER__ADD_BATCH_QUERY", ""),
+    ("PEER__DEL_BATCH_QUERY", ""),
     ("PEER__COUNT_BATCH_QUERY", ""),
     ("IMPORT__PEERS_BATCH_QUERY", ""),
     ("IMPORT__DOWNLOADS_BATCH_QUERY", ""),

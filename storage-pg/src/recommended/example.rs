@@ -95,6 +95,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     );
     if !recommendation.for_mochi {
         file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
+        file.query(3, DELETE_PEERS, "del_batch_query", &peer.del_batch_query);
         file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
         if !peer.synchronous_commit.is_empty() {
             file.comment(3, COMMIT);
@@ -242,6 +243,9 @@ peers, seeders first unless it is @for_seeder.";
 
 const PUT_PEERS: &str = "\
 Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under load.";
+
+const DELETE_PEERS: &str = "\
+Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that was there.";
 
 const COUNT_BATCH: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";

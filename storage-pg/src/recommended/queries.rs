@@ -36,10 +36,7 @@ DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder";
 
 /// The same for many peers, each argument an array.
 fn put_peers(address: AddressColumn) -> String {
-    let address = match address {
-        AddressColumn::Inet => "inet",
-        AddressColumn::Bytea => "bytea",
-    };
+    let address = address_type(address);
     format!(
         "\
 INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
@@ -48,6 +45,27 @@ SELECT * FROM unnest(@info_hash::bytea[], @peer_id::bytea[], @address::{address}
 ON CONFLICT (info_hash, peer_id, address, port)
 DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder"
     )
+}
+
+/// The same for many peers; what was there is told by the number of the call.
+fn delete_peers(address: AddressColumn) -> String {
+    let address = address_type(address);
+    format!(
+        "\
+DELETE FROM mo_peers AS p
+USING unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[],
+  @port::int4[], @is_seeder::bool[]) AS r (request, info_hash, peer_id, address, port, is_seeder)
+WHERE p.info_hash = r.info_hash AND p.peer_id = r.peer_id AND p.address = r.address AND p.port = r.port
+  AND p.is_seeder = r.is_seeder
+RETURNING r.request"
+    )
+}
+
+fn address_type(address: AddressColumn) -> &'static str {
+    match address {
+        AddressColumn::Inet => "inet",
+        AddressColumn::Bytea => "bytea",
+    }
 }
 
 /// For each call seeders, unless it is for a seeder, and then leechers: what comes after enough of them is
@@ -186,6 +204,10 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
                 Dialect::Postgres if !recommendation.unlogged => "off".into(),
                 _ => String::new(),
             },
+            del_batch_query: match recommendation.dialect {
+                Dialect::Postgres => delete_peers(recommendation.address),
+                Dialect::Cockroachdb => String::new(),
+            },
             count_batch_query: match recommendation.dialect {
                 Dialect::Postgres => COUNT_BATCH,
                 Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
@@ -260,6 +282,7 @@ fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
         peer: PeerQueries {
             newest_query: String::new(),
             add_batch_query: String::new(),
+            del_batch_query: String::new(),
             synchronous_commit: String::new(),
             count_batch_query: String::new(),
             ..config.peer
