@@ -47,11 +47,12 @@ DECLARE
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     DELETE FROM mo_swarms;
+  ELSIF TG_OP = 'UPDATE' AND OLD.info_hash = NEW.info_hash THEN
+    sign := NEW.is_seeder::int4 - OLD.is_seeder::int4;
+    PERFORM mo_count_swarm(NEW.info_hash, sign, -sign);
   ELSIF TG_OP = 'UPDATE' THEN
-    PERFORM mo_count_swarm(info_hash, sum(seeders), sum(leechers)) FROM (VALUES
-      (OLD.info_hash, -OLD.is_seeder::int4, -(NOT OLD.is_seeder)::int4),
-      (NEW.info_hash, NEW.is_seeder::int4, (NOT NEW.is_seeder)::int4)) AS change (info_hash, seeders, leechers)
-    GROUP BY info_hash;
+    PERFORM mo_count_swarm(OLD.info_hash, -OLD.is_seeder::int4, -(NOT OLD.is_seeder)::int4);
+    PERFORM mo_count_swarm(NEW.info_hash, NEW.is_seeder::int4, (NOT NEW.is_seeder)::int4);
   ELSE
     PERFORM mo_count_swarm(info_hash,
       sign * COUNT(1) FILTER (WHERE is_seeder), sign * COUNT(1) FILTER (WHERE NOT is_seeder))
