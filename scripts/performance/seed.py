@@ -72,7 +72,7 @@ def sizes(server, options):
     bench(server.config(), ["scrape"], 0.1, **shape)
     fresh = size(server)
     server.clear()
-    bench(server.config(), ["put"], PEERS * REANNOUNCES / rate, options.concurrency, **shape)
+    bench(server.config(), ["put"], round(PEERS * REANNOUNCES / rate, 1), options.concurrency, **shape)
     return {
         "bytes a peer, fresh": fresh,
         f"the same after about {REANNOUNCES} re-announces of each": size(server),
