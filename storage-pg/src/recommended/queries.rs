@@ -5,28 +5,37 @@ use crate::config::{
     AnnounceQueries, DataQueries, DownloadsQueries, ExportQueries, ImportQueries, PeerQueries, PgConfig,
 };
 
-/// A stretch of the swarm from a random place on, and from its beginning if that is not enough.
-const ANNOUNCE: &str = "\
+/// A stretch of the swarm from a random place on, and from its beginning if that is not enough. PostgreSQL
+/// shall not know the limit when it plans: it might read whole swarms and sort them.
+fn announce(dialect: Dialect) -> String {
+    let limit = match dialect {
+        Dialect::Postgres => "(SELECT @count::int8)",
+        Dialect::Cockroachdb => "@count",
+    };
+    format!(
+        "\
 (SELECT peer_id, address, port FROM mo_peers
   WHERE info_hash = @info_hash AND is_seeder = @is_seeder AND is_v6 = @is_v6 AND sample >= @sample
-  ORDER BY sample LIMIT @count)
+  ORDER BY sample LIMIT {limit})
 UNION ALL
 (SELECT peer_id, address, port FROM mo_peers
   WHERE info_hash = @info_hash AND is_seeder = @is_seeder AND is_v6 = @is_v6 AND sample < @sample
-  ORDER BY sample LIMIT @count)
-LIMIT @count";
+  ORDER BY sample LIMIT {limit})
+LIMIT {limit}"
+    )
+}
 
 /// The same for MoChi, which has no `@sample`: the server draws the place.
 const ANNOUNCE_FOR_MOCHI: &str = "\
 WITH start AS MATERIALIZED (SELECT floor(random() * 2147483648)::int8 AS sample)
 (SELECT peer_id, address, port FROM mo_peers
   WHERE info_hash = $1 AND is_seeder = $2 AND is_v6 = $3 AND sample >= (SELECT sample FROM start)
-  ORDER BY mo_peers.sample LIMIT $4)
+  ORDER BY mo_peers.sample LIMIT (SELECT $4::int8))
 UNION ALL
 (SELECT peer_id, address, port FROM mo_peers
   WHERE info_hash = $1 AND is_seeder = $2 AND is_v6 = $3 AND sample < (SELECT sample FROM start)
-  ORDER BY mo_peers.sample LIMIT $4)
-LIMIT $4";
+  ORDER BY mo_peers.sample LIMIT (SELECT $4::int8))
+LIMIT (SELECT $4::int8)";
 
 const PUT_PEER: &str = "\
 INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
@@ -69,7 +78,7 @@ fn address_type(address: AddressColumn) -> &'static str {
 }
 
 /// For each call seeders, unless it is for a seeder, and then leechers: what comes after enough of them is
-/// not read.
+/// not read. The server shall not know the limit when it plans: it might read whole swarms and sort them.
 const ANNOUNCE_BATCH: &str = "\
 SELECT r.request, p.peer_id, p.address, p.port
 FROM unnest(@request::int4[], @info_hash::bytea[], @for_seeder::bool[], @is_v6::bool[], @sample::int4[])
@@ -78,28 +87,29 @@ CROSS JOIN LATERAL (
   SELECT array_agg(peer_id) AS peer_id, array_agg(address) AS address, array_agg(port) AS port FROM (
     (SELECT peer_id, address, port FROM mo_peers
       WHERE NOT r.for_seeder AND info_hash = r.info_hash AND is_seeder AND is_v6 = r.is_v6
-        AND sample >= r.sample ORDER BY sample LIMIT @limit)
+        AND sample >= r.sample ORDER BY sample LIMIT (SELECT @limit::int8))
     UNION ALL
     (SELECT peer_id, address, port FROM mo_peers
       WHERE NOT r.for_seeder AND info_hash = r.info_hash AND is_seeder AND is_v6 = r.is_v6
-        AND sample < r.sample ORDER BY sample LIMIT @limit)
+        AND sample < r.sample ORDER BY sample LIMIT (SELECT @limit::int8))
     UNION ALL
     (SELECT peer_id, address, port FROM mo_peers
       WHERE info_hash = r.info_hash AND NOT is_seeder AND is_v6 = r.is_v6
-        AND sample >= r.sample ORDER BY sample LIMIT @limit)
+        AND sample >= r.sample ORDER BY sample LIMIT (SELECT @limit::int8))
     UNION ALL
     (SELECT peer_id, address, port FROM mo_peers
       WHERE info_hash = r.info_hash AND NOT is_seeder AND is_v6 = r.is_v6
-        AND sample < r.sample ORDER BY sample LIMIT @limit)
-    LIMIT @limit) AS found) AS p";
+        AND sample < r.sample ORDER BY sample LIMIT (SELECT @limit::int8))
+    LIMIT (SELECT @limit::int8)) AS found) AS p";
 
+/// Looked up by index, one by one: for a join the server might read all downloads.
 const COUNT_BATCH: &str = "\
-SELECT r.request, c.seeders, c.leechers, COALESCE(d.downloads, 0) AS downloads
+SELECT r.request, c.seeders, c.leechers,
+  COALESCE((SELECT downloads FROM mo_downloads WHERE mo_downloads.info_hash = r.info_hash), 0) AS downloads
 FROM unnest(@request::int4[], @info_hash::bytea[]) AS r (request, info_hash)
 CROSS JOIN LATERAL (
   SELECT COALESCE(SUM(seeders), 0) AS seeders, COALESCE(SUM(leechers), 0) AS leechers
-  FROM mo_swarms WHERE mo_swarms.info_hash = r.info_hash) AS c
-LEFT JOIN mo_downloads AS d ON d.info_hash = r.info_hash";
+  FROM mo_swarms WHERE mo_swarms.info_hash = r.info_hash) AS c";
 
 /// The same for CockroachDB: it counts peers, and would plan an inner query anew for each call.
 const COUNT_BATCH_COCKROACHDB: &str = "\
@@ -176,7 +186,7 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
     let for_mochi = recommendation.for_mochi;
     let config = PgConfig {
         announce: AnnounceQueries {
-            query: if for_mochi { ANNOUNCE_FOR_MOCHI } else { ANNOUNCE }.into(),
+            query: if for_mochi { ANNOUNCE_FOR_MOCHI.into() } else { announce(recommendation.dialect) },
             peer_id_column: "peer_id".into(),
             address_column: "address".into(),
             port_column: "port".into(),
