@@ -7,7 +7,8 @@ import subprocess
 from .servers import COMMAND, run
 
 
-def bench(config, workloads, seconds, concurrency=64, warmup=1, swarms=None, peers=None, keep=False):
+def bench(config, workloads, seconds, concurrency=64, warmup=1, swarms=None, peers=None, keep=False,
+          scattered=False):
     """The figures of each workload by its name."""
     arguments = [COMMAND, "bench", "-c", config, "--json", "--workload", *workloads]
     arguments += ["--duration", f"{seconds}s", "--warmup", f"{warmup}s", "--concurrency", str(concurrency)]
@@ -17,6 +18,8 @@ def bench(config, workloads, seconds, concurrency=64, warmup=1, swarms=None, pee
         arguments += ["--peers", str(peers)]
     if keep:
         arguments += ["--keep"]
+    if scattered:
+        arguments += ["--scattered"]
     return figures_of(arguments)
 
 

@@ -42,31 +42,35 @@ def text(name):
 
 def table(options):
     """A row for each figure, a column for each set of tables."""
-    columns = []
+    columns = {}
     for name, server in servers().items():
+        for scattered in (False, True):
+            column = name if not scattered else f"{name}, scattered"
+            print(f"tables: {column}", file=sys.stderr, flush=True)
+            with server:
+                columns[column] = rates(server, options, scattered) | sizes(server, options, scattered)
         with server:
-            print(f"tables: {name}", file=sys.stderr, flush=True)
-            columns.append(rates(server, options) | sizes(server, options))
-        with server:
-            columns[-1] |= garbage(server, options)
-    lines = [["", *servers()], ["---", *["---:"] * len(columns)]]
-    lines += [[work, *(column[work] for column in columns)] for work in columns[0]]
+            columns[name] |= garbage(server, options)
+    lines = [["", *columns], ["---", *["---:"] * len(columns)]]
+    works = next(iter(columns.values()))
+    lines += [[work, *(column.get(work, "") for column in columns.values())] for work in works]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def rates(server, options):
+def rates(server, options, scattered):
     found = {work: [] for work in WORKLOADS}
     for _ in range(options.runs):
-        figures = bench(server.config(), WORKLOADS, options.seconds, options.concurrency, keep=True)
+        figures = bench(server.config(), WORKLOADS, options.seconds, options.concurrency, keep=True,
+                        scattered=scattered)
         for work, figure in figures.items():
             found[work].append(figure["rate"])
         server.clear()
     return {f"{work}, a second": f"{median(rates):,.0f}" for work, rates in found.items()}
 
 
-def sizes(server, options):
+def sizes(server, options, scattered):
     """Bytes a peer, all that the table and its indexes take on disk."""
-    shape = {"swarms": PEERS // 100, "peers": 100, "warmup": 0, "keep": True}
+    shape = {"swarms": PEERS // 100, "peers": 100, "warmup": 0, "keep": True, "scattered": scattered}
     rate = bench(server.config(), ["put"], options.seconds, options.concurrency, **shape)["put"]["rate"]
     server.clear()
     bench(server.config(), ["scrape"], 0.1, **shape)

@@ -42,7 +42,7 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     at: String,
     /// Instead of a storage, measure a tracker over HTTP or UDP
-    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "at", "workload"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "at", "workload", "scattered"])]
     pub(crate) announce_url: Option<AnnounceUrl>,
     /// Only these workloads [default: all]
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
@@ -62,6 +62,10 @@ pub(crate) struct BenchArguments {
     /// How long each workload runs before that
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = super::duration)]
     pub(crate) warmup: Duration,
+    /// Put the peers there in random order, as they come to a tracker, and not swarm after swarm: in a
+    /// database the rows of a swarm are apart then
+    #[arg(long)]
+    pub(crate) scattered: bool,
     /// Leave the peers there, to look at the tables
     #[arg(long)]
     pub(crate) keep: bool,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use rand::seq::SliceRandom;
 use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp};
 
 use super::ground::Ground;
@@ -14,10 +15,38 @@ const BATCH: u64 = 1_000;
 /// Batches taken in at the same time.
 const BATCHES_AT_ONCE: usize = 4;
 
+/// In which order peers are put there.
+pub(super) enum Order {
+    /// Swarm after swarm.
+    Swarms,
+    /// This one.
+    Random(Vec<u64>),
+}
+
+impl Order {
+    pub(super) fn new(ground: &Ground, scattered: bool) -> Self {
+        if !scattered {
+            return Self::Swarms;
+        }
+        let mut numbers: Vec<u64> = (0..ground.peers()).collect();
+        numbers.shuffle(&mut rand::rng());
+        Self::Random(numbers)
+    }
+
+    /// The peer whose turn it is.
+    fn number(&self, turn: u64) -> u64 {
+        match self {
+            Self::Swarms => turn,
+            Self::Random(numbers) => usize::try_from(turn).map_or(turn, |turn| numbers[turn]),
+        }
+    }
+}
+
 /// Puts all peers of the ground there, or those up to a Ctrl-C; counts them in `done`.
 pub(super) async fn fill(
     storage: &Arc<dyn Storage>,
     ground: &Ground,
+    order: &Order,
     callers: usize,
     done: &AtomicU64,
     interrupt: &Interrupt,
@@ -28,7 +57,8 @@ pub(super) async fn fill(
     let batches = stream::iter(0..ground.peers().div_ceil(batch)).take_until(interrupt.clone().happens());
     let filled = batches.map(|index| {
         let first = index * batch;
-        let records = records(ground, first..(first + batch).min(ground.peers()));
+        let turns = first..(first + batch).min(ground.peers());
+        let records = records(ground, turns.map(|turn| order.number(turn)));
         async move {
             if imports {
                 storage.import_peers(&records).await?;
@@ -45,7 +75,7 @@ pub(super) async fn fill(
 }
 
 /// The peers of these numbers, as having announced now.
-pub(super) fn records(ground: &Ground, numbers: std::ops::Range<u64>) -> Vec<PeerRecord> {
+pub(super) fn records(ground: &Ground, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
     let announced = Timestamp::now();
     let record = |number| {
         let member = ground.member(ground.swarm_of(number), number);

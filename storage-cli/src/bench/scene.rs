@@ -39,6 +39,7 @@ pub(crate) struct Scene {
     ground: Arc<Ground>,
     pace: Pace,
     interrupt: Interrupt,
+    scattered: bool,
 }
 
 impl Scene {
@@ -54,7 +55,13 @@ impl Scene {
             Shape::Even => Ground::even(swarms, peers),
             Shape::Zipf => Ground::zipf(swarms, peers),
         };
-        Self { storage: Arc::clone(storage), ground: Arc::new(ground), pace, interrupt: interrupt.clone() }
+        let (storage, ground) = (Arc::clone(storage), Arc::new(ground));
+        Self { storage, ground, pace, interrupt: interrupt.clone(), scattered: false }
+    }
+
+    /// Whether peers are put there in random order, and not swarm after swarm.
+    pub(crate) fn scattered(self, scattered: bool) -> Self {
+        Self { scattered, ..self }
     }
 
     /// With what the info hashes begin.
@@ -65,8 +72,9 @@ impl Scene {
     /// Puts the peers there.
     pub(crate) async fn fill(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
+        let order = filling::Order::new(&self.ground, self.scattered);
         let callers = self.pace.concurrency;
-        let fill = filling::fill(&self.storage, &self.ground, callers, &done, &self.interrupt);
+        let fill = filling::fill(&self.storage, &self.ground, &order, callers, &done, &self.interrupt);
         let all = HumanCount(self.ground.peers());
         watched(fill, |_| format!("filling: {} of {all} peers", counted(&done))).await
     }

@@ -61,6 +61,17 @@ async fn re_announces_add_no_peer_and_change_no_role() {
 }
 
 #[tokio::test]
+async fn peers_that_come_in_random_order_are_the_same() {
+    let (memory, storage) = memory();
+    let scene = scene(&storage, Shape::Zipf).scattered(true);
+    scene.fill().await.unwrap();
+    let (_, other) = self::memory();
+    let in_order = self::scene(&other, Shape::Zipf);
+    in_order.fill().await.unwrap();
+    assert_eq!(memory.statistics().await.unwrap(), other.statistics().await.unwrap());
+}
+
+#[tokio::test]
 async fn calls_that_fail_are_counted_by_kind() {
     let (_, storage) = memory();
     let guarded: Arc<dyn Storage> = storage_core::guarded(Arc::clone(&storage), Default::default());

@@ -121,7 +121,8 @@ impl Bench<'_> {
             size(shape, self.arguments),
             self.arguments.pace(),
             &self.interrupt,
-        );
+        )
+        .scattered(self.arguments.scattered);
         note(format_args!("info hashes begin with {}", scene.prefix()));
         let measured = match scene.fill().await {
             Ok(()) => self.measure_each(&scene, workloads, output).await,
