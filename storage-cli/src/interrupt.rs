@@ -39,7 +39,7 @@ impl Interrupt {
 async fn listen(happened: &watch::Sender<bool>) -> std::io::Result<()> {
     ctrl_c().await?;
     happened.send_replace(true);
-    note("stopping: what runs is cleaned up; Ctrl-C again to leave it as it is");
+    note("stopping: what runs is brought to an end; Ctrl-C again to leave it as it is");
     ctrl_c().await?;
     std::process::exit(Exit::Interrupted as i32);
 }

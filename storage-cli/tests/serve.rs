@@ -118,6 +118,13 @@ fn limits_and_intervals_are_those_of_the_file() {
 }
 
 #[test]
+fn clients_need_not_wait_longer_than_they_are_asked_to() {
+    let tracker = Tracker::with("storage: {name: memory}\nannounce_interval: 5m\n", &[]);
+    let answer = client(b'l', 1).announce(tracker.http(), &V1, 9, "");
+    assert_eq!((answer.number("interval"), answer.number("min interval")), (300, 300));
+}
+
+#[test]
 fn a_client_has_the_address_that_a_trusted_proxy_names() {
     let config = "storage: {name: memory}\nreal_ip_header: X-Real-IP\ntrusted_proxies: [127.0.0.0/8]\n";
     let tracker = Tracker::with(config, &[]);

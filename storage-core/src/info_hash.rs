@@ -26,7 +26,7 @@ pub enum InvalidInfoHash {
     /// Neither 20 nor 32 bytes.
     #[error("an info hash has 20 or 32 bytes, not {0}")]
     Length(usize),
-    /// Text that is not hexadecimal.
+    /// Text that is not so many hexadecimal digits.
     #[error("an info hash is written as 40 or 64 hexadecimal digits")]
     NotHex,
 }
@@ -63,7 +63,7 @@ impl FromStr for InfoHash {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes = hex::decode(text).map_err(|_| InvalidInfoHash::NotHex)?;
-        Self::try_from(bytes.as_slice())
+        Self::try_from(bytes.as_slice()).map_err(|_| InvalidInfoHash::NotHex)
     }
 }
 

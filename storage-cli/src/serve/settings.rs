@@ -65,10 +65,11 @@ impl Limits {
 
     fn read(section: &mut Section) -> Self {
         let default = Self::default();
+        let announce_interval = section.positive_duration("announce_interval", default.announce_interval);
+        let shortest = default.min_announce_interval.min(announce_interval);
         let limits = Self {
-            announce_interval: section.positive_duration("announce_interval", default.announce_interval),
-            min_announce_interval: section
-                .positive_duration("min_announce_interval", default.min_announce_interval),
+            announce_interval,
+            min_announce_interval: section.positive_duration("min_announce_interval", shortest),
             // More would not fit a datagram of IPv6 peers.
             max_numwant: section.number("max_numwant", 1..=2_000).unwrap_or(default.max_numwant),
             default_numwant: section.number("default_numwant", 1..=2_000).unwrap_or(default.default_numwant),

@@ -36,7 +36,7 @@ impl Http {
         let refused = |reason| Err(failed(Protocol::Http, ErrorKind::Rejected).with_message(reason));
         match body.strip_prefix(REFUSAL) {
             _ if status != StatusCode::OK => refused(status.to_string()),
-            Some(reason) => refused(reason.escape_ascii().to_string()),
+            Some(reason) => refused(text(reason).escape_ascii().to_string()),
             None if body.starts_with(b"d") => Ok(()),
             None => Err(failed(Protocol::Http, ErrorKind::Corrupt)),
         }
@@ -90,4 +90,24 @@ fn parameters(announce: &Announce<'_>) -> String {
     format!(
         "info_hash={info_hash}{client}&uploaded=0&downloaded=0&left={left}&compact=1&numwant={num_want}{event}"
     )
+}
+
+/// The bencoded text that these bytes begin with; all of them if it is none.
+fn text(bytes: &[u8]) -> &[u8] {
+    let parts =
+        bytes.iter().position(|byte| *byte == b':').map(|colon| (&bytes[..colon], &bytes[colon + 1..]));
+    parts.and_then(|(length, rest)| rest.get(..str::from_utf8(length).ok()?.parse().ok()?)).unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn a_reason_is_read_out_of_its_bencoding() {
+        assert_eq!(text(b"18:unapproved torrente"), b"unapproved torrent");
+        for broken in [&b""[..], b"18", b"x:a", b"99:short", b"-1:a", b"99999999999999999999:a"] {
+            assert_eq!(text(broken), broken);
+        }
+    }
 }
