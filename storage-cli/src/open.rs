@@ -28,9 +28,18 @@ pub(crate) struct Configured {
 impl Configured {
     /// Reads the file.
     pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, Failure> {
+        Self::read_all(registry, arguments).map(|(configured, _)| configured)
+    }
+
+    /// Reads the file, of which there is more than the storage.
+    pub(crate) fn read_all(
+        registry: Registry,
+        arguments: &StorageArguments,
+    ) -> Result<(Self, ConfigFile), Failure> {
         let StorageArguments { config: file, at } = arguments;
-        let config = StorageConfig::load(file, at, variables()).map_err(|error| unreadable(&error))?;
-        Ok(Self { registry, config, file: file.clone() })
+        let read = ConfigFile::read(file, variables()).map_err(|error| unreadable(&error))?;
+        let config = read.storage(at).map_err(|error| unreadable(&error))?;
+        Ok((Self { registry, config, file: file.clone() }, read))
     }
 
     /// Reads the file, or what the environment says where there is none; a storage that neither names is

@@ -83,6 +83,21 @@ fn a_setting_taken_though_not_as_written_is_a_warning_of_check() {
 }
 
 #[test]
+fn what_serve_would_say_is_told_by_check() {
+    for (key, row) in [
+        ("anounce_interval: 5m", "serve warns"),
+        ("announce_interval: often", "serve refuses"),
+        ("prehooks: [{name: jwt}]", "serve refuses"),
+    ] {
+        let ran = check(&format!("storage: {{name: memory}}\n{key}\n"));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let said = ran.stdout.lines().find(|line| line.trim_start().starts_with(row));
+        let (key, _) = key.split_once(':').unwrap();
+        assert!(said.is_some_and(|said| said.contains(&format!("`{key}`"))), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_storage_deeper_in_the_file_is_found() {
     let config = "prehooks:\n- config:\n    storage: {name: memory}\n";
     let ran = run_on(config, "check", &["--at", "prehooks.0.config.storage"]);

@@ -1,11 +1,13 @@
 //! `check`: whether a configuration works, and what it works on.
 
+use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Inspection, Opened, Registry};
 
 use crate::arguments::CheckArguments;
 use crate::exit::{Exit, Failure};
 use crate::open::{Configured, Part};
 use crate::output::Output;
+use crate::serve::Settings;
 
 /// Opens the storage, which checks every query, and prints what was found or what is wrong.
 pub(crate) async fn run(
@@ -29,13 +31,16 @@ pub(crate) async fn run(
 }
 
 async fn found(registry: &Registry, arguments: &CheckArguments) -> Result<Vec<[String; 2]>, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let (configured, file) = Configured::read_all(registry.clone(), &arguments.storage)?;
     let part = if arguments.data_only { Part::DataOnly } else { Part::Everything };
     let opened = configured.open_strictly(part).await?;
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
     let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
-    let rows = rows(&opened, inspection);
+    let mut rows = rows(&opened, inspection);
+    if arguments.storage.at == StorageConfig::DEFAULT_PATH {
+        rows.extend(of_serving(&file));
+    }
     storage.close().await.map_err(|error| configured.failed(&error))?;
     Ok(rows)
 }
@@ -54,4 +59,13 @@ fn rows(opened: &Opened<dyn Backend>, inspection: Inspection) -> Vec<[String; 2]
     rows.extend(opened.warnings.iter().map(|warning| ["warning".into(), warning.to_string()]));
     rows.extend(inspection.warnings.into_iter().map(|warning| ["warning".into(), warning]));
     rows
+}
+
+/// What `serve` would say to the rest of the file, which may be another tracker's.
+fn of_serving(file: &ConfigFile) -> Vec<[String; 2]> {
+    let (item, lines) = match Settings::read(file, false) {
+        Ok((_, warnings)) => ("serve warns", warnings),
+        Err(refusal) => ("serve refuses", refusal.message.lines().map(str::to_owned).collect()),
+    };
+    lines.into_iter().map(|line| [item.to_owned(), line]).collect()
 }
