@@ -2,7 +2,7 @@
 //! bare, and with what a tracker has around a storage. `cargo bench -p storage-memory`
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
 use futures::FutureExt;
@@ -12,6 +12,7 @@ use storage_core::{
     guarded,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
+use tokio::runtime::Runtime;
 
 const SWARMS: usize = 100;
 const PEERS: usize = 100;
@@ -28,12 +29,14 @@ const AROUND: [Around; 3] = [Around::Nothing, Around::Limits, Around::LimitsAndM
 const THREADS: [usize; 2] = [1, 2];
 
 fn main() {
-    // Timeouts need a clock that runs.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| unreachable!("a runtime: {error}"));
-    let _entered = runtime.enter();
     divan::main();
 }
+
+/// Timeouts need a clock that runs.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.unwrap_or_else(|error| unreachable!("a runtime: {error}"))
+});
 
 /// A filled storage, and the peers in it.
 struct Scene {
@@ -42,11 +45,14 @@ struct Scene {
 }
 
 thread_local! {
+    /// Every thread that measures stays within the runtime.
+    static ENTERED: () = std::mem::forget(RUNTIME.enter());
     static PLACE: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Scene {
     fn new(around: Around) -> Self {
+        ENTERED.with(|()| ());
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));
         let storage: Arc<dyn Storage> = match around {
             Around::Nothing => storage,
@@ -66,6 +72,7 @@ impl Scene {
 
     /// A peer as if at random: the next one of this thread, a prime number further.
     fn next(&self) -> &(InfoHash, Peer, Role) {
+        ENTERED.with(|()| ());
         let place = PLACE.get();
         PLACE.set((place + 7919) % self.members.len());
         &self.members[place]
