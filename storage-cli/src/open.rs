@@ -28,18 +28,15 @@ pub(crate) struct Configured {
 impl Configured {
     /// Reads the file.
     pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, Failure> {
-        Self::read_all(registry, arguments).map(|(configured, _)| configured)
+        let StorageArguments { config: file, at } = arguments;
+        Self::read_all(registry, file, at).map(|(configured, _)| configured)
     }
 
     /// Reads the file, of which there is more than the storage.
-    pub(crate) fn read_all(
-        registry: Registry,
-        arguments: &StorageArguments,
-    ) -> Result<(Self, ConfigFile), Failure> {
-        let StorageArguments { config: file, at } = arguments;
+    pub(crate) fn read_all(registry: Registry, file: &Path, at: &str) -> Result<(Self, ConfigFile), Failure> {
         let read = ConfigFile::read(file, variables()).map_err(|error| unreadable(&error))?;
         let config = read.storage(at).map_err(|error| unreadable(&error))?;
-        Ok((Self { registry, config, file: file.clone() }, read))
+        Ok((Self { registry, config, file: file.to_owned() }, read))
     }
 
     /// Reads the file, or what the environment says where there is none; a storage that neither names is
@@ -50,15 +47,14 @@ impl Configured {
         at: &str,
         backend: &str,
     ) -> Result<(Self, ConfigFile), Failure> {
-        let read = match file {
-            Some(file) => ConfigFile::read(file, variables()),
-            None => ConfigFile::from_variables(variables()),
-        };
-        let read = read.map_err(|error| unreadable(&error))?;
-        let config = if file.is_none() && !read.section().has(at) {
-            StorageConfig { name: backend.to_owned(), config: Value::Null }
-        } else {
+        if let Some(file) = file {
+            return Self::read_all(registry, file, at);
+        }
+        let read = ConfigFile::from_variables(variables()).map_err(|error| unreadable(&error))?;
+        let config = if read.section().has(at) {
             read.storage(at).map_err(|error| unreadable(&error))?
+        } else {
+            StorageConfig { name: backend.to_owned(), config: Value::Null }
         };
         Ok((Self { registry, config, file: read.name().to_owned() }, read))
     }

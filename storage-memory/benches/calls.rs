@@ -52,7 +52,6 @@ thread_local! {
 
 impl Scene {
     fn new(around: Around) -> Self {
-        ENTERED.with(|()| ());
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));
         let storage: Arc<dyn Storage> = match around {
             Around::Nothing => storage,
@@ -72,7 +71,6 @@ impl Scene {
 
     /// A peer as if at random: the next one of this thread, a prime number further.
     fn next(&self) -> &(InfoHash, Peer, Role) {
-        ENTERED.with(|()| ());
         let place = PLACE.get();
         PLACE.set((place + 7919) % self.members.len());
         &self.members[place]
@@ -100,6 +98,7 @@ fn peer(number: u64) -> Peer {
 
 /// What a call that never waits comes to.
 fn done<T>(call: impl Future<Output = storage_core::Result<T>>) -> T {
+    ENTERED.with(|()| ());
     match call.now_or_never() {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => unreachable!("{error}"),

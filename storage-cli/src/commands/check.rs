@@ -3,7 +3,7 @@
 use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Inspection, Opened, Registry};
 
-use crate::arguments::CheckArguments;
+use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit::{Exit, Failure};
 use crate::open::{Configured, Part};
 use crate::output::Output;
@@ -31,14 +31,15 @@ pub(crate) async fn run(
 }
 
 async fn found(registry: &Registry, arguments: &CheckArguments) -> Result<Vec<[String; 2]>, Failure> {
-    let (configured, file) = Configured::read_all(registry.clone(), &arguments.storage)?;
+    let StorageArguments { config, at } = &arguments.storage;
+    let (configured, file) = Configured::read_all(registry.clone(), config, at)?;
     let part = if arguments.data_only { Part::DataOnly } else { Part::Everything };
     let opened = configured.open_strictly(part).await?;
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
     let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
     let mut rows = rows(&opened, inspection);
-    if arguments.storage.at == StorageConfig::DEFAULT_PATH {
+    if at == StorageConfig::DEFAULT_PATH {
         rows.extend(of_serving(&file));
     }
     storage.close().await.map_err(|error| configured.failed(&error))?;
