@@ -77,7 +77,7 @@ pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
 pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord, Record};
 pub use storage::{
-    Backend, Collected, DataStorage, Forgotten, Inspection, PeerSelection, PeerStorage, Rehearsal, Scope,
-    Statistics, Storage, SwarmCounts, Transfer, Upkeep,
+    Backend, Collected, DataStorage, Forgotten, Inspection, PeerSelection, PeerStorage, PendingWrites,
+    Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer, Upkeep,
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -83,6 +83,8 @@ operations! {
     ImportData => "import_data", LongWrite;
     /// The server is asked for a sign of life.
     Ping => "ping", Read;
+    /// A write is tried that leaves no trace.
+    Probe => "probe", Read;
     /// The server and what is configured are described.
     Inspect => "inspect", LongRead;
     /// The storage is opened.

@@ -10,6 +10,8 @@
 //! value. Where a storage, as it is configured, cannot do something, [`Backend::lacking`] says so by
 //! name and the call is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -37,13 +39,34 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// Product and version of the server, as it said when it was last connected to: `PostgreSQL 15.18`.
+    /// `None` for a storage without a server, and while it is not known. Asks nobody.
+    fn server(&self) -> Option<String> {
+        None
+    }
+
+    /// Acknowledged writes that have not reached every place where they are to be stored. After
+    /// [`close`](Self::close): those that never will.
+    fn pending_writes(&self) -> PendingWrites {
+        PendingWrites::default()
+    }
+
     /// Whether the server answers.
     async fn ping(&self) -> Result<()>;
+
+    /// Whether the storage would accept an announce at this time, as far as can be found out without
+    /// leaving a trace. A storage that cannot tell more than [`ping`](Self::ping) does the same.
+    ///
+    /// # Errors
+    /// What an announce would fail with.
+    async fn probe(&self) -> Result<()> {
+        self.ping().await
+    }
 
     /// What the storage runs on and how it is set up, for people to read.
     async fn inspect(&self) -> Result<Inspection>;
 
-    /// Waits for running work and lets go of everything. Closing twice is no error (L1).
+    /// Waits for running work for a bounded time and lets go of everything. Closing twice is no error (L1).
     async fn close(&self) -> Result<()>;
 }
 
@@ -304,6 +327,15 @@ pub enum Scope {
     All,
     /// One swarm.
     Swarm(InfoHash),
+}
+
+/// Acknowledged writes that have not reached every place where they are to be stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PendingWrites {
+    /// How many.
+    pub count: u64,
+    /// How long ago the oldest of them was acknowledged.
+    pub oldest: Option<Duration>,
 }
 
 /// What a storage runs on and how it is set up.

@@ -160,6 +160,7 @@ pub(crate) fn responsible_for(operation: Operation) -> Option<Slot> {
         Operation::ImportDownloads => IMPORT_DOWNLOADS,
         Operation::ImportData => IMPORT_DATA,
         Operation::Ping => PING,
+        Operation::Probe => PUT_PEER,
         Operation::Rehearse | Operation::Inspect | Operation::Open | Operation::Close => return None,
     })
 }

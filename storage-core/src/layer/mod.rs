@@ -24,7 +24,8 @@ pub use trace::Trace;
 use crate::{
     Announce, AnnounceAnswer, Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord,
     Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord, PeerSelection,
-    PeerStorage, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, Timestamp, Transfer, Upkeep,
+    PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, Timestamp, Transfer,
+    Upkeep,
 };
 
 /// Sees every call of a storage pass.
@@ -99,8 +100,20 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
         self.storage.configuration_key(operation)
     }
 
+    fn server(&self) -> Option<String> {
+        self.storage.server()
+    }
+
+    fn pending_writes(&self) -> PendingWrites {
+        self.storage.pending_writes()
+    }
+
     async fn ping(&self) -> Result<()> {
         self.pass(Operation::Ping, self.storage.ping()).await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.pass(Operation::Probe, self.storage.probe()).await
     }
 
     async fn inspect(&self) -> Result<Inspection> {
