@@ -7,6 +7,7 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::attempt::{Together, attempt};
+use crate::failure::Failure;
 use crate::slot;
 use crate::statement::Inputs;
 use crate::storage::PgStorage;
@@ -18,9 +19,11 @@ impl DataStorage for PgStorage {
         // In the order of keys, so that two of these cannot wait for each other; the last of a key wins.
         let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key, value)).collect();
         let together = if entries.len() > 1 { Together::AllOrNothing } else { Together::No };
-        attempt!(&self.core, Operation::PutData, together, |connection| {
+        attempt!(&self.core, Operation::PutData, together, |connection, attempt| {
             for (key, value) in &entries {
-                put.execute(connection, Inputs::entry(context, key, value)).await?;
+                let inputs = Inputs::entry(context, key, value).expiring(attempt.expiry());
+                let written = put.execute(connection, inputs).await?;
+                attempt.check_expiry(put, connection, (written, 1)).await?;
             }
             Ok(())
         })
@@ -52,8 +55,13 @@ impl DataStorage for PgStorage {
             return Ok(());
         }
         let delete = self.core.statement(slot::DELETE_DATA, Operation::DeleteData)?;
-        attempt!(&self.core, Operation::DeleteData, Together::No, |connection| {
-            delete.execute(connection, Inputs::keys(context, keys)).await.map(drop)
+        attempt!(&self.core, Operation::DeleteData, Together::No, |connection, attempt| {
+            let inputs = Inputs::keys(context, keys).expiring(attempt.expiry());
+            let deleted = delete.execute(connection, inputs).await?;
+            if deleted < keys.len() as u64 && attempt.may_have_expired(delete) {
+                return Err(Failure::expired(delete.slot.key));
+            }
+            Ok(())
         })
     }
 }

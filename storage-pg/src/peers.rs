@@ -97,8 +97,10 @@ impl PgStorage {
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
-            attempt!(&self.core, Operation::PutPeer, Together::No, |connection| {
-                put.execute(connection, Inputs::record(&record)).await.map(drop)
+            attempt!(&self.core, Operation::PutPeer, Together::No, |connection, attempt| {
+                let inputs = Inputs::record(&record).expiring(attempt.expiry());
+                let written = put.execute(connection, inputs).await?;
+                attempt.check_expiry(put, connection, (written, 1)).await
             })
         })
     }
@@ -109,10 +111,13 @@ impl PgStorage {
             let Deletion { info_hash, peer, role } = &deletion;
             let inputs = Inputs::peer(info_hash, peer, *role);
             // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
-            let found =
-                attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, after_loss| {
-                    delete.execute(connection, inputs).await.map(|deleted| deleted > 0 || after_loss)
-                })?;
+            let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, attempt| {
+                let deleted = delete.execute(connection, inputs.expiring(attempt.expiry())).await?;
+                if deleted == 0 && attempt.may_have_expired(delete) {
+                    return Err(Failure::expired(delete.slot.key));
+                }
+                Ok(deleted > 0 || attempt.after_loss)
+            })?;
             if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
         })
     }

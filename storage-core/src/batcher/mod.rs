@@ -152,7 +152,7 @@ impl<O: BatchOp> Batcher<O> {
     fn serve(&self, runtime: &Handle) {
         let place = Place { shared: Arc::clone(&self.shared), is_left: false };
         let work = self.stop.clone().run_until_cancelled_owned(place.serve());
-        self.tasks.spawn_on(async { drop(work.await) }, runtime);
+        self.tasks.spawn_on(async { _ = work.await }, runtime);
     }
 }
 
