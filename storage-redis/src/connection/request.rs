@@ -3,7 +3,8 @@
 use futures::future::join_all;
 use redis::aio::ConnectionLike;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::connector::Wire;
 use crate::scripts;
@@ -17,9 +18,28 @@ pub(crate) enum Node {
     At(String),
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub(super) enum SendError {
+    /// It did not leave in time.
+    NotSent,
+    /// The answer did not come in time.
+    OutOfTime,
+    /// What the connection or the server said.
+    Redis(RedisError),
+}
+
+impl From<RedisError> for SendError {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
 /// Something to send; it can be sent again.
 pub(super) enum Request {
     Command(Cmd),
+    /// A call of a script that takes an expiry, which is added when it is sent.
+    Write(Cmd),
     Pipeline(Pipeline),
     /// To the cluster's node of that address.
     On(String, Cmd),
@@ -44,13 +64,26 @@ impl Request {
         request
     }
 
-    /// Sends it and waits for the answers; those of several commands may be refusals.
-    pub(super) async fn send(&self, wire: Wire) -> RedisResult<Vec<Value>> {
-        match (self, wire) {
+    /// Sends it and waits for the answers until the deadline; those of several commands may be refusals.
+    pub(super) async fn send(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
+        let sent = timeout_at(deadline, self.send_over(wire, deadline)).await;
+        sent.unwrap_or(Err(SendError::OutOfTime))
+    }
+
+    async fn send_over(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
+        let answers = match (self, wire) {
             (
                 Self::Command(command) | Self::On(_, command) | Self::OnPrimaries(command),
                 Wire::Node(node),
-            ) => single(node.send(command).await),
+            ) => single(Ok(node.send(command, deadline).await?)),
+            (Self::Write(command), Wire::Node(node)) => {
+                let command = expiring(command, node.time_at(deadline).microseconds());
+                single(Ok(node.send(&command, deadline).await?))
+            }
+            // Each node has a clock of its own, and redis-rs chooses the node.
+            (Self::Write(command), Wire::Cluster(mut connection)) => {
+                single(connection.req_packed_command(&expiring(command, NEVER)).await)
+            }
             (Self::Command(command), Wire::Cluster(mut connection)) => {
                 single(connection.req_packed_command(command).await)
             }
@@ -66,8 +99,18 @@ impl Request {
                 let route = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 single(connection.route_command(command.clone(), route).await)
             }
-        }
+        };
+        Ok(answers?)
     }
+}
+
+/// An expiry that never comes: microseconds that Lua's numbers can hold.
+const NEVER: i64 = 1 << 53;
+
+fn expiring(command: &Cmd, expiry: i64) -> Cmd {
+    let mut command = command.clone();
+    command.arg(expiry);
+    command
 }
 
 /// Loads the scripts; on a cluster, on all nodes that can be reached.
