@@ -263,7 +263,10 @@ impl Backend for PgStorage {
             connection.execute("ROLLBACK").await.map_err(own)
         };
         match timeout_at(end, put).await {
-            Ok(Ok(_)) => Ok(lease.release()),
+            Ok(Ok(_)) => {
+                lease.release();
+                Ok(())
+            }
             Ok(Err(failure)) => {
                 if failure.leaves_no_connection() {
                     lease.give_up();

@@ -13,7 +13,7 @@ use super::pool::{Pooled, Shared};
 /// middle of something is brought to an end in the background, no longer than its call may take.
 pub(crate) struct Lease {
     /// `None` after it was given back.
-    pooled: Option<Box<Pooled>>,
+    pooled: Option<Pooled>,
     pool: Arc<Shared>,
     state: State,
     in_transaction: bool,
@@ -34,7 +34,7 @@ enum State {
 }
 
 impl Lease {
-    pub(super) fn new(pooled: Box<Pooled>, pool: Arc<Shared>, deadline: Instant) -> Self {
+    pub(super) fn new(pooled: Pooled, pool: Arc<Shared>, deadline: Instant) -> Self {
         Self { pooled: Some(pooled), pool, state: State::Ready, in_transaction: false, deadline, long: None }
     }
 

@@ -76,7 +76,7 @@ impl Pooled {
 }
 
 /// Who waits for a connection.
-type Waiter = oneshot::Sender<Result<Box<Pooled>, ConnectError>>;
+type Waiter = oneshot::Sender<Result<Pooled, ConnectError>>;
 
 pub(super) struct Shared {
     connector: Connector,
@@ -90,7 +90,7 @@ pub(super) struct Shared {
 
 struct State {
     /// The last used last.
-    idle: Vec<Box<Pooled>>,
+    idle: Vec<Pooled>,
     waiting: VecDeque<Waiter>,
     /// All connections: idle, in use, and being made, verified or drained.
     size: usize,
@@ -226,18 +226,18 @@ impl Drop for Pool {
 }
 
 enum Entered {
-    Ready(Box<Pooled>),
-    Waits(oneshot::Receiver<Result<Box<Pooled>, ConnectError>>),
+    Ready(Pooled),
+    Waits(oneshot::Receiver<Result<Pooled, ConnectError>>),
 }
 
 /// A caller that waits for a connection. One that comes after it has given up goes to the next.
 struct Waiting<'a> {
-    waiter: oneshot::Receiver<Result<Box<Pooled>, ConnectError>>,
+    waiter: oneshot::Receiver<Result<Pooled, ConnectError>>,
     pool: &'a Arc<Shared>,
 }
 
 impl Waiting<'_> {
-    async fn until(mut self, deadline: tokio::time::Instant) -> Result<Box<Pooled>, ConnectError> {
+    async fn until(mut self, deadline: tokio::time::Instant) -> Result<Pooled, ConnectError> {
         match timeout_at(deadline, &mut self.waiter).await {
             Ok(answer) => answer.unwrap_or(Err(ConnectError::Closed)),
             Err(_) => Err(self.pool.connector.no_connection_in_time()),
@@ -334,7 +334,7 @@ impl Shared {
     }
 
     /// Verifies a connection in the background.
-    fn verify(self: &Arc<Self>, state: &mut State, mut pooled: Box<Pooled>) {
+    fn verify(self: &Arc<Self>, state: &mut State, mut pooled: Pooled) {
         state.coming += 1;
         let doubts = state.doubts[pooled.host];
         let place = Place { pool: Arc::clone(self), purpose: Purpose::Verify };
@@ -371,7 +371,7 @@ impl Shared {
     }
 
     /// Hands a connection to who waits longest, or keeps it.
-    fn provide(self: &Arc<Self>, state: &mut State, mut pooled: Box<Pooled>) {
+    fn provide(self: &Arc<Self>, state: &mut State, mut pooled: Pooled) {
         if state.is_closed {
             state.size -= 1;
             return self.retire(pooled);
@@ -387,7 +387,7 @@ impl Shared {
     }
 
     /// Takes a connection back that works.
-    pub(super) fn take_back(self: &Arc<Self>, mut pooled: Box<Pooled>) {
+    pub(super) fn take_back(self: &Arc<Self>, mut pooled: Pooled) {
         let mut state = self.state();
         pooled.idle_since = Instant::now();
         // It has just answered.
@@ -398,7 +398,7 @@ impl Shared {
     /// Brings to an end what a caller has given up, no longer than its call might have taken.
     pub(super) fn drain(
         self: &Arc<Self>,
-        mut pooled: Box<Pooled>,
+        mut pooled: Pooled,
         in_transaction: bool,
         deadline: tokio::time::Instant,
     ) {
@@ -423,7 +423,7 @@ impl Shared {
     }
 
     /// Gives a connection up that has ended, or does not answer.
-    pub(super) fn lost(self: &Arc<Self>, pooled: Box<Pooled>) {
+    pub(super) fn lost(self: &Arc<Self>, pooled: Pooled) {
         self.state().size -= 1;
         let host = pooled.host;
         self.retire(pooled);
@@ -431,7 +431,7 @@ impl Shared {
     }
 
     /// Gives a connection up in the middle of something.
-    pub(super) fn discard(self: &Arc<Self>, pooled: Box<Pooled>) {
+    pub(super) fn discard(self: &Arc<Self>, pooled: Pooled) {
         let mut state = self.state();
         state.size -= 1;
         self.retire(pooled);
@@ -439,7 +439,7 @@ impl Shared {
     }
 
     /// Takes leave of the server in the background; the connection is counted no more.
-    fn retire(&self, pooled: Box<Pooled>) {
+    fn retire(&self, pooled: Pooled) {
         if let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(close(pooled.connection), &runtime);
         }
@@ -547,7 +547,7 @@ impl Place {
         if is_replacement {
             self.pool.observe(Event::Reconnected);
         }
-        self.arrived(Box::new(Pooled {
+        self.arrived(Pooled {
             connection,
             clock,
             idle_since: now,
@@ -555,10 +555,10 @@ impl Place {
             born: now,
             lifetime: max_lifetime.saturating_add(jitter),
             doubts_seen,
-        }));
+        });
     }
 
-    fn arrived(mut self, pooled: Box<Pooled>) {
+    fn arrived(mut self, pooled: Pooled) {
         let pool = Arc::clone(&self.pool);
         let mut state = pool.state();
         self.free(&mut state);
