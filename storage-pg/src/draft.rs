@@ -122,7 +122,8 @@ impl Drafts {
 
 /// Arguments that MoChi does not have go by name only, so that a number too high is found out.
 fn numbered(slot: &Slot) -> &'static [Argument] {
-    let is_ours = |argument: &Argument| matches!(argument, Argument::Sample | Argument::Limit);
+    let is_ours =
+        |argument: &Argument| matches!(argument, Argument::Sample | Argument::Limit | Argument::Expires);
     let end = slot.positional.iter().position(is_ours).unwrap_or(slot.positional.len());
     &slot.positional[..end]
 }

@@ -67,7 +67,8 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
 
     let peer = &config.peer;
     file.line(2, "peer:");
-    file.query(3, PUT_PEER, "add_query", &peer.add_query);
+    let put_peer = if recommendation.for_mochi { PUT_PEER.into() } else { format!("{PUT_PEER}\n{EXPIRES}") };
+    file.query(3, &put_peer, "add_query", &peer.add_query);
     file.query(3, "Touches the peer only if it is there in that role.", "del_query", &peer.del_query);
     file.query(
         3,
@@ -235,6 +236,10 @@ default_query_exec_mode=exec.";
 const PUT_PEER: &str = "\
 Puts a peer, or sets its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
 @address (inet or bytes), @port, @is_seeder, @is_v6, @created (time).";
+
+const EXPIRES: &str = "\
+@expires (not MoChi's, optional): the time by the server's clock from which on the write must change
+nothing. A write that timed out then cannot take effect later, over a newer one.";
 
 const ANNOUNCE_BATCH: &str = "\
 Not MoChi's, optional: many announces at once, much faster under load. Arguments are arrays, but for
