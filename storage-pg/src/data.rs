@@ -7,6 +7,7 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::attempt::{Together, attempt};
+use crate::core::Core;
 use crate::slot;
 use crate::statement::Inputs;
 use crate::storage::PgStorage;
@@ -36,6 +37,10 @@ impl DataStorage for PgStorage {
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
+        if self.core.find(slot::CONTAINS_DATA).is_some() {
+            let requests: Vec<_> = keys.iter().map(|key| (context, key.as_ref())).collect();
+            return contained(&self.core, &requests).await;
+        }
         let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
         attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
             let mut contained = Vec::with_capacity(keys.len());
@@ -56,4 +61,25 @@ impl DataStorage for PgStorage {
             delete.execute(connection, Inputs::keys(context, keys)).await.map(drop)
         })
     }
+}
+
+/// Which of these keys exist, by one `data.contains_batch_query` for all. The contexts may differ, so that it
+/// can answer the calls of many tasks.
+pub(crate) async fn contained(core: &Core, requests: &[(&Context, &[u8])]) -> Result<Vec<bool>> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let contains = core.statement(slot::CONTAINS_DATA, Operation::ContainsData)?;
+    let rows: Vec<_> =
+        (0..).zip(requests).map(|(request, (context, key))| Inputs::lookup(request, context, key)).collect();
+    attempt!(core, Operation::ContainsData, Together::No, |connection| {
+        let mut contained = vec![false; requests.len()];
+        for row in contains.rows_of_batch(connection, &rows).await? {
+            let request = contains.read_integer(&row, 0).and_then(|request| usize::try_from(request).ok());
+            if let Some(found) = request.and_then(|request| contained.get_mut(request)) {
+                *found = true;
+            }
+        }
+        Ok(contained)
+    })
 }
