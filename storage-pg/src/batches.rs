@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use sqlx::postgres::PgRow;
 use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
 use storage_core::layer::{deadline, with_time_left};
 use storage_core::{
-    Error, ErrorKind, Event, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, Role, SwarmCounts,
+    Context, Error, ErrorKind, Event, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, Role,
+    SwarmCounts,
 };
 use tokio::time::Instant;
 
@@ -87,6 +89,7 @@ pub(crate) struct Batches {
     pub(crate) deletions: Option<PgBatcher<Deletions>>,
     pub(crate) announces: Option<PgBatcher<Announces>>,
     pub(crate) scrapes: Option<PgBatcher<Scrapes>>,
+    pub(crate) lookups: Option<PgBatcher<Lookups>>,
 }
 
 impl Batches {
@@ -103,6 +106,7 @@ impl Batches {
             deletions: batcher(core, bounds, slot::DELETE_PEERS),
             announces: batcher(core, bounds, slot::ANNOUNCE_BATCH),
             scrapes: batcher(core, bounds, slot::COUNT_BATCH),
+            lookups: batcher(core, bounds, slot::CONTAINS_DATA),
         }
     }
 
@@ -113,6 +117,7 @@ impl Batches {
         closing.extend(self.deletions.as_ref().map(|deletions| Box::pin(deletions.0.close(at_most)) as _));
         closing.extend(self.announces.as_ref().map(|announces| Box::pin(announces.0.close(at_most)) as _));
         closing.extend(self.scrapes.as_ref().map(|scrapes| Box::pin(scrapes.0.close(at_most)) as _));
+        closing.extend(self.lookups.as_ref().map(|lookups| Box::pin(lookups.0.close(at_most)) as _));
         join_all(closing).await;
     }
 }
@@ -296,6 +301,45 @@ pub(crate) async fn count(
         Err(_) => Ok(SwarmCounts::default()),
     };
     info_hashes.iter().map(of).collect()
+}
+
+/// Keys of data that are looked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookup {
+    pub(crate) context: Context,
+    pub(crate) keys: Vec<Bytes>,
+}
+
+impl Lookup {
+    /// Looks for them without others.
+    pub(crate) async fn alone(self, core: &Core) -> Result<Vec<bool>> {
+        let call = BatchCall { request: self, deadline: deadline(Lookups::OPERATION) };
+        let mut found = Lookups::answer(core, &[call]).await;
+        found.pop().unwrap_or(Ok(Vec::new()))
+    }
+}
+
+/// Whether there is data.
+pub(crate) struct Lookups;
+
+impl BatchKind for Lookups {
+    type Request = Lookup;
+    type Answer = Vec<bool>;
+
+    const OPERATION: Operation = Operation::ContainsData;
+    const KEY: &'static str = slot::CONTAINS_DATA.key;
+
+    async fn answer(core: &Core, calls: &[BatchCall<Lookup>]) -> Vec<Result<Vec<bool>>> {
+        let all = calls.iter().flat_map(|call| call.request.keys.iter().map(move |key| (call, key)));
+        let rows: Vec<Row<'_>> = (0..)
+            .zip(all)
+            .map(|(number, (call, key))| (Inputs::lookup(number, &call.request.context, key), call.deadline))
+            .collect();
+        let found =
+            answers(core, Self::OPERATION, slot::CONTAINS_DATA, &rows, |_, _, found, _| *found = true);
+        let mut found = found.await.into_iter();
+        calls.iter().map(|call| found.by_ref().take(call.request.keys.len()).collect()).collect()
+    }
 }
 
 /// Runs a query that returns a row for each call, with the call's number in its first column.

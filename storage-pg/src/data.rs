@@ -7,6 +7,7 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::attempt::{Together, attempt};
+use crate::batches::Lookup;
 use crate::failure::Failure;
 use crate::slot;
 use crate::statement::Inputs;
@@ -39,6 +40,13 @@ impl DataStorage for PgStorage {
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(lookups) = &self.batches.lookups {
+            let lookup = Lookup { context: context.clone(), keys: keys.to_vec() };
+            return lookups.call(lookup.clone(), || Box::pin(lookup.alone(&self.core))).await;
+        }
         let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
         attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
             let mut contained = Vec::with_capacity(keys.len());

@@ -28,6 +28,9 @@ const CONFLICTS: usize = 16;
 /// More rows than there are probes.
 const MANY: u64 = 1_000;
 
+/// How many neighbours share a swarm.
+const IN_THE_SWARM: u64 = 6;
+
 /// Probe rows and what a query did to them.
 struct Probe<'a> {
     storage: &'a PgStorage,
@@ -45,6 +48,7 @@ impl PgStorage {
             (Operation::GraduatePeer, slot::INCREMENT_DOWNLOADS),
             (Operation::CollectGarbage, slot::COLLECT_GARBAGE),
             (Operation::DeleteData, slot::DELETE_DATA),
+            (Operation::ForgetSwarm, slot::FORGET_PEERS),
             (Operation::ForgetSwarm, slot::DELETE_DOWNLOADS),
         ];
         let mut rehearsals = Vec::new();
@@ -106,6 +110,7 @@ impl Probe<'_> {
             key if key == slot::INCREMENT_DOWNLOADS.key => self.increment_downloads(statement).await,
             key if key == slot::COLLECT_GARBAGE.key => self.collect_garbage(statement).await,
             key if key == slot::DELETE_DATA.key => self.delete_data(statement).await,
+            key if key == slot::FORGET_PEERS.key => self.forget_peers(statement).await,
             _ => self.delete_downloads(statement).await,
         }
     }
@@ -180,6 +185,13 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "one key was to be deleted"))
     }
 
+    async fn forget_peers(&mut self, forget: &Statement) -> Result<Option<String>, Failure> {
+        self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
+        let swarm = self.swarm;
+        let touched = forget.execute(self.connection, Inputs::swarm(&swarm)).await?;
+        Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
+    }
+
     async fn increment_downloads(&mut self, increment: &Statement) -> Result<Option<String>, Failure> {
         let (swarm, other_swarm) = (self.swarm, self.other_swarm);
         let mut touched = 0;
@@ -199,7 +211,8 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
     }
 
-    /// The peer that is meant, and those that differ from it in one thing each.
+    /// The peer that is meant, and those that differ from it in one thing each: [`IN_THE_SWARM`] are in
+    /// its swarm, one is in another.
     async fn put_neighbours(&mut self, role: Role, announced: Timestamp) -> Result<(), Failure> {
         let (swarm, other_swarm) = (self.swarm, self.other_swarm);
         let meant = probe_peer(1, 1);

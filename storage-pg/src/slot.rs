@@ -58,6 +58,7 @@ slots! {
     COUNT_SWARM = "peer.by_info_hash_clause",
         named [A::InfoHash], positional [A::InfoHash], result [Integer, Integer];
     NEWEST_PEER = "peer.newest_query", named [], positional [], result [Time];
+    FORGET_PEERS = "peer.forget_query", named [A::InfoHash], positional [A::InfoHash], result [];
     GET_DOWNLOADS = "downloads.get_query", named [A::InfoHash], positional [A::InfoHash], result [Integer];
     INCREMENT_DOWNLOADS = "downloads.inc_query", named [A::InfoHash], positional [A::InfoHash], result [];
     DELETE_DOWNLOADS = "downloads.del_query", named [A::InfoHash], positional [A::InfoHash], result [];
@@ -99,6 +100,13 @@ pub(crate) const DELETE_PEERS: Slot = Slot {
     key: "peer.del_batch_query",
     named: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6, A::Expires],
     positional: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::Expires],
+    result: &[Reading::Integer],
+    takes_arrays: true,
+};
+pub(crate) const CONTAINS_DATA: Slot = Slot {
+    key: "data.contains_batch_query",
+    named: &[A::Request, A::Context, A::Key],
+    positional: &[A::Request, A::Context, A::Key],
     result: &[Reading::Integer],
     takes_arrays: true,
 };

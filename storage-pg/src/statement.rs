@@ -157,6 +157,11 @@ impl<'a> Inputs<'a> {
         Self { request, ..Self::swarm(info_hash) }
     }
 
+    /// A key of a batch of those that are looked for.
+    pub(crate) fn lookup(request: u32, context: &'a Context, key: &'a [u8]) -> Self {
+        Self { request, ..Self::raw_entry(context.as_str(), key) }
+    }
+
     pub(crate) fn stale(cutoff: Timestamp, limit: u64) -> Self {
         Self { created: Some(cutoff), limit, ..Self::default() }
     }

@@ -98,6 +98,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
         file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
         file.query(3, DELETE_PEERS, "del_batch_query", &peer.del_batch_query);
         file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
+        file.query(3, FORGET_PEERS, "forget_query", &peer.forget_query);
         if !peer.synchronous_commit.is_empty() {
             file.comment(3, COMMIT);
             // Unquoted, YAML's `off` is no text.
@@ -125,6 +126,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.query(3, "", "add_query", &data.add_query);
     file.query(3, "@key is an array of keys here.", "del_query", &data.del_query);
     file.value(3, "get_query", &data.get_query);
+    file.query(3, CONTAINS_DATA, "contains_batch_query", &data.contains_batch_query);
     file.blank();
 
     if !recommendation.for_mochi {
@@ -254,6 +256,13 @@ Not MoChi's, optional: del_query for many peers at once; the result has the @req
 
 const COUNT_BATCH: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const FORGET_PEERS: &str = "\
+Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";
+
+const CONTAINS_DATA: &str = "\
+Not MoChi's, optional: which of many keys exist, a row for each @request that does. Without it get_query reads
+every key with its value.";
 
 const COUNT: &str = "\
 Seeders and leechers of all swarms, or with the clause after it of one. Without a table of counts:

@@ -154,6 +154,8 @@ DELETE FROM mo_peers
 WHERE info_hash = @info_hash AND peer_id = @peer_id AND address = @address AND port = @port
   AND is_seeder = @is_seeder";
 
+const FORGET_PEERS: &str = "DELETE FROM mo_peers WHERE info_hash = @info_hash";
+
 const DELETE_DATA: &str = "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)";
 
 /// Put after a deletion: from that time on it finds nothing.
@@ -189,6 +191,17 @@ ON CONFLICT (context, name) DO UPDATE SET value = EXCLUDED.value";
 const PUT_DATA_AT_ANY_TIME: &str = "\
 INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
 ON CONFLICT (context, name) DO UPDATE SET value = EXCLUDED.value";
+
+const CONTAINS_DATA: &str = "\
+SELECT r.request
+FROM unnest(@request::int4[], @context::varchar[], @key::bytea[]) AS r (request, context, key)
+WHERE EXISTS (SELECT FROM mo_kv WHERE mo_kv.context = r.context AND mo_kv.name = r.key)";
+
+/// The same for CockroachDB, which must be told to look each key up by the index.
+const CONTAINS_DATA_COCKROACHDB: &str = "\
+SELECT r.request
+FROM unnest(@request::int4[], @context::varchar[], @key::bytea[]) AS r (request, context, key)
+INNER LOOKUP JOIN mo_kv AS d ON d.context = r.context AND d.name = r.key";
 
 const IMPORT_DATA: &str = "\
 INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
@@ -259,6 +272,7 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
                 Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
             }
             .into(),
+            forget_query: FORGET_PEERS.into(),
         },
         downloads: DownloadsQueries {
             get_query: "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash".into(),
@@ -269,6 +283,11 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             add_query: PUT_DATA.into(),
             del_query: format!("{DELETE_DATA}{UNLESS_EXPIRED}"),
             get_query: "SELECT value FROM mo_kv WHERE context = @context AND name = @key".into(),
+            contains_batch_query: match recommendation.dialect {
+                Dialect::Postgres => CONTAINS_DATA,
+                Dialect::Cockroachdb => CONTAINS_DATA_COCKROACHDB,
+            }
+            .into(),
         },
         export: ExportQueries {
             peers_query: EXPORT_PEERS.into(),
@@ -333,12 +352,14 @@ fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
             del_batch_query: String::new(),
             synchronous_commit: String::new(),
             count_batch_query: String::new(),
+            forget_query: String::new(),
             ..config.peer
         },
         downloads: DownloadsQueries { del_query: String::new(), ..config.downloads },
         data: DataQueries {
             add_query: PUT_DATA_AT_ANY_TIME.into(),
             del_query: DELETE_DATA.into(),
+            contains_batch_query: String::new(),
             ..config.data
         },
         export: ExportQueries::default(),
