@@ -47,7 +47,7 @@ impl<K: BatchKind> PgBatcher<K> {
     pub(crate) async fn call<'a>(
         &self,
         request: K::Request,
-        alone: impl FnOnce() -> BoxFuture<'a, Result<K::Answer>>,
+        alone: impl FnOnce(K::Request) -> BoxFuture<'a, Result<K::Answer>>,
     ) -> Result<K::Answer> {
         self.0.call(request, deadline(K::OPERATION), alone).await
     }
@@ -62,10 +62,10 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
     type Request = K::Request;
     type Answer = Result<K::Answer>;
 
-    async fn run(&self, calls: &[BatchCall<K::Request>]) -> Vec<Result<K::Answer>> {
+    async fn run(&self, calls: Vec<BatchCall<K::Request>>) -> Vec<Result<K::Answer>> {
         let last = calls.iter().map(|call| call.deadline).max();
         let left = last.map(|last| last.saturating_duration_since(Instant::now()));
-        with_time_left(left, K::answer(&self.core, calls)).await
+        with_time_left(left, K::answer(&self.core, &calls)).await
     }
 
     fn unanswered(&self, reason: Unanswered) -> Result<K::Answer> {

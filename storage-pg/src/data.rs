@@ -45,7 +45,7 @@ impl DataStorage for PgStorage {
         }
         if let Some(lookups) = &self.batches.lookups {
             let lookup = Lookup { context: context.clone(), keys: keys.to_vec() };
-            return lookups.call(lookup.clone(), || Box::pin(lookup.alone(&self.core))).await;
+            return lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
         }
         let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
         attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {

@@ -28,7 +28,7 @@ impl PeerStorage for PgStorage {
     ) -> Result<()> {
         let record = PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
         match &self.batches.puts {
-            Some(puts) => puts.call(record, || self.put_alone(record)).await,
+            Some(puts) => puts.call(record, |record| self.put_alone(record)).await,
             None => self.put_alone(record).await,
         }
     }
@@ -36,7 +36,7 @@ impl PeerStorage for PgStorage {
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
         let deletion = Deletion { info_hash: *info_hash, peer: *peer, role };
         match &self.batches.deletions {
-            Some(deletions) => deletions.call(deletion, || self.delete_alone(deletion)).await,
+            Some(deletions) => deletions.call(deletion, |deletion| self.delete_alone(deletion)).await,
             None => self.delete_alone(deletion).await,
         }
     }
@@ -62,7 +62,7 @@ impl PeerStorage for PgStorage {
             return Ok(Vec::new());
         }
         let peers = match &self.batches.announces {
-            Some(announces) => announces.call(selection.clone(), || self.announce_alone(selection)).await?,
+            Some(announces) => announces.call(selection.clone(), |_| self.announce_alone(selection)).await?,
             None => self.announce_alone(selection).await?,
         };
         if peers.is_empty() { Err(not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
@@ -70,7 +70,7 @@ impl PeerStorage for PgStorage {
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         match &self.batches.scrapes {
-            Some(scrapes) => scrapes.call(*info_hash, || self.scrape_alone(info_hash)).await,
+            Some(scrapes) => scrapes.call(*info_hash, |_| self.scrape_alone(info_hash)).await,
             None => self.scrape_alone(info_hash).await,
         }
     }

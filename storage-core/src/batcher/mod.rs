@@ -32,7 +32,7 @@ pub trait BatchOp: Send + Sync + 'static {
     type Answer: Send + 'static;
 
     /// Answers all calls, each in its place. It is dropped when the last of their deadlines has passed.
-    fn run(&self, calls: &[BatchCall<Self::Request>]) -> impl Future<Output = Vec<Self::Answer>> + Send;
+    fn run(&self, calls: Vec<BatchCall<Self::Request>>) -> impl Future<Output = Vec<Self::Answer>> + Send;
 
     /// The answer to a call that gets none from [`run`](Self::run).
     fn unanswered(&self, reason: Unanswered) -> Self::Answer;
@@ -97,39 +97,45 @@ impl<O: BatchOp> Batcher<O> {
 
     /// Makes a call: by `alone` while few are in flight, or else together with others. Ends by the
     /// deadline, which `alone` keeps by itself.
-    pub async fn call<'a>(
+    pub async fn call<'a, R: Into<O::Request>>(
         &self,
-        request: O::Request,
+        request: R,
         deadline: Instant,
-        alone: impl FnOnce() -> BoxFuture<'a, O::Answer>,
+        alone: impl FnOnce(R) -> BoxFuture<'a, O::Answer>,
     ) -> O::Answer {
         if self.shared.queue.lock().enter_alone() {
             let _place = LonePlace(self);
-            return alone().await;
+            return alone(request).await;
         }
         let shared = &self.shared;
         let not_sent = |reason| shared.op.unanswered(reason);
-        match timeout_at(deadline, shared.room.acquire()).await {
-            // It is given back when the call leaves the queue.
-            Ok(Ok(room)) => room.forget(),
-            Ok(Err(_)) => return not_sent(Unanswered::Closed),
-            Err(_) => return not_sent(Unanswered::NotSent),
+        // The room is given back when the call leaves the queue. As a rule there is some, without a timer.
+        match shared.room.try_acquire() {
+            Ok(room) => room.forget(),
+            Err(_) => match timeout_at(deadline, shared.room.acquire()).await {
+                Ok(Ok(room)) => room.forget(),
+                Ok(Err(_)) => return not_sent(Unanswered::Closed),
+                Err(_) => return not_sent(Unanswered::NotSent),
+            },
         }
         let (answer, answered) = oneshot::channel();
-        let entry = Entry { call: BatchCall { request, deadline }, answer, since: Instant::now() };
+        let call = BatchCall { request: request.into(), deadline };
+        let entry = Entry { call, answer, since: Instant::now() };
         let admission = shared.queue.lock().admit(entry);
         let Admission::Waits { ticket, start } = admission else {
             shared.room.add_permits(1);
             return not_sent(Unanswered::Closed);
         };
-        let waiting = Waiting { shared, ticket };
+        let mut waiting = Waiting { shared, ticket: Some(ticket) };
         if start {
             self.serve(&Handle::current());
         }
         match timeout_at(deadline, answered).await {
-            Ok(Ok(answer)) => answer,
-            // The worker was dropped in the middle of the batch, or with the runtime.
-            Ok(Err(_)) => not_sent(Unanswered::Sent),
+            Ok(answer) => {
+                waiting.ticket = None;
+                // No answer: the worker was dropped in the middle of the batch, or with the runtime.
+                answer.unwrap_or_else(|_| not_sent(Unanswered::Sent))
+            }
             Err(_) if waiting.cancel() => not_sent(Unanswered::NotSent),
             Err(_) => not_sent(Unanswered::Sent),
         }
@@ -211,13 +217,15 @@ impl<O: BatchOp> Shared<O> {
 /// A caller's call in the queue. It is taken out when the caller gives up.
 struct Waiting<'a, O: BatchOp> {
     shared: &'a Shared<O>,
-    ticket: Ticket,
+    /// `None` when it was answered.
+    ticket: Option<Ticket>,
 }
 
 impl<O: BatchOp> Waiting<'_, O> {
     /// Takes the call out; false if a batch has it.
-    fn cancel(&self) -> bool {
-        let entry = self.shared.queue.lock().cancel(self.ticket);
+    fn cancel(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return false };
+        let entry = self.shared.queue.lock().cancel(ticket);
         self.shared.room.add_permits(usize::from(entry.is_some()));
         entry.is_some()
     }
@@ -273,7 +281,7 @@ impl<O: BatchOp> Place<O> {
         let (calls, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|entry| (entry.call, entry.answer)).unzip();
         let Some(last) = calls.iter().map(|call| call.deadline).max() else { return };
-        let mut results = timeout_at(last, op.run(&calls)).await.unwrap_or_default().into_iter();
+        let mut results = timeout_at(last, op.run(calls)).await.unwrap_or_default().into_iter();
         for answer in answers {
             let result = results.next().unwrap_or_else(|| op.unanswered(Unanswered::Sent));
             // Who has given up needs no answer.

@@ -27,7 +27,7 @@ impl BatchOp for Arc<Double> {
     type Request = u32;
     type Answer = Result<u32, Unanswered>;
 
-    async fn run(&self, calls: &[BatchCall<u32>]) -> Vec<Self::Answer> {
+    async fn run(&self, calls: Vec<BatchCall<u32>>) -> Vec<Self::Answer> {
         self.under_way.fetch_add(1, Ordering::SeqCst);
         let _under_way = UnderWay(&self.under_way);
         self.batches.lock().push(calls.len());
@@ -51,7 +51,7 @@ fn batcher(bounds: Bounds) -> (Arc<Batcher<Arc<Double>>>, Arc<Double>) {
 
 async fn call(batcher: &Batcher<Arc<Double>>, request: u32, seconds: u64) -> Result<u32, Unanswered> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
-    batcher.call(request, deadline, || async { Ok(1) }.boxed()).await
+    batcher.call(request, deadline, |_| async { Ok(1) }.boxed()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,7 +93,7 @@ async fn an_impatient_caller_takes_no_time_from_the_others() {
     let impatient = Instant::now() + Duration::from_millis(300);
     let (short, long) = tokio::join!(
         async {
-            let answer = batcher.call(1, impatient, || async { Ok(1) }.boxed()).await;
+            let answer = batcher.call(1_u32, impatient, |_| async { Ok(1) }.boxed()).await;
             (answer, begun.elapsed())
         },
         call(&batcher, 2, 60)
@@ -199,7 +199,7 @@ fn a_runtime_that_shuts_down_ends_batches_and_calls() {
         let alone = Arc::clone(&alone);
         runtime.spawn(async move {
             let deadline = Instant::now() + Duration::from_secs(600);
-            alone.call(1, deadline, || std::future::pending().boxed()).await
+            alone.call(1_u32, deadline, |_| std::future::pending().boxed()).await
         });
     }
     while double.under_way.load(Ordering::SeqCst) < 2 {

@@ -1,6 +1,7 @@
 //! A connection to a server, on which commands of many callers leave in one write and their answers are read
 //! together.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -55,18 +56,31 @@ impl NodeConnection {
     }
 
     /// Sends a command and waits for its answer until the deadline.
-    pub(super) async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, SendError> {
-        let alone = || {
+    pub(super) async fn send<'a>(
+        &'a self,
+        command: Cow<'a, Cmd>,
+        deadline: Instant,
+    ) -> Result<Value, SendError> {
+        let alone = |command: Outgoing<'a>| {
+            let mut connection = self.connection();
             async move {
-                let mut connection = self.connection();
-                match timeout_at(deadline, connection.req_packed_command(command)).await {
+                match timeout_at(deadline, connection.req_packed_command(&command.0)).await {
                     Ok(answer) => answer.map_err(SendError::Redis),
                     Err(_) => Err(SendError::OutOfTime),
                 }
             }
             .boxed()
         };
-        self.batcher.call(command.clone(), deadline, alone).await
+        self.batcher.call(Outgoing(command), deadline, alone).await
+    }
+}
+
+/// A command on its way out; it is copied only if it has to wait.
+struct Outgoing<'a>(Cow<'a, Cmd>);
+
+impl From<Outgoing<'_>> for Cmd {
+    fn from(outgoing: Outgoing<'_>) -> Self {
+        outgoing.0.into_owned()
     }
 }
 
@@ -77,14 +91,15 @@ impl BatchOp for Pipelines {
     type Request = Cmd;
     type Answer = Result<Value, SendError>;
 
-    async fn run(&self, calls: &[BatchCall<Cmd>]) -> Vec<Self::Answer> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
+    async fn run(&self, calls: Vec<BatchCall<Cmd>>) -> Vec<Self::Answer> {
+        let number = calls.len();
+        let mut pipeline = Pipeline::with_capacity(number);
         for call in calls {
-            pipeline.add_command(call.request.clone());
+            pipeline.add_command(call.request);
         }
-        match self.0.clone().req_packed_commands(&pipeline, 0, calls.len()).await {
+        match self.0.clone().req_packed_commands(&pipeline, 0, number).await {
             Ok(values) => values.into_iter().map(Ok).collect(),
-            Err(error) => calls.iter().map(|_| Err(SendError::Redis(error.clone()))).collect(),
+            Err(error) => vec![Err(SendError::Redis(error)); number],
         }
     }
 
