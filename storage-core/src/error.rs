@@ -38,6 +38,11 @@ pub enum ErrorKind {
     /// No answer in time; nothing was changed.
     Timeout,
     /// It is not known whether a write took effect: the answer did not arrive.
+    ///
+    /// Where a storage tells its server when a call ends, the write has taken effect by then, or never does:
+    /// Redis, but for a Cluster, and pg where the queries use `@expires`, as the recommended ones do, or run
+    /// in a transaction. Elsewhere (MoChi's own queries, a Redis Cluster) a server that hung may still carry
+    /// it out later, over a newer write.
     Uncertain,
     /// The server cannot be reached, or cannot serve at this time.
     Unavailable,

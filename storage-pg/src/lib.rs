@@ -13,6 +13,12 @@
 //! Where MoChi behaves otherwise: it lets the deletion of an absent peer and the graduation of an
 //! absent leecher pass silently.
 //!
+//! Every wait on a server ends with the call that it is for: by [`Limits`](storage_core::layer::Limits) or, for a
+//! storage without them, by their defaults. A connection that does not answer is given up, the others to its
+//! host are verified side by side within a second and replaced, and the next host is tried. A call that its
+//! caller drops is read to its end in the background. Writes that use `@expires`, and transactions, do not take
+//! effect after their call has ended.
+//!
 //! [`recommended`] has tables and queries that pass every rule.
 //!
 //! ```no_run

@@ -54,6 +54,16 @@
 //! MoChi's `keydb` storage keeps sets under the keys of swarms. Calls that meet them are
 //! [`Corrupt`](storage_core::ErrorKind::Corrupt) and say so; garbage collection leaves them alone.
 //!
+//! # When a server hangs
+//!
+//! Every wait ends with the call: by [`Limits`](storage_core::layer::Limits) or, for a storage without them, by
+//! their defaults. A connection that does not answer is given up, the others are verified side by side within a
+//! second, and new ones are made. A call that its caller drops costs no connection.
+//!
+//! Writes carry the time by the server's clock at which their call ends, and the scripts refuse them from then
+//! on: a write that was given up does not take effect later, over a newer one. On a Cluster each node has a
+//! clock of its own, and writes carry no such time.
+//!
 //! Entries that can't be understood (a peer of the wrong length, a time that is no number) are passed
 //! over, counted in pages of exports and in what garbage collection reports, and left where they are. An
 //! announce reads no times: a peer whose time is no number is returned.
