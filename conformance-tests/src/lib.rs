@@ -33,6 +33,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod broken;
+pub mod campaign;
 pub mod harness;
 pub mod matrix;
 pub mod migration_stories;
