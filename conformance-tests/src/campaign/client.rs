@@ -56,8 +56,7 @@ impl Client {
         let peers = (0..swarms * PEERS_PER_SWARM)
             .map(|index| PeerAccount::new(swarm(index % swarms), peer(number, index)))
             .collect();
-        let data =
-            (0..ENTRIES).map(|index| DataAccount::new(format!("{number}/{index}").into())).collect();
+        let data = (0..ENTRIES).map(|index| DataAccount::new(format!("{number}/{index}").into())).collect();
         let account = Account { peers, data, ..Account::default() };
         Self { storage, context: context(), rng, account, writes: 0 }
     }

@@ -41,11 +41,15 @@ impl Contents {
     pub async fn export(storage: &dyn Storage) -> Result<Self> {
         let mut contents = Self::default();
         let mut cursor = None;
-        while let Some(page) = next(&mut cursor, async |from| storage.export_peers(Scope::All, from, PAGE).await).await? {
+        while let Some(page) =
+            next(&mut cursor, async |from| storage.export_peers(Scope::All, from, PAGE).await).await?
+        {
             contents.peers.extend(page.into_iter().map(|it| ((it.info_hash, it.peer), it.role)));
         }
         let mut cursor = None;
-        while let Some(page) = next(&mut cursor, async |from| storage.export_downloads(from, PAGE).await).await? {
+        while let Some(page) =
+            next(&mut cursor, async |from| storage.export_downloads(from, PAGE).await).await?
+        {
             contents.downloads.extend(page.into_iter().map(|it| (it.info_hash, it.downloads)));
         }
         let mut cursor = None;
@@ -118,7 +122,12 @@ pub fn calls_in_time(account: &Account, operation_timeout: Duration) -> Vec<Stri
 
 /// Every kind of call succeeds again soon after the fault, or after the server's return, and from then on
 /// every call is answered.
-pub fn service_is_back(account: &Account, fault: Instant, operation_timeout: Duration, until: Instant) -> Vec<String> {
+pub fn service_is_back(
+    account: &Account,
+    fault: Instant,
+    operation_timeout: Duration,
+    until: Instant,
+) -> Vec<String> {
     let back = fault + operation_timeout + BACK_WITHIN + account.starvation;
     let mut late = Vec::new();
     for kind in Kind::ALL {
@@ -131,9 +140,10 @@ pub fn service_is_back(account: &Account, fault: Instant, operation_timeout: Dur
             late.push(format!("{} succeeds again {when}", kind.name()));
         }
     }
-    let failed = account.calls.iter().filter(|call| {
-        call.begun > back && call.begun < until && call.outcome != Outcome::Acknowledged
-    });
+    let failed = account
+        .calls
+        .iter()
+        .filter(|call| call.begun > back && call.begun < until && call.outcome != Outcome::Acknowledged);
     let failed = failed.map(|call| {
         let error = call.error.as_deref().unwrap_or_default();
         format!("{:?} after the fault {} fails: {error}", call.begun - fault, call.kind.name())

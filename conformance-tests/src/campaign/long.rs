@@ -96,7 +96,11 @@ pub(super) fn run(duration: Duration) -> ExitCode {
             Report { violations, ..Report::default() }
         });
         let outcome = if report.violations.is_empty() { "ok" } else { "VIOLATED" };
-        println!("{:6.0}s {SEED_VARIABLE}={seed} {}: {outcome}", begun.elapsed().as_secs_f64(), scenario.name);
+        println!(
+            "{:6.0}s {SEED_VARIABLE}={seed} {}: {outcome}",
+            begun.elapsed().as_secs_f64(),
+            scenario.name
+        );
         for violation in &report.violations {
             println!("        {violation}");
         }

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -53,7 +53,7 @@ pub struct Scenario {
     /// Backend and fault: `pg/silent/all held once`.
     pub name: String,
     backend: Backend,
-    play: Box<dyn Fn(Run) -> BoxFuture<'static, Found<Report>> + Send + Sync>,
+    play: Box<dyn Fn(Run) -> LocalBoxFuture<'static, Found<Report>> + Send + Sync>,
 }
 
 /// What a scenario runs on.
@@ -107,14 +107,14 @@ impl Report {
 impl Scenario {
     fn new<F>(backend: Backend, name: &str, play: fn(Run) -> F) -> Self
     where
-        F: Future<Output = Found<Report>> + Send + 'static,
+        F: Future<Output = Found<Report>> + 'static,
     {
         Self::with(backend, name, play)
     }
 
     fn with<F>(backend: Backend, name: &str, play: impl Fn(Run) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Found<Report>> + Send + 'static,
+        F: Future<Output = Found<Report>> + 'static,
     {
         let name = format!("{}/{name}", backend.name());
         Self { name, backend, play: Box::new(move |run| Box::pin(play(run))) }

@@ -73,10 +73,13 @@ pub(super) fn child() -> Option<ExitCode> {
 }
 
 fn shut_down(task: &str) -> Found<()> {
-    let outside = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Missing::failed)?;
-    let inside = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Missing::failed)?;
+    let outside =
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Missing::failed)?;
+    let inside =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Missing::failed)?;
     let (backend, server) = task.split_once(' ').ok_or_else(|| Missing::failed("expected two words"))?;
-    let address = if backend == "pg" { pg_address(server)? } else { server.parse().map_err(Missing::failed)? };
+    let address =
+        if backend == "pg" { pg_address(server)? } else { server.parse().map_err(Missing::failed)? };
     let proxy = outside.block_on(TcpProxy::start(address)).map_err(Missing::failed)?;
     let storage = inside.block_on(open(config(backend, server, proxy.address())))?;
     proxy.fault_new(Direction::Both, Fault::Hold);

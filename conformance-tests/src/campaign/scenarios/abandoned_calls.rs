@@ -87,7 +87,10 @@ async fn abandon(mut run: Run, call: Abandoned) -> Found<Report> {
     sleep(Duration::from_millis(300)).await;
     let after = run.target.proxy.accepted();
     run.report.ensure(after - before <= MAX_NEW, || {
-        format!("{} new connections for {CALLERS} calls that were given up, at most {MAX_NEW}", after - before)
+        format!(
+            "{} new connections for {CALLERS} calls that were given up, at most {MAX_NEW}",
+            after - before
+        )
     });
     for again in [Abandoned::Graduate, Abandoned::Put, Abandoned::ContainsData] {
         let result = again.make(&*storage, &at).await;

@@ -19,7 +19,11 @@ pub(super) fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for backend in Backend::ALL {
         scenarios.push(Scenario::new(backend, "close/while calls hang", close));
-        scenarios.push(Scenario::new(backend, "close/runtime dropped while calls hang", runtime_shutdown::play));
+        scenarios.push(Scenario::new(
+            backend,
+            "close/runtime dropped while calls hang",
+            runtime_shutdown::play,
+        ));
     }
     scenarios
 }

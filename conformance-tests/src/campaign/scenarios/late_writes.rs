@@ -165,7 +165,9 @@ async fn write_until_acknowledged(storage: &Arc<dyn Storage>, pairs: &[Pair], pu
             let [peer, data] = pair.write(&**storage, puts).await;
             match peer.and(data) {
                 Ok(()) => return Ok(()),
-                Err(error) if begun.elapsed() > TRIED_FOR => return Err(Missing::failed(format!("{error:?}"))),
+                Err(error) if begun.elapsed() > TRIED_FOR => {
+                    return Err(Missing::failed(format!("{error:?}")));
+                }
                 Err(_) => sleep(Duration::from_millis(50)).await,
             }
         }

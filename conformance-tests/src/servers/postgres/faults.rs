@@ -38,8 +38,7 @@ impl Postgres {
     /// # Errors
     /// What the server says.
     pub async fn count_sessions(&self, role: &str) -> sqlx::Result<usize> {
-        let count: i64 =
-            sqlx::query_scalar(COUNT).bind(role).fetch_one(&mut self.connect().await?).await?;
+        let count: i64 = sqlx::query_scalar(COUNT).bind(role).fetch_one(&mut self.connect().await?).await?;
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
@@ -122,8 +121,13 @@ impl Postgres {
     /// What the server says.
     pub async fn promote(&self) -> sqlx::Result<()> {
         let mut connection = self.connect().await?;
-        let promoted: bool = sqlx::query_scalar("SELECT pg_promote(true, 30)").fetch_one(&mut connection).await?;
-        if promoted { Ok(()) } else { Err(sqlx::Error::Protocol("the standby was not promoted in time".into())) }
+        let promoted: bool =
+            sqlx::query_scalar("SELECT pg_promote(true, 30)").fetch_one(&mut connection).await?;
+        if promoted {
+            Ok(())
+        } else {
+            Err(sqlx::Error::Protocol("the standby was not promoted in time".into()))
+        }
     }
 
     fn postmaster(&self) -> Found<i32> {
