@@ -129,11 +129,12 @@ impl Scenario {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).thread_name(&self.name).enable_all().build();
         let runtime = runtime.map_err(Missing::failed)?;
-        let played = runtime.block_on(tokio::time::timeout(SCENARIO_TIMEOUT, async {
+        let play = async {
             let target = Target::new(server).await?;
             let run = Run { target, rng: StdRng::seed_from_u64(seed), report: Report::default() };
             (self.play)(run).await
-        }));
+        };
+        let played = runtime.block_on(async { tokio::time::timeout(SCENARIO_TIMEOUT, play).await });
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         let mut report = played.unwrap_or_else(|_| {
             let violations = vec![format!("the scenario takes longer than {SCENARIO_TIMEOUT:?}")];
