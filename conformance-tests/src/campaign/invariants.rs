@@ -8,12 +8,14 @@ use bytes::Bytes;
 use storage_core::{Cursor, InfoHash, Page, Peer, Result, Role, Scope, Storage};
 use tokio::time::Instant;
 
-use super::account::{Account, Kind, Outcome, state_name};
+use super::account::{Account, Call, Kind, Outcome, state_name};
 
 /// What a call may take beyond `operation_timeout`.
 const ALLOWANCE: Duration = Duration::from_millis(300);
 /// What service may take to be back beyond `operation_timeout`.
 const BACK_WITHIN: Duration = Duration::from_secs(1);
+/// A call that is not answered after this time, without any fault, hangs.
+const OVERDUE: Duration = Duration::from_millis(400);
 /// The longest that a close may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// How long connections may take to be closed after the load.
@@ -120,33 +122,35 @@ pub fn calls_in_time(account: &Account, operation_timeout: Duration) -> Vec<Stri
     summed("slow calls", slow.collect())
 }
 
-/// Every kind of call succeeds again soon after the fault, or after the server's return, and from then on
-/// every call is answered.
+/// Every kind of call succeeds again soon after the fault, or after the server's return, and from then on, until
+/// the next fault, every call is answered soon.
 pub fn service_is_back(
     account: &Account,
     fault: Instant,
     operation_timeout: Duration,
-    until: Instant,
+    next_fault: Instant,
 ) -> Vec<String> {
     let back = fault + operation_timeout + BACK_WITHIN + account.starvation;
     let mut late = Vec::new();
     for kind in Kind::ALL {
         let successes = account.calls.iter().filter(|call| {
-            call.kind == kind && call.outcome == Outcome::Acknowledged && call.begun + call.took >= fault
+            call.kind == kind && call.outcome == Outcome::Acknowledged && call.ended() >= fault
         });
-        let first = successes.map(|call| call.begun + call.took).min();
+        let first = successes.map(Call::ended).min();
         if first.is_none_or(|first| first > back) {
             let when = first.map_or("never".to_owned(), |first| format!("after {:?}", first - fault));
             late.push(format!("{} succeeds again {when}", kind.name()));
         }
     }
-    let failed = account
-        .calls
-        .iter()
-        .filter(|call| call.begun > back && call.begun < until && call.outcome != Outcome::Acknowledged);
+    // A call that the next fault may have hit is not meant, unless it was overdue then.
+    let failed = account.calls.iter().filter(|call| {
+        let is_of_this_fault = call.ended() < next_fault || call.begun + OVERDUE < next_fault;
+        call.begun > back && is_of_this_fault && call.outcome != Outcome::Acknowledged
+    });
     let failed = failed.map(|call| {
         let error = call.error.as_deref().unwrap_or_default();
-        format!("{:?} after the fault {} fails: {error}", call.begun - fault, call.kind.name())
+        let name = call.kind.name();
+        format!("{name}, made {:?} after the fault, fails after {:?}: {error}", call.begun - fault, call.took)
     });
     [summed("service back late", late), summed("calls fail after the fault", failed.collect())].concat()
 }

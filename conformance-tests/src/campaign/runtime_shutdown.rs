@@ -95,7 +95,7 @@ fn shut_down(task: &str) -> Found<()> {
             }
         });
     }
-    inside.block_on(sleep(Duration::from_millis(300)));
+    inside.block_on(async { sleep(Duration::from_millis(300)).await });
     inside.shutdown_timeout(SHUTDOWN_TIMEOUT);
     drop(storage);
     outside.shutdown_timeout(SHUTDOWN_TIMEOUT);

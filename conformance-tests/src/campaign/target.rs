@@ -223,7 +223,7 @@ pub fn redis_config(hosts: &[SocketAddr], operation_timeout: Duration) -> Storag
     let addresses = hosts.iter().map(|host| Value::Text(host.to_string())).collect();
     redis::config(vec![
         ("addresses".to_owned(), Value::List(addresses)),
-        ("pool_size".to_owned(), Value::Text(POOL.to_string())),
+        ("pool_size".to_owned(), Value::Integer(POOL as i64)),
         ("operation_timeout".to_owned(), Value::Text(format!("{}ms", operation_timeout.as_millis()))),
     ])
 }
