@@ -18,6 +18,8 @@ use super::account::{Account, Call, DataAccount, Kind, Outcome, PeerAccount};
 const NUM_WANT: usize = 10;
 const PEERS_PER_SWARM: usize = 2;
 const ENTRIES: usize = 4;
+/// The share of whole announces, which are what a tracker makes.
+const WHOLE_ANNOUNCES: f64 = 0.6;
 
 /// The context of the load's data.
 pub fn context() -> Context {
@@ -68,12 +70,15 @@ impl Client {
 
     /// A random pause between calls.
     pub fn pause(&mut self) -> Duration {
-        Duration::from_millis(self.rng.random_range(2..12))
+        Duration::from_millis(self.rng.random_range(0..20))
     }
 
     /// Makes a random call.
     pub async fn step(&mut self) {
         let mut kind = Kind::ALL[self.rng.random_range(0..Kind::ALL.len())];
+        if self.rng.random_bool(WHOLE_ANNOUNCES) {
+            kind = Kind::Announce;
+        }
         let index = self.rng.random_range(0..self.account.peers.len());
         if kind == Kind::Graduate && self.account.peers[index].is(Some(Role::Seeder)) {
             // Whether a seeder that graduates is counted depends on the storage's capabilities.

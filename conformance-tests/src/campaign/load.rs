@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::client::Client;
 
-/// The number of clients.
-pub const CLIENTS: usize = 12;
+/// The number of clients: enough that calls go in batches.
+pub const CLIENTS: usize = 40;
 /// The number of swarms.
 pub const SWARMS: usize = 4;
 

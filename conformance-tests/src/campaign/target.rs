@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::Storage;
+use futures::future::join_all;
 use storage_core::config::{StorageConfig, Value};
+use storage_core::{PeerSelection, Storage};
 use storage_pg::recommended::Recommendation;
 
+use super::client;
 use crate::servers::postgres::Postgres;
 use crate::servers::redis::{Node, Setup};
 use crate::servers::{Found, Frozen, Missing, PgUrl, TcpProxy};
@@ -18,6 +20,9 @@ use crate::storages::{redis, registry};
 pub const ROLE: &str = "campaign";
 /// The most connections of the storage under test.
 pub const POOL: usize = 4;
+
+/// How often, and how many at once, calls are made to fill the pool.
+const FILLING: usize = 20;
 
 /// A backend that the campaign knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +149,32 @@ impl Target {
                 open(redis_config(&[node.address().parse().map_err(Missing::failed)?], long)).await
             }
         }
+    }
+
+    /// Makes calls until the storage has as many connections as it may have, or does not open more.
+    ///
+    /// # Errors
+    /// [`Missing`] if the sessions cannot be counted.
+    pub async fn fill_pool(&self, storage: &dyn Storage) -> Found<()> {
+        let (context, swarm, peer) = (client::context(), client::swarm(0), client::peer(0, 0));
+        let selection = PeerSelection::new(swarm, 1);
+        for _ in 0..FILLING {
+            // Different kinds do not share a batch.
+            join_all((0..FILLING).map(async |_| {
+                let _ = tokio::join!(
+                    storage.load_data(&context, b"none"),
+                    storage.announce_peers(&selection),
+                    storage.scrape_swarm(&swarm),
+                    storage.delete_leecher(&swarm, &peer),
+                    storage.delete_data(&context, &[]),
+                );
+            }))
+            .await;
+            if self.sessions().await? >= POOL {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The number of sessions on the server, those of a clean storage not among them for PostgreSQL.

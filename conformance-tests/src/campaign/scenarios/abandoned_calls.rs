@@ -75,9 +75,7 @@ async fn abandon(mut run: Run, call: Abandoned) -> Found<Report> {
     let at = At { swarm: swarm(1), peer: peer(1, 1), context: context(), keys: vec!["key".into()] };
     storage.put_leecher(&at.swarm, &at.peer).await.map_err(Missing::failed)?;
     storage.graduate_leecher(&at.swarm, &at.peer).await.map_err(Missing::failed)?;
-    // As many connections as there may be are open before.
-    join_all((0..AT_ONCE).map(|_| storage.scrape_swarm(&at.swarm))).await;
-    join_all((0..AT_ONCE).map(|_| storage.contains_data(&at.context, &at.keys))).await;
+    run.target.fill_pool(&*storage).await?;
 
     let before = run.target.proxy.accepted();
     let lock = delay_answers(&mut run).await?;

@@ -30,6 +30,7 @@ pub(super) fn all() -> Vec<Scenario> {
 
 async fn close(mut run: Run) -> Found<Report> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
+    run.target.fill_pool(&*storage).await?;
     let frozen = hang(&mut run).await?;
     let mut calls = JoinSet::new();
     for number in 0..CALLS {

@@ -16,6 +16,7 @@ use crate::servers::tcp_proxy::{Direction, Fault};
 use crate::servers::{Found, Frozen, Missing};
 
 const NUMBER: usize = 100;
+const WARM_UP_ROUNDS: usize = 20;
 /// How long the later write is tried.
 const TRIED_FOR: Duration = Duration::from_secs(8);
 
@@ -112,7 +113,14 @@ impl Pair {
 async fn write_late(mut run: Run, late: Late, order: Order) -> Found<Report> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
     let pairs: Vec<_> = (0..NUMBER).map(Pair::new).collect();
-    // What is there before is the opposite of the late write; it also fills the pool.
+    run.target.fill_pool(&*storage).await?;
+    // A session that knows a statement already needs nothing but its arguments, so that a late write is whole.
+    for round in 0..WARM_UP_ROUNDS {
+        let writes =
+            pairs.iter().enumerate().map(|(number, pair)| pair.write(&*storage, (number + round) % 2 == 0));
+        join_all(writes).await;
+    }
+    // What is there before is the opposite of the late write.
     let late_puts = order == Order::PutThenDelete;
     write_until_acknowledged(&storage, &pairs, true).await?;
     if late_puts {
