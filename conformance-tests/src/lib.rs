@@ -12,6 +12,7 @@
 //! | `redis/<story>` | agreement of all backends, MoChi's data and layout, round trips, failover, what `check` tells |
 //! | `migration/<story>` | everything arrives once, from each backend in each other, and a comparison finds what differs |
 //! | `mirror/<story>` | both sides hold the same, trouble with the secondary is nobody else's, moving |
+//! | `<backend>/<fault>/<variant>` in `tests/campaign.rs` | acknowledged writes survive the fault, calls end in time, service recovers (`docs/reliability.md`) |
 //! | `broken/<flaw>` | the suite notices a storage with that flaw |
 //! | `safety/<flaw>` | the suite leaves a live table alone, whatever the queries |
 //!
@@ -26,6 +27,8 @@
 //! | `TRACKER_STORAGE_TEST_IMAGE_POSTGRES`, `…_POSTGRES_15`, `…_POSTGRES_19`, `…_REDIS`, `…_REDIS_8`, `…_VALKEY_8`, `…_COCKROACH` | other images than those in `servers/containers/images.rs` |
 //! | `TRACKER_STORAGE_TEST_REQUIRE` | `pg,redis/valkey-8,…`: the absence of the server for this backend, or for this storage of a further server, is a failure |
 //! | `TRACKER_STORAGE_TEST_SEQUENCES` | the number of random stories per storage, and of sequences that the backends are compared by (64) |
+//! | `TRACKER_STORAGE_CAMPAIGN_SEED` | the seed of every scenario of the fault campaign (random) |
+//! | `TRACKER_STORAGE_CAMPAIGN_SECONDS` | run scenarios of the fault campaign in random order for this time, instead of each once |
 //! | `TRACKER_STORAGE_TEST_CONTENTION_SECONDS` | how long 64 writers write to ten swarms (5) |
 //! | `TRACKER_STORAGE_TEST_KILLS` | how often the command is killed in the middle of a migration (tests of `storage-cli`) |
 
@@ -33,6 +36,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod broken;
+pub mod campaign;
 pub mod harness;
 pub mod matrix;
 pub mod migration_stories;

@@ -43,6 +43,7 @@ while read -r order; do
     fi
 done
 send "$last_signal"
+send CONT
 wait $keeper
 rm -rf "$directory"
 "#;

@@ -9,6 +9,7 @@
 pub mod cockroach;
 mod containers;
 mod forwarder;
+mod frozen;
 mod guardian;
 mod lazy;
 mod pg_url;
@@ -16,18 +17,21 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
 mod sql_database;
+pub mod tcp_proxy;
 
 use std::sync::Arc;
 
 pub use cockroach::Cockroach;
 pub use containers::{FURTHER_POSTGRES, FURTHER_REDIS, are_asked_for as containers_are_asked_for};
 pub use forwarder::{Cut, Forwarder};
+pub use frozen::Frozen;
 use lazy::Lazy;
 pub use pg_url::PgUrl;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, Schema};
 pub use redis::{Cluster, Redis, Sentinel, SentinelSetup};
 pub use sql_database::SqlDatabase;
+pub use tcp_proxy::TcpProxy;
 
 /// Why there is no server.
 #[derive(Debug, Clone)]
@@ -41,6 +45,13 @@ pub enum Missing {
 impl Missing {
     pub(crate) fn failed(what: impl std::fmt::Display) -> Self {
         Self::Failed(what.to_string())
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Absent(reason) | Self::Failed(reason)) = self;
+        f.write_str(reason)
     }
 }
 

@@ -1,5 +1,6 @@
 //! PostgreSQL: a server of somebody else's, or one started from programs on this machine.
 
+mod faults;
 mod restart;
 mod schema;
 

@@ -105,8 +105,8 @@ impl Design {
         self.changed_config_at(connection_string, &[])
     }
 
-    /// The same with other values for some keys.
-    fn changed_config_at(&self, connection_string: String, changes: Changes) -> StorageConfig {
+    /// The same with other values for some keys, two underscores between levels.
+    pub fn changed_config_at(&self, connection_string: String, changes: &[(&str, &str)]) -> StorageConfig {
         let connection = ("CONNECTION_STRING", connection_string.as_str());
         let changes = changes.iter().copied().chain([connection]);
         let variables = changes.map(|(key, value)| (format!("TRACKER_STORAGE__CONFIG__{key}"), value.into()));

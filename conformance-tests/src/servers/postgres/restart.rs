@@ -45,7 +45,7 @@ impl Postgres {
         })
     }
 
-    fn with_guardian(&self, order: impl FnOnce(&Guardian) -> Found<()>) -> Found<()> {
+    pub(super) fn with_guardian(&self, order: impl FnOnce(&Guardian) -> Found<()>) -> Found<()> {
         let guardian = self.guardian.lock().unwrap_or_else(PoisonError::into_inner);
         guardian.as_ref().map_or_else(|| Err(Missing::failed("the server is not ours to restart")), order)
     }

@@ -8,7 +8,7 @@ use storage_core::config::Value;
 
 use super::{PATIENCE, ask, program};
 use crate::servers::guardian::{Ground, Guardian, free_port};
-use crate::servers::{Found, Missing};
+use crate::servers::{Found, Frozen, Missing};
 
 /// A user and the password.
 #[derive(Clone)]
@@ -207,6 +207,15 @@ impl Node {
     /// [`Missing`] if it could not be done.
     pub fn thaw(&self) -> Found<()> {
         self.send("CONT")
+    }
+
+    /// Makes the process stand still until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`Missing`] if it could not be done.
+    pub fn freeze_process(&self) -> Found<Frozen> {
+        let process = std::fs::read_to_string(self.path("pid")).map_err(Missing::failed)?;
+        Frozen::stop(&[process.trim().parse().map_err(Missing::failed)?])
     }
 
     fn send(&self, signal: &str) -> Found<()> {

@@ -1,0 +1,247 @@
+//! A client of the load: it makes one call after the other and keeps account of them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage_core::{
+    AddressFamily, Announce, AnnounceEvent, Context, Error, ErrorKind, InfoHash, Peer, PeerId, PeerSelection,
+    Result, Role, Storage, Timestamp,
+};
+use tokio::time::Instant;
+
+use super::account::{Account, Call, DataAccount, Kind, Outcome, PeerAccount};
+
+const NUM_WANT: usize = 10;
+const PEERS_PER_SWARM: usize = 2;
+const ENTRIES: usize = 4;
+/// The share of whole announces, which are what a tracker makes.
+const WHOLE_ANNOUNCES: f64 = 0.6;
+
+/// The context of the load's data.
+pub fn context() -> Context {
+    Context::new("campaign").expect("a valid context")
+}
+
+/// A swarm of the load.
+pub fn swarm(number: usize) -> InfoHash {
+    let mut bytes = [7; 20];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    InfoHash::V1(bytes)
+}
+
+/// A peer that no other client writes.
+pub fn peer(client: usize, number: usize) -> Peer {
+    let mut id = *b"-TR4040-000000000000";
+    id[8..16].copy_from_slice(&client.to_be_bytes());
+    let [.., low] = number.to_be_bytes();
+    id[19] = low;
+    let [.., high, client_low] = client.to_be_bytes();
+    Peer::new(PeerId(id), IpAddr::from([10, high, client_low, low]), 6881)
+}
+
+/// A client: the sole writer of its peers and its entries of data.
+pub struct Client {
+    storage: Arc<dyn Storage>,
+    context: Context,
+    rng: StdRng,
+    account: Account,
+    writes: u64,
+}
+
+impl Client {
+    /// A client with some peers in each swarm.
+    pub fn new(storage: Arc<dyn Storage>, number: usize, swarms: usize, rng: StdRng) -> Self {
+        let peers = (0..swarms * PEERS_PER_SWARM)
+            .map(|index| PeerAccount::new(swarm(index % swarms), peer(number, index)))
+            .collect();
+        let data = (0..ENTRIES).map(|index| DataAccount::new(format!("{number}/{index}").into())).collect();
+        let account = Account { peers, data, ..Account::default() };
+        Self { storage, context: context(), rng, account, writes: 0 }
+    }
+
+    /// What it knows in the end.
+    pub fn into_account(self) -> Account {
+        self.account
+    }
+
+    /// A random pause between calls.
+    pub fn pause(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(0..20))
+    }
+
+    /// Makes a random call.
+    pub async fn step(&mut self) {
+        let mut kind = Kind::ALL[self.rng.random_range(0..Kind::ALL.len())];
+        if self.rng.random_bool(WHOLE_ANNOUNCES) {
+            kind = Kind::Announce;
+        }
+        let index = self.rng.random_range(0..self.account.peers.len());
+        if kind == Kind::Graduate && self.account.peers[index].is(Some(Role::Seeder)) {
+            // Whether a seeder that graduates is counted depends on the storage's capabilities.
+            kind = Kind::PutLeecher;
+        }
+        let begun = Instant::now();
+        let (outcome, error) = match kind {
+            Kind::PutSeeder => self.put(index, Role::Seeder).await,
+            Kind::PutLeecher => self.put(index, Role::Leecher).await,
+            Kind::Delete => self.delete(index).await,
+            Kind::Graduate => self.graduate(index).await,
+            Kind::AnnouncePeers => self.announce_peers(index).await,
+            Kind::Scrape => self.scrape(index).await,
+            Kind::Announce => self.announce(index).await,
+            Kind::PutData => self.put_data().await,
+            Kind::LoadData => self.load_data().await,
+            Kind::DeleteData => self.delete_data().await,
+        };
+        let took = begun.elapsed();
+        if let Some(error) = &error
+            && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported(_) | ErrorKind::Rejected)
+        {
+            self.wrong(kind, format!("unexpected error: {error:?}"));
+        }
+        let error = error.filter(|error| !error.is_not_found()).map(|error| format!("{error:?}"));
+        self.account.calls.push(Call { kind, begun, took, outcome, error });
+    }
+
+    async fn put(&mut self, index: usize, role: Role) -> (Outcome, Option<Error>) {
+        let account = &mut self.account.peers[index];
+        let result = match role {
+            Role::Seeder => self.storage.put_seeder(&account.info_hash, &account.peer).await,
+            Role::Leecher => self.storage.put_leecher(&account.info_hash, &account.peer).await,
+        };
+        let outcome = Outcome::of(result.as_ref().err());
+        account.written(Some(role), outcome);
+        (outcome, result.err())
+    }
+
+    async fn delete(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let account = &mut self.account.peers[index];
+        let role = account.likely_role();
+        let result = self.storage.delete_peer(&account.info_hash, &account.peer, role).await;
+        let answer = account.deleted(role, &result);
+        if let Err(message) = answer {
+            self.wrong(Kind::Delete, message);
+        }
+        (Outcome::of(result.as_ref().err()), result.err())
+    }
+
+    async fn graduate(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let account = &mut self.account.peers[index];
+        let result = self.storage.graduate_leecher(&account.info_hash, &account.peer).await;
+        let outcome = Outcome::of(result.as_ref().err());
+        let (info_hash, downloads) = (account.info_hash, account.graduated(outcome));
+        self.account.count(info_hash, downloads);
+        (outcome, result.err())
+    }
+
+    async fn announce_peers(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let selection = PeerSelection::new(self.account.peers[index].info_hash, NUM_WANT);
+        let result = self.storage.announce_peers(&selection).await;
+        if let Ok(peers) = &result
+            && peers.len() > NUM_WANT
+        {
+            self.wrong(Kind::AnnouncePeers, format!("{} peers for {NUM_WANT}", peers.len()));
+        }
+        read(result)
+    }
+
+    async fn scrape(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let info_hash = self.account.peers[index].info_hash;
+        let result = self.storage.scrape_swarm(&info_hash).await;
+        if let Ok(counts) = &result {
+            let least = self.account.downloads.get(&info_hash).map_or(0, |downloads| downloads.least);
+            if counts.downloads < least {
+                self.wrong(Kind::Scrape, format!("{} downloads, {least} acknowledged", counts.downloads));
+            }
+        }
+        read(result)
+    }
+
+    async fn announce(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let is_seeder = self.account.peers[index].is(Some(Role::Seeder));
+        let (event, role) = match self.rng.random_range(0..10) {
+            0..3 => (AnnounceEvent::Started, Role::Leecher),
+            3..5 => (AnnounceEvent::None, Role::Leecher),
+            5..7 => (AnnounceEvent::None, Role::Seeder),
+            7..9 if !is_seeder => (AnnounceEvent::Completed, Role::Seeder),
+            _ => (AnnounceEvent::Stopped, self.account.peers[index].likely_role()),
+        };
+        let account = &mut self.account.peers[index];
+        let (info_hash, own) = (account.info_hash, account.peer);
+        let announce = Announce {
+            info_hash,
+            peers: &[own],
+            role,
+            event,
+            num_want: NUM_WANT,
+            families: &[AddressFamily::V4],
+            announced: Timestamp::now(),
+        };
+        let result = self.storage.announce(&announce).await;
+        let outcome = Outcome::of_announce(result.as_ref().err());
+        match event {
+            AnnounceEvent::Stopped => account.written(None, outcome),
+            AnnounceEvent::Completed => {
+                let downloads = account.graduated(outcome);
+                self.account.count(info_hash, downloads);
+            }
+            AnnounceEvent::Started | AnnounceEvent::None => account.written(Some(role), outcome),
+        }
+        if let Ok(answer) = &result
+            && (answer.peers.len() > NUM_WANT || answer.peers.contains(&own))
+        {
+            self.wrong(Kind::Announce, format!("too many peers or the client itself: {:?}", answer.peers));
+        }
+        (outcome, result.err())
+    }
+
+    async fn put_data(&mut self) -> (Outcome, Option<Error>) {
+        self.writes += 1;
+        let value = Bytes::from(self.writes.to_string());
+        let entry = self.rng.random_range(0..ENTRIES);
+        let entry = &mut self.account.data[entry];
+        let result = self.storage.put_data(&self.context, &[(entry.key.clone(), value.clone())]).await;
+        let outcome = Outcome::of(result.as_ref().err());
+        entry.written(Some(value), outcome);
+        (outcome, result.err())
+    }
+
+    async fn load_data(&mut self) -> (Outcome, Option<Error>) {
+        let entry = self.rng.random_range(0..ENTRIES);
+        let entry = &self.account.data[entry];
+        let result = self.storage.load_data(&self.context, &entry.key).await;
+        if let Ok(value) = &result
+            && !entry.may_be(value.as_ref())
+        {
+            let message = format!("{entry}, loaded {value:?}");
+            self.wrong(Kind::LoadData, message);
+        }
+        read(result)
+    }
+
+    async fn delete_data(&mut self) -> (Outcome, Option<Error>) {
+        let entry = self.rng.random_range(0..ENTRIES);
+        let entry = &mut self.account.data[entry];
+        let result = self.storage.delete_data(&self.context, std::slice::from_ref(&entry.key)).await;
+        let outcome = Outcome::of(result.as_ref().err());
+        entry.written(None, outcome);
+        (outcome, result.err())
+    }
+
+    fn wrong(&mut self, kind: Kind, message: String) {
+        self.account.wrong_answers.push(format!("{}: {message}", kind.name()));
+    }
+}
+
+/// A read changes nothing, however it ends.
+fn read<T>(result: Result<T>) -> (Outcome, Option<Error>) {
+    let error = result.err();
+    match Outcome::of(error.as_ref()) {
+        Outcome::Unknown => (Outcome::Refused, error),
+        outcome => (outcome, error),
+    }
+}

@@ -1,0 +1,222 @@
+//! The fault campaign: storages, opened as a tracker opens them, under load and faults, and invariants that
+//! must hold whatever happens.
+//!
+//! A [scenario](scenarios) has a server and a proxy of its own, causes one kind of fault at random details,
+//! and returns the violations of the [invariants]. All clients of its [load] keep [account](account) of what
+//! was acknowledged, what was refused and what is unknown. The seed of a scenario decides the faults and the
+//! calls; the timing is that of the machine.
+
+pub mod account;
+pub mod client;
+pub mod invariants;
+pub mod load;
+mod long;
+mod panics;
+pub mod runtime_shutdown;
+pub mod scenarios;
+pub mod target;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use storage_core::Storage;
+use tokio::runtime::Builder;
+
+use crate::harness::unless_missing;
+use crate::servers::{Found, Missing};
+use account::{Account, Outcome};
+use invariants::Contents;
+use target::{Backend, POOL, Server, Target};
+
+/// The environment variable with the seed of every scenario.
+pub const SEED_VARIABLE: &str = "TRACKER_STORAGE_CAMPAIGN_SEED";
+/// The environment variable with the duration of a long campaign, in seconds.
+pub const SECONDS_VARIABLE: &str = "TRACKER_STORAGE_CAMPAIGN_SECONDS";
+
+/// `operation_timeout` where the default is not the point.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Each scenario runs a server and a load on two threads.
+const MAX_TEST_THREADS: usize = 2;
+/// The longest that a scenario may take.
+const SCENARIO_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long tasks may take to end after a scenario.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A fault, on one backend.
+pub struct Scenario {
+    /// Backend and fault: `pg/silent/all held once`.
+    pub name: String,
+    backend: Backend,
+    play: Box<dyn Fn(Run) -> LocalBoxFuture<'static, Found<Report>> + Send + Sync>,
+}
+
+/// What a scenario runs on.
+pub struct Run {
+    /// The server and the proxy before it.
+    pub target: Target,
+    /// Decides the details.
+    pub rng: StdRng,
+    /// What the scenario has found so far.
+    pub report: Report,
+}
+
+/// What a scenario has found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The invariants that did not hold.
+    pub violations: Vec<String>,
+    /// Calls that were acknowledged.
+    pub acknowledged: u64,
+    /// Calls that failed and changed nothing.
+    pub refused: u64,
+    /// Calls whose outcome is unknown.
+    pub unknown: u64,
+}
+
+impl Report {
+    /// Adds violations.
+    pub fn add(&mut self, violations: Vec<String>) {
+        self.violations.extend(violations);
+    }
+
+    /// Adds a violation unless a condition holds.
+    pub fn ensure(&mut self, holds: bool, violation: impl FnOnce() -> String) {
+        if !holds {
+            self.violations.push(violation());
+        }
+    }
+
+    /// Counts the calls of an account.
+    pub fn count(&mut self, account: &Account) {
+        for call in &account.calls {
+            match call.outcome {
+                Outcome::Acknowledged => self.acknowledged += 1,
+                Outcome::Refused => self.refused += 1,
+                Outcome::Unknown => self.unknown += 1,
+            }
+        }
+    }
+}
+
+impl Scenario {
+    fn new<F>(backend: Backend, name: &str, play: fn(Run) -> F) -> Self
+    where
+        F: Future<Output = Found<Report>> + 'static,
+    {
+        Self::with(backend, name, play)
+    }
+
+    fn with<F>(backend: Backend, name: &str, play: impl Fn(Run) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Found<Report>> + 'static,
+    {
+        let name = format!("{}/{name}", backend.name());
+        Self { name, backend, play: Box::new(move |run| Box::pin(play(run))) }
+    }
+
+    /// Starts a server and plays the scenario on it, in a runtime of its own. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is no server, or a part of the scenario itself fails.
+    pub fn play(&self, seed: u64) -> Found<Report> {
+        let server = Server::start(self.backend)?;
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).thread_name(&self.name).enable_all().build();
+        let runtime = runtime.map_err(Missing::failed)?;
+        let play = async {
+            let target = Target::new(server).await?;
+            let run = Run { target, rng: StdRng::seed_from_u64(seed), report: Report::default() };
+            (self.play)(run).await
+        };
+        let played = runtime.block_on(async { tokio::time::timeout(SCENARIO_TIMEOUT, play).await });
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        let mut report = played.unwrap_or_else(|_| {
+            let violations = vec![format!("the scenario takes longer than {SCENARIO_TIMEOUT:?}")];
+            Ok(Report { violations, ..Report::default() })
+        })?;
+        report.add(panics::take(&self.name));
+        Ok(report)
+    }
+}
+
+impl Run {
+    /// Checks what must hold after every load, once the faults are over: the account, the time of calls, what
+    /// is open, and the close.
+    ///
+    /// # Errors
+    /// [`Missing`] if the server cannot be asked.
+    pub async fn conclude(
+        mut self,
+        storage: Arc<dyn Storage>,
+        account: Account,
+        operation_timeout: Duration,
+    ) -> Found<Report> {
+        let report = &mut self.report;
+        report.count(&account);
+        report.add(invariants::answers(&account));
+        report.add(invariants::calls_in_time(&account, operation_timeout));
+        let (target, proxy) = (&self.target, &self.target.proxy);
+        let sessions = async || {
+            proxy.close_abandoned();
+            target.sessions().await
+        };
+        let open = async || Found::Ok(proxy.open());
+        report.add(invariants::at_most("sessions on the server", POOL, sessions).await);
+        report.add(invariants::at_most("connections open", POOL, open).await);
+        report.add(invariants::clean_close(&storage).await);
+        report.add(invariants::at_most("sessions after the close", 0, sessions).await);
+        report.add(invariants::at_most("connections open after the close", 0, open).await);
+        let clean = target.open_clean().await?;
+        let contents = Contents::export(&*clean).await.map_err(Missing::failed)?;
+        report.add(invariants::accounts(&account, &contents));
+        clean.close().await.map_err(Missing::failed)?;
+        proxy.stop().await;
+        Ok(self.report)
+    }
+}
+
+/// Runs the scenarios that the command line asks for, or a long campaign where the environment asks for one.
+pub fn main() -> ExitCode {
+    if let Some(exit) = runtime_shutdown::child() {
+        return exit;
+    }
+    panics::count();
+    if let Ok(seconds) = std::env::var(SECONDS_VARIABLE) {
+        let Ok(seconds) = seconds.parse() else {
+            eprintln!("{SECONDS_VARIABLE}: expected a number of seconds");
+            return ExitCode::from(2);
+        };
+        return long::run(Duration::from_secs(seconds));
+    }
+    let mut arguments = Arguments::from_args();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cores.min(MAX_TEST_THREADS));
+    let tests = scenarios::all().into_iter().map(test).collect();
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+fn test(scenario: Scenario) -> Trial {
+    Trial::ignorable_test(scenario.name.clone(), move || {
+        let seed = seed();
+        match scenario.play(seed) {
+            Ok(report) if report.violations.is_empty() => Ok(Completion::Completed),
+            Ok(report) => {
+                let violations = report.violations.join("\n  ");
+                Err(Failed::from(format!("{SEED_VARIABLE}={seed}\n  {violations}")))
+            }
+            Err(missing) => unless_missing(scenario.backend.name(), missing),
+        }
+    })
+}
+
+/// The seed that the environment names, or a random one.
+fn seed() -> u64 {
+    let named = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
+    named.unwrap_or_else(rand::random)
+}

@@ -1,0 +1,70 @@
+//! A PostgreSQL primary that freezes while its standby is promoted.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use sqlx::Executor;
+use tokio::time::{Instant, sleep};
+
+use crate::campaign::invariants::Contents;
+use crate::campaign::load::Load;
+use crate::campaign::target::{Backend, POOL, ROLE, Server, open_clean_at, pg_address};
+use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::servers::{Found, Missing, TcpProxy};
+
+/// From the promotion until all calls must have been answered for a while.
+const WATCHED: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
+
+/// What the primary has acknowledged the standby has, so that accounts hold.
+const SYNCHRONOUS: &str = "ALTER SYSTEM SET synchronous_standby_names = '*'";
+
+pub(super) fn all() -> Vec<Scenario> {
+    vec![Scenario::new(Backend::Pg, "failover/frozen primary, promoted standby", promote)]
+}
+
+async fn promote(mut run: Run) -> Found<Report> {
+    let Server::Pg(primary) = &run.target.server else {
+        return Err(Missing::failed("a standby is PostgreSQL's"));
+    };
+    let standby = primary.start_standby()?;
+    let mut connection = primary.connect().await.map_err(Missing::failed)?;
+    connection.execute(SYNCHRONOUS).await.map_err(Missing::failed)?;
+    connection.execute("SELECT pg_reload_conf()").await.map_err(Missing::failed)?;
+    drop(connection);
+    let way_to_standby = TcpProxy::start(pg_address(standby.url())?).await.map_err(Missing::failed)?;
+    let way_to_primary = &run.target.proxy;
+    let hosts = [way_to_primary.address(), way_to_standby.address()];
+    let storage = run.target.open_at(&hosts, OPERATION_TIMEOUT).await?;
+    let load = Load::start(&storage, &mut run.rng);
+    sleep(Duration::from_millis(run.rng.random_range(500..1000))).await;
+
+    let frozen = primary.freeze()?;
+    sleep(Duration::from_millis(run.rng.random_range(0..2000))).await;
+    // As whoever promotes a standby does: the old primary gets no new connections.
+    way_to_primary.refuse_new(true);
+    standby.promote().await.map_err(Missing::failed)?;
+    let promoted = Instant::now();
+    sleep(WATCHED).await;
+    let end = Instant::now();
+    let of_old = async || Found::Ok(way_to_primary.open());
+    run.report.add(invariants::at_most("connections to the frozen primary", 0, of_old).await);
+    frozen.resume();
+    sleep(Duration::from_millis(500)).await;
+    let account = load.finish().await;
+
+    let report = &mut run.report;
+    report.count(&account);
+    report.add(invariants::service_is_back(&account, promoted, OPERATION_TIMEOUT, end));
+    report.add(invariants::answers(&account));
+    report.add(invariants::calls_in_time(&account, OPERATION_TIMEOUT));
+    report.add(invariants::at_most("connections to the old primary", 0, of_old).await);
+    let sessions = async || standby.count_sessions(ROLE).await.map_err(Missing::failed);
+    report.add(invariants::at_most("sessions on the new primary", POOL, sessions).await);
+    report.add(invariants::clean_close(&storage).await);
+    report.add(invariants::at_most("sessions after the close", 0, sessions).await);
+    let clean = open_clean_at(&standby).await?;
+    let contents = Contents::export(&*clean).await.map_err(Missing::failed)?;
+    report.add(invariants::accounts(&account, &contents));
+    clean.close().await.map_err(Missing::failed)?;
+    Ok(run.report)
+}

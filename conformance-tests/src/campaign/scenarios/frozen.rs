@@ -1,0 +1,58 @@
+//! Sessions, and servers, that are stopped for a while and run on.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::campaign::load::Load;
+use crate::campaign::target::{Backend, ROLE, Server};
+use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::servers::{Found, Missing};
+
+const WARM_UP: Duration = Duration::from_millis(700);
+/// From the return until all calls must have been answered for a while.
+const WATCHED: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
+
+pub(super) fn all() -> Vec<Scenario> {
+    vec![
+        Scenario::new(Backend::Pg, "frozen/sessions", sessions),
+        Scenario::new(Backend::Pg, "frozen/server", server),
+        Scenario::new(Backend::Redis, "frozen/server", server),
+    ]
+}
+
+/// New sessions work meanwhile.
+async fn sessions(mut run: Run) -> Found<Report> {
+    let storage = run.target.open(OPERATION_TIMEOUT).await?;
+    let load = Load::start(&storage, &mut run.rng);
+    sleep(WARM_UP).await;
+    let Server::Pg(postgres) = &run.target.server else {
+        return Err(Missing::failed("only PostgreSQL has a process for each session"));
+    };
+    let fault = Instant::now();
+    let frozen = postgres.freeze_sessions(ROLE).await?;
+    run.report.ensure(!frozen.is_empty(), || "there were no sessions to freeze".into());
+    sleep(WATCHED).await;
+    let end = Instant::now();
+    frozen.resume();
+    sleep(WARM_UP).await;
+    let account = load.finish().await;
+    run.report.add(invariants::service_is_back(&account, fault, OPERATION_TIMEOUT, end));
+    run.conclude(storage, account, OPERATION_TIMEOUT).await
+}
+
+/// Nothing works meanwhile.
+async fn server(mut run: Run) -> Found<Report> {
+    let storage = run.target.open(OPERATION_TIMEOUT).await?;
+    let load = Load::start(&storage, &mut run.rng);
+    sleep(WARM_UP).await;
+    let frozen = run.target.freeze_server()?;
+    sleep(OPERATION_TIMEOUT * 2).await;
+    frozen.resume();
+    let returned = Instant::now();
+    sleep(WATCHED).await;
+    let end = Instant::now();
+    let account = load.finish().await;
+    run.report.add(invariants::service_is_back(&account, returned, OPERATION_TIMEOUT, end));
+    run.conclude(storage, account, OPERATION_TIMEOUT).await
+}
