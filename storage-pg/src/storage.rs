@@ -18,6 +18,7 @@ use crate::core::{Core, not_configured};
 use crate::draft::{Drafts, Part};
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
+use crate::server::Server;
 use crate::slot::{self, Slot};
 use crate::statement::{Inputs, Statement};
 use crate::zone::Zone;
@@ -27,6 +28,8 @@ use crate::zone::Zone;
 pub struct PgStorage {
     pub(crate) core: Arc<Core>,
     pub(crate) batches: Batches,
+    /// Product and version, as the server said when the storage was opened.
+    server: String,
 }
 
 impl PgStorage {
@@ -74,7 +77,6 @@ impl PgStorage {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
         }
         let (zone, pooler_mode) = (zone.unwrap_or_default(), settings.pooler_mode);
-        let sending = Sending { zone, pooler_mode, observer: observer.clone() };
         let pool = Pool::new(settings.clone(), observer.clone());
         // What is wrong already should not be told only after a long wait for the server.
         let patience = if problems.is_empty() { config.startup_timeout } else { Duration::ZERO };
@@ -88,18 +90,16 @@ impl PgStorage {
                 return Err(OpenError::Configuration(problems));
             }
         };
+        let server = Server::ask(&mut lease).await.map_err(lost_while_checked)?;
+        let sending = Sending { zone, server, pooler_mode, observer: observer.clone() };
         let prepared = prepare_all(&mut lease, drafts, &sending).await;
-        if prepared.is_ok() && !sending.pooler_mode {
+        if prepared.is_ok() && !pooler_mode {
             lease.release();
         } else {
             // Behind a pooler its cache has statements that the server connection has no more.
             drop(lease);
         }
-        let (statements, refused) = prepared.map_err(|error| {
-            Error::new(crate::NAME, Operation::Open, ErrorKind::Unavailable)
-                .with_message("the connection was lost while the queries were checked")
-                .with_source(error)
-        })?;
+        let (statements, refused) = prepared.map_err(lost_while_checked)?;
         problems.extend(refused);
         problems.dedup();
         if !problems.is_empty() {
@@ -110,7 +110,7 @@ impl PgStorage {
         let gate = Gate::new(settings.pool.max_connections);
         let core = Core { pool, settings, retry_timeout, gate, statements, observer };
         let core = Arc::new(core);
-        Ok(Self { batches: Batches::new(&core, &config), core })
+        Ok(Self { batches: Batches::new(&core, &config), core, server: sending.server.name })
     }
 }
 
@@ -141,6 +141,12 @@ fn is_told(problem: &Problem, told: &[Problem]) -> bool {
         known == problem
             || of_the_clause && known.key == slot::COUNT_ALL.key && known.message == problem.message
     })
+}
+
+fn lost_while_checked(error: sqlx::Error) -> Error {
+    Error::new(crate::NAME, Operation::Open, ErrorKind::Unavailable)
+        .with_message("the connection was lost while the queries were checked")
+        .with_source(error)
 }
 
 fn problem(key: &str, message: impl Into<String>) -> Problem {
@@ -204,6 +210,10 @@ impl Backend for PgStorage {
 
     fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
         slot::responsible_for(operation).map(|slot| slot.key)
+    }
+
+    fn server(&self) -> Option<String> {
+        Some(self.server.clone()).filter(|server| !server.is_empty())
     }
 
     async fn ping(&self) -> Result<()> {

@@ -1,17 +1,48 @@
 //! Which server it is, by what it says of itself.
 
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
+
 /// A server that speaks PostgreSQL's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Product {
+pub(crate) enum Product {
     Postgres,
     Cockroach,
     Yugabyte,
     Other,
 }
 
+/// The server of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) product: Product,
+    /// Product and version: `PostgreSQL 15.18`.
+    pub(crate) name: String,
+    /// Whether transactions cannot write: a standby, or by a setting.
+    pub(crate) is_read_only: bool,
+}
+
+impl Server {
+    /// Asks the server.
+    pub(crate) async fn ask(connection: &mut PgConnection) -> sqlx::Result<Self> {
+        let (product, name) = recognize(&ask(connection, "SELECT version()").await?);
+        let is_read_only = ask(connection, "SHOW transaction_read_only").await? == "on";
+        Ok(Self { product, name, is_read_only })
+    }
+}
+
+/// The first column of the first row; nothing where the server refuses.
+async fn ask(connection: &mut PgConnection, question: &'static str) -> sqlx::Result<String> {
+    match sqlx::raw_sql(AssertSqlSafe(question)).fetch_one(connection).await {
+        Ok(row) => row.try_get(0),
+        Err(sqlx::Error::Database(_)) => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The product and its version, by the answer to `version()`: without the compiler and machine that
 /// follow.
-pub(super) fn recognize(version: &str) -> (Product, String) {
+pub(crate) fn recognize(version: &str) -> (Product, String) {
     let end = [" on ", " ("].iter().filter_map(|mark| version.find(mark)).min().unwrap_or(version.len());
     let name = &version[..end];
     if let Some((postgres, yugabyte)) = name.split_once("-YB-") {
