@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-use crate::layer::{Layer, Layered};
+use crate::layer::{Layer, Layered, time_left};
 use crate::{Operation, Result, Storage, Timestamp};
 
 /// When upkeep runs.
@@ -33,27 +34,54 @@ impl Default for Schedule {
     }
 }
 
-/// Runs a [`Schedule`] on a storage until that is closed, which waits for a run under way, or dropped.
+/// The longest that closing waits for a garbage collection under way.
+const FINISH: Duration = Duration::from_secs(4);
+
+/// What closing the storage inside is left of the time there is for all.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Runs a [`Schedule`] on a storage until that is closed or dropped. Closing waits 4 s for a garbage
+/// collection under way, or less where there is [less time](time_left), and cancels it then.
 ///
 /// A run never starts while the last one runs, and intervals are jittered by a tenth, so that nodes
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
-/// off. A failed run is logged, and the next one runs.
+/// off. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
 pub struct Maintenance {
-    stop: watch::Sender<()>,
+    /// No further run begins, and statistics under way are cancelled.
+    stop: CancellationToken,
+    /// Garbage collections under way are cancelled, too; so they are when this is dropped.
+    cancel: CancellationToken,
+    _cancel_when_dropped: DropGuard,
+    tasks: TaskTracker,
 }
 
 impl Maintenance {
     /// Starts the schedule. The storage returned stops it when it is closed; put further layers
     /// around that one.
     pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
-        let (stop, stopped) = watch::channel(());
+        let cancel = CancellationToken::new();
+        let (stop, tasks) = (cancel.child_token(), TaskTracker::new());
         if schedule.enabled {
-            tokio::spawn(collect(Arc::clone(&storage), schedule, stopped.clone()));
+            let collecting = collect(Arc::clone(&storage), schedule, stop.clone());
+            tasks.spawn(cancel.clone().run_until_cancelled_owned(collecting));
             if !schedule.reporting_interval.is_zero() {
-                tokio::spawn(count(Arc::clone(&storage), schedule.reporting_interval, stopped));
+                let counting = count(Arc::clone(&storage), schedule.reporting_interval);
+                tasks.spawn(stop.clone().run_until_cancelled_owned(counting));
             }
         }
-        Arc::new(Layered::new(storage, Self { stop }))
+        let maintenance = Self { stop, _cancel_when_dropped: cancel.clone().drop_guard(), cancel, tasks };
+        Arc::new(Layered::new(storage, maintenance))
+    }
+
+    async fn finish(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let at_most = time_left().map_or(FINISH, |left| left.saturating_sub(CLOSE).min(FINISH));
+        if timeout(at_most, self.tasks.wait()).await.is_err() {
+            tracing::warn!(after = ?at_most, "a garbage collection under way is cancelled");
+            self.cancel.cancel();
+            self.tasks.wait().await;
+        }
     }
 }
 
@@ -72,22 +100,14 @@ impl Layer for Maintenance {
         _backend: &'static str,
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> Result<()> {
-        self.stop.send_replace(());
-        self.stop.closed().await;
+        self.finish().await;
         close.await
     }
 }
 
-/// Waits for the next run; false if there is to be none.
-async fn wait_for_next(wait: Duration, stopped: &mut watch::Receiver<()>) -> bool {
-    tokio::select! {
-        _ = stopped.changed() => false,
-        () = sleep(jittered(wait)) => true,
-    }
-}
-
-async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, mut stopped: watch::Receiver<()>) {
-    while wait_for_next(schedule.gc_interval, &mut stopped).await {
+/// Collects garbage until it is time to stop; a collection under way is finished.
+async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, stop: CancellationToken) {
+    while stop.run_until_cancelled(sleep(jittered(schedule.gc_interval))).await.is_some() {
         let begun = Instant::now();
         let backend = storage.name();
         match storage.collect_garbage(Timestamp::now().before(schedule.peer_lifetime)).await {
@@ -103,24 +123,33 @@ async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, mut stopped: wat
     }
 }
 
-async fn count(storage: Arc<dyn Storage>, interval: Duration, mut stopped: watch::Receiver<()>) {
-    let mut wait = interval;
-    while wait_for_next(wait, &mut stopped).await {
+/// Takes statistics until it is cancelled.
+async fn count(storage: Arc<dyn Storage>, interval: Duration) {
+    let (mut wait, mut has_failed) = (interval, false);
+    loop {
+        sleep(jittered(wait)).await;
         let begun = Instant::now();
         let backend = storage.name();
-        if let Err(error) = storage.statistics().await {
-            tracing::warn!(backend, ?error, "could not take statistics");
+        let counted = storage.statistics().await;
+        match &counted {
+            Err(error) if !has_failed => tracing::warn!(backend, ?error, "could not take statistics"),
+            Err(error) => tracing::debug!(backend, ?error, "could not take statistics"),
+            Ok(_) => {}
         }
+        has_failed = counted.is_err();
         let took = begun.elapsed();
         wait = interval;
         if took > interval / 10 {
             wait = interval.saturating_add(took.saturating_mul(10));
-            tracing::warn!(
-                backend,
-                ?took,
-                next = ?wait,
-                "statistics take over a tenth of `prometheus_reporting_interval`; the next are put off"
-            );
+            // A storage that does not answer is no slow one.
+            if !has_failed {
+                tracing::warn!(
+                    backend,
+                    ?took,
+                    next = ?wait,
+                    "statistics take over a tenth of `prometheus_reporting_interval`; the next are put off"
+                );
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::attempt::{Together, attempt};
-use crate::core::Core;
+use crate::batches::Lookup;
+use crate::failure::Failure;
 use crate::slot;
 use crate::statement::Inputs;
 use crate::storage::PgStorage;
@@ -19,9 +20,11 @@ impl DataStorage for PgStorage {
         // In the order of keys, so that two of these cannot wait for each other; the last of a key wins.
         let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key, value)).collect();
         let together = if entries.len() > 1 { Together::AllOrNothing } else { Together::No };
-        attempt!(&self.core, Operation::PutData, together, |connection| {
+        attempt!(&self.core, Operation::PutData, together, |connection, attempt| {
             for (key, value) in &entries {
-                put.execute(connection, Inputs::entry(context, key, value)).await?;
+                let inputs = Inputs::entry(context, key, value).expiring(attempt.expiry());
+                let written = put.execute(connection, inputs).await?;
+                attempt.check_expiry(put, connection, (written, 1)).await?;
             }
             Ok(())
         })
@@ -37,9 +40,12 @@ impl DataStorage for PgStorage {
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
-        if self.core.find(slot::CONTAINS_DATA).is_some() {
-            let requests: Vec<_> = keys.iter().map(|key| (context, key.as_ref())).collect();
-            return contained(&self.core, &requests).await;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(lookups) = &self.batches.lookups {
+            let lookup = Lookup { context: context.clone(), keys: keys.to_vec() };
+            return lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
         }
         let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
         attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
@@ -57,29 +63,13 @@ impl DataStorage for PgStorage {
             return Ok(());
         }
         let delete = self.core.statement(slot::DELETE_DATA, Operation::DeleteData)?;
-        attempt!(&self.core, Operation::DeleteData, Together::No, |connection| {
-            delete.execute(connection, Inputs::keys(context, keys)).await.map(drop)
+        attempt!(&self.core, Operation::DeleteData, Together::No, |connection, attempt| {
+            let inputs = Inputs::keys(context, keys).expiring(attempt.expiry());
+            let deleted = delete.execute(connection, inputs).await?;
+            if deleted < keys.len() as u64 && attempt.may_have_expired(delete) {
+                return Err(Failure::expired(delete.slot.key));
+            }
+            Ok(())
         })
     }
-}
-
-/// Which of these keys exist, by one `data.contains_batch_query` for all. The contexts may differ, so that it
-/// can answer the calls of many tasks.
-pub(crate) async fn contained(core: &Core, requests: &[(&Context, &[u8])]) -> Result<Vec<bool>> {
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
-    let contains = core.statement(slot::CONTAINS_DATA, Operation::ContainsData)?;
-    let rows: Vec<_> =
-        (0..).zip(requests).map(|(request, (context, key))| Inputs::lookup(request, context, key)).collect();
-    attempt!(core, Operation::ContainsData, Together::No, |connection| {
-        let mut contained = vec![false; requests.len()];
-        for row in contains.rows_of_batch(connection, &rows).await? {
-            let request = contains.read_integer(&row, 0).and_then(|request| usize::try_from(request).ok());
-            if let Some(found) = request.and_then(|request| contained.get_mut(request)) {
-                *found = true;
-            }
-        }
-        Ok(contained)
-    })
 }

@@ -12,6 +12,8 @@ use storage_core::{
     Context, ErrorKind, InfoHash, Operation, Peer, PeerId, Rehearsal, Result, Role, Timestamp,
 };
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::failure::Failure;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
@@ -65,9 +67,12 @@ impl PgStorage {
 
     async fn rehearse_one(&self, statement: &Statement) -> Result<Option<String>> {
         let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
-        let leased = self.core.pool.lease().await;
+        let end = Instant::now() + LONGEST + LONGEST / 4;
+        let leased = self.core.pool.lease(end, true).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
-        let mut transaction = lease.begin().await.map_err(|error| fail(Failure::of("", error)))?;
+        let Some(connection) = lease.connection() else { return Err(fail(Failure::out_of_time())) };
+        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;
+        let mut transaction = begun.map_err(|error| fail(Failure::of("", error)))?;
         let mut probe = Probe {
             storage: self,
             connection: &mut transaction,
@@ -80,7 +85,8 @@ impl PgStorage {
             // transaction.
             return Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch")));
         };
-        let rolled_back = transaction.rollback().await;
+        let rolled_back = timeout_at(end, transaction.rollback()).await;
+        let rolled_back = rolled_back.map_err(|_| fail(Failure::out_of_time()))?;
         rolled_back.map_err(|error| fail(Failure::of("", error)))?;
         lease.release();
         overreach.map_err(fail)
@@ -248,7 +254,7 @@ fn probe_id(number: u8) -> PeerId {
 }
 
 /// At an address for documentation (RFC 5737).
-fn probe_peer(number: u8, port: u16) -> Peer {
+pub(crate) fn probe_peer(number: u8, port: u16) -> Peer {
     Peer::new(probe_id(number), IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)), port)
 }
 

@@ -183,7 +183,6 @@ impl<'a> Inputs<'a> {
     }
 
     /// From this time on, by the server's clock, a query that uses `@expires` affects no row.
-    #[allow(dead_code, reason = "for writes that are given up")]
     pub(crate) fn expiring(self, expires: Timestamp) -> Self {
         Self { expires: Some(expires), ..self }
     }

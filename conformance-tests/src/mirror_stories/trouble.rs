@@ -80,9 +80,13 @@ pub(super) async fn that_outlasts_closing_is_missed() {
     for number in 0..200 {
         sides.mirror.put_leecher(&swarm(number as u8), &peer(number)).await.unwrap();
     }
+    let pending = sides.mirror.pending_writes();
+    assert_eq!(pending.count, 200);
+    assert!(pending.oldest.unwrap() < Duration::from_secs(60), "{pending:?}");
     sides.mirror.close().await.unwrap();
     let status = sides.mirror.status();
     assert_eq!((status.applied, status.queued, sides.missed()), (0, 0, 200));
+    assert_eq!(sides.mirror.pending_writes().count, 200, "they never reached the secondary");
     sides.mirror.close().await.unwrap();
 }
 

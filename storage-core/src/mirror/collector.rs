@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::NAME;
 use super::lanes::Apply;
@@ -22,7 +23,7 @@ pub(super) type Collections<S> = mpsc::Sender<Apply<S>>;
 pub(super) async fn collect<S: Backend + ?Sized>(
     secondary: Arc<Secondary<S>>,
     mut collections: mpsc::Receiver<Apply<S>>,
-    mut stop: watch::Receiver<()>,
+    stop: CancellationToken,
 ) {
     loop {
         let collection = async {
@@ -38,7 +39,7 @@ pub(super) async fn collect<S: Backend + ?Sized>(
             Some(())
         };
         tokio::select! {
-            _ = stop.changed() => return,
+            () = stop.cancelled() => return,
             collected = collection => if collected.is_none() { return },
         }
     }

@@ -25,7 +25,8 @@ pub struct MirrorConfig {
     pub suspend_after: u32,
     /// `probe_interval`: the time between two probes of a suspended secondary (5 s).
     pub probe_interval: Duration,
-    /// `drain_timeout`: how long closing waits for the queue (10 s).
+    /// `drain_timeout`: the longest that closing waits for the queue (5 s); less where
+    /// there is [less time](crate::layer::time_left).
     pub drain_timeout: Duration,
 }
 
@@ -38,7 +39,7 @@ impl Default for MirrorConfig {
             secondary_timeout: Duration::from_secs(5),
             suspend_after: 5,
             probe_interval: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
         }
     }
 }

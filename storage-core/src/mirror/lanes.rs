@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::MirrorConfig;
 use super::ledger::Owed;
@@ -28,23 +30,30 @@ pub(super) struct Job<S: ?Sized> {
     pub(super) apply: Apply<S>,
 }
 
-/// The lanes, and all tasks of the mirror.
+/// The lanes, and all tasks of the mirror. Dropped, it ends them, and what is queued is missed.
 pub(super) struct Lanes<S: ?Sized> {
     lanes: Vec<mpsc::Sender<Job<S>>>,
     most_bytes: u64,
-    stop: watch::Sender<()>,
-    tasks: Vec<AbortHandle>,
+    /// Tells the tasks to end soon.
+    stop: CancellationToken,
+    /// Ends them at once.
+    cancel: CancellationToken,
+    _cancel_when_dropped: DropGuard,
+    tasks: TaskTracker,
 }
 
 impl<S: Backend + ?Sized + 'static> Lanes<S> {
     /// Starts a worker for each lane.
     pub(super) fn start(secondary: &Arc<Secondary<S>>, config: &MirrorConfig) -> Self {
         let length = config.queue.div_ceil(config.lanes).max(1);
+        let cancel = CancellationToken::new();
         let mut this = Self {
             lanes: Vec::with_capacity(config.lanes),
             most_bytes: config.queue_bytes,
-            stop: watch::Sender::default(),
-            tasks: Vec::new(),
+            stop: cancel.child_token(),
+            _cancel_when_dropped: cancel.clone().drop_guard(),
+            cancel,
+            tasks: TaskTracker::new(),
         };
         for _ in 0..config.lanes {
             let (sender, jobs) = mpsc::channel(length);
@@ -56,18 +65,12 @@ impl<S: Backend + ?Sized + 'static> Lanes<S> {
     }
 
     /// Starts a task that ends soon after it is told to stop.
-    pub(super) fn spawn<F>(&mut self, task: impl FnOnce(watch::Receiver<()>) -> F)
+    pub(super) fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Let go of after the task with all that it holds, so that the last is known to be gone.
-        let running = self.stop.subscribe();
-        let task = task(running.clone());
-        let whole = async move {
-            let _running = running;
-            task.await;
-        };
-        self.tasks.push(tokio::spawn(whole).abort_handle());
+        let task = task(self.stop.clone());
+        self.tasks.spawn(self.cancel.clone().run_until_cancelled_owned(task));
     }
 
     /// The number of the lane for what has this hash.
@@ -85,11 +88,12 @@ impl<S: Backend + ?Sized + 'static> Lanes<S> {
 
     /// Takes no more writes, waits so long for those that are queued, and gives up what is left.
     /// Whether none was.
-    pub(super) async fn drain(&self, patience: Duration) -> bool {
-        self.stop.send_replace(());
-        let drained = tokio::time::timeout(patience, self.stop.closed()).await.is_ok();
-        self.tasks.iter().for_each(AbortHandle::abort);
-        self.stop.closed().await;
+    pub(super) async fn drain(&self, at_most: Duration) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        let drained = timeout(at_most, self.tasks.wait()).await.is_ok();
+        self.cancel.cancel();
+        self.tasks.wait().await;
         drained
     }
 }
@@ -98,12 +102,12 @@ impl<S: Backend + ?Sized + 'static> Lanes<S> {
 async fn work<S: Backend + ?Sized>(
     secondary: Arc<Secondary<S>>,
     mut jobs: mpsc::Receiver<Job<S>>,
-    mut stop: watch::Receiver<()>,
+    stop: CancellationToken,
 ) {
     let (mut batch, mut is_closed) = (Vec::new(), false);
     loop {
         tokio::select! {
-            _ = stop.changed(), if !is_closed => {
+            () = stop.cancelled(), if !is_closed => {
                 jobs.close();
                 is_closed = true;
             }

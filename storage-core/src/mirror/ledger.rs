@@ -1,10 +1,13 @@
 //! What is owed to the secondary, and what it did not get.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use super::NAME;
-use crate::{Event, SharedObserver, Timestamp};
+use crate::{Event, PendingWrites, SharedObserver, Timestamp};
 
 /// Writes that the secondary did not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,19 @@ pub(super) struct Ledger {
     queued: AtomicU64,
     queued_bytes: AtomicU64,
     missed: Mutex<Option<Missed>>,
+    pending: Mutex<Pending>,
+    is_closing: AtomicBool,
+}
+
+/// When writes were acknowledged that are not settled.
+#[derive(Default)]
+struct Pending {
+    /// Those that are queued, by their order.
+    queued: BTreeMap<u64, Instant>,
+    next: u64,
+    /// Those that were queued when the mirror was closed, and that the secondary did not get.
+    left: u64,
+    oldest_left: Option<Instant>,
 }
 
 impl Ledger {
@@ -36,6 +52,8 @@ impl Ledger {
             queued: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
             missed: Mutex::default(),
+            pending: Mutex::default(),
+            is_closing: AtomicBool::new(false),
         }
     }
 
@@ -60,7 +78,22 @@ impl Ledger {
 
     /// Writes that the secondary is to have, once the primary has them.
     pub(super) fn owe(self: &Arc<Self>, writes: u64, bytes: u64) -> Owed {
-        Owed { ledger: Arc::clone(self), writes, bytes, is_queued: false, is_settled: false }
+        Owed { ledger: Arc::clone(self), writes, bytes, queued: None, is_settled: false }
+    }
+
+    /// From now on queued writes that the secondary does not get count as left.
+    pub(super) fn closing(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Writes that are queued, and those that were left when the mirror was closed.
+    pub(super) fn pending(&self) -> PendingWrites {
+        let pending = self.pending_times();
+        let oldest = pending.oldest_left.into_iter().chain(pending.queued.values().copied().next()).min();
+        PendingWrites {
+            count: self.queued() + pending.left,
+            oldest: oldest.map(|acknowledged| acknowledged.elapsed()),
+        }
     }
 
     fn miss(&self, writes: u64) {
@@ -79,6 +112,20 @@ impl Ledger {
         }
     }
 
+    /// Takes a write out of the queue; `left` of its writes the secondary will never get.
+    fn dequeue(&self, place: u64, left: u64) {
+        let mut pending = self.pending_times();
+        let acknowledged = pending.queued.remove(&place);
+        if left > 0 {
+            pending.left += left;
+            pending.oldest_left = pending.oldest_left.into_iter().chain(acknowledged).min();
+        }
+    }
+
+    fn pending_times(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn misses(&self) -> MutexGuard<'_, Option<Missed>> {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,7 +137,8 @@ pub(super) struct Owed {
     ledger: Arc<Ledger>,
     writes: u64,
     bytes: u64,
-    is_queued: bool,
+    /// Its place among all that were queued.
+    queued: Option<u64>,
     is_settled: bool,
 }
 
@@ -103,7 +151,11 @@ impl Owed {
             return false;
         }
         self.ledger.queued.fetch_add(self.writes, Ordering::SeqCst);
-        self.is_queued = true;
+        let mut pending = self.ledger.pending_times();
+        let place = pending.next;
+        pending.next += 1;
+        pending.queued.insert(place, Instant::now());
+        self.queued = Some(place);
         true
     }
 
@@ -125,7 +177,9 @@ impl Drop for Owed {
             self.ledger.miss(self.writes);
         }
         // Last, so that whoever sees nothing queued sees every miss.
-        if self.is_queued {
+        if let Some(place) = self.queued {
+            let is_left = !self.is_settled && self.ledger.is_closing.load(Ordering::SeqCst);
+            self.ledger.dequeue(place, if is_left { self.writes } else { 0 });
             self.ledger.queued_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
             self.ledger.queued.fetch_sub(self.writes, Ordering::SeqCst);
         }
@@ -134,6 +188,8 @@ impl Drop for Owed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::NoObserver;
 
@@ -154,6 +210,32 @@ mod tests {
         let missed = ledger.missed().unwrap();
         assert_eq!(missed.writes, 7);
         assert!(ledger.started <= missed.first && missed.first <= missed.last);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_queued_is_pending_and_what_was_queued_at_the_close_is_left() {
+        let ledger = ledger();
+        let queue = |writes| {
+            let mut owed = ledger.owe(writes, 10);
+            assert!(owed.wait_in_line(100));
+            owed
+        };
+        let (failed, first) = (queue(1), queue(2));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let second = queue(4);
+        let pending =
+            |count, seconds: Option<u64>| PendingWrites { count, oldest: seconds.map(Duration::from_secs) };
+        drop(failed);
+        assert_eq!(ledger.pending(), pending(6, Some(3)));
+        first.applied();
+        assert_eq!(ledger.pending(), pending(4, Some(0)));
+
+        let third = queue(8);
+        ledger.closing();
+        third.applied();
+        drop(second);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((ledger.pending(), ledger.queued()), (pending(4, Some(1)), 0));
     }
 
     #[test]

@@ -36,7 +36,9 @@
 //!   there is not missed: the next collection finds it. Statistics, exports, capabilities and `ping`
 //!   are the primary's; what the secondary lacks is a warning of `inspect`, for it must not take away
 //!   from the service.
-//! - `close` waits for the queue for a bounded time; what is left then is missed and logged.
+//! - `close` waits for the queue for a bounded time, and then closes both sides at once. What is left of the
+//!   queue is missed and logged, and told by [`pending_writes`](crate::Backend::pending_writes). A mirror
+//!   that is dropped without being closed misses all that is queued.
 
 mod announce;
 mod collector;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::lanes::Job;
 use super::ledger::Ledger;
@@ -178,11 +178,11 @@ impl<S: Backend + ?Sized> Secondary<S> {
     }
 
     /// Probes while it is suspended, and reports the queue, until told to stop.
-    pub(super) async fn supervise(self: Arc<Self>, mut stop: watch::Receiver<()>) {
+    pub(super) async fn supervise(self: Arc<Self>, stop: CancellationToken) {
         let (mut probed, mut reported) = (Instant::now(), 0);
         loop {
             tokio::select! {
-                _ = stop.changed() => return,
+                () = stop.cancelled() => return,
                 () = sleep(self.probe_interval.min(REPORTING)) => {}
             }
             let queued = self.ledger.queued();
@@ -195,7 +195,7 @@ impl<S: Backend + ?Sized> Secondary<S> {
                 continue;
             }
             tokio::select! {
-                _ = stop.changed() => return,
+                () = stop.cancelled() => return,
                 answered = self.probe() => if answered { self.resume() },
             }
             probed = Instant::now();

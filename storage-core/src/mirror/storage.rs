@@ -1,9 +1,11 @@
 //! The storage and what is common to its parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{OnceCell, mpsc};
+use tokio::time::timeout;
 
 use super::collector::{self, Collections};
 use super::lanes::{Job, Lanes};
@@ -11,10 +13,17 @@ use super::ledger::{Ledger, Owed};
 use super::secondary::Secondary;
 use super::turns::Turns;
 use super::{MirrorConfig, Missed, NAME, Suspended, findings};
+use crate::layer::{time_left, with_time_left};
 use crate::{
-    Backend, Error, ErrorKind, Inspection, Lacking, NoObserver, Operation, Result, SharedObserver, Storage,
-    Timestamp,
+    Backend, Error, ErrorKind, Inspection, Lacking, NoObserver, Operation, PendingWrites, Result,
+    SharedObserver, Storage, Timestamp,
 };
+
+/// How long the two storages may take to close, if nobody says how much time is left.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// What is kept of the time that is left, to close the two storages in.
+const KEPT_FOR_CLOSING: Duration = Duration::from_millis(1_500);
 
 /// Two storages as one: see the [module](super).
 ///
@@ -64,7 +73,7 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
 
     pub(super) fn of(primary: Arc<S>, secondary: Secondary<S>, config: MirrorConfig) -> Self {
         let secondary = Arc::new(secondary);
-        let mut lanes = Lanes::start(&secondary, &config);
+        let lanes = Lanes::start(&secondary, &config);
         lanes.spawn(|stop| Arc::clone(&secondary).supervise(stop));
         // One under way, and one that waits.
         let (collections, asked_for) = mpsc::channel(1);
@@ -166,8 +175,27 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         self.primary.configuration_key(operation)
     }
 
+    fn server(&self) -> Option<String> {
+        self.primary.server()
+    }
+
+    /// Those that wait for the secondary or are under way to it.
+    fn pending_writes(&self) -> PendingWrites {
+        let (own, primary) = (self.secondary.ledger.pending(), self.primary.pending_writes());
+        let secondary = self.secondary.storage().map(|storage| storage.pending_writes()).unwrap_or_default();
+        let all = [own, primary, secondary];
+        PendingWrites {
+            count: all.iter().map(|pending| pending.count).sum(),
+            oldest: all.iter().filter_map(|pending| pending.oldest).max(),
+        }
+    }
+
     async fn ping(&self) -> Result<()> {
         self.primary.ping().await.map_err(of_primary)
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.primary.probe().await.map_err(of_primary)
     }
 
     async fn inspect(&self) -> Result<Inspection> {
@@ -176,7 +204,7 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
             None => None,
             Some(storage) => {
                 let limit = self.secondary.timeout(Operation::Ping);
-                tokio::time::timeout(limit, storage.inspect()).await.ok().and_then(Result::ok)
+                timeout(limit, storage.inspect()).await.ok().and_then(Result::ok)
             }
         };
         let lacking = self.secondary.storage().map(|storage| (storage.name(), storage.lacking()));
@@ -184,25 +212,38 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
     }
 
     async fn close(&self) -> Result<()> {
-        let drain = async {
-            if !self.lanes.drain(self.config.drain_timeout).await {
-                let missed = self.status().missed.map_or(0, |missed| missed.writes);
-                tracing::warn!(
-                    backend = NAME,
-                    missed,
-                    "`drain_timeout` has passed: the secondary misses what was queued"
-                );
-            }
-        };
-        self.drained.get_or_init(|| drain).await;
-        let closed = self.primary.close().await.map_err(of_primary);
-        if let Some(storage) = self.secondary.storage() {
-            match tokio::time::timeout(self.config.drain_timeout, storage.close()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(backend = NAME, ?error, "could not close the secondary"),
-                Err(_) => tracing::warn!(backend = NAME, "the secondary did not close in time"),
-            }
-        }
-        closed
+        self.drained.get_or_init(|| self.drain()).await;
+        let at_most = time_left().unwrap_or(CLOSE);
+        let (primary, ()) =
+            tokio::join!(close_within(at_most, &*self.primary), self.close_secondary(at_most));
+        primary.map_err(of_primary)
     }
+}
+
+impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
+    async fn drain(&self) {
+        let left = time_left().map(|left| left.saturating_sub(KEPT_FOR_CLOSING));
+        let at_most = left.into_iter().chain([self.config.drain_timeout]).min().unwrap_or_default();
+        self.secondary.ledger.closing();
+        self.lanes.drain(at_most).await;
+        let left = self.secondary.ledger.pending().count;
+        if left > 0 {
+            tracing::warn!(backend = NAME, left, after = ?at_most, "the secondary misses what was queued");
+        }
+    }
+
+    async fn close_secondary(&self, at_most: Duration) {
+        let Some(storage) = self.secondary.storage() else { return };
+        if let Err(error) = close_within(at_most, &**storage).await {
+            tracing::warn!(backend = NAME, ?error, "could not close the secondary");
+        }
+    }
+}
+
+async fn close_within<S: Backend + ?Sized>(at_most: Duration, storage: &S) -> Result<()> {
+    let close = with_time_left(Some(at_most), storage.close());
+    timeout(at_most, close).await.unwrap_or_else(|_| {
+        let error = Error::new(storage.name(), Operation::Close, ErrorKind::Timeout);
+        Err(error.with_message(format!("it did not close within {at_most:?}")))
+    })
 }

@@ -1,0 +1,102 @@
+//! Schedules end with the storage that they run on.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use storage_core::layer::{Layer, Layered, with_time_left};
+use storage_core::{Maintenance, Operation, Result, Schedule, Storage};
+use storage_memory::{MemoryConfig, MemoryStorage};
+use tokio::time::{Instant, advance, sleep};
+
+/// Makes garbage collections and statistics last, and counts those that began and those under way.
+#[derive(Default)]
+struct Slow {
+    takes: Duration,
+    begun: AtomicUsize,
+    under_way: AtomicUsize,
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Layer for Slow {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        if matches!(operation, Operation::CollectGarbage | Operation::Statistics) {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            self.under_way.fetch_add(1, Ordering::SeqCst);
+            let _under_way = UnderWay(&self.under_way);
+            sleep(self.takes).await;
+            return call.await;
+        }
+        call.await
+    }
+}
+
+/// A storage of which calls under way take so long, and its schedule, of which a collection is under way.
+async fn collecting(takes: Duration) -> (Arc<Layered<MemoryStorage, Slow>>, Arc<dyn Storage>) {
+    let slow = Slow { takes, ..Slow::default() };
+    let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), slow));
+    let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
+    let maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
+    while slow.layer().under_way.load(Ordering::SeqCst) == 0 {
+        sleep(Duration::from_secs(1)).await;
+    }
+    (slow, maintained)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_under_way_is_finished_if_it_ends_soon() {
+    let (slow, maintained) = collecting(Duration::from_secs(3)).await;
+    maintained.close().await.unwrap();
+    assert_eq!(slow.layer().begun.load(Ordering::SeqCst), 1);
+    assert_eq!(slow.layer().under_way.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_that_takes_longer_is_cancelled() {
+    for (left, at_most) in [(None, 4_000), (Some(20_000), 4_000), (Some(3_000), 2_000), (Some(500), 0)] {
+        let (slow, maintained) = collecting(Duration::from_secs(600)).await;
+        let begun = Instant::now();
+        with_time_left(left.map(Duration::from_millis), maintained.close()).await.unwrap();
+        assert_eq!(slow.layer().under_way.load(Ordering::SeqCst), 0);
+        let took = begun.elapsed().as_millis();
+        assert!((at_most..at_most + 100).contains(&took), "{left:?}: {took} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn statistics_under_way_hold_up_nothing() {
+    let slow = Slow { takes: Duration::from_secs(600), ..Slow::default() };
+    let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), slow));
+    let maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, Schedule::default());
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(slow.layer().under_way.load(Ordering::SeqCst), 1);
+    let begun = Instant::now();
+    maintained.close().await.unwrap();
+    assert_eq!(slow.layer().under_way.load(Ordering::SeqCst), 0);
+    assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_is_dropped_without_being_closed_stops_its_schedule() {
+    let (slow, maintained) = collecting(Duration::from_secs(600)).await;
+    drop(maintained);
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(slow.layer().under_way.load(Ordering::SeqCst), 0);
+    advance(Duration::from_secs(3_600)).await;
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(slow.layer().begun.load(Ordering::SeqCst), 1);
+}
