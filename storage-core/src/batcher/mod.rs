@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,9 @@ pub struct Batcher<O: BatchOp> {
 
 struct Shared<O: BatchOp> {
     op: O,
-    room: Semaphore,
+    /// Calls have left a queue in which there was no room.
+    room: Notify,
+    bounds: Bounds,
     queue: Mutex<Queue<Entry<O>>>,
     idle: Notify,
 }
@@ -88,7 +90,8 @@ impl<O: BatchOp> Batcher<O> {
     pub fn new(op: O, bounds: Bounds) -> Self {
         let shared = Shared {
             op,
-            room: Semaphore::new(bounds.queue.min(Semaphore::MAX_PERMITS)),
+            room: Notify::new(),
+            bounds,
             queue: Mutex::new(Queue::new(bounds)),
             idle: Notify::new(),
         };
@@ -103,28 +106,30 @@ impl<O: BatchOp> Batcher<O> {
         deadline: Instant,
         alone: impl FnOnce(R) -> BoxFuture<'a, O::Answer>,
     ) -> O::Answer {
-        if self.shared.queue.lock().enter_alone() {
-            let _place = LonePlace(self);
-            return alone(request).await;
-        }
         let shared = &self.shared;
         let not_sent = |reason| shared.op.unanswered(reason);
-        // The room is given back when the call leaves the queue. As a rule there is some, without a timer.
-        match shared.room.try_acquire() {
-            Ok(room) => room.forget(),
-            Err(_) => match timeout_at(deadline, shared.room.acquire()).await {
-                Ok(Ok(room)) => room.forget(),
-                Ok(Err(_)) => return not_sent(Unanswered::Closed),
-                Err(_) => return not_sent(Unanswered::NotSent),
-            },
-        }
-        let (answer, answered) = oneshot::channel();
-        let call = BatchCall { request: request.into(), deadline };
-        let entry = Entry { call, answer, since: Instant::now() };
-        let admission = shared.queue.lock().admit(entry);
-        let Admission::Waits { ticket, start } = admission else {
-            shared.room.add_permits(1);
-            return not_sent(Unanswered::Closed);
+        let mut request = request;
+        let (ticket, start, answered) = loop {
+            let room = shared.room.notified();
+            let (answer, answered) = oneshot::channel();
+            let admission = shared.queue.lock().admit(request, |request| {
+                let call = BatchCall { request: request.into(), deadline };
+                Entry { call, answer, since: Instant::now() }
+            });
+            match admission {
+                Admission::Alone(request) => {
+                    let _place = LonePlace(self);
+                    return alone(request).await;
+                }
+                Admission::Waits { ticket, start } => break (ticket, start, answered),
+                Admission::Full(again) => {
+                    request = again;
+                    if timeout_at(deadline, room).await.is_err() {
+                        return not_sent(Unanswered::NotSent);
+                    }
+                }
+                Admission::Closed => return not_sent(Unanswered::Closed),
+            }
         };
         let mut waiting = Waiting { shared, ticket: Some(ticket) };
         if start {
@@ -145,8 +150,8 @@ impl<O: BatchOp> Batcher<O> {
     /// batches in flight are dropped. Whether all were answered.
     pub async fn close(&self, at_most: Duration) -> bool {
         self.shared.queue.lock().close();
+        self.shared.room.notify_waiters();
         let is_idle = timeout(at_most, self.shared.until_idle()).await.is_ok();
-        self.shared.room.close();
         self.stop.cancel();
         self.tasks.close();
         // They have nothing left to wait for.
@@ -182,14 +187,21 @@ impl<O: BatchOp> Shared<O> {
     /// The next batch.
     fn take(&self) -> Vec<Entry<O>> {
         let mut queue = self.queue.lock();
+        let was_full = queue.len() >= self.bounds.queue;
         let batch = queue.take();
         let left = queue.len();
         drop(queue);
-        self.room.add_permits(batch.len());
+        self.make_room(was_full);
         if let Some(oldest) = batch.first() {
             self.op.leaves(batch.len(), oldest.since.elapsed(), left);
         }
         batch
+    }
+
+    fn make_room(&self, was_full: bool) {
+        if was_full {
+            self.room.notify_waiters();
+        }
     }
 
     fn leave(&self) -> bool {
@@ -205,7 +217,7 @@ impl<O: BatchOp> Shared<O> {
 
     fn abandon(&self) {
         let left = self.queue.lock().abandon();
-        self.room.add_permits(left.len());
+        self.make_room(!left.is_empty());
         for Entry { answer, .. } in left {
             // Who has given up needs no answer.
             let _ = answer.send(self.op.unanswered(Unanswered::Closed));
@@ -225,9 +237,12 @@ impl<O: BatchOp> Waiting<'_, O> {
     /// Takes the call out; false if a batch has it.
     fn cancel(&mut self) -> bool {
         let Some(ticket) = self.ticket.take() else { return false };
-        let entry = self.shared.queue.lock().cancel(ticket);
-        self.shared.room.add_permits(usize::from(entry.is_some()));
-        entry.is_some()
+        let mut queue = self.shared.queue.lock();
+        let was_full = queue.len() >= self.shared.bounds.queue;
+        let is_taken_out = queue.cancel(ticket).is_some();
+        drop(queue);
+        self.shared.make_room(was_full && is_taken_out);
+        is_taken_out
     }
 }
 

@@ -21,11 +21,15 @@ pub struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
-/// What became of a call that came.
-#[derive(Debug)]
-pub(super) enum Admission {
+/// What becomes of a call that comes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission<C> {
+    /// It goes alone, for which a place in flight was taken.
+    Alone(C),
     /// It waits. With `start`, a place in flight was taken for it: somebody must serve the queue.
     Waits { ticket: Ticket, start: bool },
+    /// There is no room for it at this time.
+    Full(C),
     /// The queue takes no more calls for good.
     Closed,
 }
@@ -52,27 +56,25 @@ impl<T> Queue<T> {
         Self { bounds, waiting: VecDeque::new(), live: 0, next: 0, in_flight: 0, is_closed: false }
     }
 
-    /// Takes a place for a call that goes alone: only while few are in flight and none waits.
-    pub(super) fn enter_alone(&mut self) -> bool {
-        let may_enter = self.live == 0 && self.in_flight < self.bounds.in_flight && !self.is_closed;
-        if self.bounds.when_idle || !may_enter {
-            return false;
-        }
-        self.in_flight += 1;
-        true
-    }
-
-    /// Puts a call at the end of the queue.
-    pub(super) fn admit(&mut self, call: T) -> Admission {
+    /// Lets a call go alone while few are in flight and none waits, or else puts it at the end of the queue.
+    /// Only what waits is turned into what the queue holds.
+    pub(super) fn admit<C>(&mut self, call: C, into: impl FnOnce(C) -> T) -> Admission<C> {
         if self.is_closed {
             return Admission::Closed;
         }
+        let has_place = self.in_flight < self.bounds.in_flight;
+        if has_place && self.live == 0 && !self.bounds.when_idle {
+            self.in_flight += 1;
+            return Admission::Alone(call);
+        }
+        if self.live >= self.bounds.queue {
+            return Admission::Full(call);
+        }
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.waiting.push_back((ticket, Some(call)));
+        self.waiting.push_back((ticket, Some(into(call))));
         self.live += 1;
-        let is_full = self.bounds.full_leaves && self.live >= self.bounds.size;
-        let start = self.in_flight < self.bounds.in_flight || is_full;
+        let start = has_place || self.bounds.full_leaves && self.live >= self.bounds.size;
         self.in_flight += usize::from(start);
         Admission::Waits { ticket, start }
     }
@@ -150,16 +152,20 @@ mod tests {
     const BOUNDS: Bounds = Bounds { size: 3, in_flight: 2, queue: 8, when_idle: false, full_leaves: false };
 
     fn admit(queue: &mut Queue<u32>, call: u32) -> (Ticket, bool) {
-        match queue.admit(call) {
+        match queue.admit(call, |call| call) {
             Admission::Waits { ticket, start } => (ticket, start),
-            Admission::Closed => panic!("the queue is closed"),
+            other => panic!("it does not wait: {other:?}"),
         }
+    }
+
+    fn goes_alone(queue: &mut Queue<u32>) -> bool {
+        queue.admit(0, |call| call) == Admission::Alone(0)
     }
 
     #[test]
     fn few_calls_go_alone_and_further_ones_together() {
         let mut queue = Queue::new(BOUNDS);
-        assert!(queue.enter_alone() && queue.enter_alone() && !queue.enter_alone());
+        assert!(goes_alone(&mut queue) && goes_alone(&mut queue));
         for call in 1..=4 {
             assert!(!admit(&mut queue, call).1);
         }
@@ -174,7 +180,6 @@ mod tests {
     #[test]
     fn a_cancelled_call_is_in_no_batch_and_one_in_a_batch_cannot_be_cancelled() {
         let mut queue = Queue::new(Bounds { when_idle: true, ..BOUNDS });
-        assert!(!queue.enter_alone());
         let (first, start) = admit(&mut queue, 1);
         assert!(start);
         let (second, _) = admit(&mut queue, 2);
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn a_full_batch_leaves_at_once_where_it_may() {
         let mut queue = Queue::new(Bounds { full_leaves: true, in_flight: 1, ..BOUNDS });
-        assert!(queue.enter_alone());
+        assert!(goes_alone(&mut queue));
         assert_eq!([1, 2, 3].map(|call| admit(&mut queue, call).1), [false, false, true]);
         assert_eq!(queue.take(), [1, 2, 3]);
         // That place is given back even while calls wait.
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn a_place_that_is_abandoned_leaves_calls_to_the_others_while_there_are_some() {
         let mut queue = Queue::new(BOUNDS);
-        assert!(queue.enter_alone() && queue.enter_alone());
+        assert!(goes_alone(&mut queue) && goes_alone(&mut queue));
         admit(&mut queue, 1);
         assert_eq!(queue.abandon(), [0; 0]);
         assert_eq!(queue.abandon(), [1]);
@@ -207,12 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_queue_takes_calls_again_when_there_is_room() {
+        let mut queue = Queue::new(Bounds { when_idle: true, queue: 2, ..BOUNDS });
+        let (ticket, _) = admit(&mut queue, 1);
+        admit(&mut queue, 2);
+        assert_eq!(queue.admit(3, |call| call), Admission::Full(3));
+        assert_eq!(queue.cancel(ticket), Some(1));
+        admit(&mut queue, 3);
+        assert_eq!(queue.take(), [2, 3]);
+    }
+
+    #[test]
     fn a_closed_queue_serves_what_waits_and_takes_no_more() {
-        let mut queue = Queue::new(BOUNDS);
+        let mut queue = Queue::new(Bounds { when_idle: true, ..BOUNDS });
         admit(&mut queue, 1);
         queue.close();
-        assert!(!queue.enter_alone());
-        assert!(matches!(queue.admit(2), Admission::Closed));
+        assert_eq!(queue.admit(2, |call| call), Admission::Closed);
         assert_eq!(queue.take(), [1]);
     }
 
@@ -244,13 +259,16 @@ mod tests {
             let (mut came, mut ended, mut tickets, mut places) = (0_u32, Vec::new(), Vec::new(), 0_usize);
             for step in steps {
                 match step {
-                    Step::Come if queue.enter_alone() => places += 1,
-                    Step::Come => {
-                        let (ticket, start) = admit(&mut queue, came);
-                        tickets.push(ticket);
-                        places += usize::from(start);
-                        came += 1;
-                    }
+                    Step::Come => match queue.admit(came, |call| call) {
+                        Admission::Alone(_) => places += 1,
+                        Admission::Waits { ticket, start } => {
+                            tickets.push(ticket);
+                            places += usize::from(start);
+                            came += 1;
+                        }
+                        Admission::Full(_) => prop_assert_eq!(queue.len(), BOUNDS.queue),
+                        Admission::Closed => prop_assert!(false),
+                    },
                     Step::Cancel(index) => {
                         let ticket = tickets.get(index % tickets.len().max(1));
                         ended.extend(ticket.and_then(|ticket| queue.cancel(*ticket)));
@@ -303,16 +321,15 @@ mod tests {
             let callers = [0, 1].map(|call| {
                 let shared = Arc::clone(&shared);
                 loom::thread::spawn(move || {
-                    if shared.0.lock().unwrap().enter_alone() {
-                        shared.1.fetch_add(1, Ordering::SeqCst);
-                        // Its place serves those who came meanwhile.
-                        if shared.0.lock().unwrap().leave() {
-                            serve(&shared);
-                        }
-                        return;
-                    }
-                    let admitted = shared.0.lock().unwrap().admit(call);
+                    let admitted = shared.0.lock().unwrap().admit(call, |call| call);
                     match admitted {
+                        Admission::Alone(_) => {
+                            shared.1.fetch_add(1, Ordering::SeqCst);
+                            // Its place serves those who came meanwhile.
+                            if shared.0.lock().unwrap().leave() {
+                                serve(&shared);
+                            }
+                        }
                         Admission::Waits { start: true, .. } => serve(&shared),
                         Admission::Waits { ticket, .. } if call == 1 => {
                             let cancelled = shared.0.lock().unwrap().cancel(ticket);

@@ -142,11 +142,10 @@ impl Shared {
         let repeating = !(once && self.connector.is_cluster());
         let (place, slot) = if repeating { self.choose() } else { (ONCE, &self.once) };
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
-        let Ok(acquired) = timeout_at(deadline, self.acquire(slot, repeating)).await else {
-            slot.live.give_up_attempt(SUSPICIOUS_WAIT);
-            return Err(Fault::out_of_time("there was no connection in time"));
+        let (generation, live) = match slot.live.made().filter(|(_, live)| !live.is_lost()) {
+            Some(made) => made,
+            None => self.wait_for_connection(slot, repeating, deadline).await?,
         };
-        let (generation, live) = acquired.map_err(|failed| Fault::connecting(&failed))?;
         let mut watch = Watch { pool: self, place, begun: Some(Instant::now()) };
         slot.calls.fetch_add(1, Ordering::Relaxed);
         let answer = request.send(live.wire.clone(), deadline).await;
@@ -238,6 +237,21 @@ impl Shared {
         let crowd = if self.connector.is_cluster() { 1 } else { CROWD };
         let open = self.slots.iter().enumerate().find(|slot| calls(slot) < crowd);
         open.or_else(|| self.slots.iter().enumerate().min_by_key(calls)).unwrap_or((ONCE, &self.once))
+    }
+
+    async fn wait_for_connection(
+        &self,
+        slot: &Slot,
+        repeating: bool,
+        deadline: Instant,
+    ) -> Result<(u64, Live), Fault> {
+        match timeout_at(deadline, self.acquire(slot, repeating)).await {
+            Ok(acquired) => acquired.map_err(|failed| Fault::connecting(&failed)),
+            Err(_) => {
+                slot.live.give_up_attempt(SUSPICIOUS_WAIT);
+                Err(Fault::out_of_time("there was no connection in time"))
+            }
+        }
     }
 
     async fn acquire(&self, slot: &Slot, repeating: bool) -> Result<(u64, Live), ConnectError> {
