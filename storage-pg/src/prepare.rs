@@ -133,7 +133,7 @@ async fn run(
         run => {
             let prepared = transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await;
             // Where both fail, the run says why.
-            prepared.or_else(|error| Err(run.err().unwrap_or(error)))
+            prepared.map_err(|error| run.err().unwrap_or(error))
         }
     };
     end(transaction, sending).await?;

@@ -1,7 +1,7 @@
 //! Which server it is, by what it says of itself.
 
+use sqlx::Row;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Row};
 
 /// A server that speaks PostgreSQL's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,30 +13,24 @@ pub(crate) enum Product {
 }
 
 /// The server of a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Server {
     pub(crate) product: Product,
-    /// Product and version: `PostgreSQL 15.18`.
-    pub(crate) name: String,
     /// Whether transactions cannot write: a standby, or by a setting.
     pub(crate) is_read_only: bool,
 }
 
 impl Server {
-    /// Asks the server.
-    pub(crate) async fn ask(connection: &mut PgConnection) -> sqlx::Result<Self> {
-        let (product, name) = recognize(&ask(connection, "SELECT version()").await?);
-        let is_read_only = ask(connection, "SHOW transaction_read_only").await? == "on";
-        Ok(Self { product, name, is_read_only })
-    }
-}
-
-/// The first column of the first row; nothing where the server refuses.
-async fn ask(connection: &mut PgConnection, question: &'static str) -> sqlx::Result<String> {
-    match sqlx::raw_sql(AssertSqlSafe(question)).fetch_one(connection).await {
-        Ok(row) => row.try_get(0),
-        Err(sqlx::Error::Database(_)) => Ok(String::new()),
-        Err(error) => Err(error),
+    /// The server of this version, at the other end of a connection.
+    pub(crate) async fn ask(connection: &mut PgConnection, version: &str) -> sqlx::Result<Self> {
+        let product = recognize(version).0;
+        let is_read_only = match sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await {
+            Ok(row) => row.try_get::<&str, _>(0)? == "on",
+            // It does not know the setting.
+            Err(sqlx::Error::Database(_)) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { product, is_read_only })
     }
 }
 

@@ -93,10 +93,11 @@ impl PgStorage {
                 return Err(OpenError::Configuration(problems));
             }
         };
+        let version = pool.server().unwrap_or_default();
         let prepared = match lease.connection() {
             Some(connection) => {
                 let prepare = async {
-                    let server = Server::ask(connection).await?;
+                    let server = Server::ask(connection, &version).await?;
                     let sending = Sending { zone, server, pooler_mode, observer: observer.clone() };
                     prepare_all(connection, drafts, &sending).await
                 };

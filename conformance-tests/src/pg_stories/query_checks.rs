@@ -107,7 +107,7 @@ async fn a_missing_permission(schema: &Schema) -> Result<(), Failed> {
 }
 
 async fn a_read_only_server(url: &PgUrl) -> Result<(), Failed> {
-    let url = url.with("default_transaction_read_only", "on");
+    let url = url.clone().with("default_transaction_read_only", "on");
     let refused = problems(&url, Recommendation::default().config()).await?;
     let is_told = |problem: &Problem| problem.message.contains("the server is read-only");
     ensure(refused.iter().all(is_told), || format!("{refused:?}"))?;
