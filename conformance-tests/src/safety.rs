@@ -89,7 +89,7 @@ const OVERREACHES: &[Overreach] = &[
         title: "forgetting takes every peer",
         section: Some("peer"),
         key: "forget_query",
-        query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash IS NOT NULL",
+        query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash <> ''::bytea",
     },
     Overreach {
         title: "forgetting takes all downloads",
