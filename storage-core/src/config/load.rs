@@ -35,7 +35,7 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually [`std::env::vars`]; those
+    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually [`variables()`](super::variables); those
     /// that begin with `TRACKER_` are used.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl StorageConfig {
     ///
     /// `at` is where in the file the storage is, keys and list indices between dots:
     /// [`DEFAULT_PATH`](Self::DEFAULT_PATH), `prehooks.0.config.storage`. `variables` are usually
-    /// [`std::env::vars`]; those that begin with `TRACKER_` are used.
+    /// [`variables()`](super::variables); those that begin with `TRACKER_` are used.
     ///
     /// # Errors
     /// [`LoadError`] if the file cannot be read, is malformed, or has no storage there.
