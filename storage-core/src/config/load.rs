@@ -35,8 +35,8 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually [`variables()`](super::variables); those
-    /// that begin with `TRACKER_` are used.
+    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually
+    /// [`variables()`](super::variables); those that begin with `TRACKER_` are used.
     ///
     /// # Errors
     /// [`LoadError`] if the file cannot be read or is malformed, or a variable does not fit it.
