@@ -86,6 +86,12 @@ const OVERREACHES: &[Overreach] = &[
         query: "DELETE FROM mo_kv WHERE context = @context",
     },
     Overreach {
+        title: "forgetting takes every peer",
+        section: Some("peer"),
+        key: "forget_query",
+        query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash <> ''::bytea",
+    },
+    Overreach {
         title: "forgetting takes all downloads",
         section: Some("downloads"),
         key: "del_query",

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value};
+use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
 use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Storage};
 
 use crate::arguments::StorageArguments;
@@ -148,12 +148,6 @@ impl Configured {
     pub(crate) fn failed(&self, error: &Error) -> Failure {
         Failure::finding(format!("{}: {}", self.file.display(), with_cause(error)))
     }
-}
-
-/// The environment, as far as it is text.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// A file that is no configuration is wrong usage; one with something wrong at a key is a finding.

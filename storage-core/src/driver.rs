@@ -185,7 +185,7 @@ impl Registry {
     pub async fn open(&self, config: StorageConfig) -> Result<Opened<dyn Storage>, OpenError> {
         let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
         let storage = all_or_problems(unknown, opener.open(self.observer()).await).await?;
-        let storage = self.layered(storage, settings.limits).await;
+        let storage = self.layered(storage, settings.limits);
         Ok(Opened { storage, schedule: settings.schedule, warnings })
     }
 
@@ -196,31 +196,27 @@ impl Registry {
     pub async fn open_data(&self, config: StorageConfig) -> Result<Opened<dyn DataStorage>, OpenError> {
         let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
         let storage = all_or_problems(unknown, opener.open_data(self.observer()).await).await?;
-        let storage = self.layered_data(storage, settings.limits).await;
+        let storage = self.layered_data(storage, settings.limits);
         Ok(Opened { storage, schedule: settings.schedule, warnings })
     }
 
     /// The storage with the layers that all of this registry have.
-    pub(crate) async fn layered(&self, storage: Arc<dyn Storage>, limits: Limits) -> Arc<dyn Storage> {
+    pub(crate) fn layered(&self, storage: Arc<dyn Storage>, limits: Limits) -> Arc<dyn Storage> {
         let layer = Stack(Limit::new(limits), Trace);
         #[cfg(feature = "prometheus")]
         if let Some(metrics) = &self.metrics {
-            metrics.describe(&*storage).await;
+            metrics.describe(&*storage);
             return Arc::new(Layered::new(storage, Stack(metrics.meter(), layer)));
         }
         Arc::new(Layered::new(storage, layer))
     }
 
     /// The same for the data part alone.
-    pub(crate) async fn layered_data(
-        &self,
-        storage: Arc<dyn DataStorage>,
-        limits: Limits,
-    ) -> Arc<dyn DataStorage> {
+    pub(crate) fn layered_data(&self, storage: Arc<dyn DataStorage>, limits: Limits) -> Arc<dyn DataStorage> {
         let layer = Stack(Limit::new(limits), Trace);
         #[cfg(feature = "prometheus")]
         if let Some(metrics) = &self.metrics {
-            metrics.describe(&*storage).await;
+            metrics.describe(&*storage);
             return Arc::new(Layered::new(storage, Stack(metrics.meter(), layer)));
         }
         Arc::new(Layered::new(storage, layer))
@@ -273,7 +269,11 @@ async fn all_or_problems<S: crate::Backend + ?Sized>(
         return opened;
     }
     match opened {
-        Ok(storage) => storage.close().await?,
+        Ok(storage) => {
+            if let Err(error) = storage.close().await {
+                tracing::warn!(backend = storage.name(), %error, "could not close the storage again");
+            }
+        }
         Err(OpenError::Configuration(problems)) => unknown.extend(problems),
         Err(other) => unknown.push(Problem { key: String::new(), message: other.to_string() }),
     }
@@ -284,4 +284,51 @@ async fn all_or_problems<S: crate::Backend + ?Sized>(
 /// opened in code.
 pub fn guarded<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, impl Layer>> {
     Arc::new(Layered::new(storage, Stack(Limit::new(limits), Trace)))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{Backend, Error, ErrorKind, Inspection, Lacking, Operation, Result};
+
+    /// Cannot be closed.
+    struct Stuck;
+
+    #[async_trait]
+    impl Backend for Stuck {
+        fn name(&self) -> &'static str {
+            "stuck"
+        }
+
+        fn durable(&self) -> bool {
+            false
+        }
+
+        fn lacking(&self) -> Lacking {
+            Lacking::nothing()
+        }
+
+        async fn ping(&self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn inspect(&self) -> Result<Inspection> {
+            Ok(Inspection::default())
+        }
+
+        async fn close(&self) -> Result<()> {
+            Err(Error::new("stuck", Operation::Close, ErrorKind::Timeout))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_to_close_hides_no_problem() {
+        let unknown = vec![Problem { key: "gc_querry".into(), message: "unknown key".into() }];
+        match all_or_problems(unknown.clone(), Ok(Arc::new(Stuck))).await {
+            Err(OpenError::Configuration(problems)) => assert_eq!(problems, unknown),
+            other => panic!("{:?}", other.map(drop)),
+        }
+    }
 }

@@ -18,11 +18,13 @@
 //! (`storage_memory::MemoryDriver`, `storage_pg::PgDriver`, your own [`Driver`]):
 //!
 //! ```
-//! use storage_core::{Maintenance, Registry, config::StorageConfig};
+//! # #[cfg(feature = "figment")]
+//! use storage_core::config::{StorageConfig, variables};
+//! use storage_core::{Maintenance, Registry};
 //!
 //! # #[cfg(feature = "figment")]
 //! # async fn open(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
-//! let config = StorageConfig::load("tracker.yaml".as_ref(), "storage", std::env::vars())?;
+//! let config = StorageConfig::load("tracker.yaml".as_ref(), "storage", variables())?;
 //! let opened = registry.open(config).await?;
 //! // Stale peers are removed, and peers counted, only where somebody starts it.
 //! let storage = Maintenance::start(opened.storage, opened.schedule);

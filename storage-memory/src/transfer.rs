@@ -42,6 +42,7 @@ impl Transfer for MemoryStorage {
             }
             start = None;
             shard += 1;
+            tokio::task::yield_now().await;
         }
         let next = records.last().map(|last| Cursor::after_peer(&last.info_hash, &last.peer));
         Ok(page(records, limit, next))
@@ -51,14 +52,17 @@ impl Transfer for MemoryStorage {
         let limit = limit.max(1);
         let from = from.and_then(Cursor::swarm);
         let mut records = Vec::new();
-        for (info_hash, downloads) in walk(&self.downloads, from.as_ref()) {
-            if Some(info_hash) == from {
-                continue;
-            }
-            records.push(DownloadsRecord { info_hash, downloads });
+        let first = from.map_or(0, |info_hash| self.downloads.index(&info_hash));
+        for shard in first..self.downloads.count() {
+            let start = from.as_ref().filter(|_| shard == first);
+            let entries = entries_from(&self.downloads, shard, start);
+            let entries = entries.filter(|(info_hash, _)| Some(*info_hash) != from);
+            let entries = entries.map(|(info_hash, downloads)| DownloadsRecord { info_hash, downloads });
+            records.extend(entries.take(limit - records.len()));
             if records.len() == limit {
                 break;
             }
+            tokio::task::yield_now().await;
         }
         let next = records.last().map(|last| Cursor::after_swarm(&last.info_hash));
         Ok(page(records, limit, next))
@@ -69,18 +73,21 @@ impl Transfer for MemoryStorage {
         let from = from.and_then(Cursor::data);
         let mut records = Vec::new();
         let start = from.as_ref().map(|(context, _)| context);
-        for (context, data) in walk(&self.data, start) {
-            let after = from.as_ref().filter(|(first, _)| *first == context).map(|(_, key)| key.clone());
-            let room = limit - records.len();
-            let entries = data.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
-            records.extend(entries.take(room).map(|(key, value)| DataRecord {
-                context: context.clone(),
-                key,
-                value,
-            }));
+        let first = start.map_or(0, |context| self.data.index(context));
+        for shard in first..self.data.count() {
+            for (context, data) in entries_from(&self.data, shard, start.filter(|_| shard == first)) {
+                let after = from.as_ref().filter(|(first, _)| *first == context).map(|(_, key)| key);
+                let entries = data.into_iter().filter(|(key, _)| after.is_none_or(|after| key > after));
+                let entries = entries.map(|(key, value)| DataRecord { context: context.clone(), key, value });
+                records.extend(entries.take(limit - records.len()));
+                if records.len() == limit {
+                    break;
+                }
+            }
             if records.len() == limit {
                 break;
             }
+            tokio::task::yield_now().await;
         }
         let next = records.last().map(|last| Cursor::after_data(&last.context, &last.key));
         Ok(page(records, limit, next))
@@ -158,18 +165,15 @@ fn keys_from<K: Hash + Eq + Ord + Clone, V>(
     keys
 }
 
-/// All entries from `start` on, shard by shard and in order within each.
-fn walk<'a, K: Hash + Eq + Ord + Clone, V: Clone>(
-    shards: &'a Shards<K, V>,
-    start: Option<&'a K>,
-) -> impl Iterator<Item = (K, V)> + 'a {
-    let first = start.map_or(0, |start| shards.index(start));
-    (first..shards.count()).flat_map(move |shard| {
-        let keys = keys_from(shards, shard, start.filter(|_| shard == first));
-        keys.into_iter().filter_map(move |key| {
-            let value = shards.read(&key).get().cloned()?;
-            Some((key, value))
-        })
+/// The entries of a shard from `start` on, in order.
+fn entries_from<K: Hash + Eq + Ord + Clone, V: Clone>(
+    shards: &Shards<K, V>,
+    shard: usize,
+    start: Option<&K>,
+) -> impl Iterator<Item = (K, V)> {
+    keys_from(shards, shard, start).into_iter().filter_map(|key| {
+        let value = shards.read(&key).get().cloned()?;
+        Some((key, value))
     })
 }
 

@@ -20,12 +20,8 @@ impl Upkeep for MemoryStorage {
     async fn statistics(&self) -> Result<Statistics> {
         let mut statistics = Statistics::default();
         for index in 0..self.swarms.count() {
-            let shard = self.swarms.read_at(index);
-            statistics.info_hashes += shard.len() as u64;
-            for swarm in shard.values() {
-                statistics.seeders += swarm.count(Role::Seeder) as u64;
-                statistics.leechers += swarm.count(Role::Leecher) as u64;
-            }
+            self.count_shard(index, &mut statistics);
+            tokio::task::yield_now().await;
         }
         Ok(statistics)
     }
@@ -38,6 +34,15 @@ impl Upkeep for MemoryStorage {
 }
 
 impl MemoryStorage {
+    fn count_shard(&self, shard: usize, statistics: &mut Statistics) {
+        let shard = self.swarms.read_at(shard);
+        statistics.info_hashes += shard.len() as u64;
+        for swarm in shard.values() {
+            statistics.seeders += swarm.count(Role::Seeder) as u64;
+            statistics.leechers += swarm.count(Role::Leecher) as u64;
+        }
+    }
+
     fn remove_stale(&self, shard: usize, cutoff: Timestamp) -> u64 {
         let mut removed = 0;
         self.swarms.write_at(shard).retain(|swarm| {

@@ -115,7 +115,7 @@ async fn a_collection_that_fails_has_no_success() {
 async fn info_names_backend_and_versions() {
     let (metrics, _opened) = counted().await;
     let version = env!("CARGO_PKG_VERSION");
-    let labels = format!(r#"backend="memory",server="embedded, version {version}",version="{version}""#);
+    let labels = format!(r#"backend="memory",server="unknown",version="{version}""#);
     assert_eq!(value(&metrics, &format!("info{{{labels}}}")), Some(1.0));
 }
 

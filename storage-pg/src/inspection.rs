@@ -1,7 +1,6 @@
 //! What `check` shows: the server, the queries as it understood them, and what wants attention.
 
 mod advice;
-mod server;
 mod tables;
 
 use std::time::Duration;
@@ -13,6 +12,7 @@ use storage_core::{Inspection, Operation, Result, Timestamp};
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
 use crate::kind::{Kind, decode_integer};
+use crate::server;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
 use crate::storage::PgStorage;
@@ -25,11 +25,6 @@ struct Answers {
     version: String,
     clock: Timestamp,
     newest: Option<Timestamp>,
-}
-
-/// Product and version of a server, by the answer to `version()`.
-pub(crate) fn product_and_version(version: &str) -> String {
-    server::recognize(version).1
 }
 
 impl PgStorage {

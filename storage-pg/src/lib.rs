@@ -56,6 +56,7 @@ mod prepare;
 pub mod recommended;
 mod rehearsal;
 mod rewrite;
+mod server;
 mod slot;
 mod statement;
 mod storage;

@@ -1,19 +1,25 @@
 //! Asking the server about the queries: the types of their parameters and columns.
 //!
-//! Each query is run once with nulls for arguments, in a transaction that is rolled back, and then
-//! prepared, which sqlx answers from what the run left in its cache. Preparing alone would make sqlx
-//! read catalogs that CockroachDB before 22.1 does not have.
+//! No query runs: each is prepared, which gives the types, and explained, which shows missing permissions. Both
+//! happen in a transaction that is rolled back. Only a server other than PostgreSQL that refuses this runs the
+//! query once, with nulls for arguments, in such a transaction: CockroachDB before 22.1 does not have the
+//! catalogs that sqlx reads to prepare it.
 
 use std::sync::Arc;
 
-use sqlx::postgres::{PgColumn, PgConnection, PgDatabaseError, PgTypeInfo};
-use sqlx::{AssertSqlSafe, Column as _, Connection, Either, Executor, SqlSafeStr, Statement as _, TypeInfo};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgColumn, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo, Postgres};
+use sqlx::{
+    AssertSqlSafe, Column as _, Connection, Either, Executor, SqlSafeStr, Statement as _, Transaction,
+    TypeInfo,
+};
 use storage_core::SharedObserver;
 use storage_core::config::Problem;
 
 use crate::draft::Draft;
 use crate::failure::Failure;
 use crate::kind::Kind;
+use crate::server::{Product, Server};
 use crate::slot;
 use crate::statement::{Column, Parameter, Statement, nulls, query};
 use crate::zone::Zone;
@@ -22,6 +28,7 @@ use crate::zone::Zone;
 #[derive(Clone)]
 pub(crate) struct Sending {
     pub(crate) zone: Zone,
+    pub(crate) server: Server,
     pub(crate) pooler_mode: bool,
     pub(crate) observer: SharedObserver,
 }
@@ -42,10 +49,14 @@ pub(crate) async fn prepare(
     let mut problems = Vec::new();
     let parameters = parameters(&draft, &described.parameters, &mut problems);
     let columns = columns(&draft, &described.columns, &mut problems);
+    if sending.server.is_read_only && draft.slot.writes() {
+        let message = "writes, but the server is read-only (`SHOW transaction_read_only`)".into();
+        problems.push(Problem { key: draft.slot.key.into(), message });
+    }
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
-    let Sending { zone, pooler_mode, observer } = sending.clone();
+    let Sending { zone, pooler_mode, observer, .. } = sending.clone();
     let persistent = !pooler_mode;
     Ok(Ok(Statement { slot: draft.slot, sql, parameters, columns, zone, persistent, observer }))
 }
@@ -55,7 +66,59 @@ struct Described {
     columns: Vec<PgColumn>,
 }
 
+impl Described {
+    fn of(prepared: &PgStatement) -> Self {
+        let parameters = match prepared.parameters() {
+            Some(Either::Left(parameters)) => parameters.to_vec(),
+            _ => Vec::new(),
+        };
+        Self { parameters, columns: prepared.columns().to_vec() }
+    }
+}
+
 async fn describe(
+    connection: &mut PgConnection,
+    sql: &Arc<str>,
+    arguments: usize,
+    sending: &Sending,
+) -> Result<Described, sqlx::Error> {
+    let is_postgres = sending.server.product == Product::Postgres;
+    match explain(connection, sql, arguments, sending).await {
+        Err(sqlx::Error::Database(_)) if !is_postgres => run(connection, sql, arguments, sending).await,
+        described => described,
+    }
+}
+
+/// Prepares and explains a query.
+async fn explain(
+    connection: &mut PgConnection,
+    sql: &Arc<str>,
+    arguments: usize,
+    sending: &Sending,
+) -> Result<Described, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let prepared = match transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // What the connection is good for after this, its owner finds out.
+            let _ = transaction.rollback().await;
+            return Err(error);
+        }
+    };
+    let mut savepoint = transaction.begin().await?;
+    let explain = format!("EXPLAIN {sql}").into();
+    let explained = query(&explain, nulls(arguments), false).execute(&mut *savepoint).await;
+    savepoint.rollback().await?;
+    end(transaction, sending).await?;
+    match explained {
+        // The server may not explain such a statement. That it is no SQL would have shown before.
+        Err(error) if is_finding(&error) && !has_code(&error, "42601") => Err(error),
+        _ => Ok(Described::of(&prepared)),
+    }
+}
+
+/// Runs a query with nulls. sqlx has the types in its cache then, and prepares it without reading catalogs.
+async fn run(
     connection: &mut PgConnection,
     sql: &Arc<str>,
     arguments: usize,
@@ -64,37 +127,37 @@ async fn describe(
     let mut transaction = connection.begin().await?;
     let mut savepoint = transaction.begin().await?;
     let run = query(sql, nulls(arguments), true).execute(&mut *savepoint).await;
-    let harmless = match &run {
-        Ok(_) => true,
-        Err(sqlx::Error::Database(refusal)) => {
-            // Nulls may well be refused, but not names, types and permissions.
-            let code = refusal.code().unwrap_or_default();
-            !code.starts_with("42") && code != "25006"
-        }
-        Err(_) => false,
-    };
-    if !harmless && let Err(error) = run {
-        // What the connection is good for after this, its owner finds out.
-        let _ = savepoint.rollback().await;
-        let _ = transaction.rollback().await;
-        return Err(error);
-    }
     savepoint.rollback().await?;
-    let prepared = transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await;
+    let prepared = match run {
+        Err(error) if is_finding(&error) => Err(error),
+        run => {
+            let prepared = transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await;
+            // Where both fail, the run says why.
+            prepared.map_err(|error| run.err().unwrap_or(error))
+        }
+    };
+    end(transaction, sending).await?;
+    Ok(Described::of(&prepared?))
+}
+
+/// Rolls back. Behind a pooler the server connection goes to somebody else next, who must not find our statements.
+async fn end(mut transaction: Transaction<'_, Postgres>, sending: &Sending) -> Result<(), sqlx::Error> {
     if sending.pooler_mode {
-        // The server connection goes to somebody else next.
         transaction.execute("DEALLOCATE ALL").await?;
     }
-    transaction.rollback().await?;
-    let prepared = match (prepared, run) {
-        (Ok(prepared), _) => prepared,
-        (Err(_), Err(error)) | (Err(error), Ok(_)) => return Err(error),
-    };
-    let parameters = match prepared.parameters() {
-        Some(Either::Left(parameters)) => parameters.to_vec(),
-        _ => Vec::new(),
-    };
-    Ok(Described { parameters, columns: prepared.columns().to_vec() })
+    transaction.rollback().await
+}
+
+/// Whether something is wrong with the query: nulls may well be refused, but not names, types and permissions.
+fn is_finding(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(DatabaseError::code) {
+        Some(code) => code.starts_with("42") || code == "25006",
+        None => true,
+    }
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|found| found == code)
 }
 
 fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {

@@ -131,6 +131,12 @@ impl Slot {
         argument == A::Keys || self.takes_arrays && argument != A::Limit
     }
 
+    /// Whether the query writes: those return nothing, but the deletion of many. A ping returns nothing either.
+    pub(crate) fn writes(&self) -> bool {
+        let returns_nothing = self.result.is_empty() && self.key != PING.key;
+        returns_nothing || self.key == DELETE_PEERS.key
+    }
+
     const fn batched(self, key: &'static str) -> Self {
         Self { key, takes_arrays: true, ..self }
     }

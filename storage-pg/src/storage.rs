@@ -23,6 +23,7 @@ use crate::draft::{Drafts, Part};
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
+use crate::server::Server;
 use crate::slot::{self, Slot};
 use crate::statement::{Inputs, Statement};
 use crate::zone::Zone;
@@ -79,7 +80,6 @@ impl PgStorage {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
         }
         let (zone, pooler_mode) = (zone.unwrap_or_default(), settings.pooler_mode);
-        let sending = Sending { zone, pooler_mode, observer: observer.clone() };
         let pool = Pool::new(settings.clone(), observer.clone());
         // What is wrong already should not be told only after a long wait for the server.
         let patience = if problems.is_empty() { config.startup_timeout } else { Duration::ZERO };
@@ -93,13 +93,19 @@ impl PgStorage {
                 return Err(OpenError::Configuration(problems));
             }
         };
+        let version = pool.server().unwrap_or_default();
         let prepared = match lease.connection() {
             Some(connection) => {
-                timeout(config.startup_timeout, prepare_all(connection, drafts, &sending)).await
+                let prepare = async {
+                    let server = Server::ask(connection, &version).await?;
+                    let sending = Sending { zone, server, pooler_mode, observer: observer.clone() };
+                    prepare_all(connection, drafts, &sending).await
+                };
+                timeout(config.startup_timeout, prepare).await
             }
             None => Ok(Err(sqlx::Error::PoolClosed)),
         };
-        if matches!(prepared, Ok(Ok(_))) && !sending.pooler_mode {
+        if matches!(prepared, Ok(Ok(_))) && !pooler_mode {
             lease.release();
         } else {
             // Behind a pooler its cache has statements that the server connection has no more.
@@ -242,7 +248,7 @@ impl Backend for PgStorage {
     }
 
     fn server(&self) -> Option<String> {
-        self.core.pool.server().map(|version| crate::inspection::product_and_version(&version))
+        self.core.pool.server().map(|version| crate::server::recognize(&version).1)
     }
 
     /// Puts a peer of its own into a swarm of its own, in a transaction that is rolled back.

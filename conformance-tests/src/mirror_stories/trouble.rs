@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use storage_core::migration::{Migration, Options};
 use storage_core::mirror::MirrorConfig;
-use storage_core::{Backend, PeerStorage, Storage};
+use storage_core::{Backend, PeerStorage, Storage, Upkeep};
 
 use super::sides::{Mood, Sides, eventually, peer, swarm};
 use crate::stories::play::export;
@@ -28,6 +28,13 @@ pub(super) async fn of_a_hanging_secondary_holds_up_no_call() {
     sides.secondary.layer().becomes(Mood::Works);
     let status = sides.quiet().await;
     assert_eq!(status.applied + sides.missed(), 1_000);
+}
+
+pub(super) async fn of_a_secondary_fails_no_rehearsal() {
+    let sides = Sides::new(MirrorConfig::default());
+    sides.secondary.layer().becomes(Mood::Fails);
+    assert!(sides.secondary.rehearse().await.is_err());
+    assert_eq!(sides.mirror.rehearse().await.unwrap(), sides.primary.rehearse().await.unwrap());
 }
 
 pub(super) async fn of_a_failing_secondary_suspends_it_until_it_answers() {

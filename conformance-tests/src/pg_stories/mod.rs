@@ -9,6 +9,7 @@ mod expiry;
 mod hosts;
 mod lost_answers;
 mod pooler;
+mod query_checks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
         counts::tests(),
         expiry::tests(),
         pooler::tests(),
+        query_checks::tests(),
         hosts::tests(),
         lost_answers::tests(),
     ]

@@ -6,6 +6,13 @@ use super::{Problem, Value};
 const PREFIX: &str = "TRACKER_";
 const BETWEEN_LEVELS: &str = "__";
 
+/// The environment variables. Unlike [`std::env::vars`], which panics, it skips those that are not valid
+/// Unicode.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Lays the variables that begin with `TRACKER_` over `root`, as text.
 pub(super) fn lay_over(root: &mut Value, variables: impl Iterator<Item = (String, String)>) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -68,6 +75,30 @@ mod tests {
     fn lay(root: &mut Value, variables: &[(&str, &str)]) -> Vec<String> {
         let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         lay_over(root, variables).iter().map(ToString::to_string).collect()
+    }
+
+    /// Runs itself as a process with such variables.
+    #[cfg(unix)]
+    #[test]
+    fn variables_that_are_no_text_are_skipped() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        use std::process::Command;
+
+        const TEXT: &str = "TRACKER_STORAGE__NAME";
+        if std::env::var_os("TRACKER_BYTES").is_some() {
+            let variables: Vec<_> = variables().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+            assert_eq!(variables, [(TEXT.to_owned(), "memory".to_owned())]);
+            return;
+        }
+        let not_text = OsStr::from_bytes(b"TRACKER_\xff");
+        let test = "config::environment::tests::variables_that_are_no_text_are_skipped";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args([test, "--exact"]);
+        child.env(TEXT, "memory").env("TRACKER_BYTES", not_text).env(not_text, "memory");
+        let output = child.output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually [`std::env::vars`]; those
-    /// that begin with `TRACKER_` are used.
+    /// Reads a YAML file (TOML if it is named `.toml`). `variables` are usually
+    /// [`variables()`](super::variables); those that begin with `TRACKER_` are used.
     ///
     /// # Errors
     /// [`LoadError`] if the file cannot be read or is malformed, or a variable does not fit it.
@@ -106,7 +106,7 @@ impl StorageConfig {
     ///
     /// `at` is where in the file the storage is, keys and list indices between dots:
     /// [`DEFAULT_PATH`](Self::DEFAULT_PATH), `prehooks.0.config.storage`. `variables` are usually
-    /// [`std::env::vars`]; those that begin with `TRACKER_` are used.
+    /// [`variables()`](super::variables); those that begin with `TRACKER_` are used.
     ///
     /// # Errors
     /// [`LoadError`] if the file cannot be read, is malformed, or has no storage there.

@@ -16,6 +16,8 @@ mod value;
 
 pub use duration::parse_duration;
 #[cfg(feature = "figment")]
+pub use environment::variables;
+#[cfg(feature = "figment")]
 pub use load::{ConfigFile, LoadError};
 pub use section::{Findings, Problem, Section, nearest};
 pub use settings::Settings;

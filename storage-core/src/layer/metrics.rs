@@ -115,9 +115,9 @@ impl Metrics {
         Meter { metrics: Arc::clone(self), series: Default::default() }
     }
 
-    /// Sets the `info` metric of a storage; a server that does not answer is `unknown`.
-    pub async fn describe<B: Backend + ?Sized>(&self, storage: &B) {
-        let server = storage.inspect().await.map_or_else(|_| "unknown".into(), |found| found.server);
+    /// Sets the `info` metric of a storage; its server is `unknown` where [`Backend::server`] gives none.
+    pub fn describe<B: Backend + ?Sized>(&self, storage: &B) {
+        let server = storage.server().unwrap_or_else(|| "unknown".into());
         self.info.with_label_values(&[storage.name(), env!("CARGO_PKG_VERSION"), &server]).set(1);
     }
 }

@@ -66,7 +66,7 @@ impl Side {
         async move {
             let (opener, limits) = self.configure()?;
             let opened = opener.open(observer).await.map_err(|error| self.name_in(error))?;
-            Ok(self.registry.layered(opened, limits).await)
+            Ok(self.registry.layered(opened, limits))
         }
         .boxed()
     }
@@ -79,7 +79,7 @@ impl Side {
         async move {
             let (opener, limits) = self.configure()?;
             let opened = opener.open_data(observer).await.map_err(|error| self.name_in(error))?;
-            Ok(self.registry.layered_data(opened, limits).await)
+            Ok(self.registry.layered_data(opened, limits))
         }
         .boxed()
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::MirrorStorage;
 use super::peers::PEER_BYTES;
 use super::storage::of_primary;
+use super::{MirrorStorage, NAME};
 use crate::{
     Capability, Collected, Forgotten, InfoHash, Operation, Rehearsal, Result, Statistics, Timestamp, Upkeep,
 };
@@ -41,15 +41,19 @@ impl<S: Upkeep + ?Sized + 'static> Upkeep for MirrorStorage<S> {
         Ok(forgotten)
     }
 
-    /// What the secondary's rehearsals find is told too, unless it is suspended.
+    /// With the findings in the secondary, unless it is suspended. A failure there is a warning in the log.
     async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
         let mut rehearsals = self.primary.rehearse().await.map_err(of_primary)?;
-        if let Some(secondary) = self.secondary.in_service() {
-            let on_secondary = |rehearsal: Rehearsal| Rehearsal {
-                overreach: rehearsal.overreach.map(|overreach| format!("in `secondary`: {overreach}")),
-                ..rehearsal
-            };
-            rehearsals.extend(secondary.rehearse().await?.into_iter().map(on_secondary));
+        let Some(secondary) = self.secondary.in_service() else { return Ok(rehearsals) };
+        let on_secondary = |rehearsal: Rehearsal| Rehearsal {
+            overreach: rehearsal.overreach.map(|overreach| format!("in `secondary`: {overreach}")),
+            ..rehearsal
+        };
+        match secondary.rehearse().await {
+            Ok(found) => rehearsals.extend(found.into_iter().map(on_secondary)),
+            Err(error) => {
+                tracing::warn!(backend = NAME, %error, "the queries of the secondary were not rehearsed");
+            }
         }
         Ok(rehearsals)
     }

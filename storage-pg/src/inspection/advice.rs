@@ -7,11 +7,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Executor, Row};
 use storage_core::{Operation, Result};
 
-use super::server::Product;
 use super::tables;
 use crate::argument::Argument;
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
+use crate::server::Product;
 use crate::slot;
 use crate::statement::{Statement, nulls, query};
 use crate::storage::PgStorage;

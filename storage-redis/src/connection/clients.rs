@@ -10,6 +10,7 @@ use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
     RedisResult, TlsCertificates, TlsMode,
 };
+use socket2::TcpKeepalive;
 use storage_core::config::Problem;
 
 use super::{fault, tls};
@@ -22,6 +23,15 @@ const CLUSTER_RETRY_WAIT_MILLISECONDS: (u64, u64) = (10, 200);
 /// The longest that connecting to a node of a cluster takes: a new connection asks all of them, and one that
 /// does not answer must not keep the others out of reach.
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+#[cfg(target_os = "linux")]
+const KEEPALIVE_COUNT: u32 = 3;
+
+/// How long what was sent may stay without a sign that it arrived.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How servers are reached.
 pub(super) enum Clients {
@@ -173,6 +183,13 @@ fn connection_info(
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
 }
 
+/// A server that is gone without a word is noticed within a minute, also by a connection that only waits.
 fn tcp_settings() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true)
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(target_os = "linux")]
+    let keepalive = keepalive.with_retries(KEEPALIVE_COUNT);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(USER_TIMEOUT);
+    settings
 }

@@ -1,17 +1,42 @@
 //! Which server it is, by what it says of itself.
 
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
 /// A server that speaks PostgreSQL's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Product {
+pub(crate) enum Product {
     Postgres,
     Cockroach,
     Yugabyte,
     Other,
 }
 
+/// The server of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Server {
+    pub(crate) product: Product,
+    /// Whether transactions cannot write: a standby, or by a setting.
+    pub(crate) is_read_only: bool,
+}
+
+impl Server {
+    /// The server of this version, at the other end of a connection.
+    pub(crate) async fn ask(connection: &mut PgConnection, version: &str) -> sqlx::Result<Self> {
+        let product = recognize(version).0;
+        let is_read_only = match sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await {
+            Ok(row) => row.try_get::<&str, _>(0)? == "on",
+            // It does not know the setting.
+            Err(sqlx::Error::Database(_)) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { product, is_read_only })
+    }
+}
+
 /// The product and its version, by the answer to `version()`: without the compiler and machine that
 /// follow.
-pub(super) fn recognize(version: &str) -> (Product, String) {
+pub(crate) fn recognize(version: &str) -> (Product, String) {
     let end = [" on ", " ("].iter().filter_map(|mark| version.find(mark)).min().unwrap_or(version.len());
     let name = &version[..end];
     if let Some((postgres, yugabyte)) = name.split_once("-YB-") {
