@@ -44,6 +44,7 @@
 //! - `conformance`: the suite
 
 mod announce;
+pub mod batcher;
 pub mod capability;
 pub mod config;
 #[cfg(feature = "conformance")]

@@ -12,6 +12,8 @@ pub(crate) enum Argument {
     IsSeeder,
     IsV6,
     Created,
+    /// The time by the server's clock from which on a write must not take effect any more.
+    Expires,
     Count,
     Context,
     Key,
@@ -39,6 +41,7 @@ impl Argument {
             Self::IsSeeder => "is_seeder",
             Self::IsV6 => "is_v6",
             Self::Created => "created",
+            Self::Expires => "expires",
             Self::Count => "count",
             Self::Context => "context",
             Self::Key | Self::Keys => "key",

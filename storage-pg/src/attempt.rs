@@ -5,15 +5,18 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use sqlx::Executor;
-use storage_core::layer::time_left;
-use storage_core::{Error, ErrorKind, Event, Operation, Result};
-use tokio::time::{Instant, sleep};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor};
+use storage_core::layer::deadline;
+use storage_core::{Error, ErrorKind, Event, Operation, Result, Timestamp};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::connection::{Commit, ConnectError, Lease};
+use crate::argument::Argument;
+use crate::connection::{Commit, ConnectError, Lease, ServerClock};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::gate::{Gate, Pass};
+use crate::statement::Statement;
 use crate::storage::not_connected;
 
 /// How the statements of an attempt belong together.
@@ -32,14 +35,64 @@ pub(crate) struct Attempts<'a> {
     /// What begins a transaction, where one is needed.
     begin: Option<&'static str>,
     waits: ExponentialBackoff,
-    /// `None`: never.
-    give_up: Option<Instant>,
+    /// When the call must have ended.
+    deadline: Instant,
+    /// After this no further attempt begins.
+    give_up: Instant,
     /// Whether an earlier attempt may have taken effect though its answer was lost.
     after_loss: bool,
     moves_left: u8,
     conflicts: u32,
     pass: Option<Pass<'a>>,
 }
+
+/// What an attempt knows of its circumstances.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// Whether an earlier attempt may have taken effect though its answer was lost.
+    pub(crate) after_loss: bool,
+    /// The clock of the server that it runs on.
+    pub(crate) clock: ServerClock,
+    /// When the call must have ended.
+    pub(crate) deadline: Instant,
+}
+
+impl Attempt {
+    /// The time by the server's clock from which on a write of this call must not take effect.
+    pub(crate) fn expiry(&self) -> Timestamp {
+        self.clock.time_at(self.deadline)
+    }
+
+    /// Whether the server may have come to a statement of this call too late.
+    pub(crate) fn may_have_expired(&self, statement: &Statement) -> bool {
+        statement.uses(Argument::Expires) && self.clock.may_have_passed(self.deadline)
+    }
+
+    /// Makes sure that a write that affected so few rows did not expire.
+    pub(crate) async fn check_expiry(
+        &self,
+        statement: &Statement,
+        connection: &mut PgConnection,
+        (affected, expected): (u64, usize),
+    ) -> Result<(), Failure> {
+        if affected >= expected as u64 || !statement.uses(Argument::Expires) {
+            return Ok(());
+        }
+        let key = statement.slot.key;
+        let (clock, _) = ServerClock::ask(connection).await.map_err(|error| Failure::of(key, error))?;
+        if self.clock.was_set_before(&clock) {
+            return Err(Failure::clock_was_set(key));
+        }
+        // Rows of other callers in the same batch may have more time.
+        if expected == 1 && clock.time_at(Instant::now()) >= self.expiry() {
+            return Err(Failure::expired(key));
+        }
+        Ok(())
+    }
+}
+
+/// The longest that each part of an inspection may take.
+const INSPECTION: Duration = Duration::from_secs(10);
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -57,12 +110,18 @@ impl<'a> Attempts<'a> {
             .with_max_delay(LONGEST_WAIT)
             .without_max_times()
             .with_jitter();
+        let (now, mut deadline) = (Instant::now(), deadline(operation));
+        if operation == Operation::Inspect {
+            deadline = deadline.min(now + INSPECTION);
+        }
+        let time_to_try = storage.retry_timeout.min((deadline - now).mul_f32(TRIED_FOR));
         Self {
             storage,
             operation,
             begin: begin(storage, operation, together),
             waits: waits.build(),
-            give_up: Instant::now().checked_add(time_to_try(storage)),
+            deadline,
+            give_up: now + time_to_try,
             after_loss: false,
             moves_left: MOVES,
             conflicts: 0,
@@ -70,15 +129,16 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Whether an earlier attempt may have taken effect though its answer was lost.
-    pub(crate) fn after_loss(&self) -> bool {
-        self.after_loss
+    /// When the call must have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// A connection for the next attempt, in a transaction where one is needed.
-    pub(crate) async fn begin(&mut self) -> Result<Lease> {
+    pub(crate) async fn begin(&mut self) -> Result<(Lease, Attempt)> {
         loop {
-            let mut lease = match self.storage.pool.lease().await {
+            let leased = self.storage.pool.lease(self.deadline, self.operation.is_long()).await;
+            let mut lease = match leased {
                 Ok(lease) => lease,
                 // What may have taken effect should not be left at that while there is time.
                 Err(error)
@@ -90,19 +150,49 @@ impl<'a> Attempts<'a> {
             };
             // Not before there is a connection: nobody waits for those who wait for one.
             self.pass = self.pass_gate().await;
-            let Some(begin) = self.begin else { return Ok(lease) };
-            match lease.execute(begin).await {
-                Ok(_) => return Ok(lease),
-                Err(error) => {
-                    let failure = Failure::of("", error);
-                    self.pass = None;
-                    // Nothing has been written yet: any lost connection may be replaced.
-                    if !(failure.is_lost() || failure.is_gone()) || !self.again("connection").await {
-                        return Err(failure.into_error(self.operation, !self.after_loss));
-                    }
+            let begun = match self.begin {
+                Some(begin) => {
+                    lease.in_transaction();
+                    self.execute(&mut lease, begin).await
                 }
+                None => Ok(()),
+            };
+            let failure = match (begun, lease.clock()) {
+                (Ok(()), Some(clock)) => {
+                    let attempt = Attempt { after_loss: self.after_loss, clock, deadline: self.deadline };
+                    return Ok((lease, attempt));
+                }
+                (Ok(()), None) => Failure::out_of_time(),
+                (Err(failure), _) => failure,
+            };
+            lease.give_up();
+            self.pass = None;
+            // Nothing has been written yet: any lost connection may be replaced.
+            if !(failure.is_lost() || failure.is_gone()) || !self.again("connection").await {
+                return Err(failure.into_error(self.operation, !self.after_loss));
             }
         }
+    }
+
+    /// Executes statements of our own, within the time for the call.
+    async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), Failure> {
+        let Some(connection) = lease.connection() else { return Err(Failure::out_of_time()) };
+        let executed = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        match timeout_at(self.deadline, executed).await {
+            Ok(executed) => executed.map(drop).map_err(|error| Failure::of("", error)),
+            Err(_) => Err(Failure::out_of_time()),
+        }
+    }
+
+    /// Commits, unless the time for the call has passed when the server comes to it.
+    async fn commit(&self, lease: &mut Lease) -> Result<(), Failure> {
+        let Some(clock) = lease.clock().filter(|_| self.operation.is_write()) else {
+            return self.execute(lease, "COMMIT").await;
+        };
+        // The division fails, and what follows it in the message is not executed.
+        let expiry = clock.time_at(self.deadline);
+        let commit = format!("SELECT 1 / (clock_timestamp() < '{expiry}'::timestamptz)::int4; COMMIT");
+        self.execute(lease, &commit).await.map_err(Failure::or_expired)
     }
 
     /// Ends an attempt: the call's result, or another attempt.
@@ -114,22 +204,18 @@ impl<'a> Attempts<'a> {
         // Without a COMMIT sent, a transaction comes to nothing.
         let may_count = result.is_ok() || self.begin.is_none();
         let result = match result {
-            Ok(value) if self.begin.is_some() => {
-                lease.execute("COMMIT").await.map(|_| value).map_err(|error| Failure::of("", error))
-            }
-            Err(failure) if self.begin.is_some() && !failure.is_lost() => {
-                // A connection that cannot roll back is not given back.
-                if lease.execute("ROLLBACK").await.is_err() {
-                    drop(lease);
-                    return self.decide(Err(failure), may_count).await;
-                }
-                Err(failure)
-            }
+            Ok(value) if self.begin.is_some() => self.commit(&mut lease).await.map(|()| value),
             other => other,
         };
-        match &result {
-            Err(failure) if failure.is_lost() || failure.is_gone() => drop(lease),
-            _ => lease.release(),
+        let mut is_useless = result.as_ref().err().is_some_and(Failure::leaves_no_connection);
+        if result.is_err() && self.begin.is_some() && !is_useless {
+            // A connection that cannot roll back is not given back.
+            is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
+        }
+        if is_useless {
+            lease.give_up()
+        } else {
+            lease.release()
         }
         self.decide(result, may_count).await
     }
@@ -141,14 +227,14 @@ impl<'a> Attempts<'a> {
             Ok(value) => return ControlFlow::Break(Ok(value)),
             Err(failure) => failure,
         };
+        let is_unknown = failure.is_unknown() && may_count;
+        self.after_loss |= is_unknown;
         if failure.is_conflict() {
             self.conflicts += 1;
             if self.again("conflict").await {
                 return ControlFlow::Continue(());
             }
         }
-        let is_unknown = failure.is_lost() && may_count;
-        self.after_loss |= is_unknown;
         let may_move = failure.is_gone() || failure.is_lost() && (self.is_repeatable() || !is_unknown);
         if may_move && self.moves_left > 0 && self.again("connection").await {
             self.moves_left -= 1;
@@ -172,13 +258,13 @@ impl<'a> Attempts<'a> {
         if !Gate::is_passed_by(self.operation) {
             return None;
         }
-        self.storage.gate.pass(self.conflicts, self.give_up).await
+        self.storage.gate.pass(self.conflicts, Some(self.give_up)).await
     }
 
     /// Waits before the next attempt; false if it is too late for one.
     async fn again(&mut self, reason: &'static str) -> bool {
         let wait = self.waits.next().unwrap_or_default();
-        if self.give_up.is_some_and(|give_up| Instant::now() + wait >= give_up) {
+        if Instant::now() + wait >= self.give_up {
             return false;
         }
         sleep(wait).await;
@@ -192,15 +278,6 @@ impl<'a> Attempts<'a> {
             return uncertain.with_message(error.to_string()).with_source(error);
         }
         not_connected(self.operation, error)
-    }
-}
-
-/// How long a call may be tried again: an error must reach the caller before the time for the whole call
-/// has passed, since after that nobody would know what came of it.
-fn time_to_try(storage: &Core) -> Duration {
-    match time_left() {
-        Some(left) => storage.retry_timeout.min(left.mul_f32(TRIED_FOR)),
-        None => storage.retry_timeout,
     }
 }
 
@@ -218,22 +295,27 @@ fn begin(storage: &Core, operation: Operation, together: Together) -> Option<&'s
     }
 }
 
-/// Runs statements on a connection, again as [`Attempts`] decides. The body sees the connection and
-/// uses `?` on [`Failure`]s.
+/// Runs statements on a connection, again as [`Attempts`] decides, and no longer than the call may take. The
+/// body sees the connection, and the [`Attempt`] where it asks for it, and uses `?` on [`Failure`]s.
 macro_rules! attempt {
     ($storage:expr, $operation:expr, $together:expr, |$connection:ident| $body:expr) => {
-        $crate::attempt::attempt!($storage, $operation, $together, |$connection, _after_loss| $body)
+        $crate::attempt::attempt!($storage, $operation, $together, |$connection, _attempt| $body)
     };
-    ($storage:expr, $operation:expr, $together:expr, |$connection:ident, $after_loss:ident| $body:expr) => {{
+    ($storage:expr, $operation:expr, $together:expr, |$connection:ident, $attempt:ident| $body:expr) => {{
         let mut attempts = $crate::attempt::Attempts::new($storage, $operation, $together);
         loop {
-            let mut lease = attempts.begin().await?;
-            let $after_loss = attempts.after_loss();
-            let result: ::std::result::Result<_, $crate::failure::Failure> = async {
-                let $connection: &mut ::sqlx::postgres::PgConnection = &mut lease;
+            let (mut lease, $attempt) = attempts.begin().await?;
+            let run = async {
+                let Some($connection) = lease.connection() else {
+                    return Err($crate::failure::Failure::out_of_time());
+                };
                 $body
-            }
-            .await;
+            };
+            let result: ::std::result::Result<_, $crate::failure::Failure> =
+                match ::tokio::time::timeout_at(attempts.deadline(), run).await {
+                    Ok(result) => result,
+                    Err(_) => Err($crate::failure::Failure::out_of_time()),
+                };
             if let ::std::ops::ControlFlow::Break(result) = attempts.end(lease, result).await {
                 break result;
             }

@@ -1,26 +1,95 @@
-//! The calls that are gathered where a query for many is configured.
+//! The calls that are batched where a query for many is configured.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
 use sqlx::postgres::PgRow;
+use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
+use storage_core::layer::{deadline, with_time_left};
 use storage_core::{
-    Error, ErrorKind, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, Role, SwarmCounts,
+    Context, Error, ErrorKind, Event, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, Role,
+    SwarmCounts,
 };
+use tokio::time::Instant;
 
-use crate::attempt::{self, attempt};
+use crate::argument::Argument;
+use crate::attempt::{self, Attempt, attempt};
 use crate::config::PgConfig;
 use crate::core::Core;
-use crate::gather::{Bounds, Gather, Together};
 use crate::slot::{self, Slot};
 use crate::statement::{Inputs, Statement};
 
-/// The gatherings of a storage.
+/// A kind of calls that can be answered together.
+pub(crate) trait BatchKind: Send + Sync + 'static {
+    type Request: Send + Sync + 'static;
+    type Answer: Send + 'static;
+
+    const OPERATION: Operation;
+    /// The configuration key of the query.
+    const KEY: &'static str;
+
+    /// Answers them all, each in its place.
+    fn answer(
+        core: &Core,
+        calls: &[BatchCall<Self::Request>],
+    ) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send;
+}
+
+/// Batches the calls of one kind.
+pub(crate) struct PgBatcher<K: BatchKind>(Batcher<PgBatch<K>>);
+
+impl<K: BatchKind> PgBatcher<K> {
+    /// Makes a call: by `alone` while few are in flight, or else together with others.
+    pub(crate) async fn call<'a>(
+        &self,
+        request: K::Request,
+        alone: impl FnOnce(K::Request) -> BoxFuture<'a, Result<K::Answer>>,
+    ) -> Result<K::Answer> {
+        self.0.call(request, deadline(K::OPERATION), alone).await
+    }
+}
+
+struct PgBatch<K> {
+    core: Arc<Core>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: BatchKind> BatchOp for PgBatch<K> {
+    type Request = K::Request;
+    type Answer = Result<K::Answer>;
+
+    async fn run(&self, calls: Vec<BatchCall<K::Request>>) -> Vec<Result<K::Answer>> {
+        let last = calls.iter().map(|call| call.deadline).max();
+        let left = last.map(|last| last.saturating_duration_since(Instant::now()));
+        with_time_left(left, K::answer(&self.core, &calls)).await
+    }
+
+    fn unanswered(&self, reason: Unanswered) -> Result<K::Answer> {
+        let (kind, message) = match reason {
+            Unanswered::NotSent => (ErrorKind::Timeout, "no batch had room for it in time"),
+            Unanswered::Sent if K::OPERATION.is_write() => (ErrorKind::Uncertain, "its batch has no answer"),
+            Unanswered::Sent => (ErrorKind::Timeout, "its batch has no answer"),
+            Unanswered::Closed => (ErrorKind::Closed, "it was not sent"),
+        };
+        Err(Error::new(crate::NAME, K::OPERATION, kind).with_message(format!("`{}`: {message}", K::KEY)))
+    }
+
+    fn leaves(&self, calls: usize, waited: Duration, left: usize) {
+        self.core.observe(Event::Gathered { key: K::KEY, calls: calls as u64, waited, left: left as u64 });
+    }
+}
+
+/// The batchers of a storage.
 pub(crate) struct Batches {
-    pub(crate) puts: Option<Gather<Puts>>,
-    pub(crate) deletions: Option<Gather<Deletions>>,
-    pub(crate) announces: Option<Gather<Announces>>,
-    pub(crate) scrapes: Option<Gather<Scrapes>>,
+    pub(crate) puts: Option<PgBatcher<Puts>>,
+    pub(crate) deletions: Option<PgBatcher<Deletions>>,
+    pub(crate) announces: Option<PgBatcher<Announces>>,
+    pub(crate) scrapes: Option<PgBatcher<Scrapes>>,
+    pub(crate) lookups: Option<PgBatcher<Lookups>>,
 }
 
 impl Batches {
@@ -30,36 +99,43 @@ impl Batches {
             in_flight: config.batches_in_flight,
             queue: config.batch_queue,
             when_idle: config.batch_when_idle,
+            full_leaves: false,
         };
         Self {
-            puts: core.find(slot::PUT_PEERS).map(|_| Gather::new(core, bounds)),
-            deletions: core.find(slot::DELETE_PEERS).map(|_| Gather::new(core, bounds)),
-            announces: core.find(slot::ANNOUNCE_BATCH).map(|_| Gather::new(core, bounds)),
-            scrapes: core.find(slot::COUNT_BATCH).map(|_| Gather::new(core, bounds)),
+            puts: batcher(core, bounds, slot::PUT_PEERS),
+            deletions: batcher(core, bounds, slot::DELETE_PEERS),
+            announces: batcher(core, bounds, slot::ANNOUNCE_BATCH),
+            scrapes: batcher(core, bounds, slot::COUNT_BATCH),
+            lookups: batcher(core, bounds, slot::CONTAINS_DATA),
         }
     }
 
-    /// Waits until all that was gathered is done.
-    pub(crate) async fn drain(&self) {
-        if let Some(puts) = &self.puts {
-            puts.drain().await;
-        }
-        if let Some(deletions) = &self.deletions {
-            deletions.drain().await;
-        }
-        if let Some(announces) = &self.announces {
-            announces.drain().await;
-        }
-        if let Some(scrapes) = &self.scrapes {
-            scrapes.drain().await;
-        }
+    /// Waits until all calls are answered, no longer than this.
+    pub(crate) async fn close(&self, at_most: Duration) {
+        let mut closing: Vec<BoxFuture<'_, bool>> = Vec::new();
+        closing.extend(self.puts.as_ref().map(|puts| Box::pin(puts.0.close(at_most)) as _));
+        closing.extend(self.deletions.as_ref().map(|deletions| Box::pin(deletions.0.close(at_most)) as _));
+        closing.extend(self.announces.as_ref().map(|announces| Box::pin(announces.0.close(at_most)) as _));
+        closing.extend(self.scrapes.as_ref().map(|scrapes| Box::pin(scrapes.0.close(at_most)) as _));
+        closing.extend(self.lookups.as_ref().map(|lookups| Box::pin(lookups.0.close(at_most)) as _));
+        join_all(closing).await;
     }
 }
+
+/// A batcher for a query, if it is configured.
+fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds, slot: Slot) -> Option<PgBatcher<K>> {
+    core.find(slot)?;
+    let batch = PgBatch { core: Arc::clone(core), kind: PhantomData };
+    Some(PgBatcher(Batcher::new(batch, bounds)))
+}
+
+/// A row of a batch, and when its caller gives up.
+type Row<'a> = (Inputs<'a>, Instant);
 
 /// Peers that announce.
 pub(crate) struct Puts;
 
-impl Together for Puts {
+impl BatchKind for Puts {
     type Request = PeerRecord;
     type Answer = ();
 
@@ -68,21 +144,38 @@ impl Together for Puts {
 
     /// In the order of keys, so that no two batches wait for each other; of a peer put twice the last
     /// is written.
-    async fn answer(core: &Core, requests: &[PeerRecord]) -> Vec<Result<()>> {
-        let key = |request: usize| (&requests[request].info_hash, &requests[request].peer);
-        let mut order: Vec<usize> = (0..requests.len()).collect();
+    async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<()>> {
+        let key = |call: usize| (&calls[call].request.info_hash, &calls[call].request.peer);
+        let mut order: Vec<usize> = (0..calls.len()).collect();
         order.sort_by(|one, other| key(*one).cmp(&key(*other)));
-        let mut rows: Vec<Inputs<'_>> = Vec::with_capacity(order.len());
+        let mut rows: Vec<Row<'_>> = Vec::with_capacity(order.len());
         let mut row_of = vec![0; order.len()];
-        for (place, request) in order.iter().enumerate() {
-            if place > 0 && key(order[place - 1]) == key(*request) {
-                rows.pop();
+        for (place, call) in order.iter().enumerate() {
+            let mut expires = calls[*call].deadline;
+            if place > 0
+                && key(order[place - 1]) == key(*call)
+                && let Some((_, earlier)) = rows.pop()
+            {
+                // It is written for all of them.
+                expires = expires.min(earlier);
             }
-            row_of[*request] = rows.len();
-            rows.push(Inputs::record(&requests[*request]));
+            row_of[*call] = rows.len();
+            rows.push((Inputs::record(&calls[*call].request), expires));
         }
-        let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |_, _| {}).await;
-        row_of.into_iter().map(|row| written[row].as_ref().map_err(copy).copied()).collect()
+        let mut expired = vec![false; rows.len()];
+        let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |ran, piece| {
+            if ran.affected < piece.len() as u64 {
+                for row in piece.clone() {
+                    expired[row] = ran.may_have_expired(rows[row].1);
+                }
+            }
+        })
+        .await;
+        let result = |row: usize| match &written[row] {
+            Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
+            written => written.as_ref().map_err(copy).copied(),
+        };
+        row_of.into_iter().map(result).collect()
     }
 }
 
@@ -97,7 +190,7 @@ pub(crate) struct Deletion {
 /// Peers that leave.
 pub(crate) struct Deletions;
 
-impl Together for Deletions {
+impl BatchKind for Deletions {
     type Request = Deletion;
     type Answer = ();
 
@@ -105,26 +198,33 @@ impl Together for Deletions {
     const KEY: &'static str = slot::DELETE_PEERS.key;
 
     /// In the order of keys, as [`Puts`]; of those who delete the same peer one has found it.
-    async fn answer(core: &Core, requests: &[Deletion]) -> Vec<Result<()>> {
-        let mut order: Vec<usize> = (0..requests.len()).collect();
-        order.sort_by_key(|request| &requests[*request]);
-        let numbered = (0..).zip(order.iter().map(|request| &requests[*request]));
-        let rows: Vec<_> = numbered
-            .map(|(number, Deletion { info_hash, peer, role })| {
-                Inputs::deletion(number, info_hash, peer, *role)
+    async fn answer(core: &Core, calls: &[BatchCall<Deletion>]) -> Vec<Result<()>> {
+        let mut order: Vec<usize> = (0..calls.len()).collect();
+        order.sort_by_key(|call| &calls[*call].request);
+        let numbered = (0..).zip(order.iter().map(|call| &calls[*call]));
+        let rows: Vec<Row<'_>> = numbered
+            .map(|(number, BatchCall { request: Deletion { info_hash, peer, role }, deadline })| {
+                (Inputs::deletion(number, info_hash, peer, *role), *deadline)
             })
             .collect();
-        let mut found = vec![false; rows.len()];
+        let (mut found, mut expired) = (vec![false; rows.len()], vec![false; rows.len()]);
         let done = in_pieces(core, Self::OPERATION, slot::DELETE_PEERS, &rows, |ran, piece| {
-            // What took effect, and was repeated because its answer was lost, finds nothing.
-            found[piece.clone()].fill(ran.after_loss);
+            for row in piece.clone() {
+                // What took effect, and was repeated because its answer was lost, finds nothing.
+                found[row] = ran.attempt.after_loss;
+                expired[row] = ran.may_have_expired(rows[row].1);
+            }
             ran.by_request(piece).for_each(|(request, _)| found[request] = true);
         })
         .await;
-        let mut results: Vec<Result<()>> = requests.iter().map(|_| Ok(())).collect();
-        for ((request, done), found) in order.into_iter().zip(done).zip(found) {
-            let absent = || Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound);
-            results[request] = done.and_then(|()| if found { Ok(()) } else { Err(absent()) });
+        let mut results: Vec<Result<()>> = calls.iter().map(|_| Ok(())).collect();
+        for ((row, call), done) in order.into_iter().enumerate().zip(done) {
+            results[call] = match done {
+                Ok(()) if found[row] => Ok(()),
+                Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
+                Ok(()) => Err(Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound)),
+                failed => failed,
+            };
         }
         results
     }
@@ -133,24 +233,25 @@ impl Together for Deletions {
 /// Peers for those who announce.
 pub(crate) struct Announces;
 
-impl Together for Announces {
+impl BatchKind for Announces {
     type Request = PeerSelection;
     type Answer = Vec<Peer>;
 
     const OPERATION: Operation = Operation::AnnouncePeers;
     const KEY: &'static str = slot::ANNOUNCE_BATCH.key;
 
-    async fn answer(core: &Core, requests: &[PeerSelection]) -> Vec<Result<Vec<Peer>>> {
+    async fn answer(core: &Core, calls: &[BatchCall<PeerSelection>]) -> Vec<Result<Vec<Peer>>> {
         // One more than wanted, in case the one to leave out comes.
-        let wanted = |selection: &PeerSelection| {
-            selection.num_want.saturating_add(usize::from(selection.exclude.is_some()))
+        let wanted = |call: &BatchCall<PeerSelection>| {
+            call.request.num_want.saturating_add(usize::from(call.request.exclude.is_some()))
         };
-        let limit = requests.iter().map(wanted).max().unwrap_or(0);
-        let numbered = (0..).zip(requests);
-        let rows: Vec<_> =
-            numbered.map(|(request, selection)| Inputs::announce(request, selection, limit)).collect();
+        let limit = calls.iter().map(wanted).max().unwrap_or(0);
+        let rows: Vec<Row<'_>> = (0..)
+            .zip(calls)
+            .map(|(number, call)| (Inputs::announce(number, &call.request, limit), call.deadline))
+            .collect();
         let read = |statement: &Statement, row: &PgRow, answer: &mut Vec<Peer>, request: usize| {
-            let selection = &requests[request];
+            let selection = &calls[request].request;
             let (peers, unreadable) = statement.read_peers(row, [1, 2, 3], selection.family);
             core.skipped(statement, unreadable as u64);
             *answer = peers;
@@ -164,15 +265,16 @@ impl Together for Announces {
 /// Counts of swarms.
 pub(crate) struct Scrapes;
 
-impl Together for Scrapes {
+impl BatchKind for Scrapes {
     type Request = InfoHash;
     type Answer = SwarmCounts;
 
     const OPERATION: Operation = Operation::ScrapeSwarm;
     const KEY: &'static str = slot::COUNT_BATCH.key;
 
-    async fn answer(core: &Core, requests: &[InfoHash]) -> Vec<Result<SwarmCounts>> {
-        count(core, Self::OPERATION, requests).await
+    async fn answer(core: &Core, calls: &[BatchCall<InfoHash>]) -> Vec<Result<SwarmCounts>> {
+        let info_hashes: Vec<_> = calls.iter().map(|call| call.request).collect();
+        count(core, Self::OPERATION, &info_hashes).await
     }
 }
 
@@ -185,8 +287,9 @@ pub(crate) async fn count(
     let mut swarms = info_hashes.to_vec();
     swarms.sort_unstable();
     swarms.dedup();
-    let rows: Vec<_> =
-        (0..).zip(&swarms).map(|(request, info_hash)| Inputs::scrape(request, info_hash)).collect();
+    let deadline = deadline(operation);
+    let row = |(request, info_hash)| (Inputs::scrape(request, info_hash), deadline);
+    let rows: Vec<Row<'_>> = (0..).zip(&swarms).map(row).collect();
     let read = |statement: &Statement, row: &PgRow, answer: &mut SwarmCounts, _| {
         let read = |reading| statement.read_count(row, reading);
         *answer = SwarmCounts { seeders: read(1), leechers: read(2), downloads: read(3) };
@@ -200,12 +303,51 @@ pub(crate) async fn count(
     info_hashes.iter().map(of).collect()
 }
 
+/// Keys of data that are looked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookup {
+    pub(crate) context: Context,
+    pub(crate) keys: Vec<Bytes>,
+}
+
+impl Lookup {
+    /// Looks for them without others.
+    pub(crate) async fn alone(self, core: &Core) -> Result<Vec<bool>> {
+        let call = BatchCall { request: self, deadline: deadline(Lookups::OPERATION) };
+        let mut found = Lookups::answer(core, &[call]).await;
+        found.pop().unwrap_or(Ok(Vec::new()))
+    }
+}
+
+/// Whether there is data.
+pub(crate) struct Lookups;
+
+impl BatchKind for Lookups {
+    type Request = Lookup;
+    type Answer = Vec<bool>;
+
+    const OPERATION: Operation = Operation::ContainsData;
+    const KEY: &'static str = slot::CONTAINS_DATA.key;
+
+    async fn answer(core: &Core, calls: &[BatchCall<Lookup>]) -> Vec<Result<Vec<bool>>> {
+        let all = calls.iter().flat_map(|call| call.request.keys.iter().map(move |key| (call, key)));
+        let rows: Vec<Row<'_>> = (0..)
+            .zip(all)
+            .map(|(number, (call, key))| (Inputs::lookup(number, &call.request.context, key), call.deadline))
+            .collect();
+        let found =
+            answers(core, Self::OPERATION, slot::CONTAINS_DATA, &rows, |_, _, found, _| *found = true);
+        let mut found = found.await.into_iter();
+        calls.iter().map(|call| found.by_ref().take(call.request.keys.len()).collect()).collect()
+    }
+}
+
 /// Runs a query that returns a row for each call, with the call's number in its first column.
 async fn answers<T: Default>(
     core: &Core,
     operation: Operation,
     slot: Slot,
-    rows: &[Inputs<'_>],
+    rows: &[Row<'_>],
     read: impl Fn(&Statement, &PgRow, &mut T, usize),
 ) -> Vec<Result<T>> {
     let mut answers: Vec<T> = rows.iter().map(|_| T::default()).collect();
@@ -222,8 +364,9 @@ async fn answers<T: Default>(
 struct Ran<'a> {
     statement: &'a Statement,
     rows: Vec<PgRow>,
-    /// Whether it may have been carried out before, and its answer lost.
-    after_loss: bool,
+    /// How many rows it affected.
+    affected: u64,
+    attempt: Attempt,
 }
 
 impl Ran<'_> {
@@ -234,6 +377,11 @@ impl Ran<'_> {
             piece.contains(&request).then_some((request, row))
         })
     }
+
+    /// Whether the server may have come to a row with this deadline too late.
+    fn may_have_expired(&self, deadline: Instant) -> bool {
+        self.statement.uses(Argument::Expires) && self.attempt.clock.may_have_passed(deadline)
+    }
 }
 
 /// Runs a query for all these rows, and where the server refuses, for either half of them, until those
@@ -242,7 +390,7 @@ async fn in_pieces(
     core: &Core,
     operation: Operation,
     slot: Slot,
-    rows: &[Inputs<'_>],
+    rows: &[Row<'_>],
     mut read: impl FnMut(&Ran<'_>, &Range<usize>),
 ) -> Vec<Result<()>> {
     let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
@@ -260,16 +408,25 @@ async fn in_pieces(
     done
 }
 
-async fn run<'a>(core: &'a Core, operation: Operation, slot: Slot, rows: &[Inputs<'_>]) -> Result<Ran<'a>> {
+async fn run<'a>(core: &'a Core, operation: Operation, slot: Slot, rows: &[Row<'_>]) -> Result<Ran<'a>> {
     let statement = core.statement(slot, operation)?;
-    attempt!(core, operation, attempt::Together::No, |connection, after_loss| {
-        let rows = if slot.result.is_empty() {
-            statement.execute_batch(connection, rows).await.map(|_| Vec::new())
-        } else {
-            statement.rows_of_batch(connection, rows).await
-        };
-        rows.map(|rows| Ran { statement, rows, after_loss })
+    attempt!(core, operation, attempt::Together::No, |connection, attempt| {
+        let inputs: Vec<_> =
+            rows.iter().map(|(inputs, deadline)| inputs.expiring(attempt.clock.time_at(*deadline))).collect();
+        if !slot.result.is_empty() {
+            let rows = statement.rows_of_batch(connection, &inputs).await?;
+            return Ok(Ran { statement, affected: rows.len() as u64, rows, attempt });
+        }
+        let affected = statement.execute_batch(connection, &inputs).await?;
+        attempt.check_expiry(statement, connection, (affected, rows.len())).await?;
+        Ok(Ran { statement, affected, rows: Vec::new(), attempt })
     })
+}
+
+/// A write that the server may have come to too late.
+fn unanswered(operation: Operation, key: &str) -> Error {
+    let error = Error::new(crate::NAME, operation, ErrorKind::Uncertain);
+    error.with_message(format!("`{key}`: the server may have come to it too late"))
 }
 
 /// One failure for several callers.

@@ -95,6 +95,8 @@ pub struct PeerQueries {
     pub del_batch_query: String,
     /// `count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
     pub count_batch_query: String,
+    /// `forget_query`: deletes all peers of a swarm; optional, not known to MoChi.
+    pub forget_query: String,
 }
 
 /// `downloads`: optional as a whole.
@@ -117,6 +119,8 @@ pub struct DataQueries {
     pub del_query: String,
     /// `get_query`.
     pub get_query: String,
+    /// `contains_batch_query`: which of many keys exist; optional, not known to MoChi.
+    pub contains_batch_query: String,
 }
 
 /// `export`: pages in the order of keys, each after the key given; optional.
@@ -207,6 +211,7 @@ impl PgConfig {
                 synchronous_commit: text(peer, "synchronous_commit"),
                 del_batch_query: text(peer, "del_batch_query"),
                 count_batch_query: text(peer, "count_batch_query"),
+                forget_query: text(peer, "forget_query"),
             }),
             downloads: section.within("downloads", |downloads| DownloadsQueries {
                 get_query: text(downloads, "get_query"),
@@ -217,6 +222,7 @@ impl PgConfig {
                 add_query: text(data, "add_query"),
                 del_query: text(data, "del_query"),
                 get_query: text(data, "get_query"),
+                contains_batch_query: text(data, "contains_batch_query"),
             }),
             export: section.within("export", |export| ExportQueries {
                 peers_query: text(export, "peers_query"),

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::attempt::{Together, attempt};
+use crate::batches::Lookup;
+use crate::failure::Failure;
 use crate::slot;
 use crate::statement::Inputs;
 use crate::storage::PgStorage;
@@ -18,9 +20,11 @@ impl DataStorage for PgStorage {
         // In the order of keys, so that two of these cannot wait for each other; the last of a key wins.
         let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key, value)).collect();
         let together = if entries.len() > 1 { Together::AllOrNothing } else { Together::No };
-        attempt!(&self.core, Operation::PutData, together, |connection| {
+        attempt!(&self.core, Operation::PutData, together, |connection, attempt| {
             for (key, value) in &entries {
-                put.execute(connection, Inputs::entry(context, key, value)).await?;
+                let inputs = Inputs::entry(context, key, value).expiring(attempt.expiry());
+                let written = put.execute(connection, inputs).await?;
+                attempt.check_expiry(put, connection, (written, 1)).await?;
             }
             Ok(())
         })
@@ -36,6 +40,13 @@ impl DataStorage for PgStorage {
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(lookups) = &self.batches.lookups {
+            let lookup = Lookup { context: context.clone(), keys: keys.to_vec() };
+            return lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
+        }
         let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
         attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
             let mut contained = Vec::with_capacity(keys.len());
@@ -52,8 +63,13 @@ impl DataStorage for PgStorage {
             return Ok(());
         }
         let delete = self.core.statement(slot::DELETE_DATA, Operation::DeleteData)?;
-        attempt!(&self.core, Operation::DeleteData, Together::No, |connection| {
-            delete.execute(connection, Inputs::keys(context, keys)).await.map(drop)
+        attempt!(&self.core, Operation::DeleteData, Together::No, |connection, attempt| {
+            let inputs = Inputs::keys(context, keys).expiring(attempt.expiry());
+            let deleted = delete.execute(connection, inputs).await?;
+            if deleted < keys.len() as u64 && attempt.may_have_expired(delete) {
+                return Err(Failure::expired(delete.slot.key));
+            }
+            Ok(())
         })
     }
 }

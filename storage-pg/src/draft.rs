@@ -37,6 +37,7 @@ impl Drafts {
         drafts.required(slot::PUT_DATA, &data.add_query, &[]);
         drafts.required(slot::DELETE_DATA, &data.del_query, &[]);
         drafts.required(slot::GET_DATA, &data.get_query, &[]);
+        drafts.optional(slot::CONTAINS_DATA, &data.contains_batch_query, CONTAINS_DATA_COLUMNS);
         drafts.optional(slot::EXPORT_DATA, &export.data_query, EXPORT_DATA_COLUMNS);
         drafts.optional(slot::IMPORT_DATA, &import.data_query, &[]);
         drafts.optional(slot::IMPORT_DATA_BATCH, &import.data_batch_query, &[]);
@@ -61,6 +62,7 @@ impl Drafts {
         drafts.required(slot::COUNT_ALL, &peer.count_query, &counts);
         drafts.required(slot::COUNT_SWARM, &peer.by_info_hash_clause, &counts);
         drafts.optional(slot::NEWEST_PEER, &peer.newest_query, &[]);
+        drafts.optional(slot::FORGET_PEERS, &peer.forget_query, &[]);
         drafts.optional(slot::GET_DOWNLOADS, &downloads.get_query, &[]);
         drafts.optional(slot::INCREMENT_DOWNLOADS, &downloads.inc_query, &[]);
         drafts.optional(slot::DELETE_DOWNLOADS, &downloads.del_query, &[]);
@@ -122,7 +124,8 @@ impl Drafts {
 
 /// Arguments that MoChi does not have go by name only, so that a number too high is found out.
 fn numbered(slot: &Slot) -> &'static [Argument] {
-    let is_ours = |argument: &Argument| matches!(argument, Argument::Sample | Argument::Limit);
+    let is_ours =
+        |argument: &Argument| matches!(argument, Argument::Sample | Argument::Limit | Argument::Expires);
     let end = slot.positional.iter().position(is_ours).unwrap_or(slot.positional.len());
     &slot.positional[..end]
 }
@@ -134,6 +137,7 @@ const ANNOUNCE_BATCH_COLUMNS: &[(&str, &str)] = &[
     ("announce.batch_query", "port"),
 ];
 const DELETE_PEERS_COLUMNS: &[(&str, &str)] = &[("peer.del_batch_query", "request")];
+const CONTAINS_DATA_COLUMNS: &[(&str, &str)] = &[("data.contains_batch_query", "request")];
 
 const COUNT_BATCH_COLUMNS: &[(&str, &str)] = &[
     ("peer.count_batch_query", "request"),

@@ -20,6 +20,8 @@ enum Kind {
     /// The server refused and this connection is of no more use: it was ended while idle, or its server
     /// is a primary no more.
     Gone,
+    /// The time for the call has passed before the answer came.
+    OutOfTime,
     /// Anything else.
     Final(ErrorKind),
 }
@@ -49,6 +51,37 @@ impl Failure {
     /// A value does not fit a parameter of this key's statement.
     pub(crate) fn misfit(key: &'static str, message: impl Into<String>) -> Self {
         Self { kind: Kind::Final(ErrorKind::Rejected), key, message: message.into(), source: None }
+    }
+
+    /// The time for the call has passed before the answer came.
+    pub(crate) fn out_of_time() -> Self {
+        Self { kind: Kind::OutOfTime, key: "", message: "no answer in time".into(), source: None }
+    }
+
+    /// The server came to a write of this key only after its expiry, and did not make it.
+    pub(crate) fn expired(key: &'static str) -> Self {
+        Self { kind: Kind::Final(ErrorKind::Timeout), key, message: EXPIRED.into(), source: None }
+    }
+
+    /// The server's clock was set, so that what was sent by it means nothing.
+    pub(crate) fn clock_was_set(key: &'static str) -> Self {
+        Self { kind: Kind::Gone, key, message: "the server's clock was set".into(), source: None }
+    }
+
+    /// The failure of a commit, which fails by a division by zero if it has expired.
+    pub(crate) fn or_expired(self) -> Self {
+        const DIVISION_BY_ZERO: &str = "22012";
+        if self.code().as_deref() == Some(DIVISION_BY_ZERO) { Self::expired(self.key) } else { self }
+    }
+
+    /// Whether it is not known what came of it.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.kind, Kind::Lost | Kind::OutOfTime)
+    }
+
+    /// Whether the connection is of no more use.
+    pub(crate) fn leaves_no_connection(&self) -> bool {
+        matches!(self.kind, Kind::Lost | Kind::OutOfTime | Kind::Gone)
     }
 
     /// Whether the whole transaction may be run again.
@@ -85,6 +118,7 @@ impl Failure {
             _ if operation.is_write() && !certain => ErrorKind::Uncertain,
             Kind::Conflict => ErrorKind::Conflict,
             Kind::Lost | Kind::Gone => ErrorKind::Unavailable,
+            Kind::OutOfTime => ErrorKind::Timeout,
             Kind::Final(kind) => kind,
         };
         let message =
@@ -96,6 +130,8 @@ impl Failure {
         }
     }
 }
+
+const EXPIRED: &str = "the server came to it too late, and did not make it";
 
 /// By SQLSTATE (PostgreSQL, appendix A; CockroachDB, package `pgcode`).
 fn of_code(code: &str) -> Kind {

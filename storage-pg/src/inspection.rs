@@ -27,6 +27,11 @@ struct Answers {
     newest: Option<Timestamp>,
 }
 
+/// Product and version of a server, by the answer to `version()`.
+pub(crate) fn product_and_version(version: &str) -> String {
+    server::recognize(version).1
+}
+
 impl PgStorage {
     pub(crate) async fn look(&self) -> Result<Inspection> {
         let newest = self.core.find(slot::NEWEST_PEER);

@@ -81,7 +81,9 @@ impl Kind {
                 (&[Self::Int2, Self::Int4, Self::Int8], "int2, int4 or int8")
             }
             Argument::IsSeeder | Argument::IsV6 | Argument::ForSeeder => (&[Self::Bool], "bool"),
-            Argument::Created => (&[Self::Timestamp, Self::TimestampTz], "timestamp or timestamptz"),
+            Argument::Created | Argument::Expires => {
+                (&[Self::Timestamp, Self::TimestampTz], "timestamp or timestamptz")
+            }
             Argument::Context => (&[Self::Text], "varchar or text"),
         }
     }

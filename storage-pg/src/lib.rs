@@ -43,7 +43,6 @@ mod draft;
 mod driver;
 mod failure;
 mod gate;
-mod gather;
 mod inspection;
 mod kind;
 mod peers;

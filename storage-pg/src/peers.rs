@@ -28,7 +28,7 @@ impl PeerStorage for PgStorage {
     ) -> Result<()> {
         let record = PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
         match &self.batches.puts {
-            Some(puts) => puts.call(record, || self.put_alone(record)).await,
+            Some(puts) => puts.call(record, |record| self.put_alone(record)).await,
             None => self.put_alone(record).await,
         }
     }
@@ -36,7 +36,7 @@ impl PeerStorage for PgStorage {
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
         let deletion = Deletion { info_hash: *info_hash, peer: *peer, role };
         match &self.batches.deletions {
-            Some(deletions) => deletions.call(deletion, || self.delete_alone(deletion)).await,
+            Some(deletions) => deletions.call(deletion, |deletion| self.delete_alone(deletion)).await,
             None => self.delete_alone(deletion).await,
         }
     }
@@ -62,7 +62,7 @@ impl PeerStorage for PgStorage {
             return Ok(Vec::new());
         }
         let peers = match &self.batches.announces {
-            Some(announces) => announces.call(selection.clone(), || self.announce_alone(selection)).await?,
+            Some(announces) => announces.call(selection.clone(), |_| self.announce_alone(selection)).await?,
             None => self.announce_alone(selection).await?,
         };
         if peers.is_empty() { Err(not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
@@ -70,7 +70,7 @@ impl PeerStorage for PgStorage {
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         match &self.batches.scrapes {
-            Some(scrapes) => scrapes.call(*info_hash, || self.scrape_alone(info_hash)).await,
+            Some(scrapes) => scrapes.call(*info_hash, |_| self.scrape_alone(info_hash)).await,
             None => self.scrape_alone(info_hash).await,
         }
     }
@@ -97,8 +97,10 @@ impl PgStorage {
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
-            attempt!(&self.core, Operation::PutPeer, Together::No, |connection| {
-                put.execute(connection, Inputs::record(&record)).await.map(drop)
+            attempt!(&self.core, Operation::PutPeer, Together::No, |connection, attempt| {
+                let inputs = Inputs::record(&record).expiring(attempt.expiry());
+                let written = put.execute(connection, inputs).await?;
+                attempt.check_expiry(put, connection, (written, 1)).await
             })
         })
     }
@@ -109,10 +111,13 @@ impl PgStorage {
             let Deletion { info_hash, peer, role } = &deletion;
             let inputs = Inputs::peer(info_hash, peer, *role);
             // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
-            let found =
-                attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, after_loss| {
-                    delete.execute(connection, inputs).await.map(|deleted| deleted > 0 || after_loss)
-                })?;
+            let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, attempt| {
+                let deleted = delete.execute(connection, inputs.expiring(attempt.expiry())).await?;
+                if deleted == 0 && attempt.may_have_expired(delete) {
+                    return Err(Failure::expired(delete.slot.key));
+                }
+                Ok(deleted > 0 || attempt.after_loss)
+            })?;
             if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
         })
     }

@@ -12,6 +12,8 @@ use storage_core::{
     Context, ErrorKind, InfoHash, Operation, Peer, PeerId, Rehearsal, Result, Role, Timestamp,
 };
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::failure::Failure;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
@@ -25,6 +27,9 @@ const CONFLICTS: usize = 16;
 
 /// More rows than there are probes.
 const MANY: u64 = 1_000;
+
+/// How many neighbours share a swarm.
+const IN_THE_SWARM: u64 = 6;
 
 /// Probe rows and what a query did to them.
 struct Probe<'a> {
@@ -43,6 +48,7 @@ impl PgStorage {
             (Operation::GraduatePeer, slot::INCREMENT_DOWNLOADS),
             (Operation::CollectGarbage, slot::COLLECT_GARBAGE),
             (Operation::DeleteData, slot::DELETE_DATA),
+            (Operation::ForgetSwarm, slot::FORGET_PEERS),
             (Operation::ForgetSwarm, slot::DELETE_DOWNLOADS),
         ];
         let mut rehearsals = Vec::new();
@@ -61,9 +67,12 @@ impl PgStorage {
 
     async fn rehearse_one(&self, statement: &Statement) -> Result<Option<String>> {
         let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
-        let leased = self.core.pool.lease().await;
+        let end = Instant::now() + LONGEST + LONGEST / 4;
+        let leased = self.core.pool.lease(end, true).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
-        let mut transaction = lease.begin().await.map_err(|error| fail(Failure::of("", error)))?;
+        let Some(connection) = lease.connection() else { return Err(fail(Failure::out_of_time())) };
+        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;
+        let mut transaction = begun.map_err(|error| fail(Failure::of("", error)))?;
         let mut probe = Probe {
             storage: self,
             connection: &mut transaction,
@@ -76,7 +85,8 @@ impl PgStorage {
             // transaction.
             return Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch")));
         };
-        let rolled_back = transaction.rollback().await;
+        let rolled_back = timeout_at(end, transaction.rollback()).await;
+        let rolled_back = rolled_back.map_err(|_| fail(Failure::out_of_time()))?;
         rolled_back.map_err(|error| fail(Failure::of("", error)))?;
         lease.release();
         overreach.map_err(fail)
@@ -100,6 +110,7 @@ impl Probe<'_> {
             key if key == slot::INCREMENT_DOWNLOADS.key => self.increment_downloads(statement).await,
             key if key == slot::COLLECT_GARBAGE.key => self.collect_garbage(statement).await,
             key if key == slot::DELETE_DATA.key => self.delete_data(statement).await,
+            key if key == slot::FORGET_PEERS.key => self.forget_peers(statement).await,
             _ => self.delete_downloads(statement).await,
         }
     }
@@ -174,6 +185,13 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "one key was to be deleted"))
     }
 
+    async fn forget_peers(&mut self, forget: &Statement) -> Result<Option<String>, Failure> {
+        self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
+        let swarm = self.swarm;
+        let touched = forget.execute(self.connection, Inputs::swarm(&swarm)).await?;
+        Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
+    }
+
     async fn increment_downloads(&mut self, increment: &Statement) -> Result<Option<String>, Failure> {
         let (swarm, other_swarm) = (self.swarm, self.other_swarm);
         let mut touched = 0;
@@ -193,7 +211,8 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
     }
 
-    /// The peer that is meant, and those that differ from it in one thing each.
+    /// The peer that is meant, and those that differ from it in one thing each: [`IN_THE_SWARM`] are in
+    /// its swarm, one is in another.
     async fn put_neighbours(&mut self, role: Role, announced: Timestamp) -> Result<(), Failure> {
         let (swarm, other_swarm) = (self.swarm, self.other_swarm);
         let meant = probe_peer(1, 1);
@@ -235,7 +254,7 @@ fn probe_id(number: u8) -> PeerId {
 }
 
 /// At an address for documentation (RFC 5737).
-fn probe_peer(number: u8, port: u16) -> Peer {
+pub(crate) fn probe_peer(number: u8, port: u16) -> Peer {
     Peer::new(probe_id(number), IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)), port)
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Slot {
 
 const PEER: [Argument; 7] = [A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6, A::Created];
 
+const PUT: [Argument; 8] =
+    [A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6, A::Created, A::Expires];
+
 macro_rules! slots {
     ($($name:ident = $key:literal, named $named:expr, positional $positional:expr, result [$($reading:ident),*];)*) => {
         $(pub(crate) const $name: Slot = Slot {
@@ -42,10 +45,10 @@ slots! {
         named [A::InfoHash, A::IsSeeder, A::IsV6, A::Count, A::Sample],
         positional [A::InfoHash, A::IsSeeder, A::IsV6, A::Count, A::Sample],
         result [Bytes, Address, Integer];
-    PUT_PEER = "peer.add_query", named PEER, positional PEER, result [];
+    PUT_PEER = "peer.add_query", named PUT, positional PUT, result [];
     DELETE_PEER = "peer.del_query",
-        named [A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6],
-        positional [A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder],
+        named [A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6, A::Expires],
+        positional [A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::Expires],
         result [];
     GRADUATE = "peer.graduate_query",
         named [A::InfoHash, A::PeerId, A::Address, A::Port, A::Created, A::IsV6],
@@ -55,12 +58,16 @@ slots! {
     COUNT_SWARM = "peer.by_info_hash_clause",
         named [A::InfoHash], positional [A::InfoHash], result [Integer, Integer];
     NEWEST_PEER = "peer.newest_query", named [], positional [], result [Time];
+    FORGET_PEERS = "peer.forget_query", named [A::InfoHash], positional [A::InfoHash], result [];
     GET_DOWNLOADS = "downloads.get_query", named [A::InfoHash], positional [A::InfoHash], result [Integer];
     INCREMENT_DOWNLOADS = "downloads.inc_query", named [A::InfoHash], positional [A::InfoHash], result [];
     DELETE_DOWNLOADS = "downloads.del_query", named [A::InfoHash], positional [A::InfoHash], result [];
     PUT_DATA = "data.add_query",
-        named [A::Context, A::Key, A::Value], positional [A::Context, A::Key, A::Value], result [];
-    DELETE_DATA = "data.del_query", named [A::Context, A::Keys], positional [A::Context, A::Keys], result [];
+        named [A::Context, A::Key, A::Value, A::Expires],
+        positional [A::Context, A::Key, A::Value, A::Expires],
+        result [];
+    DELETE_DATA = "data.del_query",
+        named [A::Context, A::Keys, A::Expires], positional [A::Context, A::Keys, A::Expires], result [];
     GET_DATA = "data.get_query", named [A::Context, A::Key], positional [A::Context, A::Key], result [Bytes];
     PING = "ping_query", named [], positional [], result [];
     COLLECT_GARBAGE = "gc_query", named [A::Created, A::Limit], positional [A::Created, A::Limit], result [];
@@ -91,8 +98,15 @@ pub(crate) const IMPORT_DATA_BATCH: Slot = IMPORT_DATA.batched("import.data_batc
 pub(crate) const PUT_PEERS: Slot = PUT_PEER.batched("peer.add_batch_query");
 pub(crate) const DELETE_PEERS: Slot = Slot {
     key: "peer.del_batch_query",
-    named: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6],
-    positional: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder],
+    named: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::IsV6, A::Expires],
+    positional: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsSeeder, A::Expires],
+    result: &[Reading::Integer],
+    takes_arrays: true,
+};
+pub(crate) const CONTAINS_DATA: Slot = Slot {
+    key: "data.contains_batch_query",
+    named: &[A::Request, A::Context, A::Key],
+    positional: &[A::Request, A::Context, A::Key],
     result: &[Reading::Integer],
     takes_arrays: true,
 };

@@ -60,6 +60,7 @@ pub(crate) struct Inputs<'a> {
     role: Option<Role>,
     family: Option<AddressFamily>,
     created: Option<Timestamp>,
+    expires: Option<Timestamp>,
     count: u64,
     context: &'a str,
     key: &'a [u8],
@@ -70,6 +71,10 @@ pub(crate) struct Inputs<'a> {
     for_seeder: bool,
     request: u32,
 }
+
+/// When a write without an expiry expires: in the year 9999, in microseconds since 2000. (CockroachDB does not
+/// take PostgreSQL's binary form of infinity.)
+const NEVER: i64 = 252_424_080_000_000_000;
 
 #[derive(Debug, Clone, Copy)]
 enum Address<'a> {
@@ -152,6 +157,11 @@ impl<'a> Inputs<'a> {
         Self { request, ..Self::swarm(info_hash) }
     }
 
+    /// A key of a batch of those that are looked for.
+    pub(crate) fn lookup(request: u32, context: &'a Context, key: &'a [u8]) -> Self {
+        Self { request, ..Self::raw_entry(context.as_str(), key) }
+    }
+
     pub(crate) fn stale(cutoff: Timestamp, limit: u64) -> Self {
         Self { created: Some(cutoff), limit, ..Self::default() }
     }
@@ -172,6 +182,11 @@ impl<'a> Inputs<'a> {
         Self { count, ..self }
     }
 
+    /// From this time on, by the server's clock, a query that uses `@expires` affects no row.
+    pub(crate) fn expiring(self, expires: Timestamp) -> Self {
+        Self { expires: Some(expires), ..self }
+    }
+
     /// Up to so many rows.
     pub(crate) fn up_to(self, rows: usize) -> Self {
         self.counting(i64::try_from(rows).unwrap_or(i64::MAX).unsigned_abs())
@@ -188,6 +203,9 @@ impl<'a> Inputs<'a> {
             Argument::Created => self.created.map_or(Encoded::Null, |created| {
                 Encoded::Int8(statement.zone.encode(created, parameter.kind))
             }),
+            Argument::Expires => Encoded::Int8(
+                self.expires.map_or(NEVER, |expires| statement.zone.encode(expires, parameter.kind)),
+            ),
             Argument::Count => return fit(self.count.into(), statement, parameter),
             Argument::Context => Encoded::Bytes(self.context.as_bytes()),
             Argument::Key => Encoded::Bytes(self.key),

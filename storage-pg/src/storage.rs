@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use storage_core::config::Problem;
+use storage_core::layer::{deadline, time_left};
 use storage_core::{
-    Backend, Capability, Error, ErrorKind, Inspection, Lacking, OpenError, Operation, Result, SharedObserver,
+    Backend, Capability, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation, Result, Role,
+    SharedObserver, Timestamp,
 };
+use tokio::time::{timeout, timeout_at};
 
 use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
@@ -16,6 +20,7 @@ use crate::config::PgConfig;
 use crate::connection::{Commit, ConnectError, ConnectionSettings, Pool};
 use crate::core::{Core, not_configured};
 use crate::draft::{Drafts, Part};
+use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
 use crate::slot::{self, Slot};
@@ -88,18 +93,34 @@ impl PgStorage {
                 return Err(OpenError::Configuration(problems));
             }
         };
-        let prepared = prepare_all(&mut lease, drafts, &sending).await;
-        if prepared.is_ok() && !sending.pooler_mode {
+        let prepared = match lease.connection() {
+            Some(connection) => {
+                timeout(config.startup_timeout, prepare_all(connection, drafts, &sending)).await
+            }
+            None => Ok(Err(sqlx::Error::PoolClosed)),
+        };
+        if matches!(prepared, Ok(Ok(_))) && !sending.pooler_mode {
             lease.release();
         } else {
             // Behind a pooler its cache has statements that the server connection has no more.
-            drop(lease);
+            lease.give_up();
         }
-        let (statements, refused) = prepared.map_err(|error| {
-            Error::new(crate::NAME, Operation::Open, ErrorKind::Unavailable)
-                .with_message("the connection was lost while the queries were checked")
-                .with_source(error)
-        })?;
+        let not_checked =
+            |kind, message: &str| Error::new(crate::NAME, Operation::Open, kind).with_message(message);
+        let prepared = match prepared {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(error)) => {
+                pool.close().await;
+                let message = "the connection was lost while the queries were checked";
+                return Err(not_checked(ErrorKind::Unavailable, message).with_source(error).into());
+            }
+            Err(_) => {
+                pool.close().await;
+                let message = "no answer within `startup_timeout` while the queries were checked";
+                return Err(not_checked(ErrorKind::Timeout, message).into());
+            }
+        };
+        let (statements, refused) = prepared;
         problems.extend(refused);
         problems.dedup();
         if !problems.is_empty() {
@@ -161,11 +182,18 @@ fn not_opened(error: ConnectError, patience: Duration) -> Error {
 pub(crate) fn not_connected(operation: Operation, error: ConnectError) -> Error {
     let kind = match &error {
         ConnectError::Closed => ErrorKind::Closed,
+        ConnectError::Exhausted => ErrorKind::Timeout,
         error if error.is_transient() => ErrorKind::Unavailable,
         _ => ErrorKind::Rejected,
     };
     Error::new(crate::NAME, operation, kind).with_message(error.to_string()).with_source(error)
 }
+
+/// The longest that closing may take without a limit around the storage.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// How much of that is for taking leave of the server.
+const DISCONNECTING: Duration = Duration::from_millis(1_500);
 
 /// The places whose queries may be left out.
 const OPTIONAL: &[Slot] = &[
@@ -213,12 +241,52 @@ impl Backend for PgStorage {
         })
     }
 
+    fn server(&self) -> Option<String> {
+        self.core.pool.server().map(|version| crate::inspection::product_and_version(&version))
+    }
+
+    /// Puts a peer of its own into a swarm of its own, in a transaction that is rolled back.
+    async fn probe(&self) -> Result<()> {
+        let put = self.core.statement(slot::PUT_PEER, Operation::Probe)?;
+        let end = deadline(Operation::Probe);
+        let failed = |failure: Failure| failure.into_error(Operation::Probe, true);
+        let leased = self.core.pool.lease(end, false).await;
+        let mut lease = leased.map_err(|error| not_connected(Operation::Probe, error))?;
+        lease.in_transaction();
+        let Some(connection) = lease.connection() else { return Err(failed(Failure::out_of_time())) };
+        let put = async {
+            let own = |error| Failure::of("", error);
+            connection.execute("BEGIN").await.map_err(own)?;
+            let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::rehearsal::probe_peer(1, 1));
+            let inputs = Inputs::announced(&info_hash, &peer, Role::Leecher, Timestamp::now());
+            put.execute(connection, inputs).await?;
+            connection.execute("ROLLBACK").await.map_err(own)
+        };
+        match timeout_at(end, put).await {
+            Ok(Ok(_)) => {
+                lease.release();
+                Ok(())
+            }
+            Ok(Err(failure)) => {
+                if failure.leaves_no_connection() {
+                    lease.give_up();
+                }
+                Err(failed(failure))
+            }
+            Err(_) => {
+                lease.give_up();
+                Err(failed(Failure::out_of_time()))
+            }
+        }
+    }
+
     async fn inspect(&self) -> Result<Inspection> {
         self.look().await
     }
 
     async fn close(&self) -> Result<()> {
-        self.batches.drain().await;
+        let left = time_left().unwrap_or(CLOSE_TIMEOUT);
+        self.batches.close(left.saturating_sub(DISCONNECTING)).await;
         self.core.pool.close().await;
         Ok(())
     }

@@ -50,9 +50,19 @@ impl Upkeep for PgStorage {
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let delete_downloads = self.core.find(slot::DELETE_DOWNLOADS);
+        if let Some(forget) = self.core.find(slot::FORGET_PEERS) {
+            let swarm = Inputs::swarm(info_hash);
+            return attempt!(&self.core, Operation::ForgetSwarm, Together::AllOrNothing, |connection| {
+                let peers = forget.execute(connection, swarm).await?;
+                if let Some(delete_downloads) = delete_downloads {
+                    delete_downloads.execute(connection, swarm).await?;
+                }
+                Ok(Forgotten { peers, downloads: delete_downloads.is_some() })
+            });
+        }
         let announce = self.core.statement(slot::ANNOUNCE, Operation::ForgetSwarm)?;
         let delete = self.core.statement(slot::DELETE_PEER, Operation::ForgetSwarm)?;
-        let delete_downloads = self.core.find(slot::DELETE_DOWNLOADS);
         attempt!(&self.core, Operation::ForgetSwarm, Together::No, |connection| {
             let mut forgotten = Forgotten { peers: 0, downloads: delete_downloads.is_some() };
             for (role, family) in every_role_and_family() {

@@ -7,6 +7,7 @@ use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::connection::{Call, command, read};
 use crate::layout::context_key;
+use crate::scripts;
 use crate::storage::RedisStorage;
 
 /// Entries in one command; the server takes about a million arguments.
@@ -19,15 +20,14 @@ impl DataStorage for RedisStorage {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
         let call = Call::repeatable(Operation::PutData);
         self.connections.check_open(call.operation)?;
-        let mut puts: Vec<_> = entries.chunks(MOST_AT_ONCE).map(|entries| put(context, entries)).collect();
-        if puts.len() > 1 {
-            let answers = self.connections.transaction(call, puts).await?;
-            return answers.into_iter().try_for_each(|answer| read(call, answer));
+        if entries.is_empty() {
+            return Ok(());
         }
-        match puts.pop() {
-            Some(put) => self.connections.query(call, put).await,
-            None => Ok(()),
+        let mut put = scripts::PUT_DATA.call(&[context_key(context.as_str())]);
+        for (key, value) in entries {
+            put.arg(key.as_ref()).arg(value.as_ref());
         }
+        self.connections.write(call, put).await
     }
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
@@ -59,22 +59,14 @@ impl DataStorage for RedisStorage {
         let call = Call::repeatable(Operation::DeleteData);
         self.connections.check_open(call.operation)?;
         for keys in keys.chunks(MOST_AT_ONCE) {
-            let mut delete = on("HDEL", context);
+            let mut delete = scripts::DELETE_DATA.call(&[context_key(context.as_str())]);
             for key in keys {
                 delete.arg(key.as_ref());
             }
-            self.connections.query::<i64>(call, delete).await?;
+            self.connections.write::<()>(call, delete).await?;
         }
         Ok(())
     }
-}
-
-fn put(context: &Context, entries: &[(Bytes, Bytes)]) -> Cmd {
-    let mut put = on("HSET", context);
-    for (key, value) in entries {
-        put.arg(key.as_ref()).arg(value.as_ref());
-    }
-    put
 }
 
 fn on(name: &str, context: &Context) -> Cmd {

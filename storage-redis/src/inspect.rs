@@ -51,22 +51,25 @@ fn info(sections: &[&str]) -> Cmd {
     command
 }
 
-/// Refuses servers that are too old; one that doesn't tell is believed to be new enough.
-pub(crate) async fn check_version(connections: &Connections) -> Result<()> {
+/// Refuses servers that are too old; one that doesn't tell is believed to be new enough. Product and version of
+/// the first server, if it tells.
+pub(crate) async fn check_version(connections: &Connections) -> Result<Option<String>> {
     let call = Call::repeatable(Operation::Open);
     let answers = connections.query_primaries::<String>(call, info(&["server"])).await;
     let answers = match answers {
-        Err(error) if error.kind() == ErrorKind::Rejected => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Rejected => return Ok(None),
         answers => answers?,
     };
+    let mut first = None;
     for (address, text) in answers {
         let info = Info::read(&text);
         if info.version().is_some_and(|version| version < OLDEST_VERSION) {
             let message = format!("{address} is {}; Redis 6.2 or later is needed", info.server());
             return Err(Error::new(NAME, Operation::Open, ErrorKind::Rejected).with_message(message));
         }
+        first.get_or_insert_with(|| info.server());
     }
-    Ok(())
+    Ok(first)
 }
 
 /// Describes the servers, and warns of what may lose data.

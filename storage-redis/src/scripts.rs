@@ -26,12 +26,14 @@ macro_rules! scripts {
 }
 
 scripts! {
-    PUT = "parts/put" "put";
-    GRADUATE = "parts/put" "parts/graduate" "graduate";
-    DELETE = "parts/remove" "delete";
+    PUT = "parts/expiry" "parts/put" "put";
+    GRADUATE = "parts/expiry" "parts/put" "parts/graduate" "graduate";
+    DELETE = "parts/expiry" "parts/remove" "delete";
+    PUT_DATA = "parts/expiry" "put_data";
+    DELETE_DATA = "parts/expiry" "delete_data";
     SCRAPE = "scrape";
     ANNOUNCE = "parts/select_peers" "announce";
-    WHOLE_ANNOUNCE = "parts/put" "parts/remove" "parts/graduate" "parts/select_peers" "whole_announce";
+    WHOLE_ANNOUNCE = "parts/expiry" "parts/put" "parts/remove" "parts/graduate" "parts/select_peers" "whole_announce";
     REMOVE_UNCHANGED = "remove_unchanged";
     SET_UNCHANGED = "set_unchanged";
     MOVE_UNCHANGED = "move_unchanged";

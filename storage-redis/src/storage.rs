@@ -10,7 +10,7 @@ use storage_core::{
 
 use crate::NAME;
 use crate::config::RedisConfig;
-use crate::connection::{Call, Connections};
+use crate::connection::{Call, Connections, command};
 use crate::inspect;
 use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter};
 use crate::transfer::Windows;
@@ -24,6 +24,7 @@ use crate::transfer::Windows;
 pub struct RedisStorage {
     pub(crate) connections: Arc<Connections>,
     pub(crate) windows: Windows,
+    server: Option<String>,
 }
 
 impl RedisStorage {
@@ -34,8 +35,14 @@ impl RedisStorage {
     /// server can be reached within `startup_timeout`, or if it refuses or is too old (6.2 is needed).
     pub async fn open(config: RedisConfig, observer: SharedObserver) -> Result<Self, OpenError> {
         let connections = Connections::open(&config, observer).await?;
-        inspect::check_version(&connections).await?;
-        Ok(Self { connections: Arc::new(connections), windows: Windows::default() })
+        let server = match inspect::check_version(&connections).await {
+            Ok(server) => server,
+            Err(error) => {
+                connections.close().await;
+                return Err(error.into());
+            }
+        };
+        Ok(Self { connections: Arc::new(connections), windows: Windows::default(), server })
     }
 
     pub(crate) fn not_found(operation: Operation) -> Error {
@@ -79,6 +86,24 @@ impl Backend for RedisStorage {
             .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
     }
 
+    fn server(&self) -> Option<String> {
+        self.server.clone()
+    }
+
+    /// Writes nothing into an absent key of a swarm of its own: servers refuse that when they are out of
+    /// memory, read-only, cannot save, or have too few replicas, and a key without content is not made.
+    async fn probe(&self) -> Result<()> {
+        let call = Call::repeatable(Operation::Probe);
+        let swarm = Swarm::new(InfoHash::V1(rand::random()), AddressFamily::V4);
+        let mut write = command("SETRANGE", &swarm.key(Role::Leecher));
+        write.arg(0).arg("");
+        match self.connections.query::<i64>(call, write).await {
+            // The command is not among those that the user may use.
+            Err(error) if error.message().starts_with("NOPERM") => self.ping().await,
+            probed => probed.map(drop),
+        }
+    }
+
     async fn ping(&self) -> Result<()> {
         let call = Call::repeatable(Operation::Ping);
         self.connections.query::<redis::Value>(call, redis::cmd("PING")).await.map(drop)
@@ -89,7 +114,7 @@ impl Backend for RedisStorage {
     }
 
     async fn close(&self) -> Result<()> {
-        self.connections.close();
+        self.connections.close().await;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod batches;
 mod check;
 mod contention;
 mod counts;
+mod expiry;
 mod hosts;
 mod lost_answers;
 mod pooler;
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
         check::tests(),
         contention::tests(),
         counts::tests(),
+        expiry::tests(),
         pooler::tests(),
         hosts::tests(),
         lost_answers::tests(),

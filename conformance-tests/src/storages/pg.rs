@@ -27,6 +27,7 @@ const NO_BATCHES: Changes = &[
     ("PEER__ADD_BATCH_QUERY", ""),
     ("PEER__DEL_BATCH_QUERY", ""),
     ("PEER__COUNT_BATCH_QUERY", ""),
+    ("DATA__CONTAINS_BATCH_QUERY", ""),
     ("IMPORT__PEERS_BATCH_QUERY", ""),
     ("IMPORT__DOWNLOADS_BATCH_QUERY", ""),
     ("IMPORT__DATA_BATCH_QUERY", ""),

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Layer;
 use crate::{Error, ErrorKind, Operation, Result};
@@ -14,11 +15,32 @@ tokio::task_local! {
     static DEADLINE: Option<Instant>;
 }
 
+/// The longest that closing may take where nobody says less.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// How many times [`Limits::operation_timeout`] an inspection may take, which asks many things.
+const INSPECTION: u32 = 6;
+
 /// How long the call under way in this task may still take, by the [`Limit`] around it; `None` without
 /// one. Work that a storage hands to another task sees it only [if told](with_time_left).
+///
+/// It is a little less than the limit, so that a storage can say in time what it did not get done.
 pub fn time_left() -> Option<Duration> {
     let deadline = DEADLINE.try_with(|deadline| *deadline).ok().flatten()?;
     Some(deadline.saturating_duration_since(Instant::now()))
+}
+
+/// When the call under way in this task must have ended: by its [time left](time_left), or without a
+/// [`Limit`] around it by the default [`Limits`].
+pub fn deadline(operation: Operation) -> Instant {
+    let left = time_left().unwrap_or_else(|| margin_off(Limits::default().timeout(operation).0));
+    let now = Instant::now();
+    now.checked_add(left).unwrap_or(now)
+}
+
+/// A limit less the time that it takes to say that it was not kept.
+fn margin_off(limit: Duration) -> Duration {
+    limit - (limit / 20).min(Duration::from_millis(100))
 }
 
 /// Runs work for calls that have so much [time left](time_left), or less where a call under way in this
@@ -50,14 +72,34 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The longest a call may take, and the configuration key that says so.
+    fn timeout(&self, operation: Operation) -> (Duration, &'static str) {
+        let Self { operation_timeout, maintenance_timeout, .. } = *self;
+        match operation {
+            Operation::Inspect => {
+                (operation_timeout.saturating_mul(INSPECTION).min(maintenance_timeout), "operation_timeout")
+            }
+            _ if operation.is_long() => (maintenance_timeout, "maintenance_timeout"),
+            _ => (operation_timeout, "operation_timeout"),
+        }
+    }
+}
+
 /// Keeps [`Limits`], and closes in order: new calls are refused, those under way are waited for,
 /// then the storage inside is closed.
+///
+/// Closing takes as long as its [`time_left`] allows, and no longer than 9 s where that says nothing. After
+/// half of it the calls under way are dropped, a garbage collection for one: they end as
+/// [`Closed`](ErrorKind::Closed), and writes as [`Uncertain`](ErrorKind::Uncertain).
 #[derive(Debug, Default)]
 pub struct Limit {
     limits: Limits,
     under_way: AtomicUsize,
     closing: AtomicBool,
     idle: Notify,
+    /// Ends the calls under way.
+    stop: CancellationToken,
     closed: OnceCell<()>,
 }
 
@@ -89,11 +131,12 @@ impl Limit {
         }
     }
 
-    fn timeout(&self, operation: Operation) -> (Duration, &'static str) {
-        if operation.is_long() {
-            (self.limits.maintenance_timeout, "maintenance_timeout")
-        } else {
-            (self.limits.operation_timeout, "operation_timeout")
+    /// Waits for the calls under way, and drops them when it is too late.
+    async fn end_calls(&self, left: Duration) {
+        if timeout(left, self.until_idle()).await.is_err() {
+            self.stop.cancel();
+            // They only have to be dropped by the tasks that made them; one that is not polled is not waited for.
+            let _ = timeout(Duration::from_millis(250).min(left), self.until_idle()).await;
         }
     }
 }
@@ -120,24 +163,37 @@ impl Layer for Limit {
                 .with_message(format!("`max_waiting` is {}", self.limits.max_waiting)),
             kind => Error::new(backend, operation, kind),
         })?;
-        let (timeout, key) = self.timeout(operation);
-        let call = with_time_left(Some(timeout), call);
-        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
-            let kind = if operation.is_write() { ErrorKind::Uncertain } else { ErrorKind::Timeout };
-            Err(Error::new(backend, operation, kind)
-                .with_message(format!("`{key}` of {timeout:?} has passed")))
-        })
+        let (limit, key) = self.limits.timeout(operation);
+        let call = with_time_left(Some(margin_off(limit)), call);
+        let given_up = |kind| if operation.is_write() { ErrorKind::Uncertain } else { kind };
+        tokio::select! {
+            biased;
+            ended = timeout(limit, call) => ended.unwrap_or_else(|_| {
+                let error = Error::new(backend, operation, given_up(ErrorKind::Timeout));
+                Err(error.with_message(format!("`{key}` of {limit:?} has passed")))
+            }),
+            () = self.stop.cancelled() => {
+                let error = Error::new(backend, operation, given_up(ErrorKind::Closed));
+                Err(error.with_message("the storage was closed meanwhile"))
+            }
+        }
     }
 
     async fn close<'a>(
         &'a self,
-        _backend: &'static str,
+        backend: &'static str,
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> Result<()> {
         self.closing.store(true, Ordering::SeqCst);
+        let end = Instant::now() + time_left().unwrap_or(CLOSE_TIMEOUT);
+        let left = || end.saturating_duration_since(Instant::now());
         let closed = self.closed.get_or_try_init(|| async {
-            self.until_idle().await;
-            close.await
+            self.end_calls(left() / 2).await;
+            let closed = timeout(left(), with_time_left(Some(left()), close)).await;
+            closed.unwrap_or_else(|_| {
+                let error = Error::new(backend, Operation::Close, ErrorKind::Timeout);
+                Err(error.with_message("what was under way is left as it is"))
+            })
         });
         closed.await.copied()
     }
@@ -172,8 +228,8 @@ mod tests {
     async fn a_call_knows_how_long_it_may_take() {
         let look = async { Ok((time_left(), tokio::time::sleep(Duration::from_secs(2)).await, time_left())) };
         let (before, (), after) = limit(1).around("x", Operation::Ping, look).await.unwrap();
-        assert_eq!(before, Some(Duration::from_secs(5)));
-        assert_eq!(after, Some(Duration::from_secs(3)));
+        assert_eq!(before, Some(Duration::from_millis(4_900)));
+        assert_eq!(after, Some(Duration::from_millis(2_900)));
         assert_eq!(time_left(), None);
         let short = Some(Duration::from_secs(1));
         let look = with_time_left(short, async { with_time_left(before, async { time_left() }).await });
@@ -210,5 +266,29 @@ mod tests {
         assert!(ran.unwrap() <= closed);
         assert_eq!(late.unwrap_err().kind(), ErrorKind::Closed);
         limit.close("x", async { Ok(()) }).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_is_bounded_whatever_runs() {
+        let limit = limit(9);
+        let begun = Instant::now();
+        let (collection, statistics, closed) = tokio::join!(biased;
+            limit.around("x", Operation::CollectGarbage, never()),
+            limit.around("x", Operation::Statistics, never()),
+            limit.close("x", never())
+        );
+        assert_eq!(collection.unwrap_err().kind(), ErrorKind::Uncertain);
+        assert_eq!(statistics.unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(closed.unwrap_err().kind(), ErrorKind::Timeout);
+        assert!(begun.elapsed() <= CLOSE_TIMEOUT, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_keeps_to_the_time_that_it_is_told() {
+        let limit = limit(9);
+        let begun = Instant::now();
+        let close = limit.close("x", never());
+        with_time_left(Some(Duration::from_secs(2)), close).await.unwrap_err();
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use limit::{Limit, Limits, time_left, with_time_left};
+pub use limit::{Limit, Limits, deadline, time_left, with_time_left};
 #[cfg(feature = "prometheus")]
 pub use metrics::{Meter, Metrics};
 pub use stack::Stack;

@@ -1,5 +1,7 @@
 //! One connection to one of the hosts.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -7,6 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use tokio::sync::Semaphore;
 
+use super::clock::ServerClock;
 use super::closing::close_in_background;
 use super::error::{ConnectError, ConnectErrorKind, Failure, describe, judge};
 use super::host::Host;
@@ -21,6 +24,9 @@ const LAST_IN_LINE: Duration = Duration::from_secs(30);
 /// A caller that gives up sooner says nothing about the host.
 const NO_ANSWER: Duration = Duration::from_millis(500);
 
+/// How long a host that may be gone is tried before the others.
+const DOUBTFUL_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// How many attempts are under way at once. Logging in costs both sides some work; all places of a
 /// pool at once, after a restart, would make each other run into the timeout.
 const AT_ONCE: usize = 4;
@@ -30,49 +36,94 @@ pub(super) struct Connector {
     settings: ConnectionSettings,
     hosts: Vec<Candidate>,
     turns: Semaphore,
+    /// Why the last attempt failed; none if it went well.
+    last_failure: Mutex<Option<ConnectError>>,
 }
 
 struct Candidate {
     options: PgConnectOptions,
     unanswered: Mutex<Option<Instant>>,
+    /// A connection to it was lost or did not answer, and none was made since.
+    is_doubtful: AtomicBool,
 }
 
-/// A connection, and which of the hosts it leads to.
+/// A connection, and what the server said of itself.
 pub(super) struct Connected {
     pub(super) connection: PgConnection,
+    /// Which of the hosts it leads to.
     pub(super) host: usize,
+    pub(super) clock: ServerClock,
+    /// Product and version.
+    pub(super) server: String,
 }
 
 impl Connector {
     pub(super) fn new(settings: ConnectionSettings) -> Self {
-        let candidate =
-            |host| Candidate { options: connect_options(&settings, host), unanswered: Mutex::new(None) };
+        let candidate = |host| Candidate {
+            options: connect_options(&settings, host),
+            unanswered: Mutex::new(None),
+            is_doubtful: AtomicBool::new(false),
+        };
         let hosts = settings.hosts.iter().map(candidate).collect();
-        Self { settings, hosts, turns: Semaphore::new(AT_ONCE) }
+        Self { settings, hosts, turns: Semaphore::new(AT_ONCE), last_failure: Mutex::new(None) }
     }
 
     pub(super) fn settings(&self) -> &ConnectionSettings {
         &self.settings
     }
 
+    /// A connection to this host was lost, or does not answer: the others are not kept waiting for it.
+    pub(super) fn doubt(&self, host: usize) {
+        self.hosts[host].is_doubtful.store(true, Ordering::Relaxed);
+    }
+
+    /// Why there is no connection though none of them failed just now.
+    pub(super) fn no_connection_in_time(&self) -> ConnectError {
+        self.last_failure.lock().clone().unwrap_or(ConnectError::Exhausted)
+    }
+
     /// Tries the hosts in order, each no longer than `connect_timeout`. A wrong password or database
     /// ends it: the other hosts would not have it either.
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let _turn = self.turns.acquire().await;
-        let mut failures = Vec::new();
-        let mut second_choice = None;
-        for host in self.in_order() {
-            match self.try_host(host).await {
-                Ok((connection, Fit::Suits)) => return Ok(Connected { connection, host }),
-                Ok((connection, Fit::SecondChoice)) => {
-                    second_choice.get_or_insert(Connected { connection, host });
+        let connected = self.try_hosts().await;
+        *self.last_failure.lock() = connected.as_ref().err().cloned();
+        connected
+    }
+
+    async fn try_hosts(&self) -> Result<Connected, ConnectError> {
+        let timeout = self.settings.connect_timeout;
+        let mut attempts: VecDeque<_> = self.in_order().into_iter().map(|host| (host, timeout)).collect();
+        if attempts.len() > 1 {
+            // One that may be gone is asked briefly, and asked again after the others.
+            let is_doubtful = |(host, _): &(usize, Duration)| {
+                self.hosts[*host].is_doubtful.load(Ordering::Relaxed).then_some((*host, timeout))
+            };
+            let later: Vec<_> = attempts.iter().filter_map(is_doubtful).collect();
+            for (host, timeout) in &mut attempts {
+                if later.iter().any(|(doubtful, _)| doubtful == host) {
+                    *timeout = DOUBTFUL_TIMEOUT.min(*timeout);
                 }
-                Ok((connection, Fit::Unfit(reason))) => {
-                    close_in_background(connection);
+            }
+            attempts.extend(later);
+        }
+        let mut failures: Vec<Failure> = Vec::new();
+        let mut second_choice = None;
+        while let Some((host, timeout)) = attempts.pop_front() {
+            match self.try_host(host, timeout).await {
+                Ok((connected, Fit::Suits)) => return Ok(connected),
+                Ok((connected, Fit::SecondChoice)) => {
+                    second_choice.get_or_insert(connected);
+                }
+                Ok((connected, Fit::Unfit(reason))) => {
+                    close_in_background(connected.connection);
                     failures.push(self.failure(host, ConnectErrorKind::NoSuitableServer, reason));
+                    attempts.retain(|(other, _)| *other != host);
                 }
                 Err(failure) => {
                     let is_final = is_same_everywhere(failure.kind) && second_choice.is_none();
+                    // Of a host that is asked twice only the second answer is told.
+                    failures.retain(|earlier| earlier.host != failure.host);
                     failures.push(failure);
                     if is_final {
                         return Err(ConnectError::decided_by_last(failures));
@@ -83,18 +134,18 @@ impl Connector {
         second_choice.ok_or_else(|| ConnectError::new(failures))
     }
 
-    /// Whether a connection still answers, and the server still will do.
-    pub(super) async fn verify(&self, connection: &mut PgConnection) -> bool {
+    /// Whether a connection still answers, and the server still will do. Looks at the server's clock again
+    /// from time to time.
+    pub(super) async fn verify(&self, connection: &mut PgConnection, clock: &mut ServerClock) -> bool {
         let asked = async {
-            match self.settings.target {
-                TargetSession::Any | TargetSession::PreferStandby => {
-                    sqlx::Connection::ping(connection).await.map(|()| Fit::Suits)
-                }
-                target => judge_role(connection, target).await,
-            }
+            let fit = match self.settings.target {
+                TargetSession::Any | TargetSession::PreferStandby => Fit::Suits,
+                target => judge_role(connection, target).await?,
+            };
+            *clock = ServerClock::ask(connection).await?.0;
+            Ok::<_, sqlx::Error>(fit)
         };
-        let answer = tokio::time::timeout(self.settings.connect_timeout, asked).await;
-        matches!(answer, Ok(Ok(Fit::Suits)))
+        matches!(asked.await, Ok(Fit::Suits))
     }
 
     fn in_order(&self) -> Vec<usize> {
@@ -107,9 +158,8 @@ impl Connector {
         order
     }
 
-    async fn try_host(&self, host: usize) -> Result<(PgConnection, Fit), Failure> {
+    async fn try_host(&self, host: usize, timeout: Duration) -> Result<(Connected, Fit), Failure> {
         let mut trial = Trial::begin(&self.hosts[host]);
-        let timeout = self.settings.connect_timeout;
         let opened = tokio::time::timeout(timeout, self.open(host)).await;
         let result = opened.unwrap_or_else(|_| {
             let reason = format!("no answer within {timeout:?}");
@@ -117,16 +167,19 @@ impl Connector {
         });
         let unanswered = [ConnectErrorKind::Unreachable, ConnectErrorKind::NotReady];
         trial.answered = Some(!result.as_ref().is_err_and(|failure| unanswered.contains(&failure.kind)));
+        if result.is_ok() {
+            self.hosts[host].is_doubtful.store(false, Ordering::Relaxed);
+        }
         result
     }
 
-    async fn open(&self, index: usize) -> Result<(PgConnection, Fit), Failure> {
+    async fn open(&self, index: usize) -> Result<(Connected, Fit), Failure> {
         let host = &self.settings.hosts[index];
         let mut first_reason: Option<String> = None;
         let mut modes = modes(self.settings.tls.mode, host).iter().peekable();
         while let Some(mode) = modes.next() {
             let options = self.hosts[index].options.clone().ssl_mode(*mode);
-            let error = match self.begin(&options).await {
+            let error = match self.begin(index, &options).await {
                 Ok(begun) => return Ok(begun),
                 Err(error) => error,
             };
@@ -143,7 +196,7 @@ impl Connector {
         Err(self.failure(index, ConnectErrorKind::Refused, "there is no way to try"))
     }
 
-    async fn begin(&self, options: &PgConnectOptions) -> sqlx::Result<(PgConnection, Fit)> {
+    async fn begin(&self, host: usize, options: &PgConnectOptions) -> sqlx::Result<(Connected, Fit)> {
         let mut connection = options.connect().await?;
         if let Some(zone) = &self.settings.session.time_zone {
             let statement = format!("SET TIME ZONE '{}'", zone.replace('\'', "''"));
@@ -153,7 +206,25 @@ impl Connector {
             sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
         }
         let fit = judge_role(&mut connection, self.settings.target).await?;
-        Ok((connection, fit))
+        let (clock, server) = ServerClock::ask(&mut connection).await?;
+        self.notice_our_end(&mut connection, &server).await?;
+        Ok((Connected { connection, host, clock, server }, fit))
+    }
+
+    /// Makes the server end what a connection waits for that we have given up, a lock for one: it would
+    /// not notice before it has it.
+    async fn notice_our_end(&self, connection: &mut PgConnection, server: &str) -> sqlx::Result<()> {
+        const NAME: &str = "client_connection_check_interval";
+        let is_set = self.settings.session.settings.iter().any(|(name, _)| name == NAME);
+        let has_it = server.starts_with("PostgreSQL") && connection.server_version_num() >= Some(140_000);
+        if is_set || !has_it || self.settings.pooler_mode {
+            return Ok(());
+        }
+        match sqlx::raw_sql("SET client_connection_check_interval TO 2000").execute(connection).await {
+            // Not every system can tell; it does without.
+            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> Failure {

@@ -2,17 +2,21 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why there is no connection. The text holds no password.
+#[derive(Clone)]
 pub(crate) enum ConnectError {
     /// The pool has been closed.
     Closed,
+    /// All connections were in use, and none was given back in time.
+    Exhausted,
     /// None of the servers will do.
     Failed {
         /// What kind of failure it is.
         kind: ConnectErrorKind,
         /// What each server that was tried said.
-        failures: Vec<Failure>,
+        failures: Arc<[Failure]>,
     },
 }
 
@@ -72,19 +76,20 @@ impl ConnectError {
         let transient = failures.iter().find(|failure| failure.kind.is_transient());
         let decisive = transient.or(failures.first());
         let kind = decisive.map_or(ConnectErrorKind::Unreachable, |failure| failure.kind);
-        Self::Failed { kind, failures }
+        Self::Failed { kind, failures: failures.into() }
     }
 
     /// The last failure is final, whatever the others are.
     pub(super) fn decided_by_last(failures: Vec<Failure>) -> Self {
         let kind = failures.last().map_or(ConnectErrorKind::Refused, |failure| failure.kind);
-        Self::Failed { kind, failures }
+        Self::Failed { kind, failures: failures.into() }
     }
 
     /// Whether it may pass by itself, so that trying again is worth it: not so for a wrong password.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Closed => false,
+            Self::Exhausted => true,
             Self::Failed { kind, .. } => kind.is_transient(),
         }
     }
@@ -92,8 +97,12 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Failed { kind, failures } = self else {
-            return f.write_str("the connection pool is closed");
+        let (kind, failures) = match self {
+            Self::Closed => return f.write_str("the connection pool is closed"),
+            Self::Exhausted => {
+                return f.write_str("all connections are in use, and none was given back in time");
+            }
+            Self::Failed { kind, failures } => (kind, failures),
         };
         f.write_str("cannot connect: ")?;
         for (index, Failure { host, reason, .. }) in failures.iter().enumerate() {
@@ -108,6 +117,7 @@ impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("Closed"),
+            Self::Exhausted => f.write_str("Exhausted"),
             Self::Failed { kind, .. } => write!(f, "{kind:?}: {self}"),
         }
     }

@@ -1,71 +1,87 @@
 //! A connection in use.
 
-use std::ops::{Deref, DerefMut};
-use std::time::Instant;
+use std::sync::Arc;
 
-use deadpool::managed::Object;
 use sqlx::PgConnection;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use super::closing::close_in_background;
-use super::manager::Manager;
+use super::clock::ServerClock;
+use super::pool::{Pooled, Shared};
 
-/// A connection in use. One that is dropped without [`release`](Self::release) may be in the middle
-/// of something, and is closed.
+/// A connection in use. It goes back to the pool by [`release`](Self::release). One that is dropped in the
+/// middle of something is brought to an end in the background, no longer than its call may take.
 pub(crate) struct Lease {
-    connection: PgConnection,
-    place: Place,
+    /// `None` after it was given back.
+    pooled: Option<Pooled>,
+    pool: Arc<Shared>,
+    state: State,
+    in_transaction: bool,
+    /// When the call that uses it must have ended.
+    deadline: Instant,
+    /// Of a long operation: it leaves some connections to the others.
+    long: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was sent, or all of it was answered and no transaction is open.
+    Ready,
+    /// A statement may be under way, or a transaction open.
+    InUse,
+    /// Given up: it has ended, or is waited for no longer.
+    Lost,
 }
 
 impl Lease {
-    pub(super) fn new(connection: PgConnection, object: Object<Manager>) -> Self {
-        Self { connection, place: Place(Some(object)) }
+    pub(super) fn new(pooled: Pooled, pool: Arc<Shared>, deadline: Instant) -> Self {
+        Self { pooled: Some(pooled), pool, state: State::Ready, in_transaction: false, deadline, long: None }
+    }
+
+    pub(super) fn of_long(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
+        self.long = permit;
+        self
     }
 
     /// Gives the connection back to the pool: the last statement has ended, well or with an error
     /// that the server answered, and no transaction is open.
-    pub(crate) fn release(self) {
-        let Self { connection, place } = self;
-        place.give_back(connection);
+    pub(crate) fn release(mut self) {
+        self.state = State::Ready;
+    }
+
+    /// Gives the connection up: it has ended, or does not answer. The others to its host are verified.
+    pub(crate) fn give_up(mut self) {
+        self.state = State::Lost;
+    }
+
+    /// Says that a transaction is open from now on, until the lease is released.
+    pub(crate) fn in_transaction(&mut self) {
+        self.in_transaction = true;
+    }
+
+    /// The server's clock.
+    pub(crate) fn clock(&self) -> Option<ServerClock> {
+        self.pooled.as_ref().map(|pooled| pooled.clock)
+    }
+
+    /// The connection, to send something on. `None` never happens: only dropping takes it out.
+    pub(crate) fn connection(&mut self) -> Option<&mut PgConnection> {
+        self.state = State::InUse;
+        self.pooled.as_mut().map(|pooled| &mut pooled.connection)
     }
 }
 
-impl Deref for Lease {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
-}
-
-/// The place in the pool that a lease has; it is given up when dropped.
-struct Place(Option<Object<Manager>>);
-
-impl Place {
-    fn give_back(mut self, connection: PgConnection) {
-        let Some(mut object) = self.0.take() else { return };
-        let is_open = Object::pool(&object).is_some_and(|pool| !pool.manager().is_closed());
-        if is_open {
-            object.idle_since = Instant::now();
-            object.connection = Some(connection);
-        } else {
-            drop(Object::take(object));
-            close_in_background(connection);
-        }
-    }
-}
-
-impl Drop for Place {
+impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(object) = self.0.take() else { return };
-        if let Some(pool) = Object::pool(&object) {
-            pool.manager().lost(&object);
+        let Some(pooled) = self.pooled.take() else { return };
+        match self.state {
+            State::Ready => self.pool.take_back(pooled),
+            State::InUse if self.long.is_none() => {
+                self.pool.drain(pooled, self.in_transaction, self.deadline);
+            }
+            // What a long statement still does is not waited for.
+            State::InUse => self.pool.discard(pooled),
+            State::Lost => self.pool.lost(pooled),
         }
-        drop(Object::take(object));
     }
 }

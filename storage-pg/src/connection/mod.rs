@@ -10,14 +10,13 @@
 //! - connecting: [`attempt`] tries one host after the other, [`pool`] keeps what is connected.
 
 mod attempt;
+mod clock;
 mod closing;
 mod commit;
 mod error;
 mod host;
-mod keeper;
 mod keyword_value;
 mod lease;
-mod manager;
 mod options;
 mod parameters;
 mod password_file;
@@ -31,6 +30,7 @@ mod tls;
 mod unsupported;
 mod url;
 
+pub(crate) use clock::ServerClock;
 pub(crate) use commit::Commit;
 pub(crate) use error::ConnectError;
 pub(crate) use lease::Lease;

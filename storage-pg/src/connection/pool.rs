@@ -1,71 +1,168 @@
 //! The pool of connections. sqlx's own knows one host only.
 
-use std::sync::OnceLock;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use deadpool::managed::{self, Object, PoolError, QueueMode};
 use futures::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
+use sqlx::{Connection, PgConnection};
 use storage_core::{Event, SharedObserver};
-use tokio::task::AbortHandle;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::closing::{close, close_in_background};
+use super::BACKEND;
+use super::attempt::{Connected, Connector};
+use super::clock::ServerClock;
+use super::closing::close;
 use super::error::ConnectError;
-use super::keeper;
 use super::lease::Lease;
-use super::manager::Manager;
-use super::settings::ConnectionSettings;
+use super::settings::{ConnectionSettings, PoolSettings};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// A connection that was idle for longer is verified before it is handed out.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// The longest that a verification may take.
+const VERIFICATION: Duration = Duration::from_secs(1);
+
+/// The wait after a failure to connect, while there are other connections to wait for.
+const RECONNECT_WAIT: Duration = Duration::from_millis(500);
+
+/// The longest that a call which was given up is waited for.
+const LONGEST_DRAIN: Duration = Duration::from_secs(10);
+
+/// The time between two rounds of the pool's own maintenance, at most.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Connections to whichever of the servers will do, made when they are needed.
 ///
-/// The last one used is the first to be used again. One that was idle for a second, or whose server
-/// has lost another one since, is asked for a sign of life before it is handed out.
+/// The last one used is the first to be used again. One that was idle for a second is verified before it is
+/// handed out. When one is lost or does not answer, the others to its host become doubtful: they are verified
+/// side by side, and replaced.
+///
+/// Connections are made, verified, drained and closed by tasks of the pool and not by callers: one that
+/// gives up leaves no connection half made.
 pub(crate) struct Pool {
-    /// `None` if it could not be built; it is as good as closed then.
-    connections: Option<managed::Pool<Manager>>,
-    keeper: OnceLock<AbortHandle>,
+    shared: Arc<Shared>,
+}
+
+/// A connection of the pool.
+pub(super) struct Pooled {
+    pub(super) connection: PgConnection,
+    pub(super) clock: ServerClock,
+    idle_since: Instant,
+    host: usize,
+    born: Instant,
+    lifetime: Duration,
+    /// How often the host had been doubted when this connection was last known to work.
+    doubts_seen: u64,
+}
+
+impl Pooled {
+    fn is_too_old(&self) -> bool {
+        self.born.elapsed() > self.lifetime
+    }
+
+    fn is_idle_for(&self, time: Duration) -> bool {
+        self.idle_since.elapsed() > time
+    }
+}
+
+/// Who waits for a connection.
+type Waiter = oneshot::Sender<Result<Pooled, ConnectError>>;
+
+pub(super) struct Shared {
+    connector: Connector,
+    observer: SharedObserver,
+    state: Mutex<State>,
+    /// Long operations leave a connection to the others, if there are several.
+    long: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct State {
+    /// The last used last.
+    idle: Vec<Pooled>,
+    waiting: VecDeque<Waiter>,
+    /// All connections: idle, in use, and being made, verified or drained.
+    size: usize,
+    /// Connections on their way to those who wait: being made or verified.
+    coming: usize,
+    /// How many tasks make connections.
+    connecting: usize,
+    /// By host, how often a connection to it was lost or did not answer.
+    doubts: Vec<u64>,
+    /// Lost connections that were not replaced yet.
+    to_replace: usize,
+    /// Product and version of the server that was connected to last.
+    server: Option<String>,
+    is_maintained: bool,
+    is_closed: bool,
 }
 
 impl Pool {
     /// A pool without connections as yet.
     pub(crate) fn new(settings: ConnectionSettings, observer: SharedObserver) -> Self {
-        let max_size = settings.pool.max_connections;
-        let builder = managed::Pool::builder(Manager::new(settings, observer));
-        // Building fails only for timeouts without a runtime, and there are no timeouts.
-        let connections = builder.max_size(max_size).queue_mode(QueueMode::Lifo).build().ok();
-        Self { connections, keeper: OnceLock::new() }
+        let long = settings.pool.max_connections.saturating_sub(1).max(1);
+        let state = State {
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            size: 0,
+            coming: 0,
+            connecting: 0,
+            doubts: vec![0; settings.hosts.len()],
+            to_replace: 0,
+            server: None,
+            is_maintained: false,
+            is_closed: false,
+        };
+        let shared = Shared {
+            connector: Connector::new(settings),
+            observer,
+            state: Mutex::new(state),
+            long: Arc::new(Semaphore::new(long)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// A connection that works, as far as one can know. Waits for one to be given back if as many as
-    /// may be are in use.
+    /// Product and version of the server, as it said when it was last connected to.
+    pub(crate) fn server(&self) -> Option<String> {
+        self.shared.state().server.clone()
+    }
+
+    /// A connection that works, as far as one can know, for a call with this deadline. Waits for one to be
+    /// given back if as many as may be are in use.
     ///
     /// # Errors
-    /// [`ConnectError`] if there is none and none can be made, or the pool is closed.
-    pub(crate) async fn lease(&self) -> Result<Lease, ConnectError> {
-        let connections = self.connections.as_ref().ok_or(ConnectError::Closed)?;
-        let manager = connections.manager();
+    /// [`ConnectError`] if there is none and none can be made by then, or the pool is closed.
+    pub(crate) async fn lease(
+        &self,
+        deadline: tokio::time::Instant,
+        is_long: bool,
+    ) -> Result<Lease, ConnectError> {
         let begun = Instant::now();
-        loop {
-            if manager.is_closed() {
-                return Err(ConnectError::Closed);
+        let long = if is_long { Some(self.shared.long_permit(deadline).await?) } else { None };
+        let lease = match self.shared.enter()? {
+            Entered::Ready(pooled) => Lease::new(pooled, Arc::clone(&self.shared), deadline),
+            Entered::Waits(waiter) => {
+                let waiting = Waiting { waiter, pool: &self.shared };
+                let pooled = waiting.until(deadline).await?;
+                Lease::new(pooled, Arc::clone(&self.shared), deadline)
             }
-            self.keeper.get_or_init(|| tokio::spawn(keeper::keep(connections.weak())).abort_handle());
-            let mut object = connections.get().await?;
-            match object.connection.take() {
-                Some(connection) if !manager.is_closed() => {
-                    let size = connections.status().size as u64;
-                    manager.observe(Event::Leased { waited: begun.elapsed(), connections: size });
-                    return Ok(Lease::new(connection, object));
-                }
-                left => {
-                    left.into_iter().for_each(close_in_background);
-                    drop(Object::take(object));
-                }
-            }
-        }
+        };
+        let connections = self.shared.state().size as u64;
+        self.shared.observe(Event::Leased { waited: begun.elapsed(), connections });
+        Ok(lease.of_long(long))
     }
 
     /// The first lease. A server that can't be reached or is not ready is tried again, at growing
@@ -75,13 +172,21 @@ impl Pool {
     /// The last [`ConnectError`]; one that would not pass by itself at once.
     pub(crate) async fn connect_at_start(&self, startup_timeout: Duration) -> Result<Lease, ConnectError> {
         let begun = Instant::now();
+        let lease = || {
+            // Every host may be tried for as long as it may take.
+            let settings = self.shared.connector.settings();
+            let hosts = u32::try_from(settings.hosts.len()).unwrap_or(u32::MAX);
+            let longest = settings.connect_timeout.saturating_mul(hosts.saturating_add(1));
+            let now = tokio::time::Instant::now();
+            self.lease(now.checked_add(longest).unwrap_or(now), false)
+        };
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST_WAIT)
             .with_max_delay(LONGEST_WAIT)
             .with_jitter()
             .without_max_times();
         for wait in waits.build() {
-            let error = match self.lease().await {
+            let error = match lease().await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => error,
             };
@@ -91,43 +196,401 @@ impl Pool {
             tracing::warn!(%error, next = ?wait, "trying again");
             tokio::time::sleep(wait).await;
         }
-        self.lease().await
+        lease().await
     }
 
     /// Closes what is idle, and what is in use when it is given back. Later leases fail.
     pub(crate) async fn close(&self) {
-        let Some(connections) = &self.connections else { return };
-        connections.manager().close();
-        if let Some(keeper) = self.keeper.get() {
-            keeper.abort();
+        let (idle, waiting) = {
+            let mut state = self.shared.state();
+            state.is_closed = true;
+            (std::mem::take(&mut state.idle), std::mem::take(&mut state.waiting))
+        };
+        for waiter in waiting {
+            // Who has given up needs no answer.
+            let _ = waiter.send(Err(ConnectError::Closed));
         }
-        let idle = connections.retain(|_, _| false).removed;
-        connections.close();
-        join_all(idle.into_iter().filter_map(|slot| slot.connection).map(close)).await;
+        self.shared.stop.cancel();
+        join_all(idle.into_iter().map(|pooled| close(pooled.connection))).await;
+        self.shared.tasks.close();
+        // They end at once, but for the closing of connections, which is bounded.
+        self.shared.tasks.wait().await;
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(keeper) = self.keeper.get() {
-            keeper.abort();
+        self.shared.state().is_closed = true;
+        self.shared.stop.cancel();
+    }
+}
+
+enum Entered {
+    Ready(Pooled),
+    Waits(oneshot::Receiver<Result<Pooled, ConnectError>>),
+}
+
+/// A caller that waits for a connection. One that comes after it has given up goes to the next.
+struct Waiting<'a> {
+    waiter: oneshot::Receiver<Result<Pooled, ConnectError>>,
+    pool: &'a Arc<Shared>,
+}
+
+impl Waiting<'_> {
+    async fn until(mut self, deadline: tokio::time::Instant) -> Result<Pooled, ConnectError> {
+        match timeout_at(deadline, &mut self.waiter).await {
+            Ok(answer) => answer.unwrap_or(Err(ConnectError::Closed)),
+            Err(_) => Err(self.pool.connector.no_connection_in_time()),
         }
     }
 }
 
-impl From<PoolError<ConnectError>> for ConnectError {
-    fn from(error: PoolError<ConnectError>) -> Self {
-        match error {
-            PoolError::Backend(error) => error,
-            _ => Self::Closed,
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.waiter.close();
+        if let Ok(Ok(pooled)) = self.waiter.try_recv() {
+            self.pool.take_back(pooled);
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    fn settings(&self) -> &PoolSettings {
+        &self.connector.settings().pool
+    }
+
+    fn observe(&self, event: Event) {
+        self.observer.observe(BACKEND, event);
+    }
+
+    async fn long_permit(
+        &self,
+        deadline: tokio::time::Instant,
+    ) -> Result<OwnedSemaphorePermit, ConnectError> {
+        match timeout_at(deadline, Arc::clone(&self.long).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(ConnectError::Closed),
+            Err(_) => Err(self.connector.no_connection_in_time()),
+        }
+    }
+
+    /// Starts a task of the pool.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // Without a runtime everything ends anyway.
+        if let Ok(runtime) = Handle::try_current() {
+            let task = self.stop.clone().run_until_cancelled_owned(task);
+            self.tasks.spawn_on(async { _ = task.await }, &runtime);
+        }
+    }
+
+    /// Takes an idle connection, or a place among those who wait for one.
+    fn enter(self: &Arc<Self>) -> Result<Entered, ConnectError> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(ConnectError::Closed);
+        }
+        self.maintain(&mut state);
+        let PoolSettings { max_idle, .. } = *self.settings();
+        while let Some(pooled) = state.idle.pop() {
+            if pooled.is_too_old() || pooled.is_idle_for(max_idle) {
+                state.size -= 1;
+                self.retire(pooled);
+            } else if pooled.is_idle_for(TRUSTED_IDLE) || pooled.clock.is_old() {
+                self.verify(&mut state, pooled);
+                break;
+            } else {
+                return Ok(Entered::Ready(pooled));
+            }
+        }
+        let (sender, waiter) = oneshot::channel();
+        state.waiting.push_back(sender);
+        self.bring_more(&mut state);
+        Ok(Entered::Waits(waiter))
+    }
+
+    /// Sees to it that enough connections are on their way to those who wait.
+    fn bring_more(self: &Arc<Self>, state: &mut State) {
+        while state.coming < state.waiting.len() && !state.is_closed {
+            if let Some(pooled) = state.idle.pop() {
+                self.verify(state, pooled);
+            } else if state.size < self.settings().max_connections {
+                self.connect(state);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Makes a connection in the background.
+    fn connect(self: &Arc<Self>, state: &mut State) {
+        state.size += 1;
+        state.coming += 1;
+        state.connecting += 1;
+        self.spawn(Place { pool: Arc::clone(self), purpose: Purpose::Connect }.connect());
+    }
+
+    /// Verifies a connection in the background.
+    fn verify(self: &Arc<Self>, state: &mut State, mut pooled: Pooled) {
+        state.coming += 1;
+        let doubts = state.doubts[pooled.host];
+        let place = Place { pool: Arc::clone(self), purpose: Purpose::Verify };
+        self.spawn(async move {
+            let verified = place.pool.connector.verify(&mut pooled.connection, &mut pooled.clock);
+            if matches!(tokio::time::timeout(VERIFICATION, verified).await, Ok(true)) {
+                pooled.doubts_seen = doubts;
+                // Known to work now, even if nobody uses it soon.
+                pooled.idle_since = Instant::now();
+                return place.arrived(pooled);
+            }
+            let (pool, host) = (Arc::clone(&place.pool), pooled.host);
+            drop(place);
+            pool.doubt(host, pooled.doubts_seen == doubts);
+        });
+    }
+
+    /// A connection to this host was lost. The others become doubtful if that is news.
+    fn doubt(self: &Arc<Self>, host: usize, is_news: bool) {
+        self.connector.doubt(host);
+        let mut state = self.state();
+        state.to_replace += 1;
+        if is_news {
+            state.doubts[host] += 1;
+            let (doubtful, others) =
+                std::mem::take(&mut state.idle).into_iter().partition(|pooled| pooled.host == host);
+            state.idle = others;
+            let doubtful: Vec<_> = doubtful;
+            for pooled in doubtful {
+                self.verify(&mut state, pooled);
+            }
+        }
+        self.bring_more(&mut state);
+    }
+
+    /// Hands a connection to who waits longest, or keeps it.
+    fn provide(self: &Arc<Self>, state: &mut State, mut pooled: Pooled) {
+        if state.is_closed {
+            state.size -= 1;
+            return self.retire(pooled);
+        }
+        while let Some(waiter) = state.waiting.pop_front() {
+            match waiter.send(Ok(pooled)) {
+                Ok(()) => return,
+                Err(Ok(unwanted)) => pooled = unwanted,
+                Err(Err(_)) => return,
+            }
+        }
+        state.idle.push(pooled);
+    }
+
+    /// Takes a connection back that works.
+    pub(super) fn take_back(self: &Arc<Self>, mut pooled: Pooled) {
+        let mut state = self.state();
+        pooled.idle_since = Instant::now();
+        // It has just answered.
+        pooled.doubts_seen = state.doubts[pooled.host];
+        self.provide(&mut state, pooled);
+    }
+
+    /// Brings to an end what a caller has given up, no longer than its call might have taken.
+    pub(super) fn drain(
+        self: &Arc<Self>,
+        mut pooled: Pooled,
+        in_transaction: bool,
+        deadline: tokio::time::Instant,
+    ) {
+        let place = Place { pool: Arc::clone(self), purpose: Purpose::Drain };
+        let deadline = deadline.min(tokio::time::Instant::now() + LONGEST_DRAIN);
+        self.spawn(async move {
+            let ended = async {
+                // It reads what was under way to its end first.
+                pooled.connection.ping().await?;
+                if in_transaction {
+                    sqlx::raw_sql("ROLLBACK").execute(&mut pooled.connection).await?;
+                }
+                Ok::<_, sqlx::Error>(())
+            };
+            if matches!(timeout_at(deadline, ended).await, Ok(Ok(()))) {
+                return place.arrived(pooled);
+            }
+            let (pool, host) = (Arc::clone(&place.pool), pooled.host);
+            drop(place);
+            pool.doubt(host, true);
+        });
+    }
+
+    /// Gives a connection up that has ended, or does not answer.
+    pub(super) fn lost(self: &Arc<Self>, pooled: Pooled) {
+        self.state().size -= 1;
+        let host = pooled.host;
+        self.retire(pooled);
+        self.doubt(host, true);
+    }
+
+    /// Gives a connection up in the middle of something.
+    pub(super) fn discard(self: &Arc<Self>, pooled: Pooled) {
+        let mut state = self.state();
+        state.size -= 1;
+        self.retire(pooled);
+        self.bring_more(&mut state);
+    }
+
+    /// Takes leave of the server in the background; the connection is counted no more.
+    fn retire(&self, pooled: Pooled) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.tasks.spawn_on(close(pooled.connection), &runtime);
+        }
+    }
+
+    /// Starts the maintenance of the pool, once.
+    fn maintain(self: &Arc<Self>, state: &mut State) {
+        if std::mem::replace(&mut state.is_maintained, true) {
+            return;
+        }
+        let settings = self.settings();
+        let shortest = settings.max_idle.min(settings.max_lifetime);
+        let interval = MAINTENANCE_INTERVAL.min(shortest / 2).max(Duration::from_millis(100));
+        let pool = Arc::downgrade(self);
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.discard_spare();
+                pool.top_up();
+            }
+        });
+    }
+
+    /// Connections that are too old or idle for long go, but for `pool_min_conns`.
+    fn discard_spare(&self) {
+        let PoolSettings { min_connections, max_idle, .. } = *self.settings();
+        let mut state = self.state();
+        let mut spare = state.size.saturating_sub(min_connections);
+        for pooled in std::mem::take(&mut state.idle) {
+            let is_spare = spare > 0 && pooled.is_idle_for(max_idle);
+            if is_spare || pooled.is_too_old() {
+                spare = spare.saturating_sub(1);
+                state.size -= 1;
+                self.retire(pooled);
+            } else {
+                state.idle.push(pooled);
+            }
+        }
+    }
+
+    /// Makes connections until there are `pool_min_conns`.
+    fn top_up(self: &Arc<Self>) {
+        let mut state = self.state();
+        while state.size < self.settings().min_connections && !state.is_closed {
+            self.connect(&mut state);
+        }
+    }
+}
+
+/// The place of a connection that nobody can use yet. Dropped before it has arrived, the place is free again.
+struct Place {
+    pool: Arc<Shared>,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Connect,
+    Verify,
+    Drain,
+    /// None any more: it is counted no longer.
+    Free,
+}
+
+impl Place {
+    /// Makes a connection. While others are in use, a failure is nobody's: those who wait may get one of
+    /// them.
+    async fn connect(mut self) {
+        loop {
+            match self.pool.connector.connect().await {
+                Ok(connected) => return self.connected(connected),
+                Err(error) => {
+                    let pool = Arc::clone(&self.pool);
+                    let mut state = pool.state();
+                    if state.waiting.is_empty() || state.size <= state.connecting {
+                        let waiting = std::mem::take(&mut state.waiting);
+                        // At the same moment: who comes later begins another attempt.
+                        self.free(&mut state);
+                        drop(state);
+                        for waiter in waiting {
+                            // Who has given up needs no answer.
+                            let _ = waiter.send(Err(error.clone()));
+                        }
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(RECONNECT_WAIT).await;
+        }
+    }
+
+    fn connected(self, connected: Connected) {
+        let Connected { connection, host, clock, server } = connected;
+        let PoolSettings { max_lifetime, max_lifetime_jitter, .. } = *self.pool.settings();
+        let jitter = rand::random_range(Duration::ZERO..=max_lifetime_jitter);
+        let now = Instant::now();
+        let (doubts_seen, is_replacement) = {
+            let mut state = self.pool.state();
+            state.server = Some(server);
+            let is_replacement = state.to_replace > 0;
+            state.to_replace = state.to_replace.saturating_sub(1);
+            (state.doubts[host], is_replacement)
+        };
+        if is_replacement {
+            self.pool.observe(Event::Reconnected);
+        }
+        self.arrived(Pooled {
+            connection,
+            clock,
+            idle_since: now,
+            host,
+            born: now,
+            lifetime: max_lifetime.saturating_add(jitter),
+            doubts_seen,
+        });
+    }
+
+    fn arrived(mut self, pooled: Pooled) {
+        let pool = Arc::clone(&self.pool);
+        let mut state = pool.state();
+        self.free(&mut state);
+        state.size += 1;
+        pool.provide(&mut state, pooled);
+    }
+
+    fn free(&mut self, state: &mut State) {
+        match std::mem::replace(&mut self.purpose, Purpose::Free) {
+            Purpose::Free => return,
+            Purpose::Connect => {
+                state.connecting -= 1;
+                state.coming -= 1;
+            }
+            Purpose::Verify => state.coming -= 1,
+            Purpose::Drain => {}
+        }
+        state.size -= 1;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.purpose != Purpose::Free {
+            let pool = Arc::clone(&self.pool);
+            self.free(&mut pool.state());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use storage_core::NoObserver;
 
     use super::*;
@@ -135,6 +598,10 @@ mod tests {
     fn pool(text: &str) -> Pool {
         let settings = ConnectionSettings::parse(text, &|_| None).unwrap();
         Pool::new(settings, Arc::new(NoObserver))
+    }
+
+    fn soon() -> tokio::time::Instant {
+        tokio::time::Instant::now() + Duration::from_secs(5)
     }
 
     #[tokio::test]
@@ -152,6 +619,33 @@ mod tests {
         let pool = pool("host=127.0.0.1 port=1 user=me");
         pool.close().await;
         pool.close().await;
-        assert!(matches!(pool.lease().await, Err(ConnectError::Closed)));
+        assert!(matches!(pool.lease(soon(), false).await, Err(ConnectError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_hear_why_there_is_no_connection() {
+        let pool = pool("host=127.0.0.1 port=1 user=me");
+        let leases = join_all((0..20).map(|_| pool.lease(soon(), false))).await;
+        assert!(leases.into_iter().all(|lease| lease.is_err_and(|error| error.is_transient())));
+        assert_eq!(pool.shared.state().size, 0);
+    }
+
+    #[tokio::test]
+    async fn callers_that_give_up_leave_no_more_attempts_than_the_pool_has_places() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let pool = pool(&format!("host=127.0.0.1 port={port} user=me pool_max_conns=3"));
+        for _ in 0..200 {
+            let lease = tokio::time::timeout(Duration::from_millis(1), pool.lease(soon(), false));
+            assert!(lease.await.is_err());
+        }
+        assert_eq!(pool.shared.state().size, 3);
+        let mut attempts = 0;
+        while tokio::time::timeout(Duration::from_millis(100), silent.accept()).await.is_ok() {
+            attempts += 1;
+        }
+        assert!(attempts <= 3, "{attempts}");
+        pool.close().await;
+        assert_eq!(pool.shared.state().size, 0);
     }
 }

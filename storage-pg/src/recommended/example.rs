@@ -67,7 +67,8 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
 
     let peer = &config.peer;
     file.line(2, "peer:");
-    file.query(3, PUT_PEER, "add_query", &peer.add_query);
+    let put_peer = if recommendation.for_mochi { PUT_PEER.into() } else { format!("{PUT_PEER}\n{EXPIRES}") };
+    file.query(3, &put_peer, "add_query", &peer.add_query);
     file.query(3, "Touches the peer only if it is there in that role.", "del_query", &peer.del_query);
     file.query(
         3,
@@ -97,6 +98,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
         file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
         file.query(3, DELETE_PEERS, "del_batch_query", &peer.del_batch_query);
         file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
+        file.query(3, FORGET_PEERS, "forget_query", &peer.forget_query);
         if !peer.synchronous_commit.is_empty() {
             file.comment(3, COMMIT);
             // Unquoted, YAML's `off` is no text.
@@ -124,6 +126,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.query(3, "", "add_query", &data.add_query);
     file.query(3, "@key is an array of keys here.", "del_query", &data.del_query);
     file.value(3, "get_query", &data.get_query);
+    file.query(3, CONTAINS_DATA, "contains_batch_query", &data.contains_batch_query);
     file.blank();
 
     if !recommendation.for_mochi {
@@ -236,6 +239,10 @@ const PUT_PEER: &str = "\
 Puts a peer, or sets its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
 @address (inet or bytes), @port, @is_seeder, @is_v6, @created (time).";
 
+const EXPIRES: &str = "\
+@expires (not MoChi's, optional): the time by the server's clock from which on the write must change
+nothing. A write that timed out then cannot take effect later, over a newer one.";
+
 const ANNOUNCE_BATCH: &str = "\
 Not MoChi's, optional: many announces at once, much faster under load. Arguments are arrays, but for
 @limit, the most that any of them wants; the result has a row for each @request with arrays of its
@@ -249,6 +256,13 @@ Not MoChi's, optional: del_query for many peers at once; the result has the @req
 
 const COUNT_BATCH: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const FORGET_PEERS: &str = "\
+Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";
+
+const CONTAINS_DATA: &str = "\
+Not MoChi's, optional: which of many keys exist, a row for each @request that does. Without it get_query reads
+every key with its value.";
 
 const COUNT: &str = "\
 Seeders and leechers of all swarms, or with the clause after it of one. Without a table of counts:

@@ -39,12 +39,36 @@ LIMIT (SELECT $4::int8)";
 
 const PUT_PEER: &str = "\
 INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
+SELECT @info_hash, @peer_id, @address, @port, @is_seeder, @is_v6, @created
+WHERE clock_timestamp() < @expires
+ON CONFLICT (info_hash, peer_id, address, port)
+DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder";
+
+/// The same without `@expires`.
+const PUT_PEER_AT_ANY_TIME: &str = "\
+INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
 VALUES (@info_hash, @peer_id, @address, @port, @is_seeder, @is_v6, @created)
 ON CONFLICT (info_hash, peer_id, address, port)
 DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder";
 
-/// The same for many peers, each argument an array.
+/// Puts many peers, each argument an array.
 fn put_peers(address: AddressColumn) -> String {
+    let address = address_type(address);
+    format!(
+        "\
+INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
+SELECT info_hash, peer_id, address, port, is_seeder, is_v6, created
+FROM unnest(@info_hash::bytea[], @peer_id::bytea[], @address::{address}[], @port::int4[],
+  @is_seeder::bool[], @is_v6::bool[], @created::timestamptz[], @expires::timestamptz[])
+  AS r (info_hash, peer_id, address, port, is_seeder, is_v6, created, expires)
+WHERE clock_timestamp() < expires
+ON CONFLICT (info_hash, peer_id, address, port)
+DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder"
+    )
+}
+
+/// The same without `@expires`.
+fn put_peers_at_any_time(address: AddressColumn) -> String {
     let address = address_type(address);
     format!(
         "\
@@ -56,16 +80,17 @@ DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder"
     )
 }
 
-/// The same for many peers; what was there is told by the number of the call.
+/// Deletes many peers; the result has the number of each call whose peer was there.
 fn delete_peers(address: AddressColumn) -> String {
     let address = address_type(address);
     format!(
         "\
 DELETE FROM mo_peers AS p
 USING unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[],
-  @port::int4[], @is_seeder::bool[]) AS r (request, info_hash, peer_id, address, port, is_seeder)
+  @port::int4[], @is_seeder::bool[], @expires::timestamptz[])
+  AS r (request, info_hash, peer_id, address, port, is_seeder, expires)
 WHERE p.info_hash = r.info_hash AND p.peer_id = r.peer_id AND p.address = r.address AND p.port = r.port
-  AND p.is_seeder = r.is_seeder
+  AND p.is_seeder = r.is_seeder AND clock_timestamp() < r.expires
 RETURNING r.request"
     )
 }
@@ -129,6 +154,13 @@ DELETE FROM mo_peers
 WHERE info_hash = @info_hash AND peer_id = @peer_id AND address = @address AND port = @port
   AND is_seeder = @is_seeder";
 
+const FORGET_PEERS: &str = "DELETE FROM mo_peers WHERE info_hash = @info_hash";
+
+const DELETE_DATA: &str = "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)";
+
+/// Put after a deletion: from that time on it finds nothing.
+const UNLESS_EXPIRED: &str = " AND clock_timestamp() < @expires";
+
 const COUNT: &str = "\
 SELECT COALESCE(SUM(seeders), 0) AS seeders, COALESCE(SUM(leechers), 0) AS leechers FROM mo_swarms";
 
@@ -151,8 +183,25 @@ ON CONFLICT (info_hash) DO UPDATE SET downloads = EXCLUDED.downloads
 WHERE EXCLUDED.downloads > mo_downloads.downloads";
 
 const PUT_DATA: &str = "\
+INSERT INTO mo_kv (context, name, value)
+SELECT @context, @key, @value WHERE clock_timestamp() < @expires
+ON CONFLICT (context, name) DO UPDATE SET value = EXCLUDED.value";
+
+/// The same without `@expires`.
+const PUT_DATA_AT_ANY_TIME: &str = "\
 INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
 ON CONFLICT (context, name) DO UPDATE SET value = EXCLUDED.value";
+
+const CONTAINS_DATA: &str = "\
+SELECT r.request
+FROM unnest(@request::int4[], @context::varchar[], @key::bytea[]) AS r (request, context, key)
+WHERE EXISTS (SELECT FROM mo_kv WHERE mo_kv.context = r.context AND mo_kv.name = r.key)";
+
+/// The same for CockroachDB, which must be told to look each key up by the index.
+const CONTAINS_DATA_COCKROACHDB: &str = "\
+SELECT r.request
+FROM unnest(@request::int4[], @context::varchar[], @key::bytea[]) AS r (request, context, key)
+INNER LOOKUP JOIN mo_kv AS d ON d.context = r.context AND d.name = r.key";
 
 const IMPORT_DATA: &str = "\
 INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
@@ -198,7 +247,7 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
         },
         peer: PeerQueries {
             add_query: PUT_PEER.into(),
-            del_query: DELETE_PEER.into(),
+            del_query: format!("{DELETE_PEER}{UNLESS_EXPIRED}"),
             graduate_query: graduate(for_mochi),
             count_query: match recommendation.dialect {
                 Dialect::Postgres => COUNT,
@@ -223,6 +272,7 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
                 Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
             }
             .into(),
+            forget_query: FORGET_PEERS.into(),
         },
         downloads: DownloadsQueries {
             get_query: "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash".into(),
@@ -231,8 +281,13 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
         },
         data: DataQueries {
             add_query: PUT_DATA.into(),
-            del_query: "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)".into(),
+            del_query: format!("{DELETE_DATA}{UNLESS_EXPIRED}"),
             get_query: "SELECT value FROM mo_kv WHERE context = @context AND name = @key".into(),
+            contains_batch_query: match recommendation.dialect {
+                Dialect::Postgres => CONTAINS_DATA,
+                Dialect::Cockroachdb => CONTAINS_DATA_COCKROACHDB,
+            }
+            .into(),
         },
         export: ExportQueries {
             peers_query: EXPORT_PEERS.into(),
@@ -240,10 +295,10 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             data_query: EXPORT_DATA.into(),
         },
         import: ImportQueries {
-            peers_query: format!("{PUT_PEER}{IF_NEWER}"),
+            peers_query: format!("{PUT_PEER_AT_ANY_TIME}{IF_NEWER}"),
             downloads_query: IMPORT_DOWNLOADS.into(),
             data_query: IMPORT_DATA.into(),
-            peers_batch_query: format!("{}{IF_NEWER}", put_peers(recommendation.address)),
+            peers_batch_query: format!("{}{IF_NEWER}", put_peers_at_any_time(recommendation.address)),
             downloads_batch_query: IMPORT_DOWNLOADS_BATCH.into(),
             data_batch_query: IMPORT_DATA_BATCH.into(),
         },
@@ -290,14 +345,23 @@ fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
     PgConfig {
         announce: AnnounceQueries { batch_query: String::new(), ..config.announce },
         peer: PeerQueries {
+            add_query: PUT_PEER_AT_ANY_TIME.into(),
+            del_query: DELETE_PEER.into(),
             newest_query: String::new(),
             add_batch_query: String::new(),
             del_batch_query: String::new(),
             synchronous_commit: String::new(),
             count_batch_query: String::new(),
+            forget_query: String::new(),
             ..config.peer
         },
         downloads: DownloadsQueries { del_query: String::new(), ..config.downloads },
+        data: DataQueries {
+            add_query: PUT_DATA_AT_ANY_TIME.into(),
+            del_query: DELETE_DATA.into(),
+            contains_batch_query: String::new(),
+            ..config.data
+        },
         export: ExportQueries::default(),
         import: ImportQueries::default(),
         ..config

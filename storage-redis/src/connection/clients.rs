@@ -19,6 +19,10 @@ use crate::config::{Mode, RedisConfig, read_address};
 const CLUSTER_RETRIES: u32 = 3;
 const CLUSTER_RETRY_WAIT_MILLISECONDS: (u64, u64) = (10, 200);
 
+/// The longest that connecting to a node of a cluster takes: a new connection asks all of them, and one that
+/// does not answer must not keep the others out of reach.
+const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How servers are reached.
 pub(super) enum Clients {
     Single(Box<Client>),
@@ -127,7 +131,7 @@ fn cluster(
             .retries(retries)
             .min_retry_wait(shortest)
             .max_retry_wait(longest)
-            .connection_timeout(config.connect_timeout)
+            .connection_timeout(config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT))
             .response_timeout(response_timeout(config))
             .use_protocol(ProtocolVersion::RESP3)
             .tcp_settings(tcp_settings());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -11,7 +12,7 @@ use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
 use storage_core::config::Problem;
 
 use super::clients::{Clients, SentinelClients, response_timeout};
-use super::gather::Gathering;
+use super::node::NodeConnection;
 use super::renewable::Renewable;
 use super::request::load_scripts;
 use crate::config::RedisConfig;
@@ -26,6 +27,14 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Whether the server answers. Those of a cluster are left to redis-rs.
+    pub(super) async fn check(&self) -> bool {
+        match &self.wire {
+            Wire::Node(node) => node.check().await,
+            Wire::Cluster(_) => true,
+        }
+    }
+
     /// Whether it is known to be closed.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
@@ -35,7 +44,7 @@ impl Live {
 /// What commands are sent over.
 #[derive(Clone)]
 pub(super) enum Wire {
-    Node(Gathering),
+    Node(NodeConnection),
     Cluster(ClusterConnection),
 }
 
@@ -54,6 +63,7 @@ pub(super) struct Connector {
     node_config: AsyncConnectionConfig,
     /// All addresses as one text, for messages.
     addresses: String,
+    response_timeout: Duration,
 }
 
 impl Connector {
@@ -64,7 +74,8 @@ impl Connector {
             // As many as redis-rs may gather into one write; its own 50 are fewer than callers wait.
             .set_pipeline_buffer_size(512);
         let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
-        Ok(Self { clients, primary: Renewable::default(), node_config, addresses })
+        let response_timeout = response_timeout(config);
+        Ok(Self { clients, primary: Renewable::default(), node_config, addresses, response_timeout })
     }
 
     /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
@@ -106,6 +117,16 @@ impl Connector {
         matches!(self.clients, Clients::Sentinel(_))
     }
 
+    /// All addresses, for messages.
+    pub(super) fn addresses(&self) -> &str {
+        &self.addresses
+    }
+
+    /// The longest to wait for an answer, whatever it is to.
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// Where commands go at this time, for people to read.
     pub(super) async fn target(&self) -> String {
         match &self.clients {
@@ -132,7 +153,7 @@ impl Connector {
         let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
         let connected = async {
             let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            let wire = Wire::Node(Gathering::new(connection));
+            let wire = Wire::Node(NodeConnection::new(connection).await?);
             load_scripts(wire.clone()).await?;
             Ok(wire)
         };

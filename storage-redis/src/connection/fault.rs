@@ -5,6 +5,7 @@ use redis::{ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKin
 use storage_core::{Error, ErrorKind, Operation};
 
 use super::connector::ConnectError;
+use super::request::SendError;
 use crate::NAME;
 
 /// A failed attempt.
@@ -61,6 +62,32 @@ impl Fault {
         Self { kind, reason, message: describe(error), may_have_run: false, remedy }
     }
 
+    /// A request has no answer.
+    pub(super) fn sending(error: &SendError) -> Self {
+        match error {
+            SendError::Redis(error) => Self::answering(error),
+            SendError::OutOfTime => Self {
+                kind: ErrorKind::Timeout,
+                reason: "timeout",
+                message: "no answer in time".into(),
+                may_have_run: true,
+                remedy: Remedy::Reconnect,
+            },
+            SendError::NotSent => Self::out_of_time("it did not leave in time"),
+        }
+    }
+
+    /// Time ran out before anything was sent.
+    pub(super) fn out_of_time(message: &str) -> Self {
+        Self {
+            kind: ErrorKind::Timeout,
+            reason: "timeout",
+            message: message.into(),
+            may_have_run: false,
+            remedy: Remedy::Nothing,
+        }
+    }
+
     /// A command was sent, or may have been, and failed.
     pub(super) fn answering(error: &RedisError) -> Self {
         if let Some(refusal) = server_error(error) {
@@ -102,6 +129,8 @@ impl Fault {
             "MOVED" | "ASK" | "TRYAGAIN" => (Unavailable, "slot_moves", Remedy::Wait),
             "CLUSTERDOWN" => (Unavailable, "cluster_down", Remedy::Wait),
             "MISCONF" => (Unavailable, "cannot_save", Remedy::Nothing),
+            // A caller that hears of it in time has another idea of the server's clock.
+            "EXPIRED" => (ErrorKind::Timeout, "expired", Remedy::Reconnect),
             "OOM" => (Rejected, "out_of_memory", Remedy::Nothing),
             "WRONGTYPE" => (Corrupt, "wrong_type", Remedy::Nothing),
             "ERR" if error.details().is_some_and(|text| text.contains("max number of clients")) => {

@@ -2,9 +2,10 @@
 //! and the repetition of what failed for a short while.
 
 mod clients;
+mod clock;
 mod connector;
 mod fault;
-mod gather;
+mod node;
 mod pool;
 mod renewable;
 mod request;
@@ -12,12 +13,14 @@ mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
+use storage_core::layer::deadline;
 use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, SharedObserver};
+use tokio::time::Instant;
 
 use self::connector::Connector;
 use self::fault::{Fault, Remedy};
@@ -87,7 +90,10 @@ impl Connections {
     async fn connect_at_start(&self, timeout: Duration) -> Result<()> {
         let (begun, mut delays, mut told) = (Instant::now(), delays(), false);
         loop {
-            let Err(fault) = self.pool.connect_all().await else { return Ok(()) };
+            let Err(fault) = self.pool.connect_all().await else {
+                self.pool.keep_verifying();
+                return Ok(());
+            };
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
             if fault.remedy == Remedy::Nothing || begun.elapsed() + delay > timeout {
                 return Err(fault.into_error(Operation::Open, false));
@@ -129,9 +135,9 @@ impl Connections {
     }
 
     /// Lets go of the connections; every later call is `Closed`. Calls under way go on.
-    pub(crate) fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.pool.clear();
+        self.pool.close().await;
     }
 
     /// Fails if the storage has been closed.
@@ -145,6 +151,12 @@ impl Connections {
     /// Sends a command.
     pub(crate) async fn query<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<T> {
         self.one(call, &Request::Command(command)).await
+    }
+
+    /// Calls a script that takes an expiry as its last argument, which is added here: a write that has been
+    /// given up does not take effect later. On a cluster it never expires.
+    pub(crate) async fn write<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<T> {
+        self.one(call, &Request::Write(command)).await
     }
 
     /// Sends a command to a node of its own choice.
@@ -212,12 +224,13 @@ impl Connections {
 
     /// Sends a request, again and again for as long as that may help.
     async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
-        let begun = Instant::now();
+        let (now, deadline) = (Instant::now(), deadline(call.operation));
+        let give_up = deadline.min(now + self.retry_timeout);
         let mut delays = delays();
         let (mut may_have_run, mut script_loads) = (false, 0);
         loop {
             self.check_open(call.operation)?;
-            let fault = match self.pool.attempt(request, call.once).await {
+            let fault = match self.pool.attempt(request, call.once, deadline).await {
                 Ok(values) => return Ok(values),
                 Err(fault) => fault,
             };
@@ -229,7 +242,7 @@ impl Connections {
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
             let hopeless = fault.remedy == Remedy::Nothing
                 || (may_have_run && call.once)
-                || begun.elapsed() + delay > self.retry_timeout;
+                || Instant::now() + delay > give_up;
             if hopeless {
                 let uncertain = may_have_run && call.operation.is_write();
                 return Err(fault.into_error(call.operation, uncertain));

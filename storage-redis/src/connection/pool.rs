@@ -1,13 +1,17 @@
 //! The pool: connections that callers share, and single attempts to send something.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use redis::Value;
-use storage_core::{Event, SharedObserver};
+use storage_core::{ErrorKind, Event, SharedObserver};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connector::{ConnectError, Connector, Live};
 use super::fault::{Fault, Remedy};
@@ -15,8 +19,14 @@ use super::renewable::Renewable;
 use super::request::{Request, load_scripts};
 use crate::NAME;
 
-/// A caller that gave up after waiting for so long leaves its connection under suspicion.
+/// A caller that gave up after waiting for so long leaves its connection in doubt.
 const SUSPICIOUS_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest that a verification may take.
+const VERIFICATION: Duration = Duration::from_secs(1);
+
+/// The time between two verifications of all connections, with a look at the servers' clocks.
+const VERIFICATION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many calls make a connection to a server crowded. With fewer, one connection is better than two:
 /// more commands leave together.
@@ -27,92 +37,207 @@ const CROWD: usize = 512;
 struct Slot {
     live: Renewable<Live, ConnectError>,
     calls: AtomicUsize,
+    /// Whether it is being verified or replaced in the background.
+    is_attended: AtomicBool,
 }
 
 /// Connections, made when they are first needed and anew when they are lost.
-pub(super) struct Pool {
+///
+/// They are made and verified by tasks of the pool and not by callers: one that gives up leaves no connection
+/// half made. When one does not answer, the others are verified side by side.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
     connector: Arc<Connector>,
     slots: Box<[Slot]>,
     /// A cluster's connection that never repeats a command by itself.
     once: Slot,
     observer: SharedObserver,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Pool {
     pub(super) fn new(connector: Connector, size: usize, observer: SharedObserver) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             connector: Arc::new(connector),
             slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
             once: Slot::default(),
             observer,
-        }
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
     }
 
     pub(super) fn connector(&self) -> &Connector {
-        &self.connector
+        &self.0.connector
     }
 
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), Fault> {
-        let connected = join_all(self.slots.iter().map(|slot| self.acquire(slot, true))).await;
+        let connected = join_all(self.0.slots.iter().map(|slot| self.0.acquire(slot, true))).await;
         match connected.into_iter().find_map(Result::err) {
             Some(failed) => Err(Fault::connecting(&failed)),
             None => Ok(()),
         }
     }
 
+    /// Verifies all connections from time to time, until the pool is closed or dropped.
+    pub(super) fn keep_verifying(&self) {
+        let pool = Arc::downgrade(&self.0);
+        self.0.spawn(async move {
+            loop {
+                tokio::time::sleep(VERIFICATION_INTERVAL).await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.verify_all();
+            }
+        });
+    }
+
     /// Lets go of all connections; calls under way keep theirs.
-    pub(super) fn clear(&self) {
-        for slot in self.slots.iter().chain([&self.once]) {
+    pub(super) async fn close(&self) {
+        self.0.stop.cancel();
+        for slot in self.0.slots.iter().chain([&self.0.once]) {
             slot.live.clear();
         }
+        self.0.tasks.close();
+        // They end at once.
+        self.0.tasks.wait().await;
     }
 
     /// Sends a request; `once` if it must not be sent again when its outcome is unknown. Does what the
-    /// next attempt needs.
-    pub(super) async fn attempt(&self, request: &Request, once: bool) -> Result<Vec<Value>, Fault> {
+    /// next attempt needs. Ends by the deadline.
+    pub(super) async fn attempt(
+        &self,
+        request: &Request,
+        once: bool,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Fault> {
+        self.0.attempt(request, once, deadline).await
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // Without a runtime everything ends anyway.
+        if let Ok(runtime) = Handle::try_current() {
+            let task = self.stop.clone().run_until_cancelled_owned(task);
+            self.tasks.spawn_on(async { _ = task.await }, &runtime);
+        }
+    }
+
+    async fn attempt(
+        self: &Arc<Self>,
+        request: &Request,
+        once: bool,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Fault> {
         let repeating = !(once && self.connector.is_cluster());
-        let slot = if repeating { self.choose() } else { &self.once };
-        let acquired = self.acquire(slot, repeating).await;
+        let (place, slot) = if repeating { self.choose() } else { (ONCE, &self.once) };
+        let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
+        let Ok(acquired) = timeout_at(deadline, self.acquire(slot, repeating)).await else {
+            slot.live.give_up_attempt(SUSPICIOUS_WAIT);
+            return Err(Fault::out_of_time("there was no connection in time"));
+        };
         let (generation, live) = acquired.map_err(|failed| Fault::connecting(&failed))?;
-        let mut watch = Watch { pool: self, slot, generation, live: &live, begun: Some(Instant::now()) };
+        let mut watch = Watch { pool: self, place, begun: Some(Instant::now()) };
         slot.calls.fetch_add(1, Ordering::Relaxed);
-        let answer = request.send(live.wire.clone()).await;
+        let answer = request.send(live.wire.clone(), deadline).await;
         watch.begun = None;
         drop(watch);
         let fault = match answer {
-            Err(error) => Fault::answering(&error),
+            Err(error) => Fault::sending(&error),
             Ok(values) => match first_remediable(&values) {
                 Some(fault) => fault,
                 None => return Ok(values),
             },
         };
         match fault.remedy {
-            // To the nodes of a cluster redis-rs connects anew by itself.
-            Remedy::Reconnect if !self.connector.is_cluster() => self.give_up(slot, generation, &live),
-            Remedy::LoadScripts => self.load_scripts(&live).await?,
+            Remedy::Reconnect if !self.connector.is_cluster() => {
+                self.give_up(slot, generation, &live);
+                self.verify_all();
+            }
+            // To the nodes of a cluster redis-rs connects anew by itself, but for those that say nothing.
+            Remedy::Reconnect if fault.kind == ErrorKind::Timeout => self.replace(place, generation),
+            Remedy::LoadScripts => self.load_scripts(&live, deadline).await?,
             _ => {}
         }
         Err(fault)
     }
 
-    async fn load_scripts(&self, live: &Live) -> Result<(), Fault> {
-        match load_scripts(live.wire.clone()).await {
+    async fn load_scripts(&self, live: &Live, deadline: Instant) -> Result<(), Fault> {
+        match timeout_at(deadline, load_scripts(live.wire.clone())).await {
             // On a cluster it may be another node that can't be reached.
-            Err(error) if !self.connector.is_cluster() => {
+            Ok(Err(error)) if !self.connector.is_cluster() => {
                 Err(Fault { may_have_run: false, ..Fault::answering(&error) })
             }
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Fault::out_of_time("the scripts were not loaded in time")),
         }
+    }
+
+    fn slot(&self, place: usize) -> &Slot {
+        self.slots.get(place).unwrap_or(&self.once)
+    }
+
+    /// Verifies all connections in the background, side by side.
+    fn verify_all(self: &Arc<Self>) {
+        for place in 0..self.slots.len() {
+            self.verify(place);
+        }
+    }
+
+    /// Verifies a connection in the background, and gives it up if it does not answer.
+    fn verify(self: &Arc<Self>, place: usize) {
+        let Some((generation, live)) = self.slot(place).live.made() else { return };
+        self.attend(place, move |pool| async move {
+            let answered = tokio::time::timeout(VERIFICATION, live.check()).await.unwrap_or(false);
+            if !answered {
+                pool.give_up(pool.slot(place), generation, &live);
+            }
+        });
+    }
+
+    /// Makes another connection in the background, which takes the place of this one once it is made.
+    fn replace(self: &Arc<Self>, place: usize, generation: u64) {
+        self.attend(place, move |pool| async move {
+            if let Ok(live) = pool.connector.connect(place != ONCE).await {
+                pool.observer.observe(NAME, Event::Reconnected);
+                pool.slot(place).live.replace(generation, live);
+            }
+        });
+    }
+
+    /// Starts a task for a connection, unless there is one.
+    fn attend<F>(self: &Arc<Self>, place: usize, task: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if self.slot(place).is_attended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let attended = Attended { pool: Arc::clone(self), place };
+        let task = task(Arc::clone(self));
+        self.spawn(async move {
+            let _attended = attended;
+            task.await;
+        });
     }
 
     /// The first that is not crowded, or else the one with the fewest calls. Those to a cluster gather
     /// nothing.
-    fn choose(&self) -> &Slot {
-        let calls = |slot: &&Slot| slot.calls.load(Ordering::Relaxed);
+    fn choose(&self) -> (usize, &Slot) {
+        let calls = |(_, slot): &(usize, &Slot)| slot.calls.load(Ordering::Relaxed);
         let crowd = if self.connector.is_cluster() { 1 } else { CROWD };
-        let open = self.slots.iter().find(|slot| calls(slot) < crowd);
-        open.or_else(|| self.slots.iter().min_by_key(calls)).unwrap_or(&self.once)
+        let open = self.slots.iter().enumerate().find(|slot| calls(slot) < crowd);
+        open.or_else(|| self.slots.iter().enumerate().min_by_key(calls)).unwrap_or((ONCE, &self.once))
     }
 
     async fn acquire(&self, slot: &Slot, repeating: bool) -> Result<(u64, Live), ConnectError> {
@@ -127,8 +252,12 @@ impl Pool {
 
     fn make(&self, generation: u64, repeating: bool) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let (connecting, observer) = (self.connector.connect(repeating), Arc::clone(&self.observer));
+        let address = self.connector.addresses().to_owned();
+        // It goes on when those who wait for it give up, and ends when it is given up itself.
+        let connecting = AbortOnDropHandle::new(self.tasks.spawn(connecting));
         async move {
-            let live = connecting.await?;
+            let ended = |_| ConnectError { address, error: std::io::Error::other("it was given up").into() };
+            let live = connecting.await.map_err(ended)??;
             if generation > 0 {
                 tracing::debug!(backend = NAME, "connected again");
                 observer.observe(NAME, Event::Reconnected);
@@ -144,23 +273,36 @@ impl Pool {
     }
 }
 
-/// Counts a call, and notices a caller that gives up on an answer before the connection's own timeout: a
-/// server that hangs would otherwise be waited for by call after call.
+/// The place of the connection that never repeats a command.
+const ONCE: usize = usize::MAX;
+
+/// Counts a call, and notices a caller that gives up on an answer early: a server that hangs would otherwise
+/// be waited for by call after call.
 struct Watch<'a> {
-    pool: &'a Pool,
-    slot: &'a Slot,
-    generation: u64,
-    live: &'a Live,
+    pool: &'a Arc<Shared>,
+    place: usize,
     /// `None` when there is an answer, whatever it is.
     begun: Option<Instant>,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.slot.calls.fetch_sub(1, Ordering::Relaxed);
+        self.pool.slot(self.place).calls.fetch_sub(1, Ordering::Relaxed);
         if self.begun.is_some_and(|begun| begun.elapsed() >= SUSPICIOUS_WAIT) {
-            self.pool.give_up(self.slot, self.generation, self.live);
+            self.pool.verify(self.place);
         }
+    }
+}
+
+/// A task is at work for a connection, as long as this is there.
+struct Attended {
+    pool: Arc<Shared>,
+    place: usize,
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.pool.slot(self.place).is_attended.store(false, Ordering::SeqCst);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Something that is made once for all who wait for it, and made anew after it has been given up.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -15,6 +16,8 @@ pub(super) struct Renewable<T, E> {
 struct State<T, E> {
     generation: u64,
     making: Option<Making<T, E>>,
+    /// When that began.
+    since: Instant,
 }
 
 impl<T, E> State<T, E> {
@@ -26,7 +29,7 @@ impl<T, E> State<T, E> {
 
 impl<T, E> Default for Renewable<T, E> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { generation: 0, making: None }) }
+        Self { state: Mutex::new(State { generation: 0, making: None, since: Instant::now() }) }
     }
 }
 
@@ -44,6 +47,9 @@ impl<T: Clone + Send + Sync, E: Clone + Send + Sync> Renewable<T, E> {
         let (generation, making) = {
             let mut state = self.state();
             let generation = state.generation;
+            if state.making.is_none() {
+                state.since = Instant::now();
+            }
             (generation, state.making.get_or_insert_with(|| make(generation).shared()).clone())
         };
         let made = making.await;
@@ -57,6 +63,38 @@ impl<T: Clone + Send + Sync, E: Clone + Send + Sync> Renewable<T, E> {
     pub(super) fn give_up(&self, generation: u64) {
         let mut state = self.state();
         if state.generation == generation {
+            state.clear();
+        }
+    }
+
+    /// The value and its generation, if there is one by now.
+    pub(super) fn made(&self) -> Option<(u64, T)> {
+        let state = self.state();
+        let made = state.making.as_ref()?.peek()?;
+        Some((state.generation, made.as_ref().ok()?.clone()))
+    }
+
+    /// Puts a value in the place of that of this generation.
+    pub(super) fn replace(&self, generation: u64, value: T)
+    where
+        T: 'static,
+        E: 'static,
+    {
+        let mut state = self.state();
+        if state.generation == generation {
+            state.generation += 1;
+            let making = async { Ok(value) }.boxed().shared();
+            // Polled once, so that it is seen to be made.
+            let _ = making.clone().now_or_never();
+            state.making = Some(making);
+        }
+    }
+
+    /// Gives an attempt up that has been under way for so long.
+    pub(super) fn give_up_attempt(&self, older_than: Duration) {
+        let mut state = self.state();
+        let is_under_way = state.making.as_ref().is_some_and(|making| making.peek().is_none());
+        if is_under_way && state.since.elapsed() >= older_than {
             state.clear();
         }
     }

@@ -1,11 +1,16 @@
 //! What can be sent.
 
+use std::borrow::Cow;
+
 use futures::future::join_all;
 use redis::aio::ConnectionLike;
+use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::connector::Wire;
+use super::node::NodeConnection;
 use crate::scripts;
 
 /// A node that holds data of its own.
@@ -17,9 +22,28 @@ pub(crate) enum Node {
     At(String),
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub(super) enum SendError {
+    /// It did not leave in time.
+    NotSent,
+    /// The answer did not come in time.
+    OutOfTime,
+    /// What the connection or the server said.
+    Redis(RedisError),
+}
+
+impl From<RedisError> for SendError {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
 /// Something to send; it can be sent again.
 pub(super) enum Request {
     Command(Cmd),
+    /// A call of a script that takes an expiry, which is added when it is sent.
+    Write(Cmd),
     Pipeline(Pipeline),
     /// To the cluster's node of that address.
     On(String, Cmd),
@@ -44,30 +68,54 @@ impl Request {
         request
     }
 
-    /// Sends it and waits for the answers; those of several commands may be refusals.
-    pub(super) async fn send(&self, wire: Wire) -> RedisResult<Vec<Value>> {
-        match (self, wire) {
-            (
-                Self::Command(command) | Self::On(_, command) | Self::OnPrimaries(command),
-                Wire::Node(node),
-            ) => single(node.send(command).await),
-            (Self::Command(command), Wire::Cluster(mut connection)) => {
-                single(connection.req_packed_command(command).await)
+    /// Sends it and waits for the answers until the deadline; those of several commands may be refusals.
+    pub(super) async fn send(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
+        let sent = match wire {
+            Wire::Node(node) => return self.send_to_node(node, deadline).await,
+            Wire::Cluster(cluster) => timeout_at(deadline, self.send_to_cluster(cluster)).await,
+        };
+        Ok(sent.map_err(|_| SendError::OutOfTime)??)
+    }
+
+    async fn send_to_node(&self, node: NodeConnection, deadline: Instant) -> Result<Vec<Value>, SendError> {
+        let command = match self {
+            Self::Command(command) | Self::On(_, command) | Self::OnPrimaries(command) => {
+                Cow::Borrowed(command)
             }
-            (Self::Pipeline(pipeline), Wire::Node(node)) => send_pipeline(pipeline, node.connection()).await,
-            (Self::Pipeline(pipeline), Wire::Cluster(connection)) => {
-                send_pipeline(pipeline, connection).await
+            Self::Write(command) => Cow::Owned(expiring(command, node.time_at(deadline).microseconds())),
+            Self::Pipeline(pipeline) => {
+                let sent = timeout_at(deadline, send_pipeline(pipeline, node.connection())).await;
+                return Ok(sent.map_err(|_| SendError::OutOfTime)??);
             }
-            (Self::On(address, command), Wire::Cluster(mut connection)) => {
+        };
+        Ok(single(Ok(node.send(command, deadline).await?))?)
+    }
+
+    async fn send_to_cluster(&self, mut cluster: ClusterConnection) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Command(command) => single(cluster.req_packed_command(command).await),
+            // Each node has a clock of its own, and redis-rs chooses the node.
+            Self::Write(command) => single(cluster.req_packed_command(&expiring(command, NEVER)).await),
+            Self::Pipeline(pipeline) => send_pipeline(pipeline, cluster).await,
+            Self::On(address, command) => {
                 let route = RoutingInfo::SingleNode(by_address(address)?);
-                single(connection.route_command(command.clone(), route).await)
+                single(cluster.route_command(command.clone(), route).await)
             }
-            (Self::OnPrimaries(command), Wire::Cluster(mut connection)) => {
+            Self::OnPrimaries(command) => {
                 let route = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                single(connection.route_command(command.clone(), route).await)
+                single(cluster.route_command(command.clone(), route).await)
             }
         }
     }
+}
+
+/// An expiry that never comes: microseconds that Lua's numbers can hold.
+const NEVER: i64 = 1 << 53;
+
+fn expiring(command: &Cmd, expiry: i64) -> Cmd {
+    let mut command = command.clone();
+    command.arg(expiry);
+    command
 }
 
 /// Loads the scripts; on a cluster, on all nodes that can be reached.

@@ -31,13 +31,13 @@ impl RedisStorage {
             counter(role.other()),
         ]);
         command.arg(peer_key(peer)).arg(announced.nanoseconds());
-        self.connections.query(Call::repeatable(Operation::PutPeer), command).await
+        self.connections.write(Call::repeatable(Operation::PutPeer), command).await
     }
 
     pub(super) async fn delete_whole(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
         let mut command = scripts::DELETE.call(&[&swarm.key(role), SWARMS, counter(role)]);
         command.arg(peer_key(peer));
-        self.connections.query(Call::once(Operation::DeletePeer), command).await
+        self.connections.write(Call::once(Operation::DeletePeer), command).await
     }
 
     pub(super) async fn graduate_whole(&self, swarm: Swarm, peer: &Peer, announced: Timestamp) -> Result<()> {
@@ -50,7 +50,7 @@ impl RedisStorage {
             DOWNLOADS,
         ]);
         command.arg(peer_key(peer)).arg(announced.nanoseconds()).arg(swarm.info_hash.as_bytes());
-        self.connections.query(Call::once(Operation::GraduatePeer), command).await
+        self.connections.write(Call::once(Operation::GraduatePeer), command).await
     }
 
     pub(super) async fn announce_whole(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -109,7 +109,7 @@ impl RedisStorage {
             AnnounceEvent::Completed => Call::once(Operation::Announce),
             _ => Call::repeatable(Operation::Announce),
         };
-        let value = self.connections.query(call, command).await?;
+        let value = self.connections.write(call, command).await?;
         let mut answer = read::<Vec<Value>>(call, value)?.into_iter();
         let mut next = || answer.next().unwrap_or(Value::Nil);
         let (seeders, leechers) = (read(call, next())?, read(call, next())?);

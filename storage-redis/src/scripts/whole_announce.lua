@@ -4,7 +4,7 @@
 -- leechers, downloads
 -- ARGV: what to do with the client: 'seeder', 'leecher', 'completed', 'stopped'; time; info hash; number
 -- wanted; '1' for a seeder; families in order of preference, as in '46'; a random number; the client once
--- for each address
+-- for each address; expiry
 local want, random = tonumber(ARGV[4]), tonumber(ARGV[7])
 local swarms, seeder_counter, leecher_counter, downloads = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local families = {

@@ -1,0 +1,302 @@
+//! Batching: calls of many tasks are sent to a server together.
+//!
+//! Nothing waits for a timer. A call that comes while few are in flight is made alone, as it would be
+//! without batching; what comes while others are in flight waits for them and then goes together. So
+//! batches grow with the load.
+//!
+//! Every call has a deadline of its own, which no other call shortens. A caller whose deadline passes, or
+//! that gives up, costs nothing if its call was not sent yet.
+
+mod queue;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use queue::Bounds;
+use queue::{Admission, Queue, Ticket};
+
+/// What is done with the calls of one kind.
+pub trait BatchOp: Send + Sync + 'static {
+    /// What is asked.
+    type Request: Send + Sync + 'static;
+    /// The answer to one call.
+    type Answer: Send + 'static;
+
+    /// Answers all calls, each in its place. It is dropped when the last of their deadlines has passed.
+    fn run(&self, calls: Vec<BatchCall<Self::Request>>) -> impl Future<Output = Vec<Self::Answer>> + Send;
+
+    /// The answer to a call that gets none from [`run`](Self::run).
+    fn unanswered(&self, reason: Unanswered) -> Self::Answer;
+
+    /// A batch leaves: how many calls it has, how long the oldest of them waited, how many still wait.
+    fn leaves(&self, _calls: usize, _waited: Duration, _left: usize) {}
+}
+
+/// A call in a batch.
+#[derive(Debug, Clone)]
+pub struct BatchCall<R> {
+    /// What is asked.
+    pub request: R,
+    /// When its caller gives up.
+    pub deadline: Instant,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Its deadline has passed before it was sent.
+    NotSent,
+    /// Its deadline has passed, or its batch was given up, after it was sent.
+    Sent,
+    /// The batcher is closed; it was not sent.
+    Closed,
+}
+
+/// Batches the calls of one kind.
+///
+/// Batches run in tasks of the runtime that calls are made in. Dropping the batcher stops them.
+pub struct Batcher<O: BatchOp> {
+    shared: Arc<Shared<O>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Shared<O: BatchOp> {
+    op: O,
+    room: Semaphore,
+    queue: Mutex<Queue<Entry<O>>>,
+    idle: Notify,
+}
+
+struct Entry<O: BatchOp> {
+    call: BatchCall<O::Request>,
+    answer: oneshot::Sender<O::Answer>,
+    since: Instant,
+}
+
+impl<O: BatchOp> Batcher<O> {
+    /// A batcher for the calls of `op`.
+    pub fn new(op: O, bounds: Bounds) -> Self {
+        let shared = Shared {
+            op,
+            room: Semaphore::new(bounds.queue.min(Semaphore::MAX_PERMITS)),
+            queue: Mutex::new(Queue::new(bounds)),
+            idle: Notify::new(),
+        };
+        Self { shared: Arc::new(shared), tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// Makes a call: by `alone` while few are in flight, or else together with others. Ends by the
+    /// deadline, which `alone` keeps by itself.
+    pub async fn call<'a, R: Into<O::Request>>(
+        &self,
+        request: R,
+        deadline: Instant,
+        alone: impl FnOnce(R) -> BoxFuture<'a, O::Answer>,
+    ) -> O::Answer {
+        if self.shared.queue.lock().enter_alone() {
+            let _place = LonePlace(self);
+            return alone(request).await;
+        }
+        let shared = &self.shared;
+        let not_sent = |reason| shared.op.unanswered(reason);
+        // The room is given back when the call leaves the queue. As a rule there is some, without a timer.
+        match shared.room.try_acquire() {
+            Ok(room) => room.forget(),
+            Err(_) => match timeout_at(deadline, shared.room.acquire()).await {
+                Ok(Ok(room)) => room.forget(),
+                Ok(Err(_)) => return not_sent(Unanswered::Closed),
+                Err(_) => return not_sent(Unanswered::NotSent),
+            },
+        }
+        let (answer, answered) = oneshot::channel();
+        let call = BatchCall { request: request.into(), deadline };
+        let entry = Entry { call, answer, since: Instant::now() };
+        let admission = shared.queue.lock().admit(entry);
+        let Admission::Waits { ticket, start } = admission else {
+            shared.room.add_permits(1);
+            return not_sent(Unanswered::Closed);
+        };
+        let mut waiting = Waiting { shared, ticket: Some(ticket) };
+        if start {
+            self.serve(&Handle::current());
+        }
+        match timeout_at(deadline, answered).await {
+            Ok(answer) => {
+                waiting.ticket = None;
+                // No answer: the worker was dropped in the middle of the batch, or with the runtime.
+                answer.unwrap_or_else(|_| not_sent(Unanswered::Sent))
+            }
+            Err(_) if waiting.cancel() => not_sent(Unanswered::NotSent),
+            Err(_) => not_sent(Unanswered::Sent),
+        }
+    }
+
+    /// Takes no further calls and waits until those that were made are answered, or it is too late: then
+    /// batches in flight are dropped. Whether all were answered.
+    pub async fn close(&self, at_most: Duration) -> bool {
+        self.shared.queue.lock().close();
+        let is_idle = timeout(at_most, self.shared.until_idle()).await.is_ok();
+        self.shared.room.close();
+        self.stop.cancel();
+        self.tasks.close();
+        // They have nothing left to wait for.
+        self.tasks.wait().await;
+        is_idle
+    }
+
+    /// Starts a worker, for which a place has been taken.
+    fn serve(&self, runtime: &Handle) {
+        let place = Place { shared: Arc::clone(&self.shared), is_left: false };
+        let work = self.stop.clone().run_until_cancelled_owned(place.serve());
+        self.tasks.spawn_on(async { _ = work.await }, runtime);
+    }
+}
+
+impl<O: BatchOp> Drop for Batcher<O> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl<O: BatchOp> Shared<O> {
+    async fn until_idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.queue.lock().is_idle() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The next batch.
+    fn take(&self) -> Vec<Entry<O>> {
+        let mut queue = self.queue.lock();
+        let batch = queue.take();
+        let left = queue.len();
+        drop(queue);
+        self.room.add_permits(batch.len());
+        if let Some(oldest) = batch.first() {
+            self.op.leaves(batch.len(), oldest.since.elapsed(), left);
+        }
+        batch
+    }
+
+    fn leave(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let is_kept = queue.leave();
+        let is_idle = queue.is_idle();
+        drop(queue);
+        if is_idle {
+            self.idle.notify_waiters();
+        }
+        is_kept
+    }
+
+    fn abandon(&self) {
+        let left = self.queue.lock().abandon();
+        self.room.add_permits(left.len());
+        for Entry { answer, .. } in left {
+            // Who has given up needs no answer.
+            let _ = answer.send(self.op.unanswered(Unanswered::Closed));
+        }
+        self.idle.notify_waiters();
+    }
+}
+
+/// A caller's call in the queue. It is taken out when the caller gives up.
+struct Waiting<'a, O: BatchOp> {
+    shared: &'a Shared<O>,
+    /// `None` when it was answered.
+    ticket: Option<Ticket>,
+}
+
+impl<O: BatchOp> Waiting<'_, O> {
+    /// Takes the call out; false if a batch has it.
+    fn cancel(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return false };
+        let entry = self.shared.queue.lock().cancel(ticket);
+        self.shared.room.add_permits(usize::from(entry.is_some()));
+        entry.is_some()
+    }
+}
+
+impl<O: BatchOp> Drop for Waiting<'_, O> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// The place in flight of a call that goes alone. When it ends, in whatever way, the place serves those who
+/// came meanwhile.
+struct LonePlace<'a, O: BatchOp>(&'a Batcher<O>);
+
+impl<O: BatchOp> Drop for LonePlace<'_, O> {
+    fn drop(&mut self) {
+        if !self.0.shared.leave() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => self.0.serve(&runtime),
+            Err(_) => self.0.shared.abandon(),
+        }
+    }
+}
+
+/// The place in flight of a worker. A worker that is dropped, with its runtime or by a panic, starts
+/// nothing: if it was the last, the calls that wait are answered.
+struct Place<O: BatchOp> {
+    shared: Arc<Shared<O>>,
+    is_left: bool,
+}
+
+impl<O: BatchOp> Place<O> {
+    async fn serve(mut self) {
+        loop {
+            let batch = self.shared.take();
+            if !batch.is_empty() {
+                self.run(batch).await;
+                // Yield so that callers released by this batch can join the next one.
+                yield_now().await;
+            }
+            if !self.shared.leave() {
+                self.is_left = true;
+                return;
+            }
+        }
+    }
+
+    async fn run(&self, batch: Vec<Entry<O>>) {
+        let op = &self.shared.op;
+        let (calls, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|entry| (entry.call, entry.answer)).unzip();
+        let Some(last) = calls.iter().map(|call| call.deadline).max() else { return };
+        let mut results = timeout_at(last, op.run(calls)).await.unwrap_or_default().into_iter();
+        for answer in answers {
+            let result = results.next().unwrap_or_else(|| op.unanswered(Unanswered::Sent));
+            // Who has given up needs no answer.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+impl<O: BatchOp> Drop for Place<O> {
+    fn drop(&mut self) {
+        if !self.is_left {
+            self.shared.abandon();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! The state of a batcher: who waits, and how many batches are in flight. Without a runtime, without time.
+
+use std::collections::VecDeque;
+
+/// How much goes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most calls in a batch.
+    pub size: usize,
+    /// The most batches in flight.
+    pub in_flight: usize,
+    /// The most calls that wait for a batch; further ones wait for room among them.
+    pub queue: usize,
+    /// Whether a call goes by the queue even when nothing is in flight.
+    pub when_idle: bool,
+    /// Whether a full batch leaves at once, however many are in flight.
+    pub full_leaves: bool,
+}
+
+/// Identifies a call that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+/// What became of a call that came.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It waits. With `start`, a place in flight was taken for it: somebody must serve the queue.
+    Waits { ticket: Ticket, start: bool },
+    /// The queue takes no more calls for good.
+    Closed,
+}
+
+/// Calls that wait for a batch, in their order, and the number of places that are taken by calls and
+/// batches in flight.
+///
+/// Whoever takes a place gives it up by [`leave`](Self::leave), or by [`abandon`](Self::abandon) if it was
+/// stopped in the middle. As long as calls wait, a place is taken.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    bounds: Bounds,
+    /// Calls by ascending ticket; those that were cancelled are `None`.
+    waiting: VecDeque<(Ticket, Option<T>)>,
+    /// How many of them are not cancelled.
+    live: usize,
+    next: u64,
+    in_flight: usize,
+    is_closed: bool,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { bounds, waiting: VecDeque::new(), live: 0, next: 0, in_flight: 0, is_closed: false }
+    }
+
+    /// Takes a place for a call that goes alone: only while few are in flight and none waits.
+    pub(super) fn enter_alone(&mut self) -> bool {
+        let may_enter = self.live == 0 && self.in_flight < self.bounds.in_flight && !self.is_closed;
+        if self.bounds.when_idle || !may_enter {
+            return false;
+        }
+        self.in_flight += 1;
+        true
+    }
+
+    /// Puts a call at the end of the queue.
+    pub(super) fn admit(&mut self, call: T) -> Admission {
+        if self.is_closed {
+            return Admission::Closed;
+        }
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.waiting.push_back((ticket, Some(call)));
+        self.live += 1;
+        let is_full = self.bounds.full_leaves && self.live >= self.bounds.size;
+        let start = self.in_flight < self.bounds.in_flight || is_full;
+        self.in_flight += usize::from(start);
+        Admission::Waits { ticket, start }
+    }
+
+    /// Takes a call out that still waits; `None` if a batch has it.
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<T> {
+        let index = self.waiting.binary_search_by_key(&ticket.0, |(ticket, _)| ticket.0).ok()?;
+        let call = self.waiting[index].1.take();
+        self.live -= usize::from(call.is_some());
+        while self.waiting.front().is_some_and(|(_, call)| call.is_none()) {
+            self.waiting.pop_front();
+        }
+        call
+    }
+
+    /// The next batch, for who holds a place.
+    pub(super) fn take(&mut self) -> Vec<T> {
+        let mut batch = Vec::with_capacity(self.live.min(self.bounds.size));
+        while batch.len() < self.bounds.size
+            && let Some((_, call)) = self.waiting.pop_front()
+        {
+            batch.extend(call);
+        }
+        self.live -= batch.len();
+        batch
+    }
+
+    /// Gives a place up, unless calls wait: then it is kept, for the next batch. Whether it is kept.
+    pub(super) fn leave(&mut self) -> bool {
+        // More places than usual were taken for full batches.
+        if self.live > 0 && self.in_flight <= self.bounds.in_flight {
+            return true;
+        }
+        self.in_flight -= 1;
+        false
+    }
+
+    /// Gives a place up in whatever state. The calls that nobody would serve any more.
+    pub(super) fn abandon(&mut self) -> Vec<T> {
+        self.in_flight -= 1;
+        if self.in_flight > 0 {
+            return Vec::new();
+        }
+        self.clear()
+    }
+
+    /// Takes no further calls. Those that wait are served.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Takes all calls out that wait.
+    pub(super) fn clear(&mut self) -> Vec<T> {
+        self.live = 0;
+        self.waiting.drain(..).filter_map(|(_, call)| call).collect()
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.live == 0
+    }
+
+    /// How many calls wait.
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { size: 3, in_flight: 2, queue: 8, when_idle: false, full_leaves: false };
+
+    fn admit(queue: &mut Queue<u32>, call: u32) -> (Ticket, bool) {
+        match queue.admit(call) {
+            Admission::Waits { ticket, start } => (ticket, start),
+            Admission::Closed => panic!("the queue is closed"),
+        }
+    }
+
+    #[test]
+    fn few_calls_go_alone_and_further_ones_together() {
+        let mut queue = Queue::new(BOUNDS);
+        assert!(queue.enter_alone() && queue.enter_alone() && !queue.enter_alone());
+        for call in 1..=4 {
+            assert!(!admit(&mut queue, call).1);
+        }
+        // The place of a call that has ended serves the queue.
+        assert!(queue.leave());
+        assert_eq!(queue.take(), [1, 2, 3]);
+        assert!(queue.leave());
+        assert_eq!(queue.take(), [4]);
+        assert!(!queue.leave() && !queue.leave() && queue.is_idle());
+    }
+
+    #[test]
+    fn a_cancelled_call_is_in_no_batch_and_one_in_a_batch_cannot_be_cancelled() {
+        let mut queue = Queue::new(Bounds { when_idle: true, ..BOUNDS });
+        assert!(!queue.enter_alone());
+        let (first, start) = admit(&mut queue, 1);
+        assert!(start);
+        let (second, _) = admit(&mut queue, 2);
+        assert_eq!(queue.cancel(first), Some(1));
+        assert_eq!(queue.cancel(first), None);
+        assert_eq!(queue.take(), [2]);
+        assert_eq!(queue.cancel(second), None);
+    }
+
+    #[test]
+    fn a_full_batch_leaves_at_once_where_it_may() {
+        let mut queue = Queue::new(Bounds { full_leaves: true, in_flight: 1, ..BOUNDS });
+        assert!(queue.enter_alone());
+        assert_eq!([1, 2, 3].map(|call| admit(&mut queue, call).1), [false, false, true]);
+        assert_eq!(queue.take(), [1, 2, 3]);
+        // That place is given back even while calls wait.
+        assert!(!admit(&mut queue, 4).1);
+        assert!(!queue.leave() && queue.leave());
+        assert_eq!(queue.take(), [4]);
+    }
+
+    #[test]
+    fn a_place_that_is_abandoned_leaves_calls_to_the_others_while_there_are_some() {
+        let mut queue = Queue::new(BOUNDS);
+        assert!(queue.enter_alone() && queue.enter_alone());
+        admit(&mut queue, 1);
+        assert_eq!(queue.abandon(), [0; 0]);
+        assert_eq!(queue.abandon(), [1]);
+        assert!(queue.is_idle());
+    }
+
+    #[test]
+    fn a_closed_queue_serves_what_waits_and_takes_no_more() {
+        let mut queue = Queue::new(BOUNDS);
+        admit(&mut queue, 1);
+        queue.close();
+        assert!(!queue.enter_alone());
+        assert!(matches!(queue.admit(2), Admission::Closed));
+        assert_eq!(queue.take(), [1]);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Come,
+        Cancel(usize),
+        /// A place goes on: takes a batch and leaves.
+        Go,
+        Abandon,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => Just(Step::Come),
+            1 => (0..8_usize).prop_map(Step::Cancel),
+            3 => Just(Step::Go),
+            1 => Just(Step::Abandon),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        /// Every call is served, cancelled or given back, once; no batch is too large; nothing waits while
+        /// nobody serves.
+        #[test]
+        fn no_call_is_lost_or_served_twice(steps in steps(), when_idle: bool, full_leaves: bool) {
+            let mut queue = Queue::new(Bounds { when_idle, full_leaves, ..BOUNDS });
+            let (mut came, mut ended, mut tickets, mut places) = (0_u32, Vec::new(), Vec::new(), 0_usize);
+            for step in steps {
+                match step {
+                    Step::Come if queue.enter_alone() => places += 1,
+                    Step::Come => {
+                        let (ticket, start) = admit(&mut queue, came);
+                        tickets.push(ticket);
+                        places += usize::from(start);
+                        came += 1;
+                    }
+                    Step::Cancel(index) => {
+                        let ticket = tickets.get(index % tickets.len().max(1));
+                        ended.extend(ticket.and_then(|ticket| queue.cancel(*ticket)));
+                    }
+                    Step::Go if places > 0 => {
+                        let batch = queue.take();
+                        prop_assert!(batch.len() <= BOUNDS.size);
+                        ended.extend(batch);
+                        places -= usize::from(!queue.leave());
+                    }
+                    Step::Abandon if places > 0 => {
+                        ended.extend(queue.abandon());
+                        places -= 1;
+                    }
+                    Step::Go | Step::Abandon => {}
+                }
+                prop_assert!(queue.len() == 0 || places > 0);
+            }
+            while places > 0 {
+                ended.extend(queue.take());
+                places -= usize::from(!queue.leave());
+            }
+            prop_assert!(queue.is_idle());
+            ended.sort_unstable();
+            prop_assert_eq!(ended, (0..came).collect::<Vec<_>>());
+        }
+    }
+
+    /// Callers and workers in every interleaving: each call is answered once, and nothing waits at the end.
+    #[test]
+    fn every_interleaving_serves_every_call() {
+        use loom::sync::atomic::{AtomicUsize, Ordering};
+        use loom::sync::{Arc, Mutex};
+
+        type Shared = (Mutex<Queue<u32>>, AtomicUsize);
+
+        fn serve(shared: &Shared) {
+            loop {
+                let batch = shared.0.lock().unwrap().take();
+                shared.1.fetch_add(batch.len(), Ordering::SeqCst);
+                if !shared.0.lock().unwrap().leave() {
+                    return;
+                }
+            }
+        }
+
+        loom::model(|| {
+            let bounds = Bounds { size: 1, in_flight: 1, ..BOUNDS };
+            let shared: Arc<Shared> = Arc::new((Mutex::new(Queue::new(bounds)), AtomicUsize::new(0)));
+            let callers = [0, 1].map(|call| {
+                let shared = Arc::clone(&shared);
+                loom::thread::spawn(move || {
+                    if shared.0.lock().unwrap().enter_alone() {
+                        shared.1.fetch_add(1, Ordering::SeqCst);
+                        // Its place serves those who came meanwhile.
+                        if shared.0.lock().unwrap().leave() {
+                            serve(&shared);
+                        }
+                        return;
+                    }
+                    let admitted = shared.0.lock().unwrap().admit(call);
+                    match admitted {
+                        Admission::Waits { start: true, .. } => serve(&shared),
+                        Admission::Waits { ticket, .. } if call == 1 => {
+                            let cancelled = shared.0.lock().unwrap().cancel(ticket);
+                            shared.1.fetch_add(usize::from(cancelled.is_some()), Ordering::SeqCst);
+                        }
+                        _ => {}
+                    }
+                })
+            });
+            for caller in callers {
+                caller.join().unwrap();
+            }
+            assert!(shared.0.lock().unwrap().is_idle());
+            assert_eq!(shared.1.load(Ordering::SeqCst), 2);
+        });
+    }
+}
