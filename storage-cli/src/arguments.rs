@@ -21,7 +21,7 @@ pub(crate) use serve::{Listen, ServeArguments};
 pub(crate) use swarm::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
-                          130 after Ctrl-C.";
+                          3 acknowledged writes left behind (serve), 130 after Ctrl-C.";
 
 const ENVIRONMENT: &str = "\
 Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \

@@ -1,44 +1,43 @@
 //! Ctrl-C.
 
 use tokio::signal::ctrl_c;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 use crate::output::note;
 
 /// Tells work of a first Ctrl-C; a second one ends the process at once.
 #[derive(Debug, Clone)]
-pub(crate) struct Interrupt(watch::Receiver<bool>);
+pub(crate) struct Interrupt(CancellationToken);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Listens from now on, for as long as the runtime runs: a second Ctrl-C ends the process whatever is
+    /// still to be done then.
     pub(crate) fn listen() -> Self {
-        let (happened, interrupt) = watch::channel(false);
+        let happened = CancellationToken::new();
+        let interrupt = Self(happened.clone());
         tokio::spawn(async move {
             if let Err(error) = listen(&happened).await {
                 tracing::warn!(%error, "cannot listen for Ctrl-C");
             }
-            happened.closed().await;
         });
-        Self(interrupt)
+        interrupt
     }
 
     /// Whether it has happened.
     pub(crate) fn has_happened(&self) -> bool {
-        *self.0.borrow()
+        self.0.is_cancelled()
     }
 
     /// Ends when it happens.
-    pub(crate) async fn happens(mut self) {
-        if self.0.wait_for(|happened| *happened).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    pub(crate) async fn happens(self) {
+        self.0.cancelled().await;
     }
 }
 
-async fn listen(happened: &watch::Sender<bool>) -> std::io::Result<()> {
+async fn listen(happened: &CancellationToken) -> std::io::Result<()> {
     ctrl_c().await?;
-    happened.send_replace(true);
+    happened.cancel();
     note("stopping: what runs is brought to an end; Ctrl-C again to leave it as it is");
     ctrl_c().await?;
     std::process::exit(Exit::Interrupted as i32);

@@ -16,7 +16,7 @@
 //!
 //! Results go to the standard output, logs and complaints to the standard error. Exit codes: 0 for
 //! success, 1 for a finding (a wrong configuration, a server that does not answer, a broken rule),
-//! 2 for wrong usage or an unreadable file, 130 after Ctrl-C.
+//! 2 for wrong usage or an unreadable file, 3 if `serve` left acknowledged writes behind, 130 after Ctrl-C.
 
 mod arguments;
 mod bench;
@@ -33,6 +33,7 @@ mod sides;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::FromArgMatches;
 use storage_core::Registry;
@@ -40,6 +41,9 @@ use storage_core::Registry;
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
 use output::{Output, note};
+
+/// How long threads that are blocked may take to end.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
 
 /// Runs the command that the process's arguments name, on the backends of `registry`, and says with
 /// which code to exit. Starts a tokio runtime and the logs, so it must not be called within a
@@ -69,7 +73,10 @@ fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Re
     logging::start(&arguments.logging, &arguments.command)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::finding(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(dispatch(registry, &arguments.command, &mut Output::default()))
+    let result = runtime.block_on(dispatch(registry, &arguments.command, &mut Output::default()));
+    // A thread that is blocked, by a name server that does not answer, does not hold up the process.
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    result
 }
 
 async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -> Result<Exit, Failure> {

@@ -16,7 +16,9 @@ max_scrape_infohashes, max_connections_per_address, real_ip_header, trusted_prox
 approval. Environment variables are laid over it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
 
 An IPv6 address serves IPv6 alone: give 0.0.0.0:6969 and [::]:6969 for both. Port 0 is any free port. \
-SIGTERM and Ctrl-C stop it: what runs is finished first.";
+SIGTERM and Ctrl-C stop it within 10 seconds: requests under way are answered, and writes that are queued \
+(for the secondary of a mirror) are made. Exit code 3 if some of these were left: it says how many, and what \
+to do.";
 
 /// What to serve, and where.
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
 //! `serve`: a tracker to try a storage with.
 
 use prometheus::Registry as Prometheus;
-use storage_core::Registry;
 use storage_core::layer::Metrics;
+use storage_core::{PendingWrites, Registry, mirror};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Listen, ServeArguments};
@@ -57,8 +57,23 @@ pub(crate) async fn run(
         _ = terminated.recv() => Exit::Success,
         () = interrupt.happens() => Exit::Interrupted,
     };
-    serving.stop().await.map_err(|error| configured.failed(&error))?;
+    let left = serving.stop().await;
+    if left.count > 0 {
+        return Err(Failure { exit: Exit::LeftBehind, message: left_behind(backend, left) });
+    }
     Ok(exit)
+}
+
+/// Says which acknowledged writes were left behind, and what to do about it.
+fn left_behind(backend: &str, left: PendingWrites) -> String {
+    let PendingWrites { count, oldest } = left;
+    let age = oldest.map_or(String::new(), |age| format!(", the oldest of {:.1} s ago", age.as_secs_f64()));
+    let way_out = if backend == mirror::NAME {
+        "the secondary does not have them: a new `migrate` is due before the two change places"
+    } else {
+        "they are lost: peers come back with their next announce, data does not"
+    };
+    format!("{backend}: {count} acknowledged writes were left behind{age}; {way_out}")
 }
 
 fn addresses(arguments: &ServeArguments) -> Result<Addresses, Failure> {

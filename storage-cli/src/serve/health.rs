@@ -1,40 +1,313 @@
-//! Whether the storage answers, asked on behalf of anybody: once a second at most.
+//! Whether clients are served: judged by what became of their announces, or by probes where there are few.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::tracker::Tracker;
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use storage_core::{Backend, Error, ErrorKind, Operation, Result};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// How long an answer is good.
-const FRESH: Duration = Duration::from_secs(1);
+use super::watch::Seen;
 
-/// The last answer of a storage.
+/// Seconds that the window covers, each with a bucket.
+const SECONDS: usize = 10;
+
+/// Announces in the window that are enough to judge by.
+const ENOUGH: u32 = 20;
+
+/// The least time between the beginnings of two probes.
+const BETWEEN_PROBES: Duration = Duration::from_secs(10);
+
+/// The longest a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The time between two looks at whether a probe is due.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// The health of a storage, as clients see it. It is unhealthy if at least half of the announces of the last
+/// 10 s failed. While these are fewer than 20 the last probe decides; a verdict stays until there is one.
 pub(crate) struct Health {
     begun: Instant,
-    /// When it may be asked again, in milliseconds since the beginning.
-    next: AtomicU64,
-    healthy: AtomicBool,
+    state: Mutex<State>,
+    shown: IntGauge,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Self { begun: Instant::now(), next: AtomicU64::new(0), healthy: AtomicBool::new(true) }
-    }
+struct State {
+    is_healthy: bool,
+    /// When it was unhealthy last, if it has been.
+    unhealthy_until: Option<Instant>,
+    buckets: [Bucket; SECONDS],
+    trouble: Option<Trouble>,
+}
+
+/// Announces that ended in one second.
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    /// Seconds since the beginning.
+    second: u64,
+    ended: u32,
+    failed: u32,
+}
+
+/// Failures since all was well.
+struct Trouble {
+    since: Instant,
+    /// The first of them.
+    cause: String,
+    calls: u64,
 }
 
 impl Health {
-    /// Whether the storage answers. Whoever comes while it is being asked gets the answer before.
-    pub(crate) async fn of(&self, tracker: &Tracker) -> bool {
-        if self.is_due() {
-            self.healthy.store(tracker.is_healthy().await, Ordering::Relaxed);
-        }
-        self.healthy.load(Ordering::Relaxed)
+    /// Healthy, since the storage has been opened; shown by this gauge.
+    pub(crate) fn new(shown: IntGauge) -> Arc<Self> {
+        shown.set(1);
+        let buckets = [Bucket::default(); SECONDS];
+        let state = State { is_healthy: true, unhealthy_until: None, buckets, trouble: None };
+        Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), shown })
     }
 
-    fn is_due(&self) -> bool {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let now = self.begun.elapsed();
-        let due = |next| (milliseconds(now) >= next).then(|| milliseconds(now + FRESH));
-        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
+    /// Whether clients are served. Asks nobody.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let mut state = self.state.lock();
+        self.judge(&mut state);
+        state.is_healthy
+    }
+
+    /// Whether it was unhealthy at any time since then.
+    pub(crate) fn was_unhealthy_since(&self, time: Instant) -> bool {
+        let state = self.state.lock();
+        !state.is_healthy || state.unhealthy_until.is_some_and(|until| until >= time)
+    }
+
+    /// An announce that the storage was asked for ended.
+    pub(crate) fn announced<T>(&self, result: &Result<T>) {
+        let mut state = self.state.lock();
+        if let Err(error) = result {
+            // What failed before and was no outage is no cause of this failure.
+            let (_, failed) = state.window(self.second());
+            if state.is_healthy && failed == 0 {
+                state.trouble = None;
+            }
+            state.failed(error);
+        }
+        state.count(self.second(), result.is_err());
+        self.judge(&mut state);
+    }
+
+    /// A probe ended. While there are announces enough it decides nothing.
+    fn probed(&self, result: &Result<()>) {
+        let mut state = self.state.lock();
+        let (ended, _) = state.window(self.second());
+        if ended >= ENOUGH {
+            return self.judge(&mut state);
+        }
+        if let Err(error) = result {
+            state.failed(error);
+        }
+        self.decide(&mut state, result.is_ok());
+    }
+
+    fn judge(&self, state: &mut State) {
+        let (ended, failed) = state.window(self.second());
+        if ended >= ENOUGH {
+            self.decide(state, failed < ended.div_ceil(2));
+        }
+    }
+
+    fn decide(&self, state: &mut State, is_healthy: bool) {
+        if state.is_healthy == is_healthy {
+            return;
+        }
+        state.is_healthy = is_healthy;
+        self.shown.set(i64::from(is_healthy));
+        if !is_healthy {
+            let cause = state.trouble.as_ref().map_or("", |trouble| &trouble.cause);
+            tracing::error!(cause, "the storage is lost");
+            return;
+        }
+        state.unhealthy_until = Some(Instant::now());
+        if let Some(Trouble { since, calls, .. }) = state.trouble.take() {
+            let after = Duration::from_millis(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+            tracing::warn!(?after, failed_calls = calls, "the storage is back");
+        }
+    }
+
+    fn second(&self) -> u64 {
+        self.begun.elapsed().as_secs()
+    }
+
+    fn needs_probe(&self) -> bool {
+        self.state.lock().window(self.second()).0 < ENOUGH
+    }
+}
+
+impl State {
+    fn count(&mut self, second: u64, has_failed: bool) {
+        let bucket = &mut self.buckets[(second % SECONDS as u64) as usize];
+        if bucket.second != second {
+            *bucket = Bucket { second, ..Bucket::default() };
+        }
+        bucket.ended = bucket.ended.saturating_add(1);
+        bucket.failed = bucket.failed.saturating_add(u32::from(has_failed));
+    }
+
+    /// Announces that ended in the window, and those of them that failed.
+    fn window(&self, second: u64) -> (u32, u32) {
+        let recent = self.buckets.iter().filter(|bucket| bucket.second + SECONDS as u64 > second);
+        recent.fold((0, 0), |(ended, failed), bucket| {
+            (u32::saturating_add(ended, bucket.ended), u32::saturating_add(failed, bucket.failed))
+        })
+    }
+
+    fn failed(&mut self, error: &Error) {
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+            since: Instant::now(),
+            cause: format!("{error:?}"),
+            calls: 0,
+        });
+        trouble.calls += 1;
+    }
+}
+
+/// Probes a storage whenever announces are too few to judge by, and has isolated failures logged.
+pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Sized>, seen: Arc<Seen>) {
+    let mut looks = interval(LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next = Instant::now();
+    loop {
+        looks.tick().await;
+        seen.log_isolated_failures();
+        if Instant::now() < next || !health.needs_probe() {
+            continue;
+        }
+        next = Instant::now() + BETWEEN_PROBES;
+        let probed = timeout(PROBE_TIMEOUT, storage.probe()).await.unwrap_or_else(|_| {
+            let error = Error::new(storage.name(), Operation::Probe, ErrorKind::Timeout);
+            Err(error.with_message(format!("no answer to a probe after {PROBE_TIMEOUT:?}")))
+        });
+        health.probed(&probed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use storage_core::layer::{Layer, Layered};
+    use storage_memory::{MemoryConfig, MemoryStorage};
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    fn health() -> Arc<Health> {
+        Health::new(IntGauge::new("healthy", "healthy").unwrap())
+    }
+
+    fn failure() -> Error {
+        Error::new("x", Operation::Announce, ErrorKind::Unavailable)
+    }
+
+    fn announces(health: &Health, succeed: u32, fail: u32) {
+        (0..succeed).for_each(|_| health.announced(&Ok(())));
+        (0..fail).for_each(|_| health.announced::<()>(&Err(failure())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_enough_announces_is_too_much() {
+        for (succeed, fail, expected) in [(0, 19, true), (0, 20, false), (10, 10, false), (11, 10, true)] {
+            let health = health();
+            announces(&health, succeed, fail);
+            assert_eq!(health.is_healthy(), expected, "{succeed} and {fail}");
+            assert_eq!(health.shown.get(), i64::from(expected));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn announces_leave_the_window_after_ten_seconds() {
+        let health = health();
+        announces(&health, 100, 0);
+        for _ in 0..10 {
+            advance(Duration::from_secs(1)).await;
+            announces(&health, 0, 5);
+        }
+        assert!(!health.is_healthy(), "the 100 are gone");
+        advance(Duration::from_secs(5)).await;
+        announces(&health, 30, 0);
+        assert!(health.is_healthy(), "25 of 55");
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(health.state.lock().window(health.second()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_stays_until_a_probe_or_clients_say_otherwise() {
+        let health = health();
+        announces(&health, 0, 20);
+        advance(Duration::from_secs(60)).await;
+        assert!(!health.is_healthy());
+        health.probed(&Err(failure()));
+        assert!(!health.is_healthy());
+        health.probed(&Ok(()));
+        assert!(health.is_healthy());
+
+        announces(&health, 0, 20);
+        health.probed(&Ok(()));
+        assert!(!health.is_healthy(), "clients know better than a probe");
+        announces(&health, 21, 0);
+        assert!(health.is_healthy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cause_is_the_first_failure_since_all_was_well() {
+        let health = health();
+        let early = Error::new("x", Operation::ContainsData, ErrorKind::Busy);
+        health.announced::<()>(&Err(early));
+        advance(Duration::from_secs(60)).await;
+        announces(&health, 0, 3);
+        health.announced::<()>(&Err(Error::new("x", Operation::Announce, ErrorKind::Timeout)));
+        let state = health.state.lock();
+        let trouble = state.trouble.as_ref().unwrap();
+        assert_eq!((trouble.cause.as_str(), trouble.calls), ("x announce: the server is not available", 4));
+    }
+
+    /// Counts probes, and lets none end.
+    #[derive(Default)]
+    struct Hangs(AtomicU64);
+
+    impl Layer for Hangs {
+        async fn around<'a, T: Send + 'a>(
+            &'a self,
+            _backend: &'static str,
+            operation: Operation,
+            _call: impl Future<Output = Result<T>> + Send + 'a,
+        ) -> Result<T> {
+            assert_eq!(operation, Operation::Probe);
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_storage_is_probed_every_ten_seconds_and_a_busy_one_is_not() {
+        let (health, memory) = (health(), Arc::new(MemoryStorage::new(MemoryConfig::default())));
+        let storage = Arc::new(Layered::new(memory, Hangs::default()));
+        let seen = Seen::new(Arc::clone(&health), None).unwrap();
+        let watching = tokio::spawn(watch(Arc::clone(&health), Arc::clone(&storage), seen));
+        let probes = || storage.layer().0.load(Ordering::SeqCst);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!((probes(), health.is_healthy()), (1, true));
+        sleep(PROBE_TIMEOUT).await;
+        assert_eq!((probes(), health.is_healthy()), (1, false));
+        sleep(Duration::from_secs(92)).await;
+        assert!((9..=11).contains(&probes()), "{}", probes());
+
+        let before = probes();
+        for _ in 0..30 {
+            announces(&health, 3, 0);
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(probes() <= before + 1, "until there were enough announces");
+        assert!(health.is_healthy());
+        watching.abort();
     }
 }

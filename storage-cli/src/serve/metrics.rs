@@ -85,6 +85,7 @@ struct Series {
 /// | `request_seconds` | protocol, action | histogram: from the request read to the answer made |
 /// | `http_connections` | | gauge: connections of clients |
 /// | `http_connections_refused_total` | | counter: connections refused, since their address had too many |
+/// | `healthy` | | gauge: 1, or 0 while clients are not served, as `/health` says |
 ///
 /// `outcome` is `ok`, `malformed`, `denied` (not approved), `failed` (the storage did not answer) or
 /// `dropped` (too many under way).
@@ -92,6 +93,7 @@ pub(crate) struct FrontMetrics {
     series: [[Series; ACTIONS.len()]; PROTOCOLS.len()],
     connections: IntGauge,
     refused_connections: IntCounter,
+    healthy: IntGauge,
 }
 
 /// Totals since the start.
@@ -128,6 +130,8 @@ impl FrontMetrics {
             "Connections refused, since their address had too many",
         )?;
         registry.register(Box::new(refused_connections.clone()))?;
+        let healthy = IntGauge::new("tracker_healthy", "Whether clients are served: 1, or 0 if not")?;
+        registry.register(Box::new(healthy.clone()))?;
         let series = PROTOCOLS.map(|(_, protocol)| {
             ACTIONS.map(|(_, action)| Series {
                 seconds: seconds.with_label_values(&[protocol, action]),
@@ -135,7 +139,7 @@ impl FrontMetrics {
                     .map(|(_, outcome)| requests.with_label_values(&[protocol, action, outcome])),
             })
         });
-        Ok(Self { series, connections, refused_connections })
+        Ok(Self { series, connections, refused_connections, healthy })
     }
 
     /// A request ended.
@@ -153,6 +157,11 @@ impl FrontMetrics {
     /// Connections refused, since their address had too many.
     pub(crate) fn refused_connections(&self) -> &IntCounter {
         &self.refused_connections
+    }
+
+    /// Whether clients are served: 1, or 0 if not.
+    pub(crate) fn healthy(&self) -> &IntGauge {
+        &self.healthy
     }
 
     /// Upper bounds of durations, in seconds, ascending.

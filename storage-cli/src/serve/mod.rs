@@ -21,16 +21,17 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use prometheus::Registry as Prometheus;
-use storage_core::layer::Layered;
-use storage_core::{Maintenance, Opened, Storage};
-use tokio::time::timeout;
+use storage_core::layer::{Layered, with_time_left};
+use storage_core::{Maintenance, Opened, PendingWrites, Storage};
+use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::exit::Failure;
 use admin::{AdminSite, History};
+use health::Health;
 use http::{PerAddress, Places, TrackerSite};
 use metrics::FrontMetrics;
 use settings::CONNECTIONS;
-use shutdown::Shutdown;
+use shutdown::{Shutdown, Stop};
 use tracker::Tracker;
 use udp::UdpTracker;
 use watch::{Seen, Watch};
@@ -40,11 +41,11 @@ pub(crate) use settings::Settings;
 /// The connections of operators.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// How long what runs may take to end.
-const FINISH: Duration = Duration::from_secs(8);
+/// How long stopping may take; the process then has half a second to end within 10 s.
+const STOP: Duration = Duration::from_millis(9_500);
 
-/// How long the storage may take to close; a garbage collection may take minutes.
-const CLOSE: Duration = Duration::from_secs(20);
+/// How much of it requests under way may take; the storage is closed in what is left.
+const FINISH: Duration = Duration::from_millis(5_500);
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
@@ -80,65 +81,88 @@ pub(crate) struct Serving {
 type Listening = Vec<(&'static str, String)>;
 
 impl Serving {
-    /// Starts upkeep of a storage and serves it.
+    /// Starts upkeep of a storage and serves it. Waits for nothing that the storage does.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
     pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, Failure> {
-        let mochi = plan.mochi_metric_names.then_some(&plan.prometheus);
-        let seen = Seen::new(mochi).map_err(metrics_failed)?;
-        let watched = Arc::new(Layered::new(opened.storage, Watch(Arc::clone(&seen))));
-        let storage = Maintenance::start(watched, opened.schedule);
-        if opened.schedule.enabled && !opened.schedule.reporting_interval.is_zero() {
-            // The schedule begins with a wait, and an operator looks at once.
-            let counted = Arc::clone(&storage);
-            tokio::spawn(async move { counted.statistics().await });
-        }
-        let server = storage.inspect().await.map_or_else(|_| "unknown".to_owned(), |found| found.server);
-        match serve(&storage, server, seen, plan) {
-            Ok((shutdown, listening)) => Ok(Self { storage, shutdown, listening }),
+        let Opened { storage, schedule, .. } = opened;
+        let metrics = Metrics::register(&plan).map_err(|error| metrics_failed(&error))?;
+        let watched = Arc::new(Layered::new(storage, Watch(Arc::clone(&metrics.seen))));
+        let storage = Maintenance::start(watched, schedule);
+        let (shutdown, stop) = Shutdown::new();
+        match serve(&storage, metrics, plan, &stop) {
+            Ok(listening) => {
+                if schedule.enabled && !schedule.reporting_interval.is_zero() {
+                    // The schedule begins with a wait, and an operator looks at once.
+                    let counted = Arc::clone(&storage);
+                    stop.spawn_until_stopped(async move { drop(counted.statistics().await) });
+                }
+                Ok(Self { storage, shutdown, listening })
+            }
             Err(failure) => {
-                // The reason it does not serve is told; a failure to close adds nothing to it.
-                let _ = storage.close().await;
+                close(&*storage, Deadline::now() + STOP).await;
                 Err(failure)
             }
         }
     }
 
-    /// Stops accepting, finishes what runs, and closes the storage.
-    ///
-    /// # Errors
-    /// If the storage cannot be closed.
-    pub(crate) async fn stop(self) -> storage_core::Result<()> {
+    /// Stops accepting, finishes what runs, and closes the storage, all within 10 s whatever its server
+    /// does. Gives the acknowledged writes that were left behind.
+    pub(crate) async fn stop(self) -> PendingWrites {
+        let deadline = Deadline::now() + STOP;
         if !self.shutdown.stop(FINISH).await {
-            tracing::warn!(after = ?FINISH, "requests under way are left");
+            tracing::warn!(after = ?FINISH, "requests under way are left without an answer");
         }
-        match timeout(CLOSE, self.storage.close()).await {
-            Ok(closed) => closed,
-            Err(_) => {
-                tracing::warn!(after = ?CLOSE, "upkeep under way is left");
-                Ok(())
-            }
-        }
+        close(&*self.storage, deadline).await;
+        self.storage.pending_writes()
+    }
+}
+
+/// Closes a storage before this time, or leaves it.
+async fn close(storage: &dyn Storage, deadline: Deadline) {
+    let left = deadline.saturating_duration_since(Deadline::now());
+    match timeout_at(deadline, with_time_left(Some(left), storage.close())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(?error, "the storage could not be closed in order"),
+        Err(_) => tracing::warn!(after = ?left, "the storage is left without being closed"),
+    }
+}
+
+/// What is counted and remembered.
+struct Metrics {
+    front: Arc<FrontMetrics>,
+    health: Arc<Health>,
+    seen: Arc<Seen>,
+}
+
+impl Metrics {
+    fn register(plan: &Plan) -> prometheus::Result<Self> {
+        let front = Arc::new(FrontMetrics::register(&plan.prometheus)?);
+        let health = Health::new(front.healthy().clone());
+        let mochi = plan.mochi_metric_names.then_some(&plan.prometheus);
+        let seen = Seen::new(Arc::clone(&health), mochi)?;
+        Ok(Self { front, health, seen })
     }
 }
 
 /// Listens everywhere before anything is served.
 fn serve(
     storage: &Arc<dyn Storage>,
-    server: String,
-    seen: Arc<Seen>,
+    metrics: Metrics,
     plan: Plan,
-) -> Result<(Shutdown, Listening), Failure> {
+    stop: &Stop,
+) -> Result<Listening, Failure> {
     let Plan { settings, addresses, prometheus, .. } = plan;
+    let Metrics { front: metrics, health, seen } = metrics;
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
     let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
-    let metrics = Arc::new(FrontMetrics::register(&prometheus).map_err(metrics_failed)?);
-    let (shutdown, stop) = Shutdown::new();
 
-    let tracker = Arc::new(Tracker::new(Arc::clone(storage), settings.approval, settings.limits));
+    stop.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
+    let tracker = Tracker::new(Arc::clone(storage), settings.approval, settings.limits, Arc::clone(&health));
+    let tracker = Arc::new(tracker);
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
     let per_address = PerAddress::new(
@@ -151,28 +175,28 @@ fn serve(
     let places = Places::shared(connections, per_address, metrics.connections().clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}/announce")));
-        tokio::spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
+        stop.spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
     }
     for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
         let socket = Arc::new(socket);
         for _ in 0..available_parallelism().map_or(1, NonZero::get) {
-            tokio::spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), stop.clone()));
+            stop.spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), stop.clone()));
         }
     }
 
     let history = Arc::new(History::new(Arc::clone(&metrics)));
-    tokio::spawn(Arc::clone(&history).record(stop.clone()));
+    stop.spawn_until_stopped(Arc::clone(&history).record());
     let storage = Arc::clone(storage);
-    let site = AdminSite { storage, server, begun: Instant::now(), prometheus, metrics, seen, history };
+    let site = AdminSite { storage, health, begun: Instant::now(), prometheus, metrics, seen, history };
     let site = Arc::new(site);
     // Apart from the clients': whoever takes all of theirs does not lock out the operator.
     let places = Places::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
-        tokio::spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
+        stop.spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
     }
-    Ok((shutdown, listening))
+    Ok(listening)
 }
 
 fn listen_at<L>(
@@ -182,6 +206,6 @@ fn listen_at<L>(
     addresses.iter().copied().map(listen).collect()
 }
 
-fn metrics_failed(error: prometheus::Error) -> Failure {
+fn metrics_failed(error: &prometheus::Error) -> Failure {
     Failure::finding(format!("error: metrics: {error}"))
 }

@@ -2,53 +2,98 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-/// Tells what runs to stop.
+/// Owns the tasks of a tracker that serves; dropped, it ends them.
 #[derive(Debug)]
-pub(crate) struct Shutdown(watch::Sender<bool>);
+pub(crate) struct Shutdown {
+    stop: Stop,
+    _cancel_when_dropped: DropGuard,
+}
 
-/// Held by what runs: it hears of the end, and is waited for until it drops this.
+/// Held by what runs, to hear of the end and to start further tasks.
 #[derive(Debug, Clone)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop {
+    /// Tasks are to end when they have finished what they are at.
+    stop: CancellationToken,
+    /// Tasks end at once.
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
 
 impl Shutdown {
-    /// One that nothing waits for yet.
+    /// One without tasks yet.
     pub(crate) fn new() -> (Self, Stop) {
-        let (sender, receiver) = watch::channel(false);
-        (Self(sender), Stop(receiver))
+        let cancel = CancellationToken::new();
+        let guard = cancel.clone().drop_guard();
+        let stop = Stop { stop: cancel.child_token(), cancel, tasks: TaskTracker::new() };
+        (Self { stop: stop.clone(), _cancel_when_dropped: guard }, stop)
     }
 
-    /// Tells everything to stop and waits until it has, no longer than this; says whether it has.
+    /// Tells everything to stop and waits until it has, no longer than this; then ends what is left. Says
+    /// whether there was nothing left.
     pub(crate) async fn stop(self, at_most: Duration) -> bool {
-        self.0.send_replace(true);
-        timeout(at_most, self.0.closed()).await.is_ok()
+        self.stop.stop.cancel();
+        self.stop.tasks.close();
+        timeout(at_most, self.stop.tasks.wait()).await.is_ok()
     }
 }
 
 impl Stop {
     /// Ends when it is time to stop.
-    pub(crate) async fn happens(&mut self) {
-        // An error says that nobody is left who could wait.
-        let _ = self.0.wait_for(|stop| *stop).await;
+    pub(crate) async fn happens(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Starts a task that ends soon after it is time to stop.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.cancel.clone().run_until_cancelled_owned(task));
+    }
+
+    /// Starts a task that has nothing to finish when it is time to stop.
+    pub(crate) fn spawn_until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn stopping_waits_for_what_runs_and_no_longer_than_it_may() {
-        let (shutdown, mut stop) = Shutdown::new();
-        tokio::spawn(async move {
-            stop.happens().await;
+        let (shutdown, stop) = Shutdown::new();
+        let told = stop.clone();
+        stop.spawn(async move {
+            told.happens().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         });
+        stop.spawn_until_stopped(std::future::pending());
         assert!(shutdown.stop(Duration::from_secs(5)).await);
+    }
 
-        let (shutdown, _never_dropped) = Shutdown::new();
-        assert!(!shutdown.stop(Duration::from_secs(5)).await);
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_stop_is_ended() {
+        for is_stopped in [true, false] {
+            let (shutdown, stop) = Shutdown::new();
+            let held = Arc::new(());
+            let holds = Arc::clone(&held);
+            stop.spawn(async move {
+                std::future::pending::<()>().await;
+                drop(holds);
+            });
+            if is_stopped {
+                assert!(!shutdown.stop(Duration::from_secs(5)).await);
+            } else {
+                drop(shutdown);
+            }
+            stop.tasks.close();
+            stop.tasks.wait().await;
+            assert_eq!(Arc::strong_count(&held), 1);
+        }
     }
 }

@@ -11,6 +11,7 @@ use storage_core::{
 };
 
 use super::approval::Approval;
+use super::health::Health;
 use super::settings::Limits;
 
 /// A tracker on a storage.
@@ -18,6 +19,7 @@ pub(crate) struct Tracker {
     storage: Arc<dyn Storage>,
     approval: Option<Approval>,
     limits: Limits,
+    health: Arc<Health>,
 }
 
 /// What a client says when it announces.
@@ -68,9 +70,15 @@ impl From<storage_core::Error> for Refusal {
 }
 
 impl Tracker {
-    /// A tracker on this storage, for all torrents or for those approved.
-    pub(crate) fn new(storage: Arc<dyn Storage>, approval: Option<Approval>, limits: Limits) -> Self {
-        Self { storage, approval, limits }
+    /// A tracker on this storage, for all torrents or for those approved. What becomes of announces is told
+    /// to `health`.
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        approval: Option<Approval>,
+        limits: Limits,
+        health: Arc<Health>,
+    ) -> Self {
+        Self { storage, approval, limits, health }
     }
 
     /// Its intervals and limits.
@@ -78,10 +86,22 @@ impl Tracker {
         &self.limits
     }
 
+    /// Whether clients are served, by what became of their announces.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.health.is_healthy()
+    }
+
     /// Puts the client into the swarm, or takes it out, and finds peers for it.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
+        let answer = self.ask_storage(client).await;
+        self.health.announced(&answer);
+        answer?.ok_or(Refusal::NotApproved)
+    }
+
+    /// Nothing for a torrent that is not served.
+    async fn ask_storage(&self, client: &ClientAnnounce) -> storage_core::Result<Option<AnnounceAnswer>> {
         if !self.approves(&[client.info_hash]).await?.contains(&true) {
-            return Err(Refusal::NotApproved);
+            return Ok(None);
         }
         let peers = client.addresses.iter().map(|address| Peer::new(client.peer_id, *address, client.port));
         let announce = Announce {
@@ -96,7 +116,7 @@ impl Tracker {
         let mut answer = self.storage.announce(&announce).await?;
         // One that announces over IPv4 and over IPv6 would meet itself at its other address.
         answer.peers.retain(|peer| *peer.id() != client.peer_id);
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are
@@ -113,14 +133,9 @@ impl Tracker {
         Ok(counts)
     }
 
-    /// Whether the storage answers.
-    pub(crate) async fn is_healthy(&self) -> bool {
-        self.storage.ping().await.is_ok()
-    }
-
-    async fn approves(&self, info_hashes: &[InfoHash]) -> Result<Vec<bool>, Refusal> {
+    async fn approves(&self, info_hashes: &[InfoHash]) -> storage_core::Result<Vec<bool>> {
         match &self.approval {
-            Some(approval) => Ok(approval.of(&*self.storage, info_hashes).await?),
+            Some(approval) => approval.of(&*self.storage, info_hashes).await,
             None => Ok(vec![true; info_hashes.len()]),
         }
     }
@@ -129,6 +144,7 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus::IntGauge;
     use storage_core::{Context, guarded};
     use storage_memory::{MemoryConfig, MemoryStorage};
 
@@ -147,6 +163,10 @@ mod tests {
         }
     }
 
+    fn health() -> Arc<Health> {
+        Health::new(IntGauge::new("healthy", "healthy").unwrap())
+    }
+
     fn storage() -> Arc<dyn Storage> {
         guarded(Arc::new(MemoryStorage::new(MemoryConfig::default())), storage_core::layer::Limits::default())
     }
@@ -154,7 +174,7 @@ mod tests {
     fn approved_by(storage: &Arc<dyn Storage>, inverted: bool) -> Tracker {
         let context = Context::new("approved").unwrap();
         let approval = Some(Approval { context, inverted });
-        Tracker::new(Arc::clone(storage), approval, Limits::default())
+        Tracker::new(Arc::clone(storage), approval, Limits::default(), health())
     }
 
     #[tokio::test]
@@ -169,9 +189,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn announces_that_fail_are_told_to_health_and_refused_ones_are_no_failures() {
+        let storage = storage();
+        let (everybody, nobody) = (
+            Tracker::new(Arc::clone(&storage), None, Limits::default(), health()),
+            approved_by(&storage, false),
+        );
+        for tracker in [&everybody, &nobody] {
+            for _ in 0..30 {
+                let _ = tracker.announce(&announce()).await;
+            }
+            assert!(tracker.is_healthy());
+        }
+        storage.close().await.unwrap();
+        for tracker in [&everybody, &nobody] {
+            for _ in 0..30 {
+                assert_eq!(tracker.announce(&announce()).await, Err(Refusal::Unavailable));
+            }
+            assert!(!tracker.is_healthy());
+        }
+    }
+
+    #[tokio::test]
     async fn a_swarm_that_is_not_approved_is_not_shown() {
         let storage = storage();
-        let everybody = Tracker::new(Arc::clone(&storage), None, Limits::default());
+        let everybody = Tracker::new(Arc::clone(&storage), None, Limits::default(), health());
         everybody.announce(&announce()).await.unwrap();
         assert_eq!(everybody.scrape(&[INFO_HASH]).await.unwrap()[0].seeders, 1);
         let nobody = approved_by(&storage, false);
@@ -181,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_never_meets_itself() {
-        let tracker = Tracker::new(storage(), None, Limits::default());
+        let tracker = Tracker::new(storage(), None, Limits::default(), health());
         let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
         let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
         tracker.announce(&there).await.unwrap();

@@ -10,13 +10,19 @@ use prometheus::{Histogram, HistogramOpts, IntGauge, Registry, exponential_bucke
 use storage_core::layer::Layer;
 use storage_core::{Collected, Operation, Result, Statistics};
 
-/// A failing storage is told of no more often than this.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+use super::health::Health;
+
+/// Isolated failures are logged no more often than this.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// How long it takes at most to see that failures are not isolated.
+const UNTIL_JUDGED: Duration = Duration::from_secs(25);
 
 /// What was last seen of a storage.
-#[derive(Default)]
 pub(crate) struct Seen {
+    health: Arc<Health>,
     last: Mutex<Last>,
+    warnings: Mutex<Warnings>,
     failures: AtomicU64,
     mochi: Option<MochiMetrics>,
 }
@@ -30,7 +36,14 @@ pub(crate) struct Last {
     pub(crate) collection: Option<Collection>,
     /// A call that failed: when, and how.
     pub(crate) failure: Option<(Instant, String)>,
-    warned: Option<Instant>,
+}
+
+/// Which failures are still to be logged.
+#[derive(Default)]
+struct Warnings {
+    last: Option<tokio::time::Instant>,
+    first_failure: Option<(tokio::time::Instant, String)>,
+    failures: u64,
 }
 
 /// A garbage collection.
@@ -46,9 +59,14 @@ pub(crate) struct Collection {
 
 impl Seen {
     /// Nothing yet; what is seen is also offered under MoChi's names, if there is a registry for them.
-    pub(crate) fn new(mochi: Option<&Registry>) -> prometheus::Result<Arc<Self>> {
-        let mochi = mochi.map(MochiMetrics::register).transpose()?;
-        Ok(Arc::new(Self { mochi, ..Self::default() }))
+    pub(crate) fn new(health: Arc<Health>, mochi: Option<&Registry>) -> prometheus::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            health,
+            last: Mutex::default(),
+            warnings: Mutex::default(),
+            failures: AtomicU64::new(0),
+            mochi: mochi.map(MochiMetrics::register).transpose()?,
+        }))
     }
 
     /// The last of each.
@@ -63,13 +81,36 @@ impl Seen {
 
     fn failed(&self, error: &storage_core::Error) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        let mut last = self.last.lock();
-        last.failure = Some((now, format!("{error:?}")));
-        if last.warned.is_none_or(|warned| now - warned >= BETWEEN_WARNINGS) {
-            last.warned = Some(now);
-            tracing::warn!(?error, failures = self.failures(), "calls of the storage fail");
+        let text = format!("{error:?}");
+        let mut warnings = self.warnings.lock();
+        warnings.failures += 1;
+        warnings.first_failure.get_or_insert_with(|| (tokio::time::Instant::now(), text.clone()));
+        drop(warnings);
+        self.last.lock().failure = Some((Instant::now(), text));
+    }
+
+    /// Logs failures that were not part of an outage, which has its own lines.
+    pub(crate) fn log_isolated_failures(&self) {
+        if let Some((failures, first)) = self.isolated_failures() {
+            tracing::warn!(failures, first, "calls of the storage failed");
         }
+    }
+
+    /// How many there were, and the first of them, once it is time to log them.
+    fn isolated_failures(&self) -> Option<(u64, String)> {
+        let mut warnings = self.warnings.lock();
+        let (since, _) = warnings.first_failure.as_ref()?;
+        if self.health.was_unhealthy_since(*since) {
+            *warnings = Warnings { last: warnings.last, ..Warnings::default() };
+            return None;
+        }
+        let is_too_soon = warnings.last.is_some_and(|last| last.elapsed() < BETWEEN_WARNINGS);
+        if since.elapsed() < UNTIL_JUDGED || is_too_soon {
+            return None;
+        }
+        let Warnings { first_failure, failures, .. } = std::mem::take(&mut *warnings);
+        warnings.last = Some(tokio::time::Instant::now());
+        first_failure.map(|(_, first)| (failures, first))
     }
 }
 
@@ -148,10 +189,38 @@ impl MochiMetrics {
 mod tests {
     use super::*;
     use storage_core::{Error, ErrorKind};
+    use tokio::time::advance;
+
+    fn seen() -> Arc<Seen> {
+        Seen::new(Health::new(IntGauge::new("healthy", "healthy").unwrap()), None).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn isolated_failures_are_logged_once_a_minute_and_those_of_an_outage_are_not() {
+        let seen = seen();
+        let error = Error::new("x", Operation::Announce, ErrorKind::Busy);
+        seen.failed(&error);
+        seen.failed(&error);
+        assert_eq!(seen.isolated_failures(), None, "it may be the beginning of an outage");
+        advance(UNTIL_JUDGED).await;
+        assert_eq!(seen.isolated_failures().map(|(failures, _)| failures), Some(2));
+        seen.failed(&error);
+        advance(BETWEEN_WARNINGS - Duration::from_secs(1)).await;
+        assert_eq!(seen.isolated_failures(), None);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(seen.isolated_failures().map(|(failures, _)| failures), Some(1));
+
+        for _ in 0..20 {
+            seen.failed(&error);
+            seen.health.announced::<()>(&Err(Error::new("x", Operation::Announce, ErrorKind::Busy)));
+        }
+        advance(BETWEEN_WARNINGS).await;
+        assert_eq!(seen.isolated_failures(), None);
+    }
 
     #[tokio::test]
     async fn failures_are_remembered_and_finding_nothing_is_none() {
-        let watch = Watch(Seen::new(None).unwrap());
+        let watch = Watch(seen());
         for kind in [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Unavailable] {
             let call = async { Result::<()>::Err(Error::new("x", Operation::Announce, kind)) };
             watch.around("x", Operation::Announce, call).await.unwrap_err();

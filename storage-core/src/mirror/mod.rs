@@ -63,4 +63,4 @@ pub use secondary::Suspended;
 pub use storage::{MirrorStatus, MirrorStorage};
 
 /// The name by which configurations choose it.
-const NAME: &str = "mirror";
+pub const NAME: &str = "mirror";

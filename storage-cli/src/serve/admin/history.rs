@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::serve::metrics::{FrontMetrics, Totals};
-use crate::serve::shutdown::Stop;
 
 /// Seconds that are remembered.
 const SECONDS: usize = 120;
@@ -52,15 +51,13 @@ impl History {
         Self { metrics, samples: Mutex::new(VecDeque::from([first])) }
     }
 
-    /// Takes a sample a second until it is time to stop.
-    pub(crate) async fn record(self: Arc<Self>, mut stop: Stop) {
+    /// Takes a sample a second.
+    pub(crate) async fn record(self: Arc<Self>) {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = stop.happens() => return,
-                _ = ticks.tick() => self.sample(),
-            }
+            ticks.tick().await;
+            self.sample();
         }
     }
 

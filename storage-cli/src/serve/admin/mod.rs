@@ -11,6 +11,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, X_CONTEN
 use prometheus::{Registry as Prometheus, TextEncoder};
 use storage_core::Storage;
 
+use super::health::Health;
 use super::http::{Answer, Asked, Site};
 use super::metrics::FrontMetrics;
 use super::watch::Seen;
@@ -34,8 +35,7 @@ const HEADERS: &[(HeaderName, &str)] = &[
 /// What the operator sees.
 pub(crate) struct AdminSite {
     pub(crate) storage: Arc<dyn Storage>,
-    /// Product and version of the storage's server.
-    pub(crate) server: String,
+    pub(crate) health: Arc<Health>,
     pub(crate) begun: Instant,
     pub(crate) prometheus: Prometheus,
     pub(crate) metrics: Arc<FrontMetrics>,
@@ -47,7 +47,7 @@ impl AdminSite {
     fn stats(&self) -> Stats {
         Stats::from(Sources {
             backend: self.storage.name(),
-            server: self.server.clone(),
+            server: self.storage.server(),
             begun: self.begun,
             last: self.seen.last(),
             errors: self.seen.failures(),
@@ -76,7 +76,7 @@ impl Site for AdminSite {
                 Err(error) => failed(&error),
             },
             "/metrics" => self.metrics(),
-            "/health" => Answer::health(self.storage.ping().await.is_ok()),
+            "/health" => Answer::health(self.health.is_healthy()),
             _ => Answer::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
         };
         Answer { headers: HEADERS, ..answer }

@@ -14,7 +14,7 @@ pub(super) struct Stats {
     /// The name of the backend.
     pub(super) backend: &'static str,
     /// Product and version of its server.
-    pub(super) server: String,
+    pub(super) server: Option<String>,
     /// This program's version.
     pub(super) version: &'static str,
     pub(super) uptime_seconds: u64,
@@ -71,7 +71,7 @@ pub(super) struct LastCollection {
 /// Where the numbers come from.
 pub(super) struct Sources {
     pub(super) backend: &'static str,
-    pub(super) server: String,
+    pub(super) server: Option<String>,
     pub(super) begun: Instant,
     pub(super) last: Last,
     pub(super) errors: u64,

@@ -16,7 +16,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::health::Health;
 use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
 use super::tracker::{Refusal, Tracker};
 use malformed::Malformed;
@@ -30,7 +29,6 @@ pub(crate) struct TrackerSite {
     tracker: Arc<Tracker>,
     rules: AddressRules,
     metrics: Arc<FrontMetrics>,
-    health: Health,
 }
 
 /// Why a request is answered with a reason.
@@ -60,7 +58,7 @@ impl From<&Failed> for Outcome {
 impl TrackerSite {
     /// The site of a tracker.
     pub(crate) fn new(tracker: Arc<Tracker>, rules: AddressRules, metrics: Arc<FrontMetrics>) -> Self {
-        Self { tracker, rules, metrics, health: Health::default() }
+        Self { tracker, rules, metrics }
     }
 
     async fn announce(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
@@ -92,7 +90,7 @@ impl Site for TrackerSite {
         match asked.path {
             "/announce" => self.measured(Action::Announce, self.announce(&asked)).await,
             "/scrape" => self.measured(Action::Scrape, self.scrape(&asked)).await,
-            "/health" => Answer::health(self.health.of(&self.tracker).await),
+            "/health" => Answer::health(self.tracker.is_healthy()),
             _ => Answer::text(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }

@@ -76,12 +76,12 @@ impl Answer {
         Self { status, content_type: "text/plain; charset=utf-8", headers: &[], body: body.into() }
     }
 
-    /// Whether the storage answers, as load balancers ask.
+    /// Whether clients are served, as load balancers ask.
     pub(crate) fn health(is_healthy: bool) -> Self {
         if is_healthy {
             Self::text(StatusCode::OK, "ok\n")
         } else {
-            Self::text(StatusCode::SERVICE_UNAVAILABLE, "the storage does not answer\n")
+            Self::text(StatusCode::SERVICE_UNAVAILABLE, "announces fail\n")
         }
     }
 
@@ -168,7 +168,7 @@ impl Drop for Place {
 
 /// Accepts connections until it is time to stop. Where all places are taken, a connection that is not
 /// being answered makes room.
-pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, mut stop: Stop) {
+pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, stop: Stop) {
     loop {
         let accepted = tokio::select! {
             () = stop.happens() => return,
@@ -176,7 +176,7 @@ pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: P
         };
         let Some((stream, address, place)) = accepted else { continue };
         let crowded = Arc::clone(&places.crowded);
-        tokio::spawn(attend(stream, address, Arc::clone(&site), place, crowded, stop.clone()));
+        stop.spawn(attend(stream, address, Arc::clone(&site), place, crowded, stop.clone()));
     }
 }
 
@@ -201,7 +201,7 @@ async fn attend(
     site: Arc<impl Site>,
     place: Place,
     crowded: Arc<Notify>,
-    mut stop: Stop,
+    stop: Stop,
 ) {
     // Without it an answer would wait for the client's word that it has the one before.
     let _ = stream.set_nodelay(true);

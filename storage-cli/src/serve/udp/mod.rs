@@ -132,7 +132,7 @@ fn action(request: &Request) -> Action {
 }
 
 /// Answers packets until it is time to stop. Several may do so on one socket.
-pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, mut stop: Stop) {
+pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, stop: Stop) {
     let mut buffer = [0; PACKET];
     loop {
         let received = tokio::select! {
@@ -170,14 +170,14 @@ async fn ask(
         tracker.metrics.record(Protocol::Udp, action(&request), Outcome::Dropped, Duration::ZERO);
         return;
     };
-    let (of_socket, of_tracker, stop) = (Arc::clone(socket), Arc::clone(tracker), stop.clone());
+    let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
     let mut answering = Box::pin(async move {
         let answer = of_tracker.answer(transaction, request, from.ip().to_canonical()).await;
         send(&of_socket, &answer, from).await;
-        drop((place, stop));
+        drop(place);
     });
     if poll!(&mut answering).is_pending() {
-        tokio::spawn(answering);
+        stop.spawn(answering);
     }
 }
 
