@@ -281,7 +281,8 @@ fn what_is_recommended(live: &Live) {
     assert_eq!(findings(&ran, "durable"), ["yes"]);
     assert!(findings(&ran, "server")[0].starts_with("PostgreSQL "), "{ran:#?}");
     assert!(findings(&ran, "connection")[0].contains(":***@"), "{ran:#?}");
-    let arguments = "@info_hash bytea, @peer_id bytea, @address inet, @port int4, @is_seeder bool";
+    let arguments = "@info_hash bytea, @peer_id bytea, @address inet, @port int4, @is_seeder bool, \
+                     @expires timestamptz";
     assert_eq!(findings(&ran, "peer.del_query"), [arguments]);
     assert!(findings(&ran, "newest announce")[0].ends_with('Z'), "{ran:#?}");
     live.assert_unchanged();

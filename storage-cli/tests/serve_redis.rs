@@ -7,7 +7,7 @@ mod tracker;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conformance_tests::harness::unless_missing;
 use conformance_tests::servers::Servers;
@@ -43,6 +43,13 @@ fn main() -> ExitCode {
             a_list_that_cannot_be_read_approves_of_nothing,
         ),
         test("what_is_under_way_is_finished_before_the_end", what_is_under_way_is_finished_before_the_end),
+        test("health_is_what_clients_get", health_is_what_clients_get),
+        test("health_is_probed_where_there_are_no_clients", health_is_probed_where_there_are_no_clients),
+        test(
+            "a_frozen_server_does_not_keep_it_from_stopping",
+            a_frozen_server_does_not_keep_it_from_stopping,
+        ),
+        test("writes_that_a_mirror_leaves_behind_are_told", writes_that_a_mirror_leaves_behind_are_told),
     ];
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
@@ -96,7 +103,8 @@ fn a_list_that_cannot_be_read_approves_of_nothing(node: &Node) {
             assert_eq!(refusal(&answer), Some("the tracker cannot answer at this time"));
             assert_eq!(udp_action(&tracker, info_hash), 3);
         }
-        assert_eq!(get(tracker.admin(), "/health").status, 503);
+        // With so few announces the next probe decides.
+        while get(tracker.admin(), "/health").status != 503 {}
         let stats = get(tracker.admin(), "/stats").json();
         assert_eq!(stats["requests"]["failed"], 4, "{stats}");
         assert!(stats["last_error"]["message"].as_str().unwrap().contains("not available"), "{stats}");
@@ -126,4 +134,92 @@ fn what_is_under_way_is_finished_before_the_end(node: &Node) {
     let answer = Dictionary::read(&read(&answer).unwrap().body);
     assert_eq!(answer.bytes("peers").len(), 6, "{answer:?}");
     assert_eq!(tracker.end_by(Signal::SIGTERM).code, Some(0));
+}
+
+/// Makes the server refuse everything that takes memory, while it answers all the rest.
+fn limit_memory(node: &Node, bytes: u32) {
+    node.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes)).unwrap();
+}
+
+fn health(tracker: &Tracker) -> [u16; 2] {
+    [tracker.http(), tracker.admin()].map(|address| get(address, "/health").status)
+}
+
+fn health_is_what_clients_get(node: &Node) {
+    let tracker = tracker(node, "");
+    assert_eq!(health(&tracker), [200, 200]);
+    limit_memory(node, 1);
+    for number in 1..26 {
+        let answer = client(b's', number).announce(tracker.http(), &LISTED, 0, "");
+        assert_eq!(refusal(&answer), Some("the tracker cannot answer at this time"));
+    }
+    assert_eq!(health(&tracker), [503, 503]);
+    limit_memory(node, 0);
+    for number in 1..61 {
+        let answer = client(b's', number).announce(tracker.http(), &LISTED, 0, "");
+        assert_eq!(refusal(&answer), None);
+    }
+    assert_eq!(health(&tracker), [200, 200]);
+    let ended = tracker.end_by(Signal::SIGTERM);
+    assert_eq!(ended.code, Some(0));
+    for line in ["the storage is lost", "the storage is back"] {
+        assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
+    }
+}
+
+fn health_is_probed_where_there_are_no_clients(node: &Node) {
+    let tracker = tracker(node, "");
+    limit_memory(node, 1);
+    while health(&tracker) != [503, 503] {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    limit_memory(node, 0);
+    while health(&tracker) != [200, 200] {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // A probe leaves no trace.
+    assert_eq!(node.ask::<u64>(&redis::cmd("DBSIZE")).unwrap(), 0);
+}
+
+/// All that stopping may take.
+const STOP: Duration = Duration::from_secs(10);
+
+fn a_frozen_server_does_not_keep_it_from_stopping(node: &Node) {
+    let tracker = tracker(node, "");
+    client(b's', 1).announce(tracker.http(), &LISTED, 0, "");
+    node.freeze().unwrap();
+    let mut hanging = Vec::new();
+    for number in 1..101 {
+        let mut stream = connect(tracker.http());
+        let query = client(b'l', number).query(&LISTED, 9, "");
+        stream.write_all(format!("GET {query} HTTP/1.1\r\nhost: tracker\r\n\r\n").as_bytes()).unwrap();
+        hanging.push(stream);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    let ended = tracker.end_by(Signal::SIGTERM);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(begun.elapsed() < STOP, "{:?}", begun.elapsed());
+    node.thaw().unwrap();
+}
+
+fn writes_that_a_mirror_leaves_behind_are_told(node: &Node) {
+    let secondary = format!("{{name: redis, config: {{addresses: ['{}']}}}}", node.address());
+    let sides = format!("primary: {{name: memory, config: {{}}}}, secondary: {secondary}");
+    let tracker = Tracker::with(&format!("storage: {{name: mirror, config: {{{sides}}}}}\n"), &[]);
+    node.freeze().unwrap();
+    for number in 1..6 {
+        let answer = client(b's', number).announce(tracker.http(), &LISTED, 0, "");
+        assert_eq!(refusal(&answer), None);
+    }
+    let begun = Instant::now();
+    let ended = tracker.end_by(Signal::SIGTERM);
+    assert!(begun.elapsed() < STOP, "{:?}", begun.elapsed());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("5 acknowledged writes") && ended.stderr.contains("`migrate`"),
+        "{}",
+        ended.stderr
+    );
+    node.thaw().unwrap();
 }

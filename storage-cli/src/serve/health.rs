@@ -84,11 +84,8 @@ impl Health {
     pub(crate) fn announced<T>(&self, result: &Result<T>) {
         let mut state = self.state.lock();
         if let Err(error) = result {
-            // What failed before and was no outage is no cause of this failure.
             let (_, failed) = state.window(self.second());
-            if state.is_healthy && failed == 0 {
-                state.trouble = None;
-            }
+            state.forget_isolated(failed);
             state.failed(error);
         }
         state.count(self.second(), result.is_err());
@@ -98,11 +95,12 @@ impl Health {
     /// A probe ended. While there are announces enough it decides nothing.
     fn probed(&self, result: &Result<()>) {
         let mut state = self.state.lock();
-        let (ended, _) = state.window(self.second());
+        let (ended, failed) = state.window(self.second());
         if ended >= ENOUGH {
             return self.judge(&mut state);
         }
         if let Err(error) = result {
+            state.forget_isolated(failed);
             state.failed(error);
         }
         self.decide(&mut state, result.is_ok());
@@ -158,6 +156,13 @@ impl State {
         recent.fold((0, 0), |(ended, failed), bucket| {
             (u32::saturating_add(ended, bucket.ended), u32::saturating_add(failed, bucket.failed))
         })
+    }
+
+    /// What failed before and was no outage is no cause of a failure that comes now.
+    fn forget_isolated(&mut self, failed_in_window: u32) {
+        if self.is_healthy && failed_in_window == 0 {
+            self.trouble = None;
+        }
     }
 
     fn failed(&mut self, error: &Error) {
