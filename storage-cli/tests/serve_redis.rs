@@ -207,7 +207,7 @@ fn writes_that_a_mirror_leaves_behind_are_told(node: &Node) {
     let secondary = format!("{{name: redis, config: {{addresses: ['{}']}}}}", node.address());
     let sides = format!("primary: {{name: memory, config: {{}}}}, secondary: {secondary}");
     let tracker = Tracker::with(&format!("storage: {{name: mirror, config: {{{sides}}}}}\n"), &[]);
-    node.freeze().unwrap();
+    let frozen = node.freeze_process().unwrap();
     for number in 1..6 {
         let answer = client(b's', number).announce(tracker.http(), &LISTED, 0, "");
         assert_eq!(refusal(&answer), None);
@@ -221,5 +221,5 @@ fn writes_that_a_mirror_leaves_behind_are_told(node: &Node) {
         "{}",
         ended.stderr
     );
-    node.thaw().unwrap();
+    drop(frozen);
 }
