@@ -2,7 +2,7 @@
 //! must hold whatever happens.
 //!
 //! A [scenario](scenarios) has a server and a proxy of its own, causes one kind of fault at random details,
-//! and returns the violations of the [invariants]. All clients of its [load] keep [account](account) of what
+//! and returns the violations of the [invariants]. All clients of its [load] keep [account] of what
 //! was acknowledged, what was refused and what is unknown. The seed of a scenario decides the faults and the
 //! calls; the timing is that of the machine.
 
