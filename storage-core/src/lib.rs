@@ -63,7 +63,9 @@ mod observer;
 mod operation;
 mod peer;
 mod record;
+mod server_clock;
 mod storage;
+mod tasks;
 mod timestamp;
 
 pub use announce::{
@@ -79,8 +81,10 @@ pub use observer::{Event, NoObserver, Observer, SharedObserver};
 pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
 pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord, Record};
+pub use server_clock::ServerClock;
 pub use storage::{
     Backend, Collected, DataStorage, Forgotten, Inspection, PeerSelection, PeerStorage, PendingWrites,
     Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer, Upkeep,
 };
+pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp};

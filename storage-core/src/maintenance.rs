@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, sleep};
 
 use crate::layer::{Layer, Layered, time_left};
-use crate::{Operation, Result, Storage, Timestamp};
+use crate::{Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
 
 /// When upkeep runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,40 +45,28 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
 /// off. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
 pub struct Maintenance {
-    /// No further run begins, and statistics under way are cancelled.
-    stop: CancellationToken,
-    /// Garbage collections under way are cancelled, too; so they are when this is dropped.
-    cancel: CancellationToken,
-    _cancel_when_dropped: DropGuard,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Maintenance {
     /// Starts the schedule. The storage returned stops it when it is closed; put further layers
     /// around that one.
     pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
-        let cancel = CancellationToken::new();
-        let (stop, tasks) = (cancel.child_token(), TaskTracker::new());
+        let tasks = Tasks::default();
+        let spawner = tasks.spawner();
         if schedule.enabled {
-            let collecting = collect(Arc::clone(&storage), schedule, stop.clone());
-            tasks.spawn(cancel.clone().run_until_cancelled_owned(collecting));
+            spawner.spawn(collect(Arc::clone(&storage), schedule, spawner.clone()));
             if !schedule.reporting_interval.is_zero() {
-                let counting = count(Arc::clone(&storage), schedule.reporting_interval);
-                tasks.spawn(stop.clone().run_until_cancelled_owned(counting));
+                spawner.spawn_until_stopped(count(Arc::clone(&storage), schedule.reporting_interval));
             }
         }
-        let maintenance = Self { stop, _cancel_when_dropped: cancel.clone().drop_guard(), cancel, tasks };
-        Arc::new(Layered::new(storage, maintenance))
+        Arc::new(Layered::new(storage, Self { tasks }))
     }
 
     async fn finish(&self) {
-        self.stop.cancel();
-        self.tasks.close();
         let at_most = time_left().map_or(FINISH, |left| left.saturating_sub(CLOSE).min(FINISH));
-        if timeout(at_most, self.tasks.wait()).await.is_err() {
-            tracing::warn!(after = ?at_most, "a garbage collection under way is cancelled");
-            self.cancel.cancel();
-            self.tasks.wait().await;
+        if !self.tasks.stop(at_most).await {
+            tracing::warn!(after = ?at_most, "a garbage collection under way was cancelled");
         }
     }
 }
@@ -106,8 +92,12 @@ impl Layer for Maintenance {
 }
 
 /// Collects garbage until it is time to stop; a collection under way is finished.
-async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, stop: CancellationToken) {
-    while stop.run_until_cancelled(sleep(jittered(schedule.gc_interval))).await.is_some() {
+async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, tasks: TaskSpawner) {
+    loop {
+        tokio::select! {
+            () = tasks.stopped() => return,
+            () = sleep(jittered(schedule.gc_interval)) => {}
+        }
         let begun = Instant::now();
         let backend = storage.name();
         match storage.collect_garbage(Timestamp::now().before(schedule.peer_lifetime)).await {

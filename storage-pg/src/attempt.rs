@@ -8,11 +8,11 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 use storage_core::layer::deadline;
-use storage_core::{Error, ErrorKind, Event, Operation, Result, Timestamp};
+use storage_core::{Error, ErrorKind, Event, Operation, Result, ServerClock, Timestamp};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::argument::Argument;
-use crate::connection::{Commit, ConnectError, Lease, ServerClock};
+use crate::connection::{Commit, ConnectError, Lease, ask_server};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::gate::{Gate, Pass};
@@ -79,7 +79,7 @@ impl Attempt {
             return Ok(());
         }
         let key = statement.slot.key;
-        let (clock, _) = ServerClock::ask(connection).await.map_err(|error| Failure::of(key, error))?;
+        let clock = ask_server(connection).await.map_err(|error| Failure::of(key, error))?.clock;
         if self.clock.was_set_before(&clock) {
             return Err(Failure::clock_was_set(key));
         }
@@ -157,13 +157,10 @@ impl<'a> Attempts<'a> {
                 }
                 None => Ok(()),
             };
-            let failure = match (begun, lease.clock()) {
-                (Ok(()), Some(clock)) => {
-                    let attempt = Attempt { after_loss: self.after_loss, clock, deadline: self.deadline };
-                    return Ok((lease, attempt));
-                }
-                (Ok(()), None) => Failure::out_of_time(),
-                (Err(failure), _) => failure,
+            let Err(failure) = begun else {
+                let Self { after_loss, deadline, .. } = *self;
+                let attempt = Attempt { after_loss, clock: lease.clock(), deadline };
+                return Ok((lease, attempt));
             };
             lease.give_up();
             self.pass = None;
@@ -186,11 +183,11 @@ impl<'a> Attempts<'a> {
 
     /// Commits, unless the time for the call has passed when the server comes to it.
     async fn commit(&self, lease: &mut Lease) -> Result<(), Failure> {
-        let Some(clock) = lease.clock().filter(|_| self.operation.is_write()) else {
+        if !self.operation.is_write() {
             return self.execute(lease, "COMMIT").await;
-        };
+        }
         // The division fails, and what follows it in the message is not executed.
-        let expiry = clock.time_at(self.deadline);
+        let expiry = lease.clock().time_at(self.deadline);
         let commit = format!("SELECT 1 / (clock_timestamp() < '{expiry}'::timestamptz)::int4; COMMIT");
         self.execute(lease, &commit).await.map_err(Failure::or_expired)
     }
@@ -213,9 +210,9 @@ impl<'a> Attempts<'a> {
             is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
         }
         if is_useless {
-            lease.give_up()
+            lease.give_up();
         } else {
-            lease.release()
+            lease.release();
         }
         self.decide(result, may_count).await
     }

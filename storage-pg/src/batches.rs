@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use sqlx::postgres::PgRow;
 use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
 use storage_core::layer::{deadline, with_time_left};
@@ -112,13 +112,19 @@ impl Batches {
 
     /// Waits until all calls are answered, no longer than this.
     pub(crate) async fn close(&self, at_most: Duration) {
-        let mut closing: Vec<BoxFuture<'_, bool>> = Vec::new();
-        closing.extend(self.puts.as_ref().map(|puts| Box::pin(puts.0.close(at_most)) as _));
-        closing.extend(self.deletions.as_ref().map(|deletions| Box::pin(deletions.0.close(at_most)) as _));
-        closing.extend(self.announces.as_ref().map(|announces| Box::pin(announces.0.close(at_most)) as _));
-        closing.extend(self.scrapes.as_ref().map(|scrapes| Box::pin(scrapes.0.close(at_most)) as _));
-        closing.extend(self.lookups.as_ref().map(|lookups| Box::pin(lookups.0.close(at_most)) as _));
-        join_all(closing).await;
+        tokio::join!(
+            close(&self.puts, at_most),
+            close(&self.deletions, at_most),
+            close(&self.announces, at_most),
+            close(&self.scrapes, at_most),
+            close(&self.lookups, at_most),
+        );
+    }
+}
+
+async fn close<K: BatchKind>(batcher: &Option<PgBatcher<K>>, at_most: Duration) {
+    if let Some(PgBatcher(batcher)) = batcher {
+        batcher.close(at_most).await;
     }
 }
 

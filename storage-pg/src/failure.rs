@@ -43,11 +43,6 @@ impl Failure {
         Self { kind, key, message, source: Some(error) }
     }
 
-    /// The statement of this key gave something that cannot be understood.
-    pub(crate) fn corrupt(key: &'static str, message: impl Into<String>) -> Self {
-        Self { kind: Kind::Final(ErrorKind::Corrupt), key, message: message.into(), source: None }
-    }
-
     /// A value does not fit a parameter of this key's statement.
     pub(crate) fn misfit(key: &'static str, message: impl Into<String>) -> Self {
         Self { kind: Kind::Final(ErrorKind::Rejected), key, message: message.into(), source: None }

@@ -6,17 +6,15 @@ mod tables;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Row, ValueRef};
 use storage_core::{Inspection, Operation, Result, Timestamp};
 
 use crate::attempt::{Together, attempt};
+use crate::connection::{ServerAnswer, ask_server};
 use crate::failure::Failure;
-use crate::kind::{Kind, decode_integer};
 use crate::server;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
 use crate::storage::PgStorage;
-use crate::zone::Zone;
 
 /// How far two clocks may be apart before somebody should look at them.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
@@ -70,23 +68,15 @@ impl PgStorage {
 }
 
 async fn ask(connection: &mut PgConnection, newest: Option<&Statement>) -> Result<Answers, Failure> {
-    let failed = |error| Failure::of("", error);
-    let row = sqlx::query("SELECT version(), now()")
-        .persistent(false)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let version: String = row.try_get(0).map_err(failed)?;
-    let clock = row.try_get_raw(1).map_err(failed)?;
-    let microseconds = if clock.is_null() { None } else { clock.as_bytes().ok().and_then(decode_integer) };
-    let clock = microseconds.ok_or_else(|| Failure::corrupt("", "`now()` is no time"))?;
+    let ServerAnswer { time, version, .. } =
+        ask_server(connection).await.map_err(|error| Failure::of("", error))?;
     let newest = match newest {
         Some(newest) => {
             newest.first(connection, Inputs::default()).await?.and_then(|row| newest.read_time(&row, 0))
         }
         None => None,
     };
-    Ok(Answers { version, clock: Zone::default().decode(clock, Kind::TimestampTz), newest })
+    Ok(Answers { version, clock: time, newest })
 }
 
 /// Arguments and types of a statement: `@info_hash bytea, @count int8`.

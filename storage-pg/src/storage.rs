@@ -198,7 +198,7 @@ pub(crate) fn not_connected(operation: Operation, error: ConnectError) -> Error 
 /// The longest that closing may take without a limit around the storage.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// How much of that is for taking leave of the server.
+/// How much of that is kept for disconnecting.
 const DISCONNECTING: Duration = Duration::from_millis(1_500);
 
 /// The places whose queries may be left out.

@@ -90,9 +90,9 @@ pub fn accounts(account: &Account, contents: &Contents) -> Vec<String> {
             peers.push(format!("{peer}; found {}", state_name(found)));
         }
     }
-    let strangers = contents.peers.len() - known;
-    if strangers > 0 {
-        peers.push(format!("{strangers} peers that no client has put"));
+    let unexpected = contents.peers.len() - known;
+    if unexpected > 0 {
+        peers.push(format!("{unexpected} peers that no client has put"));
     }
     let mut downloads = Vec::new();
     for (info_hash, expected) in &account.downloads {

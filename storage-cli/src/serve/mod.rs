@@ -9,7 +9,6 @@ mod http;
 mod listen;
 mod metrics;
 mod settings;
-mod shutdown;
 mod tracker;
 mod udp;
 mod watch;
@@ -22,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::{Layered, with_time_left};
-use storage_core::{Maintenance, Opened, PendingWrites, Storage};
+use storage_core::{Maintenance, Opened, PendingWrites, Storage, TaskSpawner, Tasks};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::exit::Failure;
@@ -31,7 +30,6 @@ use health::Health;
 use http::{PerAddress, Places, TrackerSite};
 use metrics::FrontMetrics;
 use settings::CONNECTIONS;
-use shutdown::{Shutdown, Stop};
 use tracker::Tracker;
 use udp::UdpTracker;
 use watch::{Seen, Watch};
@@ -73,7 +71,7 @@ pub(crate) struct Plan {
 /// A tracker that serves.
 pub(crate) struct Serving {
     storage: Arc<dyn Storage>,
-    shutdown: Shutdown,
+    tasks: Tasks,
     /// Where it listens: what for, and the address to give to clients.
     pub(crate) listening: Listening,
 }
@@ -90,15 +88,15 @@ impl Serving {
         let metrics = Metrics::register(&plan).map_err(|error| metrics_failed(&error))?;
         let watched = Arc::new(Layered::new(storage, Watch(Arc::clone(&metrics.seen))));
         let storage = Maintenance::start(watched, schedule);
-        let (shutdown, stop) = Shutdown::new();
-        match serve(&storage, metrics, plan, &stop) {
+        let tasks = Tasks::default();
+        match serve(&storage, metrics, plan, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
                     // The schedule begins with a wait, and an operator looks at once.
                     let counted = Arc::clone(&storage);
-                    stop.spawn_until_stopped(async move { drop(counted.statistics().await) });
+                    tasks.spawner().spawn_until_stopped(async move { drop(counted.statistics().await) });
                 }
-                Ok(Self { storage, shutdown, listening })
+                Ok(Self { storage, tasks, listening })
             }
             Err(failure) => {
                 close(&*storage, Deadline::now() + STOP).await;
@@ -111,7 +109,7 @@ impl Serving {
     /// does. Gives the acknowledged writes that were left behind.
     pub(crate) async fn stop(self) -> PendingWrites {
         let deadline = Deadline::now() + STOP;
-        if !self.shutdown.stop(FINISH).await {
+        if !self.tasks.stop(FINISH).await {
             tracing::warn!(after = ?FINISH, "requests under way are left without an answer");
         }
         close(&*self.storage, deadline).await;
@@ -151,7 +149,7 @@ fn serve(
     storage: &Arc<dyn Storage>,
     metrics: Metrics,
     plan: Plan,
-    stop: &Stop,
+    tasks: &TaskSpawner,
 ) -> Result<Listening, Failure> {
     let Plan { settings, addresses, prometheus, .. } = plan;
     let Metrics { front: metrics, health, seen } = metrics;
@@ -160,7 +158,7 @@ fn serve(
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
     let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
 
-    stop.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
+    tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
     let tracker = Tracker::new(Arc::clone(storage), settings.approval, settings.limits, Arc::clone(&health));
     let tracker = Arc::new(tracker);
     let spoofing = settings.addresses.allow_ip_spoofing;
@@ -175,18 +173,18 @@ fn serve(
     let places = Places::shared(connections, per_address, metrics.connections().clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}/announce")));
-        stop.spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
     }
     for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
         let socket = Arc::new(socket);
         for _ in 0..available_parallelism().map_or(1, NonZero::get) {
-            stop.spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), stop.clone()));
+            tasks.spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), tasks.clone()));
         }
     }
 
     let history = Arc::new(History::new(Arc::clone(&metrics)));
-    stop.spawn_until_stopped(Arc::clone(&history).record());
+    tasks.spawn_until_stopped(Arc::clone(&history).record());
     let storage = Arc::clone(storage);
     let site = AdminSite { storage, health, begun: Instant::now(), prometheus, metrics, seen, history };
     let site = Arc::new(site);
@@ -194,7 +192,7 @@ fn serve(
     let places = Places::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
-        stop.spawn(http::serve(listener, Arc::clone(&site), places.clone(), stop.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
     }
     Ok(listening)
 }

@@ -14,15 +14,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use queue::Bounds;
 use queue::{Admission, Queue, Ticket};
+
+use crate::Tasks;
 
 /// What is done with the calls of one kind.
 pub trait BatchOp: Send + Sync + 'static {
@@ -66,8 +65,7 @@ pub enum Unanswered {
 /// Batches run in tasks of the runtime that calls are made in. Dropping the batcher stops them.
 pub struct Batcher<O: BatchOp> {
     shared: Arc<Shared<O>>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    tasks: Tasks,
 }
 
 struct Shared<O: BatchOp> {
@@ -95,7 +93,7 @@ impl<O: BatchOp> Batcher<O> {
             queue: Mutex::new(Queue::new(bounds)),
             idle: Notify::new(),
         };
-        Self { shared: Arc::new(shared), tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self { shared: Arc::new(shared), tasks: Tasks::default() }
     }
 
     /// Makes a call: by `alone` while few are in flight, or else together with others. Ends by the
@@ -133,7 +131,7 @@ impl<O: BatchOp> Batcher<O> {
         };
         let mut waiting = Waiting { shared, ticket: Some(ticket) };
         if start {
-            self.serve(&Handle::current());
+            self.serve();
         }
         match timeout_at(deadline, answered).await {
             Ok(answer) => {
@@ -152,24 +150,14 @@ impl<O: BatchOp> Batcher<O> {
         self.shared.queue.lock().close();
         self.shared.room.notify_waiters();
         let is_idle = timeout(at_most, self.shared.until_idle()).await.is_ok();
-        self.stop.cancel();
-        self.tasks.close();
-        // They have nothing left to wait for.
-        self.tasks.wait().await;
+        self.tasks.stop(Duration::ZERO).await;
         is_idle
     }
 
     /// Starts a worker, for which a place has been taken.
-    fn serve(&self, runtime: &Handle) {
+    fn serve(&self) {
         let place = Place { shared: Arc::clone(&self.shared), is_left: false };
-        let work = self.stop.clone().run_until_cancelled_owned(place.serve());
-        self.tasks.spawn_on(async { _ = work.await }, runtime);
-    }
-}
-
-impl<O: BatchOp> Drop for Batcher<O> {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        self.tasks.spawner().spawn_until_stopped(place.serve());
     }
 }
 
@@ -258,12 +246,8 @@ struct LonePlace<'a, O: BatchOp>(&'a Batcher<O>);
 
 impl<O: BatchOp> Drop for LonePlace<'_, O> {
     fn drop(&mut self) {
-        if !self.0.shared.leave() {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) => self.0.serve(&runtime),
-            Err(_) => self.0.shared.abandon(),
+        if self.0.shared.leave() {
+            self.0.serve();
         }
     }
 }

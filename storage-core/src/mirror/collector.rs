@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::NAME;
 use super::lanes::Apply;
 use super::secondary::Secondary;
-use crate::Backend;
+use crate::{Backend, TaskSpawner};
 
 /// The longest a collection may take.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -23,7 +22,7 @@ pub(super) type Collections<S> = mpsc::Sender<Apply<S>>;
 pub(super) async fn collect<S: Backend + ?Sized>(
     secondary: Arc<Secondary<S>>,
     mut collections: mpsc::Receiver<Apply<S>>,
-    stop: CancellationToken,
+    tasks: TaskSpawner,
 ) {
     loop {
         let collection = async {
@@ -39,7 +38,7 @@ pub(super) async fn collect<S: Backend + ?Sized>(
             Some(())
         };
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = tasks.stopped() => return,
             collected = collection => if collected.is_none() { return },
         }
     }

@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use super::MirrorConfig;
 use super::ledger::Owed;
 use super::secondary::Secondary;
-use crate::{Backend, Operation, Result};
+use crate::{Backend, Operation, Result, TaskSpawner, Tasks};
 
 /// The most calls of one lane under way at the secondary.
 const AT_ONCE: usize = 64;
@@ -34,43 +31,34 @@ pub(super) struct Job<S: ?Sized> {
 pub(super) struct Lanes<S: ?Sized> {
     lanes: Vec<mpsc::Sender<Job<S>>>,
     most_bytes: u64,
-    /// Tells the tasks to end soon.
-    stop: CancellationToken,
-    /// Ends them at once.
-    cancel: CancellationToken,
-    _cancel_when_dropped: DropGuard,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl<S: Backend + ?Sized + 'static> Lanes<S> {
     /// Starts a worker for each lane.
     pub(super) fn start(secondary: &Arc<Secondary<S>>, config: &MirrorConfig) -> Self {
         let length = config.queue.div_ceil(config.lanes).max(1);
-        let cancel = CancellationToken::new();
         let mut this = Self {
             lanes: Vec::with_capacity(config.lanes),
             most_bytes: config.queue_bytes,
-            stop: cancel.child_token(),
-            _cancel_when_dropped: cancel.clone().drop_guard(),
-            cancel,
-            tasks: TaskTracker::new(),
+            tasks: Tasks::default(),
         };
         for _ in 0..config.lanes {
             let (sender, jobs) = mpsc::channel(length);
             this.lanes.push(sender);
             let secondary = Arc::clone(secondary);
-            this.spawn(|stop| work(secondary, jobs, stop));
+            this.spawn(|tasks| work(secondary, jobs, tasks));
         }
         this
     }
 
     /// Starts a task that ends soon after it is told to stop.
-    pub(super) fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
+    pub(super) fn spawn<F>(&self, task: impl FnOnce(TaskSpawner) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = task(self.stop.clone());
-        self.tasks.spawn(self.cancel.clone().run_until_cancelled_owned(task));
+        let spawner = self.tasks.spawner();
+        spawner.spawn(task(spawner.clone()));
     }
 
     /// The number of the lane for what has this hash.
@@ -89,12 +77,7 @@ impl<S: Backend + ?Sized + 'static> Lanes<S> {
     /// Takes no more writes, waits so long for those that are queued, and gives up what is left.
     /// Whether none was.
     pub(super) async fn drain(&self, at_most: Duration) -> bool {
-        self.stop.cancel();
-        self.tasks.close();
-        let drained = timeout(at_most, self.tasks.wait()).await.is_ok();
-        self.cancel.cancel();
-        self.tasks.wait().await;
-        drained
+        self.tasks.stop(at_most).await
     }
 }
 
@@ -102,12 +85,12 @@ impl<S: Backend + ?Sized + 'static> Lanes<S> {
 async fn work<S: Backend + ?Sized>(
     secondary: Arc<Secondary<S>>,
     mut jobs: mpsc::Receiver<Job<S>>,
-    stop: CancellationToken,
+    tasks: TaskSpawner,
 ) {
     let (mut batch, mut is_closed) = (Vec::new(), false);
     loop {
         tokio::select! {
-            () = stop.cancelled(), if !is_closed => {
+            () = tasks.stopped(), if !is_closed => {
                 jobs.close();
                 is_closed = true;
             }

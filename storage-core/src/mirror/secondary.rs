@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::lanes::Job;
 use super::ledger::Ledger;
 use super::{MirrorConfig, NAME};
-use crate::{Backend, Error, ErrorKind, Event, OpenError, Operation};
+use crate::{Backend, Error, ErrorKind, Event, OpenError, Operation, TaskSpawner};
 
 /// How much longer than others a call may take that writes many entries.
 const LONG_CALLS: u32 = 10;
@@ -178,11 +177,11 @@ impl<S: Backend + ?Sized> Secondary<S> {
     }
 
     /// Probes while it is suspended, and reports the queue, until told to stop.
-    pub(super) async fn supervise(self: Arc<Self>, stop: CancellationToken) {
+    pub(super) async fn supervise(self: Arc<Self>, tasks: TaskSpawner) {
         let (mut probed, mut reported) = (Instant::now(), 0);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = tasks.stopped() => return,
                 () = sleep(self.probe_interval.min(REPORTING)) => {}
             }
             let queued = self.ledger.queued();
@@ -195,7 +194,7 @@ impl<S: Backend + ?Sized> Secondary<S> {
                 continue;
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = tasks.stopped() => return,
                 answered = self.probe() => if answered { self.resume() },
             }
             probed = Instant::now();

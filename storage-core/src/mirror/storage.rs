@@ -74,10 +74,10 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
     pub(super) fn of(primary: Arc<S>, secondary: Secondary<S>, config: MirrorConfig) -> Self {
         let secondary = Arc::new(secondary);
         let lanes = Lanes::start(&secondary, &config);
-        lanes.spawn(|stop| Arc::clone(&secondary).supervise(stop));
+        lanes.spawn(|tasks| Arc::clone(&secondary).supervise(tasks));
         // One under way, and one that waits.
         let (collections, asked_for) = mpsc::channel(1);
-        lanes.spawn(|stop| collector::collect(Arc::clone(&secondary), asked_for, stop));
+        lanes.spawn(|tasks| collector::collect(Arc::clone(&secondary), asked_for, tasks));
         Self { primary, secondary, turns: Turns::new(), lanes, collections, config, drained: OnceCell::new() }
     }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use storage_core::ServerClock;
 use tokio::sync::Semaphore;
 
-use super::clock::ServerClock;
+use super::clock::{ServerAnswer, ask_server};
 use super::closing::close_in_background;
 use super::error::{ConnectError, ConnectErrorKind, Failure, describe, judge};
 use super::host::Host;
@@ -142,7 +143,7 @@ impl Connector {
                 TargetSession::Any | TargetSession::PreferStandby => Fit::Suits,
                 target => judge_role(connection, target).await?,
             };
-            *clock = ServerClock::ask(connection).await?.0;
+            *clock = ask_server(connection).await?.clock;
             Ok::<_, sqlx::Error>(fit)
         };
         matches!(asked.await, Ok(Fit::Suits))
@@ -206,7 +207,7 @@ impl Connector {
             sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
         }
         let fit = judge_role(&mut connection, self.settings.target).await?;
-        let (clock, server) = ServerClock::ask(&mut connection).await?;
+        let ServerAnswer { clock, version: server, .. } = ask_server(&mut connection).await?;
         self.notice_our_end(&mut connection, &server).await?;
         Ok((Connected { connection, host, clock, server }, fit))
     }

@@ -1,4 +1,4 @@
-//! Taking leave of the server.
+//! Disconnecting.
 
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
+use storage_core::ServerClock;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::clock::ServerClock;
 use super::pool::{Pooled, Shared};
 
 /// A connection in use. It goes back to the pool by [`release`](Self::release). One that is dropped in the
@@ -14,6 +14,7 @@ use super::pool::{Pooled, Shared};
 pub(crate) struct Lease {
     /// `None` after it was given back.
     pooled: Option<Pooled>,
+    clock: ServerClock,
     pool: Arc<Shared>,
     state: State,
     in_transaction: bool,
@@ -35,7 +36,8 @@ enum State {
 
 impl Lease {
     pub(super) fn new(pooled: Pooled, pool: Arc<Shared>, deadline: Instant) -> Self {
-        Self { pooled: Some(pooled), pool, state: State::Ready, in_transaction: false, deadline, long: None }
+        let (clock, state) = (pooled.clock, State::Ready);
+        Self { pooled: Some(pooled), clock, pool, state, in_transaction: false, deadline, long: None }
     }
 
     pub(super) fn of_long(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
@@ -60,8 +62,8 @@ impl Lease {
     }
 
     /// The server's clock.
-    pub(crate) fn clock(&self) -> Option<ServerClock> {
-        self.pooled.as_ref().map(|pooled| pooled.clock)
+    pub(crate) fn clock(&self) -> ServerClock {
+        self.clock
     }
 
     /// The connection, to send something on. `None` never happens: only dropping takes it out.

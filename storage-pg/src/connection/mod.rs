@@ -30,7 +30,7 @@ mod tls;
 mod unsupported;
 mod url;
 
-pub(crate) use clock::ServerClock;
+pub(crate) use clock::{ServerAnswer, ask_server};
 pub(crate) use commit::Commit;
 pub(crate) use error::ConnectError;
 pub(crate) use lease::Lease;

@@ -8,16 +8,12 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::join_all;
 use parking_lot::{Mutex, MutexGuard};
 use sqlx::{Connection, PgConnection};
-use storage_core::{Event, SharedObserver};
-use tokio::runtime::Handle;
+use storage_core::{Event, ServerClock, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::BACKEND;
 use super::attempt::{Connected, Connector};
-use super::clock::ServerClock;
 use super::closing::close;
 use super::error::ConnectError;
 use super::lease::Lease;
@@ -38,6 +34,9 @@ const RECONNECT_WAIT: Duration = Duration::from_millis(500);
 /// The longest that a call which was given up is waited for.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
+/// The longest that closing waits for connections that are being closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The time between two rounds of the pool's own maintenance, at most.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -51,6 +50,7 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 /// gives up leaves no connection half made.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
+    tasks: Tasks,
 }
 
 /// A connection of the pool.
@@ -84,8 +84,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Long operations leave a connection to the others, if there are several.
     long: Arc<Semaphore>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    tasks: TaskSpawner,
 }
 
 struct State {
@@ -124,15 +123,15 @@ impl Pool {
             is_maintained: false,
             is_closed: false,
         };
+        let tasks = Tasks::default();
         let shared = Shared {
             connector: Connector::new(settings),
             observer,
             state: Mutex::new(state),
             long: Arc::new(Semaphore::new(long)),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            tasks: tasks.spawner().clone(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), tasks }
     }
 
     /// Product and version of the server, as it said when it was last connected to.
@@ -210,18 +209,14 @@ impl Pool {
             // Who has given up needs no answer.
             let _ = waiter.send(Err(ConnectError::Closed));
         }
-        self.shared.stop.cancel();
-        join_all(idle.into_iter().map(|pooled| close(pooled.connection))).await;
-        self.shared.tasks.close();
-        // They end at once, but for the closing of connections, which is bounded.
-        self.shared.tasks.wait().await;
+        let closing = join_all(idle.into_iter().map(|pooled| close(pooled.connection)));
+        tokio::join!(closing, self.tasks.stop(CLOSE_TIMEOUT));
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.state().is_closed = true;
-        self.shared.stop.cancel();
     }
 }
 
@@ -278,15 +273,6 @@ impl Shared {
         }
     }
 
-    /// Starts a task of the pool.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // Without a runtime everything ends anyway.
-        if let Ok(runtime) = Handle::try_current() {
-            let task = self.stop.clone().run_until_cancelled_owned(task);
-            self.tasks.spawn_on(async { _ = task.await }, &runtime);
-        }
-    }
-
     /// Takes an idle connection, or a place among those who wait for one.
     fn enter(self: &Arc<Self>) -> Result<Entered, ConnectError> {
         let mut state = self.state();
@@ -330,7 +316,7 @@ impl Shared {
         state.size += 1;
         state.coming += 1;
         state.connecting += 1;
-        self.spawn(Place { pool: Arc::clone(self), purpose: Purpose::Connect }.connect());
+        self.tasks.spawn_until_stopped(Place { pool: Arc::clone(self), purpose: Purpose::Connect }.connect());
     }
 
     /// Verifies a connection in the background.
@@ -338,17 +324,11 @@ impl Shared {
         state.coming += 1;
         let doubts = state.doubts[pooled.host];
         let place = Place { pool: Arc::clone(self), purpose: Purpose::Verify };
-        self.spawn(async move {
+        self.tasks.spawn_until_stopped(async move {
             let verified = place.pool.connector.verify(&mut pooled.connection, &mut pooled.clock);
-            if matches!(tokio::time::timeout(VERIFICATION, verified).await, Ok(true)) {
-                pooled.doubts_seen = doubts;
-                // Known to work now, even if nobody uses it soon.
-                pooled.idle_since = Instant::now();
-                return place.arrived(pooled);
-            }
-            let (pool, host) = (Arc::clone(&place.pool), pooled.host);
-            drop(place);
-            pool.doubt(host, pooled.doubts_seen == doubts);
+            let works = tokio::time::timeout(VERIFICATION, verified).await.unwrap_or(false);
+            let was_trusted = std::mem::replace(&mut pooled.doubts_seen, doubts) == doubts;
+            place.settled(pooled, works, was_trusted);
         });
     }
 
@@ -359,10 +339,9 @@ impl Shared {
         state.to_replace += 1;
         if is_news {
             state.doubts[host] += 1;
-            let (doubtful, others) =
-                std::mem::take(&mut state.idle).into_iter().partition(|pooled| pooled.host == host);
+            let idle = std::mem::take(&mut state.idle);
+            let (doubtful, others): (Vec<_>, _) = idle.into_iter().partition(|pooled| pooled.host == host);
             state.idle = others;
-            let doubtful: Vec<_> = doubtful;
             for pooled in doubtful {
                 self.verify(&mut state, pooled);
             }
@@ -404,7 +383,7 @@ impl Shared {
     ) {
         let place = Place { pool: Arc::clone(self), purpose: Purpose::Drain };
         let deadline = deadline.min(tokio::time::Instant::now() + LONGEST_DRAIN);
-        self.spawn(async move {
+        self.tasks.spawn_until_stopped(async move {
             let ended = async {
                 // It reads what was under way to its end first.
                 pooled.connection.ping().await?;
@@ -413,12 +392,8 @@ impl Shared {
                 }
                 Ok::<_, sqlx::Error>(())
             };
-            if matches!(timeout_at(deadline, ended).await, Ok(Ok(()))) {
-                return place.arrived(pooled);
-            }
-            let (pool, host) = (Arc::clone(&place.pool), pooled.host);
-            drop(place);
-            pool.doubt(host, true);
+            let works = matches!(timeout_at(deadline, ended).await, Ok(Ok(())));
+            place.settled(pooled, works, true);
         });
     }
 
@@ -438,11 +413,9 @@ impl Shared {
         self.bring_more(&mut state);
     }
 
-    /// Takes leave of the server in the background; the connection is counted no more.
+    /// Disconnects in the background; the connection is counted no more.
     fn retire(&self, pooled: Pooled) {
-        if let Ok(runtime) = Handle::try_current() {
-            self.tasks.spawn_on(close(pooled.connection), &runtime);
-        }
+        self.tasks.spawn(close(pooled.connection));
     }
 
     /// Starts the maintenance of the pool, once.
@@ -454,7 +427,7 @@ impl Shared {
         let shortest = settings.max_idle.min(settings.max_lifetime);
         let interval = MAINTENANCE_INTERVAL.min(shortest / 2).max(Duration::from_millis(100));
         let pool = Arc::downgrade(self);
-        self.spawn(async move {
+        self.tasks.spawn_until_stopped(async move {
             loop {
                 tokio::time::sleep(interval).await;
                 let Some(pool) = pool.upgrade() else { return };
@@ -556,6 +529,19 @@ impl Place {
             lifetime: max_lifetime.saturating_add(jitter),
             doubts_seen,
         });
+    }
+
+    /// What a verification or a drain has come to; a failure is news unless the connection was in doubt.
+    fn settled(self, mut pooled: Pooled, works: bool, is_news: bool) {
+        let (pool, host) = (Arc::clone(&self.pool), pooled.host);
+        if works {
+            // Known to work now, even if nobody uses it soon.
+            pooled.idle_since = Instant::now();
+            self.arrived(pooled);
+        } else {
+            drop((pooled, self));
+            pool.doubt(host, is_news);
+        }
     }
 
     fn arrived(mut self, pooled: Pooled) {

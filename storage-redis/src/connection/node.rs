@@ -8,11 +8,11 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisResult, Value};
-use storage_core::Timestamp;
 use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
+use storage_core::{ServerClock, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
-use super::clock::ServerClock;
+use super::clock::ask_server;
 use super::request::SendError;
 
 /// How commands go together. The server is at work on one small batch while the next is made; a full one
@@ -31,7 +31,7 @@ pub(super) struct NodeConnection {
 impl NodeConnection {
     /// Asks the server for its time first.
     pub(super) async fn new(mut connection: MultiplexedConnection) -> RedisResult<Self> {
-        let clock = ServerClock::ask(&mut connection).await?;
+        let clock = ask_server(&mut connection).await?;
         let batcher = Batcher::new(Pipelines(connection.clone()), BOUNDS);
         Ok(Self { connection, batcher: Arc::new(batcher), clock: Arc::new(Mutex::new(clock)) })
     }
@@ -48,7 +48,7 @@ impl NodeConnection {
 
     /// Whether the server answers; looks at its clock again.
     pub(super) async fn check(&self) -> bool {
-        let clock = ServerClock::ask(&mut self.connection()).await;
+        let clock = ask_server(&mut self.connection()).await;
         if let Ok(clock) = &clock {
             *self.clock.lock() = *clock;
         }

@@ -7,11 +7,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use redis::Value;
-use storage_core::{ErrorKind, Event, SharedObserver};
-use tokio::runtime::Handle;
+use storage_core::{ErrorKind, Event, SharedObserver, TaskSpawner, Tasks};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connector::{ConnectError, Connector, Live};
 use super::fault::{Fault, Remedy};
@@ -45,8 +43,10 @@ struct Slot {
 ///
 /// They are made and verified by tasks of the pool and not by callers: one that gives up leaves no connection
 /// half made. When one does not answer, the others are verified side by side.
-#[derive(Clone)]
-pub(super) struct Pool(Arc<Shared>);
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+}
 
 struct Shared {
     connector: Arc<Connector>,
@@ -54,29 +54,29 @@ struct Shared {
     /// A cluster's connection that never repeats a command by itself.
     once: Slot,
     observer: SharedObserver,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    tasks: TaskSpawner,
 }
 
 impl Pool {
     pub(super) fn new(connector: Connector, size: usize, observer: SharedObserver) -> Self {
-        Self(Arc::new(Shared {
+        let tasks = Tasks::default();
+        let shared = Shared {
             connector: Arc::new(connector),
             slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
             once: Slot::default(),
             observer,
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        }))
+            tasks: tasks.spawner().clone(),
+        };
+        Self { shared: Arc::new(shared), tasks }
     }
 
     pub(super) fn connector(&self) -> &Connector {
-        &self.0.connector
+        &self.shared.connector
     }
 
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), Fault> {
-        let connected = join_all(self.0.slots.iter().map(|slot| self.0.acquire(slot, true))).await;
+        let connected = join_all(self.shared.slots.iter().map(|slot| self.shared.acquire(slot, true))).await;
         match connected.into_iter().find_map(Result::err) {
             Some(failed) => Err(Fault::connecting(&failed)),
             None => Ok(()),
@@ -85,8 +85,8 @@ impl Pool {
 
     /// Verifies all connections from time to time, until the pool is closed or dropped.
     pub(super) fn keep_verifying(&self) {
-        let pool = Arc::downgrade(&self.0);
-        self.0.spawn(async move {
+        let pool = Arc::downgrade(&self.shared);
+        self.shared.tasks.spawn_until_stopped(async move {
             loop {
                 tokio::time::sleep(VERIFICATION_INTERVAL).await;
                 let Some(pool) = pool.upgrade() else { return };
@@ -97,13 +97,10 @@ impl Pool {
 
     /// Lets go of all connections; calls under way keep theirs.
     pub(super) async fn close(&self) {
-        self.0.stop.cancel();
-        for slot in self.0.slots.iter().chain([&self.0.once]) {
+        for slot in self.shared.slots.iter().chain([&self.shared.once]) {
             slot.live.clear();
         }
-        self.0.tasks.close();
-        // They end at once.
-        self.0.tasks.wait().await;
+        self.tasks.stop(Duration::ZERO).await;
     }
 
     /// Sends a request; `once` if it must not be sent again when its outcome is unknown. Does what the
@@ -114,25 +111,11 @@ impl Pool {
         once: bool,
         deadline: Instant,
     ) -> Result<Vec<Value>, Fault> {
-        self.0.attempt(request, once, deadline).await
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        self.shared.attempt(request, once, deadline).await
     }
 }
 
 impl Shared {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // Without a runtime everything ends anyway.
-        if let Ok(runtime) = Handle::try_current() {
-            let task = self.stop.clone().run_until_cancelled_owned(task);
-            self.tasks.spawn_on(async { _ = task.await }, &runtime);
-        }
-    }
-
     async fn attempt(
         self: &Arc<Self>,
         request: &Request,
@@ -224,7 +207,7 @@ impl Shared {
         }
         let attended = Attended { pool: Arc::clone(self), place };
         let task = task(Arc::clone(self));
-        self.spawn(async move {
+        self.tasks.spawn_until_stopped(async move {
             let _attended = attended;
             task.await;
         });
@@ -268,10 +251,16 @@ impl Shared {
         let (connecting, observer) = (self.connector.connect(repeating), Arc::clone(&self.observer));
         let address = self.connector.addresses().to_owned();
         // It goes on when those who wait for it give up, and ends when it is given up itself.
-        let connecting = AbortOnDropHandle::new(self.tasks.spawn(connecting));
+        let (mut made, making) = oneshot::channel();
+        self.tasks.spawn_until_stopped(async move {
+            tokio::select! {
+                connected = connecting => drop(made.send(connected)),
+                () = made.closed() => {}
+            }
+        });
         async move {
             let ended = |_| ConnectError { address, error: std::io::Error::other("it was given up").into() };
-            let live = connecting.await.map_err(ended)??;
+            let live = making.await.map_err(ended)??;
             if generation > 0 {
                 tracing::debug!(backend = NAME, "connected again");
                 observer.observe(NAME, Event::Reconnected);

@@ -16,13 +16,13 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
+use storage_core::TaskSpawner;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::patience::Patient;
 use super::per_address::{Counted, PerAddress};
-use crate::serve::shutdown::Stop;
 
 /// The longest request line and headers together; a scrape of 50 v2 torrents needs 6 KB.
 const MAX_HEAD: usize = 16 * 1024;
@@ -168,15 +168,15 @@ impl Drop for Place {
 
 /// Accepts connections until it is time to stop. Where all places are taken, a connection that is not
 /// being answered makes room.
-pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, stop: Stop) {
+pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, tasks: TaskSpawner) {
     loop {
         let accepted = tokio::select! {
-            () = stop.happens() => return,
+            () = tasks.stopped() => return,
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, address, place)) = accepted else { continue };
         let crowded = Arc::clone(&places.crowded);
-        stop.spawn(attend(stream, address, Arc::clone(&site), place, crowded, stop.clone()));
+        tasks.spawn(attend(stream, address, Arc::clone(&site), place, crowded, tasks.clone()));
     }
 }
 
@@ -201,7 +201,7 @@ async fn attend(
     site: Arc<impl Site>,
     place: Place,
     crowded: Arc<Notify>,
-    stop: Stop,
+    tasks: TaskSpawner,
 ) {
     // Without it an answer would wait for the client's word that it has the one before.
     let _ = stream.set_nodelay(true);
@@ -223,7 +223,7 @@ async fn attend(
     // What is being answered is answered; one that has not asked yet is not waited for.
     let last_words = tokio::select! {
         _ = &mut served => return,
-        () = stop.happens() => LAST_WORDS,
+        () = tasks.stopped() => LAST_WORDS,
         () = crowded.notified() => Duration::ZERO,
     };
     served.as_mut().graceful_shutdown();

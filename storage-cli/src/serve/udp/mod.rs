@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::poll;
-use storage_core::AddressFamily;
+use storage_core::{AddressFamily, TaskSpawner};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
 use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
-use super::shutdown::Stop;
 use super::tracker::{ClientAnnounce, Tracker};
 use connection_id::ConnectionIds;
 use packet::{Announce, Packet, Request};
@@ -132,11 +131,11 @@ fn action(request: &Request) -> Action {
 }
 
 /// Answers packets until it is time to stop. Several may do so on one socket.
-pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, stop: Stop) {
+pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
     let mut buffer = [0; PACKET];
     loop {
         let received = tokio::select! {
-            () = stop.happens() => return,
+            () = tasks.stopped() => return,
             received = socket.recv_from(&mut buffer) => received,
         };
         let (length, from) = match received {
@@ -151,7 +150,7 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, stop
             Step::Ignore => {}
             Step::Answer(answer) => send(&socket, &answer, from).await,
             Step::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, from, &stop).await
+                ask(&socket, &tracker, transaction, request, from, &tasks).await
             }
         }
     }
@@ -164,7 +163,7 @@ async fn ask(
     transaction: u32,
     request: Request,
     from: SocketAddr,
-    stop: &Stop,
+    tasks: &TaskSpawner,
 ) {
     let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
         tracker.metrics.record(Protocol::Udp, action(&request), Outcome::Dropped, Duration::ZERO);
@@ -177,7 +176,7 @@ async fn ask(
         drop(place);
     });
     if poll!(&mut answering).is_pending() {
-        stop.spawn(answering);
+        tasks.spawn(answering);
     }
 }
 
