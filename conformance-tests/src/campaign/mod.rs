@@ -26,11 +26,13 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use storage_core::Storage;
 use tokio::runtime::Builder;
+use tokio::time::{Instant, sleep};
 
 use crate::harness::unless_missing;
 use crate::servers::{Found, Missing};
 use account::{Account, Outcome};
 use invariants::Contents;
+use load::Load;
 use target::{Backend, POOL, Server, Target};
 
 /// The environment variable with the seed of every scenario.
@@ -40,6 +42,9 @@ pub const SECONDS_VARIABLE: &str = "TRACKER_STORAGE_CAMPAIGN_SECONDS";
 
 /// `operation_timeout` where the default is not the point.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long a load is watched after a fault, or after the server's return: longer than service may be away.
+pub const WATCHED: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
 
 /// Each scenario runs a server and a load on two threads.
 const MAX_TEST_THREADS: usize = 2;
@@ -146,6 +151,19 @@ impl Scenario {
 }
 
 impl Run {
+    /// Watches the load of a storage that can be served again from now on, and [concludes](Self::conclude).
+    ///
+    /// # Errors
+    /// [`Missing`] if the server cannot be asked.
+    pub async fn conclude_after_return(mut self, storage: Arc<dyn Storage>, load: Load) -> Found<Report> {
+        let returned = Instant::now();
+        sleep(WATCHED).await;
+        let end = Instant::now();
+        let account = load.finish().await;
+        self.report.add(invariants::service_is_back(&account, returned, OPERATION_TIMEOUT, end));
+        self.conclude(storage, account, OPERATION_TIMEOUT).await
+    }
+
     /// Checks what must hold after every load, once the faults are over: the account, the time of calls, what
     /// is open, and the close.
     ///

@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::campaign::load::Load;
 use crate::campaign::target::Backend;
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario};
 use crate::servers::Found;
-
-/// From the return until all calls must have been answered for a while.
-const WATCHED: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
 
 pub(super) fn all() -> Vec<Scenario> {
     Backend::ALL.map(|backend| Scenario::new(backend, "crash/kill -9 and start again", kill)).into()
@@ -24,10 +21,5 @@ async fn kill(mut run: Run) -> Found<Report> {
     run.target.kill()?;
     sleep(Duration::from_millis(run.rng.random_range(0..2000))).await;
     run.target.start_again()?;
-    let returned = Instant::now();
-    sleep(WATCHED).await;
-    let end = Instant::now();
-    let account = load.finish().await;
-    run.report.add(invariants::service_is_back(&account, returned, OPERATION_TIMEOUT, end));
-    run.conclude(storage, account, OPERATION_TIMEOUT).await
+    run.conclude_after_return(storage, load).await
 }

@@ -9,11 +9,8 @@ use tokio::time::{Instant, sleep};
 use crate::campaign::invariants::Contents;
 use crate::campaign::load::Load;
 use crate::campaign::target::{Backend, POOL, ROLE, Server, open_clean_at, pg_address};
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, WATCHED, invariants};
 use crate::servers::{Found, Missing, TcpProxy};
-
-/// From the promotion until all calls must have been answered for a while.
-const WATCHED: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
 
 /// What the primary has acknowledged the standby has, so that accounts hold.
 const SYNCHRONOUS: &str = "ALTER SYSTEM SET synchronous_standby_names = '*'";

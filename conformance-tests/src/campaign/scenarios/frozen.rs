@@ -6,13 +6,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::campaign::load::Load;
 use crate::campaign::target::{Backend, ROLE, Server};
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, WATCHED, invariants};
 use crate::servers::{Found, Missing};
 
 const WARM_UP: Duration = Duration::from_millis(700);
-/// From the return until all calls must have been answered for a while.
-const WATCHED: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
-
 pub(super) fn all() -> Vec<Scenario> {
     vec![
         Scenario::new(Backend::Pg, "frozen/sessions", sessions),
@@ -49,10 +46,5 @@ async fn server(mut run: Run) -> Found<Report> {
     let frozen = run.target.freeze_server()?;
     sleep(OPERATION_TIMEOUT * 2).await;
     frozen.resume();
-    let returned = Instant::now();
-    sleep(WATCHED).await;
-    let end = Instant::now();
-    let account = load.finish().await;
-    run.report.add(invariants::service_is_back(&account, returned, OPERATION_TIMEOUT, end));
-    run.conclude(storage, account, OPERATION_TIMEOUT).await
+    run.conclude_after_return(storage, load).await
 }

@@ -8,13 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::campaign::load::Load;
 use crate::campaign::target::Backend;
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, WATCHED, invariants};
 use crate::servers::Found;
 use crate::servers::tcp_proxy::{Direction, Fault};
 
 const WARM_UP: Duration = Duration::from_millis(700);
-/// From the fault until all calls must have been answered for a while.
-const ROUND: Duration = OPERATION_TIMEOUT.saturating_add(Duration::from_millis(1700));
 const DIRECTIONS: [Direction; 3] = [Direction::ToServer, Direction::ToClient, Direction::Both];
 
 /// Connections that go silent while new ones work.
@@ -52,7 +50,7 @@ async fn silent(mut run: Run, silence: &Silence) -> Found<Report> {
         let direction = *DIRECTIONS.choose(&mut run.rng).unwrap_or(&Direction::Both);
         faults.push(Instant::now());
         run.target.proxy.fault_open(direction, silence.fault, silence.share, &mut run.rng);
-        sleep(ROUND).await;
+        sleep(WATCHED).await;
     }
     faults.push(Instant::now());
     // Held data flows, too late for the calls that it belonged to.
@@ -74,10 +72,5 @@ async fn resets(mut run: Run) -> Found<Report> {
         sleep(pause).await;
     }
     run.target.proxy.clear();
-    let last = Instant::now();
-    sleep(ROUND).await;
-    let end = Instant::now();
-    let account = load.finish().await;
-    run.report.add(invariants::service_is_back(&account, last, OPERATION_TIMEOUT, end));
-    run.conclude(storage, account, OPERATION_TIMEOUT).await
+    run.conclude_after_return(storage, load).await
 }
