@@ -143,9 +143,9 @@ fn of_code(code: &str) -> Kind {
         "57P01" | "57P02" => Kind::Lost,
         // query_canceled, lock_not_available
         "57014" | "55P03" => Kind::Final(ErrorKind::Timeout),
-        // cannot_connect_now, idle_session_timeout; read_only_sql_transaction: a standby, or a primary no
-        // more
-        "57P03" | "57P05" | "25006" => Kind::Gone,
+        // cannot_connect_now, idle_session_timeout; idle_in_transaction_session_timeout: a COMMIT that comes
+        // later is not read; read_only_sql_transaction: a standby, or a primary no more
+        "57P03" | "57P05" | "25P03" | "25006" => Kind::Gone,
         // A pooler says so of a server that it lost.
         _ if code.starts_with("08") => Kind::Lost,
         _ if code.starts_with("53") => Kind::Final(ErrorKind::Unavailable),
@@ -165,7 +165,7 @@ mod tests {
         for code in ["40003", "XXA00", "58C01", "57P01", "57P02", "08006", "08P01"] {
             assert_eq!(of_code(code), Kind::Lost, "{code}");
         }
-        for code in ["57P03", "57P05", "25006"] {
+        for code in ["57P03", "57P05", "25P03", "25006"] {
             assert_eq!(of_code(code), Kind::Gone, "{code}");
         }
         assert_eq!(of_code("53300"), Kind::Final(ErrorKind::Unavailable));

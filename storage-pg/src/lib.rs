@@ -17,7 +17,9 @@
 //! storage without them, by their defaults. A connection that does not answer is given up, the others to its
 //! host are verified side by side within a second and replaced, and the next host is tried. A call that its
 //! caller drops is read to its end in the background. Writes that use `@expires`, and transactions, do not take
-//! effect after their call has ended.
+//! effect after their call has ended. On PostgreSQL sessions set `client_connection_check_interval` (2 s) and
+//! `idle_in_transaction_session_timeout` (1 s), unless `connection_string` sets them, so that a session that was
+//! given up does not keep its locks.
 //!
 //! [`recommended`] has tables and queries that pass every rule.
 //!

@@ -28,6 +28,13 @@ const NO_ANSWER: Duration = Duration::from_millis(500);
 /// How long a host that may be gone is tried before the others.
 const DOUBTFUL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Settings by which the server notices that a session was given up; the operator's own count more. Within a
+/// transaction we are idle for no longer than the way there and back.
+const ENDS_OF_SESSIONS: &[(&str, &str)] = &[
+    ("client_connection_check_interval", "SET client_connection_check_interval TO 2000"),
+    ("idle_in_transaction_session_timeout", "SET idle_in_transaction_session_timeout TO 1000"),
+];
+
 /// How many attempts are under way at once. Logging in costs both sides some work; all places of a
 /// pool at once, after a restart, would make each other run into the timeout.
 const AT_ONCE: usize = 4;
@@ -212,20 +219,24 @@ impl Connector {
         Ok((Connected { connection, host, clock, server }, fit))
     }
 
-    /// Makes the server end what a connection waits for that we have given up, a lock for one: it would
-    /// not notice before it has it.
+    /// Makes the server end what we have given up and it does not know to be given up: a wait for a lock,
+    /// which it would not leave before it has it, and a transaction whose connection is silent, which would
+    /// hold its locks for hours.
     async fn notice_our_end(&self, connection: &mut PgConnection, server: &str) -> sqlx::Result<()> {
-        const NAME: &str = "client_connection_check_interval";
-        let is_set = self.settings.session.settings.iter().any(|(name, _)| name == NAME);
-        let has_it = server.starts_with("PostgreSQL") && connection.server_version_num() >= Some(140_000);
-        if is_set || !has_it || self.settings.pooler_mode {
+        if !server.starts_with("PostgreSQL") || self.settings.pooler_mode {
             return Ok(());
         }
-        match sqlx::raw_sql("SET client_connection_check_interval TO 2000").execute(connection).await {
-            // Not every system can tell; it does without.
-            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
-            Err(error) => Err(error),
+        for (name, set) in ENDS_OF_SESSIONS {
+            if self.settings.session.settings.iter().any(|(known, _)| known == name) {
+                continue;
+            }
+            match sqlx::raw_sql(*set).execute(&mut *connection).await {
+                // Not every version has it, and not every system can tell; they do without.
+                Ok(_) | Err(sqlx::Error::Database(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 
     fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> Failure {
