@@ -95,7 +95,7 @@ mod tests {
         let test = "config::environment::tests::variables_that_are_no_text_are_skipped";
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args([test, "--exact"]);
-        child.env(TEXT, "memory").env("TRACKER_BYTES", not_text).env(not_text, "memory");
+        child.env_clear().env(TEXT, "memory").env("TRACKER_BYTES", not_text).env(not_text, "memory");
         let output = child.output().unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && printed.contains("1 passed"), "{printed}");

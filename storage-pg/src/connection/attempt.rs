@@ -206,6 +206,8 @@ impl Connector {
 
     async fn begin(&self, host: usize, options: &PgConnectOptions) -> sqlx::Result<(Connected, Fit)> {
         let mut connection = options.connect().await?;
+        #[cfg(target_os = "linux")]
+        self.set_socket_options(host).await;
         if let Some(zone) = &self.settings.session.time_zone {
             let statement = format!("SET TIME ZONE '{}'", zone.replace('\'', "''"));
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
@@ -217,6 +219,22 @@ impl Connector {
         let ServerAnswer { clock, version: server, .. } = ask_server(&mut connection).await?;
         self.notice_our_end(&mut connection, &server).await?;
         Ok((Connected { connection, host, clock, server }, fit))
+    }
+
+    /// A connection without them serves as well, until its other end goes away without a word.
+    #[cfg(target_os = "linux")]
+    async fn set_socket_options(&self, host: usize) {
+        let (settings, host) = (self.settings.socket, self.settings.hosts[host].clone());
+        if host.is_socket() {
+            return;
+        }
+        let set = tokio::task::spawn_blocking(move || {
+            if let Err(error) = settings.set_on_sockets_to(&host) {
+                tracing::warn!(%host, %error, "keepalives and tcp_user_timeout could not be set");
+            }
+        });
+        // A panic would have been told already.
+        let _ = set.await;
     }
 
     /// Makes the server end what we have given up and it does not know to be given up: a wait for a lock,

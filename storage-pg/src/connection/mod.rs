@@ -26,6 +26,8 @@ mod secret;
 mod service_file;
 mod session;
 mod settings;
+#[cfg(target_os = "linux")]
+mod socket;
 mod tls;
 mod unsupported;
 mod url;

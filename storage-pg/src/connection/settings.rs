@@ -11,6 +11,8 @@ use super::host::{Host, give_passwords, take_hosts};
 use super::parameters::{Parameters, Variable, in_home};
 use super::password_file::PasswordFile;
 use super::session::{Session, take_session};
+#[cfg(target_os = "linux")]
+use super::socket::{SocketSettings, take_socket};
 use super::tls::{TlsMode, TlsSettings, take_tls};
 use super::unsupported::take_unsupported;
 
@@ -37,6 +39,9 @@ pub(crate) struct ConnectionSettings {
     pub(crate) target: TargetSession,
     /// The longest that connecting to one host may take (3 s).
     pub(crate) connect_timeout: Duration,
+    /// Keepalives and the like; of other systems the keys are taken with a warning.
+    #[cfg(target_os = "linux")]
+    pub(crate) socket: SocketSettings,
     /// What the server is told when a session begins.
     pub(crate) session: Session,
     /// The size of the pool and the age of its connections.
@@ -125,6 +130,8 @@ impl ConnectionSettings {
         }
         let target = parameters.choice("target_session_attrs", TargetSession::NAMES);
         let connect_timeout = take_connect_timeout(&mut parameters);
+        #[cfg(target_os = "linux")]
+        let socket = take_socket(&mut parameters);
         let pool = take_pool(&mut parameters);
         let pooler_mode = parameters.choice("default_query_exec_mode", QUERY_MODES).unwrap_or(false);
         take_unsupported(&mut parameters);
@@ -141,6 +148,8 @@ impl ConnectionSettings {
             tls,
             target: target.unwrap_or(TargetSession::Any),
             connect_timeout,
+            #[cfg(target_os = "linux")]
+            socket,
             session,
             pool,
             pooler_mode,
