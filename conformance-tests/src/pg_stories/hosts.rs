@@ -3,20 +3,27 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
 
 use super::{Counter, ensure, open, test, ways_to};
 use crate::runtime::block_on;
-use crate::servers::PgUrl;
+use crate::servers::{PgUrl, open_sockets_to};
+use futures::future::join_all;
 
 const SWARM: InfoHash = InfoHash::V1([1; 20]);
 
 pub(super) fn tests() -> Vec<Trial> {
-    vec![test("a node that goes away is left, one that comes back is used again", |url| {
-        block_on(nodes_come_and_go(url))
-    })]
+    vec![
+        test("a node that goes away is left, one that comes back is used again", |url| {
+            block_on(nodes_come_and_go(url))
+        }),
+        test("connections are kept alive unless the operator wants none of it", |url| {
+            block_on(connections_are_kept_alive(url))
+        }),
+    ]
 }
 
 async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
@@ -44,6 +51,23 @@ async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
     ensure(counts.seeders == 60 && counts.leechers == 0, || format!("found {counts:?}"))?;
     ensure(counts.downloads == 60, || format!("found {counts:?}"))?;
     Ok(storage.close().await?)
+}
+
+async fn connections_are_kept_alive(url: &PgUrl) -> Result<(), Failed> {
+    for is_kept in [true, false] {
+        let (ways, url) = ways_to(url, 1).await?;
+        let url = url.with("keepalives", u8::from(is_kept));
+        let storage = open(&url, Arc::default()).await?;
+        let swarms: Vec<_> = (0..64).map(|number| InfoHash::V1([number; 20])).collect();
+        join_all(swarms.iter().map(|swarm| storage.scrape_swarm(swarm))).await;
+        // The timer of a connection that waits for an answer is another.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let open = open_sockets_to(ways[0].address().port())?;
+        let expected = if is_kept { open.all } else { 0 };
+        ensure(open.all > 0 && open.kept_alive == expected, || format!("keepalives {is_kept}: {open:?}"))?;
+        storage.close().await?;
+    }
+    Ok(())
 }
 
 /// Every call must succeed, the first after a node has gone among them: its connections were idle, and

@@ -1,12 +1,15 @@
-//! Servers that ask for TLS and passwords.
+//! The way to servers: TLS, passwords, keepalives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use storage_core::config::Value;
 use storage_core::{Error, ErrorKind, OpenError};
 
-use crate::servers::redis::Sentinel;
-use crate::servers::{Found, Servers};
+use super::ground::Place;
+use super::material::swarm;
+use crate::servers::redis::{Node, Sentinel};
+use crate::servers::{Found, Servers, open_sockets_to};
 use crate::storages::redis::config;
 use crate::storages::registry;
 
@@ -27,6 +30,16 @@ pub(super) async fn needs_the_password_of_the_sentinels(servers: &Arc<Sentinel>)
 pub(super) async fn needs_the_password_of_the_data_nodes(servers: &Arc<Sentinel>) {
     let error = refusal(servers, "master_password", Value::Text("hunter2".into())).await;
     assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+pub(super) async fn keeps_connections_alive(node: &Node) {
+    let storage = Place::of(node).open().await;
+    storage.scrape_swarm(&swarm(1)).await.unwrap();
+    // The timer of a connection that waits for an answer is another.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let open = open_sockets_to(node.port()).unwrap();
+    assert!(open.all > 0 && open.kept_alive == open.all, "{open:?}");
+    storage.close().await.unwrap();
 }
 
 /// What opening says with one setting changed; it must not try until `startup_timeout`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use storage_core::Storage;
 
 use super::garbage;
@@ -9,8 +11,10 @@ use super::ground::open;
 use super::load::{Load, holds_downloads, holds_peers, swarms};
 use super::material::peer;
 use super::raw::{self, Keys};
-use crate::servers::Found;
+use crate::servers::redis::texts;
 use crate::servers::redis::{Cluster, Node, Setup};
+use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::{Found, TcpProxy};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,6 +40,41 @@ pub(super) async fn other_nodes_serve_while_one_is_gone(servers: &Cluster) {
 
     let noted = load.finish().await;
     noted.failures_are_passing();
+    holds_peers(&*storage, &noted.acknowledged.put).await;
+    holds_downloads(&*storage, noted.acknowledged.graduated, &noted).await;
+}
+
+/// The connections to a node carry nothing any more while new ones would: within the time of a call and a
+/// second everything is served again.
+pub(super) async fn a_node_whose_connections_fall_silent_is_connected_anew(servers: &Cluster) {
+    let (node, others) = servers.nodes().split_last().unwrap();
+    let proxy = TcpProxy::start(node.address().parse().unwrap()).await.unwrap();
+    let port = proxy.address().port();
+    node.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("cluster-announce-port").arg(port)).unwrap();
+    for other in others {
+        let knows_the_way = |nodes: &String| nodes.contains(&format!(":{port}@"));
+        other.ask_until(redis::cmd("CLUSTER").arg("NODES"), knows_the_way).unwrap();
+    }
+    let mut settings = servers.settings();
+    settings[0].1 = texts(others.iter().map(Node::address));
+    let storage = open(settings, &[("retry_timeout", "300ms"), ("operation_timeout", "2s")]).await;
+    let load = Load::start(&storage);
+    load.puts_more(300, PATIENCE).await;
+    assert!(proxy.open() > 0);
+
+    for seed in 0..2 {
+        let silent = proxy.fault_open(Direction::Both, Fault::Drop, 1.0, &mut StdRng::seed_from_u64(seed));
+        assert!(silent > 0);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let failures = load.noted().failures.len();
+        load.puts_more(600, PATIENCE).await;
+        let noted = load.noted();
+        assert_eq!(noted.failures.len(), failures, "{:?}", noted.failures.last());
+    }
+
+    let noted = load.finish().await;
+    noted.failures_are_passing();
+    assert!(noted.longest < Duration::from_millis(2_500), "a call took {:?}", noted.longest);
     holds_peers(&*storage, &noted.acknowledged.put).await;
     holds_downloads(&*storage, noted.acknowledged.graduated, &noted).await;
 }

@@ -72,6 +72,7 @@ pub fn tests() -> Vec<Trial> {
         lost_answers::leave_a_graduation_uncertain,
         lost_answers::leave_a_delete_uncertain,
         lost_answers::are_made_up_for_where_that_is_safe,
+        access::keeps_connections_alive,
         check::takes_the_example_as_it_is,
     });
     tests.extend(tests! {
@@ -102,6 +103,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(tests! {
         On(cluster::servers);
         cluster::other_nodes_serve_while_one_is_gone,
+        cluster::a_node_whose_connections_fall_silent_is_connected_anew,
         cluster::garbage_of_three_nodes_takes_what_is_stale_and_nothing_fresh,
     });
     tests

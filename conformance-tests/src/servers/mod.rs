@@ -16,6 +16,7 @@ mod pg_url;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
+mod sockets;
 mod sql_database;
 pub mod tcp_proxy;
 
@@ -30,6 +31,7 @@ pub use pg_url::PgUrl;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, Schema};
 pub use redis::{Cluster, Redis, Sentinel, SentinelSetup};
+pub use sockets::{OpenSockets, open_sockets_to};
 pub use sql_database::SqlDatabase;
 pub use tcp_proxy::TcpProxy;
 

@@ -136,6 +136,7 @@ fn settings(database: &ConnectionInfo) -> Vec<(String, Value)> {
     ]
 }
 
-fn texts(texts: impl IntoIterator<Item = String>) -> Value {
+/// A list of texts, as a configuration has it.
+pub fn texts(texts: impl IntoIterator<Item = String>) -> Value {
     Value::List(texts.into_iter().map(Value::Text).collect())
 }

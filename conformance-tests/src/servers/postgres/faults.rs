@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rand::RngExt;
@@ -19,6 +20,12 @@ const COUNT: &str = "SELECT count(*) FROM pg_stat_activity \
                      WHERE usename = $1 AND backend_type = 'client backend'";
 const PROCESSES: &str = "SELECT pid FROM pg_stat_activity \
                          WHERE usename = $1 AND backend_type = 'client backend'";
+/// Sessions whose transaction has written, or locked rows.
+const HOLDERS: &str = "SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1) AND backend_xid IS NOT NULL";
+
+/// How often a session that holds locks is let run on for a moment.
+const ATTEMPTS: usize = 1000;
+const MOMENT: Duration = Duration::from_millis(1);
 
 impl Postgres {
     /// The URL for a new role that may do everything; its sessions are told apart by its name.
@@ -42,7 +49,8 @@ impl Postgres {
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
-    /// Freezes the sessions of a role, and nothing else of the server.
+    /// Freezes the sessions of a role, and nothing else of the server. None of them holds locks of rows: as
+    /// long as it were frozen, nobody could write these rows, and nothing but the process itself could end it.
     ///
     /// # Errors
     /// [`Missing`] if they cannot be found or stopped.
@@ -53,7 +61,25 @@ impl Postgres {
             .fetch_all(&mut connection)
             .await
             .map_err(Missing::failed)?;
-        Frozen::stop(&processes)
+        let frozen = Frozen::stop(&processes)?;
+        for _ in 0..ATTEMPTS {
+            let holders: Vec<i32> = sqlx::query_scalar(HOLDERS)
+                .bind(&processes)
+                .fetch_all(&mut connection)
+                .await
+                .map_err(Missing::failed)?;
+            if holders.is_empty() {
+                return Ok(frozen);
+            }
+            for process in &holders {
+                signal(*process, Signal::SIGCONT)?;
+            }
+            tokio::time::sleep(MOMENT).await;
+            for process in &holders {
+                signal(*process, Signal::SIGSTOP)?;
+            }
+        }
+        Err(Missing::failed("there is always a session that holds locks"))
     }
 
     /// Freezes the whole server. The system still accepts connections for it.
@@ -81,7 +107,7 @@ impl Postgres {
         }
         self.with_guardian(|guardian| {
             while !guardian.has_ended() {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(5));
             }
             Ok(())
         })
