@@ -55,9 +55,6 @@ impl PeerStorage for ExampleStorage {
             candidates.truncate(selection.num_want - found.len());
             found.append(&mut candidates);
         }
-        if found.is_empty() {
-            return Err(Self::error(Operation::AnnouncePeers, ErrorKind::NotFound));
-        }
         Ok(found)
     }
 

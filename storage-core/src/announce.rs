@@ -94,7 +94,7 @@ pub async fn announce_by_parts<S: PeerStorage + ?Sized>(
 /// The peers of a whole announce, by [`PeerStorage::announce_peers`]: a part of [`announce_by_parts`].
 ///
 /// # Errors
-/// Those of the method, but for what is absent.
+/// Those of the method.
 pub async fn peers_for_announce<S: PeerStorage + ?Sized>(
     storage: &S,
     announce: &Announce<'_>,
@@ -105,11 +105,7 @@ pub async fn peers_for_announce<S: PeerStorage + ?Sized>(
             break;
         }
         selection.num_want -= peers.len();
-        match storage.announce_peers(&selection).await {
-            Ok(found) => announce.fill(&mut peers, found),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
+        announce.fill(&mut peers, storage.announce_peers(&selection).await?);
     }
     Ok(peers)
 }

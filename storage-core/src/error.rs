@@ -28,8 +28,7 @@ struct Detail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The peer to delete is not there in that role, or an announce has no peer to return. An
-    /// answer rather than a fault.
+    /// The peer to delete is not there in that role. An answer rather than a fault.
     NotFound,
     /// The storage has been closed.
     Closed,

@@ -103,12 +103,9 @@ pub trait PeerStorage: Backend {
 
     /// Peers for one who announces (P5): leechers only for a seeder; for a leecher seeders first,
     /// then leechers; never more than `num_want`, as many as there are, none twice, only of the
-    /// family asked for. `num_want` 0 gives an empty list.
+    /// family asked for; an empty list if there is none, or none is wanted.
     ///
     /// Which peers come back should vary from call to call when the swarm has more (P6).
-    ///
-    /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing to return.
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>>;
 
     /// Counts of a swarm, both families together. A swarm that is not known has zeros; downloads

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use storage_core::{
-    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result,
-    Role, SwarmCounts, Timestamp,
+    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role,
+    SwarmCounts, Timestamp,
 };
 
 use crate::MemoryStorage;
@@ -26,10 +26,10 @@ impl PeerStorage for MemoryStorage {
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
         let mut place = self.swarms.write(info_hash);
         let Some(swarm) = place.get_mut() else {
-            return Err(Self::not_found(Operation::DeletePeer));
+            return Err(Self::not_found());
         };
         if !swarm.remove(peer, role) {
-            return Err(Self::not_found(Operation::DeletePeer));
+            return Err(Self::not_found());
         }
         if swarm.is_empty() {
             place.remove();
@@ -50,8 +50,7 @@ impl PeerStorage for MemoryStorage {
             return Ok(Vec::new());
         }
         let place = self.swarms.read(&selection.info_hash);
-        let peers = place.get().map(|swarm| swarm.select(selection)).unwrap_or_default();
-        if peers.is_empty() { Err(Self::not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
+        Ok(place.get().map(|swarm| swarm.select(selection)).unwrap_or_default())
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {

@@ -30,8 +30,8 @@ impl MemoryStorage {
         }
     }
 
-    pub(crate) fn not_found(operation: Operation) -> Error {
-        Error::new(Self::NAME, operation, ErrorKind::NotFound)
+    pub(crate) fn not_found() -> Error {
+        Error::new(Self::NAME, Operation::DeletePeer, ErrorKind::NotFound)
     }
 }
 

@@ -61,11 +61,10 @@ impl PeerStorage for PgStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        let peers = match &self.batches.announces {
-            Some(announces) => announces.call(selection.clone(), |_| self.announce_alone(selection)).await?,
-            None => self.announce_alone(selection).await?,
-        };
-        if peers.is_empty() { Err(not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
+        match &self.batches.announces {
+            Some(announces) => announces.call(selection.clone(), |_| self.announce_alone(selection)).await,
+            None => self.announce_alone(selection).await,
+        }
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
@@ -118,7 +117,7 @@ impl PgStorage {
                 }
                 Ok(deleted > 0 || attempt.after_loss)
             })?;
-            if found { Ok(()) } else { Err(not_found(Operation::DeletePeer)) }
+            if found { Ok(()) } else { Err(not_found()) }
         })
     }
 
@@ -212,6 +211,6 @@ fn read_peer(announce: &Statement, row: &PgRow) -> Option<Peer> {
     Some(Peer::new(id, address, port))
 }
 
-fn not_found(operation: Operation) -> Error {
-    Error::new(crate::NAME, operation, ErrorKind::NotFound)
+fn not_found() -> Error {
+    Error::new(crate::NAME, Operation::DeletePeer, ErrorKind::NotFound)
 }

@@ -40,7 +40,7 @@ impl PeerStorage for RedisStorage {
         } else {
             self.delete_whole(swarm, peer, role).await?
         };
-        if removed { Ok(()) } else { Err(Self::not_found(Operation::DeletePeer)) }
+        if removed { Ok(()) } else { Err(Self::not_found()) }
     }
 
     async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
@@ -57,15 +57,13 @@ impl PeerStorage for RedisStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        let peers = if self.connections.is_cluster() {
+        if self.connections.is_cluster() {
             let keys = self.announce_stepwise(&selection).await?;
             let peers: Vec<_> = keys.iter().filter_map(|key| read_peer_key(key, selection.family)).collect();
             self.connections.note_unreadable("peers", (keys.len() - peers.len()) as u64);
-            peers
-        } else {
-            self.announce_whole(&selection).await?
-        };
-        if peers.is_empty() { Err(Self::not_found(Operation::AnnouncePeers)) } else { Ok(peers) }
+            return Ok(peers);
+        }
+        self.announce_whole(&selection).await
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {

@@ -45,8 +45,8 @@ impl RedisStorage {
         Ok(Self { connections: Arc::new(connections), windows: Windows::default(), server })
     }
 
-    pub(crate) fn not_found(operation: Operation) -> Error {
-        Error::new(NAME, operation, ErrorKind::NotFound)
+    pub(crate) fn not_found() -> Error {
+        Error::new(NAME, Operation::DeletePeer, ErrorKind::NotFound)
     }
 }
 

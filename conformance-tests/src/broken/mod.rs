@@ -57,7 +57,7 @@ flaws! {
     AnnounceBothFamilies breaks "P5": "announce gives peers of the other family",
     AnnounceOneself breaks "P5": "announce does not leave out the peer that asks",
     AnnounceLeechersFirst breaks "P5": "announce gives leechers before seeders",
-    AnnounceNothingSucceeds breaks "P5": "announce without peers is an empty list",
+    AnnounceNothingFails breaks "P5": "announce without peers is not found",
     AnnounceAlwaysTheSame breaks "P6": "announce gives the same peers every time",
     ScrapeOneFamily breaks "P7": "scrape leaves out IPv6",
     ScrapeUnknownFails breaks "P7": "scrape of an unknown swarm is an error",

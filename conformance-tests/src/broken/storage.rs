@@ -38,14 +38,6 @@ impl Broken {
         Ok(peers.into_iter().find(|record| record.peer == *peer))
     }
 
-    /// The sound announce; nothing found is an empty list.
-    async fn sound_announce(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
-        match self.sound.announce_peers(selection).await {
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
-            result => result,
-        }
-    }
-
     /// The context that data is kept in.
     fn place(&self, context: &Context) -> Context {
         if self.is(Flaw::ContextsAreOne) {
@@ -163,10 +155,10 @@ impl PeerStorage for Broken {
             Flaw::AnnounceAlwaysTheSame => asked.num_want = usize::MAX,
             _ => {}
         }
-        let mut peers = match self.sound.announce_peers(&asked).await {
-            Err(error) if error.is_not_found() && self.is(Flaw::AnnounceNothingSucceeds) => Vec::new(),
-            result => result?,
-        };
+        let mut peers = self.sound.announce_peers(&asked).await?;
+        if self.is(Flaw::AnnounceNothingFails) && peers.is_empty() && selection.num_want > 0 {
+            return Err(Error::new(self.name(), Operation::AnnouncePeers, ErrorKind::NotFound));
+        }
         match self.flaw {
             Flaw::AnnounceTwice => {
                 let again = peers.first().copied();
@@ -179,11 +171,11 @@ impl PeerStorage for Broken {
                 };
                 let num_want = selection.num_want.saturating_sub(peers.len());
                 let others = PeerSelection { family, num_want, ..selection.clone() };
-                peers.extend(self.sound_announce(&others).await?);
+                peers.extend(self.sound.announce_peers(&others).await?);
             }
             Flaw::AnnounceLeechersFirst if !selection.for_seeder => {
                 let leechers = PeerSelection { for_seeder: true, ..selection.clone() };
-                let mut leechers = self.sound_announce(&leechers).await?;
+                let mut leechers = self.sound.announce_peers(&leechers).await?;
                 peers.retain(|peer| !leechers.contains(peer));
                 leechers.extend(peers);
                 leechers.truncate(selection.num_want);

@@ -233,10 +233,9 @@ impl Writer {
                 storage.delete_peer(&swarm, &peer, role).await?;
                 self.peers.remove(&(swarm, peer));
             }
-            (4, _) => match storage.announce_peers(&PeerSelection::new(swarm, 50)).await {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => {}
-            },
+            (4, _) => {
+                storage.announce_peers(&PeerSelection::new(swarm, 50)).await?;
+            }
             (5, _) => {
                 storage.scrape_swarm(&swarm).await?;
             }

@@ -61,12 +61,7 @@ pub(super) async fn all_peers(storage: &dyn Storage) -> Result<Vec<PeerRecord>> 
 pub(super) async fn announced(storage: &dyn Storage, info_hash: InfoHash, for_seeder: bool) -> Vec<Peer> {
     let selection =
         PeerSelection { for_seeder, family: AddressFamily::V4, ..PeerSelection::new(info_hash, 1_000) };
-    match storage.announce_peers(&selection).await {
-        Err(error) if error.is_not_found() => Vec::new(),
-        peers => {
-            let mut peers = peers.unwrap();
-            peers.sort();
-            peers
-        }
-    }
+    let mut peers = storage.announce_peers(&selection).await.unwrap();
+    peers.sort();
+    peers
 }

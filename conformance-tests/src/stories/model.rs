@@ -112,8 +112,7 @@ impl Model {
                 && record.peer.family() == selection.family
                 && selection.exclude != Some(record.peer)
         };
-        let peers: Vec<_> = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
-        if peers.is_empty() { Answer::NotFound } else { Answer::Peers(peers) }
+        Answer::Peers(self.peers.values().filter(is_wanted).map(|record| record.peer).collect())
     }
 
     fn announce_whole(&mut self, announce: &WholeAnnounce) -> AnnounceAnswer {
