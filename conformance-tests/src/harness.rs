@@ -71,7 +71,7 @@ fn tests(arguments: &Arguments, matrix: &Arc<Matrix>) -> Vec<Trial> {
 fn tests_of(under_test: Arc<UnderTest>, arguments: &Arguments, matrix: &Arc<Matrix>) -> Vec<Trial> {
     let mut tests: Vec<_> = Suite::cases().iter().map(|case| case_test(&under_test, case, matrix)).collect();
     if under_test.has_stories {
-        tests.push(stories::test(&under_test));
+        tests.extend(stories::tests(&under_test));
     }
     let will_run = !arguments.list && tests.iter().any(|test| is_selected(test.name(), arguments));
     if will_run && let Err(missing) = under_test.probe() {

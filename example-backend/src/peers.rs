@@ -19,7 +19,7 @@ impl PeerStorage for ExampleStorage {
         announced: Timestamp,
     ) -> Result<()> {
         let presence = Presence { announced, role };
-        self.put(&mut self.lock(), Operation::PutPeer, (*info_hash, *peer), presence)
+        self.put(&mut self.lock(), Operation::PutPeer, (*info_hash, &[*peer]), presence)
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
@@ -31,14 +31,26 @@ impl PeerStorage for ExampleStorage {
         Ok(())
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
         let mut contents = self.lock();
+        let is_seeder = |peer: &Peer| {
+            let presence = contents.peers.get(&(*info_hash, *peer));
+            presence.is_some_and(|presence| presence.role.is_seeder())
+        };
+        let is_download = !peers.is_empty() && !peers.iter().any(is_seeder);
         let presence = Presence { announced, role: Role::Seeder };
         // First what may be refused, so that downloads rise only with it (P4).
-        self.put(&mut contents, Operation::GraduatePeer, (*info_hash, *peer), presence)?;
-        let downloads = contents.downloads.entry(*info_hash).or_default();
-        *downloads = downloads.saturating_add(1);
-        Ok(())
+        self.put(&mut contents, Operation::GraduatePeers, (*info_hash, peers), presence)?;
+        if is_download {
+            let downloads = contents.downloads.entry(*info_hash).or_default();
+            *downloads = downloads.saturating_add(1);
+        }
+        Ok(is_download)
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {

@@ -65,19 +65,20 @@ impl ExampleStorage {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a peer in or updates it; a new one needs room.
+    /// Puts peers in or updates them, all or none; new ones need room.
     pub(crate) fn put(
         &self,
         contents: &mut Contents,
         operation: Operation,
-        key: (InfoHash, Peer),
+        (info_hash, peers): (InfoHash, &[Peer]),
         presence: Presence,
     ) -> Result<()> {
-        if contents.peers.len() >= self.capacity && !contents.peers.contains_key(&key) {
+        let new = peers.iter().filter(|peer| !contents.peers.contains_key(&(info_hash, **peer))).count();
+        if new > 0 && contents.peers.len() + new > self.capacity {
             let message = format!("`capacity` of {} peers is used up: raise it", self.capacity);
             return Err(Self::error(operation, ErrorKind::Rejected).with_message(message));
         }
-        contents.peers.insert(key, presence);
+        contents.peers.extend(peers.iter().map(|peer| ((info_hash, *peer), presence)));
         Ok(())
     }
 

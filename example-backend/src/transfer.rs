@@ -63,11 +63,11 @@ impl Transfer for ExampleStorage {
         let mut contents = self.lock();
         let mut imported = Imported::default();
         for PeerRecord { info_hash, peer, role, announced } in records {
-            let (key, presence) = ((*info_hash, *peer), Presence { announced: *announced, role: *role });
-            let is_newer = contents.peers.get(&key).is_none_or(|held| presence > *held);
+            let presence = Presence { announced: *announced, role: *role };
+            let is_newer = contents.peers.get(&(*info_hash, *peer)).is_none_or(|held| presence > *held);
             if is_newer {
                 // Records before one that is refused stay: importing them again changes nothing.
-                self.put(&mut contents, Operation::ImportPeers, key, presence)?;
+                self.put(&mut contents, Operation::ImportPeers, (*info_hash, &[*peer]), presence)?;
             }
             count(&mut imported, is_newer);
         }

@@ -1,7 +1,9 @@
 //! A whole announce: the write, the peers and the counts of one request of a client.
 
+use futures::future::join;
+
 use crate::{
-    AddressFamily, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
+    AddressFamily, Error, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
 };
 
 /// What a client says when it announces (BEP 3, BEP 7, BEP 15).
@@ -39,12 +41,33 @@ pub enum AnnounceEvent {
 }
 
 /// The answer to a whole announce.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct AnnounceAnswer {
-    /// Peers for the client, never the client itself.
-    pub peers: Vec<Peer>,
-    /// Counts of the swarm after the write: with the client, or without it if it left.
-    pub counts: SwarmCounts,
+    /// Peers for the client, never the client itself; `None` if they could not be read.
+    pub peers: Option<Vec<Peer>>,
+    /// Counts of the swarm after the write, with the client, or without it if it left; `None` if they could
+    /// not be read.
+    pub counts: Option<SwarmCounts>,
+    /// Whether it was a download ([`PeerStorage::graduate_peers`]).
+    pub is_download: bool,
+    /// Why something could not be read.
+    pub failure: Option<Error>,
+}
+
+impl AnnounceAnswer {
+    /// The answer to an announce whose write went well, out of what was read after it.
+    pub fn after_write(is_download: bool, peers: Result<Vec<Peer>>, counts: Result<SwarmCounts>) -> Self {
+        let mut answer = Self { is_download, ..Self::default() };
+        match peers {
+            Ok(peers) => answer.peers = Some(peers),
+            Err(error) => answer.failure = Some(error),
+        }
+        match counts {
+            Ok(counts) => answer.counts = Some(counts),
+            Err(error) => answer.failure = answer.failure.or(Some(error)),
+        }
+        answer
+    }
 }
 
 impl<'a> Announce<'a> {
@@ -77,25 +100,23 @@ impl<'a> Announce<'a> {
 }
 
 /// Answers a whole announce by the other methods: what
-/// [`PeerStorage::announce`] does unless a backend does it in fewer round trips.
+/// [`PeerStorage::announce`] does unless a backend does it in fewer round trips. After the write, peers and
+/// counts are read at the same time.
 ///
 /// # Errors
-/// Those of the methods used, but for what is absent.
+/// Those of the write.
 pub async fn announce_by_parts<S: PeerStorage + ?Sized>(
     storage: &S,
     announce: &Announce<'_>,
 ) -> Result<AnnounceAnswer> {
-    write_announce(storage, announce).await?;
-    let peers = peers_for_announce(storage, announce).await?;
-    let counts = storage.scrape_swarm(&announce.info_hash).await?;
-    Ok(AnnounceAnswer { peers, counts })
+    let is_download = write_announce(storage, announce).await?;
+    let (peers, counts) =
+        join(peers_for_announce(storage, announce), storage.scrape_swarm(&announce.info_hash)).await;
+    Ok(AnnounceAnswer::after_write(is_download, peers, counts))
 }
 
-/// The peers of a whole announce, by [`PeerStorage::announce_peers`]: a part of [`announce_by_parts`].
-///
-/// # Errors
-/// Those of the method.
-pub async fn peers_for_announce<S: PeerStorage + ?Sized>(
+/// The peers of a whole announce.
+async fn peers_for_announce<S: PeerStorage + ?Sized>(
     storage: &S,
     announce: &Announce<'_>,
 ) -> Result<Vec<Peer>> {
@@ -110,132 +131,22 @@ pub async fn peers_for_announce<S: PeerStorage + ?Sized>(
     Ok(peers)
 }
 
-/// The write of a whole announce, by the methods for single peers: a part of [`announce_by_parts`].
-///
-/// # Errors
-/// Those of the methods, but for what is absent.
-pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<()> {
-    let Announce { info_hash, role, announced, event, .. } = announce;
-    // One client is one download, however many addresses it has. It is counted last: a caller that hears
-    // of a failure may then announce again without counting twice.
-    let (first, others) = match announce.peers {
-        [first, others @ ..] if *event == AnnounceEvent::Completed => (Some(first), others),
-        peers => (None, peers),
-    };
-    for peer in others {
-        match event {
-            AnnounceEvent::Stopped => leave(storage, info_hash, peer, *role).await?,
-            AnnounceEvent::Completed => {
-                storage.put_peer(info_hash, peer, Role::Seeder, *announced).await?;
+/// The write of a whole announce; whether it was a download.
+async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<bool> {
+    let Announce { info_hash, peers, role, announced, event, .. } = announce;
+    match event {
+        AnnounceEvent::Completed if peers.is_empty() => {}
+        AnnounceEvent::Completed => return storage.graduate_peers(info_hash, peers, *announced).await,
+        AnnounceEvent::Stopped => {
+            for peer in *peers {
+                storage.remove_peer(info_hash, peer).await?;
             }
-            AnnounceEvent::None | AnnounceEvent::Started => {
+        }
+        AnnounceEvent::None | AnnounceEvent::Started => {
+            for peer in *peers {
                 storage.put_peer(info_hash, peer, *role, *announced).await?;
             }
         }
     }
-    match first {
-        Some(first) => storage.graduate_peer(info_hash, first, *announced).await,
-        None => Ok(()),
-    }
-}
-
-/// Takes a peer out in whichever role it is: one that completed and stopped before it said so is still a
-/// leecher here.
-pub(crate) async fn leave<S: PeerStorage + ?Sized>(
-    storage: &S,
-    info_hash: &InfoHash,
-    peer: &Peer,
-    role: Role,
-) -> Result<()> {
-    for role in [role, role.other()] {
-        match storage.delete_peer(info_hash, peer, role).await {
-            Err(error) if error.is_not_found() => {}
-            done => return done,
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::{Backend, Error, ErrorKind, Inspection, Lacking, Operation, PeerId};
-
-    /// A storage whose puts fail.
-    #[derive(Default)]
-    struct PutsFail {
-        downloads: AtomicU64,
-    }
-
-    #[async_trait]
-    impl Backend for PutsFail {
-        fn name(&self) -> &'static str {
-            "puts-fail"
-        }
-
-        fn durable(&self) -> bool {
-            false
-        }
-
-        fn lacking(&self) -> Lacking {
-            Lacking::nothing()
-        }
-
-        async fn ping(&self) -> Result<()> {
-            Ok(())
-        }
-
-        async fn inspect(&self) -> Result<Inspection> {
-            Ok(Inspection::default())
-        }
-
-        async fn close(&self) -> Result<()> {
-            Ok(())
-        }
-    }
-
-    #[async_trait]
-    impl PeerStorage for PutsFail {
-        async fn put_peer(&self, _: &InfoHash, _: &Peer, _: Role, _: Timestamp) -> Result<()> {
-            Err(Error::new("puts-fail", Operation::PutPeer, ErrorKind::Unavailable))
-        }
-
-        async fn delete_peer(&self, _: &InfoHash, _: &Peer, _: Role) -> Result<()> {
-            Ok(())
-        }
-
-        async fn graduate_peer(&self, _: &InfoHash, _: &Peer, _: Timestamp) -> Result<()> {
-            self.downloads.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        async fn announce_peers(&self, _: &PeerSelection) -> Result<Vec<Peer>> {
-            Ok(Vec::new())
-        }
-
-        async fn scrape_swarm(&self, _: &InfoHash) -> Result<SwarmCounts> {
-            Ok(SwarmCounts::default())
-        }
-    }
-
-    #[tokio::test]
-    async fn an_announce_that_fails_counts_no_download() {
-        let storage = PutsFail::default();
-        let of = |address: &str| Peer::new(PeerId([1; 20]), address.parse().unwrap(), 6881);
-        let announce = Announce {
-            info_hash: InfoHash::V1([1; 20]),
-            peers: &[of("192.0.2.1"), of("2001:db8::1")],
-            role: Role::Seeder,
-            event: AnnounceEvent::Completed,
-            num_want: 0,
-            families: &[],
-            announced: Timestamp::now(),
-        };
-        announce_by_parts(&storage, &announce).await.unwrap_err();
-        assert_eq!(storage.downloads.load(Ordering::Relaxed), 0);
-    }
+    Ok(false)
 }

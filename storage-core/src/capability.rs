@@ -36,6 +36,8 @@ capabilities! {
     AtomicMove => "atomic move",
     /// A graduation and its download happen both or not at all (P4).
     AtomicGraduation => "atomic graduation",
+    /// A download is counted once, and not lost, when answers are lost and graduations repeated (P4).
+    ExactDownloads => "exact downloads",
     /// The downloads of a swarm can be removed.
     ForgetDownloads => "forget downloads",
     /// Peers can be read in pages (T1).

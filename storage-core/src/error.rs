@@ -133,12 +133,16 @@ impl Error {
         self.kind == ErrorKind::NotFound
     }
 
-    /// Whether the same call may succeed later. Not so for [`ErrorKind::Uncertain`]: there the
-    /// caller must decide whether the write may happen twice.
+    /// Whether the same call may succeed later. It may be made again also where it is not known whether it
+    /// took effect: no write counts twice. (A deletion that took effect finds nothing the second time.)
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Conflict
+            ErrorKind::Busy
+                | ErrorKind::Timeout
+                | ErrorKind::Uncertain
+                | ErrorKind::Unavailable
+                | ErrorKind::Conflict
         )
     }
 }
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uncertain_write_is_not_simply_tried_again() {
-        assert!(!Error::new("pg", Operation::GraduatePeer, ErrorKind::Uncertain).is_retryable());
+    fn an_uncertain_write_may_be_made_again() {
+        assert!(Error::new("pg", Operation::GraduatePeers, ErrorKind::Uncertain).is_retryable());
     }
 }

@@ -68,9 +68,7 @@ mod storage;
 mod tasks;
 mod timestamp;
 
-pub use announce::{
-    Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts, peers_for_announce, write_announce,
-};
+pub use announce::{Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts};
 pub use capability::{Capability, Lacking};
 pub use context::{Context, InvalidContext};
 pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};

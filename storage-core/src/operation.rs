@@ -41,10 +41,12 @@ enum Class {
 operations! {
     /// A peer announces: [`PeerStorage::put_peer`](crate::PeerStorage::put_peer).
     PutPeer => "put_peer", Write;
-    /// A peer leaves.
+    /// A peer leaves a role.
     DeletePeer => "delete_peer", Write;
-    /// A leecher has everything now.
-    GraduatePeer => "graduate_peer", Write;
+    /// A peer leaves, in whichever role it is.
+    RemovePeer => "remove_peer", Write;
+    /// A client has everything now: [`PeerStorage::graduate_peers`](crate::PeerStorage::graduate_peers).
+    GraduatePeers => "graduate_peers", Write;
     /// Peers for an announce.
     AnnouncePeers => "announce_peers", Read;
     /// Counts of one swarm.

@@ -96,10 +96,35 @@ pub trait PeerStorage: Backend {
     /// then (P3).
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()>;
 
-    /// Makes exactly this leecher a seeder, sets its time of last announce, and adds one to the
-    /// swarm's downloads, all or nothing. A peer that is no leecher, or a swarm that does not exist,
-    /// is no error: the peer is put as seeder and downloads rise (P4).
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()>;
+    /// Takes a peer out of a swarm in whichever role it is; no error if it is in none (P3). Unlike
+    /// [`delete_peer`](Self::delete_peer) it leaves no peer behind when an answer was lost on the way.
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        // A peer that graduates meanwhile goes from the first role to the second.
+        for role in [Role::Leecher, Role::Seeder] {
+            match self.delete_peer(info_hash, peer, role).await {
+                Err(error) if error.is_not_found() => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a client a seeder at each of its addresses, `peers`, and sets their time of last announce: a
+    /// leecher moves, a peer that is not there is put, one that is a seeder already is refreshed. If the client
+    /// was a seeder at none of them, the swarm's downloads rise by one. All of it happens, or nothing (P4).
+    ///
+    /// Gives whether it was a download. Repeated, it counts nothing further. Without peers it does nothing.
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool>;
+
+    /// [`graduate_peers`](Self::graduate_peers) for a client with one address.
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<bool> {
+        self.graduate_peers(info_hash, std::slice::from_ref(peer), announced).await
+    }
 
     /// Peers for one who announces (P5): leechers only for a seeder; for a leecher seeders first,
     /// then leechers; never more than `num_want`, as many as there are, none twice, only of the
@@ -124,15 +149,16 @@ pub trait PeerStorage: Backend {
 
     /// A whole announce (A1): first the write, then peers and counts.
     ///
-    /// A client that begins or goes on is put in its role; one that completed is graduated, once
-    /// however many addresses it has; one that stopped is taken out in whichever role it is, and no
-    /// error if it is in none. The counts have the client in them unless it stopped. The peers never
-    /// have it in them; they are those of the family preferred, and the next family fills what that
-    /// leaves; none for a client that stopped. That there are none is no error.
+    /// A client that begins or goes on is put in its role; one that completed is graduated; one that
+    /// stopped is taken out in whichever role it is, and no error if it is in none. The counts have the
+    /// client in them unless it stopped. The peers never have it in them; they are those of the family
+    /// preferred, and the next family fills what that leaves; none for a client that stopped. That there
+    /// are none is no error.
+    ///
+    /// Any announce may be made again.
     ///
     /// # Errors
-    /// [`Uncertain`](crate::ErrorKind::Uncertain) if a completed download may or may not have been
-    /// counted; all other announces may simply be made again.
+    /// Those of the write. What could not be read after it is missing in the answer.
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         announce_by_parts(self, announce).await
     }
@@ -158,7 +184,7 @@ pub trait PeerStorage: Backend {
     }
 
     /// [`graduate_peer`](Self::graduate_peer), now.
-    async fn graduate_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+    async fn graduate_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<bool> {
         self.graduate_peer(info_hash, peer, Timestamp::now()).await
     }
 }

@@ -37,12 +37,18 @@ impl PeerStorage for MemoryStorage {
         Ok(())
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
-        let mut place = self.swarms.write(info_hash);
-        place.get_or_default().put(peer, Role::Seeder, announced);
-        // Still under the swarm's lock: both are seen or neither.
-        self.count_download(info_hash);
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        remove(&mut self.swarms.write(info_hash), std::slice::from_ref(peer));
         Ok(())
+    }
+
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
+        Ok(self.graduate(&mut self.swarms.write(info_hash), info_hash, peers, announced))
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -67,22 +73,22 @@ impl PeerStorage for MemoryStorage {
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let info_hash = &announce.info_hash;
         let mut place = self.swarms.write(info_hash);
-        self.write_announce(&mut place, announce);
-        let mut answer = AnnounceAnswer::default();
+        let is_download = self.write_announce(&mut place, announce);
+        let (mut peers, mut counts) = (Vec::new(), SwarmCounts::default());
         // Under the same lock: the answer is of the moment of the write.
         if let Some(swarm) = place.get() {
             for mut selection in announce.selections() {
-                selection.num_want -= answer.peers.len();
-                announce.fill(&mut answer.peers, swarm.select(&selection));
-                if answer.peers.len() >= announce.num_want {
+                selection.num_want -= peers.len();
+                announce.fill(&mut peers, swarm.select(&selection));
+                if peers.len() >= announce.num_want {
                     break;
                 }
             }
-            answer.counts.seeders = swarm.count(Role::Seeder) as u64;
-            answer.counts.leechers = swarm.count(Role::Leecher) as u64;
+            counts.seeders = swarm.count(Role::Seeder) as u64;
+            counts.leechers = swarm.count(Role::Leecher) as u64;
         }
-        answer.counts.downloads = self.downloads_of(info_hash);
-        Ok(answer)
+        counts.downloads = self.downloads_of(info_hash);
+        Ok(AnnounceAnswer::after_write(is_download, Ok(peers), Ok(counts)))
     }
 }
 
@@ -97,30 +103,53 @@ impl MemoryStorage {
         *downloads = downloads.saturating_add(1);
     }
 
-    fn write_announce(&self, place: &mut Writing<'_, InfoHash, Swarm>, announce: &Announce<'_>) {
-        let Announce { peers, role, event, announced, .. } = *announce;
+    /// Whether it was a download.
+    fn write_announce(&self, place: &mut Place<'_>, announce: &Announce<'_>) -> bool {
+        let Announce { info_hash, peers, role, event, announced, .. } = announce;
+        match event {
+            _ if peers.is_empty() => {}
+            AnnounceEvent::Completed => return self.graduate(place, info_hash, peers, *announced),
+            AnnounceEvent::Stopped => remove(place, peers),
+            AnnounceEvent::None | AnnounceEvent::Started => {
+                let swarm = place.get_or_default();
+                peers.iter().for_each(|peer| swarm.put(peer, *role, *announced));
+            }
+        }
+        false
+    }
+
+    /// Makes a client a seeder; whether it was a download. Both are seen or neither, as the swarm is locked.
+    fn graduate(
+        &self,
+        place: &mut Place<'_>,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> bool {
         if peers.is_empty() {
-            return;
+            return false;
         }
-        if event == AnnounceEvent::Stopped {
-            let Some(swarm) = place.get_mut() else { return };
-            for peer in peers {
-                let _ = swarm.remove(peer, role) || swarm.remove(peer, role.other());
-            }
-            if swarm.is_empty() {
-                place.remove();
-            }
-            return;
-        }
-        let completed = event == AnnounceEvent::Completed;
-        let role = if completed { Role::Seeder } else { role };
         let swarm = place.get_or_default();
-        for peer in peers {
-            swarm.put(peer, role, announced);
+        let is_download = !peers.iter().any(|peer| swarm.is_seeder(peer));
+        peers.iter().for_each(|peer| swarm.put(peer, Role::Seeder, announced));
+        if is_download {
+            self.count_download(info_hash);
         }
-        if completed {
-            self.count_download(&announce.info_hash);
-        }
+        is_download
+    }
+}
+
+/// The locked place of a swarm.
+type Place<'a> = Writing<'a, InfoHash, Swarm>;
+
+/// Takes peers out of a swarm in whichever role they are.
+fn remove(place: &mut Place<'_>, peers: &[Peer]) {
+    let Some(swarm) = place.get_mut() else { return };
+    for peer in peers {
+        let _ = swarm.remove(peer, Role::Seeder) || swarm.remove(peer, Role::Leecher);
+    }
+    if swarm.is_empty() {
+        place.remove();
     }
 }
 

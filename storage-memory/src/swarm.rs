@@ -67,6 +67,15 @@ impl Swarm {
         }
     }
 
+    pub(crate) fn is_seeder(&self, peer: &Peer) -> bool {
+        let found = match (peer.address(), &self.v6) {
+            (IpAddr::V4(address), _) => self.v4.get(&Compact::new(peer, address.octets())),
+            (IpAddr::V6(address), Some(roster)) => roster.get(&Compact::new(peer, address.octets())),
+            (IpAddr::V6(_), None) => None,
+        };
+        found.is_some_and(|(role, _)| role.is_seeder())
+    }
+
     pub(crate) fn remove(&mut self, peer: &Peer, role: Role) -> bool {
         let removed = match peer.address() {
             IpAddr::V4(address) => self.v4.remove(&Compact::new(peer, address.octets()), role),

@@ -232,17 +232,11 @@ impl<'a> Attempts<'a> {
                 return ControlFlow::Continue(());
             }
         }
-        let may_move = failure.is_gone() || failure.is_lost() && (self.is_repeatable() || !is_unknown);
-        if may_move && self.moves_left > 0 && self.again("connection").await {
+        if (failure.is_gone() || failure.is_lost()) && self.moves_left > 0 && self.again("connection").await {
             self.moves_left -= 1;
             return ControlFlow::Continue(());
         }
         ControlFlow::Break(Err(failure.into_error(self.operation, !self.after_loss)))
-    }
-
-    /// Whether doing it twice is as good as doing it once. A graduation counts a download each time.
-    fn is_repeatable(&self) -> bool {
-        self.operation != Operation::GraduatePeer
     }
 
     /// Whether it is a write that may have taken effect, for all we know.

@@ -190,7 +190,19 @@ impl BatchKind for Puts {
 pub(crate) struct Deletion {
     pub(crate) info_hash: InfoHash,
     pub(crate) peer: Peer,
-    pub(crate) role: Role,
+    /// None if it is to be deleted in whichever role it is.
+    pub(crate) role: Option<Role>,
+}
+
+impl Deletion {
+    /// The roles in which it is looked for. One that graduates meanwhile goes from the first to the second.
+    pub(crate) fn roles(&self) -> &'static [Role] {
+        match self.role {
+            Some(Role::Leecher) => &[Role::Leecher],
+            Some(Role::Seeder) => &[Role::Seeder],
+            None => &[Role::Leecher, Role::Seeder],
+        }
+    }
 }
 
 /// Peers that leave.
@@ -203,16 +215,20 @@ impl BatchKind for Deletions {
     const OPERATION: Operation = Operation::DeletePeer;
     const KEY: &'static str = slot::DELETE_PEERS.key;
 
-    /// In the order of keys, as [`Puts`]; of those who delete the same peer one has found it.
+    /// In the order of keys, as [`Puts`]; of those who delete the same peer one has found it. A peer whose role
+    /// does not matter has a row for each.
     async fn answer(core: &Core, calls: &[BatchCall<Deletion>]) -> Vec<Result<()>> {
         let mut order: Vec<usize> = (0..calls.len()).collect();
         order.sort_by_key(|call| &calls[*call].request);
-        let numbered = (0..).zip(order.iter().map(|call| &calls[*call]));
-        let rows: Vec<Row<'_>> = numbered
-            .map(|(number, BatchCall { request: Deletion { info_hash, peer, role }, deadline })| {
-                (Inputs::deletion(number, info_hash, peer, *role), *deadline)
-            })
-            .collect();
+        let (mut rows, mut call_of_row): (Vec<Row<'_>>, _) = (Vec::with_capacity(calls.len()), Vec::new());
+        for call in order {
+            let BatchCall { request, deadline } = &calls[call];
+            for (role, number) in request.roles().iter().zip(rows.len() as u32..) {
+                let inputs = Inputs::deletion(number, &request.info_hash, &request.peer, *role);
+                rows.push((inputs, *deadline));
+                call_of_row.push(call);
+            }
+        }
         let (mut found, mut expired) = (vec![false; rows.len()], vec![false; rows.len()]);
         let done = in_pieces(core, Self::OPERATION, slot::DELETE_PEERS, &rows, |ran, piece| {
             for row in piece.clone() {
@@ -223,14 +239,16 @@ impl BatchKind for Deletions {
             ran.by_request(piece).for_each(|(request, _)| found[request] = true);
         })
         .await;
-        let mut results: Vec<Result<()>> = calls.iter().map(|_| Ok(())).collect();
-        for ((row, call), done) in order.into_iter().enumerate().zip(done) {
-            results[call] = match done {
-                Ok(()) if found[row] => Ok(()),
-                Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
-                Ok(()) => Err(Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound)),
-                failed => failed,
-            };
+        let not_found = || Err(Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound));
+        let mut results: Vec<Result<()>> = calls.iter().map(|_| not_found()).collect();
+        for ((row, call), done) in call_of_row.into_iter().enumerate().zip(done) {
+            match done {
+                Ok(()) if found[row] => results[call] = Ok(()),
+                _ if results[call].is_ok() => {}
+                Ok(()) if expired[row] => results[call] = Err(unanswered(Self::OPERATION, Self::KEY)),
+                Ok(()) => {}
+                failed => results[call] = failed,
+            }
         }
         results
     }

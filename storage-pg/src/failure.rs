@@ -178,8 +178,8 @@ mod tests {
     fn a_lost_connection_makes_a_write_uncertain_and_a_read_unavailable() {
         let lost = || Failure::of("", sqlx::Error::from(std::io::Error::other("reset")));
         let kind = |operation, certain| lost().into_error(operation, certain).kind();
-        assert_eq!(kind(Operation::GraduatePeer, false), ErrorKind::Uncertain);
-        assert_eq!(kind(Operation::GraduatePeer, true), ErrorKind::Unavailable);
+        assert_eq!(kind(Operation::GraduatePeers, false), ErrorKind::Uncertain);
+        assert_eq!(kind(Operation::GraduatePeers, true), ErrorKind::Unavailable);
         assert_eq!(kind(Operation::ScrapeSwarm, false), ErrorKind::Unavailable);
     }
 }

@@ -51,6 +51,7 @@ mod draft;
 mod driver;
 mod failure;
 mod gate;
+mod graduation;
 mod inspection;
 mod kind;
 mod peers;

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, try_join, try_join_all};
+use futures::future::{BoxFuture, try_join_all};
 use sqlx::postgres::{PgConnection, PgRow};
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
-    PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp, peers_for_announce, write_announce,
+    AddressFamily, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord, PeerSelection,
+    PeerStorage, Result, Role, SwarmCounts, Timestamp,
 };
 
 use crate::attempt::{Together, attempt};
 use crate::batches::{self, Deletion};
 use crate::failure::Failure;
+use crate::graduation::Graduation;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
 use crate::storage::PgStorage;
@@ -34,26 +35,32 @@ impl PeerStorage for PgStorage {
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
-        let deletion = Deletion { info_hash: *info_hash, peer: *peer, role };
-        match &self.batches.deletions {
-            Some(deletions) => deletions.call(deletion, |deletion| self.delete_alone(deletion)).await,
-            None => self.delete_alone(deletion).await,
+        self.delete(Deletion { info_hash: *info_hash, peer: *peer, role: Some(role) }).await
+    }
+
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        match self.delete(Deletion { info_hash: *info_hash, peer: *peer, role: None }).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            removed => removed,
         }
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
-        let graduate = self.core.statement(slot::GRADUATE, Operation::GraduatePeer)?;
-        let put = self.core.statement(slot::PUT_PEER, Operation::GraduatePeer)?;
-        let increment = self.core.find(slot::INCREMENT_DOWNLOADS);
-        let inputs = Inputs::announced(info_hash, peer, Role::Seeder, announced);
-        attempt!(&self.core, Operation::GraduatePeer, Together::AllOrNothing, |connection| {
-            if graduate.execute(connection, inputs).await? == 0 {
-                put.execute(connection, inputs).await?;
-            }
-            if let Some(increment) = increment {
-                increment.execute(connection, inputs).await?;
-            }
-            Ok(())
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
+        let graduation = Graduation::of(&self.core)?;
+        if peers.is_empty() {
+            return Ok(false);
+        }
+        let peers: Vec<_> =
+            peers.iter().map(|peer| Inputs::announced(info_hash, peer, Role::Seeder, announced)).collect();
+        attempt!(&self.core, Operation::GraduatePeers, Together::AllOrNothing, |connection, attempt| {
+            let is_download = graduation.run(connection, &peers).await?;
+            // One that took effect, and was repeated because its answer was lost, finds a seeder.
+            Ok(is_download || attempt.after_loss)
         })
     }
 
@@ -80,19 +87,18 @@ impl PeerStorage for PgStorage {
         }
         batches::count(&self.core, Operation::ScrapeSwarms, info_hashes).await.into_iter().collect()
     }
-
-    /// The write first; then peers and counts at the same time.
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
-        write_announce(self, announce).await?;
-        let peers = peers_for_announce(self, announce);
-        let (peers, counts) = try_join(peers, self.scrape_swarm(&announce.info_hash)).await?;
-        Ok(AnnounceAnswer { peers, counts })
-    }
 }
 
 /// Calls by themselves. Their futures are large, and apart from those of calls that are gathered, which would
 /// have to make room for them.
 impl PgStorage {
+    async fn delete(&self, deletion: Deletion) -> Result<()> {
+        match &self.batches.deletions {
+            Some(deletions) => deletions.call(deletion, |deletion| self.delete_alone(deletion)).await,
+            None => self.delete_alone(deletion).await,
+        }
+    }
+
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
@@ -107,11 +113,17 @@ impl PgStorage {
     fn delete_alone(&self, deletion: Deletion) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let delete = self.core.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
-            let Deletion { info_hash, peer, role } = &deletion;
-            let inputs = Inputs::peer(info_hash, peer, *role);
+            let Deletion { info_hash, peer, .. } = &deletion;
             // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
             let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, attempt| {
-                let deleted = delete.execute(connection, inputs.expiring(attempt.expiry())).await?;
+                let mut deleted = 0;
+                for role in deletion.roles() {
+                    let inputs = Inputs::peer(info_hash, peer, *role).expiring(attempt.expiry());
+                    deleted = delete.execute(connection, inputs).await?;
+                    if deleted > 0 {
+                        break;
+                    }
+                }
                 if deleted == 0 && attempt.may_have_expired(delete) {
                     return Err(Failure::expired(delete.slot.key));
                 }

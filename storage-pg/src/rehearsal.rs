@@ -44,8 +44,8 @@ impl PgStorage {
         let queries = [
             (Operation::DeletePeer, slot::DELETE_PEER),
             (Operation::DeletePeer, slot::DELETE_PEERS),
-            (Operation::GraduatePeer, slot::GRADUATE),
-            (Operation::GraduatePeer, slot::INCREMENT_DOWNLOADS),
+            (Operation::GraduatePeers, slot::GRADUATE),
+            (Operation::GraduatePeers, slot::INCREMENT_DOWNLOADS),
             (Operation::CollectGarbage, slot::COLLECT_GARBAGE),
             (Operation::DeleteData, slot::DELETE_DATA),
             (Operation::ForgetSwarm, slot::FORGET_PEERS),

@@ -163,8 +163,8 @@ impl Slot {
 pub(crate) fn responsible_for(operation: Operation) -> Option<Slot> {
     Some(match operation {
         Operation::PutPeer => PUT_PEER,
-        Operation::DeletePeer => DELETE_PEER,
-        Operation::GraduatePeer => GRADUATE,
+        Operation::DeletePeer | Operation::RemovePeer => DELETE_PEER,
+        Operation::GraduatePeers => GRADUATE,
         Operation::AnnouncePeers | Operation::Announce => ANNOUNCE,
         Operation::ScrapeSwarm | Operation::ScrapeSwarms => COUNT_SWARM,
         Operation::PutData => PUT_DATA,

@@ -43,12 +43,28 @@ impl PeerStorage for RedisStorage {
         if removed { Ok(()) } else { Err(Self::not_found()) }
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         let swarm = Swarm::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
-            return self.graduate_stepwise(swarm, peer, announced).await;
+            return self.remove_stepwise(swarm, peer).await;
         }
-        self.graduate_whole(swarm, peer, announced).await
+        self.remove_whole(swarm, peer).await
+    }
+
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
+        self.connections.check_open(Operation::GraduatePeers)?;
+        if peers.is_empty() {
+            return Ok(false);
+        }
+        if self.connections.is_cluster() {
+            return self.graduate_stepwise(info_hash, peers, announced).await;
+        }
+        self.graduate_whole(info_hash, peers, announced).await
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {

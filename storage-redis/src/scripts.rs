@@ -27,13 +27,15 @@ macro_rules! scripts {
 
 scripts! {
     PUT = "parts/expiry" "parts/put" "put";
-    GRADUATE = "parts/expiry" "parts/put" "parts/graduate" "graduate";
+    GRADUATE = "parts/expiry" "parts/put" "parts/standing" "parts/graduate" "graduate";
     DELETE = "parts/expiry" "parts/remove" "delete";
+    REMOVE = "parts/expiry" "parts/remove" "remove";
     PUT_DATA = "parts/expiry" "put_data";
     DELETE_DATA = "parts/expiry" "delete_data";
     SCRAPE = "scrape";
-    ANNOUNCE = "parts/select_peers" "announce";
-    WHOLE_ANNOUNCE = "parts/expiry" "parts/put" "parts/remove" "parts/graduate" "parts/select_peers" "whole_announce";
+    ANNOUNCE = "parts/standing" "parts/select_peers" "announce";
+    WHOLE_ANNOUNCE = "parts/expiry" "parts/put" "parts/remove" "parts/standing" "parts/graduate" "parts/select_peers"
+        "whole_announce";
     REMOVE_UNCHANGED = "remove_unchanged";
     SET_UNCHANGED = "set_unchanged";
     MOVE_UNCHANGED = "move_unchanged";

@@ -84,6 +84,7 @@ impl Backend for RedisStorage {
         Lacking::nothing()
             .and(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
             .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
+            .and(Capability::ExactDownloads, "one whose answer was lost is not counted again")
     }
 
     fn server(&self) -> Option<String> {

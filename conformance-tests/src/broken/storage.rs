@@ -123,27 +123,65 @@ impl PeerStorage for Broken {
         }
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, at: Timestamp) -> Result<()> {
-        let known = self.known(info_hash, peer).await?;
-        let leecher = known.filter(|known| known.role == Role::Leecher);
-        match (self.flaw, leecher) {
-            (Flaw::GraduateUncounted, _) => {
-                return self.sound.put_peer(info_hash, peer, Role::Seeder, at).await;
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        match self.flaw {
+            Flaw::RemoveSeedersOnly => {
+                let _ = self.sound.delete_peer(info_hash, peer, Role::Seeder).await;
+                Ok(())
             }
-            (Flaw::GraduateNeedsLeecher, None) => return Ok(()),
-            (Flaw::GraduateTakesNeighbours, _) => {
+            Flaw::RemoveAbsentFails if self.known(info_hash, peer).await?.is_none() => {
+                Err(Error::new(self.name(), Operation::RemovePeer, ErrorKind::NotFound))
+            }
+            _ => self.sound.remove_peer(info_hash, peer).await,
+        }
+    }
+
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], at: Timestamp) -> Result<bool> {
+        let mut known = Vec::new();
+        for peer in peers {
+            known.extend(self.known(info_hash, peer).await?);
+        }
+        let leecher = known.iter().find(|known| known.role == Role::Leecher);
+        let seeder = known.iter().find(|known| known.role == Role::Seeder);
+        match (self.flaw, leecher, seeder) {
+            (Flaw::GraduateUncounted, ..) => {
+                for peer in peers {
+                    self.sound.put_peer(info_hash, peer, Role::Seeder, at).await?;
+                }
+                return Ok(true);
+            }
+            (Flaw::GraduateNeedsLeecher, None, _) => return Ok(false),
+            (Flaw::GraduateTakesNeighbours, ..) => {
                 for neighbour in self.peers(Scope::Swarm(*info_hash)).await? {
-                    if neighbour.peer.socket_address() == peer.socket_address() {
+                    if peers.iter().any(|peer| peer.socket_address() == neighbour.peer.socket_address()) {
                         self.sound.put_peer(info_hash, &neighbour.peer, Role::Seeder, at).await?;
                     }
                 }
             }
-            (Flaw::GraduateKeepsTime, Some(known)) => {
-                return self.sound.graduate_peer(info_hash, peer, known.announced).await;
+            (Flaw::GraduateKeepsTime, Some(leecher), _) => {
+                return self.sound.graduate_peers(info_hash, peers, leecher.announced).await;
+            }
+            // The peer leaves as a seeder and comes back as one that was not there.
+            (Flaw::GraduateCountsSeeders, _, Some(seeder)) => {
+                self.sound.delete_peer(info_hash, &seeder.peer, Role::Seeder).await?;
+            }
+            (Flaw::GraduateLeavesSeeders, _, Some(_)) => return Ok(false),
+            (Flaw::GraduateForOneAddress, ..) => {
+                return self.sound.graduate_peers(info_hash, &peers[..peers.len().min(1)], at).await;
+            }
+            (Flaw::GraduateEachAddress, ..) => {
+                let mut is_download = false;
+                for peer in peers {
+                    is_download |= self.sound.graduate_peer(info_hash, peer, at).await?;
+                }
+                return Ok(is_download);
+            }
+            (Flaw::GraduateAlwaysADownload, ..) => {
+                return self.sound.graduate_peers(info_hash, peers, at).await.map(|_| !peers.is_empty());
             }
             _ => {}
         }
-        self.sound.graduate_peer(info_hash, peer, at).await
+        self.sound.graduate_peers(info_hash, peers, at).await
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -227,7 +265,7 @@ impl PeerStorage for Broken {
                 asked.peers = &[];
             }
             (Flaw::WholeAnnounceCountsAddresses, AnnounceEvent::Completed) => {
-                for peer in peers.iter().skip(1) {
+                for peer in peers.iter() {
                     self.sound.graduate_peer(info_hash, peer, *announced).await?;
                 }
             }
@@ -236,8 +274,10 @@ impl PeerStorage for Broken {
         }
         let mut answer = announce_by_parts(self, &asked).await?;
         match self.flaw {
-            Flaw::WholeAnnounceCountsFirst => answer.counts = before,
-            Flaw::WholeAnnounceOfOneself => answer.peers.extend(peers.first()),
+            Flaw::WholeAnnounceCountsFirst => answer.counts = Some(before),
+            Flaw::WholeAnnounceOfOneself => answer.peers.get_or_insert_default().extend(peers.first()),
+            Flaw::WholeAnnounceWithoutCounts => answer.counts = None,
+            Flaw::WholeAnnounceHidesDownloads => answer.is_download = false,
             _ => {}
         }
         Ok(answer)

@@ -84,14 +84,6 @@ impl Outcome {
             Some(_) => Self::Unknown,
         }
     }
-
-    /// The outcome of a whole announce: its write may have succeeded though something else failed.
-    pub fn of_announce(error: Option<&Error>) -> Self {
-        match error.map(Error::kind) {
-            Some(ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Conflict) => Self::Unknown,
-            _ => Self::of(error),
-        }
-    }
 }
 
 /// A call that has ended.
@@ -127,8 +119,10 @@ pub struct PeerAccount {
     /// The peer.
     pub peer: Peer,
     possible: BTreeSet<PeerState>,
-    /// It may be a seeder already, so that a graduation counts no download.
-    maybe_seeder_without_download: bool,
+    /// It may be a seeder by other ways than the graduations whose outcome is unknown.
+    maybe_seeder: bool,
+    /// A graduation has an unknown outcome, and nothing has been written since that would let another count.
+    is_open: bool,
     history: VecDeque<String>,
 }
 
@@ -139,7 +133,8 @@ impl PeerAccount {
             info_hash,
             peer,
             possible: BTreeSet::from([None]),
-            maybe_seeder_without_download: false,
+            maybe_seeder: false,
+            is_open: false,
             history: VecDeque::new(),
         }
     }
@@ -164,30 +159,40 @@ impl PeerAccount {
         match outcome {
             Outcome::Acknowledged => {
                 self.possible = BTreeSet::from([state]);
-                self.maybe_seeder_without_download = state == Some(Role::Seeder);
+                self.maybe_seeder = state == Some(Role::Seeder);
+                self.is_open = false;
             }
             Outcome::Unknown => {
                 self.possible.insert(state);
-                self.maybe_seeder_without_download |= state == Some(Role::Seeder);
+                self.maybe_seeder |= state == Some(Role::Seeder);
+                self.is_open &= state == Some(Role::Seeder);
             }
             Outcome::Refused => {}
         }
         self.note(format!("{} {outcome:?}", state_name(state)));
     }
 
-    /// A graduation has ended. Returns the least and the greatest number of downloads it has counted.
-    pub fn graduated(&mut self, outcome: Outcome) -> (u64, u64) {
-        let was_counted = !self.may_be(Some(Role::Seeder)) || !self.maybe_seeder_without_download;
-        let without_download = self.maybe_seeder_without_download;
+    /// A graduation has ended. Returns the least and the greatest number of downloads that it adds.
+    ///
+    /// # Errors
+    /// What is wrong with its answer: whether it was a download, if it was acknowledged.
+    pub fn graduated(&mut self, outcome: Outcome, was_download: bool) -> Result<(u64, u64), String> {
+        let was_seeder = self.maybe_seeder && self.is(Some(Role::Seeder));
+        let (maybe_seeder, is_open) = (self.maybe_seeder, self.is_open);
+        if outcome == Outcome::Acknowledged && !was_download && !self.may_be(Some(Role::Seeder)) {
+            return Err(format!("no download, though it was no seeder: {self}"));
+        }
         self.written(Some(Role::Seeder), outcome);
-        match outcome {
-            Outcome::Acknowledged => (u64::from(was_counted), 1),
+        // Of graduations one after the other one counts, whichever took effect.
+        let greatest = u64::from(!was_seeder && !is_open);
+        Ok(match outcome {
+            Outcome::Acknowledged => (u64::from(!maybe_seeder), greatest),
             Outcome::Unknown => {
-                self.maybe_seeder_without_download = without_download;
-                (0, 1)
+                (self.maybe_seeder, self.is_open) = (maybe_seeder, !was_seeder);
+                (0, greatest)
             }
             Outcome::Refused => (0, 0),
-        }
+        })
     }
 
     /// A deletion in a role has ended.
@@ -372,11 +377,19 @@ mod tests {
 
     #[test]
     fn a_graduation_counts_once_at_most() {
+        use Outcome::{Acknowledged, Unknown};
         let mut peer = peer();
-        assert_eq!(peer.graduated(Outcome::Unknown), (0, 1));
-        assert_eq!(peer.graduated(Outcome::Acknowledged), (1, 1));
-        peer.written(None, Outcome::Acknowledged);
-        peer.written(Some(Role::Seeder), Outcome::Unknown);
-        assert_eq!(peer.graduated(Outcome::Acknowledged), (0, 1));
+        assert_eq!(peer.graduated(Unknown, false), Ok((0, 1)));
+        assert_eq!(peer.graduated(Unknown, false), Ok((0, 0)));
+        assert_eq!(peer.graduated(Acknowledged, false), Ok((1, 0)));
+        assert_eq!(peer.graduated(Acknowledged, false), Ok((0, 0)));
+        peer.written(None, Acknowledged);
+        assert!(peer.graduated(Acknowledged, false).is_err());
+        peer.written(Some(Role::Seeder), Unknown);
+        assert_eq!(peer.graduated(Acknowledged, false), Ok((0, 1)));
+        peer.written(None, Acknowledged);
+        assert_eq!(peer.graduated(Unknown, false), Ok((0, 1)));
+        peer.written(None, Unknown);
+        assert_eq!(peer.graduated(Acknowledged, true), Ok((1, 1)));
     }
 }

@@ -80,10 +80,6 @@ impl Client {
             kind = Kind::Announce;
         }
         let index = self.rng.random_range(0..self.account.peers.len());
-        if kind == Kind::Graduate && self.account.peers[index].is(Some(Role::Seeder)) {
-            // Whether a seeder that graduates is counted depends on the storage's capabilities.
-            kind = Kind::PutLeecher;
-        }
         let begun = Instant::now();
         let (outcome, error) = match kind {
             Kind::PutSeeder => self.put(index, Role::Seeder).await,
@@ -133,8 +129,9 @@ impl Client {
         let account = &mut self.account.peers[index];
         let result = self.storage.graduate_leecher(&account.info_hash, &account.peer).await;
         let outcome = Outcome::of(result.as_ref().err());
-        let (info_hash, downloads) = (account.info_hash, account.graduated(outcome));
-        self.account.count(info_hash, downloads);
+        let is_download = result.as_ref().is_ok_and(|is_download| *is_download);
+        let (info_hash, downloads) = (account.info_hash, account.graduated(outcome, is_download));
+        self.count(Kind::Graduate, info_hash, downloads);
         (outcome, result.err())
     }
 
@@ -162,13 +159,13 @@ impl Client {
     }
 
     async fn announce(&mut self, index: usize) -> (Outcome, Option<Error>) {
-        let is_seeder = self.account.peers[index].is(Some(Role::Seeder));
         let (event, role) = match self.rng.random_range(0..10) {
             0..3 => (AnnounceEvent::Started, Role::Leecher),
             3..5 => (AnnounceEvent::None, Role::Leecher),
             5..7 => (AnnounceEvent::None, Role::Seeder),
-            7..9 if !is_seeder => (AnnounceEvent::Completed, Role::Seeder),
-            _ => (AnnounceEvent::Stopped, self.account.peers[index].likely_role()),
+            7..9 => (AnnounceEvent::Completed, Role::Seeder),
+            // In whichever role the peer is.
+            _ => (AnnounceEvent::Stopped, Role::from_is_seeder(self.rng.random())),
         };
         let account = &mut self.account.peers[index];
         let (info_hash, own) = (account.info_hash, account.peer);
@@ -182,21 +179,28 @@ impl Client {
             announced: Timestamp::now(),
         };
         let result = self.storage.announce(&announce).await;
-        let outcome = Outcome::of_announce(result.as_ref().err());
+        let outcome = Outcome::of(result.as_ref().err());
         match event {
             AnnounceEvent::Stopped => account.written(None, outcome),
             AnnounceEvent::Completed => {
-                let downloads = account.graduated(outcome);
-                self.account.count(info_hash, downloads);
+                let is_download = result.as_ref().is_ok_and(|answer| answer.is_download);
+                let downloads = account.graduated(outcome, is_download);
+                self.count(Kind::Announce, info_hash, downloads);
             }
             AnnounceEvent::Started | AnnounceEvent::None => account.written(Some(role), outcome),
         }
-        if let Ok(answer) = &result
-            && (answer.peers.len() > NUM_WANT || answer.peers.contains(&own))
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return (outcome, Some(error)),
+        };
+        if let Some(peers) = &answer.peers
+            && (peers.len() > NUM_WANT || peers.contains(&own))
         {
-            self.wrong(Kind::Announce, format!("too many peers or the client itself: {:?}", answer.peers));
+            self.wrong(Kind::Announce, format!("too many peers or the client itself: {peers:?}"));
         }
-        (outcome, result.err())
+        // The write is accounted for; for the client the call has failed all the same.
+        let outcome = if answer.failure.is_some() { Outcome::Refused } else { outcome };
+        (outcome, answer.failure)
     }
 
     async fn put_data(&mut self) -> (Outcome, Option<Error>) {
@@ -230,6 +234,13 @@ impl Client {
         let outcome = Outcome::of(result.as_ref().err());
         entry.written(None, outcome);
         (outcome, result.err())
+    }
+
+    fn count(&mut self, kind: Kind, info_hash: InfoHash, downloads: Result<(u64, u64), String>) {
+        match downloads {
+            Ok(downloads) => self.account.count(info_hash, downloads),
+            Err(message) => self.wrong(kind, message),
+        }
     }
 
     fn wrong(&mut self, kind: Kind, message: String) {

@@ -127,7 +127,7 @@ async fn announce(storage: &dyn Storage, of_swarm: u8, peer: Peer, role: Role, e
         announced: Timestamp::now(),
     };
     let answer = storage.announce(&announce).await.unwrap();
-    assert!(!answer.peers.contains(&peer));
+    assert!(!answer.peers.unwrap().contains(&peer));
 }
 
 /// Waits for the queue; nothing may have been missed.

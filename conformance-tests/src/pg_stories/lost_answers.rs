@@ -1,12 +1,13 @@
-//! Answers that are lost: what may be done twice is done again, and a graduation, which may not, is
-//! uncertain.
+//! Answers that are lost: what was asked is done again, and counts once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
-use storage_core::{ErrorKind, InfoHash, Observer, Peer, PeerId, Role, Storage, SwarmCounts};
+use storage_core::{
+    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerId, Role, Storage, SwarmCounts, Timestamp,
+};
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
 
@@ -23,14 +24,18 @@ pub(super) fn tests() -> Vec<Trial> {
         test("a put whose answer is lost is done again", |url| block_on(put(url))),
         test("a delete whose answer is lost is a success", |url| block_on(delete(url, false))),
         test("a delete in a batch whose answer is lost is a success", |url| block_on(delete(url, true))),
-        test("a graduation whose answer is lost is uncertain and counts once", |url| {
-            block_on(graduate(url, Cut::After, 1))
+        test("a client that stopped is gone though its answer is lost", |url| block_on(stop(url, false))),
+        test("a client that stopped in a batch is gone though its answer is lost", |url| {
+            block_on(stop(url, true))
         }),
-        test("a graduation whose commit is lost is uncertain and does not count", |url| {
-            block_on(graduate(url, Cut::Before, 0))
+        test("a graduation whose answer is lost counts once", |url| {
+            block_on(graduate(url, b"COMMIT", Cut::After))
         }),
-        test("a graduation that is lost before its commit is done again", |url| {
-            block_on(graduate_in_the_end(url))
+        test("a graduation whose commit is lost counts once", |url| {
+            block_on(graduate(url, b"COMMIT", Cut::Before))
+        }),
+        test("a graduation that is lost before its commit counts once", |url| {
+            block_on(graduate(url, &PEER_ID.0, Cut::After))
         }),
     ]
 }
@@ -83,22 +88,34 @@ async fn delete(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     scene.ends_with(1, SwarmCounts::default()).await
 }
 
-async fn graduate(url: &PgUrl, cut: Cut, downloads: u64) -> Result<(), Failed> {
-    let scene = Scene::new(url).await?;
-    scene.storage.put_leecher(&SWARM, &peer()).await?;
-    scene.way.cut_at(b"COMMIT", cut);
-    let graduated = scene.storage.graduate_leecher(&SWARM, &peer()).await;
-    let is_uncertain = graduated.as_ref().is_err_and(|error| error.kind() == ErrorKind::Uncertain);
-    ensure(is_uncertain, || format!("expected it to be uncertain, and it is {graduated:?}"))?;
-    let counts = SwarmCounts { seeders: downloads, leechers: 1 - downloads, downloads };
-    scene.ends_with(0, counts).await
+/// A client that is stored as the one and stops as the other, and whose answers are lost at the first statement.
+async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
+    for role in Role::BOTH {
+        let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
+        let scene = Scene::of(url, config).await?;
+        scene.storage.put_peer(&SWARM, &peer(), role, Timestamp::now()).await?;
+        scene.way.cut_at(&PEER_ID.0, Cut::After);
+        let announce = Announce {
+            info_hash: SWARM,
+            peers: &[peer()],
+            role: role.other(),
+            event: AnnounceEvent::Stopped,
+            num_want: 0,
+            families: &[],
+            announced: Timestamp::now(),
+        };
+        scene.storage.announce(&announce).await?;
+        scene.ends_with(1, SwarmCounts::default()).await?;
+    }
+    Ok(())
 }
 
-async fn graduate_in_the_end(url: &PgUrl) -> Result<(), Failed> {
+async fn graduate(url: &PgUrl, at: &[u8], cut: Cut) -> Result<(), Failed> {
     let scene = Scene::new(url).await?;
     scene.storage.put_leecher(&SWARM, &peer()).await?;
-    scene.way.cut_at(&PEER_ID.0, Cut::After);
-    scene.storage.graduate_leecher(&SWARM, &peer()).await?;
+    scene.way.cut_at(at, cut);
+    let is_download = scene.storage.graduate_leecher(&SWARM, &peer()).await?;
+    ensure(is_download, || "it was no download".into())?;
     scene.ends_with(1, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }).await
 }
 

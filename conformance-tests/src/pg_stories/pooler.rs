@@ -69,7 +69,7 @@ struct Caller {
 impl Caller {
     async fn prepare(&self) -> Result<(), Failed> {
         for place in 0..self.number {
-            self.storage.put_seeder(&self.swarm(), &self.peer(place)).await?;
+            self.storage.put_leecher(&self.swarm(), &self.peer(place)).await?;
             self.storage.graduate_leecher(&self.swarm(), &self.peer(place)).await?;
         }
         let entries = [(self.key(), self.value())];

@@ -178,7 +178,7 @@ impl Noted {
 
 /// Whether a call that must not be made twice has failed.
 fn is_graduation(error: &Error) -> bool {
-    error.operation() == Operation::GraduatePeer
+    error.operation() == Operation::GraduatePeers
 }
 
 /// The peers that were put must be there.

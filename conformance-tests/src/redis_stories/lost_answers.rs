@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::AsyncCommands;
 use storage_core::config::Value;
-use storage_core::{ErrorKind, PeerSelection, Result, Storage, SwarmCounts};
+use storage_core::{ErrorKind, PeerSelection, Result, Role, Storage, SwarmCounts, Timestamp};
 
 use super::ground::{Place, open};
 use super::material::{context, peer, swarm};
@@ -23,23 +23,38 @@ async fn way_to(node: &Node) -> (Forwarder, Arc<dyn Storage>) {
 fn is_uncertain(result: Result<()>) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Uncertain, "{error:?}");
-    assert!(!error.is_retryable());
 }
 
-/// A graduation is uncertain then, and not made a second time.
-pub(super) async fn leave_a_graduation_uncertain(node: &Node) {
+/// A graduation is made a second time, and counts once.
+pub(super) async fn leave_one_download_of_a_graduation(node: &Node) {
     let (way, storage) = way_to(node).await;
-    for (number, cut, downloads) in [(1, Cut::After, 1), (2, Cut::Before, 1)] {
-        let (swarm, peer) = (swarm(1), peer(number));
+    for (number, cut) in [(1, Cut::After), (2, Cut::Before)] {
+        let (swarm, peer) = (swarm(number), peer(u32::from(number)));
         way.cut_at(&peer_key(&peer), cut);
-        is_uncertain(storage.graduate_leecher(&swarm, &peer).await);
+        assert!(storage.graduate_leecher(&swarm, &peer).await.unwrap(), "{cut:?}");
         assert!(!way.is_waiting());
-        let counts = SwarmCounts { seeders: 1, leechers: 0, downloads };
+        assert!(!storage.graduate_leecher(&swarm, &peer).await.unwrap(), "{cut:?}");
+        let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: 1 };
         assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts, "{cut:?}");
     }
 }
 
-/// So is a delete: made again it would not find what the first has deleted.
+/// A client that leaves is gone in whichever role it was.
+pub(super) async fn leave_no_peer_that_has_stopped(node: &Node) {
+    let (way, storage) = way_to(node).await;
+    for (number, cut) in [(1, Cut::After), (2, Cut::Before)] {
+        for role in Role::BOTH {
+            let (swarm, peer) = (swarm(number), peer(u32::from(number)));
+            storage.put_peer(&swarm, &peer, role, Timestamp::now()).await.unwrap();
+            way.cut_at(&peer_key(&peer), cut);
+            storage.remove_peer(&swarm, &peer).await.unwrap();
+            assert!(!way.is_waiting());
+            assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), SwarmCounts::default(), "{cut:?}");
+        }
+    }
+}
+
+/// A delete in a role is uncertain: made again it would not find what the first has deleted.
 pub(super) async fn leave_a_delete_uncertain(node: &Node) {
     let (way, storage) = way_to(node).await;
     for (number, cut, left) in [(1, Cut::After, 0), (2, Cut::Before, 1)] {

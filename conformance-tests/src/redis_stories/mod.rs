@@ -54,6 +54,7 @@ pub fn tests() -> Vec<Trial> {
         layout::is_the_same_after_imports,
         unusual::a_peer_in_both_roles_has_the_later_one,
         unusual::peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes,
+        unusual::a_leecher_by_the_later_time_is_a_download,
         unusual::a_stale_second_role_is_garbage,
         unusual::a_v2_hash_and_its_beginning_are_two_swarms,
         unusual::unreadable_entries_are_left_out_of_exports_and_counted,
@@ -69,7 +70,8 @@ pub fn tests() -> Vec<Trial> {
         On(|| Node::start(&Setup::default()));
         round_trips::each_call_is_one,
         round_trips::a_batch_of_scrapes_is_one,
-        lost_answers::leave_a_graduation_uncertain,
+        lost_answers::leave_one_download_of_a_graduation,
+        lost_answers::leave_no_peer_that_has_stopped,
         lost_answers::leave_a_delete_uncertain,
         lost_answers::are_made_up_for_where_that_is_safe,
         access::keeps_connections_alive,

@@ -56,9 +56,24 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &Place) {
 
     storage.put_peer(&swarm, &peer(1), Role::Leecher, at(2_000)).await.unwrap();
     storage.put_peer(&swarm, &peer(2), Role::Seeder, at(2_000)).await.unwrap();
-    storage.graduate_peer(&swarm, &peer(3), at(2_000)).await.unwrap();
-    let counts = SwarmCounts { seeders: 2, leechers: 1, downloads: 1 };
+    assert!(!storage.graduate_peer(&swarm, &peer(3), at(2_000)).await.unwrap());
+    let counts = SwarmCounts { seeders: 2, leechers: 1, downloads: 0 };
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
+}
+
+/// A graduation counts by the role that the later time gives, at equal times as seeder.
+pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &Place) {
+    let (storage, mut connection) = (place.open().await, place.connect().await);
+    for (number, seeded, leeched) in [(1, 1_000, 999), (2, 999, 1_000), (3, 1_000, 1_000), (4, -999, -1_000)]
+    {
+        let (swarm, peer) = (swarm(number), peer(1));
+        add_peer(&mut connection, &swarm_key("S4", &swarm), &peer, seeded).await;
+        add_peer(&mut connection, &swarm_key("L4", &swarm), &peer, leeched).await;
+        let is_download = storage.graduate_peer(&swarm, &peer, at(2_000)).await.unwrap();
+        assert_eq!(is_download, leeched > seeded, "{seeded} and {leeched}");
+        let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: u64::from(is_download) };
+        assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
+    }
 }
 
 /// The same in swarms that Redis keeps as lists and as tables, of which a role is read whole or sampled.

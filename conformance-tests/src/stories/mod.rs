@@ -1,6 +1,7 @@
 //! Random stories: whatever is asked of a storage, in whatever order, it answers as a plain model
 //! does, and holds the same in the end.
 
+mod completions;
 mod model;
 pub(crate) mod play;
 pub(crate) mod step;
@@ -18,19 +19,20 @@ use crate::storages::{Fresh, UnderTest};
 use model::Model;
 use step::Step;
 
-/// The environment variable with the number of stories per storage.
+/// The environment variable with the number of stories of each kind per storage.
 const NUMBER_VARIABLE: &str = "TRACKER_STORAGE_TEST_SEQUENCES";
 const DEFAULT_NUMBER: u32 = 64;
 const LONGEST_STORY: usize = 40;
 /// How often a story that fails is told again, shorter.
 const MOST_SHORTENINGS: u32 = 4_000;
 
-/// The test of a storage.
-pub fn test(under_test: &Arc<UnderTest>) -> Trial {
-    let under_test = Arc::clone(under_test);
-    Trial::ignorable_test(format!("{}/random stories", under_test.name), move || {
-        with_fresh(&under_test, tell_stories)
-    })
+/// The tests of a storage.
+pub fn tests(under_test: &Arc<UnderTest>) -> [Trial; 2] {
+    let told = Arc::clone(under_test);
+    let random = Trial::ignorable_test(format!("{}/random stories", under_test.name), move || {
+        with_fresh(&told, tell_stories)
+    });
+    [random, completions::test(under_test)]
 }
 
 fn tell_stories(fresh: &Fresh) -> Result<Completion, Failed> {

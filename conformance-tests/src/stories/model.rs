@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use storage_core::{
-    AnnounceAnswer, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
-    PeerSelection, Record, Role, Statistics, SwarmCounts,
+    AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord, PeerSelection, Record,
+    Role, Statistics, SwarmCounts, Timestamp,
 };
 
 use super::play::PRECISION;
@@ -26,13 +26,14 @@ impl Model {
                 Answer::Done
             }
             Step::Delete(info_hash, peer, role) => self.delete(*info_hash, *peer, *role),
-            Step::Graduate(info_hash, peer, announced) => {
-                let (info_hash, peer, announced) = (*info_hash, *peer, *announced);
-                self.put(PeerRecord { info_hash, peer, role: Role::Seeder, announced });
-                *self.downloads.entry(info_hash).or_default() += 1;
+            Step::Remove(info_hash, peer) => {
+                self.peers.remove(&(*info_hash, *peer));
                 Answer::Done
             }
-            Step::WholeAnnounce(announce) => Answer::Announced(self.announce_whole(announce)),
+            Step::Graduate(info_hash, peers, announced) => {
+                Answer::IsDownload(self.graduate(*info_hash, peers, *announced))
+            }
+            Step::WholeAnnounce(announce) => self.announce_whole(announce),
             Step::Scrapes(info_hashes) => {
                 Answer::AllCounts(info_hashes.iter().map(|info_hash| self.scrape(*info_hash)).collect())
             }
@@ -97,6 +98,18 @@ impl Model {
         self.peers.insert((record.info_hash, record.peer), record);
     }
 
+    fn graduate(&mut self, info_hash: InfoHash, peers: &[Peer], announced: Timestamp) -> bool {
+        let known = peers.iter().filter_map(|peer| self.peers.get(&(info_hash, *peer)));
+        let is_download = !peers.is_empty() && known.filter(|record| record.role.is_seeder()).count() == 0;
+        for peer in peers.iter().copied() {
+            self.put(PeerRecord { info_hash, peer, role: Role::Seeder, announced });
+        }
+        if is_download {
+            *self.downloads.entry(info_hash).or_default() += 1;
+        }
+        is_download
+    }
+
     fn delete(&mut self, info_hash: InfoHash, peer: Peer, role: Role) -> Answer {
         if self.peers.get(&(info_hash, peer)).is_none_or(|record| record.role != role) {
             return Answer::NotFound;
@@ -115,18 +128,16 @@ impl Model {
         Answer::Peers(self.peers.values().filter(is_wanted).map(|record| record.peer).collect())
     }
 
-    fn announce_whole(&mut self, announce: &WholeAnnounce) -> AnnounceAnswer {
+    fn announce_whole(&mut self, announce: &WholeAnnounce) -> Answer {
         let WholeAnnounce { info_hash, role, announced, event, .. } = *announce;
         let completed = event == AnnounceEvent::Completed;
         let role = if completed { Role::Seeder } else { role };
+        let is_download = completed && self.graduate(info_hash, &announce.peers, announced);
         for peer in announce.peers.iter().copied() {
             self.peers.remove(&(info_hash, peer));
             if event != AnnounceEvent::Stopped {
                 self.put(PeerRecord { info_hash, peer, role, announced });
             }
-        }
-        if completed && !announce.peers.is_empty() {
-            *self.downloads.entry(info_hash).or_default() += 1;
         }
         let is_wanted = |record: &&PeerRecord| {
             event != AnnounceEvent::Stopped
@@ -136,7 +147,7 @@ impl Model {
                 && !announce.peers.contains(&record.peer)
         };
         let peers = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
-        AnnounceAnswer { peers, counts: self.scrape(info_hash) }
+        Answer::Announced { peers, counts: self.scrape(info_hash), is_download }
     }
 
     fn scrape(&self, info_hash: InfoHash) -> SwarmCounts {

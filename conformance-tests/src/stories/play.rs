@@ -30,9 +30,12 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
             storage.delete_peer(info_hash, peer, *role).await?;
             Answer::Done
         }
-        Step::Graduate(info_hash, peer, announced) => {
-            storage.graduate_peer(info_hash, peer, *announced).await?;
+        Step::Remove(info_hash, peer) => {
+            storage.remove_peer(info_hash, peer).await?;
             Answer::Done
+        }
+        Step::Graduate(info_hash, peers, announced) => {
+            Answer::IsDownload(storage.graduate_peers(info_hash, peers, *announced).await?)
         }
         Step::Announce(selection) => {
             let mut peers = storage.announce_peers(selection).await?;
@@ -41,9 +44,14 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
         }
         Step::Scrape(info_hash) => Answer::Counts(storage.scrape_swarm(info_hash).await?),
         Step::WholeAnnounce(announce) => {
-            let mut answer = storage.announce(&announce.parts()).await?;
-            answer.peers.sort();
-            Answer::Announced(answer)
+            let answer = storage.announce(&announce.parts()).await?;
+            if let Some(failure) = answer.failure {
+                return Err(failure);
+            }
+            let mut peers = answer.peers.unwrap_or_default();
+            peers.sort();
+            let counts = answer.counts.unwrap_or_default();
+            Answer::Announced { peers, counts, is_download: answer.is_download }
         }
         Step::Scrapes(info_hashes) => Answer::AllCounts(storage.scrape_swarms(info_hashes).await?),
         Step::PutData(context, entries) => {

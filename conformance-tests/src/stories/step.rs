@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash,
-    Peer, PeerId, PeerRecord, PeerSelection, Role, Statistics, SwarmCounts, Timestamp,
+    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerId,
+    PeerRecord, PeerSelection, Role, Statistics, SwarmCounts, Timestamp,
 };
 
 /// Something asked of a storage.
@@ -15,7 +15,8 @@ use storage_core::{
 pub(crate) enum Step {
     Put(PeerRecord),
     Delete(InfoHash, Peer, Role),
-    Graduate(InfoHash, Peer, Timestamp),
+    Remove(InfoHash, Peer),
+    Graduate(InfoHash, Vec<Peer>, Timestamp),
     Announce(PeerSelection),
     Scrape(InfoHash),
     WholeAnnounce(WholeAnnounce),
@@ -65,7 +66,8 @@ pub(crate) enum Answer {
     NotFound,
     Peers(Vec<Peer>),
     Counts(SwarmCounts),
-    Announced(AnnounceAnswer),
+    IsDownload(bool),
+    Announced { peers: Vec<Peer>, counts: SwarmCounts, is_download: bool },
     AllCounts(Vec<SwarmCounts>),
     Value(Option<Bytes>),
     There(Vec<bool>),
@@ -83,7 +85,8 @@ pub(crate) fn any() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => peer_record().prop_map(Step::Put),
         2 => (info_hash(), peer(), role()).prop_map(|(hash, peer, role)| Step::Delete(hash, peer, role)),
-        2 => (info_hash(), peer(), time()).prop_map(|(hash, peer, at)| Step::Graduate(hash, peer, at)),
+        1 => (info_hash(), peer()).prop_map(|(hash, peer)| Step::Remove(hash, peer)),
+        2 => (info_hash(), own_peers(), time()).prop_map(|(hash, peers, at)| Step::Graduate(hash, peers, at)),
         2 => selection().prop_map(Step::Announce),
         1 => info_hash().prop_map(Step::Scrape),
         4 => whole_announce().prop_map(Step::WholeAnnounce),
@@ -172,11 +175,16 @@ fn selection() -> impl Strategy<Value = PeerSelection> {
     )
 }
 
+/// Addresses of one client.
+fn own_peers() -> impl Strategy<Value = Vec<Peer>> {
+    subsequence(peers(), 0..3)
+}
+
 fn whole_announce() -> impl Strategy<Value = WholeAnnounce> {
     use AnnounceEvent::{Completed, None, Started, Stopped};
     let event = select(vec![None, None, Started, Completed, Stopped]);
     let families = subsequence(AddressFamily::BOTH.to_vec(), 0..=2).prop_shuffle();
-    (info_hash(), subsequence(peers(), 0..3), role(), event, families, time()).prop_map(
+    (info_hash(), own_peers(), role(), event, families, time()).prop_map(
         |(info_hash, peers, role, event, families, announced)| WholeAnnounce {
             info_hash,
             peers,

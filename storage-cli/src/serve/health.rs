@@ -80,15 +80,15 @@ impl Health {
         !state.is_healthy || state.unhealthy_until.is_some_and(|until| until >= time)
     }
 
-    /// An announce that the storage was asked for ended.
-    pub(crate) fn announced<T>(&self, result: &Result<T>) {
+    /// An announce that the storage was asked for ended, all went well or something failed.
+    pub(crate) fn announced(&self, failure: Option<&Error>) {
         let mut state = self.state.lock();
-        if let Err(error) = result {
+        if let Some(error) = failure {
             let (_, failed) = state.window(self.second());
             state.forget_isolated(failed);
             state.failed(error);
         }
-        state.count(self.second(), result.is_err());
+        state.count(self.second(), failure.is_some());
         self.judge(&mut state);
     }
 
@@ -214,8 +214,8 @@ mod tests {
     }
 
     fn announces(health: &Health, succeed: u32, fail: u32) {
-        (0..succeed).for_each(|_| health.announced(&Ok(())));
-        (0..fail).for_each(|_| health.announced::<()>(&Err(failure())));
+        (0..succeed).for_each(|_| health.announced(None));
+        (0..fail).for_each(|_| health.announced(Some(&failure())));
     }
 
     #[tokio::test(start_paused = true)]
@@ -266,10 +266,10 @@ mod tests {
     async fn the_cause_is_the_first_failure_since_all_was_well() {
         let health = health();
         let early = Error::new("x", Operation::ContainsData, ErrorKind::Busy);
-        health.announced::<()>(&Err(early));
+        health.announced(Some(&early));
         advance(Duration::from_secs(60)).await;
         announces(&health, 0, 3);
-        health.announced::<()>(&Err(Error::new("x", Operation::Announce, ErrorKind::Timeout)));
+        health.announced(Some(&Error::new("x", Operation::Announce, ErrorKind::Timeout)));
         let state = health.state.lock();
         let trouble = state.trouble.as_ref().unwrap();
         assert_eq!((trouble.cause.as_str(), trouble.calls), ("x announce: the server is not available", 4));

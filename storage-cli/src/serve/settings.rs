@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use storage_core::Context;
 use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, nearest};
+use storage_core::{AnnounceAnswer, Context};
 
 use super::approval::Approval;
 use super::http::AddressRules;
@@ -26,6 +26,9 @@ pub(crate) struct Settings {
     /// Which torrents are served; all, if absent.
     pub(crate) approval: Option<Approval>,
 }
+
+/// How long a client waits that was not told everything.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Intervals and limits of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,13 @@ impl Limits {
     /// How many peers to return to a client that wants so many, if it says so.
     pub(crate) fn num_want(&self, wanted: Option<usize>) -> usize {
         wanted.unwrap_or(self.default_numwant).min(self.max_numwant)
+    }
+
+    /// How long a client shall wait after this answer, and how long it must: not for long where something is
+    /// missing in it.
+    pub(crate) fn intervals(&self, answer: &AnnounceAnswer) -> (Duration, Duration) {
+        let longest = if answer.failure.is_some() { AFTER_FAILURE } else { Duration::MAX };
+        (self.announce_interval.min(longest), self.min_announce_interval.min(longest))
     }
 
     fn read(section: &mut Section) -> Self {

@@ -94,7 +94,11 @@ impl Tracker {
     /// Puts the client into the swarm, or takes it out, and finds peers for it.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
         let answer = self.ask_storage(client).await;
-        self.health.announced(&answer);
+        let failure = match &answer {
+            Ok(answer) => answer.as_ref().and_then(|answer| answer.failure.as_ref()),
+            Err(error) => Some(error),
+        };
+        self.health.announced(failure);
         answer?.ok_or(Refusal::NotApproved)
     }
 
@@ -115,7 +119,7 @@ impl Tracker {
         };
         let mut answer = self.storage.announce(&announce).await?;
         // One that announces over IPv4 and over IPv6 would meet itself at its other address.
-        answer.peers.retain(|peer| *peer.id() != client.peer_id);
+        answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));
         Ok(Some(answer))
     }
 
@@ -183,7 +187,7 @@ mod tests {
         storage.close().await.unwrap();
         for inverted in [false, true] {
             let tracker = approved_by(&storage, inverted);
-            assert_eq!(tracker.announce(&announce()).await, Err(Refusal::Unavailable));
+            assert_eq!(tracker.announce(&announce()).await.unwrap_err(), Refusal::Unavailable);
             assert_eq!(tracker.scrape(&[INFO_HASH]).await, Err(Refusal::Unavailable));
         }
     }
@@ -204,7 +208,7 @@ mod tests {
         storage.close().await.unwrap();
         for tracker in [&everybody, &nobody] {
             for _ in 0..30 {
-                assert_eq!(tracker.announce(&announce()).await, Err(Refusal::Unavailable));
+                assert_eq!(tracker.announce(&announce()).await.unwrap_err(), Refusal::Unavailable);
             }
             assert!(!tracker.is_healthy());
         }
@@ -217,7 +221,7 @@ mod tests {
         everybody.announce(&announce()).await.unwrap();
         assert_eq!(everybody.scrape(&[INFO_HASH]).await.unwrap()[0].seeders, 1);
         let nobody = approved_by(&storage, false);
-        assert_eq!(nobody.announce(&announce()).await, Err(Refusal::NotApproved));
+        assert_eq!(nobody.announce(&announce()).await.unwrap_err(), Refusal::NotApproved);
         assert_eq!(nobody.scrape(&[INFO_HASH]).await.unwrap(), [SwarmCounts::default()]);
     }
 
@@ -227,6 +231,6 @@ mod tests {
         let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
         let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
         tracker.announce(&there).await.unwrap();
-        assert_eq!(tracker.announce(&leecher).await.unwrap().peers, []);
+        assert_eq!(tracker.announce(&leecher).await.unwrap().peers, Some(Vec::new()));
     }
 }

@@ -212,7 +212,7 @@ mod tests {
 
         for _ in 0..20 {
             seen.failed(&error);
-            seen.health.announced::<()>(&Err(Error::new("x", Operation::Announce, ErrorKind::Busy)));
+            seen.health.announced(Some(&Error::new("x", Operation::Announce, ErrorKind::Busy)));
         }
         advance(BETWEEN_WARNINGS).await;
         assert_eq!(seen.isolated_failures(), None);

@@ -155,7 +155,7 @@ impl Case {
         match operation {
             Operation::DeletePeer | Operation::ForgetSwarm => self.uses_swarms,
             Operation::DeleteData => self.uses_data,
-            Operation::GraduatePeer => self.graduates,
+            Operation::GraduatePeers => self.graduates,
             Operation::CollectGarbage => self.collects,
             _ => self.uses_swarms || self.uses_data,
         }

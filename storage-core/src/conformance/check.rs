@@ -115,8 +115,8 @@ impl Scene {
         self.ok(&format!("delete the {role} {peer}"), deleted)
     }
 
-    /// Graduates a peer, now.
-    pub async fn graduate(&self, info_hash: &InfoHash, peer: &Peer) -> Verdict {
+    /// Graduates a peer, now; whether it was a download.
+    pub async fn graduate(&self, info_hash: &InfoHash, peer: &Peer) -> Verdict<bool> {
         let graduated = self.storage().graduate_peer(info_hash, peer, Timestamp::now()).await;
         self.ok(&format!("graduate {peer}"), graduated)
     }

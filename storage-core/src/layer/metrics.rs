@@ -22,6 +22,7 @@ use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, 
 /// | `operation_seconds` | backend, operation, outcome | histogram: how long calls took |
 /// | `operations_total` | backend, operation, outcome | counter: calls |
 /// | `info_hashes`, `seeders`, `leechers` | backend | gauges: the last statistics |
+/// | `repeated_completions_total` | backend | counter: clients that told again that they have everything |
 /// | `gc_seconds` | backend | gauge: how long the last garbage collection took |
 /// | `gc_removed_peers_total` | backend | counter: peers removed |
 /// | `gc_last_success_timestamp_seconds` | backend | gauge: when one last succeeded |
@@ -46,6 +47,7 @@ pub struct Metrics {
     info_hashes: IntGaugeVec,
     seeders: IntGaugeVec,
     leechers: IntGaugeVec,
+    repeated_completions: IntCounterVec,
     gc_seconds: GaugeVec,
     gc_removed: IntCounterVec,
     gc_last_success: GaugeVec,
@@ -77,6 +79,14 @@ impl Metrics {
             info_hashes: add(registry, gauges("info_hashes", "Info hashes that have peers", &["backend"]))?,
             seeders: add(registry, gauges("seeders", "Seeders of all swarms", &["backend"]))?,
             leechers: add(registry, gauges("leechers", "Leechers of all swarms", &["backend"]))?,
+            repeated_completions: add(
+                registry,
+                counters(
+                    "repeated_completions_total",
+                    "Clients that told again that they have everything",
+                    &["backend"],
+                ),
+            )?,
             gc_seconds: add(registry, float_gauges("gc_seconds", "Duration of the last garbage collection"))?,
             gc_removed: add(
                 registry,
@@ -184,6 +194,12 @@ impl Layer for Meter {
         let outcome = result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
         self.record(backend, operation, outcome, begun.elapsed());
         result
+    }
+
+    fn completed(&self, backend: &'static str, is_download: bool) {
+        if !is_download {
+            self.metrics.repeated_completions.with_label_values(&[backend]).inc();
+        }
     }
 
     fn counted(&self, backend: &'static str, statistics: &Statistics) {

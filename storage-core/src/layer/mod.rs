@@ -22,10 +22,10 @@ pub use stack::Stack;
 pub use trace::Trace;
 
 use crate::{
-    Announce, AnnounceAnswer, Backend, Collected, Context, Cursor, DataRecord, DataStorage, DownloadsRecord,
-    Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord, PeerSelection,
-    PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, Timestamp, Transfer,
-    Upkeep,
+    Announce, AnnounceAnswer, AnnounceEvent, Backend, Collected, Context, Cursor, DataRecord, DataStorage,
+    DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord,
+    PeerSelection, PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts,
+    Timestamp, Transfer, Upkeep,
 };
 
 /// Sees every call of a storage pass.
@@ -46,6 +46,9 @@ pub trait Layer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<()>> + Send + 'a {
         self.around(backend, Operation::Close, close)
     }
+
+    /// A client told that it has everything; whether it was a download, or told again.
+    fn completed(&self, _backend: &'static str, _is_download: bool) {}
 
     /// Statistics were taken.
     fn counted(&self, _backend: &'static str, _statistics: &Statistics) {}
@@ -141,8 +144,22 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
         self.pass(Operation::DeletePeer, self.storage.delete_peer(info_hash, peer, role)).await
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
-        self.pass(Operation::GraduatePeer, self.storage.graduate_peer(info_hash, peer, announced)).await
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        self.pass(Operation::RemovePeer, self.storage.remove_peer(info_hash, peer)).await
+    }
+
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
+        let call = self.storage.graduate_peers(info_hash, peers, announced);
+        let is_download = self.pass(Operation::GraduatePeers, call).await?;
+        if !peers.is_empty() {
+            self.layer.completed(self.storage.name(), is_download);
+        }
+        Ok(is_download)
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -157,8 +174,23 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
         self.pass(Operation::ScrapeSwarms, self.storage.scrape_swarms(info_hashes)).await
     }
 
+    /// For the layer an answer with something missing is a failure.
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
-        self.pass(Operation::Announce, self.storage.announce(announce)).await
+        let mut incomplete = None;
+        let call = async {
+            let mut answer = self.storage.announce(announce).await?;
+            let Some(failure) = answer.failure.take() else { return Ok(answer) };
+            incomplete = Some(answer);
+            Err(failure)
+        };
+        let answer = match (self.pass(Operation::Announce, call).await, incomplete) {
+            (Err(failure), Some(answer)) => AnnounceAnswer { failure: Some(failure), ..answer },
+            (answer, _) => answer?,
+        };
+        if announce.event == AnnounceEvent::Completed && !announce.peers.is_empty() {
+            self.layer.completed(self.storage.name(), answer.is_download);
+        }
+        Ok(answer)
     }
 }
 

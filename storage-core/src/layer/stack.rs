@@ -26,6 +26,11 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
         self.0.close(backend, self.1.close(backend, close))
     }
 
+    fn completed(&self, backend: &'static str, is_download: bool) {
+        self.0.completed(backend, is_download);
+        self.1.completed(backend, is_download);
+    }
+
     fn counted(&self, backend: &'static str, statistics: &Statistics) {
         self.0.counted(backend, statistics);
         self.1.counted(backend, statistics);

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use super::MirrorStorage;
 use super::peers::{PEER_BYTES, graduate_on};
 use super::storage::{is_in_doubt, of_primary};
-use crate::announce::leave;
 use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Error, ErrorKind, InfoHash, Operation, Peer, PeerStorage,
     Result, Role, Timestamp, Transfer,
 };
 
-/// What an announce writes of one peer.
-enum Write {
+/// What is written of one peer.
+pub(super) enum Write {
     Put(Role),
     Graduate,
-    /// Out of whichever role it is in, this one most likely.
-    Delete(Role),
+    Remove,
 }
 
 impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
@@ -31,12 +29,13 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
         }
         let answer = answer.map_err(of_primary)?;
         for (place, peer) in peers.iter().enumerate() {
-            self.pass_on_write(write_of(announce, place), *info_hash, *peer, *announced);
+            let is_download = answer.is_download && place == 0;
+            self.pass_on_write(write_of(announce, is_download), *info_hash, *peer, *announced);
         }
-        Ok(answer)
+        Ok(AnnounceAnswer { failure: answer.failure.map(of_primary), ..answer })
     }
 
-    fn pass_on_write(&self, write: Write, info_hash: InfoHash, peer: Peer, announced: Timestamp) {
+    pub(super) fn pass_on_write(&self, write: Write, info_hash: InfoHash, peer: Peer, announced: Timestamp) {
         let (subject, owed) = ((&info_hash, &peer), self.owe(1, PEER_BYTES));
         match write {
             Write::Put(role) => {
@@ -46,38 +45,36 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
             }
             Write::Graduate => {
                 let primary = Arc::clone(&self.primary);
-                self.pass_on_peer(subject, (Operation::GraduatePeer, owed), move |secondary| async move {
+                self.pass_on_peer(subject, (Operation::GraduatePeers, owed), move |secondary| async move {
                     graduate_on(&*secondary, &*primary, &info_hash, &peer, announced).await
                 });
             }
-            Write::Delete(role) => {
-                self.pass_on_peer(subject, (Operation::DeletePeer, owed), move |secondary| async move {
-                    leave(&*secondary, &info_hash, &peer, role).await
+            Write::Remove => {
+                self.pass_on_peer(subject, (Operation::RemovePeer, owed), move |secondary| async move {
+                    secondary.remove_peer(&info_hash, &peer).await
                 });
             }
         }
     }
 }
 
-/// What an announce writes of the peer at this place.
-fn write_of(announce: &Announce<'_>, place: usize) -> Write {
+/// What an announce writes of a peer; of those of a client, one is the download.
+fn write_of(announce: &Announce<'_>, is_download: bool) -> Write {
     match announce.event {
-        AnnounceEvent::Stopped => Write::Delete(announce.role),
-        AnnounceEvent::Completed if place == 0 => Write::Graduate,
+        AnnounceEvent::Stopped => Write::Remove,
+        AnnounceEvent::Completed if is_download => Write::Graduate,
         AnnounceEvent::Completed => Write::Put(Role::Seeder),
         AnnounceEvent::None | AnnounceEvent::Started => Write::Put(announce.role),
     }
 }
 
-/// Whether an announce that failed may have written: it fails as well when the read after the write does,
-/// and between the writes of two peers.
+/// Whether an announce that failed may have written: it fails between the writes of two peers as well.
 fn may_have_written(error: &Error, peers: &[Peer]) -> bool {
     let was_refused = matches!(error.kind(), ErrorKind::Closed | ErrorKind::Busy | ErrorKind::Unsupported(_));
     match error.operation() {
         Operation::Announce => !was_refused,
-        Operation::PutPeer | Operation::GraduatePeer | Operation::DeletePeer => {
-            peers.len() > 1 || is_in_doubt(error)
-        }
+        // Of a peer that leaves, one role may have been deleted.
+        Operation::PutPeer | Operation::GraduatePeers => peers.len() > 1 || is_in_doubt(error),
         _ => true,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::announce::Write;
 use super::ledger::Owed;
 use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
@@ -74,13 +75,30 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
         .await
     }
 
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<()> {
-        let call = self.primary.graduate_peer(info_hash, peer, announced);
-        let (primary, swarm, graduate) = (Arc::clone(&self.primary), *info_hash, *peer);
-        self.write_peer(Operation::GraduatePeer, (info_hash, peer), call, move |secondary| async move {
-            graduate_on(&*secondary, &*primary, &swarm, &graduate, announced).await
+    async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
+        let call = self.primary.remove_peer(info_hash, peer);
+        let (swarm, removed) = (*info_hash, *peer);
+        self.write_peer(Operation::RemovePeer, (info_hash, peer), call, move |secondary| async move {
+            secondary.remove_peer(&swarm, &removed).await
         })
         .await
+    }
+
+    async fn graduate_peers(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
+        let _turns = self.turns.of_peers(info_hash, peers).await;
+        let call = self.primary.graduate_peers(info_hash, peers, announced);
+        let (is_download, owed) = self.write(peers.len(), peers.len() * PEER_BYTES, call).await?;
+        owed.forgiven();
+        for (place, peer) in peers.iter().enumerate() {
+            let write = if is_download && place == 0 { Write::Graduate } else { Write::Put(Role::Seeder) };
+            self.pass_on_write(write, *info_hash, *peer, announced);
+        }
+        Ok(is_download)
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -111,11 +129,11 @@ pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
 ) -> Result<()> {
     let takes_downloads = secondary.lacking().has(Capability::ImportDownloads);
     if !takes_downloads || !primary.lacking().has(Capability::Downloads) {
-        return secondary.graduate_peer(info_hash, peer, announced).await;
+        return secondary.graduate_peer(info_hash, peer, announced).await.map(drop);
     }
     secondary.put_peer(info_hash, peer, Role::Seeder, announced).await?;
     let counts = primary.scrape_swarm(info_hash).await.map_err(|error| {
-        Error::new(NAME, Operation::GraduatePeer, ErrorKind::Corrupt)
+        Error::new(NAME, Operation::GraduatePeers, ErrorKind::Corrupt)
             .with_message("the primary did not tell the swarm's downloads")
             .with_source(error)
     })?;

@@ -271,7 +271,7 @@ mod tests {
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         let fault = Fault::answering(&lost);
         assert!(fault.may_have_run);
-        assert_eq!(fault.into_error(Operation::GraduatePeer, true).kind(), ErrorKind::Uncertain);
+        assert_eq!(fault.into_error(Operation::GraduatePeers, true).kind(), ErrorKind::Uncertain);
         let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(!Fault::answering(&refused).may_have_run);
     }

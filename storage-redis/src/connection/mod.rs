@@ -159,6 +159,12 @@ impl Connections {
         self.one(call, &Request::Write(command)).await
     }
 
+    /// The same; also whether an earlier attempt may have taken effect, whose answer was lost.
+    pub(crate) async fn write_again<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<(T, bool)> {
+        let (values, after_loss) = self.attempts(call, &Request::Write(command)).await?;
+        Ok((read(call, values.into_iter().next().unwrap_or(Value::Nil))?, after_loss))
+    }
+
     /// Sends a command to a node of its own choice.
     pub(crate) async fn query_on<T: FromRedisValue>(
         &self,
@@ -222,8 +228,13 @@ impl Connections {
         read(call, value)
     }
 
-    /// Sends a request, again and again for as long as that may help.
     async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
+        self.attempts(call, request).await.map(|(values, _)| values)
+    }
+
+    /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the
+    /// last one may have taken effect.
+    async fn attempts(&self, call: Call, request: &Request) -> Result<(Vec<Value>, bool)> {
         let (now, deadline) = (Instant::now(), deadline(call.operation));
         let give_up = deadline.min(now + self.retry_timeout);
         let mut delays = delays();
@@ -231,7 +242,7 @@ impl Connections {
         loop {
             self.check_open(call.operation)?;
             let fault = match self.pool.attempt(request, call.once, deadline).await {
-                Ok(values) => return Ok(values),
+                Ok(values) => return Ok((values, may_have_run)),
                 Err(fault) => fault,
             };
             may_have_run |= fault.may_have_run;

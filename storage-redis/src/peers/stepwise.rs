@@ -45,16 +45,54 @@ impl RedisStorage {
         Ok(removed > 0)
     }
 
+    pub(super) async fn remove_stepwise(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
+        let call = Call::repeatable(Operation::RemovePeer);
+        for role in Role::BOTH {
+            let mut delete = command("HDEL", &swarm.key(role));
+            delete.arg(peer_key(peer));
+            let removed: i64 = self.connections.query(call, delete).await?;
+            self.count(call, role, -removed).await;
+        }
+        Ok(())
+    }
+
+    /// The download comes last, and is sent once: where an answer is lost it may be missing, never twice there.
     pub(super) async fn graduate_stepwise(
         &self,
-        swarm: Swarm,
-        peer: &Peer,
+        info_hash: &InfoHash,
+        peers: &[Peer],
         announced: Timestamp,
-    ) -> Result<()> {
-        self.put_stepwise(Operation::GraduatePeer, swarm, peer, Role::Seeder, announced).await?;
-        let mut download = command("HINCRBY", DOWNLOADS);
-        download.arg(swarm.info_hash.as_bytes()).arg(1);
-        self.connections.query(Call::once(Operation::GraduatePeer), download).await
+    ) -> Result<bool> {
+        let swarm = |peer: &Peer| Swarm::new(*info_hash, peer.family());
+        let were_seeders = peers.iter().map(|peer| self.is_seeder(swarm(peer), peer));
+        let is_download = !try_join_all(were_seeders).await?.contains(&true);
+        for peer in peers {
+            let (operation, swarm) = (Operation::GraduatePeers, swarm(peer));
+            self.put_stepwise(operation, swarm, peer, Role::Seeder, announced).await?;
+        }
+        if is_download {
+            let mut download = command("HINCRBY", DOWNLOADS);
+            download.arg(info_hash.as_bytes()).arg(1);
+            self.connections.query::<i64>(Call::once(Operation::GraduatePeers), download).await?;
+        }
+        Ok(is_download)
+    }
+
+    /// Whether a peer is a seeder; of one in both roles the later time counts, at equal times the seeder's.
+    async fn is_seeder(&self, swarm: Swarm, peer: &Peer) -> Result<bool> {
+        let (call, peer) = (Call::repeatable(Operation::GraduatePeers), peer_key(peer));
+        let time = |role: Role| {
+            let mut get = command("HGET", &swarm.key(role));
+            get.arg(&peer);
+            self.connections.query::<Option<Vec<u8>>>(call, get)
+        };
+        let (seeded, leeched) = try_join(time(Role::Seeder), time(Role::Leecher)).await?;
+        let read = |time: Option<Vec<u8>>| time.and_then(|time| read_time(&time));
+        Ok(match (seeded, leeched) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (seeded, leeched) => read(seeded) >= read(leeched),
+        })
     }
 
     pub(super) async fn scrape_stepwise(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {

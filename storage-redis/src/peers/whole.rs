@@ -40,17 +40,29 @@ impl RedisStorage {
         self.connections.write(Call::once(Operation::DeletePeer), command).await
     }
 
-    pub(super) async fn graduate_whole(&self, swarm: Swarm, peer: &Peer, announced: Timestamp) -> Result<()> {
-        let mut command = scripts::GRADUATE.call(&[
-            &swarm.key(Role::Seeder),
-            &swarm.key(Role::Leecher),
-            SWARMS,
-            counter(Role::Seeder),
-            counter(Role::Leecher),
-            DOWNLOADS,
-        ]);
-        command.arg(peer_key(peer)).arg(announced.nanoseconds()).arg(swarm.info_hash.as_bytes());
-        self.connections.write(Call::once(Operation::GraduatePeer), command).await
+    pub(super) async fn remove_whole(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
+        let (seeders, leechers) = (swarm.key(Role::Seeder), swarm.key(Role::Leecher));
+        let counters = Role::BOTH.map(counter);
+        let mut command = scripts::REMOVE.call(&[&seeders, &leechers, SWARMS, counters[0], counters[1]]);
+        command.arg(peer_key(peer));
+        self.connections.write::<i64>(Call::repeatable(Operation::RemovePeer), command).await.map(drop)
+    }
+
+    pub(super) async fn graduate_whole(
+        &self,
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
+    ) -> Result<bool> {
+        let mut command = scripts::GRADUATE.call(&keys_about(info_hash));
+        command.arg(announced.nanoseconds()).arg(info_hash.as_bytes());
+        for peer in peers {
+            command.arg(peer_key(peer));
+        }
+        let call = Call::repeatable(Operation::GraduatePeers);
+        let (is_download, after_loss): (bool, _) = self.connections.write_again(call, command).await?;
+        // One that took effect, and was repeated because its answer was lost, finds a seeder.
+        Ok(is_download || after_loss)
     }
 
     pub(super) async fn announce_whole(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -104,21 +116,20 @@ impl RedisStorage {
         for peer in *peers {
             command.arg(peer_key(peer));
         }
-        // A download must not be counted twice; all else may be done again.
-        let call = match event {
-            AnnounceEvent::Completed => Call::once(Operation::Announce),
-            _ => Call::repeatable(Operation::Announce),
-        };
-        let value = self.connections.write(call, command).await?;
-        let mut answer = read::<Vec<Value>>(call, value)?.into_iter();
+        let call = Call::repeatable(Operation::Announce);
+        let (answer, after_loss): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
+        let mut answer = answer.into_iter();
         let mut next = || answer.next().unwrap_or(Value::Nil);
+        let is_download = read(call, next())?
+            || after_loss && *event == AnnounceEvent::Completed && !announce.peers.is_empty();
         let (seeders, leechers) = (read(call, next())?, read(call, next())?);
         let downloads = self.read_downloads(call, next())?;
         let mut peers = Vec::with_capacity(announce.num_want.min(USUALLY_WANTED));
         for selection in &selections {
             self.read_peers(&read::<Vec<u8>>(call, next())?, selection.family, &mut peers);
         }
-        Ok(AnnounceAnswer { peers, counts: SwarmCounts { seeders, leechers, downloads } })
+        let counts = SwarmCounts { seeders, leechers, downloads };
+        Ok(AnnounceAnswer::after_write(is_download, Ok(peers), Ok(counts)))
     }
 
     /// Reads peers of one family from a text in which they follow one another.

@@ -1,5 +1,5 @@
--- A whole announce: the write, then peers and counts; gives seeders, leechers, downloads
--- as text, and peers, those of each family one after the other in one text, in the order asked for.
+-- A whole announce: the write, then peers and counts; gives 1 if it was a download or else 0, seeders, leechers,
+-- downloads as text, and peers, those of each family one after the other in one text, in the order asked for.
 -- KEYS: hashes of seeders (IPv4, IPv6), of leechers (IPv4, IPv6), set of swarms, counter of seeders, of
 -- leechers, downloads
 -- ARGV: what to do with the client: 'seeder', 'leecher', 'completed', 'stopped'; time; info hash; number
@@ -12,8 +12,8 @@ local families = {
   ['6'] = { seeders = { key = KEYS[2] }, leechers = { key = KEYS[4] }, length = 38, own = { number = 0 } },
 }
 
--- The first address comes last: what may fail has been done by then, and no download is counted twice.
-for i = #ARGV, 8, -1 do
+local is_download, completed = 0, {}
+for i = 8, #ARGV do
   local peer = ARGV[i]
   local family = families[#peer == 38 and '6' or '4']
   local seeders, leechers = family.seeders.key, family.leechers.key
@@ -22,13 +22,17 @@ for i = #ARGV, 8, -1 do
   if ARGV[1] == 'stopped' then
     remove(seeders, swarms, seeder_counter, peer)
     remove(leechers, swarms, leecher_counter, peer)
-  elseif ARGV[1] == 'completed' and i == 8 then
-    graduate(seeders, leechers, swarms, seeder_counter, leecher_counter, downloads, peer, ARGV[2], ARGV[3])
+  elseif ARGV[1] == 'completed' then
+    completed[#completed + 1] = { key = peer, seeders = seeders, leechers = leechers }
   elseif ARGV[1] == 'leecher' then
     put(leechers, seeders, swarms, leecher_counter, seeder_counter, peer, ARGV[2])
   else
     put(seeders, leechers, swarms, seeder_counter, leecher_counter, peer, ARGV[2])
   end
+end
+
+if #completed > 0 then
+  is_download = graduate(completed, swarms, seeder_counter, leecher_counter, downloads, ARGV[2], ARGV[3])
 end
 
 local seeders, leechers = 0, 0
@@ -38,7 +42,7 @@ for _, family in pairs(families) do
   seeders, leechers = seeders + family.seeders.size, leechers + family.leechers.size
 end
 
-local answer = { seeders, leechers, redis.call('HGET', downloads, ARGV[3]) }
+local answer = { is_download, seeders, leechers, redis.call('HGET', downloads, ARGV[3]) }
 for name in string.gmatch(ARGV[6], '.') do
   local family, found = families[name], {}
   if want > 0 then

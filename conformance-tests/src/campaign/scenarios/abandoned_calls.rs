@@ -55,7 +55,7 @@ impl Abandoned {
 
     async fn make(self, storage: &dyn Storage, at: &At) -> storage_core::Result<()> {
         match self {
-            Self::Graduate => storage.graduate_leecher(&at.swarm, &at.peer).await,
+            Self::Graduate => storage.graduate_leecher(&at.swarm, &at.peer).await.map(drop),
             Self::Put => storage.put_leecher(&at.swarm, &at.peer).await,
             Self::ContainsData => storage.contains_data(&at.context, &at.keys).await.map(drop),
         }

@@ -42,7 +42,7 @@ async fn close(mut run: Run) -> Found<Report> {
                 0 => (Kind::PutLeecher, storage.put_leecher(&swarm, &peer).await),
                 1 => (Kind::Delete, storage.delete_leecher(&swarm, &peer).await),
                 2 => (Kind::Scrape, storage.scrape_swarm(&swarm).await.map(drop)),
-                _ => (Kind::Graduate, storage.graduate_leecher(&swarm, &peer).await),
+                _ => (Kind::Graduate, storage.graduate_leecher(&swarm, &peer).await.map(drop)),
             };
             let outcome = Outcome::of(result.as_ref().err());
             Call { kind, begun, took: begun.elapsed(), outcome, error: None }

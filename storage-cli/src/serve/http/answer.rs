@@ -22,9 +22,12 @@ impl<B: AsRef<[u8]>> Serialize for Raw<B> {
 
 #[derive(Serialize)]
 struct Announced<P: Serialize> {
-    complete: u64,
-    incomplete: u64,
-    downloaded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    downloaded: Option<u64>,
     interval: u64,
     #[serde(rename = "min interval")]
     min_interval: u64,
@@ -59,15 +62,16 @@ struct Failed<'a> {
     reason: &'a str,
 }
 
-/// The answer to an announce.
+/// The answer to an announce; counts that could not be read are left out.
 pub(super) fn announced(answer: &AnnounceAnswer, form: Form, limits: &Limits) -> Bytes {
+    let peers = answer.peers.as_deref().unwrap_or_default();
     match form {
         Form::Compact => {
-            let (v4, v6) = compact(&answer.peers);
+            let (v4, v6) = compact(peers);
             with_peers(answer, limits, Raw(v4), Some(Raw(v6)))
         }
         Form::Dictionaries { peer_id } => {
-            let peers = answer.peers.iter().map(|peer| Dictionary {
+            let peers = peers.iter().map(|peer| Dictionary {
                 peer_id: peer_id.then_some(Raw(*peer.id().as_bytes())),
                 ip: peer.address().to_string(),
                 port: peer.port(),
@@ -83,13 +87,13 @@ fn with_peers<P: Serialize>(
     peers: P,
     peers6: Option<Raw<Vec<u8>>>,
 ) -> Bytes {
-    let SwarmCounts { seeders, leechers, downloads } = answer.counts;
+    let (interval, min_interval) = limits.intervals(answer);
     bencoded(&Announced {
-        complete: seeders,
-        incomplete: leechers,
-        downloaded: downloads,
-        interval: limits.announce_interval.as_secs(),
-        min_interval: limits.min_announce_interval.as_secs(),
+        complete: answer.counts.map(|counts| counts.seeders),
+        incomplete: answer.counts.map(|counts| counts.leechers),
+        downloaded: answer.counts.map(|counts| counts.downloads),
+        interval: interval.as_secs(),
+        min_interval: min_interval.as_secs(),
         peers,
         peers6,
     })
@@ -137,14 +141,15 @@ fn bencoded(answer: &impl Serialize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage_core::PeerId;
+    use storage_core::{Error, ErrorKind, Operation, PeerId};
 
     fn answer() -> AnnounceAnswer {
         let peer = |address: &str, port| Peer::new(PeerId([0xfe; 20]), address.parse().unwrap(), port);
-        AnnounceAnswer {
-            peers: vec![peer("192.0.2.1", 6881), peer("::1", 258)],
-            counts: SwarmCounts { seeders: 2, leechers: 1, downloads: 7 },
-        }
+        AnnounceAnswer::after_write(
+            false,
+            Ok(vec![peer("192.0.2.1", 6881), peer("::1", 258)]),
+            Ok(SwarmCounts { seeders: 2, leechers: 1, downloads: 7 }),
+        )
     }
 
     #[test]
@@ -155,6 +160,14 @@ mod tests {
         expected.extend([0; 15]);
         expected.extend(b"\x01\x01\x02e");
         assert_eq!(announced(&answer(), Form::Compact, &Limits::default()), expected);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_asked_for_again_soon() {
+        let failed = || Error::new("pg", Operation::ScrapeSwarm, ErrorKind::Timeout);
+        let answer = AnnounceAnswer::after_write(true, Err(failed()), Err(failed()));
+        let expected = "d8:intervali60e12:min intervali60e5:peers0:6:peers60:e";
+        assert_eq!(announced(&answer, Form::Compact, &Limits::default()), expected);
     }
 
     #[test]

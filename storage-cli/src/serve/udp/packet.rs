@@ -120,11 +120,13 @@ pub(super) fn connected(transaction: u32, connection: u64) -> Vec<u8> {
     answer
 }
 
-/// The answer to an announce: peers are of the client's family.
+/// The answer to an announce: peers are of the client's family. Counts that could not be read are zero.
 pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &Limits) -> Vec<u8> {
-    let AnnounceAnswer { peers, counts } = answer;
+    let peers = answer.peers.as_deref().unwrap_or_default();
+    let counts = answer.counts.unwrap_or_default();
+    let (interval, _) = limits.intervals(answer);
     let mut bytes = header(1, transaction, 12 + 18 * peers.len());
-    bytes.extend(saturated(limits.announce_interval.as_secs()));
+    bytes.extend(saturated(interval.as_secs()));
     bytes.extend(saturated(counts.leechers));
     bytes.extend(saturated(counts.seeders));
     for peer in peers {
@@ -241,11 +243,11 @@ mod tests {
     fn peers_of_an_answer_are_of_6_or_18_bytes() {
         let counts = SwarmCounts { seeders: 1, leechers: u64::MAX, downloads: 0 };
         let peers = vec![Peer::new(PeerId([0; 20]), [192, 0, 2, 1].into(), 6881)];
-        let mut answer = AnnounceAnswer { peers, counts };
+        let mut answer = AnnounceAnswer::after_write(false, Ok(peers), Ok(counts));
         let bytes = announced(9, &answer, &Limits::default());
         let expected = b"\0\0\0\x01\0\0\0\x09\0\0\x07\x08\xff\xff\xff\xff\0\0\0\x01\xc0\0\x02\x01\x1a\xe1";
         assert_eq!(bytes, expected);
-        answer.peers = vec![Peer::new(PeerId([0; 20]), "2001:db8::1".parse().unwrap(), 6881)];
+        answer.peers = Some(vec![Peer::new(PeerId([0; 20]), "2001:db8::1".parse().unwrap(), 6881)]);
         assert_eq!(announced(9, &answer, &Limits::default()).len(), 20 + 18);
         assert_eq!(scraped(9, &[counts])[8..], *b"\0\0\0\x01\0\0\0\0\xff\xff\xff\xff");
     }

@@ -6,6 +6,8 @@ use super::put::others_like;
 use crate::conformance::{Scene, Verdict, sample};
 use crate::{ErrorKind, InfoHash, Operation, Peer, Role};
 
+const REMOVE: Operation = Operation::RemovePeer;
+
 pub(super) async fn a_seeder_is_deleted(scene: &Scene) -> Verdict {
     let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
     scene.put(&info_hash, &peer, Role::Seeder).await?;
@@ -106,4 +108,40 @@ pub(super) async fn of_concurrent_deletes_one_succeeds(scene: &Scene) -> Verdict
     }
     let did = "delete one leecher in 16 tasks: how many succeeded, the others having not found it";
     scene.equal(did, Operation::DeletePeer, 1, succeeded)
+}
+
+pub(super) async fn a_peer_is_removed_in_whichever_role_it_is(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    for role in Role::BOTH {
+        for peer in [sample::peer(1), sample::peer_v6(1)] {
+            scene.put(&info_hash, &peer, role).await?;
+            scene.ok("remove a peer", scene.storage().remove_peer(&info_hash, &peer).await)?;
+            scene.counts(&format!("remove the {role} {peer}"), REMOVE, &info_hash, 0, 0).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn removing_an_absent_peer_is_no_error(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let did = "remove a peer from a swarm that is not known";
+    scene.ok(did, scene.storage().remove_peer(&info_hash, &sample::peer(1)).await)?;
+    scene.put(&info_hash, &sample::peer(1), Role::Leecher).await?;
+    scene.put(&info_hash, &sample::peer(2), Role::Seeder).await?;
+    let did = "remove a peer that is not in a swarm of two";
+    scene.ok(did, scene.storage().remove_peer(&info_hash, &sample::peer(3)).await)?;
+    scene.counts(did, REMOVE, &info_hash, 1, 1).await
+}
+
+pub(super) async fn removing_leaves_other_peers_alone(scene: &Scene) -> Verdict {
+    let (info_hash, elsewhere, peer) = (scene.info_hash(), scene.info_hash(), sample::peer(1));
+    let others = super::put::others_like(peer);
+    for peer in others.into_iter().chain([peer]) {
+        scene.put(&info_hash, &peer, Role::Leecher).await?;
+    }
+    scene.put(&elsewhere, &peer, Role::Leecher).await?;
+    let did = "remove a peer that others differ from in id, address or port alone";
+    scene.ok(did, scene.storage().remove_peer(&info_hash, &peer).await)?;
+    scene.finds(did, REMOVE, &sample::for_seeder(info_hash, 9), others).await?;
+    scene.counts("remove a peer from another swarm", REMOVE, &elsewhere, 0, 1).await
 }

@@ -15,13 +15,6 @@ pub(super) async fn an_absent_peer_is_named(scene: &Scene) -> Verdict {
     names_its_origin(scene, did, Operation::DeletePeer, &error)
 }
 
-pub(super) async fn an_announce_without_peers_is_named(scene: &Scene) -> Verdict {
-    let found = scene.storage().announce_peers(&sample::for_leecher(scene.info_hash(), 9)).await;
-    let did = "announce to an unknown swarm";
-    let error = scene.fails(did, Operation::AnnouncePeers, ErrorKind::NotFound, found)?;
-    names_its_origin(scene, did, Operation::AnnouncePeers, &error)
-}
-
 fn names_its_origin(scene: &Scene, did: &str, operation: Operation, error: &Error) -> Verdict {
     let did = format!("{did}: backend and operation of the error, and whether to try again");
     let expected = (scene.storage().name(), operation, false);
@@ -83,6 +76,7 @@ async fn call_for(scene: &Scene, capability: Capability) -> Verdict<Option<(Oper
         Capability::Downloads
         | Capability::AtomicMove
         | Capability::AtomicGraduation
+        | Capability::ExactDownloads
         | Capability::ForgetDownloads => return Ok(None),
     }))
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::put::others_like;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
-use crate::{InfoHash, Operation, Peer, Result, Role};
+use crate::{InfoHash, Operation, Peer, Result, Role, Timestamp};
 
-const GRADUATE: Operation = Operation::GraduatePeer;
+const GRADUATE: Operation = Operation::GraduatePeers;
 
 pub(super) async fn a_leecher_becomes_a_seeder(scene: &Scene) -> Verdict {
     becomes_a_seeder(scene, sample::peer(1)).await
@@ -106,11 +106,100 @@ pub(super) async fn a_seeder_stays_one(scene: &Scene) -> Verdict {
     scene.counts("graduate a seeder", GRADUATE, &info_hash, 1, 0).await
 }
 
-pub(super) async fn a_seeder_is_a_download(scene: &Scene) -> Verdict {
+pub(super) async fn a_seeder_is_no_download(scene: &Scene) -> Verdict {
     let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
     scene.put(&info_hash, &peer, Role::Seeder).await?;
     scene.graduate(&info_hash, &peer).await?;
-    scene.downloads("graduate a seeder", GRADUATE, &info_hash, 1).await
+    scene.downloads("graduate a seeder", GRADUATE, &info_hash, 0).await
+}
+
+pub(super) async fn a_seeder_is_refreshed(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    scene.put_at(&info_hash, &peer, Role::Seeder, STALE).await?;
+    scene.graduate(&info_hash, &peer).await?;
+    scene.collect(CUTOFF).await?;
+    let did = "put a seeder in 1990, graduate it now, then collect garbage up to 1991";
+    scene.counts(did, GRADUATE, &info_hash, 1, 0).await
+}
+
+pub(super) async fn repeated_it_is_one_download(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put(&info_hash, &sample::peer(1), Role::Leecher).await?;
+    for (number, who) in [(1, "a leecher"), (2, "a peer that is not in the swarm")] {
+        for _ in 0..3 {
+            scene.graduate(&info_hash, &sample::peer(number)).await?;
+        }
+        let did = format!("graduate {who} three times");
+        scene.downloads(&did, GRADUATE, &info_hash, number.into()).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn it_tells_whether_it_was_a_download(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    scene.put(&info_hash, &sample::peer(1), Role::Leecher).await?;
+    scene.put(&info_hash, &sample::peer(2), Role::Seeder).await?;
+    for (number, did, expected) in [
+        (1, "graduate a leecher: whether it was a download", true),
+        (1, "graduate a leecher again: whether it was a download", false),
+        (2, "graduate a seeder: whether it was a download", false),
+        (3, "graduate a peer that is not in the swarm: whether it was a download", true),
+    ] {
+        let is_download = scene.graduate(&info_hash, &sample::peer(number)).await?;
+        scene.equal(did, GRADUATE, expected, is_download)?;
+    }
+    Ok(())
+}
+
+/// The addresses of a client, over both families.
+fn addresses() -> [Peer; 3] {
+    [sample::peer(1), sample::peer_v6(1), sample::peer(2)]
+}
+
+async fn graduate_all(scene: &Scene, info_hash: &InfoHash, peers: &[Peer]) -> Verdict<bool> {
+    let graduated = scene.storage().graduate_peers(info_hash, peers, Timestamp::now()).await;
+    scene.ok(&format!("graduate a client at {} addresses", peers.len()), graduated)
+}
+
+pub(super) async fn all_addresses_become_seeders(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let [known, others @ ..] = addresses();
+    scene.put(&info_hash, &known, Role::Leecher).await?;
+    graduate_all(scene, &info_hash, &addresses()).await?;
+    let did = format!("put the leecher {known}, graduate it there and at {} more addresses", others.len());
+    scene.counts(&did, GRADUATE, &info_hash, 3, 0).await?;
+    let none = graduate_all(scene, &info_hash, &[]).await?;
+    scene.equal("graduate a client without addresses: whether it was a download", GRADUATE, false, none)
+}
+
+pub(super) async fn several_addresses_are_one_download(scene: &Scene) -> Verdict {
+    for leechers in 0..=3 {
+        let info_hash = scene.info_hash();
+        for peer in &addresses()[..leechers] {
+            scene.put(&info_hash, peer, Role::Leecher).await?;
+        }
+        let did = format!("graduate a client twice at 3 addresses, at {leechers} of which it was a leecher");
+        let first = graduate_all(scene, &info_hash, &addresses()).await?;
+        let again = graduate_all(scene, &info_hash, &addresses()).await?;
+        scene.equal(&did, GRADUATE, (true, false), (first, again))?;
+        scene.downloads(&did, GRADUATE, &info_hash, 1).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_seeder_at_one_address_is_no_download(scene: &Scene) -> Verdict {
+    let [leecher, seeder, _] = addresses();
+    for order in [[leecher, seeder], [seeder, leecher]] {
+        let info_hash = scene.info_hash();
+        scene.put(&info_hash, &leecher, Role::Leecher).await?;
+        scene.put(&info_hash, &seeder, Role::Seeder).await?;
+        let did = "graduate a client at two addresses, at one of which it was a seeder";
+        let is_download = graduate_all(scene, &info_hash, &order).await?;
+        scene.equal(did, GRADUATE, false, is_download)?;
+        scene.downloads(did, GRADUATE, &info_hash, 0).await?;
+        scene.counts(did, GRADUATE, &info_hash, 2, 0).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn many_tasks_graduate_each_its_own(scene: &Scene) -> Verdict {
@@ -140,7 +229,21 @@ pub(super) async fn many_tasks_graduate_the_same_peer(scene: &Scene) -> Verdict 
     scene.counts(did, GRADUATE, &info_hash, 1, 0).await
 }
 
-fn graduate(scene: &Scene, info_hash: InfoHash, peer: Peer) -> impl Future<Output = Result<()>> + use<> {
+pub(super) async fn many_tasks_are_one_download(scene: &Scene) -> Verdict {
+    let (info_hash, absent) = (scene.info_hash(), sample::peer(2));
+    scene.put(&info_hash, &sample::peer(1), Role::Leecher).await?;
+    for (peer, who, downloads) in
+        [(sample::peer(1), "leecher", 1), (absent, "peer that is not in the swarm", 2)]
+    {
+        let did = format!("graduate the same {who} in 16 tasks");
+        let graduations = (0..16).map(|_| graduate(scene, info_hash, peer));
+        scene.all_ok(&did, scene.at_once(graduations).await?)?;
+        scene.downloads(&did, GRADUATE, &info_hash, downloads).await?;
+    }
+    Ok(())
+}
+
+fn graduate(scene: &Scene, info_hash: InfoHash, peer: Peer) -> impl Future<Output = Result<bool>> + use<> {
     let storage = Arc::clone(scene.storage());
     async move { storage.graduate_leecher(&info_hash, &peer).await }
 }

@@ -22,7 +22,8 @@ mod whole_announce;
 
 use super::Case;
 use crate::Capability::{
-    AtomicGraduation, AtomicMove, Downloads, ExportPeers, ImportDownloads, ImportPeers, Statistics,
+    AtomicGraduation, AtomicMove, Downloads, ExactDownloads, ExportPeers, ImportDownloads, ImportPeers,
+    Statistics,
 };
 
 /// A case of this rule and title; its story is a function of the scene.
@@ -80,6 +81,9 @@ pub(super) static ALL: &[Case] = &[
     must!("P3" "delete seeder as leecher", delete::a_seeder_is_no_leecher_to_delete),
     must!("P3" "delete leaves other peers alone", delete::deleting_leaves_other_peers_alone),
     must!("P3" "delete leaves other swarms alone", delete::deleting_leaves_other_swarms_alone),
+    must!("P3" "remove peer in whichever role it is", delete::a_peer_is_removed_in_whichever_role_it_is),
+    must!("P3" "remove absent peer", delete::removing_an_absent_peer_is_no_error),
+    must!("P3" "remove leaves other peers alone", delete::removing_leaves_other_peers_alone),
     must!("P3" "of concurrent deletes one succeeds", delete::of_concurrent_deletes_one_succeeds),
     must!("P4" "graduate makes a seeder", graduate::a_leecher_becomes_a_seeder).graduates(),
     must!("P4" "graduate IPv6 leecher", graduate::an_ipv6_leecher_becomes_a_seeder).graduates(),
@@ -92,7 +96,14 @@ pub(super) static ALL: &[Case] = &[
     must!("P4" "graduate in unknown swarm puts a seeder", graduate::an_unknown_swarm_gets_a_seeder).graduates(),
     must!("P4" "graduate absent leecher adds a download", graduate::an_absent_leecher_is_a_download).needs(&[Downloads]).graduates(),
     must!("P4" "graduate seeder leaves it a seeder", graduate::a_seeder_stays_one).graduates(),
-    must!("P4" "graduate seeder adds a download", graduate::a_seeder_is_a_download).needs(&[Downloads]).graduates(),
+    must!("P4" "graduate seeder adds no download", graduate::a_seeder_is_no_download).needs(&[Downloads]).graduates(),
+    must!("P4" "graduate seeder refreshes the last announce", graduate::a_seeder_is_refreshed).graduates().collects(),
+    must!("P4" "a repeated graduation is one download", graduate::repeated_it_is_one_download).needs(&[Downloads]).graduates(),
+    must!("P4" "graduate tells whether it was a download", graduate::it_tells_whether_it_was_a_download).graduates(),
+    must!("P4" "a client becomes a seeder at all its addresses", graduate::all_addresses_become_seeders).graduates(),
+    must!("P4" "a client with several addresses is one download", graduate::several_addresses_are_one_download).needs(&[Downloads]).graduates(),
+    must!("P4" "a client that seeds at one address is no download", graduate::a_seeder_at_one_address_is_no_download).needs(&[Downloads]).graduates(),
+    must!("P4" "many tasks graduate the same peer for one download", graduate::many_tasks_are_one_download).needs(&[Downloads, ExactDownloads]).graduates(),
     must!("P4" "many tasks graduate each its own", graduate::many_tasks_graduate_each_its_own).graduates(),
     must!("P4" "many tasks lose no download", graduate::many_tasks_lose_no_download).needs(&[Downloads]).graduates(),
     must!("P4" "many tasks graduate the same peer", graduate::many_tasks_graduate_the_same_peer).graduates(),
@@ -226,7 +237,6 @@ pub(super) static ALL: &[Case] = &[
     must!("L1" "closing waits for running work", close::closing_waits_for_running_work),
     must!("L1" "closing a node leaves others open", close::closing_a_node_leaves_others_open),
     must!("E1" "an absent peer is named", errors::an_absent_peer_is_named),
-    must!("E1" "an announce without peers is named", errors::an_announce_without_peers_is_named),
     must!("E1" "a closed storage is named", errors::a_closed_storage_is_named),
     must!("E1" "what is lacking is named", errors::what_is_lacking_is_named).on_both(),
     must!("E1" "no value is repeated", errors::no_value_is_repeated).on_data(),

@@ -8,7 +8,7 @@ pub(super) async fn delete_peer_is_rehearsed(scene: &Scene) -> Verdict {
 }
 
 pub(super) async fn graduate_peer_is_rehearsed(scene: &Scene) -> Verdict {
-    touches_only_its_own(scene, Operation::GraduatePeer).await
+    touches_only_its_own(scene, Operation::GraduatePeers).await
 }
 
 pub(super) async fn collect_garbage_is_rehearsed(scene: &Scene) -> Verdict {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::conformance::{Scene, Verdict, sample};
+use crate::conformance::{Scene, Stop, Verdict, sample};
 use crate::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, Role, SwarmCounts,
-    Timestamp, announce_by_parts,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, Result, Role,
+    SwarmCounts, Timestamp, announce_by_parts,
 };
 
 const ANNOUNCE: Operation = Operation::Announce;
@@ -25,8 +25,28 @@ fn by(info_hash: InfoHash, peers: &[Peer]) -> Announce<'_> {
     }
 }
 
-async fn announce(scene: &Scene, did: &str, announce: Announce<'_>) -> Verdict<AnnounceAnswer> {
-    scene.ok(did, scene.storage().announce(&announce).await)
+/// What a complete answer has.
+#[derive(Debug, PartialEq, Eq)]
+struct Complete {
+    peers: Vec<Peer>,
+    counts: SwarmCounts,
+    is_download: bool,
+}
+
+async fn announce(scene: &Scene, did: &str, announce: Announce<'_>) -> Verdict<Complete> {
+    complete(scene, did, scene.storage().announce(&announce).await)
+}
+
+/// Nothing may be missing. The peers come sorted.
+fn complete(scene: &Scene, did: &str, answer: Result<AnnounceAnswer>) -> Verdict<Complete> {
+    let answer = scene.ok(did, answer)?;
+    scene.ok(did, answer.failure.map_or(Ok(()), Err))?;
+    let AnnounceAnswer { peers: Some(mut peers), counts: Some(counts), is_download, .. } = answer else {
+        let expected = "peers and counts, or the reason for what is missing";
+        return Err(Stop::unexpected(did, &**scene.storage(), ANNOUNCE, expected, "neither"));
+    };
+    peers.sort();
+    Ok(Complete { peers, counts, is_download })
 }
 
 /// An announce must be answered by these peers in any order, and no other; gives the counts.
@@ -36,10 +56,9 @@ async fn finds(
     request: Announce<'_>,
     expected: impl IntoIterator<Item = Peer>,
 ) -> Verdict<SwarmCounts> {
-    let mut answer = announce(scene, did, request).await?;
+    let answer = announce(scene, did, request).await?;
     let mut expected: Vec<_> = expected.into_iter().collect();
     expected.sort();
-    answer.peers.sort();
     scene.equal(did, ANNOUNCE, expected, answer.peers)?;
     Ok(answer.counts)
 }
@@ -175,8 +194,12 @@ pub(super) async fn a_completed_client_is_one_download(scene: &Scene) -> Verdict
     announce(scene, "announce over IPv4 and IPv6", by(info_hash, &peers)).await?;
     let completed = Announce { event: AnnounceEvent::Completed, role: Role::Seeder, ..by(info_hash, &peers) };
     let did = "announce over IPv4 and IPv6, then completed";
-    let found = announce(scene, did, completed).await?.counts;
-    scene.equal(did, ANNOUNCE, SwarmCounts { seeders: 2, leechers: 0, downloads: 1 }, found)
+    let found = announce(scene, did, completed).await?;
+    let expected = SwarmCounts { seeders: 2, leechers: 0, downloads: 1 };
+    scene.equal(did, ANNOUNCE, (expected, true), (found.counts, found.is_download))?;
+    let did = "announce over IPv4 and IPv6 that it completed, again";
+    let found = announce(scene, did, completed).await?;
+    scene.equal(did, ANNOUNCE, (expected, false), (found.counts, found.is_download))
 }
 
 pub(super) async fn a_completed_client_gets_leechers_only(scene: &Scene) -> Verdict {
@@ -269,10 +292,8 @@ pub(super) async fn the_parts_give_the_same_answers(scene: &Scene) -> Verdict {
         let of = |info_hash| Announce { event, role, families, ..by(info_hash, &peers) };
         let did =
             format!("announce of {peers:?} as {role}, {event:?}, for {families:?}, in one call and by parts");
-        let mut in_one = scene.ok(&did, scene.storage().announce(&of(whole)).await)?;
-        let mut by_parts = scene.ok(&did, announce_by_parts(&**scene.storage(), &of(parts)).await)?;
-        in_one.peers.sort();
-        by_parts.peers.sort();
+        let in_one = announce(scene, &did, of(whole)).await?;
+        let by_parts = complete(scene, &did, announce_by_parts(&**scene.storage(), &of(parts)).await)?;
         scene.equal(&did, ANNOUNCE, by_parts, in_one)?;
     }
     Ok(())

@@ -1,41 +1,12 @@
 -- Peers of one family for one who announces, at random, are added to `found`: seeders first, then
 -- leechers, up to `want` in all, without those `excluded`. A role is its hash: `key`, `size`. `length` is
 -- that of a peer, `random` a number.
--- A peer in both roles, as old MoChi nodes leave it, counts where its time is later, at equal times
--- as seeder.
 local call = redis.call
 
 -- So few peers are looked up one by one, however the hash is kept.
 local FEW = 16
 -- A hash of so few is read whole, however it is kept.
 local SMALL = 64
-
--- Nanoseconds as digits, or nil. Lua's numbers can't hold them.
-local function digits(time)
-  return time and string.match(time, '^%-?%d+$')
-end
-
-local function later(a, b)
-  local a_before_1970, b_before_1970 = string.sub(a, 1, 1) == '-', string.sub(b, 1, 1) == '-'
-  if a_before_1970 ~= b_before_1970 then
-    return b_before_1970
-  end
-  if a_before_1970 then
-    a, b = b, a
-  end
-  if #a ~= #b then
-    return #a > #b
-  end
-  return a > b
-end
-
-local function is_seeder(seeders, leechers, peer)
-  local seeded, leeched = digits(call('HGET', seeders.key, peer)), digits(call('HGET', leechers.key, peer))
-  if not leeched then
-    return true
-  end
-  return seeded and not later(leeched, seeded) or false
-end
 
 -- All peers of a role, read once.
 local function all_of(role)
@@ -100,7 +71,7 @@ local function select_peers(found, seeders, leechers, want, for_seeder, excluded
       end
       local peer = peers[i] or peers[i - total]
       if #peer == length and not excluded[peer] then
-        if not (both and both[peer]) or is_seeder(seeders, leechers, peer) == as_seeder then
+        if not (both and both[peer]) or is_seeder(seeders.key, leechers.key, peer) == as_seeder then
           n = n + 1
           found[n] = peer
         end
