@@ -124,12 +124,12 @@ async fn is_found_and_harmless(
     let mut config = design.config_for(schema);
     let sound = ByConfiguration::new(config.clone(), false).open().await?;
     fill(&*sound).await?;
-    let before = schema.rows().await?;
+    let before = schema.content().await?;
 
     overreach.put_into(&mut config.config);
     let failures = run_suite(ByConfiguration::new(config, false)).await;
 
-    let after = schema.rows().await?;
+    let after = schema.content().await?;
     sound.close().await?;
     if before != after {
         return Err(format!("rows of others changed\nbefore: {before:#?}\nafter:  {after:#?}").into());

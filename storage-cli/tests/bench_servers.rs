@@ -116,7 +116,7 @@ impl Place {
     fn held(&self) -> BTreeMap<String, Vec<String>> {
         match &self.server {
             Server::Redis(node) => keys(node),
-            Server::Pg(schema) => block_on(schema.rows()).unwrap(),
+            Server::Pg(schema) => block_on(schema.content()).unwrap(),
         }
     }
 

@@ -114,6 +114,10 @@ pub trait PeerStorage: Backend {
     /// was a seeder at none of them, the swarm's downloads rise by one. All of it happens, or nothing (P4).
     ///
     /// Gives whether it was a download. Repeated, it counts nothing further. Without peers it does nothing.
+    ///
+    /// What is not known of a client cannot be told apart: one that is removed between two graduations counts
+    /// twice, and so does one whose addresses come in calls of their own. A tracker beside this one that counts
+    /// each time, such as MoChi, still does.
     async fn graduate_peers(
         &self,
         info_hash: &InfoHash,

@@ -6,12 +6,13 @@
 //!
 //! Where the queries leave a rule of the contract to us, it is kept here: a `peer.del_query` that
 //! touched no row is `NotFound`; a `peer.graduate_query` that touched no row is followed by
-//! `peer.add_query` as seeder, in the transaction that raises the downloads; `announce.query` is
-//! asked for seeders and then, only if more are wanted, for leechers; rows that cannot be understood
-//! are passed over and counted. What depends on the queries, the conformance suite checks.
+//! `peer.add_query` as seeder, in the same transaction, and is a download unless `peer.del_query`, run and
+//! taken back, finds the peer as seeder; `announce.query` is asked for seeders and then, only if more are
+//! wanted, for leechers; rows that cannot be understood are passed over and counted. What depends on the
+//! queries, the conformance suite checks.
 //!
 //! Where MoChi behaves otherwise: it lets the deletion of an absent peer and the graduation of an
-//! absent leecher pass silently.
+//! absent leecher pass silently, and counts a download each time that a client tells of it.
 //!
 //! Every wait on a server ends with the call that it is for: by [`Limits`](storage_core::layer::Limits) or, for a
 //! storage without them, by their defaults. A connection that does not answer is given up, the others to its

@@ -47,6 +47,7 @@
 //! | an announce | reads the whole swarm | a sample at random, made by the server | large swarms, and fairness (P6) |
 //! | garbage collection | removes what was stale when it was read | removes what has not changed since | a peer that announces meanwhile stays (U1) |
 //! | graduation | steps | one script, downloads included | all or nothing (P4) |
+//! | a seeder that graduates | counts again | is refreshed, and counts nothing | a download counts once (P4) |
 //! | several keys written at once | a key by itself | one command | all or nothing (D2) |
 //! | Sentinel's password | for the sentinels only | the same; `master_login` and `master_password` are for the data nodes | MoChi can't reach data nodes with a password |
 //! | `pool_size` | connections, one call each | connections, many calls each; the next one where 512 are under way on each before it | commands leave together; one or two carry all a server can do |
@@ -75,16 +76,17 @@
 //! ([`scrape_swarms`](storage_core::PeerStorage::scrape_swarms)). On a Cluster the keys of a swarm are on
 //! different nodes: each key is atomic, the new role is written before the old one is removed, and the
 //! storage lacks
-//! [`AtomicMove`](storage_core::Capability::AtomicMove) and
-//! [`AtomicGraduation`](storage_core::Capability::AtomicGraduation).
+//! [`AtomicMove`](storage_core::Capability::AtomicMove),
+//! [`AtomicGraduation`](storage_core::Capability::AtomicGraduation) and
+//! [`ExactDownloads`](storage_core::Capability::ExactDownloads).
 //!
 //! Replication of Redis is asynchronous: a failover loses writes that were acknowledged and not yet
 //! replicated.
 //!
 //! What fails for a short while (a lost connection, `LOADING`, `BUSY`, `READONLY`, a failover) is tried
 //! again for `retry_timeout`, with growing, jittered delays; with Sentinel the sentinels are asked again,
-//! once for all who wait. A graduation or deletion that may have taken effect is never sent twice: it is
-//! [`Uncertain`](storage_core::ErrorKind::Uncertain).
+//! once for all who wait. A deletion that may have taken effect is never sent twice, on a Cluster a
+//! graduation neither: it is [`Uncertain`](storage_core::ErrorKind::Uncertain).
 //!
 //! Garbage collection, statistics and exports go in steps of at most 1000 entries, so that they don't
 //! hold up the server. Exports come in the order of info hashes, need a fixed amount of memory (100 MiB

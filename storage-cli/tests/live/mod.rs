@@ -134,7 +134,7 @@ fn look(schema: &Schema) -> Snapshot {
         let catalog = sqlx::query_scalar(CATALOG).bind(schema_name(schema));
         Snapshot {
             catalog: catalog.fetch_all(&mut connection).await.unwrap(),
-            rows: schema.rows().await.unwrap(),
+            rows: schema.content().await.unwrap(),
         }
     })
 }

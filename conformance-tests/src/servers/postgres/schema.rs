@@ -71,6 +71,25 @@ impl Schema {
         Ok(rows)
     }
 
+    /// [`rows`](Self::rows), with the recommended counts of swarms as what they add up to: changes at the same
+    /// time leave several rows of a swarm.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn content(&self) -> sqlx::Result<BTreeMap<String, Vec<String>>> {
+        let mut content = self.rows().await?;
+        let counts = content.iter_mut().find(|(table, _)| table.ends_with(".mo_swarms"));
+        if let Some((table, rows)) = counts {
+            let sums = format!(
+                "SELECT ROW(info_hash, SUM(seeders), SUM(leechers))::text FROM {table} GROUP BY info_hash
+                 HAVING SUM(seeders) <> 0 OR SUM(leechers) <> 0 ORDER BY 1"
+            );
+            let mut connection = self.server.connect().await?;
+            *rows = sqlx::query_scalar(AssertSqlSafe(sums)).fetch_all(&mut connection).await?;
+        }
+        Ok(content)
+    }
+
     /// Empties every table.
     ///
     /// # Errors
