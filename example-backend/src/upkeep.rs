@@ -9,11 +9,14 @@ use crate::ExampleStorage;
 
 #[async_trait]
 impl Upkeep for ExampleStorage {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let mut contents = self.lock();
-        let before = contents.peers.len();
+        let stale = contents.peers.values().filter(|presence| presence.announced <= cutoff).count() as u64;
+        if stale > most {
+            return Ok(Collected { withheld: stale, ..Collected::default() });
+        }
         contents.peers.retain(|_, presence| presence.announced > cutoff);
-        Ok(Collected { removed: (before - contents.peers.len()) as u64, unreadable: 0 })
+        Ok(Collected { removed: stale, ..Collected::default() })
     }
 
     async fn statistics(&self) -> Result<Statistics> {

@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// Count info hashes, seeders and leechers
     #[command(after_help = ENVIRONMENT)]
     Stats(StatsArguments),
+    /// Remove stale peers once, now
+    #[command(after_help = GC)]
+    Gc(GcArguments),
     /// Read and write arbitrary data
     #[command(after_help = data::HELP)]
     Data(DataArguments),
@@ -113,6 +116,14 @@ Example: tracker-storage migrate --from redis.yaml --to pg.yaml
 Of a peer the later announce stays, of downloads the greater number, of data what is at the target. \
 Nothing is deleted at the source, and no schedule runs. However it was interrupted, it is simply started \
 again.";
+
+const GC: &str = "\
+Example: tracker-storage gc -c tracker.yaml
+
+Removes the peers whose last announce is older than `peer_lifetime`, as a tracker does by itself every \
+`gc_interval`. If more than `gc_max_share` of all peers are stale none is removed, and the exit code is 1: a \
+clock that is wrong, a backup that was restored or an outage makes living peers look stale. --force removes \
+them all the same.";
 
 const VERIFY: &str = "\
 Example: tracker-storage verify --from redis.yaml --to pg.yaml --copied-at 2026-11-22T15:28:09Z
@@ -342,6 +353,19 @@ pub(crate) enum Kind {
 pub(crate) struct StatsArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How to collect garbage.
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    #[command(flatten)]
+    pub(crate) storage: StorageArguments,
+    /// Remove them whatever their share of all peers
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,

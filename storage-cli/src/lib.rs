@@ -92,6 +92,7 @@ async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -
         Command::Ping(arguments) => commands::ping::run(registry, arguments, output).await,
         Command::Serve(arguments) => commands::serve::run(registry, arguments, output).await,
         Command::Stats(arguments) => commands::stats::run(registry, arguments, output).await,
+        Command::Gc(arguments) => commands::gc::run(registry, arguments, output).await,
         Command::Data(arguments) => commands::data::run(registry, arguments, output).await,
         Command::Swarm(arguments) => commands::swarm::run(registry, arguments, output).await,
         Command::Bench(arguments) => commands::bench::run(registry, arguments, output).await,

@@ -8,127 +8,34 @@
 )]
 
 mod common;
+mod stage;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use conformance_tests::harness::unless_missing;
 use conformance_tests::runtime::block_on;
-use conformance_tests::servers::redis::{Node, Setup};
-use conformance_tests::servers::{Found, Schema, Servers};
-use conformance_tests::storages::pg::Design;
-use conformance_tests::storages::registry;
-use libtest_mimic::{Arguments, Completion, Trial};
-use storage_core::config::StorageConfig;
-use storage_core::{Context, Peer, PeerId, Storage};
-use tempfile::TempPath;
+use conformance_tests::servers::Servers;
+use libtest_mimic::{Arguments, Trial};
+use storage_core::{Context, Peer, PeerId};
 
-use common::{Ran, file, run};
+use common::{file, run};
+use stage::{Kind, Place, Stage, Story, on};
 
 const INFO_HASH: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
-    for kind in [Kind::Redis, Kind::Pg] {
-        let test = |name: &str, story: fn(&Stage)| {
-            Trial::ignorable_test(format!("{kind:?}: {name}"), move || {
-                let stage = match Stage::set(kind) {
-                    Ok(stage) => stage,
-                    Err(missing) => return unless_missing(&format!("{kind:?}"), missing),
-                };
-                story(&stage);
-                stage.clear();
-                Ok(Completion::Completed)
-            })
-        };
-        trials.extend([
-            test("data that is put is got, listed and deleted", data),
-            test("text is taken as it is", text),
-            test("a list is longer than a page", long_list),
-            test("nothing is removed without being asked for", nobody_to_ask),
-            test("a swarm is shown and removed", swarm),
-        ]);
-    }
-    trials.push(Trial::ignorable_test("Pg: data of a storage without peers is at hand", || {
-        match Stage::set(Kind::Pg) {
-            Ok(stage) => data_alone(&stage),
-            Err(missing) => return unless_missing("pg", missing),
-        }
-        Ok(Completion::Completed)
-    }));
+    let stories: [(&str, Story); 5] = [
+        ("data that is put is got, listed and deleted", data),
+        ("text is taken as it is", text),
+        ("a list is longer than a page", long_list),
+        ("nothing is removed without being asked for", nobody_to_ask),
+        ("a swarm is shown and removed", swarm),
+    ];
+    let both = stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story)));
+    let mut trials: Vec<Trial> = both.collect();
+    trials.push(on(Kind::Pg, "data of a storage without peers is at hand", data_alone));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Redis,
-    Pg,
-}
-
-enum Place {
-    Redis(Node),
-    Pg(Schema),
-}
-
-/// An empty storage and its file.
-struct Stage {
-    place: Place,
-    config: TempPath,
-}
-
-impl Stage {
-    fn set(kind: Kind) -> Found<Self> {
-        let (place, text) = match kind {
-            Kind::Redis => {
-                let node = Node::start(&Setup::default())?;
-                let address = node.address();
-                let text = format!("storage:\n  name: redis\n  config:\n    addresses: ['{address}']\n");
-                (Place::Redis(node), text)
-            }
-            Kind::Pg => {
-                let design = Design {
-                    tables: run(&["schema", "pg"]).stdout,
-                    config: run(&["example-config", "pg"]).stdout,
-                };
-                let schema = design.schema()?;
-                let line = |line: &str| match line.split_once("connection_string:") {
-                    Some((indent, _)) => {
-                        format!("{indent}connection_string: {}\n", schema.connection_string())
-                    }
-                    None => format!("{line}\n"),
-                };
-                let text = design.config.lines().map(line).collect();
-                (Place::Pg(schema), text)
-            }
-        };
-        Ok(Self { place, config: file(&text) })
-    }
-
-    fn run(&self, command: [&str; 2], more: &[&str]) -> Ran {
-        run(&[&command, &["-c", self.config.to_str().unwrap()], more].concat())
-    }
-
-    /// The storage itself.
-    async fn open(&self) -> Arc<dyn Storage> {
-        let config = StorageConfig::load(&self.config, StorageConfig::DEFAULT_PATH, std::iter::empty());
-        registry().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}")).storage
-    }
-
-    /// A command that must do what it is asked.
-    fn done(&self, command: [&str; 2], more: &[&str]) -> String {
-        let ran = self.run(command, more);
-        assert_eq!(ran.code, Some(0), "{ran:#?}");
-        ran.stdout
-    }
-
-    fn clear(self) {
-        match self.place {
-            Place::Redis(node) => node.stop(),
-            Place::Pg(schema) => block_on(schema.remove()).unwrap(),
-        }
-    }
 }
 
 fn data(stage: &Stage) {

@@ -1,31 +1,56 @@
 //! The schedules of upkeep: garbage collection and statistics, for as long as somebody wants them.
 
+mod service;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::layer::{Layer, Layered, time_left};
-use crate::{Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
+use crate::{Capability, Collected, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
+
+use service::{LOOKS, Service};
 
 /// When upkeep runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     /// The time between two garbage collections (3 min).
     pub gc_interval: Duration,
     /// The age of a last announce at which a peer is stale (30 min).
     pub peer_lifetime: Duration,
+    /// How long after a start, or after more than a minute in which no announce could be stored, no garbage is
+    /// collected: a peer that could not announce is not stale. `None`: one `peer_lifetime`.
+    pub gc_grace: Option<Duration>,
+    /// The part of all peers that one garbage collection may remove (0.5). Where more are stale it removes
+    /// none, since a clock, a restored backup or an outage is the likelier cause. 1: any number.
+    pub gc_max_share: f64,
     /// The time between two statistics (1 s); zero: none are taken.
     pub reporting_interval: Duration,
     /// Whether anything runs on this node at all.
     pub enabled: bool,
 }
 
+impl Schedule {
+    /// The most peers that one garbage collection may remove from a storage of so many.
+    pub fn most_removed(&self, peers: u64) -> u64 {
+        if self.gc_max_share >= 1.0 {
+            return u64::MAX;
+        }
+        ((peers as f64 * self.gc_max_share) as u64).max(FEW)
+    }
+}
+
+/// So many peers may always be removed: a few that leave together are no sign of anything.
+const FEW: u64 = 20;
+
 impl Default for Schedule {
     fn default() -> Self {
         Self {
             gc_interval: Duration::from_secs(180),
             peer_lifetime: Duration::from_secs(1800),
+            gc_grace: None,
+            gc_max_share: 0.5,
             reporting_interval: Duration::from_secs(1),
             enabled: true,
         }
@@ -44,23 +69,29 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// A run never starts while the last one runs, and intervals are jittered by a tenth, so that nodes
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
 /// off. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
+///
+/// Time in which nobody could announce ages nobody: no garbage is collected for
+/// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which no write of a peer
+/// went well or the process stood still. Calls made through the storage returned show it.
 pub struct Maintenance {
     tasks: Tasks,
+    service: Arc<Service>,
 }
 
 impl Maintenance {
     /// Starts the schedule. The storage returned stops it when it is closed; put further layers
     /// around that one.
     pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
-        let tasks = Tasks::default();
+        let (tasks, service) = (Tasks::default(), Arc::new(Service::begun()));
         let spawner = tasks.spawner();
         if schedule.enabled {
-            spawner.spawn(collect(Arc::clone(&storage), schedule, spawner.clone()));
+            let collect = collect(Arc::clone(&storage), schedule, Arc::clone(&service), spawner.clone());
+            spawner.spawn(collect);
             if !schedule.reporting_interval.is_zero() {
                 spawner.spawn_until_stopped(count(Arc::clone(&storage), schedule.reporting_interval));
             }
         }
-        Arc::new(Layered::new(storage, Self { tasks }))
+        Arc::new(Layered::new(storage, Self { tasks, service }))
     }
 
     async fn finish(&self) {
@@ -75,10 +106,17 @@ impl Layer for Maintenance {
     async fn around<'a, T: Send + 'a>(
         &'a self,
         _backend: &'static str,
-        _operation: Operation,
+        operation: Operation,
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
-        call.await
+        let result = call.await;
+        if matches!(
+            operation,
+            Operation::PutPeer | Operation::GraduatePeers | Operation::Announce | Operation::Probe
+        ) {
+            self.service.announced(result.is_ok());
+        }
+        result
     }
 
     async fn close<'a>(
@@ -92,25 +130,73 @@ impl Layer for Maintenance {
 }
 
 /// Collects garbage until it is time to stop; a collection under way is finished.
-async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, tasks: TaskSpawner) {
+async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, service: Arc<Service>, tasks: TaskSpawner) {
+    let grace = schedule.gc_grace.unwrap_or(schedule.peer_lifetime);
+    let mut in_grace = false;
     loop {
         tokio::select! {
             () = tasks.stopped() => return,
-            () = sleep(jittered(schedule.gc_interval)) => {}
+            () = wait(jittered(schedule.gc_interval), &service) => {}
         }
-        let begun = Instant::now();
         let backend = storage.name();
-        match storage.collect_garbage(Timestamp::now().before(schedule.peer_lifetime)).await {
-            Ok(collected) => tracing::info!(
+        let Some(left) = service.grace_left(grace) else {
+            in_grace = false;
+            collect_once(&*storage, &schedule).await;
+            continue;
+        };
+        if !std::mem::replace(&mut in_grace, true) {
+            tracing::info!(
                 backend,
-                removed = collected.removed,
-                unreadable = collected.unreadable,
-                took = ?begun.elapsed(),
-                "collected garbage"
-            ),
-            Err(error) => tracing::warn!(backend, ?error, "could not collect garbage"),
+                ?left,
+                "no garbage is collected yet: peers could not announce for a while"
+            );
         }
     }
+}
+
+/// Waits, and notices if the process stands still meanwhile.
+async fn wait(time: Duration, service: &Service) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        let (step, begun) = (LOOKS.min(until - Instant::now()), Timestamp::now());
+        let due = Instant::now() + step;
+        sleep(step).await;
+        // The system's clock goes on while the system sleeps; the other one does not.
+        service.looked(due.elapsed().max(Timestamp::now().since(begun.after(step))));
+    }
+}
+
+async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
+    let (backend, begun) = (storage.name(), Instant::now());
+    match collect_share(storage, schedule).await {
+        Ok((collected, peers)) if collected.withheld > 0 => tracing::warn!(
+            backend,
+            stale = collected.withheld,
+            peers,
+            "no garbage was collected: more peers are stale than `gc_max_share` allows; check the clocks, and \
+             remove them with `tracker-storage gc --force` if they are rightly stale"
+        ),
+        Ok((collected, _)) => tracing::info!(
+            backend,
+            removed = collected.removed,
+            unreadable = collected.unreadable,
+            took = ?begun.elapsed(),
+            "collected garbage"
+        ),
+        Err(error) => tracing::warn!(backend, ?error, "could not collect garbage"),
+    }
+}
+
+/// Collects garbage unless too many of all peers are stale; with how many peers there were, where that was
+/// asked.
+async fn collect_share(storage: &dyn Storage, schedule: &Schedule) -> Result<(Collected, u64)> {
+    let cutoff = Timestamp::now().before(schedule.peer_lifetime);
+    if schedule.gc_max_share >= 1.0 || !storage.lacking().has(Capability::Statistics) {
+        return Ok((storage.collect_garbage(cutoff).await?, 0));
+    }
+    let counted = storage.statistics().await?;
+    let peers = counted.seeders + counted.leechers;
+    Ok((storage.collect_at_most(cutoff, schedule.most_removed(peers)).await?, peers))
 }
 
 /// Takes statistics until it is cancelled.

@@ -217,7 +217,13 @@ pub trait DataStorage: Backend {
 pub trait Upkeep: Backend {
     /// Removes the peers that last announced at or before the cutoff, in either role and family, and
     /// nothing else. Safe beside all other calls, and on several nodes at once (U1).
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected>;
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        self.collect_at_most(cutoff, u64::MAX).await
+    }
+
+    /// [`collect_garbage`](Self::collect_garbage) if it would remove no more than `most` peers; else it removes
+    /// none, and [`Collected::withheld`] says so (U1a).
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected>;
 
     /// Counts distinct info hashes that have peers, seeders and leechers; exact when nothing writes
     /// meanwhile (U2).
@@ -336,6 +342,9 @@ pub struct Collected {
     pub removed: u64,
     /// Entries left alone because they cannot be understood.
     pub unreadable: u64,
+    /// Stale peers that were left, since they are more than the call may remove; a storage need not count
+    /// beyond that. 0: none were.
+    pub withheld: u64,
 }
 
 /// What forgetting a swarm did.

@@ -109,6 +109,11 @@ impl<P: Entrant> Roster<P> {
         before - self.len()
     }
 
+    /// How many last announced at or before the cutoff.
+    pub(crate) fn stale(&self, cutoff: Timestamp) -> usize {
+        self.entries.iter().filter(|entry| entry.announced() <= cutoff).count()
+    }
+
     /// The role and time of a peer.
     pub(crate) fn get(&self, peer: &P) -> Option<(Role, Timestamp)> {
         self.find(peer).map(|position| (self.role_at(position), self.entries[position].announced()))

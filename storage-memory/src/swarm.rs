@@ -95,6 +95,11 @@ impl Swarm {
         removed
     }
 
+    pub(crate) fn stale(&self, cutoff: Timestamp) -> u64 {
+        let v6 = self.v6.as_ref().map_or(0, |roster| roster.stale(cutoff));
+        (self.v4.stale(cutoff) + v6) as u64
+    }
+
     pub(crate) fn count(&self, role: Role) -> usize {
         self.v4.count(role) + self.v6.as_ref().map_or(0, |roster| roster.count(role))
     }

@@ -7,14 +7,20 @@ use crate::MemoryStorage;
 
 #[async_trait]
 impl Upkeep for MemoryStorage {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
+        if most < u64::MAX {
+            let withheld = self.count_stale(cutoff).await;
+            if withheld > most {
+                return Ok(Collected { withheld, ..Collected::default() });
+            }
+        }
         let mut removed = 0;
         for index in 0..self.swarms.count() {
             removed += self.remove_stale(index, cutoff);
             // A storage may have many shards: other tasks want to run too.
             tokio::task::yield_now().await;
         }
-        Ok(Collected { removed, unreadable: 0 })
+        Ok(Collected { removed, ..Collected::default() })
     }
 
     async fn statistics(&self) -> Result<Statistics> {
@@ -41,6 +47,15 @@ impl MemoryStorage {
             statistics.seeders += swarm.count(Role::Seeder) as u64;
             statistics.leechers += swarm.count(Role::Leecher) as u64;
         }
+    }
+
+    async fn count_stale(&self, cutoff: Timestamp) -> u64 {
+        let mut stale = 0;
+        for index in 0..self.swarms.count() {
+            stale += self.swarms.read_at(index).values().map(|swarm| swarm.stale(cutoff)).sum::<u64>();
+            tokio::task::yield_now().await;
+        }
+        stale
     }
 
     fn remove_stale(&self, shard: usize, cutoff: Timestamp) -> u64 {

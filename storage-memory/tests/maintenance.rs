@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use storage_core::layer::{Layer, Layered, with_time_left};
-use storage_core::{Maintenance, Operation, Result, Schedule, Storage};
+use storage_core::{
+    Error, ErrorKind, InfoHash, Maintenance, Operation, Peer, PeerId, PeerStorage, Result, Role, Schedule,
+    Storage, Timestamp,
+};
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};
 
@@ -49,7 +52,12 @@ impl Layer for Slow {
 async fn collecting(takes: Duration) -> (Arc<Layered<MemoryStorage, Slow>>, Arc<dyn Storage>) {
     let slow = Slow { takes, ..Slow::default() };
     let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), slow));
-    let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
+    let schedule = Schedule {
+        gc_grace: Some(Duration::ZERO),
+        gc_max_share: 1.0,
+        reporting_interval: Duration::ZERO,
+        ..Schedule::default()
+    };
     let maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
     while slow.layer().under_way.load(Ordering::SeqCst) == 0 {
         sleep(Duration::from_secs(1)).await;
@@ -99,4 +107,74 @@ async fn a_storage_that_is_dropped_without_being_closed_stops_its_schedule() {
     advance(Duration::from_secs(3_600)).await;
     sleep(Duration::from_millis(10)).await;
     assert_eq!(slow.layer().begun.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_garbage_is_collected_for_a_while_after_a_start_and_after_standing_still() {
+    let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), Slow::default()));
+    let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
+    let _maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
+    let runs = || slow.layer().begun.swap(0, Ordering::SeqCst);
+    for _ in 0..2 {
+        sleep(schedule.peer_lifetime - Duration::from_secs(1)).await;
+        assert_eq!(runs(), 0);
+        sleep(schedule.gc_interval * 2).await;
+        assert!(runs() > 0);
+        // As after a SIGSTOP: all timers are late.
+        advance(Duration::from_secs(7_200)).await;
+    }
+}
+
+/// Refuses every write.
+struct Full;
+
+impl Layer for Full {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        backend: &'static str,
+        operation: Operation,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        if operation == Operation::PutPeer {
+            return Err(Error::new(backend, operation, ErrorKind::Rejected));
+        }
+        call.await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_garbage_is_collected_while_no_announce_can_be_stored() {
+    let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), Slow::default()));
+    let full = Arc::new(Layered::new(Arc::clone(&slow), Full));
+    let schedule = Schedule {
+        gc_grace: Some(Duration::from_secs(1)),
+        reporting_interval: Duration::ZERO,
+        ..Schedule::default()
+    };
+    let maintained = Maintenance::start(full as Arc<dyn Storage>, schedule);
+    let peer = Peer::new(PeerId([1; 20]), [192, 0, 2, 1].into(), 6881);
+    maintained.put_leecher(&InfoHash::V1([1; 20]), &peer).await.unwrap_err();
+    sleep(schedule.gc_interval * 10).await;
+    assert_eq!(slow.layer().begun.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_the_share_of_stale_peers_are_left() {
+    for (stale, fresh, left) in [(30, 30, 30), (31, 30, 61), (20, 0, 0), (21, 0, 21)] {
+        let storage = Arc::new(MemoryStorage::new(MemoryConfig::default()));
+        let swarm = InfoHash::V1([1; 20]);
+        for number in 0..stale + fresh {
+            let peer = Peer::new(PeerId([1; 20]), [192, 0, 2, 1].into(), number + 1);
+            let ago = Duration::from_secs(if number < stale { 7_200 } else { 0 });
+            storage.put_peer(&swarm, &peer, Role::Leecher, Timestamp::now().before(ago)).await.unwrap();
+        }
+        let schedule = Schedule { gc_grace: Some(Duration::ZERO), ..Schedule::default() };
+        let _maintained = Maintenance::start(Arc::clone(&storage) as Arc<dyn Storage>, schedule);
+        sleep(schedule.gc_interval * 2).await;
+        assert_eq!(
+            storage.scrape_swarm(&swarm).await.unwrap().leechers,
+            left,
+            "{stale} stale, {fresh} fresh"
+        );
+    }
 }

@@ -30,6 +30,8 @@ pub struct PgConfig {
     pub ping_query: String,
     /// `gc_query`; optional.
     pub gc_query: String,
+    /// `gc_count_query`; optional, not known to MoChi.
+    pub gc_count_query: String,
     /// `info_hash_count_query`; optional.
     pub info_hash_count_query: String,
     /// `created_zone`: the zone of local times in columns of type `timestamp`: an IANA name, `local`,
@@ -163,6 +165,7 @@ impl Default for PgConfig {
             import: ImportQueries::default(),
             ping_query: "SELECT 1".into(),
             gc_query: String::new(),
+            gc_count_query: String::new(),
             info_hash_count_query: String::new(),
             created_zone: "UTC".into(),
             startup_timeout: Duration::from_secs(30),
@@ -239,6 +242,7 @@ impl PgConfig {
             }),
             ping_query: text_or(section, "ping_query", &default.ping_query),
             gc_query: text(section, "gc_query"),
+            gc_count_query: text(section, "gc_count_query"),
             info_hash_count_query: text(section, "info_hash_count_query"),
             created_zone: text_or(section, "created_zone", &default.created_zone),
             startup_timeout: section.positive_duration("startup_timeout", default.startup_timeout),

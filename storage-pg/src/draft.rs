@@ -67,6 +67,7 @@ impl Drafts {
         drafts.optional(slot::INCREMENT_DOWNLOADS, &downloads.inc_query, &[]);
         drafts.optional(slot::DELETE_DOWNLOADS, &downloads.del_query, &[]);
         drafts.optional(slot::COLLECT_GARBAGE, &config.gc_query, &[]);
+        drafts.optional(slot::COUNT_STALE, &config.gc_count_query, &[]);
         drafts.optional(slot::COUNT_INFO_HASHES, &config.info_hash_count_query, &[]);
         drafts.optional(slot::EXPORT_PEERS, &export.peers_query, EXPORT_PEERS_COLUMNS);
         drafts.optional(slot::EXPORT_DOWNLOADS, &export.downloads_query, EXPORT_DOWNLOADS_COLUMNS);

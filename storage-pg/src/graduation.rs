@@ -71,7 +71,8 @@ impl<'a> Graduation<'a> {
     }
 }
 
-async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), Failure> {
+/// Runs a statement that has neither arguments nor a result.
+pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), Failure> {
     let told = connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await;
     told.map(drop).map_err(|error| Failure::of("", error))
 }

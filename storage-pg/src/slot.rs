@@ -71,6 +71,7 @@ slots! {
     GET_DATA = "data.get_query", named [A::Context, A::Key], positional [A::Context, A::Key], result [Bytes];
     PING = "ping_query", named [], positional [], result [];
     COLLECT_GARBAGE = "gc_query", named [A::Created, A::Limit], positional [A::Created, A::Limit], result [];
+    COUNT_STALE = "gc_count_query", named [A::Created], positional [A::Created], result [Integer];
     COUNT_INFO_HASHES = "info_hash_count_query", named [], positional [], result [Integer];
     EXPORT_PEERS = "export.peers_query",
         named [A::InfoHash, A::PeerId, A::Address, A::Port, A::Count],

@@ -10,6 +10,7 @@ use storage_core::{
 use crate::argument::Argument;
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
+use crate::graduation::tell;
 use crate::slot;
 use crate::statement::{Inputs, Statement};
 use crate::storage::PgStorage;
@@ -22,19 +23,22 @@ const FORGET_AT_A_TIME: usize = 500;
 
 #[async_trait]
 impl Upkeep for PgStorage {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let collect = self.core.statement(slot::COLLECT_GARBAGE, Operation::CollectGarbage)?;
-        let in_pieces = collect.uses(Argument::Limit);
-        let mut collected = Collected::default();
-        loop {
-            let removed = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
-                collect.execute(connection, Inputs::stale(cutoff, PIECE)).await
-            })?;
-            collected.removed += removed;
-            if !in_pieces || removed < PIECE {
-                return Ok(collected);
-            }
+        if most == u64::MAX {
+            return self.collect_in_pieces(collect, cutoff).await;
         }
+        let Some(count) = self.core.find(slot::COUNT_STALE) else {
+            return self.collect_or_take_back(collect, cutoff, most).await;
+        };
+        let stale = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
+            let row = count.first(connection, Inputs::stale(cutoff, PIECE)).await?;
+            Ok(row.map_or(0, |row| count.read_count(&row, 0)))
+        })?;
+        if stale > most {
+            return Ok(Collected { withheld: stale, ..Collected::default() });
+        }
+        self.collect_in_pieces(collect, cutoff).await
     }
 
     async fn statistics(&self) -> Result<Statistics> {
@@ -82,6 +86,38 @@ impl Upkeep for PgStorage {
 }
 
 impl PgStorage {
+    async fn collect_in_pieces(&self, collect: &Statement, cutoff: Timestamp) -> Result<Collected> {
+        let in_pieces = collect.uses(Argument::Limit);
+        let mut collected = Collected::default();
+        loop {
+            let removed = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
+                collect.execute(connection, Inputs::stale(cutoff, PIECE)).await
+            })?;
+            collected.removed += removed;
+            if !in_pieces || removed < PIECE {
+                return Ok(collected);
+            }
+        }
+    }
+
+    /// Where nothing else counts the stale peers, their removal does; if they are too many it is taken back.
+    async fn collect_or_take_back(
+        &self,
+        collect: &Statement,
+        cutoff: Timestamp,
+        most: u64,
+    ) -> Result<Collected> {
+        attempt!(&self.core, Operation::CollectGarbage, Together::AllOrNothing, |connection| {
+            tell(connection, "SAVEPOINT before_removal").await?;
+            let removed = collect.execute(connection, Inputs::stale(cutoff, most + 1)).await?;
+            if removed > most {
+                tell(connection, "ROLLBACK TO SAVEPOINT before_removal").await?;
+                return Ok(Collected { withheld: removed, ..Collected::default() });
+            }
+            Ok(Collected { removed, ..Collected::default() })
+        })
+    }
+
     /// Deletes the peers of one role and family, as many at a time as an announce gives, until none is
     /// left or none can be deleted.
     async fn forget_peers(

@@ -11,8 +11,8 @@ use crate::storage::RedisStorage;
 
 #[async_trait]
 impl Upkeep for RedisStorage {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
-        collect::Collection::new(self, cutoff).run().await
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
+        collect::Collection::new(self, cutoff, most).run().await
     }
 
     async fn statistics(&self) -> Result<Statistics> {

@@ -335,14 +335,30 @@ impl DataStorage for Broken {
 
 #[async_trait]
 impl Upkeep for Broken {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         match self.flaw {
             Flaw::GarbageBeforeCutoff => {
-                self.sound.collect_garbage(cutoff.before(Duration::from_nanos(1))).await
+                self.sound.collect_at_most(cutoff.before(Duration::from_nanos(1)), most).await
             }
-            Flaw::GarbageTakesAll => self.sound.collect_garbage(Timestamp::from_nanoseconds(i64::MAX)).await,
+            Flaw::GarbageTakesAll => {
+                self.sound.collect_at_most(Timestamp::from_nanoseconds(i64::MAX), most).await
+            }
+            Flaw::GarbageOverTheLimit => self.sound.collect_garbage(cutoff).await,
+            Flaw::GarbageBelowTheLimit => self.sound.collect_at_most(cutoff, most.saturating_sub(1)).await,
+            Flaw::GarbageUpToTheLimit if most < u64::MAX => {
+                let mut collected = self.sound.collect_at_most(cutoff, most).await?;
+                if collected.withheld > 0 {
+                    let stale = self.peers(Scope::All).await?;
+                    let stale = stale.into_iter().filter(|record| record.announced <= cutoff);
+                    for record in stale.take(most as usize) {
+                        self.sound.delete_peer(&record.info_hash, &record.peer, record.role).await?;
+                        collected.removed += 1;
+                    }
+                }
+                Ok(collected)
+            }
             Flaw::GarbageMiscounted => {
-                let collected = self.sound.collect_garbage(cutoff).await?;
+                let collected = self.sound.collect_at_most(cutoff, most).await?;
                 Ok(Collected { removed: collected.removed + 1, ..collected })
             }
             Flaw::GarbageSeedersOnly => {
@@ -355,7 +371,7 @@ impl Upkeep for Broken {
                 }
                 Ok(collected)
             }
-            _ => self.sound.collect_garbage(cutoff).await,
+            _ => self.sound.collect_at_most(cutoff, most).await,
         }
     }
 

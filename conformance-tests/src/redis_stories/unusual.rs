@@ -114,7 +114,10 @@ pub(super) async fn a_stale_second_role_is_garbage(place: &Place) {
     add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
     add_peer(&mut connection, &swarm_key("L4", &swarm), &peer(1), 500).await;
     let storage = place.open().await;
-    assert_eq!(storage.collect_garbage(at(500)).await.unwrap(), Collected { removed: 1, unreadable: 0 });
+    assert_eq!(
+        storage.collect_garbage(at(500)).await.unwrap(),
+        Collected { removed: 1, unreadable: 0, withheld: 0 }
+    );
     let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: 0 };
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
 }
@@ -180,7 +183,10 @@ pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &Place) 
     add_peer(&mut connection, &key, &peer(1), 1_000).await;
     add_unreadable(&mut connection, &key).await;
     let storage = place.open().await;
-    assert_eq!(storage.collect_garbage(at(1_000)).await.unwrap(), Collected { removed: 1, unreadable: 4 });
+    assert_eq!(
+        storage.collect_garbage(at(1_000)).await.unwrap(),
+        Collected { removed: 1, unreadable: 4, withheld: 0 }
+    );
     let left: u64 = connection.hlen(&key).await.unwrap();
     assert_eq!(left, 4);
 }

@@ -6,6 +6,7 @@ pub(crate) mod conformance;
 pub(crate) mod data;
 pub(crate) mod example_config;
 pub(crate) mod export;
+pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod migrate;
 pub(crate) mod ping;

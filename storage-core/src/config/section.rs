@@ -192,6 +192,39 @@ impl Section {
         }
     }
 
+    /// A duration, or this word in whatever case for `None`.
+    pub fn duration_or(&mut self, key: &str, word: &str) -> Option<Duration> {
+        match self.peek(key) {
+            Some(Value::Text(text) | Value::Variable { text, .. })
+                if text.trim().eq_ignore_ascii_case(word) =>
+            {
+                self.take(key);
+                None
+            }
+            _ => self.duration(key),
+        }
+    }
+
+    /// A part of a whole, from 0 to 1.
+    pub fn share(&mut self, key: &str) -> Option<f64> {
+        let value = self.take(key)?;
+        let share = match &value {
+            Value::Integer(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            Value::Variable { text, .. } => text.trim().parse().ok(),
+            _ => None,
+        };
+        let expected = "a number from 0 to 1, such as 0.5";
+        match share {
+            None => self.wrong_type(key, expected, &value),
+            Some(share) if (0.0..=1.0).contains(&share) => Some(share),
+            Some(_) => {
+                self.problem(key, format!("expected {expected}, found one out of that range"));
+                None
+            }
+        }
+    }
+
     /// A list of texts; a single text is a list of one. In an environment variable: by commas, or as
     /// `["a","b"]`.
     pub fn list(&mut self, key: &str) -> Option<Vec<String>> {

@@ -5,9 +5,10 @@ use crate::Schedule;
 use crate::layer::Limits;
 
 /// The settings that every backend has, beside its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
-    /// `gc_interval`, `peer_lifetime`, `prometheus_reporting_interval`, `maintenance`.
+    /// `gc_interval`, `peer_lifetime`, `gc_grace`, `gc_max_share`, `prometheus_reporting_interval`,
+    /// `maintenance`.
     pub schedule: Schedule,
     /// `operation_timeout`, `maintenance_timeout`, `max_waiting`.
     pub limits: Limits,
@@ -24,6 +25,8 @@ impl Settings {
             schedule: Schedule {
                 gc_interval: section.positive_duration("gc_interval", schedule.gc_interval),
                 peer_lifetime: section.positive_duration("peer_lifetime", schedule.peer_lifetime),
+                gc_grace: section.duration_or("gc_grace", "auto"),
+                gc_max_share: section.share("gc_max_share").unwrap_or(schedule.gc_max_share),
                 reporting_interval: reporting.unwrap_or(schedule.reporting_interval),
                 enabled: section.boolean("maintenance").unwrap_or(schedule.enabled),
             },
@@ -50,10 +53,30 @@ mod tests {
         let settings = Settings::read(&mut Section::new(Value::Null));
         assert_eq!(settings.schedule.gc_interval, Duration::from_secs(180));
         assert_eq!(settings.schedule.peer_lifetime, Duration::from_secs(1800));
+        assert_eq!((settings.schedule.gc_grace, settings.schedule.gc_max_share), (None, 0.5));
         assert_eq!(settings.schedule.reporting_interval, Duration::from_secs(1));
         assert_eq!(settings.limits.operation_timeout, Duration::from_secs(5));
         assert!(settings.schedule.enabled);
         assert!(!settings.strict);
+    }
+
+    #[test]
+    fn the_grace_is_a_word_or_a_duration_and_the_share_is_within_a_whole() {
+        for (key, value, problems, expected) in [
+            ("gc_grace", Value::Text("Auto".into()), 0, (None, 0.5)),
+            ("gc_grace", Value::Text("45m".into()), 0, (Some(2_700), 0.5)),
+            ("gc_grace", Value::Integer(0), 0, (Some(0), 0.5)),
+            ("gc_grace", Value::Text("never".into()), 1, (None, 0.5)),
+            ("gc_max_share", Value::Integer(1), 0, (None, 1.0)),
+            ("gc_max_share", Value::Float(0.25), 0, (None, 0.25)),
+            ("gc_max_share", Value::Float(1.5), 1, (None, 0.5)),
+            ("gc_max_share", Value::Text("half".into()), 1, (None, 0.5)),
+        ] {
+            let mut section = Section::new(Value::Section(vec![(key.into(), value)]));
+            let Schedule { gc_grace, gc_max_share, .. } = Settings::read(&mut section).schedule;
+            assert_eq!((gc_grace.map(|grace| grace.as_secs()), gc_max_share), expected);
+            assert_eq!(section.finish().problems.len(), problems);
+        }
     }
 
     #[test]

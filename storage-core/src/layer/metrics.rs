@@ -26,6 +26,7 @@ use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, 
 /// | `gc_seconds` | backend | gauge: how long the last garbage collection took |
 /// | `gc_removed_peers_total` | backend | counter: peers removed |
 /// | `gc_last_success_timestamp_seconds` | backend | gauge: when one last succeeded |
+/// | `gc_withheld_peers` | backend | gauge: stale peers that the last one left, since they are more than `gc_max_share` |
 /// | `retries_total` | backend, reason | counter: attempts made again |
 /// | `reconnects_total` | backend | counter: connections replaced |
 /// | `skipped_rows_total` | backend, what | counter: entries passed over as unreadable |
@@ -51,6 +52,7 @@ pub struct Metrics {
     gc_seconds: GaugeVec,
     gc_removed: IntCounterVec,
     gc_last_success: GaugeVec,
+    gc_withheld: IntGaugeVec,
     retries: IntCounterVec,
     reconnects: IntCounterVec,
     skipped: IntCounterVec,
@@ -95,6 +97,10 @@ impl Metrics {
             gc_last_success: add(
                 registry,
                 float_gauges("gc_last_success_timestamp_seconds", "When garbage was last collected"),
+            )?,
+            gc_withheld: add(
+                registry,
+                gauges("gc_withheld_peers", "Stale peers left, since they are too many", &["backend"]),
             )?,
             retries: add(registry, counters("retries_total", "Attempts made again", &["backend", "reason"]))?,
             reconnects: add(registry, counters("reconnects_total", "Connections replaced", &["backend"]))?,
@@ -214,7 +220,11 @@ impl Layer for Meter {
     fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {
         let gauge = |gauges: &GaugeVec| -> Gauge { gauges.with_label_values(&[backend]) };
         gauge(&self.metrics.gc_seconds).set(took.as_secs_f64());
-        gauge(&self.metrics.gc_last_success).set(Timestamp::now().nanoseconds() as f64 / 1e9);
+        let withheld = i64::try_from(collected.withheld).unwrap_or(i64::MAX);
+        self.metrics.gc_withheld.with_label_values(&[backend]).set(withheld);
+        if withheld == 0 {
+            gauge(&self.metrics.gc_last_success).set(Timestamp::now().nanoseconds() as f64 / 1e9);
+        }
         self.metrics.gc_removed.with_label_values(&[backend]).inc_by(collected.removed);
     }
 }

@@ -215,9 +215,10 @@ impl<S: DataStorage + ?Sized, L: Layer> DataStorage for Layered<S, L> {
 
 #[async_trait]
 impl<S: Upkeep + ?Sized, L: Layer> Upkeep for Layered<S, L> {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let begun = Instant::now();
-        let collected = self.pass(Operation::CollectGarbage, self.storage.collect_garbage(cutoff)).await?;
+        let collecting = self.storage.collect_at_most(cutoff, most);
+        let collected = self.pass(Operation::CollectGarbage, collecting).await?;
         self.layer.collected(self.storage.name(), &collected, begun.elapsed());
         Ok(collected)
     }

@@ -10,8 +10,15 @@ use crate::layer::Limits;
 use crate::{DataStorage, Error, OpenError, Opener, Operation, Registry, SharedObserver, Storage};
 
 /// Settings that a side may have, as it would stand alone, but that only the mirror's count.
-const OF_THE_MIRROR: [&str; 5] =
-    ["gc_interval", "peer_lifetime", "prometheus_reporting_interval", "maintenance", "strict"];
+const OF_THE_MIRROR: [&str; 7] = [
+    "gc_interval",
+    "peer_lifetime",
+    "gc_grace",
+    "gc_max_share",
+    "prometheus_reporting_interval",
+    "maintenance",
+    "strict",
+];
 
 /// Opens a side, or its data part alone.
 pub(super) type OpenSide<S> = fn(Arc<Side>, SharedObserver) -> BoxFuture<'static, Result<Arc<S>, OpenError>>;

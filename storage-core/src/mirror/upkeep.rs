@@ -13,8 +13,11 @@ use crate::{
 
 #[async_trait]
 impl<S: Upkeep + ?Sized + 'static> Upkeep for MirrorStorage<S> {
-    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
-        let collected = self.primary.collect_garbage(cutoff).await.map_err(of_primary)?;
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
+        let collected = self.primary.collect_at_most(cutoff, most).await.map_err(of_primary)?;
+        if collected.withheld > 0 {
+            return Ok(collected);
+        }
         let on_secondary = move |secondary: Arc<S>| async move {
             if !secondary.lacking().has(Capability::GarbageCollection) {
                 return Ok(());

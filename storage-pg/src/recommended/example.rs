@@ -155,6 +155,9 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
 
     file.query(2, "A sign of life.", "ping_query", &config.ping_query);
     file.query(2, gc_comment(recommendation), "gc_query", &config.gc_query);
+    if !recommendation.for_mochi {
+        file.query(2, GC_COUNT, "gc_count_query", &config.gc_count_query);
+    }
     file.comment(2, "How often, and after how long without an announce a peer is stale.");
     file.value(2, "gc_interval", "3m");
     file.value(2, "peer_lifetime", "30m");
@@ -219,6 +222,10 @@ fn announce_comment(recommendation: &Recommendation) -> &'static str {
          new for each call (not MoChi's): here the swarm is read from that place on."
     }
 }
+
+const GC_COUNT: &str = "\
+Counts them first: where more than gc_max_share (0.5) of all peers are stale, none is removed. Without it they
+are removed in one transaction, which is taken back then.";
 
 fn gc_comment(recommendation: &Recommendation) -> &'static str {
     if recommendation.for_mochi {

@@ -303,6 +303,7 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
             data_batch_query: IMPORT_DATA_BATCH.into(),
         },
         gc_query: collect_garbage(recommendation).into(),
+        gc_count_query: "SELECT COUNT(1) FROM mo_peers WHERE created <= @created".into(),
         info_hash_count_query: match recommendation.dialect {
             Dialect::Postgres => COUNT_SWARMS,
             Dialect::Cockroachdb => "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers",
@@ -364,6 +365,7 @@ fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
         },
         export: ExportQueries::default(),
         import: ImportQueries::default(),
+        gc_count_query: String::new(),
         ..config
     }
 }

@@ -15,6 +15,8 @@ use crate::walk::{Walk, hash_step};
 const WIDTH: usize = 32;
 /// Peers that one script removes.
 const REMOVALS: usize = 250;
+/// Stale peers that are remembered until all are counted (some 40 MB); if there are more, all is read again.
+const HELD: u64 = 250_000;
 
 /// One run.
 pub(super) struct Collection<'a> {
@@ -23,6 +25,32 @@ pub(super) struct Collection<'a> {
     cutoff: Timestamp,
     collected: Collected,
     wrong_type: u64,
+    /// What is to be removed if that is not too much in the end; `None`: it is removed when it is found.
+    held: Option<Held>,
+}
+
+/// What was found and not removed yet.
+struct Held {
+    most: u64,
+    stale: u64,
+    finds: Vec<Find>,
+}
+
+impl Held {
+    fn are_too_many(&self) -> bool {
+        self.stale > self.most
+    }
+
+    fn are_complete(&self) -> bool {
+        self.stale <= HELD
+    }
+
+    fn take(&mut self, finds: Vec<Find>) {
+        self.stale += finds.iter().map(|find| find.stale.len() as u64).sum::<u64>();
+        if self.are_complete() {
+            self.finds.extend(finds);
+        }
+    }
 }
 
 type Entry = (Vec<u8>, Vec<u8>);
@@ -44,22 +72,37 @@ struct Found {
     is_last: bool,
 }
 
-impl Found {
-    /// Whether the whole key turned out to have nothing in it.
-    fn is_empty(&self) -> bool {
-        self.is_last && self.visit.is_empty
-    }
+/// What is to be removed of a key.
+struct Find {
+    role: Role,
+    key: Vec<u8>,
+    stale: Vec<Entry>,
+    /// The whole key turned out to have nothing in it.
+    is_empty: bool,
 }
 
 impl<'a> Collection<'a> {
-    pub(super) fn new(storage: &'a RedisStorage, cutoff: Timestamp) -> Self {
+    /// Removes none if that would be more than `most`.
+    pub(super) fn new(storage: &'a RedisStorage, cutoff: Timestamp, most: u64) -> Self {
         let call = Call::repeatable(Operation::CollectGarbage);
-        Self { storage, call, cutoff, collected: Collected::default(), wrong_type: 0 }
+        let held = (most < u64::MAX).then_some(Held { most, stale: 0, finds: Vec::new() });
+        Self { storage, call, cutoff, collected: Collected::default(), wrong_type: 0, held }
     }
 
     pub(super) async fn run(mut self) -> Result<Collected> {
-        self.known_swarms().await?;
-        self.lost_swarms().await?;
+        self.all_swarms().await?;
+        if let Some(held) = self.held.take() {
+            if held.are_too_many() {
+                return Ok(Collected { withheld: held.stale, ..self.collected });
+            }
+            for finds in held.finds.chunks(WIDTH) {
+                self.remove(finds).await?;
+            }
+            if !held.are_complete() {
+                (self.collected.unreadable, self.wrong_type) = (0, 0);
+                self.all_swarms().await?;
+            }
+        }
         if self.wrong_type > 0 {
             tracing::warn!(
                 backend = crate::NAME,
@@ -70,6 +113,11 @@ impl<'a> Collection<'a> {
         }
         self.storage.connections.note_unreadable("peers", self.collected.unreadable);
         Ok(self.collected)
+    }
+
+    async fn all_swarms(&mut self) -> Result<()> {
+        self.known_swarms().await?;
+        self.lost_swarms().await
     }
 
     /// Collects the swarms that the set names.
@@ -132,11 +180,22 @@ impl<'a> Collection<'a> {
                 None => self.collected.unreadable += 1,
             }
         }
-        while !waiting.is_empty() {
+        while !waiting.is_empty() && !self.held.as_ref().is_some_and(Held::are_too_many) {
             let visits = waiting.split_off(waiting.len().saturating_sub(WIDTH));
-            let found = self.look(visits).await?;
-            self.remove(&found).await?;
-            waiting.extend(found.into_iter().filter(|found| !found.is_last).map(|found| found.visit));
+            let mut finds = Vec::new();
+            for Found { visit, stale, is_last } in self.look(visits).await? {
+                let is_empty = is_last && visit.is_empty;
+                if is_empty || !stale.is_empty() {
+                    finds.push(Find { role: visit.role, key: visit.key.clone(), stale, is_empty });
+                }
+                if !is_last {
+                    waiting.push(visit);
+                }
+            }
+            match &mut self.held {
+                Some(held) => held.take(finds),
+                None => self.remove(&finds).await?,
+            }
         }
         Ok(())
     }
@@ -171,17 +230,17 @@ impl<'a> Collection<'a> {
     }
 
     /// Removes what is still as it was found, and empty keys from the set of swarms.
-    async fn remove(&mut self, found: &[Found]) -> Result<()> {
+    async fn remove(&mut self, finds: &[Find]) -> Result<()> {
         let connections = &self.storage.connections;
         let (mut removals, mut roles) = (Vec::new(), Vec::new());
-        for found @ Found { visit, stale, .. } in found {
-            for stale in stale.chunks(REMOVALS) {
-                removals.push(self.removal(visit, stale));
-                roles.push(visit.role);
+        for find in finds {
+            for stale in find.stale.chunks(REMOVALS) {
+                removals.push(self.removal(find, stale));
+                roles.push(find.role);
             }
-            if found.is_empty() && !connections.is_cluster() {
-                removals.push(self.removal(visit, &[]));
-                roles.push(visit.role);
+            if find.is_empty && !connections.is_cluster() {
+                removals.push(self.removal(find, &[]));
+                roles.push(find.role);
             }
         }
         let answers = connections.many(self.call, removals).await?;
@@ -192,8 +251,7 @@ impl<'a> Collection<'a> {
                 self.storage.count(self.call, role, -i64::from(removed)).await;
             }
         }
-        let emptied = found.iter().filter(|found| !found.stale.is_empty() || found.is_empty());
-        self.settle(emptied.map(|found| found.visit.key.as_slice())).await
+        self.settle(finds.iter().map(|find| find.key.as_slice())).await
     }
 
     /// On a cluster, where no script can, takes keys that are gone out of the set of swarms.
@@ -205,11 +263,11 @@ impl<'a> Collection<'a> {
         settling.try_for_each_concurrent(CLUSTER_WIDTH, |key| self.storage.settle(self.call, key)).await
     }
 
-    fn removal(&self, visit: &Visit, stale: &[Entry]) -> Cmd {
+    fn removal(&self, find: &Find, stale: &[Entry]) -> Cmd {
         let mut removal = if self.storage.connections.is_cluster() {
-            scripts::REMOVE_UNCHANGED.call(&[&visit.key])
+            scripts::REMOVE_UNCHANGED.call(&[&find.key])
         } else {
-            scripts::REMOVE_UNCHANGED.call(&[visit.key.as_slice(), SWARMS, counter(visit.role)])
+            scripts::REMOVE_UNCHANGED.call(&[find.key.as_slice(), SWARMS, counter(find.role)])
         };
         for (peer, time) in stale {
             removal.arg(peer).arg(time);

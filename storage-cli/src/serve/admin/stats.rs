@@ -66,6 +66,7 @@ pub(super) struct LastCollection {
     seconds_ago: u64,
     took_milliseconds: f64,
     removed_peers: u64,
+    withheld_peers: u64,
 }
 
 /// Where the numbers come from.
@@ -112,7 +113,12 @@ impl From<Collection> for LastCollection {
     fn from(collection: Collection) -> Self {
         let Collection { ended, took, collected } = collection;
         let took_milliseconds = Duration::as_secs_f64(&took) * 1e3;
-        Self { seconds_ago: ago(ended), took_milliseconds, removed_peers: collected.removed }
+        Self {
+            seconds_ago: ago(ended),
+            took_milliseconds,
+            removed_peers: collected.removed,
+            withheld_peers: collected.withheld,
+        }
     }
 }
 

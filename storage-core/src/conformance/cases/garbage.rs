@@ -123,6 +123,39 @@ pub(super) async fn two_nodes_collect_each_peer_once(scene: &Scene) -> Verdict {
     Ok(())
 }
 
+pub(super) async fn more_than_allowed_stay(scene: &Scene) -> Verdict {
+    scene.only_if_exclusive()?;
+    let (info_hash, did) = (
+        scene.info_hash(),
+        "put 4 peers in 1990 and 4 now, collect garbage up to 1991 if no more than 3 are stale",
+    );
+    scene.collect(CUTOFF).await?;
+    put_four(scene, &info_hash, 0, STALE).await?;
+    put_four(scene, &info_hash, 4, Timestamp::now()).await?;
+    let collected = scene.ok(did, scene.storage().collect_at_most(CUTOFF, 3).await)?;
+    scene.equal(&format!("{did}: peers removed"), COLLECT, 0, collected.removed)?;
+    let is_told = collected.withheld > 3;
+    scene.holds(&format!("{did}: stale peers left"), COLLECT, "more than 3", is_told, collected.withheld)?;
+    let counts = scene.scrape(&info_hash).await?;
+    scene.equal(&format!("{did}: peers there"), COLLECT, 8, counts.seeders + counts.leechers)
+}
+
+pub(super) async fn as_many_as_allowed_go(scene: &Scene) -> Verdict {
+    scene.only_if_exclusive()?;
+    let (info_hash, did) = (
+        scene.info_hash(),
+        "put 4 peers in 1990 and 4 now, collect garbage up to 1991 if no more than 4 are stale",
+    );
+    scene.collect(CUTOFF).await?;
+    put_four(scene, &info_hash, 0, STALE).await?;
+    put_four(scene, &info_hash, 4, Timestamp::now()).await?;
+    let collected = scene.ok(did, scene.storage().collect_at_most(CUTOFF, 4).await)?;
+    let done = (collected.removed, collected.withheld);
+    scene.equal(&format!("{did}: stale peers removed, and left"), COLLECT, (4, 0), done)?;
+    let counts = scene.scrape(&info_hash).await?;
+    scene.equal(&format!("{did}: peers there"), COLLECT, 4, counts.seeders + counts.leechers)
+}
+
 async fn collect(storage: Arc<dyn Storage>) -> Result<u64> {
     Ok(storage.collect_garbage(CUTOFF).await?.removed)
 }

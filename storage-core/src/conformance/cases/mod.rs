@@ -189,6 +189,8 @@ pub(super) static ALL: &[Case] = &[
     must!("U1" "a collected peer can come back", garbage::a_collected_peer_can_come_back).collects(),
     must!("U1" "two nodes collect each peer once", garbage::two_nodes_collect_each_peer_once).collects(),
     must!("U1" "no announce is lost beside a collection", garbage::no_announce_is_lost_beside_it).collects(),
+    must!("U1a" "more stale peers than allowed stay", garbage::more_than_allowed_stay).collects(),
+    must!("U1a" "as many stale peers as allowed go", garbage::as_many_as_allowed_go).collects(),
     must!("U2" "swarms and peers are counted", statistics::swarms_and_peers_are_counted).needs(&[Statistics]).alone(),
     must!("U2" "a swarm without peers does not count", statistics::a_swarm_without_peers_does_not_count).needs(&[Statistics]).alone(),
     must!("U2" "repeated announces count once", statistics::repeated_announces_count_once).needs(&[Statistics]).alone(),

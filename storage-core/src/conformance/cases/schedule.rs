@@ -18,6 +18,8 @@ fn schedule() -> Schedule {
     Schedule {
         gc_interval: Duration::from_millis(50),
         peer_lifetime: Timestamp::now().since(CUTOFF),
+        gc_grace: Some(Duration::ZERO),
+        gc_max_share: 1.0,
         reporting_interval: Duration::from_millis(50),
         enabled: true,
     }

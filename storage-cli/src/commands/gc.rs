@@ -1,0 +1,60 @@
+//! `gc`: garbage collection by hand.
+
+use serde::Serialize;
+use storage_core::{Capability, Registry, Timestamp};
+
+use crate::arguments::GcArguments;
+use crate::exit::{Exit, Failure};
+use crate::open::Configured;
+use crate::output::{Output, note};
+
+#[derive(Serialize)]
+struct Done {
+    cutoff: String,
+    removed: u64,
+    unreadable: u64,
+    withheld: u64,
+}
+
+/// Collects, and says what went.
+pub(crate) async fn run(
+    registry: &Registry,
+    arguments: &GcArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let opened = configured.open().await?;
+    let (storage, schedule) = (opened.storage, opened.schedule);
+    let failed = |error| configured.failed(&error);
+    let (mut most, mut peers) = (u64::MAX, 0);
+    if !arguments.force {
+        if let Some(reason) = storage.lacking().reason(Capability::Statistics) {
+            let why = format!("--force is needed, since the peers cannot be counted: {reason}");
+            return Err(Failure::finding(format!("{}: {why}", configured.file().display())));
+        }
+        let counted = storage.statistics().await.map_err(failed)?;
+        peers = counted.seeders + counted.leechers;
+        most = schedule.most_removed(peers);
+    }
+    let cutoff = Timestamp::now().before(schedule.peer_lifetime);
+    let collected = storage.collect_at_most(cutoff, most).await.map_err(failed)?;
+    storage.close().await.map_err(failed)?;
+    let (removed, unreadable, withheld) = (collected.removed, collected.unreadable, collected.withheld);
+    if arguments.json {
+        output.json(&Done { cutoff: cutoff.to_string(), removed, unreadable, withheld })?;
+    } else {
+        output.line(format_args!("{removed} peers removed that last announced at or before {cutoff}"))?;
+    }
+    if unreadable > 0 {
+        note(format_args!("{unreadable} entries cannot be understood and were left"));
+    }
+    if withheld == 0 {
+        return Ok(Exit::Success);
+    }
+    Err(Failure::finding(format!(
+        "{}: at least {withheld} of {peers} peers are stale, more than `gc_max_share` ({}) allows to remove; if \
+         clocks are right and there was no outage, --force removes them",
+        configured.file().display(),
+        schedule.gc_max_share,
+    )))
+}

@@ -1,0 +1,123 @@
+//! Garbage collection by a tracker and by hand, on real servers.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
+
+mod common;
+mod stage;
+mod tracker;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use conformance_tests::runtime::block_on;
+use conformance_tests::servers::Servers;
+use libtest_mimic::{Arguments, Trial};
+use nix::sys::signal::Signal;
+use storage_core::{InfoHash, Peer, PeerId, Role, Timestamp};
+
+use stage::{Kind, Stage, Story, on};
+use tracker::Tracker;
+use tracker::http::{client, counts, get};
+
+const SWARM: [u8; 20] = [1; 20];
+
+/// How long ago everything went down.
+const OUTAGE: Duration = Duration::from_secs(7_200);
+
+fn main() -> ExitCode {
+    let stories: [(&str, Story); 2] = [
+        ("who could not announce is not stale", an_outage),
+        ("more than half of all peers are not removed", too_many),
+    ];
+    let trials: Vec<Trial> =
+        stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story))).collect();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    Servers::shared().stop();
+    conclusion.exit_code()
+}
+
+/// Puts leechers as they announced so long ago.
+fn put(stage: &Stage, ports: std::ops::Range<u16>, ago: Duration) {
+    block_on(async {
+        let storage = stage.open().await;
+        for port in ports {
+            let peer = Peer::new(PeerId(*b"-TR4040-aaaaaaaaaaaa"), [192, 0, 2, 1].into(), port);
+            let announced = Timestamp::now().before(ago);
+            storage.put_peer(&InfoHash::V1(SWARM), &peer, Role::Leecher, announced).await.unwrap();
+        }
+        storage.close().await.unwrap();
+    });
+}
+
+fn leechers(tracker: &Tracker) -> i64 {
+    counts(tracker.http(), &SWARM)[1]
+}
+
+/// The configuration with these lines in place of its own.
+fn config(stage: &Stage, settings: &[(&str, &str)]) -> String {
+    let text = std::fs::read_to_string(&stage.config).unwrap();
+    let is_set = |line: &str| {
+        settings
+            .iter()
+            .any(|(key, _)| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+    };
+    let mut lines: Vec<_> = text.lines().filter(|line| !is_set(line)).map(ToOwned::to_owned).collect();
+    let within = lines.iter().position(|line| line == "  config:").unwrap() + 1;
+    lines.splice(within..within, settings.iter().map(|(key, text)| format!("    {key}: {text}")));
+    lines.join("\n") + "\n"
+}
+
+fn an_outage(stage: &Stage) {
+    const LIFETIME: Duration = Duration::from_secs(8);
+    put(stage, 1..41, OUTAGE);
+    let tracker = Tracker::with(&config(stage, &[("gc_interval", "200ms"), ("peer_lifetime", "8s")]), &[]);
+    let begun = Instant::now();
+    let answer = client(b'f', 100).announce(tracker.http(), &SWARM, 9, "&numwant=50");
+    assert_eq!(answer.bytes("peers").len(), 40 * 6, "the first leecher gets all peers");
+    // Most come back.
+    std::thread::sleep(LIFETIME / 4);
+    let came_back = Instant::now();
+    put(stage, 1..31, Duration::ZERO);
+    client(b'f', 100).announce(tracker.http(), &SWARM, 9, "");
+    while leechers(&tracker) == 41 {
+        assert!(begun.elapsed() < LIFETIME * 5, "stale peers stay");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= LIFETIME, "{:?}", begun.elapsed());
+    let left = leechers(&tracker);
+    assert!(left == 31 || came_back.elapsed() >= LIFETIME, "{left} leechers are left");
+    assert_eq!(tracker.end_by(Signal::SIGTERM).code, Some(0));
+}
+
+fn too_many(stage: &Stage) {
+    put(stage, 1..31, OUTAGE);
+    put(stage, 31..41, Duration::ZERO);
+    let settings = [("gc_interval", "200ms"), ("gc_grace", "0")];
+    let tracker = Tracker::with(&config(stage, &settings), &[]);
+    let withheld =
+        || get(tracker.admin(), "/stats").json()["last_garbage_collection"]["withheld_peers"].as_u64();
+    while withheld().is_none() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(withheld() > Some(20), "{:?}", withheld());
+    let metrics = get(tracker.admin(), "/metrics").text();
+    let metric = metrics.lines().find(|line| line.starts_with("tracker_storage_gc_withheld_peers")).unwrap();
+    assert!(!metric.ends_with(" 0"), "{metric}");
+    assert_eq!(leechers(&tracker), 40);
+
+    let refused = stage.run(["gc"], &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for word in ["of 40 peers are stale", "`gc_max_share` (0.5)", "--force"] {
+        assert!(refused.stderr.contains(word), "{refused:?}");
+    }
+    assert_eq!(leechers(&tracker), 40);
+    assert!(stage.done(["gc"], &["--force"]).starts_with("30 peers removed"));
+    assert_eq!(leechers(&tracker), 10);
+    assert!(stage.done(["gc"], &["--json"]).contains(r#""removed":0"#));
+    while withheld() != Some(0) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = tracker.end_by(Signal::SIGTERM);
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("more peers are stale than `gc_max_share` allows"), "{}", ended.stderr);
+}
