@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use conformance_tests::runtime::block_on;
 use conformance_tests::servers::Servers;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::signal::Signal;
 use storage_core::{InfoHash, Peer, PeerId, Role, Timestamp};
 
+use common::{Ran, command};
 use stage::{Kind, Stage, Story, on};
 use tracker::Tracker;
 use tracker::http::{client, counts, get};
@@ -25,12 +26,22 @@ const SWARM: [u8; 20] = [1; 20];
 const OUTAGE: Duration = Duration::from_secs(7_200);
 
 fn main() -> ExitCode {
-    let stories: [(&str, Story); 2] = [
+    let mut stories: Vec<(&str, Story)> = vec![
         ("who could not announce is not stale", an_outage),
         ("more than half of all peers are not removed", too_many),
     ];
-    let trials: Vec<Trial> =
-        stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story))).collect();
+    let clocks: [(&str, Story); 2] = [
+        ("a node whose clock is an hour ahead loses no peers", |stage| wrong_clock(stage, 3_600)),
+        ("a node whose clock is an hour behind loses no peers", |stage| wrong_clock(stage, -3_600)),
+    ];
+    let mut trials = Vec::new();
+    if shifted(0).is_some() {
+        stories.extend(clocks);
+    } else {
+        let ignored = || Ok(Completion::ignored_with("Debian's package `faketime` is not installed"));
+        trials.extend(clocks.map(|(name, _)| Trial::ignorable_test(name, ignored)));
+    }
+    trials.extend(stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story))));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
@@ -120,4 +131,66 @@ fn too_many(stage: &Stage) {
     let ended = tracker.end_by(Signal::SIGTERM);
     assert_eq!(ended.code, Some(0));
     assert!(ended.stderr.contains("more peers are stale than `gc_max_share` allows"), "{}", ended.stderr);
+}
+
+/// The environment in which a program sees another time.
+fn shifted(seconds: i64) -> Option<Vec<(String, String)>> {
+    let libraries = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let library =
+        libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())?;
+    let variables = [
+        ("LD_PRELOAD", library.to_str()?.to_owned()),
+        ("FAKETIME", format!("{seconds:+}")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    Some(variables.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+fn wrong_clock(stage: &Stage, ahead: i64) {
+    const LIFETIME: Duration = Duration::from_secs(8);
+    const CLIENTS: std::ops::Range<u16> = 1..21;
+    let shifted = shifted(ahead).unwrap();
+    let settings =
+        [("gc_interval", "200ms"), ("peer_lifetime", "8s"), ("gc_grace", "0"), ("gc_max_share", "1")];
+    let config = config(stage, &settings);
+    let (right, wrong) = (Tracker::with(&config, &[]), Tracker::in_environment(&config, &shifted));
+    let begun = Instant::now();
+    let mut announced = begun;
+    // Longer than the other node leaves all garbage alone since the clocks differ.
+    while begun.elapsed() < LIFETIME * 2 {
+        if begun == announced || announced.elapsed() > LIFETIME / 4 {
+            announced = Instant::now();
+            for port in CLIENTS {
+                client(b'r', port).announce(right.http(), &SWARM, 9, "");
+                client(b'w', port).announce(wrong.http(), &SWARM, 9, "");
+            }
+        }
+        assert_eq!(leechers(&right), 40);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for (tracker, expected) in [(&right, 0), (&wrong, -ahead)] {
+        let stats = get(tracker.admin(), "/stats").json();
+        let told = stats["clock_ahead_seconds"].as_f64().unwrap();
+        assert!((told - expected as f64).abs() < 5.0, "{stats}");
+        let metrics = get(tracker.admin(), "/metrics").text();
+        let metric =
+            metrics.lines().find(|line| line.starts_with("tracker_storage_clock_ahead_seconds{")).unwrap();
+        let told: f64 = metric.split_whitespace().last().unwrap().parse().unwrap();
+        assert!((told - expected as f64).abs() < 5.0, "{metric}");
+    }
+    // Who is gone is removed by the one that is right, and the other one alone.
+    assert_eq!(right.end_by(Signal::SIGTERM).code, Some(0));
+    while leechers(&wrong) > 0 {
+        assert!(announced.elapsed() < LIFETIME * 3, "stale peers stay");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(announced.elapsed() > LIFETIME - Duration::from_secs(1), "{:?}", announced.elapsed());
+    let ended = wrong.end_by(Signal::SIGTERM);
+    assert_eq!(ended.code, Some(0));
+    let direction = if ahead > 0 { "behind" } else { "ahead of" };
+    assert!(ended.stderr.contains(&format!("s {direction} this machine's")), "{}", ended.stderr);
+
+    let mut check = command(&["check", "-c", stage.config.to_str().unwrap()]);
+    let checked: Ran = check.envs(shifted).output().unwrap().into();
+    assert!(format!("{checked:?}").contains(&format!("s {direction} this machine's")), "{checked:?}");
 }

@@ -64,6 +64,7 @@ mod operation;
 mod peer;
 mod record;
 mod server_clock;
+mod server_time;
 mod storage;
 mod tasks;
 mod timestamp;
@@ -80,6 +81,7 @@ pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
 pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord, Record};
 pub use server_clock::ServerClock;
+pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
     Backend, Collected, DataStorage, Forgotten, Inspection, PeerSelection, PeerStorage, PendingWrites,
     Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer, Upkeep,

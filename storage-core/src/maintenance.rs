@@ -72,7 +72,8 @@ const CLOSE: Duration = Duration::from_secs(1);
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which no write of a peer
-/// went well or the process stood still. Calls made through the storage returned show it.
+/// went well or the process stood still. Calls made through the storage returned show it. And it is collected for
+/// no `peer_lifetime` after [a clock was found wrong](crate::ClockReading::noticed).
 pub struct Maintenance {
     tasks: Tasks,
     service: Arc<Service>,
@@ -139,7 +140,9 @@ async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, service: Arc<Ser
             () = wait(jittered(schedule.gc_interval), &service) => {}
         }
         let backend = storage.name();
-        let Some(left) = service.grace_left(grace) else {
+        let noticed = storage.clock().and_then(|clock| clock.noticed);
+        let of_clock = noticed.and_then(|noticed| schedule.peer_lifetime.checked_sub(noticed));
+        let Some(left) = service.grace_left(grace).max(of_clock) else {
             in_grace = false;
             collect_once(&*storage, &schedule).await;
             continue;
@@ -148,7 +151,7 @@ async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, service: Arc<Ser
             tracing::info!(
                 backend,
                 ?left,
-                "no garbage is collected yet: peers could not announce for a while"
+                "no garbage is collected yet: peers could not announce for a while, or a clock was wrong"
             );
         }
     }
@@ -190,7 +193,7 @@ async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
 /// Collects garbage unless too many of all peers are stale; with how many peers there were, where that was
 /// asked.
 async fn collect_share(storage: &dyn Storage, schedule: &Schedule) -> Result<(Collected, u64)> {
-    let cutoff = Timestamp::now().before(schedule.peer_lifetime);
+    let cutoff = storage.now().before(schedule.peer_lifetime);
     if schedule.gc_max_share >= 1.0 || !storage.lacking().has(Capability::Statistics) {
         return Ok((storage.collect_garbage(cutoff).await?, 0));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Something that happened inside a backend and that the result of no call shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// An attempt failed and is made again; the reason is one of few words (`serialization`).
@@ -38,6 +38,11 @@ pub enum Event {
         key: &'static str,
         /// How long it took.
         took: Duration,
+    },
+    /// The server's clock was looked at.
+    ClockLooked {
+        /// By how many seconds it is ahead of this machine's; negative: behind.
+        ahead_seconds: f64,
     },
     /// A connection was taken out of a pool.
     Leased {

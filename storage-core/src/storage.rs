@@ -17,8 +17,9 @@ use bytes::Bytes;
 
 use crate::announce::announce_by_parts;
 use crate::{
-    AddressFamily, Announce, AnnounceAnswer, Capability, Context, Cursor, DataRecord, DownloadsRecord, Error,
-    ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer, PeerRecord, Result, Role, Timestamp,
+    AddressFamily, Announce, AnnounceAnswer, Capability, ClockReading, Context, Cursor, DataRecord,
+    DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer, PeerRecord,
+    Result, Role, Timestamp,
 };
 
 /// What every storage has, whatever it stores.
@@ -42,6 +43,17 @@ pub trait Backend: Send + Sync {
     /// Product and version of the server, as it said when it was last connected to: `PostgreSQL 15.18`.
     /// `None` for a storage without a server, and while it is not known. Asks nobody.
     fn server(&self) -> Option<String> {
+        None
+    }
+
+    /// The time by which this storage's peers are stale: its server's, the same on every node, or this machine's
+    /// where there is no server. It never goes backwards. Asks nobody.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// What is known of the server's clock; `None` for a storage without a server.
+    fn clock(&self) -> Option<ClockReading> {
         None
     }
 
@@ -79,8 +91,7 @@ pub trait PeerStorage: Backend {
     /// Puts a peer into a swarm, or sets its role and time of last announce if it is there (P1).
     /// A peer that was in the other role moves: no scrape sees it in both or in neither (P2).
     ///
-    /// The time is the caller's clock, [`Timestamp::now`] for an announce; a time in the past is
-    /// stored as it is.
+    /// The time is [`now`](Backend::now) for an announce; any other is stored as it is.
     async fn put_peer(
         &self,
         info_hash: &InfoHash,
@@ -169,12 +180,12 @@ pub trait PeerStorage: Backend {
 
     /// [`put_peer`](Self::put_peer) as seeder, now.
     async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
-        self.put_peer(info_hash, peer, Role::Seeder, Timestamp::now()).await
+        self.put_peer(info_hash, peer, Role::Seeder, self.now()).await
     }
 
     /// [`put_peer`](Self::put_peer) as leecher, now.
     async fn put_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
-        self.put_peer(info_hash, peer, Role::Leecher, Timestamp::now()).await
+        self.put_peer(info_hash, peer, Role::Leecher, self.now()).await
     }
 
     /// [`delete_peer`](Self::delete_peer) as seeder.
@@ -189,7 +200,7 @@ pub trait PeerStorage: Backend {
 
     /// [`graduate_peer`](Self::graduate_peer), now.
     async fn graduate_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<bool> {
-        self.graduate_peer(info_hash, peer, Timestamp::now()).await
+        self.graduate_peer(info_hash, peer, self.now()).await
     }
 }
 

@@ -31,7 +31,7 @@ impl PgStorage {
         let answers =
             attempt!(&self.core, Operation::Inspect, Together::No, |connection| ask(connection, newest)
                 .await)?;
-        let now = Timestamp::now();
+        let now = answers.clock;
         let (product, server) = server::recognize(&answers.version);
         let mut findings = vec![("connection".to_owned(), self.core.settings.masked())];
         if self.core.pooler_mode() {
@@ -48,10 +48,7 @@ impl PgStorage {
         );
 
         let mut warnings = self.core.settings.warnings.clone();
-        let apart = now.since(answers.clock).max(answers.clock.since(now));
-        if apart > CLOCK_TOLERANCE {
-            warnings.push(format!("the server's clock and ours are {apart:?} apart"));
-        }
+        warnings.extend(self.core.pool.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
         if let Some(newest) = answers.newest {
             findings.push(("newest announce".to_owned(), newest.to_string()));
             let ahead = newest.since(now);

@@ -9,8 +9,8 @@ use sqlx::postgres::PgConnection;
 use storage_core::config::Problem;
 use storage_core::layer::{deadline, time_left};
 use storage_core::{
-    Backend, Capability, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation, Result, Role,
-    SharedObserver, Timestamp,
+    Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
+    Result, Role, SharedObserver, Timestamp,
 };
 use tokio::time::{timeout, timeout_at};
 
@@ -245,6 +245,14 @@ impl Backend for PgStorage {
         attempt!(&self.core, Operation::Ping, Together::No, |connection| {
             ping.execute(connection, Inputs::default()).await.map(drop)
         })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.core.pool.time().now()
+    }
+
+    fn clock(&self) -> Option<ClockReading> {
+        self.core.pool.time().reading()
     }
 
     fn server(&self) -> Option<String> {

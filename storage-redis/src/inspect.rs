@@ -1,6 +1,7 @@
 //! What the servers are and how they are set up.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::Cmd;
 use storage_core::{Error, ErrorKind, Inspection, Operation, Result};
@@ -10,6 +11,9 @@ use crate::connection::{Call, Connections};
 
 /// The first version with all commands that are used (HRANDFIELD, SMISMEMBER).
 const OLDEST_VERSION: (u64, u64) = (6, 2);
+
+/// How far two clocks may be apart before somebody should look at them.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// What `INFO` says, by its keys.
 struct Info(HashMap<String, String>);
@@ -97,6 +101,7 @@ pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
         inspection.warnings.extend(warnings(address, info, save.as_deref()));
     }
     inspection.warnings.dedup();
+    inspection.warnings.extend(connections.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
     Ok(inspection)
 }
 

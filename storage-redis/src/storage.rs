@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use storage_core::{
-    AddressFamily, Backend, Capability, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError,
-    Operation, Result, Role, SharedObserver,
+    AddressFamily, Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking,
+    OpenError, Operation, Result, Role, SharedObserver, Timestamp,
 };
 
 use crate::NAME;
@@ -85,6 +85,14 @@ impl Backend for RedisStorage {
             .and(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
             .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
             .and(Capability::ExactDownloads, "one whose answer was lost is not counted again")
+    }
+
+    fn now(&self) -> Timestamp {
+        self.connections.time().now()
+    }
+
+    fn clock(&self) -> Option<ClockReading> {
+        self.connections.time().reading()
     }
 
     fn server(&self) -> Option<String> {

@@ -1,7 +1,7 @@
 //! `gc`: garbage collection by hand.
 
 use serde::Serialize;
-use storage_core::{Capability, Registry, Timestamp};
+use storage_core::{Capability, Registry};
 
 use crate::arguments::GcArguments;
 use crate::exit::{Exit, Failure};
@@ -36,7 +36,7 @@ pub(crate) async fn run(
         peers = counted.seeders + counted.leechers;
         most = schedule.most_removed(peers);
     }
-    let cutoff = Timestamp::now().before(schedule.peer_lifetime);
+    let cutoff = storage.now().before(schedule.peer_lifetime);
     let collected = storage.collect_at_most(cutoff, most).await.map_err(failed)?;
     storage.close().await.map_err(failed)?;
     let (removed, unreadable, withheld) = (collected.removed, collected.unreadable, collected.withheld);

@@ -52,6 +52,14 @@ impl Tracker {
         Self::of(command(&["serve", "-c", file.to_str().unwrap()]), arguments, Some(file))
     }
 
+    /// The same with environment variables.
+    pub fn in_environment(config: &str, variables: &[(String, String)]) -> Self {
+        let file = file(config);
+        let mut command = command(&["serve", "-c", file.to_str().unwrap()]);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Self::of(command, &[], Some(file))
+    }
+
     fn of(mut command: Command, arguments: &[&str], file: Option<tempfile::TempPath>) -> Self {
         command.args(ADDRESSES).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();

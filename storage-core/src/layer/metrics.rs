@@ -36,6 +36,7 @@ use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, 
 /// | `batch_queue` | backend, key | gauge: calls that waited when a batch was last taken |
 /// | `pool_wait_seconds` | backend | histogram: how long calls waited for a connection |
 /// | `pool_connections` | backend | gauge: connections of the pool |
+/// | `clock_ahead_seconds` | backend | gauge: by how much the server's clock is ahead of this machine's |
 /// | `mirror_missed_writes_total` | backend | counter: writes that a mirror's secondary did not get |
 /// | `mirror_suspended` | backend | gauge: 1 while a mirror's secondary is suspended |
 /// | `mirror_queued_writes` | backend | gauge: writes that wait for a mirror's secondary |
@@ -56,6 +57,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     reconnects: IntCounterVec,
     skipped: IntCounterVec,
+    clock_ahead: GaugeVec,
     mirror_missed: IntCounterVec,
     mirror_suspended: IntGaugeVec,
     mirror_queued: IntGaugeVec,
@@ -108,6 +110,10 @@ impl Metrics {
                 registry,
                 counters("skipped_rows_total", "Entries passed over as unreadable", &["backend", "what"]),
             )?,
+            clock_ahead: add(
+                registry,
+                float_gauges("clock_ahead_seconds", "How far the server's clock is ahead of this machine's"),
+            )?,
             mirror_missed: add(
                 registry,
                 counters("mirror_missed_writes_total", "Writes a mirror's secondary missed", &["backend"]),
@@ -149,6 +155,9 @@ impl Observer for Metrics {
             }
             Event::Ran { key, took } => self.queries.ran(backend, key, took),
             Event::Leased { waited, connections } => self.queries.leased(backend, waited, connections),
+            Event::ClockLooked { ahead_seconds } => {
+                self.clock_ahead.with_label_values(&[backend]).set(ahead_seconds);
+            }
             Event::MirrorMissed { writes } => {
                 self.mirror_missed.with_label_values(&[backend]).inc_by(writes);
             }

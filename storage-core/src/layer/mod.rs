@@ -22,10 +22,10 @@ pub use stack::Stack;
 pub use trace::Trace;
 
 use crate::{
-    Announce, AnnounceAnswer, AnnounceEvent, Backend, Collected, Context, Cursor, DataRecord, DataStorage,
-    DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer, PeerRecord,
-    PeerSelection, PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts,
-    Timestamp, Transfer, Upkeep,
+    Announce, AnnounceAnswer, AnnounceEvent, Backend, ClockReading, Collected, Context, Cursor, DataRecord,
+    DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer,
+    PeerRecord, PeerSelection, PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics,
+    SwarmCounts, Timestamp, Transfer, Upkeep,
 };
 
 /// Sees every call of a storage pass.
@@ -105,6 +105,14 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
 
     fn server(&self) -> Option<String> {
         self.storage.server()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.storage.now()
+    }
+
+    fn clock(&self) -> Option<ClockReading> {
+        self.storage.clock()
     }
 
     fn pending_writes(&self) -> PendingWrites {

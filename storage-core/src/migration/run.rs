@@ -172,7 +172,7 @@ impl Migration {
 
     async fn pass(&self, since: Option<Timestamp>) -> Result<Summary, Failure> {
         let shared = &self.0;
-        let (began, begun) = (Timestamp::now(), Instant::now());
+        let (began, begun) = (shared.from.now(), Instant::now());
         Kind::ALL.iter().for_each(|kind| shared.progress.of(*kind).restart());
         self.estimate().await;
         let mut pace = Pace::new(shared.options.rate);

@@ -15,8 +15,8 @@ use super::turns::Turns;
 use super::{MirrorConfig, Missed, NAME, Suspended, findings};
 use crate::layer::{time_left, with_time_left};
 use crate::{
-    Backend, Error, ErrorKind, Inspection, Lacking, NoObserver, Operation, PendingWrites, Result,
-    SharedObserver, Storage, Timestamp,
+    Backend, ClockReading, Error, ErrorKind, Inspection, Lacking, NoObserver, Operation, PendingWrites,
+    Result, SharedObserver, Storage, Timestamp,
 };
 
 /// How long the two storages may take to close, if nobody says how much time is left.
@@ -173,6 +173,14 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
 
     fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
         self.primary.configuration_key(operation)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.primary.now()
+    }
+
+    fn clock(&self) -> Option<ClockReading> {
+        self.primary.clock()
     }
 
     fn server(&self) -> Option<String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
-use storage_core::ServerClock;
+use storage_core::{ServerClock, ServerTime, SharedObserver};
 use tokio::sync::Semaphore;
 
 use super::clock::{ServerAnswer, ask_server};
@@ -44,6 +44,7 @@ pub(super) struct Connector {
     settings: ConnectionSettings,
     hosts: Vec<Candidate>,
     turns: Semaphore,
+    time: ServerTime,
     /// Why the last attempt failed; none if it went well.
     last_failure: Mutex<Option<ConnectError>>,
 }
@@ -66,14 +67,15 @@ pub(super) struct Connected {
 }
 
 impl Connector {
-    pub(super) fn new(settings: ConnectionSettings) -> Self {
+    pub(super) fn new(settings: ConnectionSettings, observer: SharedObserver) -> Self {
         let candidate = |host| Candidate {
             options: connect_options(&settings, host),
             unanswered: Mutex::new(None),
             is_doubtful: AtomicBool::new(false),
         };
         let hosts = settings.hosts.iter().map(candidate).collect();
-        Self { settings, hosts, turns: Semaphore::new(AT_ONCE), last_failure: Mutex::new(None) }
+        let time = ServerTime::new(crate::NAME, observer);
+        Self { settings, hosts, turns: Semaphore::new(AT_ONCE), time, last_failure: Mutex::new(None) }
     }
 
     pub(super) fn settings(&self) -> &ConnectionSettings {
@@ -142,6 +144,11 @@ impl Connector {
         second_choice.ok_or_else(|| ConnectError::new(failures))
     }
 
+    /// The time of the server, whichever it is.
+    pub(super) fn time(&self) -> &ServerTime {
+        &self.time
+    }
+
     /// Whether a connection still answers, and the server still will do. Looks at the server's clock again
     /// from time to time.
     pub(super) async fn verify(&self, connection: &mut PgConnection, clock: &mut ServerClock) -> bool {
@@ -151,6 +158,7 @@ impl Connector {
                 target => judge_role(connection, target).await?,
             };
             *clock = ask_server(connection).await?.clock;
+            self.time.looked(&[*clock]);
             Ok::<_, sqlx::Error>(fit)
         };
         matches!(asked.await, Ok(Fit::Suits))
@@ -217,6 +225,7 @@ impl Connector {
         }
         let fit = judge_role(&mut connection, self.settings.target).await?;
         let ServerAnswer { clock, version: server, .. } = ask_server(&mut connection).await?;
+        self.time.looked(&[clock]);
         self.notice_our_end(&mut connection, &server).await?;
         Ok((Connected { connection, host, clock, server }, fit))
     }
@@ -308,10 +317,14 @@ fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use storage_core::NoObserver;
+
     use super::*;
 
     fn connector(text: &str) -> Connector {
-        Connector::new(ConnectionSettings::parse(text, &|_| None).unwrap())
+        Connector::new(ConnectionSettings::parse(text, &|_| None).unwrap(), Arc::new(NoObserver))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::join_all;
 use parking_lot::{Mutex, MutexGuard};
 use sqlx::{Connection, PgConnection};
-use storage_core::{Event, ServerClock, SharedObserver, TaskSpawner, Tasks};
+use storage_core::{Event, ServerClock, ServerTime, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
@@ -125,13 +125,18 @@ impl Pool {
         };
         let tasks = Tasks::default();
         let shared = Shared {
-            connector: Connector::new(settings),
+            connector: Connector::new(settings, Arc::clone(&observer)),
             observer,
             state: Mutex::new(state),
             long: Arc::new(Semaphore::new(long)),
             tasks: tasks.spawner().clone(),
         };
         Self { shared: Arc::new(shared), tasks }
+    }
+
+    /// The time of the server.
+    pub(crate) fn time(&self) -> &ServerTime {
+        self.shared.connector.time()
     }
 
     /// Product and version of the server, as it said when it was last connected to.

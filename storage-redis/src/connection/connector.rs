@@ -10,11 +10,14 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
 use storage_core::config::Problem;
+use storage_core::{ServerTime, SharedObserver};
 
 use super::clients::{Clients, SentinelClients, response_timeout};
+use super::clock::ask_primaries;
 use super::node::NodeConnection;
 use super::renewable::Renewable;
 use super::request::load_scripts;
+use crate::NAME;
 use crate::config::RedisConfig;
 
 /// A connection and what is needed to know that it is good no more.
@@ -27,14 +30,6 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Whether the server answers. Those of a cluster are left to redis-rs.
-    pub(super) async fn check(&self) -> bool {
-        match &self.wire {
-            Wire::Node(node) => node.check().await,
-            Wire::Cluster(_) => true,
-        }
-    }
-
     /// Whether it is known to be closed.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
@@ -64,10 +59,11 @@ pub(super) struct Connector {
     /// All addresses as one text, for messages.
     addresses: String,
     response_timeout: Duration,
+    time: ServerTime,
 }
 
 impl Connector {
-    pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
+    pub(super) fn new(config: &RedisConfig, observer: SharedObserver) -> Result<Self, Problem> {
         let node_config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(response_timeout(config)))
@@ -75,7 +71,8 @@ impl Connector {
             .set_pipeline_buffer_size(512);
         let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
         let response_timeout = response_timeout(config);
-        Ok(Self { clients, primary: Renewable::default(), node_config, addresses, response_timeout })
+        let time = ServerTime::new(NAME, observer);
+        Ok(Self { clients, primary: Renewable::default(), node_config, addresses, response_timeout, time })
     }
 
     /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
@@ -102,6 +99,29 @@ impl Connector {
             }
         }
         .boxed()
+    }
+
+    /// Whether the server of a connection answers; looks at its clock again. Connections to nodes of a cluster are
+    /// left to redis-rs.
+    pub(super) async fn check(&self, live: &Live) -> bool {
+        match &live.wire {
+            Wire::Node(node) => {
+                let answers = node.check().await;
+                if answers {
+                    self.time.looked(&[node.clock()]);
+                }
+                answers
+            }
+            Wire::Cluster(cluster) => {
+                self.time.looked(&ask_primaries(cluster.clone()).await.unwrap_or_default());
+                true
+            }
+        }
+    }
+
+    /// The time of the server, or of the nodes of a cluster.
+    pub(super) fn time(&self) -> &ServerTime {
+        &self.time
     }
 
     /// The connection has failed: the sentinels shall be asked again.
@@ -153,7 +173,9 @@ impl Connector {
         let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
         let connected = async {
             let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            let wire = Wire::Node(NodeConnection::new(connection).await?);
+            let node = NodeConnection::new(connection).await?;
+            self.time.looked(&[node.clock()]);
+            let wire = Wire::Node(node);
             load_scripts(wire.clone()).await?;
             Ok(wire)
         };
@@ -169,6 +191,7 @@ impl Connector {
             connected.map_err(|error| ConnectError { address: self.addresses.clone(), error })?;
         // Nodes that are away get the scripts when they are called for.
         let _ = load_scripts(Wire::Cluster(connection.clone())).await;
+        self.time.looked(&ask_primaries(connection.clone()).await.unwrap_or_default());
         let lost = Arc::new(AtomicBool::new(false));
         Ok(Live { wire: Wire::Cluster(connection), lost, primary: 0 })
     }

@@ -19,7 +19,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
 use storage_core::layer::deadline;
-use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, SharedObserver};
+use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, ServerTime, SharedObserver};
 use tokio::time::Instant;
 
 use self::connector::Connector;
@@ -76,7 +76,8 @@ impl Connections {
         if !problems.is_empty() {
             return Err(OpenError::Configuration(problems));
         }
-        let connector = Connector::new(config).map_err(|problem| OpenError::Configuration(vec![problem]))?;
+        let connector = Connector::new(config, Arc::clone(&observer))
+            .map_err(|problem| OpenError::Configuration(vec![problem]))?;
         let connections = Self {
             pool: Pool::new(connector, config.pool_size, Arc::clone(&observer)),
             closed: AtomicBool::new(false),
@@ -109,6 +110,11 @@ impl Connections {
             }
             tokio::time::sleep(delay).await;
         }
+    }
+
+    /// The time of the servers.
+    pub(crate) fn time(&self) -> &ServerTime {
+        self.pool.connector().time()
     }
 
     /// Whether the keys of a swarm are on different nodes.

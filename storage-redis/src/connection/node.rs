@@ -46,6 +46,11 @@ impl NodeConnection {
         self.clock.lock().time_at(instant)
     }
 
+    /// The server's clock, at the last look.
+    pub(super) fn clock(&self) -> ServerClock {
+        *self.clock.lock()
+    }
+
     /// Whether the server answers; looks at its clock again.
     pub(super) async fn check(&self) -> bool {
         let clock = ask_server(&mut self.connection()).await;

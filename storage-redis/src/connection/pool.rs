@@ -180,8 +180,8 @@ impl Shared {
     fn verify(self: &Arc<Self>, place: usize) {
         let Some((generation, live)) = self.slot(place).live.made() else { return };
         self.attend(place, move |pool| async move {
-            let answered = tokio::time::timeout(VERIFICATION, live.check()).await.unwrap_or(false);
-            if !answered {
+            let answered = tokio::time::timeout(VERIFICATION, pool.connector.check(&live)).await;
+            if !answered.unwrap_or(pool.connector.is_cluster()) {
                 pool.give_up(pool.slot(place), generation, &live);
             }
         });

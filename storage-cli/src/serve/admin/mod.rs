@@ -48,6 +48,7 @@ impl AdminSite {
         Stats::from(Sources {
             backend: self.storage.name(),
             server: self.storage.server(),
+            clock: self.storage.clock(),
             begun: self.begun,
             last: self.seen.last(),
             errors: self.seen.failures(),

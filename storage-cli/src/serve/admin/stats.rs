@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use storage_core::ClockReading;
 
 use super::history::Recent;
 use crate::serve::metrics::Totals;
@@ -15,6 +16,8 @@ pub(super) struct Stats {
     pub(super) backend: &'static str,
     /// Product and version of its server.
     pub(super) server: Option<String>,
+    /// By how much the server's clock is ahead of this machine's.
+    pub(super) clock_ahead_seconds: Option<f64>,
     /// This program's version.
     pub(super) version: &'static str,
     pub(super) uptime_seconds: u64,
@@ -73,6 +76,7 @@ pub(super) struct LastCollection {
 pub(super) struct Sources {
     pub(super) backend: &'static str,
     pub(super) server: Option<String>,
+    pub(super) clock: Option<ClockReading>,
     pub(super) begun: Instant,
     pub(super) last: Last,
     pub(super) errors: u64,
@@ -83,12 +87,14 @@ pub(super) struct Sources {
 
 impl From<Sources> for Stats {
     fn from(sources: Sources) -> Self {
-        let Sources { backend, server, begun, last, errors, totals, recent, http_connections } = sources;
+        let Sources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
+            sources;
         let Totals { announces, malformed, denied, failed, .. } = totals;
         let milliseconds = |seconds: f64| seconds * 1e3;
         Self {
             backend,
             server,
+            clock_ahead_seconds: clock.map(|clock| clock.ahead_seconds),
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: begun.elapsed().as_secs(),
             swarms: last.statistics.map(|counts| counts.info_hashes),

@@ -96,7 +96,7 @@ impl Comparison {
 impl Verification {
     /// A comparison, not yet begun.
     pub fn new(from: Arc<dyn Storage>, to: Arc<dyn Storage>, options: VerifyOptions) -> Self {
-        let began = Timestamp::now();
+        let began = from.now();
         Self { from, to, options, progress: Arc::default(), stop: Stop::default(), began }
     }
 
@@ -159,7 +159,7 @@ impl Verification {
     fn is_after_copy(&self, announced: Timestamp) -> bool {
         const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
         let copied_at = self.options.copied_at.unwrap_or(self.began);
-        announced > copied_at && announced <= Timestamp::now().after(CLOCK_TOLERANCE)
+        announced > copied_at && announced <= self.from.now().max(self.to.now()).after(CLOCK_TOLERANCE)
     }
 
     async fn estimate(&self) {
