@@ -56,6 +56,17 @@ const OVERREACHES: &[Overreach] = &[
                 AND port = @port AND NOT is_seeder",
     },
     Overreach {
+        title: "graduate of many takes every peer at the address",
+        section: Some("peer"),
+        key: "graduate_batch_query",
+        query: "WITH r AS (SELECT * FROM unnest(@request::int4[], @info_hash::bytea[], @address::inet[], \
+                @port::int4[]) AS r (request, info_hash, address, port)), \
+                moved AS (UPDATE mo_peers AS p SET is_seeder = TRUE FROM r \
+                WHERE (p.info_hash, p.address, p.port) = (r.info_hash, r.address, r.port) AND NOT p.is_seeder \
+                RETURNING r.request) \
+                SELECT DISTINCT request, TRUE AS is_download FROM moved",
+    },
+    Overreach {
         title: "graduate takes every leecher",
         section: Some("peer"),
         key: "graduate_query",

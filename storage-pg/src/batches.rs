@@ -87,6 +87,7 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
 pub(crate) struct Batches {
     pub(crate) puts: Option<PgBatcher<Puts>>,
     pub(crate) deletions: Option<PgBatcher<Deletions>>,
+    pub(crate) graduations: Option<PgBatcher<Graduations>>,
     pub(crate) announces: Option<PgBatcher<Announces>>,
     pub(crate) scrapes: Option<PgBatcher<Scrapes>>,
     pub(crate) lookups: Option<PgBatcher<Lookups>>,
@@ -104,6 +105,8 @@ impl Batches {
         Self {
             puts: batcher(core, bounds, slot::PUT_PEERS),
             deletions: batcher(core, bounds, slot::DELETE_PEERS),
+            // One alone takes its locks in another order: it and a batch might wait for each other.
+            graduations: batcher(core, Bounds { when_idle: true, ..bounds }, slot::GRADUATE_PEERS),
             announces: batcher(core, bounds, slot::ANNOUNCE_BATCH),
             scrapes: batcher(core, bounds, slot::COUNT_BATCH),
             lookups: batcher(core, bounds, slot::CONTAINS_DATA),
@@ -115,6 +118,7 @@ impl Batches {
         tokio::join!(
             close(&self.puts, at_most),
             close(&self.deletions, at_most),
+            close(&self.graduations, at_most),
             close(&self.announces, at_most),
             close(&self.scrapes, at_most),
             close(&self.lookups, at_most),
@@ -248,6 +252,57 @@ impl BatchKind for Deletions {
                 Ok(()) if expired[row] => results[call] = Err(unanswered(Self::OPERATION, Self::KEY)),
                 Ok(()) => {}
                 failed => results[call] = failed,
+            }
+        }
+        results
+    }
+}
+
+/// Clients of one address that have everything now.
+pub(crate) struct Graduations;
+
+impl BatchKind for Graduations {
+    type Request = PeerRecord;
+    /// Whether it is a download; `None` if it was not done.
+    type Answer = Option<bool>;
+
+    const OPERATION: Operation = Operation::GraduatePeers;
+    const KEY: &'static str = slot::GRADUATE_PEERS.key;
+
+    /// In the order of keys, as [`Puts`]; of those who graduate the same peer the first makes it a download.
+    async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<Option<bool>>> {
+        let key = |call: &usize| (&calls[*call].request.info_hash, &calls[*call].request.peer);
+        let mut order: Vec<usize> = (0..calls.len()).collect();
+        order.sort_by(|one, other| key(one).cmp(&key(other)));
+        let same: Vec<&[usize]> = order.chunk_by(|one, other| key(one) == key(other)).collect();
+        let row = |(number, same): (u32, &&[usize])| {
+            let deadline = same.iter().map(|call| calls[*call].deadline).min();
+            let inputs = Inputs::record(&calls[same[same.len() - 1]].request).numbered(number);
+            (inputs, deadline.unwrap_or_else(Instant::now))
+        };
+        let rows: Vec<Row<'_>> = (0..).zip(&same).map(row).collect();
+        let (mut answers, mut expired) = (vec![None; rows.len()], vec![false; rows.len()]);
+        let done = in_pieces(core, Self::OPERATION, slot::GRADUATE_PEERS, &rows, |ran, piece| {
+            for row in piece.clone() {
+                expired[row] = ran.may_have_expired(rows[row].1);
+            }
+            for (request, row) in ran.by_request(piece) {
+                // What took effect, and was repeated because its answer was lost, finds a seeder.
+                let is_download = ran.statement.read_boolean(row, 1).unwrap_or(false);
+                answers[request] = Some(is_download || ran.attempt.after_loss);
+            }
+        })
+        .await;
+        let mut results: Vec<Result<Option<bool>>> = calls.iter().map(|_| Ok(None)).collect();
+        for (row, (same, done)) in same.into_iter().zip(done).enumerate() {
+            for (place, call) in same.iter().enumerate() {
+                results[*call] = match &done {
+                    Ok(()) if answers[row].is_none() && expired[row] => {
+                        Err(unanswered(Self::OPERATION, Self::KEY))
+                    }
+                    Ok(()) => Ok(answers[row].map(|is_download| is_download && place == 0)),
+                    Err(error) => Err(copy(error)),
+                };
             }
         }
         results

@@ -95,6 +95,9 @@ pub struct PeerQueries {
     pub synchronous_commit: String,
     /// `del_batch_query`: removes many peers at once; optional, not known to MoChi.
     pub del_batch_query: String,
+    /// `graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional, not known
+    /// to MoChi.
+    pub graduate_batch_query: String,
     /// `count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
     pub count_batch_query: String,
     /// `forget_query`: deletes all peers of a swarm; optional, not known to MoChi.
@@ -213,6 +216,7 @@ impl PgConfig {
                 add_batch_query: text(peer, "add_batch_query"),
                 synchronous_commit: text(peer, "synchronous_commit"),
                 del_batch_query: text(peer, "del_batch_query"),
+                graduate_batch_query: text(peer, "graduate_batch_query"),
                 count_batch_query: text(peer, "count_batch_query"),
                 forget_query: text(peer, "forget_query"),
             }),

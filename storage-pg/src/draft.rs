@@ -77,6 +77,7 @@ impl Drafts {
         drafts.optional(slot::IMPORT_DOWNLOADS_BATCH, &import.downloads_batch_query, &[]);
         drafts.optional(slot::PUT_PEERS, &peer.add_batch_query, &[]);
         drafts.optional(slot::DELETE_PEERS, &peer.del_batch_query, DELETE_PEERS_COLUMNS);
+        drafts.optional(slot::GRADUATE_PEERS, &peer.graduate_batch_query, GRADUATE_PEERS_COLUMNS);
         drafts.optional(slot::ANNOUNCE_BATCH, &announce.batch_query, ANNOUNCE_BATCH_COLUMNS);
         drafts.optional(slot::COUNT_BATCH, &peer.count_batch_query, COUNT_BATCH_COLUMNS);
         drafts.append_clause(&peer.count_query);
@@ -138,6 +139,8 @@ const ANNOUNCE_BATCH_COLUMNS: &[(&str, &str)] = &[
     ("announce.batch_query", "port"),
 ];
 const DELETE_PEERS_COLUMNS: &[(&str, &str)] = &[("peer.del_batch_query", "request")];
+const GRADUATE_PEERS_COLUMNS: &[(&str, &str)] =
+    &[("peer.graduate_batch_query", "request"), ("peer.graduate_batch_query", "is_download")];
 const CONTAINS_DATA_COLUMNS: &[(&str, &str)] = &[("data.contains_batch_query", "request")];
 
 const COUNT_BATCH_COLUMNS: &[(&str, &str)] = &[

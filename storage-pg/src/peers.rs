@@ -51,10 +51,17 @@ impl PeerStorage for PgStorage {
         peers: &[Peer],
         announced: Timestamp,
     ) -> Result<bool> {
-        let graduation = Graduation::of(&self.core)?;
         if peers.is_empty() {
             return Ok(false);
         }
+        if let (Some(graduations), [peer]) = (&self.batches.graduations, peers) {
+            let record = PeerRecord { info_hash: *info_hash, peer: *peer, role: Role::Seeder, announced };
+            let done = graduations.call(record, |_| Box::pin(async { Ok(None) })).await?;
+            if let Some(is_download) = done {
+                return Ok(is_download);
+            }
+        }
+        let graduation = Graduation::of(&self.core)?;
         let peers: Vec<_> =
             peers.iter().map(|peer| Inputs::announced(info_hash, peer, Role::Seeder, announced)).collect();
         attempt!(&self.core, Operation::GraduatePeers, Together::AllOrNothing, |connection, attempt| {

@@ -45,6 +45,7 @@ impl PgStorage {
             (Operation::DeletePeer, slot::DELETE_PEER),
             (Operation::DeletePeer, slot::DELETE_PEERS),
             (Operation::GraduatePeers, slot::GRADUATE),
+            (Operation::GraduatePeers, slot::GRADUATE_PEERS),
             (Operation::GraduatePeers, slot::INCREMENT_DOWNLOADS),
             (Operation::CollectGarbage, slot::COLLECT_GARBAGE),
             (Operation::DeleteData, slot::DELETE_DATA),
@@ -107,6 +108,7 @@ impl Probe<'_> {
             key if key == slot::DELETE_PEER.key => self.delete_peer(statement).await,
             key if key == slot::DELETE_PEERS.key => self.delete_peers(statement).await,
             key if key == slot::GRADUATE.key => self.graduate_peer(statement).await,
+            key if key == slot::GRADUATE_PEERS.key => self.graduate_peers(statement).await,
             key if key == slot::INCREMENT_DOWNLOADS.key => self.increment_downloads(statement).await,
             key if key == slot::COLLECT_GARBAGE.key => self.collect_garbage(statement).await,
             key if key == slot::DELETE_DATA.key => self.delete_data(statement).await,
@@ -156,6 +158,28 @@ impl Probe<'_> {
             }
         }
         Ok(Some(overreach))
+    }
+
+    async fn graduate_peers(&mut self, graduate: &Statement) -> Result<Option<String>, Failure> {
+        self.put_neighbours(Role::Leecher, Timestamp::now()).await?;
+        let (swarm, before) = (self.swarm, self.leechers().await?);
+        let meant = probe_peer(1, 1);
+        let inputs = Inputs::announced(&swarm, &meant, Role::Seeder, Timestamp::now());
+        graduate.rows_of_batch(self.connection, &[inputs]).await?;
+        let touched = before.saturating_sub(self.leechers().await?);
+        Ok(overreach(touched, 1, "one leecher was to be graduated"))
+    }
+
+    /// How many leechers there are in both swarms.
+    async fn leechers(&mut self) -> Result<u64, Failure> {
+        let Some(count) = self.storage.core.find(slot::COUNT_SWARM) else { return Ok(0) };
+        let (swarm, other_swarm) = (self.swarm, self.other_swarm);
+        let mut leechers = 0;
+        for info_hash in [&swarm, &other_swarm] {
+            let row = count.first(self.connection, Inputs::swarm(info_hash)).await?;
+            leechers += row.map_or(0, |row| count.read_count(&row, 1));
+        }
+        Ok(leechers)
     }
 
     async fn collect_garbage(&mut self, collect: &Statement) -> Result<Option<String>, Failure> {

@@ -104,6 +104,13 @@ pub(crate) const DELETE_PEERS: Slot = Slot {
     result: &[Reading::Integer],
     takes_arrays: true,
 };
+pub(crate) const GRADUATE_PEERS: Slot = Slot {
+    key: "peer.graduate_batch_query",
+    named: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsV6, A::Created, A::Expires],
+    positional: &[A::Request, A::InfoHash, A::PeerId, A::Address, A::Port, A::IsV6, A::Created, A::Expires],
+    result: &[Reading::Integer, Reading::Boolean],
+    takes_arrays: true,
+};
 pub(crate) const CONTAINS_DATA: Slot = Slot {
     key: "data.contains_batch_query",
     named: &[A::Request, A::Context, A::Key],
@@ -132,10 +139,11 @@ impl Slot {
         argument == A::Keys || self.takes_arrays && argument != A::Limit
     }
 
-    /// Whether the query writes: those return nothing, but the deletion of many. A ping returns nothing either.
+    /// Whether the query writes: those return nothing, but the deletion and the graduation of many. A ping returns
+    /// nothing either.
     pub(crate) fn writes(&self) -> bool {
         let returns_nothing = self.result.is_empty() && self.key != PING.key;
-        returns_nothing || self.key == DELETE_PEERS.key
+        returns_nothing || [DELETE_PEERS.key, GRADUATE_PEERS.key].contains(&self.key)
     }
 
     const fn batched(self, key: &'static str) -> Self {

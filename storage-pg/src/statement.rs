@@ -149,17 +149,22 @@ impl<'a> Inputs<'a> {
 
     /// A call of a batch of deletions.
     pub(crate) fn deletion(request: u32, info_hash: &'a InfoHash, peer: &'a Peer, role: Role) -> Self {
-        Self { request, ..Self::peer(info_hash, peer, role) }
+        Self::peer(info_hash, peer, role).numbered(request)
+    }
+
+    /// As the call of that number in a batch.
+    pub(crate) fn numbered(self, request: u32) -> Self {
+        Self { request, ..self }
     }
 
     /// A call of a batch of scrapes.
     pub(crate) fn scrape(request: u32, info_hash: &'a InfoHash) -> Self {
-        Self { request, ..Self::swarm(info_hash) }
+        Self::swarm(info_hash).numbered(request)
     }
 
     /// A key of a batch of those that are looked for.
     pub(crate) fn lookup(request: u32, context: &'a Context, key: &'a [u8]) -> Self {
-        Self { request, ..Self::raw_entry(context.as_str(), key) }
+        Self::raw_entry(context.as_str(), key).numbered(request)
     }
 
     pub(crate) fn stale(cutoff: Timestamp, limit: u64) -> Self {

@@ -36,6 +36,7 @@ fn expired(batch_when_idle: bool) -> PgConfig {
         &mut config.peer.del_query,
         &mut config.peer.add_batch_query,
         &mut config.peer.del_batch_query,
+        &mut config.peer.graduate_batch_query,
         &mut config.data.add_query,
         &mut config.data.del_query,
     ] {

@@ -97,6 +97,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     if !recommendation.for_mochi {
         file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
         file.query(3, DELETE_PEERS, "del_batch_query", &peer.del_batch_query);
+        file.query(3, GRADUATE_PEERS, "graduate_batch_query", &peer.graduate_batch_query);
         file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
         file.query(3, FORGET_PEERS, "forget_query", &peer.forget_query);
         if !peer.synchronous_commit.is_empty() {
@@ -260,6 +261,10 @@ Not MoChi's, optional: add_query for many peers at once, every argument an array
 
 const DELETE_PEERS: &str = "\
 Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that was there.";
+
+const GRADUATE_PEERS: &str = "\
+Not MoChi's, optional: graduate_query for many clients at once, with the peers that are not there and the downloads;
+the result has a row for each @request that is done, with is_download. The others are done one by one.";
 
 const COUNT_BATCH: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";

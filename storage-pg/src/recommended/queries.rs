@@ -95,6 +95,42 @@ RETURNING r.request"
     )
 }
 
+/// Graduates many clients of one address each. A row for each that is done, which those are not that became
+/// leechers meanwhile. A row that was inserted has no `xmax`, one that was there has.
+fn graduate_peers(address: AddressColumn) -> String {
+    let address = address_type(address);
+    format!(
+        "\
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[],
+    @port::int4[], @is_v6::bool[], @created::timestamptz[], @expires::timestamptz[])
+    AS r (request, info_hash, peer_id, address, port, is_v6, created, expires)
+  WHERE clock_timestamp() < expires),
+moved AS (
+  UPDATE mo_peers AS p SET is_seeder = TRUE, created = r.created FROM r
+  WHERE p.info_hash = r.info_hash AND p.peer_id = r.peer_id AND p.address = r.address AND p.port = r.port
+    AND NOT p.is_seeder
+  RETURNING r.request, r.info_hash),
+put AS (
+  INSERT INTO mo_peers AS p (info_hash, peer_id, address, port, is_seeder, is_v6, created)
+  SELECT info_hash, peer_id, address, port, TRUE, is_v6, created FROM r
+  WHERE request NOT IN (SELECT request FROM moved)
+  ON CONFLICT (info_hash, peer_id, address, port)
+  DO UPDATE SET created = EXCLUDED.created WHERE p.is_seeder
+  RETURNING info_hash, peer_id, address, port, xmax = 0 AS is_new),
+done AS (
+  SELECT request, info_hash, TRUE AS is_download FROM moved
+  UNION ALL
+  SELECT r.request, r.info_hash, put.is_new
+  FROM put JOIN r USING (info_hash, peer_id, address, port)),
+counted AS (
+  INSERT INTO mo_downloads (info_hash, downloads)
+  SELECT info_hash, COUNT(1) FROM done WHERE is_download GROUP BY info_hash ORDER BY info_hash
+  ON CONFLICT (info_hash) DO UPDATE SET downloads = mo_downloads.downloads + EXCLUDED.downloads)
+SELECT request, is_download FROM done"
+    )
+}
+
 fn address_type(address: AddressColumn) -> &'static str {
     match address {
         AddressColumn::Inet => "inet",
@@ -267,6 +303,11 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
                 Dialect::Postgres => delete_peers(recommendation.address),
                 Dialect::Cockroachdb => String::new(),
             },
+            graduate_batch_query: match recommendation.dialect {
+                Dialect::Postgres => graduate_peers(recommendation.address),
+                // It has no `xmax`.
+                Dialect::Cockroachdb => String::new(),
+            },
             count_batch_query: match recommendation.dialect {
                 Dialect::Postgres => COUNT_BATCH,
                 Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
@@ -351,6 +392,7 @@ fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
             newest_query: String::new(),
             add_batch_query: String::new(),
             del_batch_query: String::new(),
+            graduate_batch_query: String::new(),
             synchronous_commit: String::new(),
             count_batch_query: String::new(),
             forget_query: String::new(),
