@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libtest_mimic::{Completion, Failed, Trial};
 use storage_core::config::Value;
 use storage_core::conformance::{Failure, Outcome, Provider, Suite};
-use storage_core::{Context, InfoHash, Peer, PeerId, Role, Storage, Timestamp};
+use storage_core::{Context, InfoHash, Peer, PeerId, Role, Storage, Timestamp, When};
 
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
@@ -189,7 +189,7 @@ async fn fill(storage: &dyn Storage) -> Result<(), Failed> {
                 IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()]),
             ] {
                 let peer = Peer::new(PeerId([number; 20]), address, 6881);
-                storage.put_peer(&info_hash, &peer, role, announced).await?;
+                storage.put_peer(&info_hash, &peer, role, When::At(announced)).await?;
             }
         }
         let leecher = Peer::new(PeerId([1; 20]), IpAddr::from([10, 0, 0, 1]), 6881);

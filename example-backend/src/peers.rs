@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rand::seq::SliceRandom;
 use storage_core::{
-    ErrorKind, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
+    ErrorKind, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, When,
 };
 
 use crate::ExampleStorage;
@@ -11,13 +11,8 @@ use crate::storage::Presence;
 
 #[async_trait]
 impl PeerStorage for ExampleStorage {
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
+        let announced = announced.on(self);
         let presence = Presence { announced, role };
         self.put(&mut self.lock(), Operation::PutPeer, (*info_hash, &[*peer]), presence)
     }
@@ -31,12 +26,8 @@ impl PeerStorage for ExampleStorage {
         Ok(())
     }
 
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
+        let announced = announced.on(self);
         let mut contents = self.lock();
         let is_seeder = |peer: &Peer| {
             let presence = contents.peers.get(&(*info_hash, *peer));

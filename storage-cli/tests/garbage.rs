@@ -13,7 +13,7 @@ use conformance_tests::runtime::block_on;
 use conformance_tests::servers::Servers;
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::signal::Signal;
-use storage_core::{InfoHash, Peer, PeerId, Role, Timestamp};
+use storage_core::{InfoHash, Peer, PeerId, Role, Timestamp, When};
 
 use common::{Ran, command};
 use stage::{Kind, Stage, Story, on};
@@ -54,7 +54,7 @@ fn put(stage: &Stage, ports: std::ops::Range<u16>, ago: Duration) {
         for port in ports {
             let peer = Peer::new(PeerId(*b"-TR4040-aaaaaaaaaaaa"), [192, 0, 2, 1].into(), port);
             let announced = Timestamp::now().before(ago);
-            storage.put_peer(&InfoHash::V1(SWARM), &peer, Role::Leecher, announced).await.unwrap();
+            storage.put_peer(&InfoHash::V1(SWARM), &peer, Role::Leecher, When::At(announced)).await.unwrap();
         }
         storage.close().await.unwrap();
     });

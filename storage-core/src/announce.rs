@@ -3,7 +3,7 @@
 use futures::future::join;
 
 use crate::{
-    AddressFamily, Error, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp,
+    AddressFamily, Error, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, When,
 };
 
 /// What a client says when it announces (BEP 3, BEP 7, BEP 15).
@@ -23,7 +23,7 @@ pub struct Announce<'a> {
     /// The families of the peers to return, the one preferred first; the next fills what it leaves.
     pub families: &'a [AddressFamily],
     /// The time of the announce, [`Timestamp::now`].
-    pub announced: Timestamp,
+    pub announced: When,
 }
 
 /// Why a client announces (BEP 3).

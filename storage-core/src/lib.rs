@@ -87,4 +87,4 @@ pub use storage::{
     Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer, Upkeep,
 };
 pub use tasks::{TaskSpawner, Tasks};
-pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use timestamp::{InvalidTimestamp, Timestamp, When};

@@ -19,7 +19,7 @@ use crate::announce::announce_by_parts;
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, Capability, ClockReading, Context, Cursor, DataRecord,
     DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer, PeerRecord,
-    Result, Role, Timestamp,
+    Result, Role, Timestamp, When,
 };
 
 /// What every storage has, whatever it stores.
@@ -91,14 +91,8 @@ pub trait PeerStorage: Backend {
     /// Puts a peer into a swarm, or sets its role and time of last announce if it is there (P1).
     /// A peer that was in the other role moves: no scrape sees it in both or in neither (P2).
     ///
-    /// The time is [`now`](Backend::now) for an announce; any other is stored as it is.
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()>;
+    /// The time is [`When::Now`] for an announce; any other is stored as it is.
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()>;
 
     /// Takes a peer out of a swarm if it is there in that role.
     ///
@@ -129,15 +123,10 @@ pub trait PeerStorage: Backend {
     /// What is not known of a client cannot be told apart: one that is removed between two graduations counts
     /// twice, and so does one whose addresses come in calls of their own. A tracker beside this one that counts
     /// each time, such as MoChi, still does.
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool>;
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool>;
 
     /// [`graduate_peers`](Self::graduate_peers) for a client with one address.
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: Timestamp) -> Result<bool> {
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: When) -> Result<bool> {
         self.graduate_peers(info_hash, std::slice::from_ref(peer), announced).await
     }
 
@@ -180,12 +169,12 @@ pub trait PeerStorage: Backend {
 
     /// [`put_peer`](Self::put_peer) as seeder, now.
     async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
-        self.put_peer(info_hash, peer, Role::Seeder, self.now()).await
+        self.put_peer(info_hash, peer, Role::Seeder, When::Now).await
     }
 
     /// [`put_peer`](Self::put_peer) as leecher, now.
     async fn put_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
-        self.put_peer(info_hash, peer, Role::Leecher, self.now()).await
+        self.put_peer(info_hash, peer, Role::Leecher, When::Now).await
     }
 
     /// [`delete_peer`](Self::delete_peer) as seeder.
@@ -200,7 +189,7 @@ pub trait PeerStorage: Backend {
 
     /// [`graduate_peer`](Self::graduate_peer), now.
     async fn graduate_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<bool> {
-        self.graduate_peer(info_hash, peer, self.now()).await
+        self.graduate_peer(info_hash, peer, When::Now).await
     }
 }
 

@@ -125,6 +125,31 @@ impl From<Timestamp> for String {
     }
 }
 
+/// When a peer announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As the storage carries the call out, by [its clock](crate::Backend::now).
+    Now,
+    /// At this time, which is stored as it is.
+    At(Timestamp),
+}
+
+impl When {
+    /// The time, by the clock of this storage.
+    pub fn on<B: crate::Backend + ?Sized>(self, storage: &B) -> Timestamp {
+        match self {
+            Self::Now => storage.now(),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl From<Timestamp> for When {
+    fn from(time: Timestamp) -> Self {
+        Self::At(time)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use storage_core::layer::{Layered, Limits, Metrics};
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, Timestamp,
-    guarded,
+    When, guarded,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::runtime::Runtime;
@@ -64,7 +64,7 @@ impl Scene {
         };
         let members: Vec<_> = (0..SWARMS * PEERS).map(member).collect();
         for (info_hash, peer, role) in &members {
-            done(storage.put_peer(info_hash, peer, *role, Timestamp::now()));
+            done(storage.put_peer(info_hash, peer, *role, When::Now));
         }
         Self { storage, members }
     }
@@ -112,7 +112,7 @@ fn put(bencher: Bencher<'_, '_>, around: Around) {
     let now = Timestamp::now();
     bencher.bench(|| {
         let (info_hash, peer, role) = scene.next();
-        done(scene.storage.put_peer(info_hash, peer, *role, now));
+        done(scene.storage.put_peer(info_hash, peer, *role, When::At(now)));
     });
 }
 
@@ -140,8 +140,8 @@ fn lifecycle(bencher: Bencher<'_, '_>, around: Around) {
         // Nobody else's, on any thread.
         let thread = std::ptr::from_ref(&place).addr() as u64;
         let peer = peer(thread << 20 | 1 << 19 | place);
-        done(scene.storage.put_peer(&info_hash, &peer, Role::Leecher, now));
-        done(scene.storage.graduate_peer(&info_hash, &peer, now));
+        done(scene.storage.put_peer(&info_hash, &peer, Role::Leecher, When::At(now)));
+        done(scene.storage.graduate_peer(&info_hash, &peer, When::At(now)));
         done(scene.storage.delete_peer(&info_hash, &peer, Role::Seeder));
     });
 }
@@ -160,7 +160,7 @@ fn whole_announce(bencher: Bencher<'_, '_>, around: Around) {
             event: AnnounceEvent::None,
             num_want: 50,
             families: &families,
-            announced,
+            announced: When::At(announced),
         };
         black_box(done(scene.storage.announce(&announce)))
     });

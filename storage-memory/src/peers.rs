@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use storage_core::{
     Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role,
-    SwarmCounts, Timestamp,
+    SwarmCounts, Timestamp, When,
 };
 
 use crate::MemoryStorage;
@@ -12,13 +12,8 @@ use crate::swarm::Swarm;
 
 #[async_trait]
 impl PeerStorage for MemoryStorage {
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
+        let announced = announced.on(self);
         self.swarms.write(info_hash).get_or_default().put(peer, role, announced);
         Ok(())
     }
@@ -42,12 +37,8 @@ impl PeerStorage for MemoryStorage {
         Ok(())
     }
 
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
+        let announced = announced.on(self);
         Ok(self.graduate(&mut self.swarms.write(info_hash), info_hash, peers, announced))
     }
 
@@ -105,14 +96,15 @@ impl MemoryStorage {
 
     /// Whether it was a download.
     fn write_announce(&self, place: &mut Place<'_>, announce: &Announce<'_>) -> bool {
-        let Announce { info_hash, peers, role, event, announced, .. } = announce;
+        let Announce { info_hash, peers, role, event, .. } = announce;
+        let announced = announce.announced.on(self);
         match event {
             _ if peers.is_empty() => {}
-            AnnounceEvent::Completed => return self.graduate(place, info_hash, peers, *announced),
+            AnnounceEvent::Completed => return self.graduate(place, info_hash, peers, announced),
             AnnounceEvent::Stopped => remove(place, peers),
             AnnounceEvent::None | AnnounceEvent::Started => {
                 let swarm = place.get_or_default();
-                peers.iter().for_each(|peer| swarm.put(peer, *role, *announced));
+                peers.iter().for_each(|peer| swarm.put(peer, *role, announced));
             }
         }
         false

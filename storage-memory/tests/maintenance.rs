@@ -9,7 +9,7 @@ use std::time::Duration;
 use storage_core::layer::{Layer, Layered, with_time_left};
 use storage_core::{
     Error, ErrorKind, InfoHash, Maintenance, Operation, Peer, PeerId, PeerStorage, Result, Role, Schedule,
-    Storage, Timestamp,
+    Storage, Timestamp, When,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};
@@ -166,7 +166,10 @@ async fn more_than_the_share_of_stale_peers_are_left() {
         for number in 0..stale + fresh {
             let peer = Peer::new(PeerId([1; 20]), [192, 0, 2, 1].into(), number + 1);
             let ago = Duration::from_secs(if number < stale { 7_200 } else { 0 });
-            storage.put_peer(&swarm, &peer, Role::Leecher, Timestamp::now().before(ago)).await.unwrap();
+            storage
+                .put_peer(&swarm, &peer, Role::Leecher, When::At(Timestamp::now().before(ago)))
+                .await
+                .unwrap();
         }
         let schedule = Schedule { gc_grace: Some(Duration::ZERO), ..Schedule::default() };
         let _maintained = Maintenance::start(Arc::clone(&storage) as Arc<dyn Storage>, schedule);

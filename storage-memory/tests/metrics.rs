@@ -8,7 +8,7 @@ use prometheus::TextEncoder;
 use storage_core::config::{StorageConfig, Value};
 use storage_core::layer::Metrics;
 use storage_core::{
-    Event, InfoHash, Observer, Opened, Peer, PeerId, PeerSelection, Registry, Role, Storage, Timestamp,
+    Event, InfoHash, Observer, Opened, Peer, PeerId, PeerSelection, Registry, Role, Storage, Timestamp, When,
 };
 use storage_memory::MemoryDriver;
 
@@ -89,7 +89,7 @@ async fn garbage_collections_add_up_and_the_last_is_dated() {
     let (begun, long_ago) = (Timestamp::now(), Timestamp::from_seconds(1));
     for ports in [1..=2, 3..=5] {
         for port in ports {
-            storage.put_peer(&SWARM, &peer(port), Role::Seeder, long_ago).await.unwrap();
+            storage.put_peer(&SWARM, &peer(port), Role::Seeder, When::At(long_ago)).await.unwrap();
         }
         storage.collect_garbage(begun.before(Duration::from_secs(60))).await.unwrap();
     }

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, try_join_all};
 use sqlx::postgres::{PgConnection, PgRow};
 use storage_core::{
     AddressFamily, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord, PeerSelection,
-    PeerStorage, Result, Role, SwarmCounts, Timestamp,
+    PeerStorage, Result, Role, SwarmCounts, When,
 };
 
 use crate::attempt::{Together, attempt};
@@ -20,13 +20,8 @@ use crate::storage::PgStorage;
 
 #[async_trait]
 impl PeerStorage for PgStorage {
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
+        let announced = announced.on(self);
         let record = PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
         match &self.batches.puts {
             Some(puts) => puts.call(record, |record| self.put_alone(record)).await,
@@ -45,12 +40,8 @@ impl PeerStorage for PgStorage {
         }
     }
 
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
+        let announced = announced.on(self);
         if peers.is_empty() {
             return Ok(false);
         }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use redis::Value;
 use storage_core::{
     Announce, AnnounceAnswer, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role,
-    SwarmCounts, Timestamp, announce_by_parts,
+    SwarmCounts, When, announce_by_parts,
 };
 
 use crate::connection::{Call, read};
@@ -19,13 +19,8 @@ const MOST_WANTED: usize = 1_000_000;
 
 #[async_trait]
 impl PeerStorage for RedisStorage {
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
+        let announced = announced.on(self);
         let swarm = Swarm::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
             return self.put_stepwise(Operation::PutPeer, swarm, peer, role, announced).await;
@@ -51,12 +46,8 @@ impl PeerStorage for RedisStorage {
         self.remove_whole(swarm, peer).await
     }
 
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
+        let announced = announced.on(self);
         self.connections.check_open(Operation::GraduatePeers)?;
         if peers.is_empty() {
             return Ok(false);

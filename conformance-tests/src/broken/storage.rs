@@ -9,7 +9,7 @@ use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, Collected, Context, Cursor, DataRecord,
     DataStorage, DownloadsRecord, Error, ErrorKind, Forgotten, Imported, InfoHash, Inspection, Lacking,
     Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, Result, Role, Scope, Statistics, Storage,
-    SwarmCounts, Timestamp, Transfer, Upkeep, announce_by_parts,
+    SwarmCounts, Timestamp, Transfer, Upkeep, When, announce_by_parts,
 };
 
 use super::Flaw;
@@ -91,11 +91,11 @@ impl Backend for Broken {
 
 #[async_trait]
 impl PeerStorage for Broken {
-    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, at: Timestamp) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, at: When) -> Result<()> {
         let known = self.known(info_hash, peer).await?;
         match (self.flaw, known) {
             (Flaw::PutKeepsTime, Some(known)) => {
-                self.sound.put_peer(info_hash, peer, role, known.announced).await
+                self.sound.put_peer(info_hash, peer, role, When::At(known.announced)).await
             }
             (Flaw::PutKeepsRole, Some(known)) => self.sound.put_peer(info_hash, peer, known.role, at).await,
             (Flaw::MoveInTwoSteps, Some(known)) if known.role != role => {
@@ -136,7 +136,7 @@ impl PeerStorage for Broken {
         }
     }
 
-    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], at: Timestamp) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], at: When) -> Result<bool> {
         let mut known = Vec::new();
         for peer in peers {
             known.extend(self.known(info_hash, peer).await?);
@@ -159,7 +159,7 @@ impl PeerStorage for Broken {
                 }
             }
             (Flaw::GraduateKeepsTime, Some(leecher), _) => {
-                return self.sound.graduate_peers(info_hash, peers, leecher.announced).await;
+                return self.sound.graduate_peers(info_hash, peers, When::At(leecher.announced)).await;
             }
             // The peer leaves as a seeder and comes back as one that was not there.
             (Flaw::GraduateCountsSeeders, _, Some(seeder)) => {
@@ -420,7 +420,9 @@ impl Transfer for Broken {
             return self.sound.import_peers(records).await;
         }
         for record in records {
-            self.sound.put_peer(&record.info_hash, &record.peer, record.role, record.announced).await?;
+            self.sound
+                .put_peer(&record.info_hash, &record.peer, record.role, When::At(record.announced))
+                .await?;
         }
         Ok(Imported { written: records.len() as u64, kept: 0 })
     }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, Error, ErrorKind, InfoHash, Peer, PeerId, PeerSelection,
-    Result, Role, Storage, Timestamp,
+    Result, Role, Storage, When,
 };
 use tokio::time::Instant;
 
@@ -176,7 +176,7 @@ impl Client {
             event,
             num_want: NUM_WANT,
             families: &[AddressFamily::V4],
-            announced: Timestamp::now(),
+            announced: When::Now,
         };
         let result = self.storage.announce(&announce).await;
         let outcome = Outcome::of(result.as_ref().err());

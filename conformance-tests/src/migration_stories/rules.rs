@@ -7,7 +7,7 @@ use bytes::Bytes;
 use storage_core::layer::{Layer, Layered};
 use storage_core::migration::{DataRule, DownloadsRule, Follow, Migration, Options};
 use storage_core::{
-    Context, DataRecord, DownloadsRecord, Operation, PeerRecord, Result, Role, Storage, Timestamp,
+    Context, DataRecord, DownloadsRecord, Operation, PeerRecord, Result, Role, Storage, Timestamp, When,
 };
 
 use super::ground::Ground;
@@ -138,7 +138,7 @@ pub(super) async fn dry_run(from: &Ground, to: &Ground) {
 }
 
 pub(super) async fn stale_peers(from: &Ground, to: &Ground) {
-    from.storage.put_peer(&swarm(1), &peer(1), Role::Seeder, at(0)).await.unwrap();
+    from.storage.put_peer(&swarm(1), &peer(1), Role::Seeder, When::At(at(0))).await.unwrap();
     from.storage.put_seeder(&swarm(1), &peer(2)).await.unwrap();
     let stale_after = Some(Duration::from_secs(1_800));
     let moved = migration(from, to, Options { stale_after, ..options() }).run().await.unwrap();

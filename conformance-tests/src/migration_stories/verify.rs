@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage_core::migration::{Comparison, Finding, Kind, Migration, Verification, VerifyOptions};
-use storage_core::{Context, DownloadsRecord, PeerRecord, Role, Timestamp};
+use storage_core::{Context, DownloadsRecord, PeerRecord, Role, Timestamp, When};
 
 use super::ground::Ground;
 use super::pairs::{at, fill, options, peer, swarm};
@@ -27,7 +27,7 @@ pub(super) async fn differences(from: &Ground, to: &Ground) {
         (from_storage, 6, Role::Seeder, 5),
         (to_storage, 6, Role::Seeder, 5),
     ] {
-        storage.put_peer(&swarm(1), &peer(number), role, at(time)).await.unwrap();
+        storage.put_peer(&swarm(1), &peer(number), role, When::At(at(time))).await.unwrap();
     }
     let downloads = |number, downloads| DownloadsRecord { info_hash: swarm(number), downloads };
     from_storage.import_downloads(&[downloads(1, 1), downloads(2, 2), downloads(3, 3)]).await.unwrap();
@@ -75,7 +75,7 @@ pub(super) async fn live(from: &Ground, to: &Ground) {
 
     // A time to come is a zone that was mixed up.
     let in_two_hours = Timestamp::now().after(Duration::from_secs(7_200));
-    to.storage.put_peer(&swarm(1), &peer(1_000), Role::Seeder, in_two_hours).await.unwrap();
+    to.storage.put_peer(&swarm(1), &peer(1_000), Role::Seeder, When::At(in_two_hours)).await.unwrap();
     let found = compare(from, to, VerifyOptions { copied_at, ..VerifyOptions::default() }).await;
     assert_eq!(found.peers.count(Finding::Different), 1);
 }

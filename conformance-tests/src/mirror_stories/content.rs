@@ -10,7 +10,7 @@ use proptest::test_runner::TestCaseError;
 use storage_core::mirror::MirrorConfig;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Backend, Context, DataRecord, DownloadsRecord, InfoHash,
-    PeerRecord, PeerStorage, Result, Role, Storage, SwarmCounts, Timestamp,
+    PeerRecord, PeerStorage, Result, Role, Storage, SwarmCounts, Timestamp, When,
 };
 use tokio::task::JoinSet;
 
@@ -58,9 +58,9 @@ async fn write_something(storage: &dyn Storage) -> Result<()> {
     let value = Bytes::copy_from_slice(&rand::random::<[u8; 8]>());
     match rand::random_range(0..50) {
         40.. => announce_something(storage, info_hash).await,
-        0..16 => storage.put_peer(&info_hash, &peer, role, announced).await,
+        0..16 => storage.put_peer(&info_hash, &peer, role, When::At(announced)).await,
         16..22 => storage.delete_peer(&info_hash, &peer, role).await,
-        22..26 => storage.graduate_peer(&info_hash, &peer, announced).await.map(drop),
+        22..26 => storage.graduate_peer(&info_hash, &peer, When::At(announced)).await.map(drop),
         26 => storage.forget_swarm(&info_hash).await.map(drop),
         27 => {
             let record = PeerRecord { info_hash, peer, role, announced };
@@ -92,7 +92,7 @@ async fn announce_something(storage: &dyn Storage, info_hash: InfoHash) -> Resul
         event: [None, Started, Completed, Stopped][rand::random_range(0..4)],
         num_want: rand::random_range(0..3),
         families: &[AddressFamily::V4],
-        announced: Timestamp::from_microseconds(rand::random_range(1..1_000_000)),
+        announced: When::At(Timestamp::from_microseconds(rand::random_range(1..1_000_000))),
     };
     storage.announce(&announce).await.map(drop)
 }
@@ -109,7 +109,7 @@ pub(super) async fn of_a_peer_is_written_in_the_order_of_the_primary() {
             let announced = Timestamp::from_microseconds(rand::random_range(1..1_000_000));
             writers.spawn(async move {
                 let role = Role::from_is_seeder(rand::random());
-                mirror.put_peer(&swarm(1), &peer(1), role, announced).await.unwrap();
+                mirror.put_peer(&swarm(1), &peer(1), role, When::At(announced)).await.unwrap();
             });
         }
         writers.join_all().await;
@@ -130,7 +130,7 @@ pub(super) async fn of_whole_announces_is_the_same_on_both_sides() {
             event,
             num_want: 50,
             families: &[AddressFamily::V4],
-            announced: Timestamp::now(),
+            announced: When::Now,
         };
         let answer = sides.mirror.announce(&announce).await.unwrap();
         assert_eq!(sides.quiet().await.missed, None);

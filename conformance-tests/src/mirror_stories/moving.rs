@@ -11,7 +11,7 @@ use storage_core::config::StorageConfig;
 use storage_core::migration::{Migration, Options, Verification, VerifyOptions};
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
-    Role, Scope, Storage, SwarmCounts, Timestamp,
+    Role, Scope, Storage, SwarmCounts, Timestamp, When,
 };
 use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;
@@ -124,7 +124,7 @@ async fn announce(storage: &dyn Storage, of_swarm: u8, peer: Peer, role: Role, e
         event,
         num_want: 10,
         families: &[AddressFamily::V4],
-        announced: Timestamp::now(),
+        announced: When::Now,
     };
     let answer = storage.announce(&announce).await.unwrap();
     assert!(!answer.peers.unwrap().contains(&peer));
@@ -235,7 +235,7 @@ impl Done {
             (_, known) => {
                 let role = known.unwrap_or(Role::from_is_seeder(number.is_multiple_of(4)));
                 if number.is_multiple_of(2) {
-                    storage.put_peer(&info_hash, &peer, role, Timestamp::now()).await.unwrap();
+                    storage.put_peer(&info_hash, &peer, role, When::Now).await.unwrap();
                 } else {
                     announce(storage, of_swarm, peer, role, AnnounceEvent::None).await;
                 }

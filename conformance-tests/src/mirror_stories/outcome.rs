@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use storage_core::mirror::MirrorConfig;
-use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role, Timestamp};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role, When};
 
 use super::sides::{Mood, Sides, peer, swarm};
 
@@ -37,7 +37,7 @@ pub(super) async fn of_an_announce_that_cannot_read_is_a_missed_write() {
         event: AnnounceEvent::Started,
         num_want: 50,
         families: &[AddressFamily::V4],
-        announced: Timestamp::now(),
+        announced: When::Now,
     };
     sides.primary.layer().becomes(Mood::FailsAfterwards);
     sides.mirror.announce(&announce).await.unwrap_err();

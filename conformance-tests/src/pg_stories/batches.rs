@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    ErrorKind, Event, InfoHash, Observer, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts, Timestamp,
+    ErrorKind, Event, InfoHash, Observer, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -116,7 +116,7 @@ async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
             for round in 0..ROUNDS {
                 let number = (round * 7 + caller * 13) % 20;
                 let role = Role::from_is_seeder((round + caller) % 2 == 0);
-                storage.put_peer(&SWARM, &peer(number, 6881), role, Timestamp::now()).await?;
+                storage.put_peer(&SWARM, &peer(number, 6881), role, When::Now).await?;
             }
             Ok::<_, storage_core::Error>(())
         }
@@ -163,7 +163,7 @@ async fn the_last_put_wins(url: &PgUrl) -> Result<(), Failed> {
         let roles = [last.other(), last, last.other(), last.other(), last];
         let puts = roles.map(|role| {
             let storage = Arc::clone(&storage);
-            async move { storage.put_peer(&SWARM, &peer(1, 6881), role, Timestamp::now()).await }
+            async move { storage.put_peer(&SWARM, &peer(1, 6881), role, When::Now).await }
         });
         for put in join_all(puts).await {
             put?;

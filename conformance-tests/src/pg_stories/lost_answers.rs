@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
 use storage_core::{
-    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerId, Role, Storage, SwarmCounts, Timestamp,
+    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerId, Role, Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -93,7 +93,7 @@ async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     for role in Role::BOTH {
         let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
         let scene = Scene::of(url, config).await?;
-        scene.storage.put_peer(&SWARM, &peer(), role, Timestamp::now()).await?;
+        scene.storage.put_peer(&SWARM, &peer(), role, When::Now).await?;
         scene.way.cut_at(&PEER_ID.0, Cut::After);
         let announce = Announce {
             info_hash: SWARM,
@@ -102,7 +102,7 @@ async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
             event: AnnounceEvent::Stopped,
             num_want: 0,
             families: &[],
-            announced: Timestamp::now(),
+            announced: When::Now,
         };
         scene.storage.announce(&announce).await?;
         scene.ends_with(1, SwarmCounts::default()).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use storage_core::{InfoHash, Peer, PeerRecord, PeerSelection, Role, Storage, Timestamp};
+use storage_core::{InfoHash, Peer, PeerRecord, PeerSelection, Role, Storage, Timestamp, When};
 use tokio::task::JoinSet;
 
 use super::ground::Place;
@@ -100,7 +100,7 @@ async fn announce_again(storage: Arc<dyn Storage>, peers: Vec<PeerRecord>) -> Ve
     for (number, PeerRecord { info_hash, peer, role, .. }) in peers.into_iter().enumerate() {
         let role = if number % 2 == 0 { role } else { role.other() };
         let time = at(FRESH + number as i64);
-        storage.put_peer(&info_hash, &peer, role, time).await.unwrap();
+        storage.put_peer(&info_hash, &peer, role, When::At(time)).await.unwrap();
         finds_others(&*storage, info_hash, peer).await;
         announced.push(record(info_hash, peer, role, time));
     }

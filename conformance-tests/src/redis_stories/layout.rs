@@ -1,7 +1,7 @@
 //! What is written through us stands in Redis as MoChi writes it: every key, field and value.
 
 use bytes::Bytes;
-use storage_core::{DataRecord, DownloadsRecord, InfoHash, Role};
+use storage_core::{DataRecord, DownloadsRecord, InfoHash, Role, When};
 
 use super::ground::Place;
 use super::material::{at, context, peer, peer_v6, record, swarm};
@@ -31,7 +31,7 @@ pub(super) async fn peers_stand_in_the_key_of_their_role_and_family(place: &Plac
         (v2, peer(3), Role::Leecher),
         (v2, peer_v6(4), Role::Leecher),
     ] {
-        storage.put_peer(&info_hash, &peer, role, at(TIME)).await.unwrap();
+        storage.put_peer(&info_hash, &peer, role, When::At(at(TIME))).await.unwrap();
     }
 
     let (seeders_v4, seeders_v6) = (swarm_key("S4", &v1), swarm_key("S6", &v1));
@@ -79,7 +79,7 @@ pub(super) async fn counters_change_by_differences(place: &Place) {
     assert_eq!(counters().await, (1000, 500), "it is deleted");
 
     for (number, role, time) in [(1, Role::Seeder, 1), (2, Role::Seeder, 9), (3, Role::Leecher, 1)] {
-        storage.put_peer(&swarm, &peer(number), role, at(time)).await.unwrap();
+        storage.put_peer(&swarm, &peer(number), role, When::At(at(time))).await.unwrap();
     }
     storage.import_peers(&[record(swarm, peer(3), Role::Seeder, at(2))]).await.unwrap();
     assert_eq!(counters().await, (1003, 500), "an import moves a leecher");
@@ -95,13 +95,13 @@ pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &Place) {
     let (swarm, other) = (swarm(1), swarm(2));
     let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
     let stays = swarm_key("L6", &other);
-    storage.put_peer(&other, &peer_v6(9), Role::Leecher, at(TIME)).await.unwrap();
+    storage.put_peer(&other, &peer_v6(9), Role::Leecher, When::At(at(TIME))).await.unwrap();
     let of_other = || (stays.as_slice(), hash([(peer_key(&peer_v6(9)), TIME_TEXT)]));
     let one = || hash([(peer_key(&peer(1)), TIME_TEXT)]);
     let (none, once) = (string("0"), string("1"));
 
-    storage.put_peer(&swarm, &peer(1), Role::Leecher, at(7)).await.unwrap();
-    storage.graduate_peer(&swarm, &peer(1), at(TIME)).await.unwrap();
+    storage.put_peer(&swarm, &peer(1), Role::Leecher, When::At(at(7))).await.unwrap();
+    storage.graduate_peer(&swarm, &peer(1), When::At(at(TIME))).await.unwrap();
     let downloads = || (b"CHI_D".as_slice(), hash([(swarm.as_bytes(), "1")]));
     let (counters_s, counters_l) = (b"CHI_C_S".as_slice(), b"CHI_C_L".as_slice());
     let members = (b"CHI_I".as_slice(), set([&seeders, &stays]));
@@ -109,7 +109,7 @@ pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &Place) {
     let counters = [(counters_s, once.clone()), (counters_l, once.clone())];
     holds_all(place, graduated, counters).await;
 
-    storage.put_peer(&swarm, &peer(1), Role::Leecher, at(TIME)).await.unwrap();
+    storage.put_peer(&swarm, &peer(1), Role::Leecher, When::At(at(TIME))).await.unwrap();
     let members = (b"CHI_I".as_slice(), set([&leechers, &stays]));
     let moved = [of_other(), (&leechers, one()), downloads(), members];
     let counters = [(counters_s, none.clone()), (counters_l, string("2"))];

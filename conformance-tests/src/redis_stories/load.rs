@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use storage_core::{Error, ErrorKind, InfoHash, Operation, Peer, Role, Storage, Timestamp};
+use storage_core::{Error, ErrorKind, InfoHash, Operation, Peer, Role, Storage, When};
 use tokio::task::JoinSet;
 
 use super::material::{all_peers, peer, swarm};
@@ -137,7 +137,7 @@ enum Done {
 async fn put(storage: Arc<dyn Storage>, number: u32) -> Result<Done, Error> {
     let (swarm, peer) = (swarm((number % u32::from(SWARMS)) as u8), peer(number));
     let role = Role::from_is_seeder(number.is_multiple_of(2));
-    storage.put_peer(&swarm, &peer, role, Timestamp::now()).await?;
+    storage.put_peer(&swarm, &peer, role, When::Now).await?;
     Ok(Done::Put(swarm, peer))
 }
 

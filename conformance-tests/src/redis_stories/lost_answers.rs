@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::AsyncCommands;
 use storage_core::config::Value;
-use storage_core::{ErrorKind, PeerSelection, Result, Role, Storage, SwarmCounts, Timestamp};
+use storage_core::{ErrorKind, PeerSelection, Result, Role, Storage, SwarmCounts, When};
 
 use super::ground::{Place, open};
 use super::material::{context, peer, swarm};
@@ -45,7 +45,7 @@ pub(super) async fn leave_no_peer_that_has_stopped(node: &Node) {
     for (number, cut) in [(1, Cut::After), (2, Cut::Before)] {
         for role in Role::BOTH {
             let (swarm, peer) = (swarm(number), peer(u32::from(number)));
-            storage.put_peer(&swarm, &peer, role, Timestamp::now()).await.unwrap();
+            storage.put_peer(&swarm, &peer, role, When::Now).await.unwrap();
             way.cut_at(&peer_key(&peer), cut);
             storage.remove_peer(&swarm, &peer).await.unwrap();
             assert!(!way.is_waiting());

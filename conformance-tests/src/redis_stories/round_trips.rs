@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result, Role, Timestamp,
+    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result, Role, When,
 };
 use storage_redis::{RedisConfig, RedisStorage};
 
@@ -58,7 +58,7 @@ pub(super) async fn each_call_is_one(node: &Node) {
             event: AnnounceEvent::None,
             num_want: 50,
             families: &AddressFamily::BOTH,
-            announced: Timestamp::now(),
+            announced: When::Now,
         };
         let completed = Announce { event: AnnounceEvent::Completed, ..whole };
         let stopped = Announce { event: AnnounceEvent::Stopped, ..whole };

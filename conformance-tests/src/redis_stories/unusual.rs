@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
     Collected, Error, ErrorKind, InfoHash, Peer, PeerRecord, PeerSelection, Role, Scope, Statistics, Storage,
-    SwarmCounts,
+    SwarmCounts, When,
 };
 
 use super::ground::Place;
@@ -54,9 +54,9 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &Place) {
     let twice = Statistics { info_hashes: 1, seeders: 3, leechers: 3 };
     assert_eq!(storage.statistics().await.unwrap(), twice, "nor do the statistics");
 
-    storage.put_peer(&swarm, &peer(1), Role::Leecher, at(2_000)).await.unwrap();
-    storage.put_peer(&swarm, &peer(2), Role::Seeder, at(2_000)).await.unwrap();
-    assert!(!storage.graduate_peer(&swarm, &peer(3), at(2_000)).await.unwrap());
+    storage.put_peer(&swarm, &peer(1), Role::Leecher, When::At(at(2_000))).await.unwrap();
+    storage.put_peer(&swarm, &peer(2), Role::Seeder, When::At(at(2_000))).await.unwrap();
+    assert!(!storage.graduate_peer(&swarm, &peer(3), When::At(at(2_000))).await.unwrap());
     let counts = SwarmCounts { seeders: 2, leechers: 1, downloads: 0 };
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
 }
@@ -69,7 +69,7 @@ pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &Place) {
         let (swarm, peer) = (swarm(number), peer(1));
         add_peer(&mut connection, &swarm_key("S4", &swarm), &peer, seeded).await;
         add_peer(&mut connection, &swarm_key("L4", &swarm), &peer, leeched).await;
-        let is_download = storage.graduate_peer(&swarm, &peer, at(2_000)).await.unwrap();
+        let is_download = storage.graduate_peer(&swarm, &peer, When::At(at(2_000))).await.unwrap();
         assert_eq!(is_download, leeched > seeded, "{seeded} and {leeched}");
         let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: u64::from(is_download) };
         assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
@@ -197,7 +197,7 @@ pub(super) async fn an_announce_mends_an_unreadable_time(place: &Place) {
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     add(&mut connection, &key, peer_key(&peer(9)), "soon").await;
     let storage = place.open().await;
-    storage.put_peer(&swarm, &peer(9), Role::Seeder, at(5)).await.unwrap();
+    storage.put_peer(&swarm, &peer(9), Role::Seeder, When::At(at(5))).await.unwrap();
     assert_eq!(all_peers(&*storage).await.unwrap(), [record(swarm, peer(9), Role::Seeder, at(5))]);
     assert_eq!(unreadable(&*storage).await, 0);
 }

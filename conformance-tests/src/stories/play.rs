@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage_core::{Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage};
+use storage_core::{Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, When};
 
 use super::step::{Answer, Step};
 
@@ -23,7 +23,7 @@ pub(crate) async fn play(step: &Step, storage: &dyn Storage) -> Answer {
 async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
     Ok(match step {
         Step::Put(PeerRecord { info_hash, peer, role, announced }) => {
-            storage.put_peer(info_hash, peer, *role, *announced).await?;
+            storage.put_peer(info_hash, peer, *role, When::At(*announced)).await?;
             Answer::Done
         }
         Step::Delete(info_hash, peer, role) => {
@@ -35,7 +35,7 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
             Answer::Done
         }
         Step::Graduate(info_hash, peers, announced) => {
-            Answer::IsDownload(storage.graduate_peers(info_hash, peers, *announced).await?)
+            Answer::IsDownload(storage.graduate_peers(info_hash, peers, When::At(*announced)).await?)
         }
         Step::Announce(selection) => {
             let mut peers = storage.announce_peers(selection).await?;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerId,
-    PeerRecord, PeerSelection, Role, Statistics, SwarmCounts, Timestamp,
+    PeerRecord, PeerSelection, Role, Statistics, SwarmCounts, Timestamp, When,
 };
 
 /// Something asked of a storage.
@@ -54,7 +54,7 @@ impl WholeAnnounce {
             event: self.event,
             num_want: NUM_WANT,
             families: &self.families,
-            announced: self.announced,
+            announced: When::At(self.announced),
         }
     }
 }

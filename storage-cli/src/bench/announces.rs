@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::RngExt;
-use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Storage, Timestamp};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Storage, Timestamp, When};
 
 use super::callers::{NUM_WANT, Seat};
 use super::gauge::Caller;
@@ -142,7 +142,15 @@ impl<A: Announcer> Clients<A> {
         };
         let info_hash = ground.info_hash(swarm);
         let (peers, families) = (&peers, &families);
-        let announce = Announce { info_hash, peers, role, event, num_want: NUM_WANT, families, announced };
+        let announce = Announce {
+            info_hash,
+            peers,
+            role,
+            event,
+            num_want: NUM_WANT,
+            families,
+            announced: When::At(announced),
+        };
         target.announce(&announce).await
     }
 }

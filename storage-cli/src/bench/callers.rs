@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use storage_core::{PeerSelection, Result, Role, Storage, Timestamp};
+use storage_core::{PeerSelection, Result, Role, Storage, Timestamp, When};
 
 use super::gauge::Caller;
 use super::ground::Ground;
@@ -58,7 +58,7 @@ impl Caller for Put {
         let Seat { target: storage, ground, random, .. } = &mut self.0;
         let swarm = ground.any_swarm(random);
         let member = ground.member(swarm, random.random_range(ground.numbers(swarm)));
-        storage.put_peer(&member.info_hash, &member.peer, member.role, announced).await
+        storage.put_peer(&member.info_hash, &member.peer, member.role, When::At(announced)).await
     }
 }
 
@@ -86,7 +86,7 @@ impl Caller for PutNew {
         self.left -= 1;
         let number = self.swarm * self.size + self.left;
         let member = self.seat.ground.member(self.swarm, number);
-        self.seat.target.put_peer(&member.info_hash, &member.peer, member.role, announced).await
+        self.seat.target.put_peer(&member.info_hash, &member.peer, member.role, When::At(announced)).await
     }
 
     fn is_done(&self) -> bool {
@@ -126,8 +126,8 @@ impl Caller for Lifecycle {
         let Seat { target: storage, ground, random, .. } = &mut self.0;
         let info_hash = ground.info_hash(ground.any_swarm(random));
         let peer = ground.peer(number);
-        storage.put_peer(&info_hash, &peer, Role::Leecher, announced).await?;
-        storage.graduate_peer(&info_hash, &peer, announced).await?;
+        storage.put_peer(&info_hash, &peer, Role::Leecher, When::At(announced)).await?;
+        storage.graduate_peer(&info_hash, &peer, When::At(announced)).await?;
         storage.delete_peer(&info_hash, &peer, Role::Seeder).await
     }
 }

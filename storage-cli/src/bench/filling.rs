@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
-use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp};
+use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, When};
 
 use super::ground::Ground;
 use crate::interrupt::Interrupt;
@@ -64,7 +64,7 @@ pub(super) async fn fill(
                 storage.import_peers(&records).await?;
             } else {
                 for PeerRecord { info_hash, peer, role, announced } in &records {
-                    storage.put_peer(info_hash, peer, *role, *announced).await?;
+                    storage.put_peer(info_hash, peer, *role, When::At(*announced)).await?;
                 }
             }
             done.fetch_add(records.len() as u64, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerId, Role, Storage,
-    SwarmCounts,
+    SwarmCounts, When,
 };
 
 use super::approval::Approval;
@@ -115,7 +115,7 @@ impl Tracker {
             event: client.event,
             num_want: self.limits.num_want(client.num_want),
             families: client.families,
-            announced: self.storage.now(),
+            announced: When::Now,
         };
         let mut answer = self.storage.announce(&announce).await?;
         // One that announces over IPv4 and over IPv6 would meet itself at its other address.

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Scene, Stop, Verdict};
 use crate::{
     Context, Error, ErrorKind, InfoHash, Operation, Peer, PeerSelection, Result, Role, Statistics,
-    SwarmCounts, Timestamp,
+    SwarmCounts, Timestamp, When,
 };
 
 /// How many calls are under way at once where many are made.
@@ -90,7 +90,7 @@ impl Scene {
         role: Role,
         announced: Timestamp,
     ) -> Verdict {
-        let put = self.storage().put_peer(info_hash, peer, role, announced).await;
+        let put = self.storage().put_peer(info_hash, peer, role, When::At(announced)).await;
         self.ok(&format!("put the {role} {peer}, last announced {announced}"), put)
     }
 
@@ -117,7 +117,7 @@ impl Scene {
 
     /// Graduates a peer, now; whether it was a download.
     pub async fn graduate(&self, info_hash: &InfoHash, peer: &Peer) -> Verdict<bool> {
-        let graduated = self.storage().graduate_peer(info_hash, peer, Timestamp::now()).await;
+        let graduated = self.storage().graduate_peer(info_hash, peer, When::Now).await;
         self.ok(&format!("graduate {peer}"), graduated)
     }
 

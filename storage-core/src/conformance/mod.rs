@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn every_rule_has_a_case_of_its_level() {
         let rules = [
-            "S1", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "A1", "D1", "D2", "D3", "U1", "U2", "U3", "T1",
-            "L1", "E1",
+            "S1", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "A1", "D1", "D2", "D3", "U1", "U1a", "U2", "U3",
+            "T1", "L1", "E1",
         ];
         let found: BTreeSet<_> = Suite::cases().iter().map(Case::rule).collect();
         assert_eq!(found, BTreeSet::from(rules));

@@ -25,7 +25,7 @@ use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Backend, ClockReading, Collected, Context, Cursor, DataRecord,
     DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer,
     PeerRecord, PeerSelection, PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics,
-    SwarmCounts, Timestamp, Transfer, Upkeep,
+    SwarmCounts, Timestamp, Transfer, Upkeep, When,
 };
 
 /// Sees every call of a storage pass.
@@ -138,13 +138,7 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
 
 #[async_trait]
 impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
         self.pass(Operation::PutPeer, self.storage.put_peer(info_hash, peer, role, announced)).await
     }
 
@@ -156,12 +150,7 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
         self.pass(Operation::RemovePeer, self.storage.remove_peer(info_hash, peer)).await
     }
 
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
         let call = self.storage.graduate_peers(info_hash, peers, announced);
         let is_download = self.pass(Operation::GraduatePeers, call).await?;
         if !peers.is_empty() {

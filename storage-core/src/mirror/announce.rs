@@ -7,7 +7,7 @@ use super::peers::{PEER_BYTES, graduate_on};
 use super::storage::{is_in_doubt, of_primary};
 use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Error, ErrorKind, InfoHash, Operation, Peer, PeerStorage,
-    Result, Role, Timestamp, Transfer,
+    Result, Role, Transfer, When,
 };
 
 /// What is written of one peer.
@@ -19,7 +19,9 @@ pub(super) enum Write {
 
 impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
     pub(super) async fn announce_on_both(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
-        let Announce { info_hash, peers, announced, .. } = announce;
+        let announced = When::At(announce.announced.on(self));
+        let announce = &Announce { announced, ..*announce };
+        let Announce { info_hash, peers, .. } = announce;
         let _turns = self.turns.of_peers(info_hash, peers).await;
         let owed = self.owe(peers.len(), peers.len() * PEER_BYTES);
         let answer = self.primary.announce(announce).await;
@@ -30,12 +32,12 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
         let answer = answer.map_err(of_primary)?;
         for (place, peer) in peers.iter().enumerate() {
             let is_download = answer.is_download && place == 0;
-            self.pass_on_write(write_of(announce, is_download), *info_hash, *peer, *announced);
+            self.pass_on_write(write_of(announce, is_download), *info_hash, *peer, announced);
         }
         Ok(AnnounceAnswer { failure: answer.failure.map(of_primary), ..answer })
     }
 
-    pub(super) fn pass_on_write(&self, write: Write, info_hash: InfoHash, peer: Peer, announced: Timestamp) {
+    pub(super) fn pass_on_write(&self, write: Write, info_hash: InfoHash, peer: Peer, announced: When) {
         let (subject, owed) = ((&info_hash, &peer), self.owe(1, PEER_BYTES));
         match write {
             Write::Put(role) => {

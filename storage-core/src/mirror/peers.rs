@@ -10,7 +10,7 @@ use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use crate::{
     Announce, AnnounceAnswer, Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer,
-    PeerSelection, PeerStorage, Result, Role, SwarmCounts, Timestamp, Transfer,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, Transfer, When,
 };
 
 /// About what a queued write of a peer takes up.
@@ -51,13 +51,8 @@ impl<S: PeerStorage + ?Sized + 'static> MirrorStorage<S> {
 
 #[async_trait]
 impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage<S> {
-    async fn put_peer(
-        &self,
-        info_hash: &InfoHash,
-        peer: &Peer,
-        role: Role,
-        announced: Timestamp,
-    ) -> Result<()> {
+    async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
+        let announced = When::At(announced.on(self));
         let call = self.primary.put_peer(info_hash, peer, role, announced);
         let (swarm, put) = (*info_hash, *peer);
         self.write_peer(Operation::PutPeer, (info_hash, peer), call, move |secondary| async move {
@@ -84,12 +79,8 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
         .await
     }
 
-    async fn graduate_peers(
-        &self,
-        info_hash: &InfoHash,
-        peers: &[Peer],
-        announced: Timestamp,
-    ) -> Result<bool> {
+    async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
+        let announced = When::At(announced.on(self));
         let _turns = self.turns.of_peers(info_hash, peers).await;
         let call = self.primary.graduate_peers(info_hash, peers, announced);
         let (is_download, owed) = self.write(peers.len(), peers.len() * PEER_BYTES, call).await?;
@@ -125,7 +116,7 @@ pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
     primary: &S,
     info_hash: &InfoHash,
     peer: &Peer,
-    announced: Timestamp,
+    announced: When,
 ) -> Result<()> {
     let takes_downloads = secondary.lacking().has(Capability::ImportDownloads);
     if !takes_downloads || !primary.lacking().has(Capability::Downloads) {

@@ -95,6 +95,7 @@ impl RedisStorage {
 
     pub(super) async fn announce_at_once(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let Announce { info_hash, peers, role, event, announced, .. } = announce;
+        let announced = announced.on(self);
         let selections: Vec<_> = announce.selections().collect();
         let for_seeder = selections.first().is_some_and(|selection| selection.for_seeder);
         let families: String =

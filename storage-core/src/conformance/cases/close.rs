@@ -10,7 +10,7 @@ use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
 use crate::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash,
-    Operation, PeerRecord, Result, Role, Scope, Storage,
+    Operation, PeerRecord, Result, Role, Scope, Storage, When,
 };
 
 pub(super) async fn closing_twice_is_no_error(scene: &Scene) -> Verdict {
@@ -49,7 +49,7 @@ async fn every_call(
         event: AnnounceEvent::None,
         num_want: 9,
         families: &AddressFamily::BOTH,
-        announced: STALE,
+        announced: When::At(STALE),
     };
     let entries = [(key.clone(), key.clone())];
     let mut calls = vec![

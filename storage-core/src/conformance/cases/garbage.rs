@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
-use crate::{InfoHash, Operation, Result, Role, Storage, Timestamp};
+use crate::{InfoHash, Operation, Result, Role, Storage, Timestamp, When};
 
 const COLLECT: Operation = Operation::CollectGarbage;
 
@@ -81,7 +81,7 @@ pub(super) async fn a_second_collection_finds_nothing(scene: &Scene) -> Verdict 
 
 pub(super) async fn downloads_stay(scene: &Scene) -> Verdict {
     let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
-    let graduated = scene.storage().graduate_peer(&info_hash, &peer, STALE).await;
+    let graduated = scene.storage().graduate_peer(&info_hash, &peer, When::At(STALE)).await;
     scene.ok("graduate a peer in 1990", graduated)?;
     scene.collect(CUTOFF).await?;
     scene.downloads("graduate a peer in 1990, collect garbage up to 1991", COLLECT, &info_hash, 1).await

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::put::others_like;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
-use crate::{InfoHash, Operation, Peer, Result, Role, Timestamp};
+use crate::{InfoHash, Operation, Peer, Result, Role, When};
 
 const GRADUATE: Operation = Operation::GraduatePeers;
 
@@ -157,7 +157,7 @@ fn addresses() -> [Peer; 3] {
 }
 
 async fn graduate_all(scene: &Scene, info_hash: &InfoHash, peers: &[Peer]) -> Verdict<bool> {
-    let graduated = scene.storage().graduate_peers(info_hash, peers, Timestamp::now()).await;
+    let graduated = scene.storage().graduate_peers(info_hash, peers, When::Now).await;
     scene.ok(&format!("graduate a client at {} addresses", peers.len()), graduated)
 }
 

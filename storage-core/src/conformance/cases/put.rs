@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
-use crate::{InfoHash, Operation, Peer, Result, Role, Storage, Timestamp};
+use crate::{InfoHash, Operation, Peer, Result, Role, Storage, When};
 
 pub(super) async fn putting_a_seeder_again_is_an_upsert(scene: &Scene) -> Verdict {
     let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
@@ -98,7 +98,7 @@ fn put(
     role: Role,
 ) -> impl Future<Output = Result<()>> + use<> {
     let storage = Arc::clone(scene.storage());
-    async move { storage.put_peer(&info_hash, &peer, role, Timestamp::now()).await }
+    async move { storage.put_peer(&info_hash, &peer, role, When::Now).await }
 }
 
 pub(super) async fn the_other_role_moves_a_peer(scene: &Scene) -> Verdict {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::conformance::{Scene, Stop, Verdict, sample};
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, Result, Role,
-    SwarmCounts, Timestamp, announce_by_parts,
+    SwarmCounts, When, announce_by_parts,
 };
 
 const ANNOUNCE: Operation = Operation::Announce;
@@ -21,7 +21,7 @@ fn by(info_hash: InfoHash, peers: &[Peer]) -> Announce<'_> {
         event: AnnounceEvent::None,
         num_want: 50,
         families: V4_FIRST,
-        announced: Timestamp::now(),
+        announced: When::Now,
     }
 }
 
