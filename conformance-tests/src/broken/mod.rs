@@ -43,6 +43,8 @@ macro_rules! flaws {
 
 flaws! {
     PutKeepsTime breaks "P1": "put leaves the time of a known peer",
+    PutByAnotherClock breaks "P1": "put goes by another clock",
+    PutRoundsTime breaks "P1": "put keeps whole seconds",
     PutKeepsRole breaks "P2": "put leaves the role of a known peer",
     MoveInTwoSteps breaks "P2": "a peer that moves is in neither role for a while",
     DeleteAbsentSucceeds breaks "P3": "delete of an absent peer succeeds",

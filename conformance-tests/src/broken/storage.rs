@@ -97,6 +97,14 @@ impl PeerStorage for Broken {
             (Flaw::PutKeepsTime, Some(known)) => {
                 self.sound.put_peer(info_hash, peer, role, When::At(known.announced)).await
             }
+            (Flaw::PutByAnotherClock, _) if at == When::Now => {
+                let time = self.sound.now().after(Duration::from_secs(3_600));
+                self.sound.put_peer(info_hash, peer, role, When::At(time)).await
+            }
+            (Flaw::PutRoundsTime, _) => {
+                let time = at.on(self).at_precision(Duration::from_secs(1));
+                self.sound.put_peer(info_hash, peer, role, When::At(time)).await
+            }
             (Flaw::PutKeepsRole, Some(known)) => self.sound.put_peer(info_hash, peer, known.role, at).await,
             (Flaw::MoveInTwoSteps, Some(known)) if known.role != role => {
                 self.sound.delete_peer(info_hash, peer, known.role).await?;

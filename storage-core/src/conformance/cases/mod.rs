@@ -54,6 +54,8 @@ pub(super) static ALL: &[Case] = &[
     must!("P1" "put seeder is an upsert", put::putting_a_seeder_again_is_an_upsert),
     must!("P1" "put leecher is an upsert", put::putting_a_leecher_again_is_an_upsert),
     must!("P1" "put refreshes the last announce", put::putting_refreshes_the_last_announce).collects(),
+    must!("P1" "now is by the storage's clock", put::now_is_by_the_storages_clock).needs(&[ExportPeers]).graduates(),
+    must!("P1" "a time given is stored as it is", put::a_time_given_is_stored_as_it_is).needs(&[ExportPeers]),
     must!("P1" "id, address and port identify a peer", put::id_address_and_port_identify_a_peer),
     must!("P1" "a peer is in each swarm by itself", put::a_peer_is_in_each_swarm_by_itself),
     must!("P1" "another node sees what was put", put::another_node_sees_what_was_put),

@@ -2,10 +2,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
-use crate::{InfoHash, Operation, Peer, Result, Role, Storage, When};
+use crate::{
+    AddressFamily, Announce, AnnounceEvent, InfoHash, Operation, Peer, Result, Role, Scope, Storage,
+    Timestamp, When,
+};
+
+/// The coarsest precision that a storage keeps times in.
+const PRECISION: Duration = Duration::from_micros(1);
 
 pub(super) async fn putting_a_seeder_again_is_an_upsert(scene: &Scene) -> Verdict {
     let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
@@ -32,6 +39,63 @@ pub(super) async fn putting_refreshes_the_last_announce(scene: &Scene) -> Verdic
     scene.collect(CUTOFF).await?;
     let did = "put a seeder and a leecher in 1990 and again now, then collect garbage up to 1991";
     scene.counts(did, Operation::PutPeer, &info_hash, 1, 1).await
+}
+
+/// The time that a peer is stored with.
+async fn time_of(scene: &Scene, info_hash: InfoHash) -> Verdict<Option<Timestamp>> {
+    let exported = scene.storage().export_peers(Scope::Swarm(info_hash), None, 10).await;
+    Ok(scene.ok("export a swarm", exported)?.records.first().map(|record| record.announced))
+}
+
+pub(super) async fn now_is_by_the_storages_clock(scene: &Scene) -> Verdict {
+    let (storage, peer) = (Arc::clone(scene.storage()), sample::peer(1));
+    for (operation, did) in [
+        (Operation::PutPeer, "put a leecher now"),
+        (Operation::GraduatePeers, "graduate a peer now"),
+        (Operation::Announce, "announce a client as seeder now"),
+    ] {
+        let info_hash = scene.info_hash();
+        let begun = storage.now();
+        match operation {
+            Operation::PutPeer => {
+                scene.ok(did, storage.put_peer(&info_hash, &peer, Role::Leecher, When::Now).await)?;
+            }
+            Operation::GraduatePeers => {
+                scene.ok(did, storage.graduate_peer(&info_hash, &peer, When::Now).await)?;
+            }
+            _ => {
+                let announce = Announce {
+                    info_hash,
+                    peers: &[peer],
+                    role: Role::Seeder,
+                    event: AnnounceEvent::None,
+                    num_want: 0,
+                    families: &AddressFamily::BOTH,
+                    announced: When::Now,
+                };
+                scene.ok(did, storage.announce(&announce).await)?;
+            }
+        }
+        let ended = storage.now();
+        let stored = time_of(scene, info_hash).await?;
+        let is_within = stored.is_some_and(|time| time >= begun.at_precision(PRECISION) && time <= ended);
+        let expected = format!("a time from {begun} to {ended}");
+        scene.holds(&format!("{did}: the time stored"), operation, &expected, is_within, shown(stored))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_time_given_is_stored_as_it_is(scene: &Scene) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let time = scene.storage().now().before(Duration::from_secs(9)).at_precision(PRECISION);
+    scene.put_at(&info_hash, &peer, Role::Leecher, time).await?;
+    let stored = time_of(scene, info_hash).await?;
+    let did = "put a leecher as of 9 s ago: the time stored";
+    scene.holds(did, Operation::PutPeer, &time.to_string(), stored == Some(time), shown(stored))
+}
+
+fn shown(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "none".to_owned(), |time| time.to_string())
 }
 
 pub(super) async fn id_address_and_port_identify_a_peer(scene: &Scene) -> Verdict {
