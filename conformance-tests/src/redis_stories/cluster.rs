@@ -22,6 +22,13 @@ pub(super) fn servers() -> Found<Cluster> {
     Cluster::start(&Setup::default().durable())
 }
 
+pub(super) async fn the_time_is_that_of_its_nodes(servers: &Cluster) {
+    let storage = open(servers.settings(), &[]).await;
+    let clock = storage.clock().expect("the nodes were asked for their time");
+    assert!(clock.ahead_seconds.abs() < 5.0 && clock.noticed.is_none(), "{clock:?}");
+    storage.close().await.unwrap();
+}
+
 /// While a node is gone, swarms on the other nodes are served; when it is back all are, on the storage
 /// opened before, and nothing acknowledged is missing.
 pub(super) async fn other_nodes_serve_while_one_is_gone(servers: &Cluster) {
