@@ -22,7 +22,7 @@ pub struct Announce<'a> {
     pub num_want: usize,
     /// The families of the peers to return, the one preferred first; the next fills what it leaves.
     pub families: &'a [AddressFamily],
-    /// The time of the announce, [`Timestamp::now`].
+    /// The time of the announce, [`When::Now`].
     pub announced: When,
 }
 

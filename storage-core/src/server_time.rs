@@ -32,7 +32,8 @@ impl ClockReading {
 }
 
 /// The time of a storage's server: one for all connections, whichever server they lead to. It goes on by the
-/// monotonic clock of this machine from the last look, and never goes backwards.
+/// monotonic clock of this machine from the last look. It goes backwards only with a server's clock that was ahead
+/// by more than 30 s: peers of nodes that never saw that clock would otherwise be stale here.
 pub struct ServerTime {
     backend: &'static str,
     observer: SharedObserver,
@@ -43,7 +44,7 @@ pub struct ServerTime {
 struct State {
     /// The clocks of the last look.
     clocks: Vec<ServerClock>,
-    /// The latest time given.
+    /// The latest time given, unless it turned out to be wrong.
     latest: Option<Timestamp>,
     /// By how many nanoseconds the server was ahead of this machine at the last look.
     ahead: i64,
@@ -81,6 +82,7 @@ impl ServerTime {
             let was_set = before.is_some_and(|before| apart(before, time) > APART);
             state.ahead = time.nanoseconds().saturating_sub(Timestamp::now().nanoseconds());
             let differs = state.ahead.abs_diff(state.noticed_ahead) > APART.as_nanos() as u64;
+            state.latest = state.latest.filter(|latest| latest.since(time) <= APART);
             if was_set || differs {
                 state.noticed_ahead = state.ahead;
                 state.noticed = Some(Instant::now());
@@ -154,14 +156,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_never_goes_backwards() {
+    async fn it_goes_backwards_only_where_it_was_wrong() {
         let (time, noon) = (time(), Timestamp::now());
         time.looked(&[shows(noon)]);
         assert_eq!(time.now(), noon);
-        time.looked(&[shows(noon.before(seconds(60)))]);
+        time.looked(&[shows(noon.before(seconds(20)))]);
         assert_eq!(time.now(), noon);
-        advance(seconds(61)).await;
+        advance(seconds(21)).await;
         assert_eq!(time.now(), noon.after(seconds(1)));
+        time.looked(&[shows(noon.after(HOUR))]);
+        assert_eq!(time.now(), noon.after(HOUR));
+        time.looked(&[shows(noon)]);
+        assert_eq!(time.now(), noon);
+        assert_eq!(time.reading().unwrap().noticed, Some(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ pub trait Backend: Send + Sync {
     }
 
     /// The time by which this storage's peers are stale: its server's, the same on every node, or this machine's
-    /// where there is no server. It never goes backwards. Asks nobody.
+    /// where there is no server. Asks nobody.
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -118,7 +118,8 @@ pub trait PeerStorage: Backend {
     /// leecher moves, a peer that is not there is put, one that is a seeder already is refreshed. If the client
     /// was a seeder at none of them, the swarm's downloads rise by one. All of it happens, or nothing (P4).
     ///
-    /// Gives whether it was a download. Repeated, it counts nothing further. Without peers it does nothing.
+    /// Gives whether it was a download; after an answer that was lost it may say so of one that was a seeder before.
+    /// Repeated, it counts nothing further. Without peers it does nothing.
     ///
     /// What is not known of a client cannot be told apart: one that is removed between two graduations counts
     /// twice, and so does one whose addresses come in calls of their own. A tracker beside this one that counts

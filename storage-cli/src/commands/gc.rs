@@ -27,7 +27,7 @@ pub(crate) async fn run(
     let (storage, schedule) = (opened.storage, opened.schedule);
     let failed = |error| configured.failed(&error);
     let (mut most, mut peers) = (u64::MAX, 0);
-    if !arguments.force {
+    if !arguments.force && schedule.gc_max_share < 1.0 {
         if let Some(reason) = storage.lacking().reason(Capability::Statistics) {
             let why = format!("--force is needed, since the peers cannot be counted: {reason}");
             return Err(Failure::finding(format!("{}: {why}", configured.file().display())));

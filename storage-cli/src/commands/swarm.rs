@@ -84,7 +84,7 @@ async fn show_peers(
             output.json_lines(page.records.into_iter().map(Record::Peer))?;
         } else if !page.records.is_empty() {
             let header = std::mem::take(&mut is_first).then(header);
-            let now = Timestamp::now();
+            let now = storage.now();
             output.table(header.into_iter().chain(page.records.iter().map(|record| row(record, now))))?;
         }
         from = page.next;

@@ -121,7 +121,7 @@ impl Connector {
         let mut second_choice = None;
         while let Some((host, timeout)) = attempts.pop_front() {
             match self.try_host(host, timeout).await {
-                Ok((connected, Fit::Suits)) => return Ok(connected),
+                Ok((connected, Fit::Suits)) => return Ok(self.chosen(connected)),
                 Ok((connected, Fit::SecondChoice)) => {
                     second_choice.get_or_insert(connected);
                 }
@@ -141,7 +141,13 @@ impl Connector {
                 }
             }
         }
-        second_choice.ok_or_else(|| ConnectError::new(failures))
+        second_choice.map(|connected| self.chosen(connected)).ok_or_else(|| ConnectError::new(failures))
+    }
+
+    /// Times are those of the server that is used.
+    fn chosen(&self, connected: Connected) -> Connected {
+        self.time.looked(&[connected.clock]);
+        connected
     }
 
     /// The time of the server, whichever it is.
@@ -158,7 +164,9 @@ impl Connector {
                 target => judge_role(connection, target).await?,
             };
             *clock = ask_server(connection).await?.clock;
-            self.time.looked(&[*clock]);
+            if matches!(fit, Fit::Suits) {
+                self.time.looked(&[*clock]);
+            }
             Ok::<_, sqlx::Error>(fit)
         };
         matches!(asked.await, Ok(Fit::Suits))
@@ -225,7 +233,6 @@ impl Connector {
         }
         let fit = judge_role(&mut connection, self.settings.target).await?;
         let ServerAnswer { clock, version: server, .. } = ask_server(&mut connection).await?;
-        self.time.looked(&[clock]);
         self.notice_our_end(&mut connection, &server).await?;
         Ok((Connected { connection, host, clock, server }, fit))
     }

@@ -56,7 +56,8 @@ impl RedisStorage {
         Ok(())
     }
 
-    /// The download comes last, and is sent once: where an answer is lost it may be missing, never twice there.
+    /// The download comes last, and is sent once: where that fails it may be missing. Of two graduations of the same
+    /// client at the same time both may count.
     pub(super) async fn graduate_stepwise(
         &self,
         info_hash: &InfoHash,
