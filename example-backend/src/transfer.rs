@@ -4,7 +4,8 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use async_trait::async_trait;
 use storage_core::{
-    Cursor, DataRecord, DownloadsRecord, Imported, Operation, Page, PeerRecord, Result, Scope, Transfer,
+    BulkPeerStorage, Cursor, DataRecord, DownloadsRecord, Imported, Operation, Page, PeerRecord, Result,
+    Scope, Transfer,
 };
 
 use crate::ExampleStorage;
@@ -97,6 +98,9 @@ impl Transfer for ExampleStorage {
         Ok(imported)
     }
 }
+
+/// By the calls for one: what every storage can do that exports and imports peers.
+impl BulkPeerStorage for ExampleStorage {}
 
 /// The first records as a page; a full one leads on from its last record.
 fn page<T>(records: impl Iterator<Item = T>, limit: usize, after: impl Fn(&T) -> Cursor) -> Page<T> {

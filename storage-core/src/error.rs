@@ -108,6 +108,19 @@ impl Error {
         self
     }
 
+    /// The same failure once more, without its cause: for each of several callers.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::new(self.backend, self.operation, self.kind);
+        if self.message().is_empty() { copy } else { copy.with_message(self.message()) }
+    }
+
+    /// The same failure as one of another operation, of which the one that failed is a part.
+    #[must_use]
+    pub fn of(self, operation: Operation) -> Self {
+        Self { operation, ..self }
+    }
+
     /// The name of the backend.
     pub fn backend(&self) -> &'static str {
         self.backend

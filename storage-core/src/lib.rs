@@ -10,6 +10,7 @@
 //! - [`DataStorage`]: arbitrary data by (context, key)
 //! - [`Upkeep`]: garbage collection, statistics, forgetting a swarm
 //! - [`Transfer`]: everything out in pages, and in again
+//! - [`BulkPeerStorage`]: writes and reads of peers for many, each with its time
 //! - [`Backend`]: what every storage has, [`ping`](Backend::ping) and [`close`](Backend::close) among it
 //! - [`Storage`]: all of them
 //!
@@ -47,6 +48,7 @@
 
 mod announce;
 pub mod batcher;
+mod bulk;
 pub mod capability;
 pub mod config;
 #[cfg(feature = "conformance")]
@@ -70,6 +72,10 @@ mod tasks;
 mod timestamp;
 
 pub use announce::{Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts};
+pub use bulk::{
+    BulkPeerStorage, PeerChange, PeerWrite, SwarmSampler, SwarmSnapshot, Written, failed_for_each,
+    write_order,
+};
 pub use capability::{Capability, Lacking};
 pub use context::{Context, InvalidContext};
 pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};

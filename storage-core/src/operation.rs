@@ -53,6 +53,10 @@ operations! {
     ScrapeSwarm => "scrape_swarm", Read;
     /// Counts of several swarms.
     ScrapeSwarms => "scrape_swarms", Read;
+    /// Writes of many peers, each with its time.
+    WritePeers => "write_peers", Write;
+    /// What is stored of several swarms.
+    ReadSwarms => "read_swarms", Read;
     /// A whole announce: [`PeerStorage::announce`](crate::PeerStorage::announce).
     Announce => "announce", Write;
     /// Data is written.

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::join_all;
 
 use crate::announce::announce_by_parts;
 use crate::{
-    AddressFamily, Announce, AnnounceAnswer, Capability, ClockReading, Context, Cursor, DataRecord,
-    DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer, PeerRecord,
-    Result, Role, Timestamp, When,
+    AddressFamily, Announce, AnnounceAnswer, BulkPeerStorage, Capability, ClockReading, Context, Cursor,
+    DataRecord, DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer,
+    PeerRecord, Result, Role, Timestamp, When,
 };
 
 /// What every storage has, whatever it stores.
@@ -44,6 +45,12 @@ pub trait Backend: Send + Sync {
     /// `None` for a storage without a server, and while it is not known. Asks nobody.
     fn server(&self) -> Option<String> {
         None
+    }
+
+    /// How long after a write was acknowledged another node on the same backend may still not see it. The node
+    /// that wrote sees it at once.
+    fn visible_within(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The time by which this storage's peers are stale: its server's, the same on every node, or this machine's
@@ -168,6 +175,11 @@ pub trait PeerStorage: Backend {
         announce_by_parts(self, announce).await
     }
 
+    /// Whole announces of several clients at the same time, with the answer to each, in their order.
+    async fn announce_many(&self, announces: &[Announce<'_>]) -> Vec<Result<AnnounceAnswer>> {
+        join_all(announces.iter().map(|announce| self.announce(announce))).await
+    }
+
     /// [`put_peer`](Self::put_peer) as seeder, now.
     async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         self.put_peer(info_hash, peer, Role::Seeder, When::Now).await
@@ -283,9 +295,9 @@ pub trait Transfer: Backend {
 }
 
 /// A storage with everything.
-pub trait Storage: PeerStorage + DataStorage + Upkeep + Transfer {}
+pub trait Storage: PeerStorage + DataStorage + Upkeep + Transfer + BulkPeerStorage {}
 
-impl<T: PeerStorage + DataStorage + Upkeep + Transfer + ?Sized> Storage for T {}
+impl<T: PeerStorage + DataStorage + Upkeep + Transfer + BulkPeerStorage + ?Sized> Storage for T {}
 
 /// Which peers an announce asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

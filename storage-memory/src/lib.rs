@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod bulk;
 mod config;
 mod data;
 mod driver;

@@ -84,11 +84,11 @@ impl PeerStorage for MemoryStorage {
 }
 
 impl MemoryStorage {
-    fn downloads_of(&self, info_hash: &InfoHash) -> u64 {
+    pub(crate) fn downloads_of(&self, info_hash: &InfoHash) -> u64 {
         self.downloads.read(info_hash).get().copied().unwrap_or(0)
     }
 
-    fn count_download(&self, info_hash: &InfoHash) {
+    pub(crate) fn count_download(&self, info_hash: &InfoHash) {
         let mut place = self.downloads.write(info_hash);
         let downloads = place.get_or_default();
         *downloads = downloads.saturating_add(1);

@@ -119,13 +119,14 @@ impl<P: Entrant> Roster<P> {
         self.find(peer).map(|position| (self.role_at(position), self.entries[position].announced()))
     }
 
-    /// Calls `take` with up to `count` peers of a role: from a random one on, each as many further as a
+    /// Calls `take` with up to `count` peers of a role and their times: from a random one on, each as many further as a
     /// second random number says. Every peer is as likely as any other, none comes twice, and it takes no
     /// memory.
-    pub(crate) fn sample(&self, role: Role, count: usize, mut take: impl FnMut(P)) {
+    pub(crate) fn sample(&self, role: Role, count: usize, mut take: impl FnMut(P, Timestamp)) {
         let range = self.range(role);
         if count >= range.len() {
-            return range.for_each(|position| take(self.entries[position].peer));
+            return range
+                .for_each(|position| take(self.entries[position].peer, self.entries[position].announced()));
         }
         if count == 0 {
             return;
@@ -134,7 +135,8 @@ impl<P: Entrant> Roster<P> {
         let (mut offset, step) =
             (random.random_range(0..range.len()), random.random_range(1..=range.len() / count));
         for _ in 0..count {
-            take(self.entries[range.start + offset].peer);
+            let entry = &self.entries[range.start + offset];
+            take(entry.peer, entry.announced());
             offset += step;
             if offset >= range.len() {
                 offset -= range.len();
@@ -355,7 +357,7 @@ mod tests {
         }
         for count in [0, 1, 30, 60, 1000] {
             let mut sample = Vec::new();
-            roster.sample(Role::Seeder, count, |peer| sample.push(peer[0]));
+            roster.sample(Role::Seeder, count, |peer, _| sample.push(peer[0]));
             sample.sort_unstable();
             sample.dedup();
             assert_eq!(sample.len(), count.min(60));

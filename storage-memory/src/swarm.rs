@@ -67,13 +67,17 @@ impl Swarm {
         }
     }
 
-    pub(crate) fn is_seeder(&self, peer: &Peer) -> bool {
-        let found = match (peer.address(), &self.v6) {
+    /// The role and time of a peer.
+    pub(crate) fn get(&self, peer: &Peer) -> Option<(Role, Timestamp)> {
+        match (peer.address(), &self.v6) {
             (IpAddr::V4(address), _) => self.v4.get(&Compact::new(peer, address.octets())),
             (IpAddr::V6(address), Some(roster)) => roster.get(&Compact::new(peer, address.octets())),
             (IpAddr::V6(_), None) => None,
-        };
-        found.is_some_and(|(role, _)| role.is_seeder())
+        }
+    }
+
+    pub(crate) fn is_seeder(&self, peer: &Peer) -> bool {
+        self.get(peer).is_some_and(|(role, _)| role.is_seeder())
     }
 
     pub(crate) fn remove(&mut self, peer: &Peer, role: Role) -> bool {
@@ -121,6 +125,17 @@ impl Swarm {
         }
     }
 
+    /// Calls `take` with all peers if there are no more than `limit`, or else with up to so many of each role and
+    /// family, at random.
+    pub(crate) fn sample(&self, limit: usize, mut take: impl FnMut(Peer, Role, Timestamp)) {
+        for role in Role::BOTH {
+            self.v4.sample(role, limit, |peer, announced| take(peer.into(), role, announced));
+            if let Some(v6) = &self.v6 {
+                v6.sample(role, limit, |peer, announced| take(peer.into(), role, announced));
+            }
+        }
+    }
+
     /// All peers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Peer, Role, Timestamp)> {
         let v6 = self.v6.iter().flat_map(|roster| roster.iter());
@@ -147,7 +162,7 @@ fn select<P: crate::roster::Entrant + Into<Peer>>(
         }
         // One more than wanted, in case the one to leave out is drawn.
         let spare = usize::from(selection.exclude.is_some());
-        roster.sample(*role, wanted.saturating_add(spare), |peer| {
+        roster.sample(*role, wanted.saturating_add(spare), |peer, _| {
             let peer = peer.into();
             if Some(peer) != selection.exclude && peers.len() < selection.num_want {
                 peers.push(peer);

@@ -171,7 +171,7 @@ impl Slot {
 /// The query that decides how an operation behaves.
 pub(crate) fn responsible_for(operation: Operation) -> Option<Slot> {
     Some(match operation {
-        Operation::PutPeer => PUT_PEER,
+        Operation::PutPeer | Operation::WritePeers => PUT_PEER,
         Operation::DeletePeer | Operation::RemovePeer => DELETE_PEER,
         Operation::GraduatePeers => GRADUATE,
         Operation::AnnouncePeers | Operation::Announce => ANNOUNCE,
@@ -182,7 +182,7 @@ pub(crate) fn responsible_for(operation: Operation) -> Option<Slot> {
         Operation::CollectGarbage => COLLECT_GARBAGE,
         Operation::Statistics => COUNT_INFO_HASHES,
         Operation::ForgetSwarm => DELETE_DOWNLOADS,
-        Operation::ExportPeers => EXPORT_PEERS,
+        Operation::ExportPeers | Operation::ReadSwarms => EXPORT_PEERS,
         Operation::ExportDownloads => EXPORT_DOWNLOADS,
         Operation::ExportData => EXPORT_DATA,
         Operation::ImportPeers => IMPORT_PEERS,

@@ -246,3 +246,5 @@ fn read_data(export: &Statement, row: &PgRow) -> Option<DataRecord> {
         value: Bytes::copy_from_slice(export.read_bytes(row, 2).unwrap_or_default()),
     })
 }
+
+impl storage_core::BulkPeerStorage for PgStorage {}

@@ -93,6 +93,7 @@
 //! at most, whatever the number of swarms) and walk all keys once for every few hundred thousand swarms;
 //! their cursors stay good when another process goes on.
 
+mod bulk;
 mod config;
 mod connection;
 mod data;

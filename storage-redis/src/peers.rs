@@ -13,9 +13,10 @@ use storage_core::{
 use crate::connection::{Call, read};
 use crate::layout::{Swarm, read_decimal, read_peer_key};
 use crate::storage::RedisStorage;
+pub(crate) use stepwise::standing;
 
 /// More peers than any answer can hold.
-const MOST_WANTED: usize = 1_000_000;
+pub(crate) const MOST_WANTED: usize = 1_000_000;
 
 #[async_trait]
 impl PeerStorage for RedisStorage {
@@ -103,7 +104,7 @@ impl PeerStorage for RedisStorage {
 
 impl RedisStorage {
     /// Downloads as `CHI_D` has them.
-    fn read_downloads(&self, call: Call, value: Value) -> Result<u64> {
+    pub(crate) fn read_downloads(&self, call: Call, value: Value) -> Result<u64> {
         let Some(text) = read::<Option<Vec<u8>>>(call, value)? else { return Ok(0) };
         let downloads = read_decimal(&text);
         if downloads.is_none() {

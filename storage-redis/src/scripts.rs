@@ -39,6 +39,9 @@ scripts! {
     REMOVE_UNCHANGED = "remove_unchanged";
     SET_UNCHANGED = "set_unchanged";
     MOVE_UNCHANGED = "move_unchanged";
+    WRITE_PEERS = "parts/expiry" "parts/put" "parts/remove" "parts/standing" "parts/stored" "parts/graduate"
+        "write_peers";
+    READ_SWARM = "parts/standing" "read_swarm";
     FORGET = "forget";
     JOIN = "join";
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, Collected, Context, Cursor, DataRecord,
-    DataStorage, DownloadsRecord, Error, ErrorKind, Forgotten, Imported, InfoHash, Inspection, Lacking,
-    Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, Result, Role, Scope, Statistics, Storage,
-    SwarmCounts, Timestamp, Transfer, Upkeep, When, announce_by_parts,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, Collected, Context,
+    Cursor, DataRecord, DataStorage, DownloadsRecord, Error, ErrorKind, Forgotten, Imported, InfoHash,
+    Inspection, Lacking, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage,
+    PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer,
+    Upkeep, When, Written, announce_by_parts,
 };
 
 use super::Flaw;
@@ -261,6 +262,14 @@ impl PeerStorage for Broken {
         self.sound.scrape_swarms(&info_hashes).await
     }
 
+    async fn announce_many(&self, announces: &[Announce<'_>]) -> Vec<Result<AnnounceAnswer>> {
+        let mut answers = self.sound.announce_many(announces).await;
+        if self.is(Flaw::AnnouncesTogetherMixed) {
+            answers.reverse();
+        }
+        answers
+    }
+
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let Announce { info_hash, peers, role, event, families, announced, .. } = announce;
         let before = self.sound.scrape_swarm(info_hash).await?;
@@ -289,6 +298,89 @@ impl PeerStorage for Broken {
             _ => {}
         }
         Ok(answer)
+    }
+}
+
+#[async_trait]
+impl BulkPeerStorage for Broken {
+    async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        if self.is(Flaw::WriteInTheOrderGiven) {
+            let mut results = Vec::new();
+            for write in writes {
+                results.extend(self.sound.write_peers(&[*write]).await);
+            }
+            return results;
+        }
+        let mut changed = writes.to_vec();
+        for write in &mut changed {
+            let known = self.known(&write.info_hash, &write.peer).await.expect("memory can be read");
+            self.change(write, known).await;
+        }
+        let mut results = self.sound.write_peers(&changed).await;
+        if self.is(Flaw::WriteResultsBackwards) {
+            results.reverse();
+        }
+        results
+    }
+
+    async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
+        let mut snapshots = self.sound.read_swarms(info_hashes, limit).await?;
+        if self.is(Flaw::ReadInAnyOrder) {
+            snapshots.sort_by_key(|snapshot| snapshot.info_hash);
+        }
+        for snapshot in &mut snapshots {
+            match self.flaw {
+                Flaw::ReadOneFamily => snapshot.peers.retain(|record| !record.peer.family().is_v6()),
+                Flaw::ReadTimesAreNow => {
+                    snapshot.peers.iter_mut().for_each(|record| record.announced = self.sound.now());
+                }
+                Flaw::ReadIsAlwaysComplete => snapshot.is_complete = true,
+                Flaw::ReadWithoutLeechers if !snapshot.is_complete => {
+                    snapshot.peers.retain(|record| record.role.is_seeder());
+                }
+                _ => {}
+            }
+        }
+        Ok(snapshots)
+    }
+}
+
+impl Broken {
+    /// Makes a write of a peer that is known so another one.
+    async fn change(&self, write: &mut PeerWrite, known: Option<PeerRecord>) {
+        let later = write.announced.after(Duration::from_secs(3_600));
+        match (self.flaw, write.change, known) {
+            (Flaw::WritePutsOlder, PeerChange::Put(role), Some(_)) => {
+                let put = self.sound.put_peer(&write.info_hash, &write.peer, role, When::At(write.announced));
+                put.await.expect("memory can be written");
+            }
+            (Flaw::WriteKeepsLeecher, PeerChange::Put(Role::Seeder), Some(known))
+                if known.announced == write.announced =>
+            {
+                write.change = PeerChange::Put(known.role);
+            }
+            (Flaw::WriteTouchDoesNothing, PeerChange::Touch, Some(known)) => {
+                write.announced = known.announced
+            }
+            (Flaw::WriteTouchInserts, PeerChange::Touch, None) => {
+                write.change = PeerChange::Put(Role::Leecher)
+            }
+            (Flaw::WriteTouchAges, PeerChange::Touch, Some(known)) => {
+                let put =
+                    self.sound.put_peer(&write.info_hash, &write.peer, known.role, When::At(write.announced));
+                put.await.expect("memory can be written");
+            }
+            (Flaw::WriteDeletesLeechersOnly, PeerChange::Delete, Some(known)) if known.role.is_seeder() => {
+                write.change = PeerChange::Touch;
+            }
+            (Flaw::WriteDeletesNewer, PeerChange::Delete, _) => write.announced = later,
+            (Flaw::WriteGraduatesTwice, PeerChange::Graduate, Some(known)) if known.role.is_seeder() => {
+                let removed = self.sound.remove_peer(&write.info_hash, &write.peer);
+                removed.await.expect("memory can be written");
+            }
+            (Flaw::WriteGraduatesOlder, PeerChange::Graduate, Some(_)) => write.announced = later,
+            _ => {}
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use storage_core::config::StorageConfig;
-use storage_core::conformance::{Provider, Suite};
+use storage_core::conformance::{Provider, Suite, TwoNodes};
 use storage_core::mirror::MirrorDriver;
 use storage_core::{OpenError, Registry, Storage};
 use storage_memory::MemoryDriver;
@@ -108,7 +108,7 @@ pub type ServerError = Box<dyn std::error::Error + Send + Sync>;
 /// A storage that a test has for itself, or shares with others by way of the suite.
 pub struct Fresh {
     suite: Arc<Suite>,
-    provider: Arc<ByConfiguration>,
+    provider: Arc<dyn Provider>,
     place: Place,
 }
 
@@ -129,8 +129,16 @@ impl Fresh {
     /// A storage that is emptied and removed by its `place`.
     fn new(config: StorageConfig, place: Place) -> Self {
         let is_private = matches!(place, Place::Opening);
-        let provider = Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) });
-        Self { suite: Arc::new(Suite::new(Arc::clone(&provider) as Arc<dyn Provider>)), provider, place }
+        Self::from(Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) }), place)
+    }
+
+    fn from(provider: Arc<dyn Provider>, place: Place) -> Self {
+        Self { suite: Arc::new(Suite::new(Arc::clone(&provider))), provider, place }
+    }
+
+    /// The same on two nodes.
+    fn on_two_nodes(self) -> Self {
+        Self::from(Arc::new(TwoNodes::new(self.provider)), self.place)
     }
 
     /// The same storage for another test.
@@ -145,7 +153,7 @@ impl Fresh {
 
     /// The way to open it.
     pub fn provider(&self) -> Arc<dyn Provider> {
-        Arc::clone(&self.provider) as Arc<dyn Provider>
+        Arc::clone(&self.provider)
     }
 
     /// Empties what openings share.

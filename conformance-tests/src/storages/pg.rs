@@ -26,6 +26,7 @@ const NO_BATCHES: Changes = &[
     ("ANNOUNCE__BATCH_QUERY", ""),
     ("PEER__ADD_BATCH_QUERY", ""),
     ("PEER__DEL_BATCH_QUERY", ""),
+    ("PEER__GRADUATE_BATCH_QUERY", ""),
     ("PEER__COUNT_BATCH_QUERY", ""),
     ("DATA__CONTAINS_BATCH_QUERY", ""),
     ("IMPORT__PEERS_BATCH_QUERY", ""),
@@ -66,6 +67,7 @@ pub(super) fn all() -> Vec<UnderTest> {
         under_test("pg/postgres-bytea", Design::from(with_bytea)),
         changed("pg/batches", BATCHES_ALWAYS),
         changed("pg/no-batches", NO_BATCHES),
+        on_two_nodes("pg/two-nodes"),
         under_test("pg/from-seed", from_the_seed()),
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
@@ -152,6 +154,16 @@ fn changed(name: &str, changes: Changes) -> UnderTest {
         let schema = design.schema()?;
         let config = design.changed_config_at(schema.connection_string(), changes);
         Ok(Fresh::new(config, Place::Schema(schema)))
+    })
+}
+
+/// What is recommended, on two nodes.
+fn on_two_nodes(name: &str) -> UnderTest {
+    let design = Design::from(Recommendation::default());
+    UnderTest::new(name, move || {
+        let schema = design.schema()?;
+        let config = design.config_for(&schema);
+        Ok(Fresh::new(config, Place::Schema(schema)).on_two_nodes())
     })
 }
 

@@ -13,6 +13,10 @@ pub(super) fn all() -> Vec<UnderTest> {
             let database = Servers::shared().redis()?.database();
             Ok(Fresh::new(config(database.settings()), Place::Database(database)))
         }),
+        UnderTest::new("redis/two-nodes", || {
+            let database = Servers::shared().redis()?.database();
+            Ok(Fresh::new(config(database.settings()), Place::Database(database)).on_two_nodes())
+        }),
         on_sentinel("redis/sentinel", Servers::redis_sentinel),
         on_sentinel("redis/sentinel-tls", Servers::redis_sentinel_secured),
         on_cluster(),

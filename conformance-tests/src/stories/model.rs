@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use storage_core::{
-    AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord, PeerSelection, Record,
-    Role, Statistics, SwarmCounts, Timestamp,
+    AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerChange, PeerRecord,
+    PeerSelection, PeerWrite, Record, Role, Statistics, SwarmCounts, Timestamp, Written,
 };
 
 use super::play::PRECISION;
@@ -72,6 +72,17 @@ impl Model {
             Step::ExportSwarm(info_hash) => {
                 let of_swarm = self.peers.values().filter(|record| record.info_hash == *info_hash);
                 Answer::Records(of_swarm.copied().map(exported).collect())
+            }
+            Step::WritePeers(writes) => self.write_peers(writes),
+            Step::ReadSwarms(info_hashes) => {
+                let of = |info_hash: &InfoHash| {
+                    let of_swarm = self.peers.values().filter(|record| record.info_hash == *info_hash);
+                    (of_swarm.copied().map(exported).collect(), self.scrape(*info_hash))
+                };
+                Answer::Snapshots(info_hashes.iter().map(of).collect())
+            }
+            Step::AnnounceMany(announces) => {
+                Answer::All(announces.iter().map(|announce| self.announce_whole(announce)).collect())
             }
             Step::ImportPeers(records) => self.import_peers(records),
             Step::ImportDownloads(records) => self.import_downloads(records),
@@ -179,6 +190,50 @@ impl Model {
             }
         }
         Answer::Written(written)
+    }
+
+    /// By time, those of one time in their order, deletions last.
+    fn write_peers(&mut self, writes: &[PeerWrite]) -> Answer {
+        let mut order: Vec<_> = writes.iter().enumerate().collect();
+        order.sort_by_key(|(_, write)| (write.announced, write.change == PeerChange::Delete));
+        let mut written = vec![Written::Unchanged; writes.len()];
+        for (place, write) in order {
+            written[place] = self.write_peer(write);
+        }
+        Answer::WrittenEach(written)
+    }
+
+    fn write_peer(&mut self, write: &PeerWrite) -> Written {
+        let PeerWrite { info_hash, peer, change, announced } = *write;
+        let stored = self.peers.get(&(info_hash, peer)).copied();
+        let is_late_enough = stored.is_none_or(|stored| stored.announced <= announced);
+        match (change, stored) {
+            (PeerChange::Put(role), stored) => {
+                if stored.is_some_and(|stored| (stored.announced, stored.role) >= (announced, role)) {
+                    return Written::Unchanged;
+                }
+                self.put(PeerRecord { info_hash, peer, role, announced });
+            }
+            (PeerChange::Delete, Some(_)) if is_late_enough => {
+                self.peers.remove(&(info_hash, peer));
+            }
+            (PeerChange::Touch | PeerChange::Delete, None) | (PeerChange::Delete, Some(_)) => {
+                return Written::Unchanged;
+            }
+            (PeerChange::Graduate, stored) if stored.is_none_or(|stored| !stored.role.is_seeder()) => {
+                if !is_late_enough {
+                    return Written::Unchanged;
+                }
+                self.put(PeerRecord { info_hash, peer, role: Role::Seeder, announced });
+                *self.downloads.entry(info_hash).or_default() += 1;
+                return Written::Download;
+            }
+            (PeerChange::Touch | PeerChange::Graduate, Some(stored)) => {
+                self.put(PeerRecord { announced: announced.max(stored.announced), ..stored });
+            }
+            (PeerChange::Graduate, None) => unreachable!("an absent peer is put"),
+        }
+        Written::Applied
     }
 
     fn import_downloads(&mut self, records: &[DownloadsRecord]) -> Answer {

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use storage_core::{Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, When};
+use storage_core::{
+    AnnounceAnswer, Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, SwarmSnapshot, When,
+};
 
-use super::step::{Answer, Step};
+use super::step::{Answer, Step, WholeAnnounce};
 
 /// What every backend keeps of a time.
 pub(super) const PRECISION: Duration = Duration::from_micros(1);
+
+/// More peers than any swarm of a story has.
+const LIMIT: usize = 50;
 
 /// Small, so that there are several.
 const PAGE: usize = 3;
@@ -43,15 +48,11 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
             Answer::Peers(peers)
         }
         Step::Scrape(info_hash) => Answer::Counts(storage.scrape_swarm(info_hash).await?),
-        Step::WholeAnnounce(announce) => {
-            let answer = storage.announce(&announce.parts()).await?;
-            if let Some(failure) = answer.failure {
-                return Err(failure);
-            }
-            let mut peers = answer.peers.unwrap_or_default();
-            peers.sort();
-            let counts = answer.counts.unwrap_or_default();
-            Answer::Announced { peers, counts, is_download: answer.is_download }
+        Step::WholeAnnounce(announce) => announced(storage.announce(&announce.parts()).await)?,
+        Step::AnnounceMany(announces) => {
+            let parts: Vec<_> = announces.iter().map(WholeAnnounce::parts).collect();
+            let answers = storage.announce_many(&parts).await;
+            Answer::All(answers.into_iter().map(announced).collect::<Result<_>>()?)
         }
         Step::Scrapes(info_hashes) => Answer::AllCounts(storage.scrape_swarms(info_hashes).await?),
         Step::PutData(context, entries) => {
@@ -72,6 +73,18 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
             records.sort_by_key(|record| record.peer);
             Answer::Records(records)
         }
+        Step::WritePeers(writes) => {
+            Answer::WrittenEach(storage.write_peers(writes).await.into_iter().collect::<Result<_>>()?)
+        }
+        Step::ReadSwarms(info_hashes) => {
+            let snapshots = storage.read_swarms(info_hashes, LIMIT).await?;
+            let snapshots = snapshots.into_iter().map(|SwarmSnapshot { mut peers, counts, .. }| {
+                peers.iter_mut().for_each(at_precision);
+                peers.sort_by_key(|record| record.peer);
+                (peers, counts)
+            });
+            Answer::Snapshots(snapshots.collect())
+        }
         Step::ImportPeers(records) => Answer::Written(storage.import_peers(records).await?.written),
         Step::ImportDownloads(records) => Answer::Written(storage.import_downloads(records).await?.written),
         Step::ImportData(records) => Answer::Written(storage.import_data(records).await?.written),
@@ -91,10 +104,23 @@ pub(crate) async fn export(storage: &dyn Storage) -> Result<Vec<Record>> {
 
 async fn peers(storage: &dyn Storage, scope: Scope) -> Result<Vec<PeerRecord>> {
     let mut records = pages(async |from| storage.export_peers(scope, from, PAGE).await).await?;
-    for record in &mut records {
-        record.announced = record.announced.at_precision(PRECISION);
-    }
+    records.iter_mut().for_each(at_precision);
     Ok(records)
+}
+
+fn at_precision(record: &mut PeerRecord) {
+    record.announced = record.announced.at_precision(PRECISION);
+}
+
+/// The answer to a whole announce that has everything.
+fn announced(answer: Result<AnnounceAnswer>) -> Result<Answer> {
+    let AnnounceAnswer { peers, counts, is_download, failure } = answer?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let mut peers = peers.unwrap_or_default();
+    peers.sort();
+    Ok(Answer::Announced { peers, counts: counts.unwrap_or_default(), is_download })
 }
 
 /// The records of all pages.

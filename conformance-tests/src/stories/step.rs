@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerId,
-    PeerRecord, PeerSelection, Role, Statistics, SwarmCounts, Timestamp, When,
+    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerChange,
+    PeerId, PeerRecord, PeerSelection, PeerWrite, Role, Statistics, SwarmCounts, Timestamp, When, Written,
 };
 
 /// Something asked of a storage.
@@ -29,6 +29,9 @@ pub(crate) enum Step {
     Statistics,
     Forget(InfoHash),
     ExportSwarm(InfoHash),
+    WritePeers(Vec<PeerWrite>),
+    ReadSwarms(Vec<InfoHash>),
+    AnnounceMany(Vec<WholeAnnounce>),
     ImportPeers(Vec<PeerRecord>),
     ImportDownloads(Vec<DownloadsRecord>),
     ImportData(Vec<DataRecord>),
@@ -68,6 +71,9 @@ pub(crate) enum Answer {
     Counts(SwarmCounts),
     IsDownload(bool),
     Announced { peers: Vec<Peer>, counts: SwarmCounts, is_download: bool },
+    All(Vec<Answer>),
+    WrittenEach(Vec<Written>),
+    Snapshots(Vec<(Vec<PeerRecord>, SwarmCounts)>),
     AllCounts(Vec<SwarmCounts>),
     Value(Option<Bytes>),
     There(Vec<bool>),
@@ -100,6 +106,9 @@ pub(crate) fn any() -> impl Strategy<Value = Step> {
         1 => Just(Step::Statistics),
         1 => info_hash().prop_map(Step::Forget),
         1 => info_hash().prop_map(Step::ExportSwarm),
+        4 => prop::collection::vec(peer_write(), 0..8).prop_map(Step::WritePeers),
+        1 => prop::collection::vec(info_hash(), 0..5).prop_map(Step::ReadSwarms),
+        1 => announces().prop_map(Step::AnnounceMany),
         2 => peer_records().prop_map(Step::ImportPeers),
         1 => downloads_records().prop_map(Step::ImportDownloads),
         1 => data_records().prop_map(Step::ImportData),
@@ -194,6 +203,27 @@ fn whole_announce() -> impl Strategy<Value = WholeAnnounce> {
             announced,
         },
     )
+}
+
+/// Of different swarms, so that their answers do not depend on their order.
+fn announces() -> impl Strategy<Value = Vec<WholeAnnounce>> {
+    let all = info_hashes();
+    let (number, announces) = (all.len(), prop::collection::vec(whole_announce(), all.len()));
+    (subsequence(all, 0..=number), announces).prop_map(|(info_hashes, announces)| {
+        let of = |(info_hash, announce)| WholeAnnounce { info_hash, ..announce };
+        info_hashes.into_iter().zip(announces).map(of).collect()
+    })
+}
+
+fn peer_write() -> impl Strategy<Value = PeerWrite> {
+    use PeerChange::{Delete, Graduate, Put, Touch};
+    let change = select(vec![Put(Role::Seeder), Put(Role::Leecher), Touch, Delete, Graduate]);
+    (info_hash(), peer(), change, time()).prop_map(|(info_hash, peer, change, announced)| PeerWrite {
+        info_hash,
+        peer,
+        change,
+        announced,
+    })
 }
 
 fn peer_record() -> impl Strategy<Value = PeerRecord> {

@@ -61,6 +61,7 @@ mod check;
 mod failure;
 mod sample;
 mod scene;
+mod two_nodes;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -74,11 +75,12 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use case::{Case, Level, Outcome};
 pub use failure::{Failure, Stop, Verdict};
 pub use scene::Scene;
+pub use two_nodes::TwoNodes;
 
 use crate::{OpenError, Rehearsal, Storage};
 
 /// The version of the suite. A new MUST starts as a SHOULD for one minor version.
-pub const VERSION: &str = "1.0";
+pub const VERSION: &str = "2.0";
 
 /// The longest that a case, or cleaning up after it, may take before it has failed.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -278,7 +280,7 @@ mod tests {
     fn every_rule_has_a_case_of_its_level() {
         let rules = [
             "S1", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "A1", "D1", "D2", "D3", "U1", "U1a", "U2", "U3",
-            "T1", "L1", "E1",
+            "T1", "W1", "R1", "L1", "E1",
         ];
         let found: BTreeSet<_> = Suite::cases().iter().map(Case::rule).collect();
         assert_eq!(found, BTreeSet::from(rules));

@@ -22,10 +22,11 @@ pub use stack::Stack;
 pub use trace::Trace;
 
 use crate::{
-    Announce, AnnounceAnswer, AnnounceEvent, Backend, ClockReading, Collected, Context, Cursor, DataRecord,
-    DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, Operation, Page, Peer,
-    PeerRecord, PeerSelection, PeerStorage, PendingWrites, Rehearsal, Result, Role, Scope, Statistics,
-    SwarmCounts, Timestamp, Transfer, Upkeep, When,
+    Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, ClockReading, Collected, Context,
+    Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking,
+    Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites,
+    Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, SwarmSnapshot, Timestamp, Transfer, Upkeep,
+    When, Written, failed_for_each,
 };
 
 /// Sees every call of a storage pass.
@@ -105,6 +106,10 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
 
     fn server(&self) -> Option<String> {
         self.storage.server()
+    }
+
+    fn visible_within(&self) -> Duration {
+        self.storage.visible_within()
     }
 
     fn now(&self) -> Timestamp {
@@ -268,5 +273,35 @@ impl<S: Transfer + ?Sized, L: Layer> Transfer for Layered<S, L> {
 
     async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
         self.pass(Operation::ImportData, self.storage.import_data(records)).await
+    }
+}
+
+#[async_trait]
+impl<S: BulkPeerStorage + ?Sized, L: Layer> BulkPeerStorage for Layered<S, L> {
+    /// For the layer a write that failed is a failure of all.
+    async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        let mut written = None;
+        let call = async {
+            let results = written.insert(self.storage.write_peers(writes).await);
+            results.iter().find_map(|result| result.as_ref().err()).map_or(Ok(()), |error| Err(error.copy()))
+        };
+        let passed = self.pass(Operation::WritePeers, call).await;
+        match (written, passed) {
+            (Some(results), _) => {
+                let graduations = writes.iter().zip(&results);
+                for (_, result) in graduations.filter(|(write, _)| write.change == PeerChange::Graduate) {
+                    if let Ok(written @ (Written::Applied | Written::Download)) = result {
+                        self.layer.completed(self.storage.name(), *written == Written::Download);
+                    }
+                }
+                results
+            }
+            (None, Err(error)) => failed_for_each(&error, writes.len()),
+            (None, Ok(())) => Vec::new(),
+        }
+    }
+
+    async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
+        self.pass(Operation::ReadSwarms, self.storage.read_swarms(info_hashes, limit)).await
     }
 }

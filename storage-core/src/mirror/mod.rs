@@ -41,6 +41,7 @@
 //!   that is dropped without being closed misses all that is queued.
 
 mod announce;
+mod bulk;
 mod collector;
 mod config;
 mod data;

@@ -175,6 +175,10 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         self.primary.configuration_key(operation)
     }
 
+    fn visible_within(&self) -> Duration {
+        self.primary.visible_within()
+    }
+
     fn now(&self) -> Timestamp {
         self.primary.now()
     }

@@ -58,7 +58,7 @@ impl RedisStorage {
 
     /// The download comes last, and is sent once: where that fails it may be missing. Of two graduations of the same
     /// client at the same time both may count.
-    pub(super) async fn graduate_stepwise(
+    pub(crate) async fn graduate_stepwise(
         &self,
         info_hash: &InfoHash,
         peers: &[Peer],
@@ -81,19 +81,25 @@ impl RedisStorage {
 
     /// Whether a peer is a seeder; of one in both roles the later time counts, at equal times the seeder's.
     async fn is_seeder(&self, swarm: Swarm, peer: &Peer) -> Result<bool> {
-        let (call, peer) = (Call::repeatable(Operation::GraduatePeers), peer_key(peer));
+        let times =
+            self.times_of(Call::repeatable(Operation::GraduatePeers), &swarm, &peer_key(peer)).await?;
+        Ok(standing(&times).is_some_and(|(role, _)| role.is_seeder()))
+    }
+
+    /// The times of a peer as a seeder and as a leecher.
+    pub(crate) async fn times_of(
+        &self,
+        call: Call,
+        swarm: &Swarm,
+        peer: &[u8],
+    ) -> Result<[Option<Vec<u8>>; 2]> {
         let time = |role: Role| {
             let mut get = command("HGET", &swarm.key(role));
-            get.arg(&peer);
-            self.connections.query::<Option<Vec<u8>>>(call, get)
+            get.arg(peer);
+            self.connections.query(call, get)
         };
-        let (seeded, leeched) = try_join(time(Role::Seeder), time(Role::Leecher)).await?;
-        let read = |time: Option<Vec<u8>>| time.and_then(|time| read_time(&time));
-        Ok(match (seeded, leeched) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (seeded, leeched) => read(seeded) >= read(leeched),
-        })
+        let (seeder, leecher) = try_join(time(Role::Seeder), time(Role::Leecher)).await?;
+        Ok([seeder, leecher])
     }
 
     pub(super) async fn scrape_stepwise(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
@@ -181,5 +187,18 @@ impl RedisStorage {
         if let Err(error) = self.connections.query::<i64>(call, adjust).await {
             tracing::debug!(backend = crate::NAME, ?error, "could not adjust MoChi's counter");
         }
+    }
+}
+
+/// The role that counts and its time, `None` where it cannot be read, of a peer with these times as a seeder and as
+/// a leecher.
+pub(crate) fn standing([seeder, leecher]: &[Option<Vec<u8>>; 2]) -> Option<(Role, Option<Timestamp>)> {
+    let read = |time: &Option<Vec<u8>>| time.as_deref().and_then(read_time);
+    match (seeder, leecher) {
+        (None, None) => None,
+        (Some(_), None) => Some((Role::Seeder, read(seeder))),
+        (None, Some(_)) => Some((Role::Leecher, read(leecher))),
+        (Some(_), Some(_)) if read(seeder) >= read(leecher) => Some((Role::Seeder, read(seeder))),
+        (Some(_), Some(_)) => Some((Role::Leecher, read(leecher))),
     }
 }

@@ -10,7 +10,7 @@ use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{Scene, Verdict};
 use crate::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash,
-    Operation, PeerRecord, Result, Role, Scope, Storage, When,
+    Operation, PeerChange, PeerRecord, PeerWrite, Result, Role, Scope, Storage, When,
 };
 
 pub(super) async fn closing_twice_is_no_error(scene: &Scene) -> Verdict {
@@ -51,6 +51,7 @@ async fn every_call(
         families: &AddressFamily::BOTH,
         announced: When::At(STALE),
     };
+    let write = PeerWrite { info_hash, peer, change: PeerChange::Touch, announced: STALE };
     let entries = [(key.clone(), key.clone())];
     let mut calls = vec![
         (Operation::Ping, storage.ping().await),
@@ -63,6 +64,11 @@ async fn every_call(
         (Operation::ScrapeSwarm, storage.scrape_swarm(&info_hash).await.map(drop)),
         (Operation::ScrapeSwarms, storage.scrape_swarms(&[info_hash]).await.map(drop)),
         (Operation::Announce, storage.announce(&whole).await.map(drop)),
+        (
+            Operation::WritePeers,
+            storage.write_peers(&[write]).await.into_iter().collect::<Result<Vec<_>>>().map(drop),
+        ),
+        (Operation::ReadSwarms, storage.read_swarms(&[info_hash], 1).await.map(drop)),
         (Operation::PutData, storage.put_data(context, &entries).await),
         (Operation::LoadData, storage.load_data(context, &key).await.map(drop)),
         (Operation::ContainsData, storage.contains_data(context, &keys).await.map(drop)),

@@ -2,6 +2,7 @@
 //! name and says what it needs.
 
 mod announce;
+mod bulk;
 mod close;
 mod data;
 mod delete;
@@ -158,6 +159,8 @@ pub(super) static ALL: &[Case] = &[
     must!("A1" "stopping without having been there is no error", whole_announce::stopping_without_having_been_there_is_no_error),
     must!("A1" "swarms are kept apart", whole_announce::swarms_are_kept_apart),
     must!("A1" "many tasks lose no announce", whole_announce::many_tasks_lose_no_announce),
+    must!("A1" "announces made together have an answer each", whole_announce::announces_together_have_an_answer_each),
+    must!("A1" "no announces are an empty list", whole_announce::no_announces_are_an_empty_list).on_nothing(),
     must!("A1" "the parts give the same answers", whole_announce::the_parts_give_the_same_answers).graduates(),
     must!("D1" "binary data comes back", data::binary_data_comes_back).on_data(),
     must!("D1" "an empty value is not absent", data::an_empty_value_is_not_absent).on_data(),
@@ -236,6 +239,26 @@ pub(super) static ALL: &[Case] = &[
     must!("T1" "importing data again changes nothing", transfer_data::importing_again_changes_nothing).needs(transfer_data::IN).on_data(),
     must!("T1" "an empty batch of data is no error", transfer_data::an_empty_batch_is_no_error).needs(transfer_data::IN).on_nothing(),
     must!("T1" "export of all gives every entry of data once", transfer_data::pages_give_every_entry_once).needs(transfer_data::OUT).on_data().alone(),
+    must!("W1" "a later put is written", bulk::a_later_put_is_written).needs(bulk::BULK),
+    must!("W1" "an earlier put changes nothing", bulk::an_earlier_put_changes_nothing).needs(bulk::BULK),
+    must!("W1" "at equal times a seeder wins", bulk::at_equal_times_a_seeder_wins).needs(bulk::BULK),
+    must!("W1" "a touch refreshes", bulk::a_touch_refreshes).needs(bulk::BULK),
+    must!("W1" "a touch never inserts", bulk::a_touch_never_inserts).needs(bulk::BULK),
+    must!("W1" "an earlier touch ages nobody", bulk::an_earlier_touch_ages_nobody).needs(bulk::BULK),
+    must!("W1" "a deletion removes in either role", bulk::a_deletion_removes_in_either_role).needs(bulk::BULK),
+    must!("W1" "a peer that announced later than its deletion stays", bulk::a_peer_that_announced_later_stays).needs(bulk::BULK),
+    must!("W1" "a graduation is one download", bulk::a_graduation_is_one_download).needs(bulk::BULK_AND_DOWNLOADS).graduates(),
+    must!("W1" "an earlier graduation changes nothing", bulk::an_earlier_graduation_changes_nothing).needs(bulk::BULK_AND_DOWNLOADS).graduates(),
+    must!("W1" "each write has its result", bulk::each_write_has_its_result).needs(bulk::BULK),
+    must!("W1" "of several writes of a peer the latest wins", bulk::of_several_writes_of_a_peer_the_latest_wins).needs(bulk::BULK),
+    must!("W1" "nothing to write is an empty list", bulk::nothing_to_write_is_an_empty_list).needs(bulk::BULK).on_nothing(),
+    must!("W1" "many writes of many swarms", bulk::many_writes_of_many_swarms).needs(bulk::BULK),
+    must!("W1" "writes at the same time leave the latest", bulk::writes_at_once_leave_the_latest).needs(bulk::BULK_AT_ONCE),
+    must!("R1" "a small swarm is read whole", bulk::a_small_swarm_is_read_whole).needs(bulk::BULK),
+    must!("R1" "of a large swarm each role and family has a sample", bulk::of_a_large_swarm_each_group_has_a_sample).needs(bulk::BULK),
+    must!("R1" "an unknown swarm is empty and complete", bulk::an_unknown_swarm_is_empty_and_complete).needs(bulk::BULK),
+    must!("R1" "swarms are read in their order", bulk::swarms_are_read_in_their_order).needs(bulk::BULK),
+    must!("R1" "to read no swarm is an empty list", bulk::no_swarm_is_an_empty_list).needs(bulk::BULK).on_nothing(),
     must!("L1" "closing twice is no error", close::closing_twice_is_no_error).on_nothing(),
     must!("L1" "every later call is closed", close::every_later_call_is_closed).on_both(),
     must!("L1" "closing waits for running work", close::closing_waits_for_running_work),

@@ -283,6 +283,28 @@ pub(super) async fn many_tasks_lose_no_announce(scene: &Scene) -> Verdict {
     scene.counts(did, ANNOUNCE, &info_hash, 16, 32).await
 }
 
+pub(super) async fn announces_together_have_an_answer_each(scene: &Scene) -> Verdict {
+    let swarms: Vec<_> = (0..8).map(|_| scene.info_hash()).collect();
+    for (number, info_hash) in (0..).zip(&swarms) {
+        scene.put_many(info_hash, (0..number).map(sample::peer), Role::Seeder).await?;
+    }
+    let peers = [sample::peer(100)];
+    let announces: Vec<_> = swarms.iter().rev().map(|info_hash| by(*info_hash, &peers)).collect();
+    let did = "announce to 8 swarms together, of which each has one seeder less than the one before it";
+    let answers = scene.all_ok(did, scene.storage().announce_many(&announces).await)?;
+    let found: Vec<_> = answers
+        .into_iter()
+        .map(|answer| (answer.counts.unwrap_or_default(), answer.peers.unwrap_or_default().len() as u64))
+        .collect();
+    let expected: Vec<_> = (0..8).rev().map(|seeders| (counts(seeders, 1), seeders)).collect();
+    scene.equal(&format!("{did}: counts and number of peers"), ANNOUNCE, expected, found)
+}
+
+pub(super) async fn no_announces_are_an_empty_list(scene: &Scene) -> Verdict {
+    let answers = scene.all_ok("make no announces", scene.storage().announce_many(&[]).await)?;
+    scene.equal("make no announces: answers", ANNOUNCE, 0, answers.len())
+}
+
 /// The same announces, by the backend's own way in one swarm, by the parts in another.
 pub(super) async fn the_parts_give_the_same_answers(scene: &Scene) -> Verdict {
     const STEPS: u32 = 200;

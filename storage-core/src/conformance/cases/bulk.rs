@@ -1,0 +1,340 @@
+//! W1, R1: writes and reads for many.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::conformance::sample::{self, ago};
+use crate::conformance::{Scene, Verdict};
+use crate::{
+    Capability, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmSnapshot,
+    Timestamp, Written,
+};
+
+/// What storages without bulk calls of their own make them of.
+pub(super) const BULK: &[Capability] = &[Capability::ExportPeers, Capability::ImportPeers];
+pub(super) const BULK_AND_DOWNLOADS: &[Capability] =
+    &[Capability::ExportPeers, Capability::ImportPeers, Capability::Downloads];
+pub(super) const BULK_AT_ONCE: &[Capability] =
+    &[Capability::ExportPeers, Capability::ImportPeers, Capability::AtomicMove];
+
+const WRITE: Operation = Operation::WritePeers;
+const READ: Operation = Operation::ReadSwarms;
+
+use PeerChange::{Delete, Graduate, Put, Touch};
+use Written::{Applied, Download, Unchanged};
+
+const SEEDER: PeerChange = Put(Role::Seeder);
+const LEECHER: PeerChange = Put(Role::Leecher);
+
+/// Three minutes ago and two further ones, in whole microseconds.
+fn times() -> [Timestamp; 3] {
+    [180, 120, 60].map(|seconds| ago(seconds).at_precision(Duration::from_micros(1)))
+}
+
+fn write(info_hash: InfoHash, peer: Peer, change: PeerChange, announced: Timestamp) -> PeerWrite {
+    PeerWrite { info_hash, peer, change, announced }
+}
+
+/// Makes writes that must all succeed.
+async fn write_all(scene: &Scene, did: &str, writes: &[PeerWrite]) -> Verdict<Vec<Written>> {
+    scene.all_ok(did, scene.storage().write_peers(writes).await)
+}
+
+async fn read_one(scene: &Scene, info_hash: InfoHash, limit: usize) -> Verdict<SwarmSnapshot> {
+    let did = format!("read the swarm, up to {limit} peers");
+    let mut snapshots = scene.ok(&did, scene.storage().read_swarms(&[info_hash], limit).await)?;
+    scene.holds(&did, READ, "one snapshot", snapshots.len() == 1, snapshots.len())?;
+    Ok(snapshots.remove(0))
+}
+
+/// Makes writes of the one peer of a swarm, one after another: what becomes of each, and what is stored then.
+async fn leads_to(
+    scene: &Scene,
+    steps: &[(PeerChange, Timestamp, Written)],
+    stored: Option<(Role, Timestamp)>,
+) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    let mut did = String::from("write one after another");
+    for (change, announced, expected) in steps {
+        did.push_str(&format!(", {change:?} of {announced}"));
+        let written = write_all(scene, &did, &[write(info_hash, peer, *change, *announced)]).await?;
+        scene.equal(&format!("{did}: what became of the last"), WRITE, vec![*expected], written)?;
+    }
+    let record = |(role, announced)| PeerRecord { info_hash, peer, role, announced };
+    let found = read_one(scene, info_hash, 9).await?.peers;
+    scene.equal(&format!("{did}: what is stored"), WRITE, Vec::from_iter(stored.map(record)), found)
+}
+
+pub(super) async fn a_later_put_is_written(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    leads_to(scene, &[(SEEDER, early, Applied), (LEECHER, late, Applied)], Some((Role::Leecher, late))).await
+}
+
+pub(super) async fn an_earlier_put_changes_nothing(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    leads_to(scene, &[(LEECHER, late, Applied), (SEEDER, early, Unchanged)], Some((Role::Leecher, late)))
+        .await
+}
+
+pub(super) async fn at_equal_times_a_seeder_wins(scene: &Scene) -> Verdict {
+    let [time, ..] = times();
+    let steps = [(LEECHER, time, Applied), (SEEDER, time, Applied), (LEECHER, time, Unchanged)];
+    leads_to(scene, &steps, Some((Role::Seeder, time))).await
+}
+
+pub(super) async fn a_touch_refreshes(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    for (put, role) in [(LEECHER, Role::Leecher), (SEEDER, Role::Seeder)] {
+        leads_to(scene, &[(put, early, Applied), (Touch, late, Applied)], Some((role, late))).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_touch_never_inserts(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    leads_to(scene, &[(Touch, late, Unchanged)], None).await?;
+    leads_to(scene, &[(SEEDER, early, Applied), (Delete, early, Applied), (Touch, late, Unchanged)], None)
+        .await
+}
+
+pub(super) async fn an_earlier_touch_ages_nobody(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    leads_to(scene, &[(SEEDER, late, Applied), (Touch, early, Applied)], Some((Role::Seeder, late))).await
+}
+
+pub(super) async fn a_deletion_removes_in_either_role(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    for put in [LEECHER, SEEDER] {
+        leads_to(scene, &[(put, early, Applied), (Delete, late, Applied)], None).await?;
+    }
+    leads_to(scene, &[(SEEDER, early, Applied), (Delete, early, Applied), (Delete, early, Unchanged)], None)
+        .await
+}
+
+pub(super) async fn a_peer_that_announced_later_stays(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    for (put, role) in [(LEECHER, Role::Leecher), (SEEDER, Role::Seeder)] {
+        leads_to(scene, &[(put, late, Applied), (Delete, early, Unchanged)], Some((role, late))).await?;
+    }
+    Ok(())
+}
+
+/// Writes of one peer that end with it as a seeder, and so many downloads.
+async fn graduates(
+    scene: &Scene,
+    steps: &[(PeerChange, Timestamp, Written)],
+    stored: (Role, Timestamp),
+    downloads: u64,
+) -> Verdict {
+    let (info_hash, peer) = (scene.info_hash(), sample::peer(1));
+    for (change, announced, expected) in steps {
+        let did = format!("{steps:?} one after another, {change:?} of {announced}: what became of it");
+        let written = write_all(scene, &did, &[write(info_hash, peer, *change, *announced)]).await?;
+        scene.equal(&did, WRITE, vec![*expected], written)?;
+    }
+    let did = format!("{steps:?} one after another: what is stored, and its downloads");
+    let snapshot = read_one(scene, info_hash, 9).await?;
+    let found: Vec<_> = snapshot.peers.iter().map(|record| (record.role, record.announced)).collect();
+    scene.equal(&did, WRITE, (vec![stored], downloads), (found, snapshot.counts.downloads))
+}
+
+pub(super) async fn a_graduation_is_one_download(scene: &Scene) -> Verdict {
+    let [early, late, later] = times();
+    let absent = [(Graduate, early, Download), (Graduate, early, Applied), (Graduate, late, Applied)];
+    graduates(scene, &absent, (Role::Seeder, late), 1).await?;
+    let leecher = [(LEECHER, early, Applied), (Graduate, late, Download), (Graduate, later, Applied)];
+    graduates(scene, &leecher, (Role::Seeder, later), 1).await?;
+    let seeder = [(SEEDER, late, Applied), (Graduate, early, Applied)];
+    graduates(scene, &seeder, (Role::Seeder, late), 0).await
+}
+
+pub(super) async fn an_earlier_graduation_changes_nothing(scene: &Scene) -> Verdict {
+    let [early, late, _] = times();
+    let steps = [(LEECHER, late, Applied), (Graduate, early, Unchanged)];
+    graduates(scene, &steps, (Role::Leecher, late), 0).await
+}
+
+pub(super) async fn each_write_has_its_result(scene: &Scene) -> Verdict {
+    let ([early, late, _], one, other) = (times(), scene.info_hash(), scene.info_hash());
+    let peers = [sample::peer(1), sample::peer_v6(2), sample::peer(3)];
+    let writes = [
+        write(other, peers[1], Touch, late),
+        write(one, peers[0], SEEDER, late),
+        write(other, peers[0], LEECHER, early),
+        write(one, peers[1], Delete, late),
+        write(other, peers[2], SEEDER, early),
+        write(one, peers[2], LEECHER, early),
+    ];
+    let written = write_all(scene, "make six writes of two swarms", &writes).await?;
+    let expected = vec![Unchanged, Applied, Applied, Unchanged, Applied, Applied];
+    scene.equal("make six writes of two swarms: what became of each", WRITE, expected, written)?;
+    scene.counts("make six writes of two swarms", WRITE, &one, 1, 1).await?;
+    scene.counts("make six writes of two swarms", WRITE, &other, 1, 1).await
+}
+
+pub(super) async fn of_several_writes_of_a_peer_the_latest_wins(scene: &Scene) -> Verdict {
+    let ([early, late, later], info_hash) = (times(), scene.info_hash());
+    let (back, gone, moved) = (sample::peer(1), sample::peer(2), sample::peer_v6(3));
+    let writes = [
+        write(info_hash, back, SEEDER, later),
+        write(info_hash, gone, Delete, later),
+        write(info_hash, moved, SEEDER, late),
+        write(info_hash, back, Delete, late),
+        write(info_hash, gone, SEEDER, late),
+        write(info_hash, moved, Touch, later),
+        write(info_hash, back, LEECHER, early),
+        write(info_hash, moved, LEECHER, early),
+    ];
+    let did = "write three peers several times in one call, the latest first";
+    let written = write_all(scene, did, &writes).await?;
+    scene.equal(did, WRITE, vec![Applied; 8], written)?;
+    let mut found = read_one(scene, info_hash, 9).await?.peers;
+    found.sort();
+    let record = |peer| PeerRecord { info_hash, peer, role: Role::Seeder, announced: later };
+    let mut expected = vec![record(back), record(moved)];
+    expected.sort();
+    scene.equal(&format!("{did}: what is stored"), WRITE, expected, found)
+}
+
+pub(super) async fn nothing_to_write_is_an_empty_list(scene: &Scene) -> Verdict {
+    let written = write_all(scene, "make no writes", &[]).await?;
+    scene.equal("make no writes", WRITE, Vec::new(), written)
+}
+
+pub(super) async fn many_writes_of_many_swarms(scene: &Scene) -> Verdict {
+    const SWARMS: usize = 20;
+    let ([early, late, later], swarms) = (times(), Vec::from_iter((0..SWARMS).map(|_| scene.info_hash())));
+    let numbers = 0..600_u32;
+    let of = |number: u32| (swarms[number as usize % SWARMS], sample::peer(number));
+    let each = |change, time| {
+        let write = |number| write(of(number).0, of(number).1, change, time);
+        numbers.clone().map(write).collect::<Vec<_>>()
+    };
+    let did = "put 600 leechers of 20 swarms in one call";
+    let written = write_all(scene, did, &each(LEECHER, early)).await?;
+    scene.equal(did, WRITE, vec![Applied; 600], written)?;
+    let did = "touch 300 of 600 leechers and make the others seeders in one call";
+    let mut writes = each(Touch, late);
+    writes.iter_mut().skip(300).for_each(|write| write.change = SEEDER);
+    let written = write_all(scene, did, &writes).await?;
+    scene.equal(did, WRITE, vec![Applied; 600], written)?;
+    let snapshots = scene.ok(did, scene.storage().read_swarms(&swarms, 100).await)?;
+    let records = snapshots.iter().flat_map(|snapshot| &snapshot.peers);
+    let found = records.map(|record| (record.role.is_seeder(), record.announced == late));
+    let found: Vec<_> =
+        [true, false].map(|role| found.clone().filter(|found| *found == (role, true)).count()).into();
+    scene.equal(&format!("{did}: seeders and leechers with the new time"), WRITE, vec![300, 300], found)?;
+    let did = "delete 600 peers of 20 swarms in one call";
+    let written = write_all(scene, did, &each(Delete, later)).await?;
+    scene.equal(did, WRITE, vec![Applied; 600], written)?;
+    for info_hash in &swarms {
+        scene.counts(did, WRITE, info_hash, 0, 0).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn writes_at_once_leave_the_latest(scene: &Scene) -> Verdict {
+    const TASKS: u32 = 8;
+    let (info_hash, begun) = (scene.info_hash(), times()[0]);
+    let calls = (0..TASKS).map(|task| {
+        let storage = Arc::clone(scene.storage());
+        // Each in another order of times, so that the latest comes first, last and in between.
+        let announced = begun.after(Duration::from_secs(u64::from(task * 5 % TASKS)));
+        let change = Put(Role::from_is_seeder(announced == begun.after(Duration::from_secs(7))));
+        let writes: Vec<_> =
+            (0..50).map(|number| write(info_hash, sample::peer(number), change, announced)).collect();
+        async move { storage.write_peers(&writes).await.into_iter().collect::<Result<Vec<_>>>() }
+    });
+    let did = "put 50 peers in 8 tasks, as seeders in the one with the latest time";
+    scene.all_ok(did, scene.at_once(calls.collect::<Vec<_>>()).await?)?;
+    scene.counts(did, WRITE, &info_hash, 50, 0).await
+}
+
+/// Peers of a swarm: so many of each role and family.
+async fn put_groups(scene: &Scene, info_hash: InfoHash, count: u32) -> Verdict<Vec<PeerRecord>> {
+    let announced = times()[0];
+    let peers = (0..2 * count).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
+    let record = |(place, peer)| PeerRecord {
+        info_hash,
+        peer,
+        role: Role::from_is_seeder(place / 2 % 2 == 0),
+        announced,
+    };
+    let mut records: Vec<_> = peers.enumerate().map(record).collect();
+    records.sort();
+    for PeerRecord { peer, role, .. } in &records {
+        scene.put_at(&info_hash, peer, *role, announced).await?;
+    }
+    Ok(records)
+}
+
+pub(super) async fn a_small_swarm_is_read_whole(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let put = put_groups(scene, info_hash, 3).await?;
+    let did = "put 3 peers of each role and family, read up to 12";
+    let mut snapshot = read_one(scene, info_hash, 12).await?;
+    snapshot.peers.sort();
+    let counts = (snapshot.counts.seeders, snapshot.counts.leechers);
+    scene.equal(
+        &format!("{did}: counts, and whether it is complete"),
+        READ,
+        (6, 6, true),
+        (counts.0, counts.1, snapshot.is_complete),
+    )?;
+    scene.equal(did, READ, put, snapshot.peers)
+}
+
+pub(super) async fn of_a_large_swarm_each_group_has_a_sample(scene: &Scene) -> Verdict {
+    const LIMIT: usize = 5;
+    let info_hash = scene.info_hash();
+    let put: BTreeSet<_> = put_groups(scene, info_hash, 20).await?.into_iter().collect();
+    let did = "put 20 peers of each role and family, read up to 5";
+    let snapshot = read_one(scene, info_hash, LIMIT).await?;
+    let counts = (snapshot.counts.seeders, snapshot.counts.leechers);
+    scene.equal(
+        &format!("{did}: counts, and whether it is complete"),
+        READ,
+        (40, 40, false),
+        (counts.0, counts.1, snapshot.is_complete),
+    )?;
+    let found: BTreeSet<_> = snapshot.peers.iter().copied().collect();
+    scene.equal(&format!("{did}: peers that came twice"), READ, 0, snapshot.peers.len() - found.len())?;
+    let unknown: Vec<_> = found.difference(&put).collect();
+    scene.equal(&format!("{did}: peers, roles and times that were not put"), READ, Vec::new(), unknown)?;
+    for role in Role::BOTH {
+        for is_v6 in [false, true] {
+            let of_group =
+                |record: &&PeerRecord| record.role == role && record.peer.family().is_v6() == is_v6;
+            let count = found.iter().filter(of_group).count();
+            let group = format!("{did}: {role}s, IPv6 {is_v6}");
+            scene.holds(&group, READ, "1 to 5", (1..=LIMIT).contains(&count), count)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn an_unknown_swarm_is_empty_and_complete(scene: &Scene) -> Verdict {
+    let snapshot = read_one(scene, scene.info_hash(), 9).await?;
+    let found = (snapshot.peers, snapshot.counts, snapshot.is_complete);
+    scene.equal("read a swarm that is not known", READ, (Vec::new(), Default::default(), true), found)
+}
+
+pub(super) async fn swarms_are_read_in_their_order(scene: &Scene) -> Verdict {
+    let swarms = [scene.info_hash(), scene.info_hash(), scene.info_hash()];
+    for (number, info_hash) in (1..).zip(&swarms) {
+        scene.put_many(info_hash, (0..number).map(sample::peer), Role::Leecher).await?;
+    }
+    let asked = [swarms[2], swarms[0], swarms[1], swarms[0]];
+    let did = "read the third, first, second and first of three swarms with as many leechers";
+    let snapshots = scene.ok(did, scene.storage().read_swarms(&asked, 9).await)?;
+    let found: Vec<_> =
+        snapshots.iter().map(|snapshot| (snapshot.info_hash, snapshot.peers.len() as u64)).collect();
+    let expected: Vec<_> = asked.into_iter().zip([3, 1, 2, 1]).collect();
+    scene.equal(did, READ, expected, found)
+}
+
+pub(super) async fn no_swarm_is_an_empty_list(scene: &Scene) -> Verdict {
+    let snapshots = scene.ok("read no swarm", scene.storage().read_swarms(&[], 9).await)?;
+    scene.equal("read no swarm", READ, Vec::new(), snapshots)
+}

@@ -1,0 +1,253 @@
+//! Writes and reads for many: on one server a script a swarm; on a cluster, steps.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
+use redis::{Cmd, Value};
+use storage_core::{
+    AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, PeerChange, PeerRecord, PeerWrite,
+    Result, Role, SwarmCounts, SwarmSnapshot, Transfer, Written, write_order,
+};
+
+use crate::NAME;
+use crate::connection::{CLUSTER_WIDTH, Call, command, read};
+use crate::layout::{DOWNLOADS, Swarm, peer_key, read_peer_key, read_time};
+use crate::peers::{MOST_WANTED, standing};
+use crate::scripts;
+use crate::storage::{RedisStorage, keys_about, keys_of};
+
+/// Writes that one script makes: others wait for it meanwhile.
+const WRITES: usize = 200;
+
+/// Scripts and reads under way at once.
+const WIDTH: usize = 128;
+
+/// How often a write is tried again that others got in the way of, on a cluster.
+const ROUNDS: usize = 20;
+
+/// A peer and its time, as they are stored.
+type Entry = (Vec<u8>, Vec<u8>);
+
+#[async_trait]
+impl BulkPeerStorage for RedisStorage {
+    async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        let order = write_order(writes);
+        let groups: Vec<&[usize]> = if self.connections.is_cluster() {
+            let same = |one: &usize, other: &usize| key(&writes[*one]) == key(&writes[*other]);
+            order.chunk_by(same).collect()
+        } else {
+            let same = |one: &usize, other: &usize| writes[*one].info_hash == writes[*other].info_hash;
+            order.chunk_by(same).collect()
+        };
+        let width = if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH };
+        let making: Vec<_> = groups.iter().map(|group| self.write_group(writes, group)).collect();
+        let done: Vec<_> = stream::iter(making).buffered(width).collect().await;
+        let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
+        for (group, written) in groups.into_iter().zip(done) {
+            for (place, written) in group.iter().zip(written) {
+                results[*place] = written;
+            }
+        }
+        results
+    }
+
+    async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
+        self.connections.check_open(Operation::ReadSwarms)?;
+        let reads: Vec<_> = info_hashes.iter().map(|info_hash| self.read_swarm(*info_hash, limit)).collect();
+        let width = if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH };
+        stream::iter(reads).buffered(width).try_collect().await
+    }
+}
+
+fn key(write: &PeerWrite) -> (InfoHash, storage_core::Peer) {
+    (write.info_hash, write.peer)
+}
+
+impl RedisStorage {
+    /// Makes the writes at these places, of one swarm, on a cluster of one peer, in their order.
+    async fn write_group(&self, writes: &[PeerWrite], places: &[usize]) -> Vec<Result<Written>> {
+        let mut results = Vec::with_capacity(places.len());
+        if self.connections.is_cluster() {
+            for place in places {
+                results.push(self.write_stepwise(&writes[*place]).await);
+            }
+            return results;
+        }
+        for places in places.chunks(WRITES) {
+            match self.write_whole(writes, places).await {
+                Ok(written) => results.extend(written.into_iter().map(Ok)),
+                Err(error) => results.extend(places.iter().map(|_| Err(error.copy()))),
+            }
+        }
+        results
+    }
+
+    async fn write_whole(&self, writes: &[PeerWrite], places: &[usize]) -> Result<Vec<Written>> {
+        let call = Call::repeatable(Operation::WritePeers);
+        let Some(first) = places.first() else { return Ok(Vec::new()) };
+        let info_hash = &writes[*first].info_hash;
+        let mut command = scripts::WRITE_PEERS.call(&keys_about(info_hash));
+        command.arg(info_hash.as_bytes());
+        for place in places {
+            let PeerWrite { peer, change, announced, .. } = &writes[*place];
+            command.arg(name(*change)).arg(peer_key(peer)).arg(announced.nanoseconds());
+        }
+        let (results, after_loss): (Vec<u8>, _) = self.connections.write_again(call, command).await?;
+        if results.len() != places.len() {
+            return Err(Error::new(NAME, call.operation, ErrorKind::Corrupt)
+                .with_message("the script did not answer for each write"));
+        }
+        let written = places.iter().zip(results).map(|(place, result)| match result {
+            0 => Written::Unchanged,
+            // One that took effect, and was repeated because its answer was lost, finds a seeder.
+            1 if !after_loss || writes[*place].change != PeerChange::Graduate => Written::Applied,
+            _ => Written::Download,
+        });
+        Ok(written.collect())
+    }
+
+    /// What is stored is read, and changed if it is still the same then.
+    async fn write_stepwise(&self, write: &PeerWrite) -> Result<Written> {
+        let call = Call::repeatable(Operation::WritePeers);
+        let PeerWrite { info_hash, peer, change, announced } = write;
+        if let PeerChange::Put(_) = change {
+            let imported = self.import_peers(&[write.record()]).await;
+            let written = imported.map_err(|error| error.of(call.operation))?.written > 0;
+            return Ok(if written { Written::Applied } else { Written::Unchanged });
+        }
+        let swarm = Swarm::new(*info_hash, peer.family());
+        for _ in 0..ROUNDS {
+            let times = self.times_of(call, &swarm, &peer_key(peer)).await?;
+            let stored = standing(&times);
+            let is_done = match (change, stored) {
+                (PeerChange::Graduate, None) => return self.graduate_at(write).await,
+                (_, None) => return Ok(Written::Unchanged),
+                (PeerChange::Graduate, Some((Role::Leecher, time))) if time <= Some(*announced) => {
+                    return self.graduate_at(write).await;
+                }
+                (PeerChange::Graduate, Some((Role::Leecher, _))) => return Ok(Written::Unchanged),
+                (PeerChange::Delete, Some((_, time))) if time > Some(*announced) => {
+                    return Ok(Written::Unchanged);
+                }
+                (PeerChange::Delete, Some(_)) => self.remove_unchanged(call, &swarm, write, &times).await?,
+                (_, Some((_, time))) if time >= Some(*announced) => true,
+                (_, Some((role, _))) => self.set_unchanged(call, &swarm, write, (role, &times)).await?,
+            };
+            if is_done {
+                return Ok(Written::Applied);
+            }
+        }
+        let error = Error::new(NAME, call.operation, ErrorKind::Conflict);
+        Err(error.with_message("the peer changed each time that it was read"))
+    }
+
+    async fn graduate_at(&self, write: &PeerWrite) -> Result<Written> {
+        let peers = std::slice::from_ref(&write.peer);
+        let graduated = self.graduate_stepwise(&write.info_hash, peers, write.announced).await;
+        let is_download = graduated.map_err(|error| error.of(Operation::WritePeers))?;
+        Ok(if is_download { Written::Download } else { Written::Applied })
+    }
+
+    /// Sets the time of a peer in its role; false if it changed meanwhile.
+    async fn set_unchanged(
+        &self,
+        call: Call,
+        swarm: &Swarm,
+        write: &PeerWrite,
+        (role, times): (Role, &[Option<Vec<u8>>; 2]),
+    ) -> Result<bool> {
+        let [seeder, leecher] = times;
+        let found = if role.is_seeder() { seeder } else { leecher };
+        let mut set = scripts::SET_UNCHANGED.call(&[&swarm.key(role)]);
+        set.arg(peer_key(&write.peer)).arg(found.as_deref().unwrap_or_default());
+        set.arg(write.announced.nanoseconds());
+        let done: Vec<bool> = self.connections.query(call, set).await?;
+        Ok(done.first() == Some(&true))
+    }
+
+    /// Takes a peer out of both roles; false if it changed meanwhile.
+    async fn remove_unchanged(
+        &self,
+        call: Call,
+        swarm: &Swarm,
+        write: &PeerWrite,
+        times: &[Option<Vec<u8>>; 2],
+    ) -> Result<bool> {
+        let mut is_done = true;
+        for (role, time) in Role::BOTH.into_iter().zip(times) {
+            let (key, Some(time)) = (swarm.key(role), time) else { continue };
+            let mut remove = scripts::REMOVE_UNCHANGED.call(&[&key]);
+            remove.arg(peer_key(&write.peer)).arg(time);
+            let removed: i64 = self.connections.query(call, remove).await?;
+            is_done &= removed > 0;
+            self.settle(call, &key).await?;
+            self.count(call, role, -removed).await;
+        }
+        Ok(is_done)
+    }
+
+    async fn read_swarm(&self, info_hash: InfoHash, limit: usize) -> Result<SwarmSnapshot> {
+        let call = Call::repeatable(Operation::ReadSwarms);
+        let limit = limit.min(MOST_WANTED);
+        let mut answer = if self.connections.is_cluster() {
+            self.read_stepwise(call, &info_hash, limit).await?
+        } else {
+            let mut command = scripts::READ_SWARM.call(&keys_about(&info_hash));
+            command.arg(info_hash.as_bytes()).arg(limit);
+            self.connections.query::<Vec<Value>>(call, command).await?
+        }
+        .into_iter();
+        let mut next = || answer.next().unwrap_or(Value::Nil);
+        let mut sizes = [0; 2];
+        let (mut newest, mut unreadable) = (HashMap::new(), 0);
+        for (size, role) in sizes.iter_mut().zip(Role::BOTH) {
+            for family in AddressFamily::BOTH {
+                *size += read::<u64>(call, next())?;
+                for (peer, time) in read::<Vec<Entry>>(call, next())? {
+                    let (Some(peer), Some(announced)) = (read_peer_key(&peer, family), read_time(&time))
+                    else {
+                        unreadable += 1;
+                        continue;
+                    };
+                    let record = PeerRecord { info_hash, peer, role, announced };
+                    let known = newest.entry(peer).or_insert(record);
+                    *known = known.newer(record);
+                }
+            }
+        }
+        self.connections.note_unreadable("peers", unreadable);
+        let counts = SwarmCounts {
+            seeders: sizes[0],
+            leechers: sizes[1],
+            downloads: self.read_downloads(call, next())?,
+        };
+        let is_complete = counts.seeders + counts.leechers <= limit as u64;
+        Ok(SwarmSnapshot { info_hash, peers: newest.into_values().collect(), counts, is_complete })
+    }
+
+    /// As the script answers, each key by itself: of a sample, a peer that is in both roles may have come by either.
+    async fn read_stepwise(&self, call: Call, info_hash: &InfoHash, limit: usize) -> Result<Vec<Value>> {
+        let keys = keys_of(info_hash);
+        let reads = keys.iter().flat_map(|key| {
+            let mut sample = command("HRANDFIELD", key);
+            sample.arg(limit).arg("WITHVALUES");
+            [command("HLEN", key), sample]
+        });
+        let mut downloads = command("HGET", DOWNLOADS);
+        downloads.arg(info_hash.as_bytes());
+        let commands: Vec<Cmd> = reads.chain([downloads]).collect();
+        try_join_all(commands.into_iter().map(|command| self.connections.query(call, command))).await
+    }
+}
+
+fn name(change: PeerChange) -> &'static str {
+    match change {
+        PeerChange::Put(Role::Seeder) => "seeder",
+        PeerChange::Put(Role::Leecher) => "leecher",
+        PeerChange::Touch => "touch",
+        PeerChange::Delete => "delete",
+        PeerChange::Graduate => "graduate",
+    }
+}
