@@ -19,7 +19,7 @@ fn memory_passes_a_line_a_case_and_the_counts_come_last() {
     let ran = run_on(MEMORY, "conformance", &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let lines: Vec<_> = ran.stdout.lines().collect();
-    assert!(lines[0].starts_with("conformance suite 1.0 on memory ("), "{}", lines[0]);
+    assert!(lines[0].starts_with("conformance suite 2.0 on memory ("), "{}", lines[0]);
     assert!(lines[0].ends_with(", exclusive"), "{}", lines[0]);
     let [passed, failed, skipped] = counts(lines.last().unwrap());
     assert_eq!(passed + failed + skipped, Suite::cases().len());

@@ -43,6 +43,13 @@ pub(crate) struct ClientAnnounce {
     pub(crate) families: &'static [AddressFamily],
 }
 
+impl ClientAnnounce {
+    /// The client at each of its addresses.
+    fn peers(&self) -> Vec<Peer> {
+        self.addresses.iter().map(|address| Peer::new(self.peer_id, *address, self.port)).collect()
+    }
+}
+
 /// Why a request that is well formed gets no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -93,34 +100,62 @@ impl Tracker {
 
     /// Puts the client into the swarm, or takes it out, and finds peers for it.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
-        let answer = self.ask_storage(client).await;
-        let failure = match &answer {
-            Ok(answer) => answer.as_ref().and_then(|answer| answer.failure.as_ref()),
-            Err(error) => Some(error),
-        };
-        self.health.announced(failure);
-        answer?.ok_or(Refusal::NotApproved)
+        self.announce_many(std::slice::from_ref(client)).await.pop().unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Nothing for a torrent that is not served.
-    async fn ask_storage(&self, client: &ClientAnnounce) -> storage_core::Result<Option<AnnounceAnswer>> {
-        if !self.approves(&[client.info_hash]).await?.contains(&true) {
-            return Ok(None);
-        }
-        let peers = client.addresses.iter().map(|address| Peer::new(client.peer_id, *address, client.port));
-        let announce = Announce {
+    /// The same for several clients, with the answer to each, in their order.
+    pub(crate) async fn announce_many(
+        &self,
+        clients: &[ClientAnnounce],
+    ) -> Vec<Result<AnnounceAnswer, Refusal>> {
+        let info_hashes: Vec<_> = clients.iter().map(|client| client.info_hash).collect();
+        let approved = match self.approves(&info_hashes).await {
+            Ok(approved) => approved,
+            Err(error) => {
+                clients.iter().for_each(|_| self.health.announced(Some(&error)));
+                return clients.iter().map(|_| Err(Refusal::Unavailable)).collect();
+            }
+        };
+        let peers: Vec<Vec<Peer>> = clients.iter().map(ClientAnnounce::peers).collect();
+        let asked = clients.iter().zip(&peers).zip(&approved).filter(|(_, approved)| **approved);
+        let announces: Vec<_> = asked.map(|((client, peers), _)| self.announce_of(client, peers)).collect();
+        let mut answers = self.storage.announce_many(&announces).await.into_iter();
+        let answer = |(client, approved): (&ClientAnnounce, bool)| {
+            if !approved {
+                self.health.announced(None);
+                return Err(Refusal::NotApproved);
+            }
+            answers.next().map_or(Err(Refusal::Unavailable), |answer| self.finish(client, answer))
+        };
+        clients.iter().zip(approved).map(answer).collect()
+    }
+
+    fn announce_of<'a>(&self, client: &ClientAnnounce, peers: &'a [Peer]) -> Announce<'a> {
+        Announce {
             info_hash: client.info_hash,
-            peers: &peers.collect::<Vec<_>>(),
+            peers,
             role: client.role,
             event: client.event,
             num_want: self.limits.num_want(client.num_want),
             families: client.families,
             announced: When::Now,
-        };
-        let mut answer = self.storage.announce(&announce).await?;
+        }
+    }
+
+    /// Tells `health` what became of an announce.
+    fn finish(
+        &self,
+        client: &ClientAnnounce,
+        answer: storage_core::Result<AnnounceAnswer>,
+    ) -> Result<AnnounceAnswer, Refusal> {
+        self.health.announced(match &answer {
+            Ok(answer) => answer.failure.as_ref(),
+            Err(error) => Some(error),
+        });
+        let mut answer = answer?;
         // One that announces over IPv4 and over IPv6 would meet itself at its other address.
         answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));
-        Ok(Some(answer))
+        Ok(answer)
     }
 
     /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are

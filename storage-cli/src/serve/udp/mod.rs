@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::poll;
-use storage_core::{AddressFamily, TaskSpawner};
+use storage_core::{AddressFamily, InfoHash, TaskSpawner};
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
-use super::tracker::{ClientAnnounce, Tracker};
+use super::tracker::{ClientAnnounce, Refusal, Tracker};
 use connection_id::ConnectionIds;
 use packet::{Announce, Packet, Request};
 
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
 const MAX_UNDER_WAY: usize = 4_096;
+
+/// Packets that are read before those among them that announce are answered, together.
+const TOGETHER: usize = 64;
 
 /// More than any request that is read: 74 info hashes.
 const PACKET: usize = 2_048;
@@ -43,8 +46,19 @@ enum Step {
     Ignore,
     /// Answer without looking anything up.
     Answer(Vec<u8>),
-    /// Ask the tracker.
-    Ask(u32, Request),
+    /// Announce to the storage.
+    Announce(u32, Announce),
+    /// Scrape these.
+    Scrape(u32, Vec<InfoHash>),
+}
+
+/// A request whose answer the storage has to give.
+struct Asked<R> {
+    request: R,
+    transaction: u32,
+    from: SocketAddr,
+    begun: Instant,
+    place: OwnedSemaphorePermit,
 }
 
 impl UdpTracker {
@@ -64,50 +78,72 @@ impl UdpTracker {
                 Step::Answer(packet::connected(transaction, self.ids.give(client)))
             }
             Some(Packet::Request { connection, transaction, request }) => {
-                if self.ids.accepts(connection, client) {
-                    return Step::Ask(transaction, request);
+                let action = action(&request);
+                if !self.ids.accepts(connection, client) {
+                    record(action, Outcome::Malformed);
+                    let answer = packet::failed(transaction, WRONG_CONNECTION);
+                    return if answer.len() > bytes.len() { Step::Ignore } else { Step::Answer(answer) };
                 }
-                record(action(&request), Outcome::Malformed);
-                let answer = packet::failed(transaction, WRONG_CONNECTION);
-                if answer.len() > bytes.len() { Step::Ignore } else { Step::Answer(answer) }
+                let malformed = |reason| {
+                    record(action, Outcome::Malformed);
+                    Step::Answer(packet::failed(transaction, reason))
+                };
+                match request {
+                    Request::Malformed(_) => malformed("the packet is too short"),
+                    Request::Announce(announce) if announce.port == 0 => malformed("the port is 0"),
+                    Request::Announce(announce) => Step::Announce(transaction, announce),
+                    Request::Scrape(info_hashes) => Step::Scrape(transaction, info_hashes),
+                }
             }
         }
     }
 
-    async fn answer(&self, transaction: u32, request: Request, client: IpAddr) -> Vec<u8> {
-        let begun = Instant::now();
-        let action = action(&request);
-        let result = self.result(transaction, request, client).await;
-        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Ok);
-        self.metrics.record(Protocol::Udp, action, outcome, begun.elapsed());
-        result.unwrap_or_else(|(_, reason)| packet::failed(transaction, &reason))
+    /// A request that is to be answered; `None` if so many wait that it is dropped.
+    fn admit<R>(&self, transaction: u32, request: R, action: Action, from: SocketAddr) -> Option<Asked<R>> {
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => Some(Asked { request, transaction, from, begun: Instant::now(), place }),
+            Err(_) => {
+                self.metrics.record(Protocol::Udp, action, Outcome::Dropped, Duration::ZERO);
+                None
+            }
+        }
     }
 
-    async fn result(
+    /// Answers announces together.
+    async fn announce(&self, socket: &UdpSocket, asked: Vec<Asked<Announce>>) {
+        let client = |asked: &Asked<Announce>| self.client(&asked.request, asked.from.ip().to_canonical());
+        let clients: Vec<_> = asked.iter().map(client).collect();
+        let answers = self.tracker.announce_many(&clients).await;
+        for (asked, answer) in asked.into_iter().zip(answers) {
+            let answer =
+                answer.map(|answer| packet::announced(asked.transaction, &answer, self.tracker.limits()));
+            self.answer(socket, asked, Action::Announce, answer).await;
+        }
+    }
+
+    async fn scrape(&self, socket: &UdpSocket, asked: Asked<Vec<InfoHash>>) {
+        let counts = self.tracker.scrape(&asked.request).await;
+        let answer = counts.map(|counts| packet::scraped(asked.transaction, &counts));
+        self.answer(socket, asked, Action::Scrape, answer).await;
+    }
+
+    async fn answer<R>(
         &self,
-        transaction: u32,
-        request: Request,
-        client: IpAddr,
-    ) -> Result<Vec<u8>, (Outcome, String)> {
-        let malformed = |reason: &str| (Outcome::Malformed, reason.to_owned());
-        match request {
-            Request::Malformed(_) => Err(malformed("the packet is too short")),
-            Request::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
-            Request::Announce(announce) => {
-                let answer = self.tracker.announce(&self.client(announce, client)).await;
-                let answer = answer.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
-                Ok(packet::announced(transaction, &answer, self.tracker.limits()))
-            }
-            Request::Scrape(info_hashes) => {
-                let counts = self.tracker.scrape(&info_hashes).await;
-                let counts = counts.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
-                Ok(packet::scraped(transaction, &counts))
-            }
-        }
+        socket: &UdpSocket,
+        asked: Asked<R>,
+        action: Action,
+        answer: Result<Vec<u8>, Refusal>,
+    ) {
+        let Asked { transaction, from, begun, place, .. } = asked;
+        let outcome = answer.as_ref().map_or_else(|refusal| (*refusal).into(), |_| Outcome::Ok);
+        self.metrics.record(Protocol::Udp, action, outcome, begun.elapsed());
+        let answer = answer.unwrap_or_else(|refusal| packet::failed(transaction, &refusal.to_string()));
+        send(socket, &answer, from).await;
+        drop(place);
     }
 
-    fn client(&self, announce: Announce, from: IpAddr) -> ClientAnnounce {
-        let Announce { info_hash, peer_id, role, event, address, num_want, port } = announce;
+    fn client(&self, announce: &Announce, from: IpAddr) -> ClientAnnounce {
+        let Announce { info_hash, peer_id, role, event, address, num_want, port } = *announce;
         let named = address.filter(|_| self.allow_ip_spoofing && from.is_ipv4());
         ClientAnnounce {
             info_hash,
@@ -138,7 +174,7 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
             () = tasks.stopped() => return,
             received = socket.recv_from(&mut buffer) => received,
         };
-        let (length, from) = match received {
+        let (mut length, mut from) = match received {
             Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "cannot receive packets");
@@ -146,35 +182,40 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
                 continue;
             }
         };
-        match tracker.step(&buffer[..length], from.ip().to_canonical()) {
-            Step::Ignore => {}
-            Step::Answer(answer) => send(&socket, &answer, from).await,
-            Step::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, from, &tasks).await
+        let mut announces = Vec::new();
+        for read in 1..=TOGETHER {
+            match tracker.step(&buffer[..length], from.ip().to_canonical()) {
+                Step::Ignore => {}
+                Step::Answer(answer) => send(&socket, &answer, from).await,
+                Step::Announce(transaction, announce) => {
+                    announces.extend(tracker.admit(transaction, announce, Action::Announce, from));
+                }
+                Step::Scrape(transaction, info_hashes) => {
+                    if let Some(asked) = tracker.admit(transaction, info_hashes, Action::Scrape, from) {
+                        let (socket, tracker) = (Arc::clone(&socket), Arc::clone(&tracker));
+                        at_once(async move { tracker.scrape(&socket, asked).await }, &tasks).await;
+                    }
+                }
             }
+            if read == TOGETHER {
+                break;
+            }
+            match socket.try_recv_from(&mut buffer) {
+                Ok(received) => (length, from) = received,
+                // What cannot be read now is waited for above.
+                Err(_) => break,
+            }
+        }
+        if !announces.is_empty() {
+            let (socket, tracker) = (Arc::clone(&socket), Arc::clone(&tracker));
+            at_once(async move { tracker.announce(&socket, announces).await }, &tasks).await;
         }
     }
 }
 
-/// Answers a request at once if nothing has to be waited for, and by a task of its own otherwise.
-async fn ask(
-    socket: &Arc<UdpSocket>,
-    tracker: &Arc<UdpTracker>,
-    transaction: u32,
-    request: Request,
-    from: SocketAddr,
-    tasks: &TaskSpawner,
-) {
-    let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
-        tracker.metrics.record(Protocol::Udp, action(&request), Outcome::Dropped, Duration::ZERO);
-        return;
-    };
-    let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
-    let mut answering = Box::pin(async move {
-        let answer = of_tracker.answer(transaction, request, from.ip().to_canonical()).await;
-        send(&of_socket, &answer, from).await;
-        drop(place);
-    });
+/// Answers at once if nothing has to be waited for, and by a task of its own otherwise.
+async fn at_once(answering: impl Future<Output = ()> + Send + 'static, tasks: &TaskSpawner) {
+    let mut answering = Box::pin(answering);
     if poll!(&mut answering).is_pending() {
         tasks.spawn(answering);
     }
