@@ -121,9 +121,9 @@ const GC: &str = "\
 Example: tracker-storage gc -c tracker.yaml
 
 Removes the peers whose last announce is older than `peer_lifetime`, as a tracker does by itself every \
-`gc_interval`. If more than `gc_max_share` of all peers, and more than 20, are stale none is removed, and the exit code is 1: a \
-clock that is wrong, a backup that was restored or an outage makes living peers look stale. --force removes \
-them all the same.";
+`gc_interval`. If more than `gc_max_share` of all peers, and more than 20, are stale none is removed, and the \
+exit code is 1: a clock that is wrong, a backup that was restored or an outage makes living peers look stale. \
+--force removes them all the same.";
 
 const VERIFY: &str = "\
 Example: tracker-storage verify --from redis.yaml --to pg.yaml --copied-at 2026-11-22T15:28:09Z

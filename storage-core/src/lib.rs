@@ -81,7 +81,7 @@ pub use context::{Context, InvalidContext};
 pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};
 pub use error::{Error, ErrorKind, Result};
 pub use info_hash::{InfoHash, InvalidInfoHash};
-pub use maintenance::{Maintenance, Schedule};
+pub use maintenance::{Collection, Maintenance, Schedule};
 pub use observer::{Event, NoObserver, Observer, SharedObserver};
 pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::layer::{Layer, Layered, time_left};
-use crate::{Capability, Collected, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
+use crate::{Capability, Collected, Error, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
 
 use service::{LOOKS, Service};
 
@@ -31,13 +31,30 @@ pub struct Schedule {
     pub enabled: bool,
 }
 
+/// What one garbage collection of a [`Schedule`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collection {
+    /// Peers that last announced at or before this time are stale.
+    pub cutoff: Timestamp,
+    /// What was removed or withheld.
+    pub collected: Collected,
+    /// How many peers there were before, where it was asked.
+    pub peers: Option<u64>,
+}
+
 impl Schedule {
-    /// The most peers that one garbage collection may remove from a storage of so many.
-    pub fn most_removed(&self, peers: u64) -> u64 {
-        if self.gc_max_share >= 1.0 {
-            return u64::MAX;
+    /// Collects garbage once, by the storage's time, unless more than [`gc_max_share`](Self::gc_max_share) of all
+    /// peers are stale. Where a storage lacks statistics, however many are.
+    pub async fn collect(&self, storage: &dyn Storage) -> Result<Collection> {
+        let (mut most, mut peers) = (u64::MAX, None);
+        if self.gc_max_share < 1.0 && storage.lacking().has(Capability::Statistics) {
+            let counted = storage.statistics().await?;
+            let count = counted.seeders + counted.leechers;
+            (most, peers) = (((count as f64 * self.gc_max_share) as u64).max(FEW), Some(count));
         }
-        ((peers as f64 * self.gc_max_share) as u64).max(FEW)
+        let cutoff = storage.now().before(self.peer_lifetime);
+        let collected = storage.collect_at_most(cutoff, most).await?;
+        Ok(Collection { cutoff, collected, peers })
     }
 }
 
@@ -110,12 +127,19 @@ impl Layer for Maintenance {
         operation: Operation,
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
+        // A probe that takes too long is given up from outside.
+        let mut given_up = GivenUp((operation == Operation::Probe).then_some(&self.service));
         let result = call.await;
+        given_up.0 = None;
         if matches!(
             operation,
-            Operation::PutPeer | Operation::GraduatePeers | Operation::Announce | Operation::Probe
+            Operation::PutPeer
+                | Operation::GraduatePeers
+                | Operation::WritePeers
+                | Operation::Announce
+                | Operation::Probe
         ) {
-            self.service.announced(result.is_ok());
+            self.service.announced(result.as_ref().err().is_none_or(|error| is_stored(operation, error)));
         }
         result
     }
@@ -128,6 +152,22 @@ impl Layer for Maintenance {
         self.finish().await;
         close.await
     }
+}
+
+/// Says, when it is dropped, that an announce could not be stored.
+struct GivenUp<'a>(Option<&'a Arc<Service>>);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(service) = self.0 {
+            service.announced(false);
+        }
+    }
+}
+
+/// Whether a call that failed stored what it had to: a whole announce may fail at a read after that.
+fn is_stored(operation: Operation, error: &Error) -> bool {
+    error.operation() != operation && !error.operation().is_write()
 }
 
 /// Collects garbage until it is time to stop; a collection under way is finished.
@@ -171,15 +211,15 @@ async fn wait(time: Duration, service: &Service) {
 
 async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
     let (backend, begun) = (storage.name(), Instant::now());
-    match collect_share(storage, schedule).await {
-        Ok((collected, peers)) if collected.withheld > 0 => tracing::warn!(
+    match schedule.collect(storage).await {
+        Ok(Collection { collected, peers, .. }) if collected.withheld > 0 => tracing::warn!(
             backend,
             stale = collected.withheld,
             peers,
             "no garbage was collected: more peers are stale than `gc_max_share` allows; check the clocks, and \
              remove them with `tracker-storage gc --force` if they are rightly stale"
         ),
-        Ok((collected, _)) => tracing::info!(
+        Ok(Collection { collected, .. }) => tracing::info!(
             backend,
             removed = collected.removed,
             unreadable = collected.unreadable,
@@ -188,18 +228,6 @@ async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
         ),
         Err(error) => tracing::warn!(backend, ?error, "could not collect garbage"),
     }
-}
-
-/// Collects garbage unless too many of all peers are stale; with how many peers there were, where that was
-/// asked.
-async fn collect_share(storage: &dyn Storage, schedule: &Schedule) -> Result<(Collected, u64)> {
-    let cutoff = storage.now().before(schedule.peer_lifetime);
-    if schedule.gc_max_share >= 1.0 || !storage.lacking().has(Capability::Statistics) {
-        return Ok((storage.collect_garbage(cutoff).await?, 0));
-    }
-    let counted = storage.statistics().await?;
-    let peers = counted.seeders + counted.leechers;
-    Ok((storage.collect_at_most(cutoff, schedule.most_removed(peers)).await?, peers))
 }
 
 /// Takes statistics until it is cancelled.
@@ -241,6 +269,41 @@ fn jittered(interval: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
+
+    /// Makes calls that end so for 61 seconds; whether that was an outage.
+    async fn is_outage(operation: Operation, end: impl Fn() -> Result<()> + Sync) -> bool {
+        let layer = Maintenance { tasks: Tasks::default(), service: Arc::new(Service::begun()) };
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for _ in 0..2 {
+            let _ = layer.around("test", operation, async { end() }).await;
+            tokio::time::advance(Duration::from_secs(61)).await;
+        }
+        layer.service.grace_left(Duration::from_secs(60)).is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_stored_is_an_outage_and_what_is_not_read_is_none() {
+        let fails = |operation| move || Err(Error::new("test", operation, ErrorKind::Timeout));
+        for operation in [Operation::PutPeer, Operation::WritePeers, Operation::Announce, Operation::Probe] {
+            assert!(is_outage(operation, fails(operation)).await, "{operation}");
+            assert!(!is_outage(operation, || Ok(())).await, "{operation}");
+        }
+        assert!(is_outage(Operation::Announce, fails(Operation::PutPeer)).await);
+        for read in [Operation::AnnouncePeers, Operation::ScrapeSwarm] {
+            assert!(!is_outage(Operation::Announce, fails(read)).await, "{read}");
+            assert!(!is_outage(read, fails(read)).await, "{read}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_is_given_up_is_an_outage() {
+        let layer = Maintenance { tasks: Tasks::default(), service: Arc::new(Service::begun()) };
+        let probe = layer.around("test", Operation::Probe, std::future::pending::<Result<()>>());
+        assert!(tokio::time::timeout(Duration::from_secs(8), probe).await.is_err());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(layer.service.grace_left(Duration::from_secs(60)).is_some());
+    }
 
     #[test]
     fn jitter_is_a_tenth() {

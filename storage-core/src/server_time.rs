@@ -42,8 +42,8 @@ pub struct ServerTime {
 
 #[derive(Default)]
 struct State {
-    /// The clocks of the last look.
-    clocks: Vec<ServerClock>,
+    /// The median of the clocks of the last look: from then on all go alike.
+    clock: Option<ServerClock>,
     /// The latest time given, unless it turned out to be wrong.
     latest: Option<Timestamp>,
     /// By how many nanoseconds the server was ahead of this machine at the last look.
@@ -54,12 +54,8 @@ struct State {
 }
 
 impl State {
-    /// The median of the clocks.
     fn time(&self) -> Option<Timestamp> {
-        let now = Instant::now();
-        let mut times: Vec<_> = self.clocks.iter().map(|clock| clock.time_at(now)).collect();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied()
+        self.clock.map(|clock| clock.time_at(Instant::now()))
     }
 }
 
@@ -71,14 +67,12 @@ impl ServerTime {
 
     /// The server's clock was looked at, or those of all servers that count. None: nothing changes.
     pub fn looked(&self, clocks: &[ServerClock]) {
-        if clocks.is_empty() {
-            return;
-        }
+        let Some(clock) = median(clocks) else { return };
         let (was_noticed, ahead) = {
             let mut state = self.state.lock();
             let before = state.time();
-            state.clocks = clocks.to_vec();
-            let Some(time) = state.time() else { return };
+            state.clock = Some(clock);
+            let time = clock.time_at(Instant::now());
             let was_set = before.is_some_and(|before| apart(before, time) > APART);
             state.ahead = time.nanoseconds().saturating_sub(Timestamp::now().nanoseconds());
             let differs = state.ahead.abs_diff(state.noticed_ahead) > APART.as_nanos() as u64;
@@ -111,11 +105,18 @@ impl ServerTime {
     /// What is known of the clock; `None` before the first look.
     pub fn reading(&self) -> Option<ClockReading> {
         let state = self.state.lock();
-        (!state.clocks.is_empty()).then(|| ClockReading {
+        state.clock.map(|_| ClockReading {
             ahead_seconds: state.ahead as f64 / 1e9,
             noticed: state.noticed.map(|noticed| noticed.elapsed()),
         })
     }
+}
+
+fn median(clocks: &[ServerClock]) -> Option<ServerClock> {
+    let now = Instant::now();
+    let mut clocks = clocks.to_vec();
+    clocks.sort_by_key(|clock| clock.time_at(now));
+    clocks.get(clocks.len() / 2).copied()
 }
 
 fn apart(one: Timestamp, other: Timestamp) -> Duration {

@@ -24,7 +24,10 @@ impl PeerStorage for RedisStorage {
         let announced = announced.on(self);
         let swarm = Swarm::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
-            return self.put_stepwise(Operation::PutPeer, swarm, peer, role, announced).await;
+            return self
+                .put_stepwise(Call::repeatable(Operation::PutPeer), swarm, peer, role, announced)
+                .await
+                .map(drop);
         }
         self.put_whole(swarm, peer, role, announced).await
     }

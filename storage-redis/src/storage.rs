@@ -84,10 +84,7 @@ impl Backend for RedisStorage {
         Lacking::nothing()
             .and(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
             .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
-            .and(
-                Capability::ExactDownloads,
-                "one that failed half-way is not counted again, two at the same time may both be",
-            )
+            .and(Capability::ExactDownloads, "one whose answer was lost half-way is not counted again")
     }
 
     fn now(&self) -> Timestamp {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use storage_core::Storage;
+use storage_core::{InfoHash, Storage, When};
 
 use super::garbage;
 use super::ground::open;
@@ -26,6 +27,28 @@ pub(super) async fn the_time_is_that_of_its_nodes(servers: &Cluster) {
     let storage = open(servers.settings(), &[]).await;
     let clock = storage.clock().expect("the nodes were asked for their time");
     assert!(clock.ahead_seconds.abs() < 5.0 && clock.noticed.is_none(), "{clock:?}");
+    storage.close().await.unwrap();
+}
+
+/// A client tells again while its first completion is under way.
+pub(super) async fn completions_at_the_same_time_are_one_download(servers: &Cluster) {
+    let storage = open(servers.settings(), &[]).await;
+    let peers = [peer(1), peer(2)];
+    for round in 0..100_u8 {
+        let swarm = InfoHash::V1([round; 20]);
+        if round % 2 == 0 {
+            storage.put_leecher(&swarm, &peers[0]).await.unwrap();
+        }
+        let backwards = [peers[1], peers[0]];
+        let tellings = (0..10).map(|telling| {
+            let peers = if telling % 2 == 0 { &peers } else { &backwards };
+            storage.graduate_peers(&swarm, peers, When::Now)
+        });
+        let downloads = join_all(tellings).await.into_iter().filter(|told| *told.as_ref().unwrap()).count();
+        assert_eq!(downloads, 1, "round {round}");
+        assert_eq!(storage.scrape_swarm(&swarm).await.unwrap().downloads, 1, "round {round}");
+        storage.forget_swarm(&swarm).await.unwrap();
+    }
     storage.close().await.unwrap();
 }
 

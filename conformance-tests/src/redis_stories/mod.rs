@@ -105,6 +105,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(tests! {
         On(cluster::servers);
         cluster::the_time_is_that_of_its_nodes,
+        cluster::completions_at_the_same_time_are_one_download,
         cluster::other_nodes_serve_while_one_is_gone,
         cluster::a_node_whose_connections_fall_silent_is_connected_anew,
         cluster::garbage_of_three_nodes_takes_what_is_stale_and_nothing_fresh,

@@ -1,7 +1,7 @@
 //! `gc`: garbage collection by hand.
 
 use serde::Serialize;
-use storage_core::{Capability, Registry};
+use storage_core::{Capability, Collection, Registry, Schedule};
 
 use crate::arguments::GcArguments;
 use crate::exit::{Exit, Failure};
@@ -26,18 +26,15 @@ pub(crate) async fn run(
     let opened = configured.open().await?;
     let (storage, schedule) = (opened.storage, opened.schedule);
     let failed = |error| configured.failed(&error);
-    let (mut most, mut peers) = (u64::MAX, 0);
-    if !arguments.force && schedule.gc_max_share < 1.0 {
-        if let Some(reason) = storage.lacking().reason(Capability::Statistics) {
-            let why = format!("--force is needed, since the peers cannot be counted: {reason}");
-            return Err(Failure::finding(format!("{}: {why}", configured.file().display())));
-        }
-        let counted = storage.statistics().await.map_err(failed)?;
-        peers = counted.seeders + counted.leechers;
-        most = schedule.most_removed(peers);
+    let gc_max_share = if arguments.force { 1.0 } else { schedule.gc_max_share };
+    if gc_max_share < 1.0
+        && let Some(reason) = storage.lacking().reason(Capability::Statistics)
+    {
+        let why = format!("--force is needed, since the peers cannot be counted: {reason}");
+        return Err(Failure::finding(format!("{}: {why}", configured.file().display())));
     }
-    let cutoff = storage.now().before(schedule.peer_lifetime);
-    let collected = storage.collect_at_most(cutoff, most).await.map_err(failed)?;
+    let schedule = Schedule { gc_max_share, ..schedule };
+    let Collection { cutoff, collected, peers } = schedule.collect(&*storage).await.map_err(failed)?;
     storage.close().await.map_err(failed)?;
     let (removed, unreadable, withheld) = (collected.removed, collected.unreadable, collected.withheld);
     if arguments.json {
@@ -52,9 +49,9 @@ pub(crate) async fn run(
         return Ok(Exit::Success);
     }
     Err(Failure::finding(format!(
-        "{}: at least {withheld} of {peers} peers are stale, more than `gc_max_share` ({}) allows to remove; if \
-         clocks are right and there was no outage, --force removes them",
+        "{}: at least {withheld} of {} peers are stale, more than `gc_max_share` ({gc_max_share}) allows to remove; \
+         if clocks are right and there was no outage, --force removes them",
         configured.file().display(),
-        schedule.gc_max_share,
+        peers.unwrap_or(0),
     )))
 }

@@ -10,19 +10,20 @@ use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length
 use crate::storage::{RedisStorage, keys_of};
 
 impl RedisStorage {
+    /// Puts a peer by this call; whether it was that which put it into the role, and which took it out of the other.
     pub(super) async fn put_stepwise(
         &self,
-        operation: Operation,
+        put_call: Call,
         swarm: Swarm,
         peer: &Peer,
         role: Role,
         announced: Timestamp,
-    ) -> Result<()> {
-        let call = Call::repeatable(operation);
+    ) -> Result<(bool, bool)> {
+        let call = Call::repeatable(put_call.operation);
         let (key, peer) = (swarm.key(role), peer_key(peer));
         let mut put = command("HSET", &key);
         put.arg(&peer).arg(announced.nanoseconds());
-        let added: i64 = self.connections.query(call, put).await?;
+        let added: i64 = self.connections.query(put_call, put).await?;
 
         // Only a swarm that is there may join the set: garbage collection relies on that order.
         let mut join = command("SADD", SWARMS);
@@ -34,7 +35,7 @@ impl RedisStorage {
                 .await?;
         self.count(call, role, added).await;
         self.count(call, role.other(), -removed).await;
-        Ok(())
+        Ok((added > 0, removed > 0))
     }
 
     pub(super) async fn delete_stepwise(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
@@ -56,20 +57,33 @@ impl RedisStorage {
         Ok(())
     }
 
-    /// The download comes last, and is sent once: where that fails it may be missing. Of two graduations of the same
-    /// client at the same time both may count.
+    /// The download comes last, and is sent once: where that or an answer before it fails it may be missing. Of
+    /// graduations of the same client at the same time the one counts that made its first address a seeder.
     pub(crate) async fn graduate_stepwise(
         &self,
         info_hash: &InfoHash,
         peers: &[Peer],
         announced: Timestamp,
     ) -> Result<bool> {
+        let (operation, call) = (Operation::GraduatePeers, Call::repeatable(Operation::GraduatePeers));
         let swarm = |peer: &Peer| Swarm::new(*info_hash, peer.family());
-        let were_seeders = peers.iter().map(|peer| self.is_seeder(swarm(peer), peer));
-        let is_download = !try_join_all(were_seeders).await?.contains(&true);
-        for peer in peers {
-            let (operation, swarm) = (Operation::GraduatePeers, swarm(peer));
-            self.put_stepwise(operation, swarm, peer, Role::Seeder, announced).await?;
+        let mut peers = peers.to_vec();
+        peers.sort_unstable();
+        let keys: Vec<_> = peers.iter().map(|peer| (swarm(peer), peer_key(peer))).collect();
+        let times = keys.iter().map(|(swarm, key)| self.times_of(call, swarm, key));
+        let times = try_join_all(times).await?;
+        let was_seeder = |times| standing(times).is_some_and(|(role, _)| role.is_seeder());
+        let mut is_download = !times.iter().any(was_seeder);
+        for (place, peer) in peers.iter().enumerate() {
+            // Sent again, the first could not tell whether it was the one.
+            let call = if place == 0 && is_download { Call::once(operation) } else { call };
+            let put = self.put_stepwise(call, swarm(peer), peer, Role::Seeder, announced).await?;
+            if place == 0 {
+                // One that was in both roles, and a leecher by its times, is in that of the seeders already.
+                let [seeder, _] = &times[0];
+                let (is_added, is_moved) = put;
+                is_download &= if seeder.is_none() { is_added } else { is_moved };
+            }
         }
         if is_download {
             let mut download = command("HINCRBY", DOWNLOADS);
@@ -77,13 +91,6 @@ impl RedisStorage {
             self.connections.query::<i64>(Call::once(Operation::GraduatePeers), download).await?;
         }
         Ok(is_download)
-    }
-
-    /// Whether a peer is a seeder; of one in both roles the later time counts, at equal times the seeder's.
-    async fn is_seeder(&self, swarm: Swarm, peer: &Peer) -> Result<bool> {
-        let times =
-            self.times_of(Call::repeatable(Operation::GraduatePeers), &swarm, &peer_key(peer)).await?;
-        Ok(standing(&times).is_some_and(|(role, _)| role.is_seeder()))
     }
 
     /// The times of a peer as a seeder and as a leecher.
