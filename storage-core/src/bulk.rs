@@ -27,7 +27,12 @@ pub trait BulkPeerStorage: PeerStorage + Transfer {
     /// Each write takes effect by itself, and may be made again; what had taken effect then is
     /// [`Unchanged`](Written::Unchanged). All together take no longer than one call of a client may.
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
-        write_one_by_one(self, writes).await
+        write_peers_one_by_one(self, writes).await
+    }
+
+    /// What is stored of a peer; `None` if it is not there.
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        find_in_pages(self, info_hash, peer).await.map_err(|error| error.of(Operation::FindPeer))
     }
 
     /// Reads swarms, in the order asked for, a swarm asked for twice is there twice (R1): all peers of a swarm
@@ -117,9 +122,9 @@ pub fn write_order(writes: &[PeerWrite]) -> Vec<usize> {
     order
 }
 
-/// Makes writes by the calls for one, each after what is stored of its peer was read. Others may come between
-/// the two.
-async fn write_one_by_one<S: BulkPeerStorage + ?Sized>(
+/// Makes writes by the calls for one, each after what is stored of its peer was read: what
+/// [`BulkPeerStorage::write_peers`] does unless a storage can do better. Others may come between the two.
+pub async fn write_peers_one_by_one<S: BulkPeerStorage + ?Sized>(
     storage: &S,
     writes: &[PeerWrite],
 ) -> Vec<Result<Written>> {
@@ -140,7 +145,7 @@ async fn write_one<S: BulkPeerStorage + ?Sized>(storage: &S, write: &PeerWrite) 
     if let PeerChange::Put(_) = change {
         return import(write.record()).await;
     }
-    let stored = find(storage, info_hash, peer).await?;
+    let stored = storage.find_peer(info_hash, peer).await?;
     match (change, stored) {
         (PeerChange::Touch, Some(stored)) => {
             import(PeerRecord { announced: *announced, ..stored }).await?;
@@ -182,8 +187,7 @@ async fn for_each_peer<S: Transfer + ?Sized>(
     }
 }
 
-/// What is stored of a peer.
-async fn find<S: Transfer + ?Sized>(
+async fn find_in_pages<S: Transfer + ?Sized>(
     storage: &S,
     info_hash: &InfoHash,
     peer: &Peer,

@@ -55,6 +55,8 @@ operations! {
     ScrapeSwarms => "scrape_swarms", Read;
     /// Writes of many peers, each with its time.
     WritePeers => "write_peers", Write;
+    /// What is stored of a peer.
+    FindPeer => "find_peer", Read;
     /// What is stored of several swarms.
     ReadSwarms => "read_swarms", Read;
     /// A whole announce: [`PeerStorage::announce`](crate::PeerStorage::announce).

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use storage_core::{
-    BulkPeerStorage, InfoHash, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmCounts, SwarmSnapshot,
-    Written, write_order,
+    BulkPeerStorage, InfoHash, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmCounts,
+    SwarmSnapshot, Written, write_order,
 };
 
 use crate::MemoryStorage;
@@ -16,6 +16,12 @@ impl BulkPeerStorage for MemoryStorage {
             results[place] = Ok(self.write_one(&writes[place]));
         }
         results
+    }
+
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        let stored = self.swarms.read(info_hash).get().and_then(|swarm| swarm.get(peer));
+        let record = |(role, announced)| PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
+        Ok(stored.map(record))
     }
 
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {

@@ -182,7 +182,7 @@ pub(crate) fn responsible_for(operation: Operation) -> Option<Slot> {
         Operation::CollectGarbage => COLLECT_GARBAGE,
         Operation::Statistics => COUNT_INFO_HASHES,
         Operation::ForgetSwarm => DELETE_DOWNLOADS,
-        Operation::ExportPeers | Operation::ReadSwarms => EXPORT_PEERS,
+        Operation::ExportPeers | Operation::FindPeer | Operation::ReadSwarms => EXPORT_PEERS,
         Operation::ExportDownloads => EXPORT_DOWNLOADS,
         Operation::ExportData => EXPORT_DATA,
         Operation::ImportPeers => IMPORT_PEERS,

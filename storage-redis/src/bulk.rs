@@ -7,8 +7,8 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, Value};
 use storage_core::{
-    AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, PeerChange, PeerRecord, PeerWrite,
-    Result, Role, SwarmCounts, SwarmSnapshot, Transfer, Written, write_order,
+    AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, Peer, PeerChange, PeerRecord,
+    PeerWrite, Result, Role, SwarmCounts, SwarmSnapshot, Transfer, Written, write_order,
 };
 
 use crate::NAME;
@@ -53,6 +53,15 @@ impl BulkPeerStorage for RedisStorage {
         results
     }
 
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        let call = Call::repeatable(Operation::FindPeer);
+        let swarm = Swarm::new(*info_hash, peer.family());
+        let times = self.times_of(call, &swarm, &peer_key(peer)).await?;
+        Ok(standing(&times).and_then(|(role, time)| {
+            Some(PeerRecord { info_hash: *info_hash, peer: *peer, role, announced: time? })
+        }))
+    }
+
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         self.connections.check_open(Operation::ReadSwarms)?;
         let reads: Vec<_> = info_hashes.iter().map(|info_hash| self.read_swarm(*info_hash, limit)).collect();
@@ -61,7 +70,7 @@ impl BulkPeerStorage for RedisStorage {
     }
 }
 
-fn key(write: &PeerWrite) -> (InfoHash, storage_core::Peer) {
+fn key(write: &PeerWrite) -> (InfoHash, Peer) {
     (write.info_hash, write.peer)
 }
 

@@ -114,6 +114,7 @@ flaws! {
     ReadTimesAreNow breaks "R1": "peers are read with the time of the reading",
     ReadIsAlwaysComplete breaks "R1": "a part of a swarm is said to be all of it",
     ReadWithoutLeechers breaks "R1": "a sample has no leechers",
+    FindForgetsLeechers breaks "R1": "leechers are not found",
     ReadInAnyOrder breaks "R1": "swarms are read in another order",
     OpenAfterClose breaks "L1": "calls succeed after close",
 }

@@ -323,6 +323,11 @@ impl BulkPeerStorage for Broken {
         results
     }
 
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        let found = self.sound.find_peer(info_hash, peer).await?;
+        Ok(found.filter(|record| record.role.is_seeder() || !self.is(Flaw::FindForgetsLeechers)))
+    }
+
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         let mut snapshots = self.sound.read_swarms(info_hashes, limit).await?;
         if self.is(Flaw::ReadInAnyOrder) {

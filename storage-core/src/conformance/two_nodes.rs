@@ -276,6 +276,10 @@ impl BulkPeerStorage for Nodes {
         self.writer().await.write_peers(writes).await
     }
 
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        self.reader().await.find_peer(info_hash, peer).await
+    }
+
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         self.reader().await.read_swarms(info_hashes, limit).await
     }

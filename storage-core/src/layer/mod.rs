@@ -301,6 +301,10 @@ impl<S: BulkPeerStorage + ?Sized, L: Layer> BulkPeerStorage for Layered<S, L> {
         }
     }
 
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        self.pass(Operation::FindPeer, self.storage.find_peer(info_hash, peer)).await
+    }
+
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         self.pass(Operation::ReadSwarms, self.storage.read_swarms(info_hashes, limit)).await
     }

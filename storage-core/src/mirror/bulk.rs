@@ -8,8 +8,8 @@ use super::MirrorStorage;
 use super::peers::{PEER_BYTES, graduate_on};
 use super::storage::{is_in_doubt, of_primary};
 use crate::{
-    BulkPeerStorage, InfoHash, Operation, PeerChange, PeerWrite, Result, Role, SwarmSnapshot, When, Written,
-    write_order,
+    BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role,
+    SwarmSnapshot, When, Written, write_order,
 };
 
 #[async_trait]
@@ -29,6 +29,10 @@ impl<S: BulkPeerStorage + ?Sized + 'static> BulkPeerStorage for MirrorStorage<S>
             }
         }
         results.into_iter().map(|result| result.map_err(of_primary)).collect()
+    }
+
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        self.primary.find_peer(info_hash, peer).await.map_err(of_primary)
     }
 
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {

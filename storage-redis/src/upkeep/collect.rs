@@ -15,8 +15,9 @@ use crate::walk::{Walk, hash_step};
 const WIDTH: usize = 32;
 /// Peers that one script removes.
 const REMOVALS: usize = 250;
-/// Stale peers that are remembered until all are counted (some 40 MB); if there are more, all is read again.
-const HELD: u64 = 250_000;
+/// Stale peers and empty keys that are remembered until all are counted (some 40 MB); if there are more, all is read
+/// again.
+const HELD: usize = 250_000;
 
 /// One run.
 pub(super) struct Collection<'a> {
@@ -34,6 +35,8 @@ struct Held {
     most: u64,
     stale: u64,
     finds: Vec<Find>,
+    /// How many peers and keys `finds` would have with all that was found.
+    size: usize,
 }
 
 impl Held {
@@ -42,11 +45,13 @@ impl Held {
     }
 
     fn are_complete(&self) -> bool {
-        self.stale <= HELD
+        self.size <= HELD
     }
 
     fn take(&mut self, finds: Vec<Find>) {
-        self.stale += finds.iter().map(|find| find.stale.len() as u64).sum::<u64>();
+        let stale: usize = finds.iter().map(|find| find.stale.len()).sum();
+        self.stale += stale as u64;
+        self.size += finds.len() + stale;
         if self.are_complete() {
             self.finds.extend(finds);
         }
@@ -85,7 +90,7 @@ impl<'a> Collection<'a> {
     /// Removes none if that would be more than `most`.
     pub(super) fn new(storage: &'a RedisStorage, cutoff: Timestamp, most: u64) -> Self {
         let call = Call::repeatable(Operation::CollectGarbage);
-        let held = (most < u64::MAX).then_some(Held { most, stale: 0, finds: Vec::new() });
+        let held = (most < u64::MAX).then_some(Held { most, stale: 0, finds: Vec::new(), size: 0 });
         Self { storage, call, cutoff, collected: Collected::default(), wrong_type: 0, held }
     }
 
@@ -115,6 +120,11 @@ impl<'a> Collection<'a> {
         Ok(self.collected)
     }
 
+    /// Whether it is clear by now that none is to be removed.
+    fn is_refused(&self) -> bool {
+        self.held.as_ref().is_some_and(Held::are_too_many)
+    }
+
     async fn all_swarms(&mut self) -> Result<()> {
         self.known_swarms().await?;
         self.lost_swarms().await
@@ -126,6 +136,9 @@ impl<'a> Collection<'a> {
         let mut walk = Walk::swarms(&storage.connections, self.call);
         while let Some(members) = walk.next::<Vec<u8>>().await? {
             self.visit(members).await?;
+            if self.is_refused() {
+                break;
+            }
         }
         Ok(())
     }
@@ -136,6 +149,9 @@ impl<'a> Collection<'a> {
         for node in storage.connections.nodes(self.call).await? {
             let mut walk = Walk::keys(&storage.connections, self.call, node, SWARM_PATTERN);
             while let Some(keys) = walk.next::<Vec<u8>>().await? {
+                if self.is_refused() {
+                    return Ok(());
+                }
                 let lost = self.missing_members(keys).await?;
                 self.visit(lost.clone()).await?;
                 self.rejoin(lost).await?;
@@ -180,7 +196,7 @@ impl<'a> Collection<'a> {
                 None => self.collected.unreadable += 1,
             }
         }
-        while !waiting.is_empty() && !self.held.as_ref().is_some_and(Held::are_too_many) {
+        while !waiting.is_empty() && !self.is_refused() {
             let visits = waiting.split_off(waiting.len().saturating_sub(WIDTH));
             let mut finds = Vec::new();
             for Found { visit, stale, is_last } in self.look(visits).await? {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::put::others_like;
 use crate::conformance::sample::{self, ago};
 use crate::conformance::{Scene, Verdict};
 use crate::{
@@ -267,6 +268,22 @@ async fn put_groups(scene: &Scene, info_hash: InfoHash, count: u32) -> Verdict<V
         scene.put_at(&info_hash, peer, *role, announced).await?;
     }
     Ok(records)
+}
+
+pub(super) async fn a_peer_is_found_as_it_was_put(scene: &Scene) -> Verdict {
+    let info_hash = scene.info_hash();
+    let put = put_groups(scene, info_hash, 3).await?;
+    for record in &put {
+        let did = format!("put 3 peers of each role and family, find {}", record.peer);
+        let found = scene.ok(&did, scene.storage().find_peer(&info_hash, &record.peer).await)?;
+        scene.equal(&did, Operation::FindPeer, Some(*record), found)?;
+    }
+    for peer in [sample::peer(100), others_like(put[0].peer)[0], others_like(put[0].peer)[2]] {
+        let did = format!("put 12 peers, find {peer}, which is not among them");
+        let found = scene.ok(&did, scene.storage().find_peer(&info_hash, &peer).await)?;
+        scene.equal(&did, Operation::FindPeer, None, found)?;
+    }
+    Ok(())
 }
 
 pub(super) async fn a_small_swarm_is_read_whole(scene: &Scene) -> Verdict {

@@ -68,6 +68,7 @@ async fn every_call(
             Operation::WritePeers,
             storage.write_peers(&[write]).await.into_iter().collect::<Result<Vec<_>>>().map(drop),
         ),
+        (Operation::FindPeer, storage.find_peer(&info_hash, &peer).await.map(drop)),
         (Operation::ReadSwarms, storage.read_swarms(&[info_hash], 1).await.map(drop)),
         (Operation::PutData, storage.put_data(context, &entries).await),
         (Operation::LoadData, storage.load_data(context, &key).await.map(drop)),

@@ -254,6 +254,7 @@ pub(super) static ALL: &[Case] = &[
     must!("W1" "nothing to write is an empty list", bulk::nothing_to_write_is_an_empty_list).needs(bulk::BULK).on_nothing(),
     must!("W1" "many writes of many swarms", bulk::many_writes_of_many_swarms).needs(bulk::BULK),
     must!("W1" "writes at the same time leave the latest", bulk::writes_at_once_leave_the_latest).needs(bulk::BULK_AT_ONCE),
+    must!("R1" "a peer is found as it was put", bulk::a_peer_is_found_as_it_was_put).needs(bulk::BULK),
     must!("R1" "a small swarm is read whole", bulk::a_small_swarm_is_read_whole).needs(bulk::BULK),
     must!("R1" "of a large swarm each role and family has a sample", bulk::of_a_large_swarm_each_group_has_a_sample).needs(bulk::BULK),
     must!("R1" "an unknown swarm is empty and complete", bulk::an_unknown_swarm_is_empty_and_complete).needs(bulk::BULK),
