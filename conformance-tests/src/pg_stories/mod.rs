@@ -8,6 +8,7 @@ mod counts;
 mod expiry;
 mod hosts;
 mod lost_answers;
+mod plans;
 mod pooler;
 mod query_checks;
 
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
         contention::tests(),
         counts::tests(),
         expiry::tests(),
+        plans::tests(),
         pooler::tests(),
         query_checks::tests(),
         hosts::tests(),

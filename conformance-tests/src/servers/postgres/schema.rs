@@ -56,6 +56,19 @@ impl Schema {
         connection.close().await
     }
 
+    /// The texts that a query returns there.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn texts(&self, query: &str) -> sqlx::Result<Vec<String>> {
+        let mut connection = self.server.connect().await?;
+        let path = format!("SET search_path TO {}", self.name);
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(path))).await?;
+        let texts = sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(texts)
+    }
+
     /// Every row of every table, as text and sorted.
     ///
     /// # Errors
