@@ -1,13 +1,12 @@
 //! Graduations: how a client becomes a seeder, and whether that is a download.
 
-use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use storage_core::{Operation, Result};
 
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::slot;
-use crate::statement::{Inputs, Statement};
+use crate::statement::{Inputs, Statement, tell};
 
 /// The queries of a graduation.
 pub(crate) struct Graduation<'a> {
@@ -69,10 +68,4 @@ impl<'a> Graduation<'a> {
         }
         Ok(())
     }
-}
-
-/// Runs a statement that has neither arguments nor a result.
-pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), Failure> {
-    let told = connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await;
-    told.map(drop).map_err(|error| Failure::of("", error))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
-use sqlx::{Arguments, AssertSqlSafe, Row, ValueRef};
+use sqlx::{Arguments, AssertSqlSafe, Executor, Row, ValueRef};
 use storage_core::{
     AddressFamily, Context, Event, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, SharedObserver,
     Timestamp,
@@ -425,6 +425,12 @@ pub(crate) fn query(
     persistent: bool,
 ) -> sqlx::query::Query<'static, sqlx::Postgres, PgArguments> {
     sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments).persistent(persistent)
+}
+
+/// Runs a statement that has neither arguments nor a result.
+pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), Failure> {
+    let told = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+    told.map(drop).map_err(|error| Failure::of("", error))
 }
 
 /// As many nulls, of types that the server is to find out.

@@ -10,9 +10,8 @@ use storage_core::{
 use crate::argument::Argument;
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
-use crate::graduation::tell;
 use crate::slot;
-use crate::statement::{Inputs, Statement};
+use crate::statement::{Inputs, Statement, tell};
 use crate::storage::PgStorage;
 
 /// How many peers a piece of a garbage collection removes, where the query takes a limit.
