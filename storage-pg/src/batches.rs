@@ -139,6 +139,49 @@ fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds, slot: Slot) -> Option
     Some(PgBatcher(Batcher::new(batch, bounds)))
 }
 
+/// The calls of a batch in the order of their keys, so that no two batches wait for each other.
+struct Ordered {
+    calls: Vec<usize>,
+    /// Where in `calls` those of the same key are; these keep the order in which they came.
+    groups: Vec<Range<usize>>,
+}
+
+impl Ordered {
+    fn by<'a, R, K: Ord>(calls: &'a [BatchCall<R>], key: impl Fn(&'a R) -> K) -> Self {
+        let key = |call: &usize| key(&calls[*call].request);
+        let mut order: Vec<usize> = (0..calls.len()).collect();
+        order.sort_by_key(key);
+        let mut groups: Vec<Range<usize>> = Vec::with_capacity(order.len());
+        for same in order.chunk_by(|one, other| key(one) == key(other)) {
+            let start = groups.last().map_or(0, |before| before.end);
+            groups.push(start..start + same.len());
+        }
+        Self { calls: order, groups }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = SameKey<'_>> {
+        self.groups.iter().map(|group| SameKey { calls: &self.calls[group.clone()] })
+    }
+}
+
+/// The calls of one key, of which there is at least one.
+struct SameKey<'a> {
+    calls: &'a [usize],
+}
+
+impl SameKey<'_> {
+    /// The call that came last.
+    fn last(&self) -> usize {
+        self.calls[self.calls.len() - 1]
+    }
+
+    /// When the first of their callers gives up.
+    fn deadline<R>(&self, calls: &[BatchCall<R>]) -> Instant {
+        let deadline = self.calls.iter().map(|call| calls[*call].deadline).min();
+        deadline.unwrap_or_else(Instant::now)
+    }
+}
+
 /// A row of a batch, and when its caller gives up.
 type Row<'a> = (Inputs<'a>, Instant);
 
@@ -152,25 +195,14 @@ impl BatchKind for Puts {
     const OPERATION: Operation = Operation::PutPeer;
     const KEY: &'static str = slot::PUT_PEERS.key;
 
-    /// In the order of keys, so that no two batches wait for each other; of a peer put twice the last
-    /// is written.
+    /// Of a peer put twice the last is written.
     async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<()>> {
-        let key = |call: usize| (&calls[call].request.info_hash, &calls[call].request.peer);
-        let mut order: Vec<usize> = (0..calls.len()).collect();
-        order.sort_by(|one, other| key(*one).cmp(&key(*other)));
-        let mut rows: Vec<Row<'_>> = Vec::with_capacity(order.len());
-        let mut row_of = vec![0; order.len()];
-        for (place, call) in order.iter().enumerate() {
-            let mut expires = calls[*call].deadline;
-            if place > 0
-                && key(order[place - 1]) == key(*call)
-                && let Some((_, earlier)) = rows.pop()
-            {
-                // It is written for all of them.
-                expires = expires.min(earlier);
-            }
-            row_of[*call] = rows.len();
-            rows.push((Inputs::record(&calls[*call].request), expires));
+        let ordered = Ordered::by(calls, |record| (&record.info_hash, &record.peer));
+        let mut row_of = vec![0; calls.len()];
+        let mut rows: Vec<Row<'_>> = Vec::with_capacity(calls.len());
+        for same in ordered.groups() {
+            same.calls.iter().for_each(|call| row_of[*call] = rows.len());
+            rows.push((Inputs::record(&calls[same.last()].request), same.deadline(calls)));
         }
         let mut expired = vec![false; rows.len()];
         let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |ran, piece| {
@@ -219,13 +251,11 @@ impl BatchKind for Deletions {
     const OPERATION: Operation = Operation::DeletePeer;
     const KEY: &'static str = slot::DELETE_PEERS.key;
 
-    /// In the order of keys, as [`Puts`]; of those who delete the same peer one has found it. A peer whose role
-    /// does not matter has a row for each.
+    /// Of those who delete the same peer one has found it. A peer whose role does not matter has a row for each.
     async fn answer(core: &Core, calls: &[BatchCall<Deletion>]) -> Vec<Result<()>> {
-        let mut order: Vec<usize> = (0..calls.len()).collect();
-        order.sort_by_key(|call| &calls[*call].request);
+        let ordered = Ordered::by(calls, |deletion| deletion);
         let (mut rows, mut call_of_row): (Vec<Row<'_>>, _) = (Vec::with_capacity(calls.len()), Vec::new());
-        for call in order {
+        for call in ordered.calls {
             let BatchCall { request, deadline } = &calls[call];
             for (role, number) in request.roles().iter().zip(rows.len() as u32..) {
                 let inputs = Inputs::deletion(number, &request.info_hash, &request.peer, *role);
@@ -269,18 +299,14 @@ impl BatchKind for Graduations {
     const OPERATION: Operation = Operation::GraduatePeers;
     const KEY: &'static str = slot::GRADUATE_PEERS.key;
 
-    /// In the order of keys, as [`Puts`]; of those who graduate the same peer the first makes it a download.
+    /// Of those who graduate the same peer the first makes it a download.
     async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<Option<bool>>> {
-        let key = |call: &usize| (&calls[*call].request.info_hash, &calls[*call].request.peer);
-        let mut order: Vec<usize> = (0..calls.len()).collect();
-        order.sort_by(|one, other| key(one).cmp(&key(other)));
-        let same: Vec<&[usize]> = order.chunk_by(|one, other| key(one) == key(other)).collect();
-        let row = |(number, same): (u32, &&[usize])| {
-            let deadline = same.iter().map(|call| calls[*call].deadline).min();
-            let inputs = Inputs::record(&calls[same[same.len() - 1]].request).numbered(number);
-            (inputs, deadline.unwrap_or_else(Instant::now))
+        let ordered = Ordered::by(calls, |record| (&record.info_hash, &record.peer));
+        let row = |(number, same): (u32, SameKey<'_>)| {
+            let inputs = Inputs::record(&calls[same.last()].request).numbered(number);
+            (inputs, same.deadline(calls))
         };
-        let rows: Vec<Row<'_>> = (0..).zip(&same).map(row).collect();
+        let rows: Vec<Row<'_>> = (0..).zip(ordered.groups()).map(row).collect();
         let (mut answers, mut expired) = (vec![None; rows.len()], vec![false; rows.len()]);
         let done = in_pieces(core, Self::OPERATION, slot::GRADUATE_PEERS, &rows, |ran, piece| {
             for row in piece.clone() {
@@ -294,8 +320,8 @@ impl BatchKind for Graduations {
         })
         .await;
         let mut results: Vec<Result<Option<bool>>> = calls.iter().map(|_| Ok(None)).collect();
-        for (row, (same, done)) in same.into_iter().zip(done).enumerate() {
-            for (place, call) in same.iter().enumerate() {
+        for (row, (same, done)) in ordered.groups().zip(done).enumerate() {
+            for (place, call) in same.calls.iter().enumerate() {
                 results[*call] = match &done {
                     Ok(()) if answers[row].is_none() && expired[row] => {
                         Err(unanswered(Self::OPERATION, Self::KEY))
