@@ -45,7 +45,11 @@ impl PeerStorage for PgStorage {
         if peers.is_empty() {
             return Ok(false);
         }
-        if let (Some(graduations), [peer]) = (&self.batches.graduations, peers) {
+        // An address that comes a second time would be found as that of a seeder.
+        let mut peers = peers.to_vec();
+        peers.sort_unstable();
+        peers.dedup();
+        if let (Some(graduations), [peer]) = (&self.batches.graduations, &peers[..]) {
             let record = PeerRecord { info_hash: *info_hash, peer: *peer, role: Role::Seeder, announced };
             let done = graduations.call(record, |_| Box::pin(async { Ok(None) })).await?;
             if let Some(is_download) = done {

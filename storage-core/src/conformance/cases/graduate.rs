@@ -187,6 +187,27 @@ pub(super) async fn several_addresses_are_one_download(scene: &Scene) -> Verdict
     Ok(())
 }
 
+pub(super) async fn an_address_given_twice_is_one(scene: &Scene) -> Verdict {
+    let [leecher, absent, _] = addresses();
+    for (peers, who) in [
+        (vec![leecher, leecher], "a leecher at one address, given twice"),
+        (vec![leecher, absent, leecher], "a leecher at two addresses, one of them given twice"),
+        (vec![absent, absent], "a peer that is not in the swarm, its address given twice"),
+    ] {
+        let info_hash = scene.info_hash();
+        if peers.contains(&leecher) {
+            scene.put(&info_hash, &leecher, Role::Leecher).await?;
+        }
+        let seeders = if peers.len() > 2 { 2 } else { 1 };
+        let is_download = graduate_all(scene, &info_hash, &peers).await?;
+        let did = format!("graduate {who}");
+        scene.equal(&format!("{did}: whether it was a download"), GRADUATE, true, is_download)?;
+        scene.downloads(&did, GRADUATE, &info_hash, 1).await?;
+        scene.counts(&did, GRADUATE, &info_hash, seeders, 0).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_seeder_at_one_address_is_no_download(scene: &Scene) -> Verdict {
     let [leecher, seeder, _] = addresses();
     for order in [[leecher, seeder], [seeder, leecher]] {

@@ -105,6 +105,7 @@ pub(super) static ALL: &[Case] = &[
     must!("P4" "graduate tells whether it was a download", graduate::it_tells_whether_it_was_a_download).graduates(),
     must!("P4" "a client becomes a seeder at all its addresses", graduate::all_addresses_become_seeders).graduates(),
     must!("P4" "a client with several addresses is one download", graduate::several_addresses_are_one_download).needs(&[Downloads]).graduates(),
+    must!("P4" "an address given twice is one", graduate::an_address_given_twice_is_one).needs(&[Downloads]).graduates(),
     must!("P4" "a client that seeds at one address is no download", graduate::a_seeder_at_one_address_is_no_download).needs(&[Downloads]).graduates(),
     must!("P4" "many tasks graduate the same peer for one download", graduate::many_tasks_are_one_download).needs(&[Downloads, ExactDownloads]).graduates(),
     must!("P4" "many tasks graduate each its own", graduate::many_tasks_graduate_each_its_own).graduates(),
