@@ -78,7 +78,7 @@ impl Attempt {
         if affected >= expected as u64 || !statement.uses(Argument::Expires) {
             return Ok(());
         }
-        let key = statement.slot.key;
+        let key = statement.query.key();
         let clock = ask_server(connection).await.map_err(|error| Failure::of(key, error))?.clock;
         if self.clock.was_set_before(&clock) {
             return Err(Failure::clock_was_set(key));

@@ -12,25 +12,29 @@ use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
 use storage_core::layer::{deadline, with_time_left};
 use storage_core::{
     Context, Error, ErrorKind, Event, InfoHash, Operation, Peer, PeerRecord, PeerSelection, Result, Role,
-    SwarmCounts,
+    ServerClock, SwarmCounts, Timestamp,
 };
 use tokio::time::Instant;
 
 use crate::argument::Argument;
+use crate::arguments::{self, random_sample};
 use crate::attempt::{self, Attempt, attempt};
 use crate::config::PgConfig;
 use crate::core::Core;
-use crate::slot::{self, Slot};
-use crate::statement::{Inputs, Statement};
+use crate::query_spec::{Batch, TypedQuery, queries};
+use crate::statement::Statement;
 
 /// A kind of calls that can be answered together.
 pub(crate) trait BatchKind: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     type Answer: Send + 'static;
 
+    /// The query that answers them.
+    type Query: Batch;
+
     const OPERATION: Operation;
-    /// The configuration key of the query.
-    const KEY: &'static str;
+    /// The query's configuration key.
+    const KEY: &'static str = <Self::Query as TypedQuery>::QUERY.key();
 
     /// Answers them all, each in its place.
     fn answer(
@@ -103,13 +107,13 @@ impl Batches {
             full_leaves: false,
         };
         Self {
-            puts: batcher(core, bounds, slot::PUT_PEERS),
-            deletions: batcher(core, bounds, slot::DELETE_PEERS),
+            puts: batcher(core, bounds),
+            deletions: batcher(core, bounds),
             // One alone takes its locks in another order: it and a batch might wait for each other.
-            graduations: batcher(core, Bounds { when_idle: true, ..bounds }, slot::GRADUATE_PEERS),
-            announces: batcher(core, bounds, slot::ANNOUNCE_BATCH),
-            scrapes: batcher(core, bounds, slot::COUNT_BATCH),
-            lookups: batcher(core, bounds, slot::CONTAINS_DATA),
+            graduations: batcher(core, Bounds { when_idle: true, ..bounds }),
+            announces: batcher(core, bounds),
+            scrapes: batcher(core, bounds),
+            lookups: batcher(core, bounds),
         }
     }
 
@@ -133,10 +137,11 @@ async fn close<K: BatchKind>(batcher: &Option<PgBatcher<K>>, at_most: Duration) 
 }
 
 /// A batcher for a query, if it is configured.
-fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds, slot: Slot) -> Option<PgBatcher<K>> {
-    core.find(slot)?;
-    let batch = PgBatch { core: Arc::clone(core), kind: PhantomData };
-    Some(PgBatcher(Batcher::new(batch, bounds)))
+fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds) -> Option<PgBatcher<K>> {
+    core.has(<K::Query as TypedQuery>::QUERY).then(|| {
+        let batch = PgBatch { core: Arc::clone(core), kind: PhantomData };
+        PgBatcher(Batcher::new(batch, bounds))
+    })
 }
 
 /// The calls of a batch in the order of their keys, so that no two batches wait for each other.
@@ -182,8 +187,12 @@ impl SameKey<'_> {
     }
 }
 
-/// A row of a batch, and when its caller gives up.
-type Row<'a> = (Inputs<'a>, Instant);
+/// A row of a batch: of which call it is, and when its caller gives up.
+#[derive(Clone, Copy)]
+struct Row<T> {
+    of: T,
+    deadline: Instant,
+}
 
 /// Peers that announce.
 pub(crate) struct Puts;
@@ -191,27 +200,40 @@ pub(crate) struct Puts;
 impl BatchKind for Puts {
     type Request = PeerRecord;
     type Answer = ();
+    type Query = queries::PutPeerBatch;
 
     const OPERATION: Operation = Operation::PutPeer;
-    const KEY: &'static str = slot::PUT_PEERS.key;
 
     /// Of a peer put twice the last is written.
     async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<()>> {
         let ordered = Ordered::by(calls, |record| (&record.info_hash, &record.peer));
         let mut row_of = vec![0; calls.len()];
-        let mut rows: Vec<Row<'_>> = Vec::with_capacity(calls.len());
+        let mut rows = Vec::with_capacity(calls.len());
         for same in ordered.groups() {
             same.calls.iter().for_each(|call| row_of[*call] = rows.len());
-            rows.push((Inputs::record(&calls[same.last()].request), same.deadline(calls)));
+            rows.push(Row { of: &calls[same.last()].request, deadline: same.deadline(calls) });
         }
         let mut expired = vec![false; rows.len()];
-        let written = in_pieces(core, Self::OPERATION, slot::PUT_PEERS, &rows, |ran, piece| {
-            if ran.affected < piece.len() as u64 {
-                for row in piece.clone() {
-                    expired[row] = ran.may_have_expired(rows[row].1);
+        let written = in_pieces(
+            core,
+            Self::OPERATION,
+            queries::PutPeerBatch,
+            &rows,
+            |_, record, expires| arguments::PutPeer {
+                info_hash: &record.info_hash,
+                peer: &record.peer,
+                role: record.role,
+                announced: record.announced,
+                expires: Some(expires),
+            },
+            |ran, piece| {
+                if ran.affected < piece.len() as u64 {
+                    for row in piece.clone() {
+                        expired[row] = ran.may_have_expired(rows[row].deadline);
+                    }
                 }
-            }
-        })
+            },
+        )
         .await;
         let result = |row: usize| match &written[row] {
             Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
@@ -247,35 +269,42 @@ pub(crate) struct Deletions;
 impl BatchKind for Deletions {
     type Request = Deletion;
     type Answer = ();
+    type Query = queries::DeletePeerBatch;
 
     const OPERATION: Operation = Operation::DeletePeer;
-    const KEY: &'static str = slot::DELETE_PEERS.key;
 
     /// Of those who delete the same peer one has found it. A peer whose role does not matter has a row for each.
     async fn answer(core: &Core, calls: &[BatchCall<Deletion>]) -> Vec<Result<()>> {
         let ordered = Ordered::by(calls, |deletion| deletion);
-        let (mut rows, mut call_of_row): (Vec<Row<'_>>, _) = (Vec::with_capacity(calls.len()), Vec::new());
+        let mut rows = Vec::with_capacity(calls.len());
         for call in ordered.calls {
             let BatchCall { request, deadline } = &calls[call];
-            for (role, number) in request.roles().iter().zip(rows.len() as u32..) {
-                let inputs = Inputs::deletion(number, &request.info_hash, &request.peer, *role);
-                rows.push((inputs, *deadline));
-                call_of_row.push(call);
-            }
+            rows.extend(request.roles().iter().map(|role| Row { of: (call, *role), deadline: *deadline }));
         }
         let (mut found, mut expired) = (vec![false; rows.len()], vec![false; rows.len()]);
-        let done = in_pieces(core, Self::OPERATION, slot::DELETE_PEERS, &rows, |ran, piece| {
-            for row in piece.clone() {
-                // What took effect, and was repeated because its answer was lost, finds nothing.
-                found[row] = ran.attempt.after_loss;
-                expired[row] = ran.may_have_expired(rows[row].1);
-            }
-            ran.by_request(piece).for_each(|(request, _)| found[request] = true);
-        })
+        let done = in_pieces(
+            core,
+            Self::OPERATION,
+            queries::DeletePeerBatch,
+            &rows,
+            |request, (call, role), expires| {
+                let Deletion { info_hash, peer, .. } = &calls[call].request;
+                arguments::DeletePeerBatch { request, info_hash, peer, role, expires: Some(expires) }
+            },
+            |ran, piece| {
+                for row in piece.clone() {
+                    // What took effect, and was repeated because its answer was lost, finds nothing.
+                    found[row] = ran.attempt.after_loss;
+                    expired[row] = ran.may_have_expired(rows[row].deadline);
+                }
+                ran.by_request(piece).for_each(|(request, _)| found[request] = true);
+            },
+        )
         .await;
         let not_found = || Err(Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound));
         let mut results: Vec<Result<()>> = calls.iter().map(|_| not_found()).collect();
-        for ((row, call), done) in call_of_row.into_iter().enumerate().zip(done) {
+        for (row, done) in done.into_iter().enumerate() {
+            let (call, _) = rows[row].of;
             match done {
                 Ok(()) if found[row] => results[call] = Ok(()),
                 _ if results[call].is_ok() => {}
@@ -295,29 +324,39 @@ impl BatchKind for Graduations {
     type Request = PeerRecord;
     /// Whether it is a download; `None` if it was not done.
     type Answer = Option<bool>;
+    type Query = queries::GraduatePeerBatch;
 
     const OPERATION: Operation = Operation::GraduatePeers;
-    const KEY: &'static str = slot::GRADUATE_PEERS.key;
 
     /// Of those who graduate the same peer the first makes it a download.
     async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<Option<bool>>> {
         let ordered = Ordered::by(calls, |record| (&record.info_hash, &record.peer));
-        let row = |(number, same): (u32, SameKey<'_>)| {
-            let inputs = Inputs::record(&calls[same.last()].request).numbered(number);
-            (inputs, same.deadline(calls))
-        };
-        let rows: Vec<Row<'_>> = (0..).zip(ordered.groups()).map(row).collect();
+        let row = |same: SameKey<'_>| Row { of: &calls[same.last()].request, deadline: same.deadline(calls) };
+        let rows: Vec<_> = ordered.groups().map(row).collect();
         let (mut answers, mut expired) = (vec![None; rows.len()], vec![false; rows.len()]);
-        let done = in_pieces(core, Self::OPERATION, slot::GRADUATE_PEERS, &rows, |ran, piece| {
-            for row in piece.clone() {
-                expired[row] = ran.may_have_expired(rows[row].1);
-            }
-            for (request, row) in ran.by_request(piece) {
-                // What took effect, and was repeated because its answer was lost, finds a seeder.
-                let is_download = ran.statement.read_boolean(row, 1).unwrap_or(false);
-                answers[request] = Some(is_download || ran.attempt.after_loss);
-            }
-        })
+        let done = in_pieces(
+            core,
+            Self::OPERATION,
+            queries::GraduatePeerBatch,
+            &rows,
+            |request, record, expires| arguments::GraduatePeerBatch {
+                request,
+                info_hash: &record.info_hash,
+                peer: &record.peer,
+                announced: record.announced,
+                expires: Some(expires),
+            },
+            |ran, piece| {
+                for row in piece.clone() {
+                    expired[row] = ran.may_have_expired(rows[row].deadline);
+                }
+                for (request, row) in ran.by_request(piece) {
+                    // What took effect, and was repeated because its answer was lost, finds a seeder.
+                    let is_download = ran.statement.read_boolean(row, 1).unwrap_or(false);
+                    answers[request] = Some(is_download || ran.attempt.after_loss);
+                }
+            },
+        )
         .await;
         let mut results: Vec<Result<Option<bool>>> = calls.iter().map(|_| Ok(None)).collect();
         for (row, (same, done)) in ordered.groups().zip(done).enumerate() {
@@ -341,9 +380,9 @@ pub(crate) struct Announces;
 impl BatchKind for Announces {
     type Request = PeerSelection;
     type Answer = Vec<Peer>;
+    type Query = queries::AnnounceBatch;
 
     const OPERATION: Operation = Operation::AnnouncePeers;
-    const KEY: &'static str = slot::ANNOUNCE_BATCH.key;
 
     async fn answer(core: &Core, calls: &[BatchCall<PeerSelection>]) -> Vec<Result<Vec<Peer>>> {
         // One more than wanted, in case the one to leave out comes.
@@ -351,10 +390,8 @@ impl BatchKind for Announces {
             call.request.num_want.saturating_add(usize::from(call.request.exclude.is_some()))
         };
         let limit = calls.iter().map(wanted).max().unwrap_or(0);
-        let rows: Vec<Row<'_>> = (0..)
-            .zip(calls)
-            .map(|(number, call)| (Inputs::announce(number, &call.request, limit), call.deadline))
-            .collect();
+        let rows = calls.iter().map(|call| Row { of: &call.request, deadline: call.deadline });
+        let rows: Vec<_> = rows.collect();
         let read = |statement: &Statement, row: &PgRow, answer: &mut Vec<Peer>, request: usize| {
             let selection = &calls[request].request;
             let (peers, unreadable) = statement.read_peers(row, [1, 2, 3], selection.family);
@@ -363,7 +400,22 @@ impl BatchKind for Announces {
             answer.retain(|peer| Some(*peer) != selection.exclude);
             answer.truncate(selection.num_want);
         };
-        answers(core, Self::OPERATION, slot::ANNOUNCE_BATCH, &rows, read).await
+        answers(
+            core,
+            Self::OPERATION,
+            queries::AnnounceBatch,
+            &rows,
+            |request, selection, _| arguments::AnnounceBatch {
+                request,
+                info_hash: &selection.info_hash,
+                for_seeder: selection.for_seeder,
+                family: selection.family,
+                sample: random_sample(),
+                limit,
+            },
+            read,
+        )
+        .await
     }
 }
 
@@ -373,9 +425,9 @@ pub(crate) struct Scrapes;
 impl BatchKind for Scrapes {
     type Request = InfoHash;
     type Answer = SwarmCounts;
+    type Query = queries::CountSwarmBatch;
 
     const OPERATION: Operation = Operation::ScrapeSwarm;
-    const KEY: &'static str = slot::COUNT_BATCH.key;
 
     async fn answer(core: &Core, calls: &[BatchCall<InfoHash>]) -> Vec<Result<SwarmCounts>> {
         let info_hashes: Vec<_> = calls.iter().map(|call| call.request).collect();
@@ -393,13 +445,13 @@ pub(crate) async fn count(
     swarms.sort_unstable();
     swarms.dedup();
     let deadline = deadline(operation);
-    let row = |(request, info_hash)| (Inputs::scrape(request, info_hash), deadline);
-    let rows: Vec<Row<'_>> = (0..).zip(&swarms).map(row).collect();
+    let rows: Vec<_> = swarms.iter().map(|info_hash| Row { of: info_hash, deadline }).collect();
+    let arguments = |request, info_hash, _| arguments::CountSwarmBatch { request, info_hash };
     let read = |statement: &Statement, row: &PgRow, answer: &mut SwarmCounts, _| {
         let read = |reading| statement.read_count(row, reading);
         *answer = SwarmCounts { seeders: read(1), leechers: read(2), downloads: read(3) };
     };
-    let counts = answers(core, operation, slot::COUNT_BATCH, &rows, read).await;
+    let counts = answers(core, operation, queries::CountSwarmBatch, &rows, arguments, read).await;
     let of = |info_hash| match swarms.binary_search(info_hash).map(|place| &counts[place]) {
         Ok(Ok(counts)) => Ok(*counts),
         Ok(Err(error)) => Err(copy(error)),
@@ -430,33 +482,39 @@ pub(crate) struct Lookups;
 impl BatchKind for Lookups {
     type Request = Lookup;
     type Answer = Vec<bool>;
+    type Query = queries::ContainsDataBatch;
 
     const OPERATION: Operation = Operation::ContainsData;
-    const KEY: &'static str = slot::CONTAINS_DATA.key;
 
     async fn answer(core: &Core, calls: &[BatchCall<Lookup>]) -> Vec<Result<Vec<bool>>> {
-        let all = calls.iter().flat_map(|call| call.request.keys.iter().map(move |key| (call, key)));
-        let rows: Vec<Row<'_>> = (0..)
-            .zip(all)
-            .map(|(number, (call, key))| (Inputs::lookup(number, &call.request.context, key), call.deadline))
-            .collect();
-        let found =
-            answers(core, Self::OPERATION, slot::CONTAINS_DATA, &rows, |_, _, found, _| *found = true);
+        let rows = calls.iter().flat_map(|BatchCall { request: Lookup { context, keys }, deadline }| {
+            keys.iter().map(move |key| Row { of: (context, key), deadline: *deadline })
+        });
+        let rows: Vec<_> = rows.collect();
+        let found = answers(
+            core,
+            Self::OPERATION,
+            queries::ContainsDataBatch,
+            &rows,
+            |request, (context, key), _| arguments::ContainsDataBatch { request, context, key },
+            |_, _, found, _| *found = true,
+        );
         let mut found = found.await.into_iter();
         calls.iter().map(|call| found.by_ref().take(call.request.keys.len()).collect()).collect()
     }
 }
 
 /// Runs a query that returns a row for each call, with the call's number in its first column.
-async fn answers<T: Default>(
+async fn answers<'a, Q: Batch, R: Copy, T: Default>(
     core: &Core,
     operation: Operation,
-    slot: Slot,
-    rows: &[Row<'_>],
+    query: Q,
+    rows: &[Row<R>],
+    arguments: impl Fn(u32, R, Timestamp) -> Q::Arguments<'a>,
     read: impl Fn(&Statement, &PgRow, &mut T, usize),
 ) -> Vec<Result<T>> {
     let mut answers: Vec<T> = rows.iter().map(|_| T::default()).collect();
-    let done = in_pieces(core, operation, slot, rows, |ran, piece| {
+    let done = in_pieces(core, operation, query, rows, arguments, |ran, piece| {
         for (request, row) in ran.by_request(piece) {
             read(ran.statement, row, &mut answers[request], request);
         }
@@ -490,18 +548,27 @@ impl Ran<'_> {
 }
 
 /// Runs a query for all these rows, and where the server refuses, for either half of them, until those
-/// that it refuses are alone: they fail, the others do not.
-async fn in_pieces(
+/// that it refuses are alone: they fail, the others do not. The arguments of a row are made of its number, its
+/// call, and the time by the server's clock at which its caller gives up.
+async fn in_pieces<'a, Q: Batch, R: Copy>(
     core: &Core,
     operation: Operation,
-    slot: Slot,
-    rows: &[Row<'_>],
+    query: Q,
+    rows: &[Row<R>],
+    arguments: impl Fn(u32, R, Timestamp) -> Q::Arguments<'a>,
     mut read: impl FnMut(&Ran<'_>, &Range<usize>),
 ) -> Vec<Result<()>> {
     let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
     let mut pieces = vec![Range { start: 0, end: rows.len() }];
     while let Some(piece) = pieces.pop() {
-        match run(core, operation, slot, &rows[piece.clone()]).await {
+        let arguments = |clock: ServerClock| -> Vec<Q::Arguments<'a>> {
+            let row = |row: usize| {
+                let Row { of, deadline } = rows[row];
+                arguments(row as u32, of, clock.time_at(deadline))
+            };
+            piece.clone().map(row).collect()
+        };
+        match run(core, operation, query, arguments).await {
             Ok(ran) => read(&ran, &piece),
             Err(error) if error.kind() == ErrorKind::Rejected && piece.len() > 1 => {
                 let middle = piece.start + piece.len() / 2;
@@ -513,17 +580,22 @@ async fn in_pieces(
     done
 }
 
-async fn run<'a>(core: &'a Core, operation: Operation, slot: Slot, rows: &[Row<'_>]) -> Result<Ran<'a>> {
-    let statement = core.statement(slot, operation)?;
+async fn run<'s, 'a, Q: Batch>(
+    core: &'s Core,
+    operation: Operation,
+    query: Q,
+    arguments: impl Fn(ServerClock) -> Vec<Q::Arguments<'a>>,
+) -> Result<Ran<'s>> {
+    let typed = core.statement(query, operation)?;
+    let statement = typed.untyped();
     attempt!(core, operation, attempt::Together::No, |connection, attempt| {
-        let inputs: Vec<_> =
-            rows.iter().map(|(inputs, deadline)| inputs.expiring(attempt.clock.time_at(*deadline))).collect();
-        if !slot.result.is_empty() {
-            let rows = statement.rows_of_batch(connection, &inputs).await?;
+        let batch = arguments(attempt.clock);
+        if !statement.columns.is_empty() {
+            let rows = typed.rows_of_batch(connection, &batch).await?;
             return Ok(Ran { statement, affected: rows.len() as u64, rows, attempt });
         }
-        let affected = statement.execute_batch(connection, &inputs).await?;
-        attempt.check_expiry(statement, connection, (affected, rows.len())).await?;
+        let affected = typed.execute_batch(connection, &batch).await?;
+        attempt.check_expiry(statement, connection, (affected, batch.len())).await?;
         Ok(Ran { statement, affected, rows: Vec::new(), attempt })
     })
 }

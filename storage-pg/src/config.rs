@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use storage_core::config::Section;
 
+use crate::query_spec::Query;
+
 /// Settings of the backend `pg`. Queries are those of the operator's own tables; an empty optional
 /// one makes the storage lack a capability.
 ///
@@ -192,6 +194,45 @@ impl fmt::Debug for PgConfig {
 }
 
 impl PgConfig {
+    /// The text of a query.
+    pub(crate) fn query(&self, query: Query) -> &str {
+        match query {
+            Query::Announce => &self.announce.query,
+            Query::PutPeer => &self.peer.add_query,
+            Query::DeletePeer => &self.peer.del_query,
+            Query::GraduatePeer => &self.peer.graduate_query,
+            Query::CountPeers => &self.peer.count_query,
+            Query::CountSwarm => &self.peer.by_info_hash_clause,
+            Query::NewestPeer => &self.peer.newest_query,
+            Query::ForgetPeers => &self.peer.forget_query,
+            Query::GetDownloads => &self.downloads.get_query,
+            Query::IncrementDownloads => &self.downloads.inc_query,
+            Query::DeleteDownloads => &self.downloads.del_query,
+            Query::Ping => &self.ping_query,
+            Query::CollectGarbage => &self.gc_query,
+            Query::CountStale => &self.gc_count_query,
+            Query::CountInfoHashes => &self.info_hash_count_query,
+            Query::PutData => &self.data.add_query,
+            Query::DeleteData => &self.data.del_query,
+            Query::GetData => &self.data.get_query,
+            Query::ContainsDataBatch => &self.data.contains_batch_query,
+            Query::ExportPeers => &self.export.peers_query,
+            Query::ExportDownloads => &self.export.downloads_query,
+            Query::ExportData => &self.export.data_query,
+            Query::ImportPeers => &self.import.peers_query,
+            Query::ImportDownloads => &self.import.downloads_query,
+            Query::ImportData => &self.import.data_query,
+            Query::ImportPeersBatch => &self.import.peers_batch_query,
+            Query::ImportDownloadsBatch => &self.import.downloads_batch_query,
+            Query::ImportDataBatch => &self.import.data_batch_query,
+            Query::PutPeerBatch => &self.peer.add_batch_query,
+            Query::DeletePeerBatch => &self.peer.del_batch_query,
+            Query::GraduatePeerBatch => &self.peer.graduate_batch_query,
+            Query::AnnounceBatch => &self.announce.batch_query,
+            Query::CountSwarmBatch => &self.peer.count_batch_query,
+        }
+    }
+
     /// Reads the settings; what is required is checked when it is known what is opened.
     pub(crate) fn read(section: &mut Section) -> Self {
         let default = Self::default();

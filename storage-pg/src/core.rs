@@ -6,8 +6,8 @@ use storage_core::{Error, ErrorKind, Event, Operation, Result, SharedObserver};
 
 use crate::connection::{ConnectionSettings, Pool};
 use crate::gate::Gate;
-use crate::slot::Slot;
-use crate::statement::Statement;
+use crate::query_spec::{Query, TypedQuery};
+use crate::statement::{QueryStatement, Statement};
 
 pub(crate) struct Core {
     pub(crate) pool: Pool,
@@ -31,18 +31,27 @@ impl Core {
         &self.statements
     }
 
-    /// The statement of a place in the configuration, if one is written there.
-    pub(crate) fn find(&self, slot: Slot) -> Option<&Statement> {
-        self.statements.iter().find(|statement| statement.slot.key == slot.key)
+    /// Whether a query is configured.
+    pub(crate) fn has(&self, query: Query) -> bool {
+        self.statements.iter().any(|statement| statement.query == query)
     }
 
-    /// The statement of a place; without one the call is unsupported.
-    pub(crate) fn statement(&self, slot: Slot, operation: Operation) -> Result<&Statement> {
-        self.find(slot).ok_or_else(|| {
-            let capability = slot.capabilities().first();
+    /// The statement of a query, if it is configured.
+    pub(crate) fn find<Q: TypedQuery>(&self, query: Q) -> Option<QueryStatement<'_, Q>> {
+        self.statements.iter().find_map(|statement| statement.of(query))
+    }
+
+    /// The statement of a query; without it the call is unsupported.
+    pub(crate) fn statement<Q: TypedQuery>(
+        &self,
+        query: Q,
+        operation: Operation,
+    ) -> Result<QueryStatement<'_, Q>> {
+        self.find(query).ok_or_else(|| {
+            let capability = Q::QUERY.spec().capabilities.first();
             let kind =
                 capability.map_or(ErrorKind::Rejected, |capability| ErrorKind::Unsupported(*capability));
-            Error::new(crate::NAME, operation, kind).with_message(not_configured(slot))
+            Error::new(crate::NAME, operation, kind).with_message(not_configured(Q::QUERY))
         })
     }
 
@@ -51,12 +60,12 @@ impl Core {
         if count == 0 {
             return;
         }
-        let key = statement.slot.key;
+        let key = statement.query.key();
         tracing::warn!(backend = crate::NAME, key, count, "skipped rows that cannot be understood");
         self.observe(Event::Skipped { what: key, count });
     }
 }
 
-pub(crate) fn not_configured(slot: Slot) -> String {
-    format!("no `{}` is configured", slot.key)
+pub(crate) fn not_configured(query: Query) -> String {
+    format!("no `{}` is configured", query.key())
 }

@@ -6,34 +6,34 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
+use crate::arguments;
 use crate::attempt::{Together, attempt};
 use crate::batches::Lookup;
 use crate::failure::Failure;
-use crate::slot;
-use crate::statement::Inputs;
+use crate::query_spec::queries;
 use crate::storage::PgStorage;
 
 #[async_trait]
 impl DataStorage for PgStorage {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
-        let put = self.core.statement(slot::PUT_DATA, Operation::PutData)?;
+        let put = self.core.statement(queries::PutData, Operation::PutData)?;
         // In the order of keys, so that two of these cannot wait for each other; the last of a key wins.
         let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key, value)).collect();
         let together = if entries.len() > 1 { Together::AllOrNothing } else { Together::No };
         attempt!(&self.core, Operation::PutData, together, |connection, attempt| {
             for (key, value) in &entries {
-                let inputs = Inputs::entry(context, key, value).expiring(attempt.expiry());
-                let written = put.execute(connection, inputs).await?;
-                attempt.check_expiry(put, connection, (written, 1)).await?;
+                let entry = arguments::PutData { context, key, value, expires: Some(attempt.expiry()) };
+                let written = put.execute(connection, entry).await?;
+                attempt.check_expiry(&put, connection, (written, 1)).await?;
             }
             Ok(())
         })
     }
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
-        let get = self.core.statement(slot::GET_DATA, Operation::LoadData)?;
+        let get = self.core.statement(queries::GetData, Operation::LoadData)?;
         attempt!(&self.core, Operation::LoadData, Together::No, |connection| {
-            let row = get.first(connection, Inputs::entry(context, key, &[])).await?;
+            let row = get.first(connection, arguments::GetData { context, key }).await?;
             // The sample table allows a null for a value; it reads as an empty one.
             Ok(row.map(|row| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default())))
         })
@@ -47,11 +47,11 @@ impl DataStorage for PgStorage {
             let lookup = Lookup { context: context.clone(), keys: keys.to_vec() };
             return lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
         }
-        let get = self.core.statement(slot::GET_DATA, Operation::ContainsData)?;
+        let get = self.core.statement(queries::GetData, Operation::ContainsData)?;
         attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
             let mut contained = Vec::with_capacity(keys.len());
             for key in keys {
-                let row = get.first(connection, Inputs::entry(context, key, &[])).await?;
+                let row = get.first(connection, arguments::GetData { context, key }).await?;
                 contained.push(row.is_some());
             }
             Ok(contained)
@@ -62,12 +62,12 @@ impl DataStorage for PgStorage {
         if keys.is_empty() {
             return Ok(());
         }
-        let delete = self.core.statement(slot::DELETE_DATA, Operation::DeleteData)?;
+        let delete = self.core.statement(queries::DeleteData, Operation::DeleteData)?;
         attempt!(&self.core, Operation::DeleteData, Together::No, |connection, attempt| {
-            let inputs = Inputs::keys(context, keys).expiring(attempt.expiry());
-            let deleted = delete.execute(connection, inputs).await?;
-            if deleted < keys.len() as u64 && attempt.may_have_expired(delete) {
-                return Err(Failure::expired(delete.slot.key));
+            let entries = arguments::DeleteData { context, keys, expires: Some(attempt.expiry()) };
+            let deleted = delete.execute(connection, entries).await?;
+            if deleted < keys.len() as u64 && attempt.may_have_expired(&delete) {
+                return Err(Failure::expired(delete.query.key()));
             }
             Ok(())
         })

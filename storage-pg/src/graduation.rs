@@ -1,29 +1,30 @@
 //! Graduations: how a client becomes a seeder, and whether that is a download.
 
 use sqlx::postgres::PgConnection;
-use storage_core::{Operation, Result};
+use storage_core::{InfoHash, Operation, Peer, Result, Role, Timestamp};
 
+use crate::arguments;
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::slot;
-use crate::statement::{Inputs, Statement, tell};
+use crate::query_spec::queries;
+use crate::statement::{QueryStatement, tell};
 
 /// The queries of a graduation.
-pub(crate) struct Graduation<'a> {
-    graduate: &'a Statement,
-    put: &'a Statement,
-    delete: &'a Statement,
-    increment: Option<&'a Statement>,
+pub(crate) struct Graduation<'s> {
+    graduate: QueryStatement<'s, queries::GraduatePeer>,
+    put: QueryStatement<'s, queries::PutPeer>,
+    delete: QueryStatement<'s, queries::DeletePeer>,
+    increment: Option<QueryStatement<'s, queries::IncrementDownloads>>,
 }
 
-impl<'a> Graduation<'a> {
-    pub(crate) fn of(core: &'a Core) -> Result<Self> {
-        let required = |slot| core.statement(slot, Operation::GraduatePeers);
+impl<'s> Graduation<'s> {
+    pub(crate) fn of(core: &'s Core) -> Result<Self> {
+        const OPERATION: Operation = Operation::GraduatePeers;
         Ok(Self {
-            graduate: required(slot::GRADUATE)?,
-            put: required(slot::PUT_PEER)?,
-            delete: required(slot::DELETE_PEER)?,
-            increment: core.find(slot::INCREMENT_DOWNLOADS),
+            graduate: core.statement(queries::GraduatePeer, OPERATION)?,
+            put: core.statement(queries::PutPeer, OPERATION)?,
+            delete: core.statement(queries::DeletePeer, OPERATION)?,
+            increment: core.find(queries::IncrementDownloads),
         })
     }
 
@@ -35,36 +36,42 @@ impl<'a> Graduation<'a> {
     pub(crate) async fn run(
         &self,
         connection: &mut PgConnection,
-        peers: &[Inputs<'_>],
+        info_hash: &InfoHash,
+        peers: &[Peer],
+        announced: Timestamp,
     ) -> Result<bool, Failure> {
         let mut others = Vec::new();
         for peer in peers {
-            if self.graduate.execute(connection, *peer).await? == 0 {
-                others.push(*peer);
+            let leecher = arguments::GraduatePeer { info_hash, peer, announced };
+            if self.graduate.execute(connection, leecher).await? == 0 {
+                others.push(peer);
             }
         }
         if others.is_empty() {
-            self.count(connection, peers).await?;
+            self.count(connection, info_hash).await?;
             return Ok(true);
         }
         tell(connection, "SAVEPOINT before_download").await?;
-        self.count(connection, peers).await?;
+        self.count(connection, info_hash).await?;
         tell(connection, "SAVEPOINT before_deletion").await?;
+        let (role, expires) = (Role::Seeder, None);
         let mut was_seeder = false;
         for peer in &others {
-            was_seeder |= self.delete.execute(connection, *peer).await? > 0;
+            let seeder = arguments::DeletePeer { info_hash, peer, role, expires };
+            was_seeder |= self.delete.execute(connection, seeder).await? > 0;
         }
         let back = if was_seeder { "before_download" } else { "before_deletion" };
         tell(connection, &format!("ROLLBACK TO SAVEPOINT {back}")).await?;
         for peer in &others {
-            self.put.execute(connection, *peer).await?;
+            let seeder = arguments::PutPeer { info_hash, peer, role, announced, expires };
+            self.put.execute(connection, seeder).await?;
         }
         Ok(!was_seeder)
     }
 
-    async fn count(&self, connection: &mut PgConnection, peers: &[Inputs<'_>]) -> Result<(), Failure> {
-        if let (Some(increment), Some(swarm)) = (self.increment, peers.first()) {
-            increment.execute(connection, *swarm).await?;
+    async fn count(&self, connection: &mut PgConnection, info_hash: &InfoHash) -> Result<(), Failure> {
+        if let Some(increment) = self.increment {
+            increment.execute(connection, arguments::Swarm { info_hash }).await?;
         }
         Ok(())
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use storage_core::{Inspection, Operation, Result, Timestamp};
 
+use crate::arguments;
 use crate::attempt::{Together, attempt};
 use crate::connection::{ServerAnswer, ask_server};
 use crate::failure::Failure;
+use crate::query_spec::queries;
 use crate::server;
-use crate::slot;
-use crate::statement::{Inputs, Statement};
+use crate::statement::{QueryStatement, Statement};
 use crate::storage::PgStorage;
 
 /// How far two clocks may be apart before somebody should look at them.
@@ -27,7 +28,7 @@ struct Answers {
 
 impl PgStorage {
     pub(crate) async fn look(&self) -> Result<Inspection> {
-        let newest = self.core.find(slot::NEWEST_PEER);
+        let newest = self.core.find(queries::NewestPeer);
         let answers =
             attempt!(&self.core, Operation::Inspect, Together::No, |connection| ask(connection, newest)
                 .await)?;
@@ -44,7 +45,7 @@ impl PgStorage {
             self.core
                 .statements()
                 .iter()
-                .map(|statement| (statement.slot.key.to_owned(), describe(statement))),
+                .map(|statement| (statement.query.key().to_owned(), describe(statement))),
         );
 
         let mut warnings = self.core.settings.warnings.clone();
@@ -64,12 +65,16 @@ impl PgStorage {
     }
 }
 
-async fn ask(connection: &mut PgConnection, newest: Option<&Statement>) -> Result<Answers, Failure> {
+async fn ask(
+    connection: &mut PgConnection,
+    newest: Option<QueryStatement<'_, queries::NewestPeer>>,
+) -> Result<Answers, Failure> {
     let ServerAnswer { time, version, .. } =
         ask_server(connection).await.map_err(|error| Failure::of("", error))?;
     let newest = match newest {
         Some(newest) => {
-            newest.first(connection, Inputs::default()).await?.and_then(|row| newest.read_time(&row, 0))
+            let row = newest.first(connection, arguments::Nothing {}).await?;
+            row.and_then(|row| newest.read_time(&row, 0))
         }
         None => None,
     };

@@ -41,6 +41,7 @@
 //! ```
 
 mod argument;
+mod arguments;
 mod array;
 mod attempt;
 mod batches;
@@ -57,11 +58,11 @@ mod inspection;
 mod kind;
 mod peers;
 mod prepare;
+mod query_spec;
 pub mod recommended;
 mod rehearsal;
 mod rewrite;
 mod server;
-mod slot;
 mod statement;
 mod storage;
 mod transfer;
@@ -72,6 +73,7 @@ pub use config::{
     AnnounceQueries, DataQueries, DownloadsQueries, ExportQueries, ImportQueries, PeerQueries, PgConfig,
 };
 pub use driver::PgDriver;
+pub use query_spec::Query;
 pub use storage::PgStorage;
 
 const NAME: &str = "pg";

@@ -6,16 +6,17 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, try_join_all};
 use sqlx::postgres::{PgConnection, PgRow};
 use storage_core::{
-    AddressFamily, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord, PeerSelection,
-    PeerStorage, Result, Role, SwarmCounts, When,
+    Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord, PeerSelection, PeerStorage, Result,
+    Role, SwarmCounts, When,
 };
 
+use crate::arguments::{self, random_sample};
 use crate::attempt::{Together, attempt};
 use crate::batches::{self, Deletion};
 use crate::failure::Failure;
 use crate::graduation::Graduation;
-use crate::slot;
-use crate::statement::{Inputs, Statement};
+use crate::query_spec::{Query, queries};
+use crate::statement::{QueryStatement, Statement};
 use crate::storage::PgStorage;
 
 #[async_trait]
@@ -57,10 +58,8 @@ impl PeerStorage for PgStorage {
             }
         }
         let graduation = Graduation::of(&self.core)?;
-        let peers: Vec<_> =
-            peers.iter().map(|peer| Inputs::announced(info_hash, peer, Role::Seeder, announced)).collect();
         attempt!(&self.core, Operation::GraduatePeers, Together::AllOrNothing, |connection, attempt| {
-            let is_download = graduation.run(connection, &peers).await?;
+            let is_download = graduation.run(connection, info_hash, &peers, announced).await?;
             // One that took effect, and was repeated because its answer was lost, finds a seeder.
             Ok(is_download || attempt.after_loss)
         })
@@ -84,7 +83,7 @@ impl PeerStorage for PgStorage {
     }
 
     async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
-        if self.core.find(slot::COUNT_BATCH).is_none() || info_hashes.len() < 2 {
+        if !self.core.has(Query::CountSwarmBatch) || info_hashes.len() < 2 {
             return try_join_all(info_hashes.iter().map(|info_hash| self.scrape_swarm(info_hash))).await;
         }
         batches::count(&self.core, Operation::ScrapeSwarms, info_hashes).await.into_iter().collect()
@@ -103,31 +102,34 @@ impl PgStorage {
 
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let put = self.core.statement(slot::PUT_PEER, Operation::PutPeer)?;
+            let put = self.core.statement(queries::PutPeer, Operation::PutPeer)?;
             attempt!(&self.core, Operation::PutPeer, Together::No, |connection, attempt| {
-                let inputs = Inputs::record(&record).expiring(attempt.expiry());
-                let written = put.execute(connection, inputs).await?;
-                attempt.check_expiry(put, connection, (written, 1)).await
+                let PeerRecord { info_hash, peer, role, announced } = &record;
+                let (role, announced, expires) = (*role, *announced, Some(attempt.expiry()));
+                let peer = arguments::PutPeer { info_hash, peer, role, announced, expires };
+                let written = put.execute(connection, peer).await?;
+                attempt.check_expiry(&put, connection, (written, 1)).await
             })
         })
     }
 
     fn delete_alone(&self, deletion: Deletion) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let delete = self.core.statement(slot::DELETE_PEER, Operation::DeletePeer)?;
+            let delete = self.core.statement(queries::DeletePeer, Operation::DeletePeer)?;
             let Deletion { info_hash, peer, .. } = &deletion;
             // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
             let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, attempt| {
                 let mut deleted = 0;
                 for role in deletion.roles() {
-                    let inputs = Inputs::peer(info_hash, peer, *role).expiring(attempt.expiry());
-                    deleted = delete.execute(connection, inputs).await?;
+                    let (role, expires) = (*role, Some(attempt.expiry()));
+                    let peer = arguments::DeletePeer { info_hash, peer, role, expires };
+                    deleted = delete.execute(connection, peer).await?;
                     if deleted > 0 {
                         break;
                     }
                 }
-                if deleted == 0 && attempt.may_have_expired(delete) {
-                    return Err(Failure::expired(delete.slot.key));
+                if deleted == 0 && attempt.may_have_expired(&delete) {
+                    return Err(Failure::expired(delete.query.key()));
                 }
                 Ok(deleted > 0 || attempt.after_loss)
             })?;
@@ -137,7 +139,7 @@ impl PgStorage {
 
     fn announce_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
         Box::pin(async move {
-            let announce = self.core.statement(slot::ANNOUNCE, Operation::AnnouncePeers)?;
+            let announce = self.core.statement(queries::Announce, Operation::AnnouncePeers)?;
             attempt!(&self.core, Operation::AnnouncePeers, Together::No, |connection| {
                 self.select(announce, connection, selection).await
             })
@@ -146,17 +148,15 @@ impl PgStorage {
 
     fn scrape_alone<'a>(&'a self, info_hash: &'a InfoHash) -> BoxFuture<'a, Result<SwarmCounts>> {
         Box::pin(async move {
-            let count = self.core.statement(slot::COUNT_SWARM, Operation::ScrapeSwarm)?;
-            let get_downloads = self.core.find(slot::GET_DOWNLOADS);
-            let inputs = Inputs::swarm(info_hash);
+            let count = self.core.statement(queries::CountSwarm, Operation::ScrapeSwarm)?;
+            let get_downloads = self.core.find(queries::GetDownloads);
+            let swarm = arguments::Swarm { info_hash };
             attempt!(&self.core, Operation::ScrapeSwarm, Together::No, |connection| {
-                let row = count.first(connection, inputs).await?;
+                let row = count.first(connection, swarm).await?;
                 let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
                 let (seeders, leechers) = (read(0), read(1));
                 let downloads = match get_downloads {
-                    Some(get) => {
-                        get.first(connection, inputs).await?.map_or(0, |row| get.read_count(&row, 0))
-                    }
+                    Some(get) => get.first(connection, swarm).await?.map_or(0, |row| get.read_count(&row, 0)),
                     None => 0,
                 };
                 Ok(SwarmCounts { seeders, leechers, downloads })
@@ -169,7 +169,7 @@ impl PgStorage {
     /// The peers of a selection, the roles preferred first.
     async fn select(
         &self,
-        announce: &Statement,
+        announce: QueryStatement<'_, queries::Announce>,
         connection: &mut PgConnection,
         selection: &PeerSelection,
     ) -> Result<Vec<Peer>, Failure> {
@@ -182,8 +182,9 @@ impl PgStorage {
             }
             // One more than wanted, in case the one to leave out comes.
             let count = wanted.saturating_add(usize::from(exclude.is_some()));
-            let inputs = Inputs::selection(info_hash, *role, *family, count);
-            let found = self.peers_of(announce, connection, inputs, *family).await?;
+            let (role, family, sample) = (*role, *family, random_sample());
+            let wanted = arguments::Announce { info_hash, role, family, count, sample };
+            let found = self.peers_of(announce, connection, wanted).await?;
             if peers.is_empty() {
                 peers = found;
                 peers.retain(|peer| Some(*peer) != *exclude);
@@ -202,18 +203,17 @@ impl PgStorage {
     /// The peers in the rows of an announce; those that cannot be understood are passed over.
     pub(crate) async fn peers_of(
         &self,
-        announce: &Statement,
+        announce: QueryStatement<'_, queries::Announce>,
         connection: &mut PgConnection,
-        inputs: Inputs<'_>,
-        family: AddressFamily,
+        wanted: arguments::Announce<'_>,
     ) -> Result<Vec<Peer>, Failure> {
-        let rows = announce.rows(connection, inputs).await?;
+        let rows = announce.rows(connection, wanted).await?;
         let mut peers = Vec::with_capacity(rows.len());
         peers.extend(rows.iter().filter_map(|row| {
-            let peer = read_peer(announce, row)?;
-            (peer.family() == family).then_some(peer)
+            let peer = read_peer(&announce, row)?;
+            (peer.family() == wanted.family).then_some(peer)
         }));
-        self.core.skipped(announce, (rows.len() - peers.len()) as u64);
+        self.core.skipped(&announce, (rows.len() - peers.len()) as u64);
         Ok(peers)
     }
 }

@@ -16,11 +16,11 @@ use sqlx::{
 use storage_core::SharedObserver;
 use storage_core::config::Problem;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, DraftColumn};
 use crate::failure::Failure;
 use crate::kind::Kind;
+use crate::query_spec::{Effect, Query};
 use crate::server::{Product, Server};
-use crate::slot;
 use crate::statement::{Column, Parameter, Statement, nulls, query};
 use crate::zone::Zone;
 
@@ -49,16 +49,16 @@ pub(crate) async fn prepare(
     let mut problems = Vec::new();
     let parameters = parameters(&draft, &described.parameters, &mut problems);
     let columns = columns(&draft, &described.columns, &mut problems);
-    if sending.server.is_read_only && draft.slot.writes() {
+    if sending.server.is_read_only && draft.query.spec().effect == Effect::Writes {
         let message = "writes, but the server is read-only (`SHOW transaction_read_only`)".into();
-        problems.push(Problem { key: draft.slot.key.into(), message });
+        problems.push(Problem { key: draft.query.key().into(), message });
     }
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
     let Sending { zone, pooler_mode, observer, .. } = sending.clone();
     let persistent = !pooler_mode;
-    Ok(Ok(Statement { slot: draft.slot, sql, parameters, columns, zone, persistent, observer }))
+    Ok(Ok(Statement { query: draft.query, sql, parameters, columns, zone, persistent, observer }))
 }
 
 struct Described {
@@ -162,7 +162,7 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
 
 fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {
     let hint = hint(&error);
-    let failure = Failure::of(draft.slot.key, error);
+    let failure = Failure::of(draft.query.key(), error);
     let mut message = match failure.code() {
         Some(code) => format!("the server refuses it: {} (SQLSTATE {code})", failure.message()),
         None => failure.message().to_owned(),
@@ -174,7 +174,7 @@ fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {
         Some("42P18") => message.push_str(&untyped(draft, failure.message())),
         _ => message.push_str(&hint),
     }
-    Problem { key: draft.slot.key.into(), message }
+    Problem { key: draft.query.key().into(), message }
 }
 
 /// What the server itself suggests: a name like the one that it does not know.
@@ -201,7 +201,7 @@ fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) 
     let mut parameters = Vec::with_capacity(types.len());
     for (argument, type_info) in draft.rewritten.arguments.iter().zip(types) {
         let (accepted, expected) = Kind::accepted(*argument);
-        let wants_array = draft.slot.takes_array_of(*argument);
+        let wants_array = draft.query.takes_array_of(*argument);
         match Kind::of(type_info) {
             Some((kind, element)) if accepted.contains(&kind) && element.is_some() == wants_array => {
                 let type_info = type_info.clone();
@@ -211,7 +211,7 @@ fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) 
                 let found = type_info.name().to_lowercase();
                 let array = if wants_array { "an array of " } else { "" };
                 let message = format!("`{argument}` is {found} there; expected {array}{expected}");
-                problems.push(Problem { key: draft.slot.key.into(), message });
+                problems.push(Problem { key: draft.query.key().into(), message });
             }
         }
     }
@@ -220,26 +220,18 @@ fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) 
 
 fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Vec<Column> {
     let mut columns = Vec::new();
-    for (reading_index, reading) in draft.slot.result.iter().enumerate() {
-        let (key, column) = match draft.columns.get(reading_index) {
-            Some((key, name)) => {
+    for DraftColumn { key, name, reading } in &draft.columns {
+        let (column, missing) = match name {
+            Some(name) => {
                 let column = found.iter().find(|column| column.name().eq_ignore_ascii_case(name));
-                if column.is_none() {
-                    let message = missing_column(draft, key, name, found);
-                    problems.push(Problem { key: (*key).into(), message });
-                }
-                (*key, column)
+                (column, missing_column(draft, key, name, found))
             }
-            None => {
-                let column = found.first();
-                if column.is_none() {
-                    let message = "returns no column; the first one is read".into();
-                    problems.push(Problem { key: draft.slot.key.into(), message });
-                }
-                (draft.slot.key, column)
-            }
+            None => (found.first(), "returns no column; the first one is read".into()),
         };
-        let Some(column) = column else { continue };
+        let Some(column) = column else {
+            problems.push(Problem { key: (*key).into(), message: missing });
+            continue;
+        };
         let kind = Kind::of(column.type_info())
             .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
         match kind {
@@ -248,7 +240,7 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
                 let found = column.type_info().name().to_lowercase();
                 let expected = reading.expected();
                 let message = format!("column `{}` is {found}; expected {expected}", column.name());
-                problems.push(Problem { key: key.into(), message });
+                problems.push(Problem { key: (*key).into(), message });
             }
         }
     }
@@ -258,12 +250,11 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
 fn missing_column(draft: &Draft, key: &str, name: &str, found: &[PgColumn]) -> String {
     let names: Vec<_> = found.iter().map(|column| format!("`{}`", column.name())).collect();
     let there = if names.is_empty() { "none".into() } else { names.join(", ") };
-    if key == draft.slot.key {
+    if key == draft.query.key() {
         format!("has no column `{name}` in its result; it has {there}")
     } else {
         // The clause has no result of its own.
-        let query =
-            if draft.slot.key == slot::COUNT_SWARM.key { slot::COUNT_ALL.key } else { draft.slot.key };
+        let query = if draft.query == Query::CountSwarm { Query::CountPeers } else { draft.query }.key();
         format!("names the column `{name}`, which the result of `{query}` does not have; it has {there}")
     }
 }

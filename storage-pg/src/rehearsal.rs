@@ -14,9 +14,10 @@ use storage_core::{
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::arguments;
+use crate::core::Core;
 use crate::failure::Failure;
-use crate::slot;
-use crate::statement::{Inputs, Statement};
+use crate::query_spec::{Query, queries};
 use crate::storage::{PgStorage, not_connected};
 
 /// A query that runs longer than this touches more than a few probe rows.
@@ -31,9 +32,22 @@ const MANY: u64 = 1_000;
 /// How many neighbours share a swarm.
 const IN_THE_SWARM: u64 = 6;
 
+/// The queries that are rehearsed, each for the operation that needs it.
+const REHEARSED: [(Operation, Query); 9] = [
+    (Operation::DeletePeer, Query::DeletePeer),
+    (Operation::DeletePeer, Query::DeletePeerBatch),
+    (Operation::GraduatePeers, Query::GraduatePeer),
+    (Operation::GraduatePeers, Query::GraduatePeerBatch),
+    (Operation::GraduatePeers, Query::IncrementDownloads),
+    (Operation::CollectGarbage, Query::CollectGarbage),
+    (Operation::DeleteData, Query::DeleteData),
+    (Operation::ForgetSwarm, Query::ForgetPeers),
+    (Operation::ForgetSwarm, Query::DeleteDownloads),
+];
+
 /// Probe rows and what a query did to them.
 struct Probe<'a> {
-    storage: &'a PgStorage,
+    core: &'a Core,
     connection: &'a mut PgConnection,
     swarm: InfoHash,
     other_swarm: InfoHash,
@@ -41,32 +55,21 @@ struct Probe<'a> {
 
 impl PgStorage {
     pub(crate) async fn rehearse_all(&self) -> Result<Vec<Rehearsal>> {
-        let queries = [
-            (Operation::DeletePeer, slot::DELETE_PEER),
-            (Operation::DeletePeer, slot::DELETE_PEERS),
-            (Operation::GraduatePeers, slot::GRADUATE),
-            (Operation::GraduatePeers, slot::GRADUATE_PEERS),
-            (Operation::GraduatePeers, slot::INCREMENT_DOWNLOADS),
-            (Operation::CollectGarbage, slot::COLLECT_GARBAGE),
-            (Operation::DeleteData, slot::DELETE_DATA),
-            (Operation::ForgetSwarm, slot::FORGET_PEERS),
-            (Operation::ForgetSwarm, slot::DELETE_DOWNLOADS),
-        ];
         let mut rehearsals = Vec::new();
-        for (operation, slot) in queries {
-            if let Some(statement) = self.core.find(slot) {
+        for (operation, query) in REHEARSED {
+            if self.core.has(query) {
                 // What others are writing may be in the way.
-                let overreach = (|| self.rehearse_one(statement))
+                let overreach = (|| self.rehearse_one(query))
                     .retry(waits())
                     .when(|error| error.kind() == ErrorKind::Conflict)
                     .await?;
-                rehearsals.push(Rehearsal { operation, key: slot.key, overreach });
+                rehearsals.push(Rehearsal { operation, key: query.key(), overreach });
             }
         }
         Ok(rehearsals)
     }
 
-    async fn rehearse_one(&self, statement: &Statement) -> Result<Option<String>> {
+    async fn rehearse_one(&self, query: Query) -> Result<Option<String>> {
         let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
         let end = Instant::now() + LONGEST + LONGEST / 4;
         let leased = self.core.pool.lease(end, true).await;
@@ -75,12 +78,12 @@ impl PgStorage {
         let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;
         let mut transaction = begun.map_err(|error| fail(Failure::of("", error)))?;
         let mut probe = Probe {
-            storage: self,
+            core: &self.core,
             connection: &mut transaction,
             swarm: InfoHash::V1(rand::random()),
             other_swarm: InfoHash::V2(rand::random()),
         };
-        let overreach = tokio::time::timeout(LONGEST, probe.run(statement)).await;
+        let overreach = tokio::time::timeout(LONGEST, probe.run(query)).await;
         let Ok(overreach) = overreach else {
             // The lease is dropped in the middle of the query: its connection ends and with it the
             // transaction.
@@ -103,54 +106,65 @@ fn waits() -> ExponentialBuilder {
 }
 
 impl Probe<'_> {
-    async fn run(&mut self, statement: &Statement) -> Result<Option<String>, Failure> {
-        match statement.slot.key {
-            key if key == slot::DELETE_PEER.key => self.delete_peer(statement).await,
-            key if key == slot::DELETE_PEERS.key => self.delete_peers(statement).await,
-            key if key == slot::GRADUATE.key => self.graduate_peer(statement).await,
-            key if key == slot::GRADUATE_PEERS.key => self.graduate_peers(statement).await,
-            key if key == slot::INCREMENT_DOWNLOADS.key => self.increment_downloads(statement).await,
-            key if key == slot::COLLECT_GARBAGE.key => self.collect_garbage(statement).await,
-            key if key == slot::DELETE_DATA.key => self.delete_data(statement).await,
-            key if key == slot::FORGET_PEERS.key => self.forget_peers(statement).await,
-            _ => self.delete_downloads(statement).await,
+    async fn run(&mut self, query: Query) -> Result<Option<String>, Failure> {
+        match query {
+            Query::DeletePeer => self.delete_peer().await,
+            Query::DeletePeerBatch => self.delete_peers().await,
+            Query::GraduatePeer => self.graduate_peer().await,
+            Query::GraduatePeerBatch => self.graduate_peers().await,
+            Query::IncrementDownloads => self.increment_downloads().await,
+            Query::CollectGarbage => self.collect_garbage().await,
+            Query::DeleteData => self.delete_data().await,
+            Query::ForgetPeers => self.forget_peers().await,
+            Query::DeleteDownloads => self.delete_downloads().await,
+            _ => Ok(None),
         }
     }
 
-    async fn delete_peer(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
+    async fn delete_peer(&mut self) -> Result<Option<String>, Failure> {
+        let Some(delete) = self.core.find(queries::DeletePeer) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
-        let swarm = self.swarm;
-        let touched =
-            delete.execute(self.connection, Inputs::peer(&swarm, &probe_peer(1, 1), Role::Seeder)).await?;
+        let meant = arguments::DeletePeer {
+            info_hash: &self.swarm,
+            peer: &probe_peer(1, 1),
+            role: Role::Seeder,
+            expires: None,
+        };
+        let touched = delete.execute(self.connection, meant).await?;
         Ok(overreach(touched, 1, "one peer was to be deleted"))
     }
 
-    async fn delete_peers(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
+    async fn delete_peers(&mut self) -> Result<Option<String>, Failure> {
+        let Some(delete) = self.core.find(queries::DeletePeerBatch) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
-        let swarm = self.swarm;
         let (meant, in_other_role) = (probe_peer(1, 1), probe_peer(3, 1));
-        let deletion = |request, peer| Inputs::deletion(request, &swarm, peer, Role::Seeder);
+        let (info_hash, role, expires) = (&self.swarm, Role::Seeder, None);
+        let deletion = |request, peer| arguments::DeletePeerBatch { request, info_hash, peer, role, expires };
         let batch = [deletion(0, &meant), deletion(1, &in_other_role)];
         let touched = delete.execute_batch(self.connection, &batch).await?;
         Ok(overreach(touched, 1, "one peer was to be deleted, and one has the other role"))
     }
 
-    async fn graduate_peer(&mut self, graduate: &Statement) -> Result<Option<String>, Failure> {
+    async fn graduate_peer(&mut self) -> Result<Option<String>, Failure> {
+        let Some(graduate) = self.core.find(queries::GraduatePeer) else { return Ok(None) };
         let (announced, cutoff) = long_ago();
         self.put_neighbours(Role::Leecher, announced).await?;
-        let swarm = self.swarm;
-        let meant = probe_peer(1, 1);
-        let inputs = Inputs::announced(&swarm, &meant, Role::Seeder, Timestamp::now());
-        let touched = graduate.execute(self.connection, inputs).await?;
+        let (info_hash, peer) = (&self.swarm, &probe_peer(1, 1));
+        let meant = arguments::GraduatePeer { info_hash, peer, announced: Timestamp::now() };
+        let touched = graduate.execute(self.connection, meant).await?;
         let Some(mut overreach) = overreach(touched, 1, "one leecher was to be graduated") else {
             return Ok(None);
         };
         // The cases that would show this are refused for such a query.
-        if let Some(collect) = self.storage.core.find(slot::COLLECT_GARBAGE) {
-            collect.execute(self.connection, Inputs::stale(cutoff, MANY)).await?;
-            let delete = self.storage.core.find(slot::DELETE_PEER);
-            let found = match delete {
-                Some(delete) => delete.execute(self.connection, inputs).await?,
+        if let Some(collect) = self.core.find(queries::CollectGarbage) {
+            let stale = arguments::CollectGarbage { cutoff, limit: MANY };
+            collect.execute(self.connection, stale).await?;
+            let found = match self.core.find(queries::DeletePeer) {
+                Some(delete) => {
+                    let (role, expires) = (Role::Seeder, None);
+                    let seeder = arguments::DeletePeer { info_hash, peer, role, expires };
+                    delete.execute(self.connection, seeder).await?
+                }
                 None => 1,
             };
             if found == 0 {
@@ -160,29 +174,35 @@ impl Probe<'_> {
         Ok(Some(overreach))
     }
 
-    async fn graduate_peers(&mut self, graduate: &Statement) -> Result<Option<String>, Failure> {
+    async fn graduate_peers(&mut self) -> Result<Option<String>, Failure> {
+        let Some(graduate) = self.core.find(queries::GraduatePeerBatch) else { return Ok(None) };
         self.put_neighbours(Role::Leecher, Timestamp::now()).await?;
-        let (swarm, before) = (self.swarm, self.leechers().await?);
-        let meant = probe_peer(1, 1);
-        let inputs = Inputs::announced(&swarm, &meant, Role::Seeder, Timestamp::now());
-        graduate.rows_of_batch(self.connection, &[inputs]).await?;
+        let before = self.leechers().await?;
+        let meant = arguments::GraduatePeerBatch {
+            request: 0,
+            info_hash: &self.swarm,
+            peer: &probe_peer(1, 1),
+            announced: Timestamp::now(),
+            expires: None,
+        };
+        graduate.rows_of_batch(self.connection, &[meant]).await?;
         let touched = before.saturating_sub(self.leechers().await?);
         Ok(overreach(touched, 1, "one leecher was to be graduated"))
     }
 
     /// How many leechers there are in both swarms.
     async fn leechers(&mut self) -> Result<u64, Failure> {
-        let Some(count) = self.storage.core.find(slot::COUNT_SWARM) else { return Ok(0) };
-        let (swarm, other_swarm) = (self.swarm, self.other_swarm);
+        let Some(count) = self.core.find(queries::CountSwarm) else { return Ok(0) };
         let mut leechers = 0;
-        for info_hash in [&swarm, &other_swarm] {
-            let row = count.first(self.connection, Inputs::swarm(info_hash)).await?;
+        for info_hash in [&self.swarm, &self.other_swarm] {
+            let row = count.first(self.connection, arguments::Swarm { info_hash }).await?;
             leechers += row.map_or(0, |row| count.read_count(&row, 1));
         }
         Ok(leechers)
     }
 
-    async fn collect_garbage(&mut self, collect: &Statement) -> Result<Option<String>, Failure> {
+    async fn collect_garbage(&mut self) -> Result<Option<String>, Failure> {
+        let Some(collect) = self.core.find(queries::CollectGarbage) else { return Ok(None) };
         // 1990, 1991.
         let (announced, cutoff) =
             (Timestamp::from_seconds(631_152_000), Timestamp::from_seconds(662_688_000));
@@ -192,46 +212,50 @@ impl Probe<'_> {
             self.put(&swarm, &probe_peer_v6(number), role, announced).await?;
         }
         self.put(&swarm, &probe_peer(9, 1), Role::Seeder, Timestamp::now()).await?;
-        let touched = collect.execute(self.connection, Inputs::stale(cutoff, MANY)).await?;
+        let stale = arguments::CollectGarbage { cutoff, limit: MANY };
+        let touched = collect.execute(self.connection, stale).await?;
         Ok(overreach(touched, 4, "4 peers of the year 1990 were to be removed"))
     }
 
-    async fn delete_data(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
-        let Some(put) = self.storage.core.find(slot::PUT_DATA) else { return Ok(None) };
+    async fn delete_data(&mut self) -> Result<Option<String>, Failure> {
+        let Some(delete) = self.core.find(queries::DeleteData) else { return Ok(None) };
+        let Some(put) = self.core.find(queries::PutData) else { return Ok(None) };
         let run: u128 = rand::random();
         let name = |number: u8| Context::new(format!("rehearsal-{run:032x}-{number}"));
         let (Ok(context), Ok(other)) = (name(1), name(2)) else { return Ok(None) };
         let keys = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         for (context, key) in [(&context, &keys[0]), (&context, &keys[1]), (&other, &keys[0])] {
-            put.execute(self.connection, Inputs::entry(context, key, b"probe")).await?;
+            let entry = arguments::PutData { context, key, value: b"probe", expires: None };
+            put.execute(self.connection, entry).await?;
         }
-        let touched = delete.execute(self.connection, Inputs::keys(&context, &keys[..1])).await?;
+        let meant = arguments::DeleteData { context: &context, keys: &keys[..1], expires: None };
+        let touched = delete.execute(self.connection, meant).await?;
         Ok(overreach(touched, 1, "one key was to be deleted"))
     }
 
-    async fn forget_peers(&mut self, forget: &Statement) -> Result<Option<String>, Failure> {
+    async fn forget_peers(&mut self) -> Result<Option<String>, Failure> {
+        let Some(forget) = self.core.find(queries::ForgetPeers) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
-        let swarm = self.swarm;
-        let touched = forget.execute(self.connection, Inputs::swarm(&swarm)).await?;
+        let touched = forget.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
     }
 
-    async fn increment_downloads(&mut self, increment: &Statement) -> Result<Option<String>, Failure> {
-        let (swarm, other_swarm) = (self.swarm, self.other_swarm);
+    async fn increment_downloads(&mut self) -> Result<Option<String>, Failure> {
+        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
         let mut touched = 0;
-        for info_hash in [&swarm, &other_swarm, &swarm] {
-            touched = increment.execute(self.connection, Inputs::swarm(info_hash)).await?;
+        for info_hash in [&self.swarm, &self.other_swarm, &self.swarm] {
+            touched = increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
         }
         Ok(overreach(touched, 1, "the downloads of one swarm were to be raised"))
     }
 
-    async fn delete_downloads(&mut self, delete: &Statement) -> Result<Option<String>, Failure> {
-        let Some(increment) = self.storage.core.find(slot::INCREMENT_DOWNLOADS) else { return Ok(None) };
-        let (swarm, other_swarm) = (self.swarm, self.other_swarm);
-        for info_hash in [&swarm, &other_swarm] {
-            increment.execute(self.connection, Inputs::swarm(info_hash)).await?;
+    async fn delete_downloads(&mut self) -> Result<Option<String>, Failure> {
+        let Some(delete) = self.core.find(queries::DeleteDownloads) else { return Ok(None) };
+        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
+        for info_hash in [&self.swarm, &self.other_swarm] {
+            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
         }
-        let touched = delete.execute(self.connection, Inputs::swarm(&swarm)).await?;
+        let touched = delete.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
     }
 
@@ -257,8 +281,9 @@ impl Probe<'_> {
         role: Role,
         announced: Timestamp,
     ) -> Result<(), Failure> {
-        let Some(put) = self.storage.core.find(slot::PUT_PEER) else { return Ok(()) };
-        put.execute(self.connection, Inputs::announced(info_hash, peer, role, announced)).await.map(drop)
+        let Some(put) = self.core.find(queries::PutPeer) else { return Ok(()) };
+        let peer = arguments::PutPeer { info_hash, peer, role, announced, expires: None };
+        put.execute(self.connection, peer).await.map(drop)
     }
 }
 

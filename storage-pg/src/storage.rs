@@ -9,23 +9,24 @@ use sqlx::postgres::PgConnection;
 use storage_core::config::Problem;
 use storage_core::layer::{deadline, time_left};
 use storage_core::{
-    Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
-    Result, Role, SharedObserver, Timestamp,
+    Backend, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation, Result,
+    Role, SharedObserver, Timestamp,
 };
 use tokio::time::{timeout, timeout_at};
 
+use crate::arguments;
 use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
 use crate::config::PgConfig;
 use crate::connection::{Commit, ConnectError, ConnectionSettings, Pool};
 use crate::core::{Core, not_configured};
-use crate::draft::{Drafts, Part};
+use crate::draft::{Drafts, Opened};
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
+use crate::query_spec::{Query, queries, responsible_for};
 use crate::server::Server;
-use crate::slot::{self, Slot};
-use crate::statement::{Inputs, Statement};
+use crate::statement::Statement;
 use crate::zone::Zone;
 
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
@@ -42,7 +43,7 @@ impl PgStorage {
     /// [`OpenError::Configuration`] with every problem of the configuration;
     /// [`OpenError::Storage`] if there is no server to ask. Nothing has been changed then.
     pub async fn open(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
-        Self::open_part(config, observer, Part::Everything).await
+        Self::open_part(config, observer, Opened::Everything).await
     }
 
     /// Opens the data part alone; only the queries of the section `data` are needed.
@@ -50,11 +51,15 @@ impl PgStorage {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_data(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
-        Self::open_part(config, observer, Part::DataAlone).await
+        Self::open_part(config, observer, Opened::DataAlone).await
     }
 
-    async fn open_part(config: PgConfig, observer: SharedObserver, part: Part) -> Result<Self, OpenError> {
-        let Drafts { drafts, mut problems } = Drafts::of(&config, part);
+    async fn open_part(
+        config: PgConfig,
+        observer: SharedObserver,
+        opened: Opened,
+    ) -> Result<Self, OpenError> {
+        let Drafts { drafts, mut problems } = Drafts::of(&config, opened);
         let zone = Zone::named(&config.created_zone);
         if zone.is_none() {
             problems.push(problem(
@@ -163,10 +168,10 @@ async fn prepare_all(
 /// Whether a problem is among those told. What is wrong with the query that counts all is wrong with it
 /// before the clause for one swarm, too.
 fn is_told(problem: &Problem, told: &[Problem]) -> bool {
-    let of_the_clause = problem.key == slot::COUNT_SWARM.key;
+    let of_the_clause = problem.key == Query::CountSwarm.key();
     told.iter().any(|known| {
         known == problem
-            || of_the_clause && known.key == slot::COUNT_ALL.key && known.message == problem.message
+            || of_the_clause && known.key == Query::CountPeers.key() && known.message == problem.message
     })
 }
 
@@ -201,21 +206,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
 /// How much of that is kept for disconnecting.
 const DISCONNECTING: Duration = Duration::from_millis(1_500);
 
-/// The places whose queries may be left out.
-const OPTIONAL: &[Slot] = &[
-    slot::GET_DOWNLOADS,
-    slot::INCREMENT_DOWNLOADS,
-    slot::DELETE_DOWNLOADS,
-    slot::COLLECT_GARBAGE,
-    slot::COUNT_INFO_HASHES,
-    slot::EXPORT_PEERS,
-    slot::EXPORT_DOWNLOADS,
-    slot::EXPORT_DATA,
-    slot::IMPORT_PEERS,
-    slot::IMPORT_DOWNLOADS,
-    slot::IMPORT_DATA,
-];
-
 #[async_trait]
 impl Backend for PgStorage {
     fn name(&self) -> &'static str {
@@ -227,23 +217,21 @@ impl Backend for PgStorage {
     }
 
     fn lacking(&self) -> Lacking {
-        let absent = OPTIONAL.iter().filter(|slot| self.core.find(**slot).is_none());
-        absent.fold(Lacking::nothing(), |lacking, slot| {
-            let capabilities: &[Capability] = slot.capabilities();
-            capabilities
-                .iter()
-                .fold(lacking, |lacking, capability| lacking.and(*capability, not_configured(*slot)))
+        let absent = Query::ALL.iter().filter(|query| !self.core.has(**query));
+        absent.fold(Lacking::nothing(), |lacking, query| {
+            let capabilities = query.spec().capabilities.iter();
+            capabilities.fold(lacking, |lacking, capability| lacking.and(*capability, not_configured(*query)))
         })
     }
 
     fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
-        slot::responsible_for(operation).map(|slot| slot.key)
+        responsible_for(operation).map(Query::key)
     }
 
     async fn ping(&self) -> Result<()> {
-        let Some(ping) = self.core.find(slot::PING) else { return Ok(()) };
+        let Some(ping) = self.core.find(queries::Ping) else { return Ok(()) };
         attempt!(&self.core, Operation::Ping, Together::No, |connection| {
-            ping.execute(connection, Inputs::default()).await.map(drop)
+            ping.execute(connection, arguments::Nothing {}).await.map(drop)
         })
     }
 
@@ -261,7 +249,7 @@ impl Backend for PgStorage {
 
     /// Puts a peer of its own into a swarm of its own, in a transaction that is rolled back.
     async fn probe(&self) -> Result<()> {
-        let put = self.core.statement(slot::PUT_PEER, Operation::Probe)?;
+        let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
         let end = deadline(Operation::Probe);
         let failed = |failure: Failure| failure.into_error(Operation::Probe, true);
         let leased = self.core.pool.lease(end, false).await;
@@ -272,8 +260,14 @@ impl Backend for PgStorage {
             let own = |error| Failure::of("", error);
             connection.execute("BEGIN").await.map_err(own)?;
             let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::rehearsal::probe_peer(1, 1));
-            let inputs = Inputs::announced(&info_hash, &peer, Role::Leecher, Timestamp::now());
-            put.execute(connection, inputs).await?;
+            let leecher = arguments::PutPeer {
+                info_hash: &info_hash,
+                peer: &peer,
+                role: Role::Leecher,
+                announced: Timestamp::now(),
+                expires: None,
+            };
+            put.execute(connection, leecher).await?;
             connection.execute("ROLLBACK").await.map_err(own)
         };
         match timeout_at(end, put).await {

@@ -10,10 +10,11 @@ use storage_core::{
     PeerRecord, Result, Role, Scope, Transfer,
 };
 
+use crate::arguments::{self, Address};
 use crate::attempt::{Together, attempt};
 use crate::kind::decode_integer;
-use crate::slot::{self, Slot};
-use crate::statement::{Inputs, Statement};
+use crate::query_spec::{Batch, Single, queries};
+use crate::statement::{QueryStatement, Statement};
 use crate::storage::PgStorage;
 
 #[async_trait]
@@ -24,16 +25,25 @@ impl Transfer for PgStorage {
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
-        let export = self.core.statement(slot::EXPORT_PEERS, Operation::ExportPeers)?;
-        let inputs = match (from.and_then(split), &scope) {
+        let export = self.core.statement(queries::ExportPeers, Operation::ExportPeers)?;
+        let count = limit.max(1);
+        let before = |info_hash| arguments::ExportPeers {
+            info_hash,
+            peer_id: &[],
+            address: Address::Lowest,
+            port: 0,
+            count,
+        };
+        let after = match (from.and_then(split), &scope) {
             (Some([info_hash, peer_id, address, port]), _) => {
-                Inputs::raw_peer(info_hash, peer_id, address, decode_integer(port).unwrap_or(0))
+                let (address, port) = (Address::Raw(address), decode_integer(port).unwrap_or(0));
+                arguments::ExportPeers { info_hash, peer_id, address, port, count }
             }
-            (None, Scope::All) => Inputs::before_peers(&[]),
-            (None, Scope::Swarm(info_hash)) => Inputs::before_peers(info_hash.as_bytes()),
+            (None, Scope::All) => before(&[]),
+            (None, Scope::Swarm(info_hash)) => before(info_hash.as_bytes()),
         };
         let page =
-            self.export(Operation::ExportPeers, export, inputs, limit, read_peer, &[0, 1, 2, 3]).await?;
+            self.export(Operation::ExportPeers, export, after, count, read_peer, &[0, 1, 2, 3]).await?;
         Ok(match scope {
             Scope::All => page,
             Scope::Swarm(info_hash) => only(page, &info_hash),
@@ -41,18 +51,20 @@ impl Transfer for PgStorage {
     }
 
     async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
-        let export = self.core.statement(slot::EXPORT_DOWNLOADS, Operation::ExportDownloads)?;
-        let inputs = from.and_then(split).map(|[info_hash]| Inputs::raw_swarm(info_hash)).unwrap_or_default();
-        self.export(Operation::ExportDownloads, export, inputs, limit, read_downloads, &[0]).await
+        let export = self.core.statement(queries::ExportDownloads, Operation::ExportDownloads)?;
+        let count = limit.max(1);
+        let [info_hash] = from.and_then(split).unwrap_or_default();
+        let after = arguments::ExportDownloads { info_hash, count };
+        self.export(Operation::ExportDownloads, export, after, count, read_downloads, &[0]).await
     }
 
     async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
-        let export = self.core.statement(slot::EXPORT_DATA, Operation::ExportData)?;
-        let inputs = from
-            .and_then(split)
-            .map(|[context, key]| Inputs::raw_entry(std::str::from_utf8(context).unwrap_or_default(), key));
-        let after = inputs.unwrap_or_default();
-        let mut page = self.export(Operation::ExportData, export, after, limit, read_data, &[0, 1]).await?;
+        let export = self.core.statement(queries::ExportData, Operation::ExportData)?;
+        let count = limit.max(1);
+        let [context, key] = from.and_then(split).unwrap_or_default();
+        let context = std::str::from_utf8(context).unwrap_or_default();
+        let after = arguments::ExportData { context, key, count };
+        let mut page = self.export(Operation::ExportData, export, after, count, read_data, &[0, 1]).await?;
         if from.is_none() {
             page.records.splice(0..0, self.lowest_data().await?);
         }
@@ -68,9 +80,11 @@ impl Transfer for PgStorage {
                 .and_modify(|held: &mut PeerRecord| *held = held.newer(*record))
                 .or_insert(*record);
         }
-        let inputs = newest.values().map(Inputs::record).collect();
-        let slots = [slot::IMPORT_PEERS_BATCH, slot::IMPORT_PEERS];
-        self.import(Operation::ImportPeers, slots, inputs, records.len()).await
+        let peers = newest.values().map(|PeerRecord { info_hash, peer, role, announced }| {
+            arguments::ImportPeer { info_hash, peer, role: *role, announced: *announced }
+        });
+        let (batch, single) = (queries::ImportPeersBatch, queries::ImportPeers);
+        self.import(Operation::ImportPeers, batch, single, peers.collect(), records.len()).await
     }
 
     async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
@@ -79,24 +93,23 @@ impl Transfer for PgStorage {
             let held = greatest.entry(*info_hash).or_insert(*downloads);
             *held = (*held).max(*downloads);
         }
-        let inputs = greatest
+        let downloads = greatest
             .iter()
-            .map(|(info_hash, downloads)| Inputs::swarm(info_hash).counting(*downloads))
-            .collect();
-        let slots = [slot::IMPORT_DOWNLOADS_BATCH, slot::IMPORT_DOWNLOADS];
-        self.import(Operation::ImportDownloads, slots, inputs, records.len()).await
+            .map(|(info_hash, downloads)| arguments::ImportDownloads { info_hash, downloads: *downloads });
+        let (batch, single) = (queries::ImportDownloadsBatch, queries::ImportDownloads);
+        self.import(Operation::ImportDownloads, batch, single, downloads.collect(), records.len()).await
     }
 
     async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
-        let forget = self.core.statement(slot::DELETE_DOWNLOADS, Operation::ImportDownloads)?;
-        let import = self.core.statement(slot::IMPORT_DOWNLOADS, Operation::ImportDownloads)?;
+        let forget = self.core.statement(queries::DeleteDownloads, Operation::ImportDownloads)?;
+        let import = self.core.statement(queries::ImportDownloads, Operation::ImportDownloads)?;
         let last: BTreeMap<_, _> =
             records.iter().map(|record| (record.info_hash, record.downloads)).collect();
         attempt!(&self.core, Operation::ImportDownloads, Together::AllOrNothing, |connection| {
             for (info_hash, downloads) in &last {
-                let inputs = Inputs::swarm(info_hash);
-                forget.execute(connection, inputs).await?;
-                import.execute(connection, inputs.counting(*downloads)).await?;
+                forget.execute(connection, arguments::Swarm { info_hash }).await?;
+                let downloads = arguments::ImportDownloads { info_hash, downloads: *downloads };
+                import.execute(connection, downloads).await?;
             }
             Ok(())
         })?;
@@ -108,9 +121,9 @@ impl Transfer for PgStorage {
         for DataRecord { context, key, value } in records {
             first.entry((context, key)).or_insert(value);
         }
-        let inputs = first.iter().map(|((context, key), value)| Inputs::entry(context, key, value)).collect();
-        let slots = [slot::IMPORT_DATA_BATCH, slot::IMPORT_DATA];
-        self.import(Operation::ImportData, slots, inputs, records.len()).await
+        let data = first.iter().map(|((context, key), value)| arguments::ImportData { context, key, value });
+        let (batch, single) = (queries::ImportDataBatch, queries::ImportData);
+        self.import(Operation::ImportData, batch, single, data.collect(), records.len()).await
     }
 }
 
@@ -118,11 +131,12 @@ impl PgStorage {
     /// Imports records in the order of their keys, so that two batches cannot wait for each other, and
     /// each of them once: by the query for many, or else one by one. Of `given` records those that are
     /// not written were kept out by others.
-    async fn import(
+    async fn import<'a, B: Batch, S: Single<Arguments<'a> = B::Arguments<'a>>>(
         &self,
         operation: Operation,
-        [batch, single]: [Slot; 2],
-        records: Vec<Inputs<'_>>,
+        batch: B,
+        single: S,
+        records: Vec<B::Arguments<'a>>,
         given: usize,
     ) -> Result<Imported> {
         let single = self.core.statement(single, operation)?;
@@ -148,35 +162,33 @@ impl PgStorage {
 
     /// The entry with an empty context and an empty key, which comes after no other.
     async fn lowest_data(&self) -> Result<Option<DataRecord>> {
-        let get = self.core.statement(slot::GET_DATA, Operation::ExportData)?;
-        let row = attempt!(&self.core, Operation::ExportData, Together::No, |connection| {
-            get.first(connection, Inputs::raw_entry("", &[])).await
-        })?;
+        let get = self.core.statement(queries::GetData, Operation::ExportData)?;
         let Ok(context) = Context::new("") else { return Ok(None) };
+        let row = attempt!(&self.core, Operation::ExportData, Together::No, |connection| {
+            get.first(connection, arguments::GetData { context: &context, key: &[] }).await
+        })?;
         let value = |row: PgRow| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default());
         Ok(row.map(value).map(|value| DataRecord { context, key: Bytes::new(), value }))
     }
 
-    /// A page of an export; `key` are the columns by which the next one finds its beginning, as the
-    /// server sent them, since the last row may be one that cannot be understood.
-    async fn export<T>(
+    /// A page of an export of up to `limit` rows; `key` are the columns by which the next one finds its beginning,
+    /// as the server sent them, since the last row may be one that cannot be understood.
+    async fn export<T, Q: Single>(
         &self,
         operation: Operation,
-        export: &Statement,
-        inputs: Inputs<'_>,
+        export: QueryStatement<'_, Q>,
+        after: Q::Arguments<'_>,
         limit: usize,
         read: fn(&Statement, &PgRow) -> Option<T>,
         key: &[usize],
     ) -> Result<Page<T>> {
-        let limit = limit.max(1);
-        let inputs = inputs.up_to(limit);
-        let rows = attempt!(&self.core, operation, Together::No, |connection| export
-            .rows(connection, inputs)
-            .await)?;
+        let rows = attempt!(&self.core, operation, Together::No, |connection| {
+            export.rows(connection, after).await
+        })?;
         let key_of = |row| key.iter().map(move |column| export.read_bytes(row, *column).unwrap_or_default());
         let (mut records, mut unreadable_names) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
-            match read(export, row) {
+            match read(&export, row) {
                 Some(record) => records.push(record),
                 None if unreadable_names.len() < Page::<T>::UNREADABLE_NAMES => {
                     unreadable_names.push(Bytes::from(key_of(row).collect::<Vec<_>>().join(&b' ')));
@@ -185,7 +197,7 @@ impl PgStorage {
             }
         }
         let unreadable = (rows.len() - records.len()) as u64;
-        self.core.skipped(export, unreadable);
+        self.core.skipped(&export, unreadable);
         let last = rows.last().filter(|_| rows.len() >= limit);
         let next = last.map(|row| join(key_of(row)));
         Ok(Page { records, next, unreadable, unreadable_names, ..Page::default() })

@@ -8,10 +8,11 @@ use storage_core::{
 };
 
 use crate::argument::Argument;
+use crate::arguments::{self, random_sample};
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
-use crate::slot;
-use crate::statement::{Inputs, Statement, tell};
+use crate::query_spec::queries;
+use crate::statement::{QueryStatement, tell};
 use crate::storage::PgStorage;
 
 /// How many peers a piece of a garbage collection removes, where the query takes a limit.
@@ -23,15 +24,15 @@ const FORGET_AT_A_TIME: usize = 500;
 #[async_trait]
 impl Upkeep for PgStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
-        let collect = self.core.statement(slot::COLLECT_GARBAGE, Operation::CollectGarbage)?;
+        let collect = self.core.statement(queries::CollectGarbage, Operation::CollectGarbage)?;
         if most == u64::MAX {
             return self.collect_in_pieces(collect, cutoff).await;
         }
-        let Some(count) = self.core.find(slot::COUNT_STALE) else {
+        let Some(count) = self.core.find(queries::CountStale) else {
             return self.collect_or_take_back(collect, cutoff, most).await;
         };
         let stale = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
-            let row = count.first(connection, Inputs::stale(cutoff, PIECE)).await?;
+            let row = count.first(connection, arguments::CountStale { cutoff }).await?;
             Ok(row.map_or(0, |row| count.read_count(&row, 0)))
         })?;
         if stale > most {
@@ -41,21 +42,21 @@ impl Upkeep for PgStorage {
     }
 
     async fn statistics(&self) -> Result<Statistics> {
-        let info_hashes = self.core.statement(slot::COUNT_INFO_HASHES, Operation::Statistics)?;
-        let peers = self.core.statement(slot::COUNT_ALL, Operation::Statistics)?;
+        let info_hashes = self.core.statement(queries::CountInfoHashes, Operation::Statistics)?;
+        let peers = self.core.statement(queries::CountPeers, Operation::Statistics)?;
         attempt!(&self.core, Operation::Statistics, Together::No, |connection| {
-            let row = info_hashes.first(connection, Inputs::default()).await?;
+            let row = info_hashes.first(connection, arguments::Nothing {}).await?;
             let info_hashes = row.map_or(0, |row| info_hashes.read_count(&row, 0));
-            let row = peers.first(connection, Inputs::default()).await?;
+            let row = peers.first(connection, arguments::Nothing {}).await?;
             let read = |reading| row.as_ref().map_or(0, |row| peers.read_count(row, reading));
             Ok(Statistics { info_hashes, seeders: read(0), leechers: read(1) })
         })
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
-        let delete_downloads = self.core.find(slot::DELETE_DOWNLOADS);
-        if let Some(forget) = self.core.find(slot::FORGET_PEERS) {
-            let swarm = Inputs::swarm(info_hash);
+        let delete_downloads = self.core.find(queries::DeleteDownloads);
+        if let Some(forget) = self.core.find(queries::ForgetPeers) {
+            let swarm = arguments::Swarm { info_hash };
             return attempt!(&self.core, Operation::ForgetSwarm, Together::AllOrNothing, |connection| {
                 let peers = forget.execute(connection, swarm).await?;
                 if let Some(delete_downloads) = delete_downloads {
@@ -64,8 +65,8 @@ impl Upkeep for PgStorage {
                 Ok(Forgotten { peers, downloads: delete_downloads.is_some() })
             });
         }
-        let announce = self.core.statement(slot::ANNOUNCE, Operation::ForgetSwarm)?;
-        let delete = self.core.statement(slot::DELETE_PEER, Operation::ForgetSwarm)?;
+        let announce = self.core.statement(queries::Announce, Operation::ForgetSwarm)?;
+        let delete = self.core.statement(queries::DeletePeer, Operation::ForgetSwarm)?;
         attempt!(&self.core, Operation::ForgetSwarm, Together::No, |connection| {
             let mut forgotten = Forgotten { peers: 0, downloads: delete_downloads.is_some() };
             for (role, family) in every_role_and_family() {
@@ -73,7 +74,7 @@ impl Upkeep for PgStorage {
                     self.forget_peers(announce, delete, connection, info_hash, role, family).await?;
             }
             if let Some(delete_downloads) = delete_downloads {
-                delete_downloads.execute(connection, Inputs::swarm(info_hash)).await?;
+                delete_downloads.execute(connection, arguments::Swarm { info_hash }).await?;
             }
             Ok(forgotten)
         })
@@ -85,12 +86,16 @@ impl Upkeep for PgStorage {
 }
 
 impl PgStorage {
-    async fn collect_in_pieces(&self, collect: &Statement, cutoff: Timestamp) -> Result<Collected> {
+    async fn collect_in_pieces(
+        &self,
+        collect: QueryStatement<'_, queries::CollectGarbage>,
+        cutoff: Timestamp,
+    ) -> Result<Collected> {
         let in_pieces = collect.uses(Argument::Limit);
         let mut collected = Collected::default();
         loop {
             let removed = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
-                collect.execute(connection, Inputs::stale(cutoff, PIECE)).await
+                collect.execute(connection, arguments::CollectGarbage { cutoff, limit: PIECE }).await
             })?;
             collected.removed += removed;
             if !in_pieces || removed < PIECE {
@@ -102,13 +107,14 @@ impl PgStorage {
     /// Where nothing else counts the stale peers, their removal does; if they are too many it is taken back.
     async fn collect_or_take_back(
         &self,
-        collect: &Statement,
+        collect: QueryStatement<'_, queries::CollectGarbage>,
         cutoff: Timestamp,
         most: u64,
     ) -> Result<Collected> {
         attempt!(&self.core, Operation::CollectGarbage, Together::AllOrNothing, |connection| {
             tell(connection, "SAVEPOINT before_removal").await?;
-            let removed = collect.execute(connection, Inputs::stale(cutoff, most + 1)).await?;
+            let stale = arguments::CollectGarbage { cutoff, limit: most + 1 };
+            let removed = collect.execute(connection, stale).await?;
             if removed > most {
                 tell(connection, "ROLLBACK TO SAVEPOINT before_removal").await?;
                 return Ok(Collected { withheld: removed, ..Collected::default() });
@@ -121,8 +127,8 @@ impl PgStorage {
     /// left or none can be deleted.
     async fn forget_peers(
         &self,
-        announce: &Statement,
-        delete: &Statement,
+        announce: QueryStatement<'_, queries::Announce>,
+        delete: QueryStatement<'_, queries::DeletePeer>,
         connection: &mut PgConnection,
         info_hash: &InfoHash,
         role: Role,
@@ -130,10 +136,12 @@ impl PgStorage {
     ) -> Result<u64, Failure> {
         let mut forgotten = 0;
         loop {
-            let inputs = Inputs::selection(info_hash, role, family, FORGET_AT_A_TIME);
+            let (count, sample) = (FORGET_AT_A_TIME, random_sample());
+            let wanted = arguments::Announce { info_hash, role, family, count, sample };
             let mut deleted = 0;
-            for peer in self.peers_of(announce, connection, inputs, family).await? {
-                deleted += delete.execute(connection, Inputs::peer(info_hash, &peer, role)).await?;
+            for peer in self.peers_of(announce, connection, wanted).await? {
+                let peer = arguments::DeletePeer { info_hash, peer: &peer, role, expires: None };
+                deleted += delete.execute(connection, peer).await?;
             }
             forgotten += deleted;
             if deleted == 0 {

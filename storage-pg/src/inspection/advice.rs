@@ -11,8 +11,8 @@ use super::tables;
 use crate::argument::Argument;
 use crate::attempt::{Together, attempt};
 use crate::failure::Failure;
+use crate::query_spec::queries;
 use crate::server::Product;
-use crate::slot;
 use crate::statement::{Statement, nulls, query};
 use crate::storage::PgStorage;
 
@@ -26,7 +26,7 @@ ORDER BY 1";
 impl PgStorage {
     pub(super) async fn advice(&self, product: Product) -> Vec<String> {
         let mut advice = Vec::new();
-        let collect = self.core.find(slot::COLLECT_GARBAGE);
+        let collect = self.core.find(queries::CollectGarbage);
         if product == Product::Cockroach && collect.is_some_and(|collect| !collect.uses(Argument::Limit)) {
             advice.push(
                 "`gc_query` removes all stale peers in one transaction, which CockroachDB bears badly: \

@@ -6,7 +6,7 @@ use storage_core::{Operation, Result};
 use super::advice::{failed, plan};
 use crate::attempt::{Together, attempt};
 use crate::core::Core;
-use crate::slot;
+use crate::query_spec::queries;
 
 /// The tables that this transaction has touched, planning among it: how full their pages are made, and
 /// which of their indexes hold times.
@@ -25,9 +25,9 @@ ORDER BY 1";
 
 /// What to change, each with the statement.
 pub(super) async fn advice(core: &Core) -> Result<Vec<String>> {
-    let Some(put) = core.find(slot::PUT_PEER) else { return Ok(Vec::new()) };
+    let Some(put) = core.find(queries::PutPeer) else { return Ok(Vec::new()) };
     attempt!(core, Operation::Inspect, Together::AllOrNothing, |connection| {
-        plan(connection, put).await.map_err(failed)?;
+        plan(connection, &put).await.map_err(failed)?;
         let rows = sqlx::query(TABLES).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;
         let mut advice = Vec::new();
         for row in rows {

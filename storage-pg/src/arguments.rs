@@ -1,0 +1,383 @@
+//! The arguments of each query, as types, and their encoding: a call gives every value that its query may use, or
+//! it does not compile.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use storage_core::{AddressFamily, Context, InfoHash, Peer, Role, Timestamp};
+
+use crate::argument::Argument;
+use crate::failure::Failure;
+use crate::kind::{Encoded, Kind};
+use crate::statement::{Parameter, Statement};
+
+/// The values of a call. A statement takes those that it has parameters for.
+pub(crate) trait Arguments: Copy {
+    /// What the query may use by name.
+    const NAMED: &'static [Argument];
+
+    /// The value of an argument, if it is one of these.
+    fn value(&self, argument: Argument) -> Option<Value<'_>>;
+}
+
+/// A value, before it is known which type its parameter has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value<'a> {
+    Bytes(&'a [u8]),
+    Address(Address<'a>),
+    Integer(i128),
+    Bool(bool),
+    Time(Timestamp),
+    /// When a write expires; a time in the far future if it never does.
+    Expiry(Option<Timestamp>),
+    Keys(&'a [Bytes]),
+}
+
+/// An address, or what stands for one where an export goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Address<'a> {
+    Of(IpAddr),
+    /// As the server sent it.
+    Raw(&'a [u8]),
+    /// Below every address.
+    Lowest,
+}
+
+/// When a write without an expiry expires: in the year 9999, in microseconds since 2000. (CockroachDB does not
+/// take PostgreSQL's binary form of infinity.)
+const NEVER: i64 = 252_424_080_000_000_000;
+
+/// Types of arguments: their fields, and the arguments that are made of these. One of which no argument is made is
+/// reported as unused.
+macro_rules! arguments {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $(<$lifetime:lifetime>)? {
+            $($(#[$field_doc:meta])* $field:ident: $type:ty,)*
+        }
+        => [$($argument:ident: $value:expr,)*]
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy)]
+            pub(crate) struct $name $(<$lifetime>)? {
+                $($(#[$field_doc])* pub(crate) $field: $type,)*
+            }
+
+            impl $(<$lifetime>)? Arguments for $name $(<$lifetime>)? {
+                const NAMED: &'static [Argument] = &[$(Argument::$argument,)*];
+
+                fn value(&self, argument: Argument) -> Option<Value<'_>> {
+                    let Self { $($field,)* } = *self;
+                    match argument {
+                        $(Argument::$argument => Some($value),)*
+                        _ => None,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+arguments! {
+    /// No arguments.
+    Nothing {} => []
+
+    /// A swarm.
+    Swarm<'a> { info_hash: &'a InfoHash, } => [InfoHash: info_hash.into(),]
+
+    /// Up to so many peers of a swarm, of one role and family.
+    Announce<'a> {
+        info_hash: &'a InfoHash,
+        role: Role,
+        family: AddressFamily,
+        count: usize,
+        /// Where the sample begins: [`random_sample`].
+        sample: i32,
+    } => [
+        InfoHash: info_hash.into(),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(family.is_v6()),
+        Count: Value::rows(count),
+        Sample: Value::Integer(sample.into()),
+    ]
+
+    /// An announce of a batch, of which none wants more than `limit`.
+    AnnounceBatch<'a> {
+        request: u32,
+        info_hash: &'a InfoHash,
+        for_seeder: bool,
+        family: AddressFamily,
+        /// Where the sample begins: [`random_sample`].
+        sample: i32,
+        limit: usize,
+    } => [
+        Request: Value::Integer(request.into()),
+        InfoHash: info_hash.into(),
+        ForSeeder: Value::Bool(for_seeder),
+        IsV6: Value::Bool(family.is_v6()),
+        Sample: Value::Integer(sample.into()),
+        Limit: Value::rows(limit),
+    ]
+
+    /// A peer that announced.
+    PutPeer<'a> {
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        role: Role,
+        announced: Timestamp,
+        /// From this time on, by the server's clock, no row is affected.
+        expires: Option<Timestamp>,
+    } => [
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(peer.family().is_v6()),
+        Created: Value::Time(announced),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// A peer that leaves a role.
+    DeletePeer<'a> {
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        role: Role,
+        /// From this time on, by the server's clock, no row is affected.
+        expires: Option<Timestamp>,
+    } => [
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(peer.family().is_v6()),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// A peer of a batch of those that leave a role.
+    DeletePeerBatch<'a> {
+        request: u32,
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        role: Role,
+        /// From this time on, by the server's clock, its row is not affected.
+        expires: Option<Timestamp>,
+    } => [
+        Request: Value::Integer(request.into()),
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(peer.family().is_v6()),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// A leecher that has everything.
+    GraduatePeer<'a> {
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        announced: Timestamp,
+    } => [
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        Created: Value::Time(announced),
+        IsV6: Value::Bool(peer.family().is_v6()),
+    ]
+
+    /// A client of a batch of those that have everything.
+    GraduatePeerBatch<'a> {
+        request: u32,
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        announced: Timestamp,
+        /// From this time on, by the server's clock, its row is not affected.
+        expires: Option<Timestamp>,
+    } => [
+        Request: Value::Integer(request.into()),
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        IsV6: Value::Bool(peer.family().is_v6()),
+        Created: Value::Time(announced),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// A swarm of a batch of those that are counted.
+    CountSwarmBatch<'a> { request: u32, info_hash: &'a InfoHash, } => [
+        Request: Value::Integer(request.into()),
+        InfoHash: info_hash.into(),
+    ]
+
+    /// The peers last announced at or before a time.
+    CountStale { cutoff: Timestamp, } => [Created: Value::Time(cutoff),]
+
+    /// The peers last announced at or before a time, at most so many where the query takes a limit.
+    CollectGarbage { cutoff: Timestamp, limit: u64, } => [
+        Created: Value::Time(cutoff),
+        Limit: Value::Integer(limit.into()),
+    ]
+
+    /// A value and its key.
+    PutData<'a> {
+        context: &'a Context,
+        key: &'a [u8],
+        value: &'a [u8],
+        /// From this time on, by the server's clock, no row is affected.
+        expires: Option<Timestamp>,
+    } => [
+        Context: Value::Bytes(context.as_str().as_bytes()),
+        Key: Value::Bytes(key),
+        Value: Value::Bytes(value),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// Keys that are to be removed.
+    DeleteData<'a> {
+        context: &'a Context,
+        keys: &'a [Bytes],
+        /// From this time on, by the server's clock, no row is affected.
+        expires: Option<Timestamp>,
+    } => [
+        Context: Value::Bytes(context.as_str().as_bytes()),
+        Keys: Value::Keys(keys),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// A key.
+    GetData<'a> { context: &'a Context, key: &'a [u8], } => [
+        Context: Value::Bytes(context.as_str().as_bytes()),
+        Key: Value::Bytes(key),
+    ]
+
+    /// A key of a batch of those that are looked for.
+    ContainsDataBatch<'a> { request: u32, context: &'a Context, key: &'a [u8], } => [
+        Request: Value::Integer(request.into()),
+        Context: Value::Bytes(context.as_str().as_bytes()),
+        Key: Value::Bytes(key),
+    ]
+
+    /// Up to so many peers after that of a key, which is as the server sent it.
+    ExportPeers<'a> {
+        info_hash: &'a [u8],
+        peer_id: &'a [u8],
+        address: Address<'a>,
+        port: i64,
+        count: usize,
+    } => [
+        InfoHash: Value::Bytes(info_hash),
+        PeerId: Value::Bytes(peer_id),
+        Address: Value::Address(address),
+        Port: Value::Integer(port.into()),
+        Count: Value::rows(count),
+    ]
+
+    /// Up to so many downloads after those of a swarm.
+    ExportDownloads<'a> { info_hash: &'a [u8], count: usize, } => [
+        InfoHash: Value::Bytes(info_hash),
+        Count: Value::rows(count),
+    ]
+
+    /// Up to so many entries of data after that of a key.
+    ExportData<'a> { context: &'a str, key: &'a [u8], count: usize, } => [
+        Context: Value::Bytes(context.as_bytes()),
+        Key: Value::Bytes(key),
+        Count: Value::rows(count),
+    ]
+
+    /// A peer from elsewhere.
+    ImportPeer<'a> {
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        role: Role,
+        announced: Timestamp,
+    } => [
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(peer.family().is_v6()),
+        Created: Value::Time(announced),
+    ]
+
+    /// Downloads of a swarm from elsewhere.
+    ImportDownloads<'a> { info_hash: &'a InfoHash, downloads: u64, } => [
+        InfoHash: info_hash.into(),
+        Count: Value::Integer(downloads.into()),
+    ]
+
+    /// A value and its key from elsewhere.
+    ImportData<'a> { context: &'a Context, key: &'a [u8], value: &'a [u8], } => [
+        Context: Value::Bytes(context.as_str().as_bytes()),
+        Key: Value::Bytes(key),
+        Value: Value::Bytes(value),
+    ]
+}
+
+/// Where a sample begins.
+pub(crate) fn random_sample() -> i32 {
+    rand::random_range(0..=i32::MAX)
+}
+
+impl<'a> From<&'a InfoHash> for Value<'a> {
+    fn from(info_hash: &'a InfoHash) -> Self {
+        Self::Bytes(info_hash.as_bytes())
+    }
+}
+
+impl<'a> Value<'a> {
+    fn address_of(peer: &Peer) -> Self {
+        Self::Address(Address::Of(peer.address()))
+    }
+
+    /// A number of rows; more than the server can count are as many as it can.
+    fn rows(count: usize) -> Self {
+        Self::Integer(i64::try_from(count).unwrap_or(i64::MAX).into())
+    }
+
+    /// In the form that the parameter has.
+    pub(crate) fn encode(self, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+        let time = |time| Encoded::Int8(statement.zone.encode(time, parameter.kind));
+        Ok(match self {
+            Self::Bytes(bytes) => Encoded::Bytes(bytes),
+            Self::Address(address) => address.encode(parameter.kind),
+            Self::Integer(number) => return fit(number, statement, parameter),
+            Self::Bool(value) => Encoded::Bool(value),
+            Self::Time(at) => time(at),
+            Self::Expiry(expires) => expires.map_or(Encoded::Int8(NEVER), time),
+            Self::Keys(keys) => Encoded::Keys(keys),
+        })
+    }
+}
+
+impl<'a> Address<'a> {
+    fn encode(self, kind: Kind) -> Encoded<'a> {
+        match (self, kind) {
+            (Self::Of(address), Kind::Inet) => Encoded::Inet(address),
+            (Self::Of(address), _) => Encoded::Address(address),
+            (Self::Raw(bytes), _) => Encoded::Bytes(bytes),
+            (Self::Lowest, Kind::Inet) => Encoded::Inet(IpAddr::from([0, 0, 0, 0])),
+            (Self::Lowest, _) => Encoded::Bytes(&[]),
+        }
+    }
+}
+
+/// A whole number as wide as its parameter.
+fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+    let misfit = || {
+        let Parameter { argument, kind, .. } = parameter;
+        let message = format!("`{argument}` is {kind:?} there, too small for {number}");
+        Failure::misfit(statement.query.key(), message)
+    };
+    match parameter.kind {
+        Kind::Int2 => i16::try_from(number).map(Encoded::Int2).map_err(|_| misfit()),
+        Kind::Int4 => i32::try_from(number).map(Encoded::Int4).map_err(|_| misfit()),
+        _ => i64::try_from(number).map(Encoded::Int8).map_err(|_| misfit()),
+    }
+}

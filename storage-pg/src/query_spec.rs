@@ -1,0 +1,420 @@
+//! The queries that an operator writes in the configuration, and what each must take and give: one table.
+
+use std::fmt;
+
+use storage_core::{Capability, Operation};
+
+use crate::argument::Argument;
+use crate::arguments::{self, Arguments};
+use crate::config::PgConfig;
+use crate::kind::Reading;
+
+/// What the table says of a query.
+pub(crate) struct QuerySpec {
+    pub(crate) key: &'static str,
+    pub(crate) part: Part,
+    pub(crate) need: Need,
+    #[expect(dead_code, reason = "not read yet")]
+    pub(crate) origin: Origin,
+    pub(crate) effect: Effect,
+    /// Whether it is about one thing or many.
+    pub(crate) mode: Mode,
+    /// What may be used by name.
+    pub(crate) named: &'static [Argument],
+    /// What may be used by number, in this order. Arguments that MoChi does not have go by name only, so that a
+    /// number too high is found out.
+    pub(crate) numbered: &'static [Argument],
+    pub(crate) columns: Columns,
+    /// The capabilities that are lacking without it.
+    pub(crate) capabilities: &'static [Capability],
+    /// The operations whose behaviour it decides.
+    pub(crate) decides: &'static [Operation],
+}
+
+/// The part of a storage that uses a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Data,
+    /// Every part.
+    Any,
+    Peers,
+}
+
+/// Whether a query may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Required,
+    Optional,
+}
+
+/// Who knows the key of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// MoChi does, too.
+    Mochi,
+    /// MoChi would refuse it.
+    Ours,
+}
+
+/// What a query does to the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Reads,
+    Writes,
+}
+
+/// What a query is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Single,
+    /// Many at once: every argument is an array.
+    Batch,
+}
+
+/// What is read from the result, in the order in which the code asks for it.
+pub(crate) enum Columns {
+    None,
+    /// The first column, whatever its name.
+    First(Reading),
+    /// The columns of these names.
+    Named(&'static [(&'static str, Reading)]),
+    /// The columns that the operator names.
+    Configured(&'static [ConfiguredColumn]),
+}
+
+/// A result column that the operator names.
+pub(crate) struct ConfiguredColumn {
+    /// The configuration key of its name.
+    pub(crate) key: &'static str,
+    pub(crate) name: fn(&PgConfig) -> &str,
+    pub(crate) reading: Reading,
+}
+
+/// A query as a type, by which the compiler knows its arguments.
+pub(crate) trait TypedQuery: Copy + Send + Sync + 'static {
+    const QUERY: Query;
+
+    /// The values of a call, or of each call of a batch.
+    type Arguments<'a>: Arguments + Send + Sync;
+}
+
+/// A query that takes the arguments of one call.
+pub(crate) trait Single: TypedQuery {}
+
+/// A query that takes the arguments of many calls.
+pub(crate) trait Batch: TypedQuery {}
+
+macro_rules! queries {
+    ($(
+        $(#[$doc:meta])*
+        $query:ident = $key:literal, $part:ident, $need:ident, $origin:ident, $effect:ident,
+            $mode:ident $arguments:ty, numbered $numbered:literal, columns $columns:expr,
+            lacking [$($capability:ident),*], decides [$($operation:ident),*];
+    )*) => {
+        /// A query that an operator writes in the configuration.
+        ///
+        /// Arguments, results and what each must do: see the README of the project, or the commented output of
+        /// `tracker-storage example-config pg`.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Query {
+            $($(#[$doc])* $query,)*
+        }
+
+        impl Query {
+            /// Every query.
+            pub const ALL: &'static [Self] = &[$(Self::$query,)*];
+
+            /// The configuration key: `peer.add_query`.
+            pub const fn key(self) -> &'static str {
+                self.spec().key
+            }
+
+            pub(crate) const fn spec(self) -> &'static QuerySpec {
+                match self {
+                    $(Self::$query => const { &QuerySpec {
+                        key: $key,
+                        part: Part::$part,
+                        need: Need::$need,
+                        origin: Origin::$origin,
+                        effect: Effect::$effect,
+                        mode: Mode::$mode,
+                        named: <<queries::$query as TypedQuery>::Arguments<'static> as Arguments>::NAMED,
+                        numbered: <<queries::$query as TypedQuery>::Arguments<'static> as Arguments>::NAMED
+                            .split_at($numbered).0,
+                        columns: $columns,
+                        capabilities: &[$(Capability::$capability),*],
+                        decides: &[$(Operation::$operation),*],
+                    } },)*
+                }
+            }
+        }
+
+        impl fmt::Debug for Query {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$query => stringify!($query),)* })
+            }
+        }
+
+        /// The queries as types.
+        pub(crate) mod queries {
+            use super::{Batch, Query, Single, TypedQuery, arguments};
+
+            $(
+                #[derive(Clone, Copy)]
+                pub(crate) struct $query;
+
+                impl TypedQuery for $query {
+                    const QUERY: Query = Query::$query;
+
+                    type Arguments<'a> = $arguments;
+                }
+
+                impl $mode for $query {}
+            )*
+        }
+    };
+}
+
+// Each row: the key; the part of a storage that uses it; whether it may be left out; whether MoChi knows it;
+// whether it writes; its arguments, and how many of them, as their type lists them, may be used by number; the
+// result; the capabilities that are lacking without it; the operations whose behaviour it decides. In this order
+// queries are read, checked and shown, those of the data first.
+queries! {
+    /// `announce.query`: peers for an announce, of one role and family.
+    Announce = "announce.query", Peers, Required, Mochi, Reads,
+        Single arguments::Announce<'a>, numbered 4, columns Columns::Configured(ANNOUNCE_COLUMNS),
+        lacking [], decides [AnnouncePeers, Announce];
+    /// `peer.add_query`: puts a peer or sets its role and time.
+    PutPeer = "peer.add_query", Peers, Required, Mochi, Writes,
+        Single arguments::PutPeer<'a>, numbered 7, columns Columns::None,
+        lacking [], decides [PutPeer, Probe, WritePeers];
+    /// `peer.del_query`: removes a peer if it is there in that role.
+    DeletePeer = "peer.del_query", Peers, Required, Mochi, Writes,
+        Single arguments::DeletePeer<'a>, numbered 5, columns Columns::None,
+        lacking [], decides [DeletePeer, RemovePeer];
+    /// `peer.graduate_query`: makes one leecher a seeder and sets its time.
+    GraduatePeer = "peer.graduate_query", Peers, Required, Mochi, Writes,
+        Single arguments::GraduatePeer<'a>, numbered 5, columns Columns::None,
+        lacking [], decides [GraduatePeers];
+    /// `peer.count_query`: counts the peers of all swarms.
+    CountPeers = "peer.count_query", Peers, Required, Mochi, Reads,
+        Single arguments::Nothing, numbered 0, columns Columns::Configured(COUNT_COLUMNS),
+        lacking [], decides [];
+    /// `peer.by_info_hash_clause`: after `peer.count_query` it counts the peers of one swarm.
+    CountSwarm = "peer.by_info_hash_clause", Peers, Required, Mochi, Reads,
+        Single arguments::Swarm<'a>, numbered 1, columns Columns::Configured(COUNT_COLUMNS),
+        lacking [], decides [ScrapeSwarm, ScrapeSwarms];
+    /// `peer.newest_query`: the time of the newest announce, for `check`; optional, not known to MoChi.
+    NewestPeer = "peer.newest_query", Peers, Optional, Ours, Reads,
+        Single arguments::Nothing, numbered 0, columns Columns::First(Reading::Time),
+        lacking [], decides [];
+    /// `peer.forget_query`: deletes all peers of a swarm; optional, not known to MoChi.
+    ForgetPeers = "peer.forget_query", Peers, Optional, Ours, Writes,
+        Single arguments::Swarm<'a>, numbered 1, columns Columns::None,
+        lacking [], decides [];
+    /// `downloads.get_query`: the downloads of a swarm; optional.
+    GetDownloads = "downloads.get_query", Peers, Optional, Mochi, Reads,
+        Single arguments::Swarm<'a>, numbered 1, columns Columns::First(Reading::Integer),
+        lacking [Downloads], decides [];
+    /// `downloads.inc_query`: adds one to the downloads of a swarm; optional.
+    IncrementDownloads = "downloads.inc_query", Peers, Optional, Mochi, Writes,
+        Single arguments::Swarm<'a>, numbered 1, columns Columns::None,
+        lacking [Downloads], decides [];
+    /// `downloads.del_query`: removes the downloads of a swarm; optional, not known to MoChi.
+    DeleteDownloads = "downloads.del_query", Peers, Optional, Ours, Writes,
+        Single arguments::Swarm<'a>, numbered 1, columns Columns::None,
+        lacking [ForgetDownloads], decides [ForgetSwarm];
+    /// `ping_query`: a sign of life; `SELECT 1` unless it is set.
+    Ping = "ping_query", Any, Optional, Mochi, Reads,
+        Single arguments::Nothing, numbered 0, columns Columns::None,
+        lacking [], decides [Ping];
+    /// `gc_query`: removes stale peers; optional.
+    CollectGarbage = "gc_query", Peers, Optional, Mochi, Writes,
+        Single arguments::CollectGarbage, numbered 1, columns Columns::None,
+        lacking [GarbageCollection], decides [CollectGarbage];
+    /// `gc_count_query`: counts stale peers; optional, not known to MoChi.
+    CountStale = "gc_count_query", Peers, Optional, Ours, Reads,
+        Single arguments::CountStale, numbered 1, columns Columns::First(Reading::Integer),
+        lacking [], decides [];
+    /// `info_hash_count_query`: counts swarms that have peers; optional.
+    CountInfoHashes = "info_hash_count_query", Peers, Optional, Mochi, Reads,
+        Single arguments::Nothing, numbered 0, columns Columns::First(Reading::Integer),
+        lacking [Statistics], decides [Statistics];
+    /// `data.add_query`: puts a value, overwriting.
+    PutData = "data.add_query", Data, Required, Mochi, Writes,
+        Single arguments::PutData<'a>, numbered 3, columns Columns::None,
+        lacking [], decides [PutData];
+    /// `data.del_query`: removes keys; `@key` is an array there.
+    DeleteData = "data.del_query", Data, Required, Mochi, Writes,
+        Single arguments::DeleteData<'a>, numbered 2, columns Columns::None,
+        lacking [], decides [DeleteData];
+    /// `data.get_query`: the value of a key.
+    GetData = "data.get_query", Data, Required, Mochi, Reads,
+        Single arguments::GetData<'a>, numbered 2, columns Columns::First(Reading::Bytes),
+        lacking [], decides [LoadData, ContainsData];
+    /// `data.contains_batch_query`: which of many keys exist; optional, not known to MoChi.
+    ContainsDataBatch = "data.contains_batch_query", Data, Optional, Ours, Reads,
+        Batch arguments::ContainsDataBatch<'a>, numbered 3,
+        columns Columns::Named(&[("request", Reading::Integer)]),
+        lacking [], decides [];
+    /// `export.peers_query`: a page of peers in the order of their keys; optional, not known to MoChi.
+    ExportPeers = "export.peers_query", Peers, Optional, Ours, Reads,
+        Single arguments::ExportPeers<'a>, numbered 5,
+        columns Columns::Named(&[
+            ("info_hash", Reading::Bytes),
+            ("peer_id", Reading::Bytes),
+            ("address", Reading::Address),
+            ("port", Reading::Integer),
+            ("is_seeder", Reading::Boolean),
+            ("created", Reading::Time),
+        ]),
+        lacking [ExportPeers], decides [ExportPeers, FindPeer, ReadSwarms];
+    /// `export.downloads_query`: a page of downloads; optional, not known to MoChi.
+    ExportDownloads = "export.downloads_query", Peers, Optional, Ours, Reads,
+        Single arguments::ExportDownloads<'a>, numbered 2,
+        columns Columns::Named(&[("info_hash", Reading::Bytes), ("downloads", Reading::Integer)]),
+        lacking [ExportDownloads], decides [ExportDownloads];
+    /// `export.data_query`: a page of data; optional, not known to MoChi.
+    ExportData = "export.data_query", Data, Optional, Ours, Reads,
+        Single arguments::ExportData<'a>, numbered 3,
+        columns Columns::Named(&[
+            ("context", Reading::Text),
+            ("key", Reading::Bytes),
+            ("value", Reading::Bytes),
+        ]),
+        lacking [ExportData], decides [ExportData];
+    /// `import.peers_query`: an upsert that keeps the later time, at equal times the seeder; optional, not known
+    /// to MoChi.
+    ImportPeers = "import.peers_query", Peers, Optional, Ours, Writes,
+        Single arguments::ImportPeer<'a>, numbered 7, columns Columns::None,
+        lacking [ImportPeers], decides [ImportPeers];
+    /// `import.downloads_query`: an upsert that keeps the greater number; optional, not known to MoChi.
+    ImportDownloads = "import.downloads_query", Peers, Optional, Ours, Writes,
+        Single arguments::ImportDownloads<'a>, numbered 2, columns Columns::None,
+        lacking [ImportDownloads], decides [ImportDownloads];
+    /// `import.data_query`: an insert that keeps what is there; optional, not known to MoChi.
+    ImportData = "import.data_query", Data, Optional, Ours, Writes,
+        Single arguments::ImportData<'a>, numbered 3, columns Columns::None,
+        lacking [ImportData], decides [ImportData];
+    /// `import.peers_batch_query`: `import.peers_query` for many at once; optional, not known to MoChi.
+    ImportPeersBatch = "import.peers_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::ImportPeer<'a>, numbered 7, columns Columns::None,
+        lacking [], decides [];
+    /// `import.downloads_batch_query`: likewise.
+    ImportDownloadsBatch = "import.downloads_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::ImportDownloads<'a>, numbered 2, columns Columns::None,
+        lacking [], decides [];
+    /// `import.data_batch_query`: likewise.
+    ImportDataBatch = "import.data_batch_query", Data, Optional, Ours, Writes,
+        Batch arguments::ImportData<'a>, numbered 3, columns Columns::None,
+        lacking [], decides [];
+    /// `peer.add_batch_query`: the upsert for many peers at once; optional, not known to MoChi.
+    PutPeerBatch = "peer.add_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::PutPeer<'a>, numbered 7, columns Columns::None,
+        lacking [], decides [];
+    /// `peer.del_batch_query`: removes many peers at once; optional, not known to MoChi.
+    DeletePeerBatch = "peer.del_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::DeletePeerBatch<'a>, numbered 6,
+        columns Columns::Named(&[("request", Reading::Integer)]),
+        lacking [], decides [];
+    /// `peer.graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional, not
+    /// known to MoChi.
+    GraduatePeerBatch = "peer.graduate_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::GraduatePeerBatch<'a>, numbered 7,
+        columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
+        lacking [], decides [];
+    /// `announce.batch_query`: for many announces at once; optional, not known to MoChi.
+    AnnounceBatch = "announce.batch_query", Peers, Optional, Ours, Reads,
+        Batch arguments::AnnounceBatch<'a>, numbered 4,
+        columns Columns::Named(&[
+            ("request", Reading::Integer),
+            ("peer_id", Reading::ManyBytes),
+            ("address", Reading::ManyAddresses),
+            ("port", Reading::ManyIntegers),
+        ]),
+        lacking [], decides [];
+    /// `peer.count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
+    CountSwarmBatch = "peer.count_batch_query", Peers, Optional, Ours, Reads,
+        Batch arguments::CountSwarmBatch<'a>, numbered 2,
+        columns Columns::Named(&[
+            ("request", Reading::Integer),
+            ("seeders", Reading::Integer),
+            ("leechers", Reading::Integer),
+            ("downloads", Reading::Integer),
+        ]),
+        lacking [], decides [];
+}
+
+const ANNOUNCE_COLUMNS: &[ConfiguredColumn] = &[
+    ConfiguredColumn {
+        key: "announce.peer_id_column",
+        name: |config| &config.announce.peer_id_column,
+        reading: Reading::Bytes,
+    },
+    ConfiguredColumn {
+        key: "announce.address_column",
+        name: |config| &config.announce.address_column,
+        reading: Reading::Address,
+    },
+    ConfiguredColumn {
+        key: "announce.port_column",
+        name: |config| &config.announce.port_column,
+        reading: Reading::Integer,
+    },
+];
+
+const COUNT_COLUMNS: &[ConfiguredColumn] = &[
+    ConfiguredColumn {
+        key: "peer.count_seeders_column",
+        name: |config| &config.peer.count_seeders_column,
+        reading: Reading::Integer,
+    },
+    ConfiguredColumn {
+        key: "peer.count_leechers_column",
+        name: |config| &config.peer.count_leechers_column,
+        reading: Reading::Integer,
+    },
+];
+
+impl Query {
+    /// Whether an argument is an array here. The limit of a batch is one for all its calls.
+    pub(crate) fn takes_array_of(self, argument: Argument) -> bool {
+        argument == Argument::Keys || self.spec().mode == Mode::Batch && argument != Argument::Limit
+    }
+}
+
+/// The query that decides how an operation behaves.
+pub(crate) fn responsible_for(operation: Operation) -> Option<Query> {
+    Query::ALL.iter().copied().find(|query| query.spec().decides.contains(&operation))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_key_is_given_once() {
+        let keys: HashSet<_> = Query::ALL.iter().map(|query| query.key()).collect();
+        assert_eq!(keys.len(), Query::ALL.len());
+        assert!(keys.iter().all(|key| key.matches('.').count() <= 1), "{keys:?}");
+    }
+
+    #[test]
+    fn one_query_decides_an_operation() {
+        for operation in Operation::ALL {
+            let decide = Query::ALL.iter().filter(|query| query.spec().decides.contains(operation));
+            assert!(decide.count() <= 1, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_mochi_does_not_have_go_by_name() {
+        for query in Query::ALL {
+            let ours = [Argument::Sample, Argument::Limit, Argument::Expires];
+            assert!(!query.spec().numbered.iter().any(|argument| ours.contains(argument)), "{query:?}");
+        }
+    }
+}
