@@ -10,6 +10,7 @@ mod rewrite;
 
 use argument::Argument;
 use divan::{Bencher, black_box};
+use storage_pg::Query;
 use storage_pg::recommended::Recommendation;
 
 const NAMED: [Argument; 7] = [
@@ -28,7 +29,7 @@ fn main() {
 
 #[divan::bench]
 fn the_recommended_put(bencher: Bencher<'_, '_>) {
-    let query = Recommendation::default().config().peer.add_query;
+    let query = Recommendation::default().config().queries[Query::PutPeer].clone();
     bencher.bench(|| rewrite::rewrite(black_box(&query), &NAMED, &[]));
 }
 

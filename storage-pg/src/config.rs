@@ -1,11 +1,12 @@
 //! Settings of the backend, as an operator or a tracker's author writes them.
 
 use std::fmt;
+use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 use storage_core::config::Section;
 
-use crate::query_spec::Query;
+use crate::query_spec::{self, Query};
 
 /// Settings of the backend `pg`. Queries are those of the operator's own tables; an empty optional
 /// one makes the storage lack a capability.
@@ -16,26 +17,12 @@ use crate::query_spec::Query;
 pub struct PgConfig {
     /// `connection_string`: a URL or keywords and values, as libpq and pgx take them.
     pub connection_string: String,
-    /// The section `announce`.
-    pub announce: AnnounceQueries,
-    /// The section `peer`.
-    pub peer: PeerQueries,
-    /// The section `downloads`.
-    pub downloads: DownloadsQueries,
-    /// The section `data`.
-    pub data: DataQueries,
-    /// The section `export`; not known to MoChi.
-    pub export: ExportQueries,
-    /// The section `import`; not known to MoChi.
-    pub import: ImportQueries,
-    /// `ping_query`.
-    pub ping_query: String,
-    /// `gc_query`; optional.
-    pub gc_query: String,
-    /// `gc_count_query`; optional, not known to MoChi.
-    pub gc_count_query: String,
-    /// `info_hash_count_query`; optional.
-    pub info_hash_count_query: String,
+    /// The queries.
+    pub queries: Queries,
+    /// What else is in the section `announce`.
+    pub announce: AnnounceSettings,
+    /// What else is in the section `peer`.
+    pub peer: PeerSettings,
     /// `created_zone`: the zone of local times in columns of type `timestamp`: an IANA name, `local`,
     /// or UTC.
     pub created_zone: String,
@@ -55,123 +42,95 @@ pub struct PgConfig {
     pub batch_when_idle: bool,
 }
 
-/// `announce`: peers for an announce.
+/// The text of each query; an empty one is absent.
+///
+/// ```
+/// use storage_pg::{Queries, Query};
+///
+/// let mut queries = Queries::default();
+/// queries[Query::GetDownloads] = "SELECT downloads FROM torrents WHERE info_hash = @info_hash".into();
+/// assert_eq!(queries[Query::Ping], "SELECT 1");
+/// assert!(queries[Query::PutPeer].is_empty());
+/// ```
+#[derive(Clone)]
+pub struct Queries([String; Query::ALL.len()]);
+
+impl Default for Queries {
+    /// None but [`Query::Ping`].
+    fn default() -> Self {
+        let mut queries = Self([const { String::new() }; _]);
+        queries[Query::Ping] = "SELECT 1".into();
+        queries
+    }
+}
+
+impl Index<Query> for Queries {
+    type Output = String;
+
+    fn index(&self, query: Query) -> &String {
+        &self.0[query as usize]
+    }
+}
+
+impl IndexMut<Query> for Queries {
+    fn index_mut(&mut self, query: Query) -> &mut String {
+        &mut self.0[query as usize]
+    }
+}
+
+impl fmt::Debug for Queries {
+    /// Those that are there, by their keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = Query::ALL.iter().map(|query| (query.key(), &self[*query]));
+        f.debug_map().entries(texts.filter(|(_, text)| !text.is_empty())).finish()
+    }
+}
+
+impl Queries {
+    /// Reads those of a section, or those that are in none.
+    fn read(&mut self, section: &mut Section, name: Option<&str>) {
+        for query in Query::ALL {
+            let (of, key) = query.section_and_key();
+            if of == name
+                && let Some(text) = section.text(key).filter(|text| !text.trim().is_empty())
+            {
+                self[*query] = text;
+            }
+        }
+    }
+}
+
+/// `announce`: what is no query there.
 #[derive(Debug, Clone, Default)]
-pub struct AnnounceQueries {
-    /// `query`.
-    pub query: String,
+pub struct AnnounceSettings {
     /// `peer_id_column`, in any case.
     pub peer_id_column: String,
     /// `address_column`, in any case.
     pub address_column: String,
     /// `port_column`, in any case.
     pub port_column: String,
-    /// `batch_query`: for many announces at once; optional, not known to MoChi.
-    pub batch_query: String,
 }
 
-/// `peer`: peers put, deleted, graduated, counted.
+/// `peer`: what is no query there.
 #[derive(Debug, Clone, Default)]
-pub struct PeerQueries {
-    /// `add_query`: an upsert.
-    pub add_query: String,
-    /// `del_query`.
-    pub del_query: String,
-    /// `graduate_query`.
-    pub graduate_query: String,
-    /// `count_query`: over all swarms, or one with the clause after it.
-    pub count_query: String,
-    /// `by_info_hash_clause`.
-    pub by_info_hash_clause: String,
+pub struct PeerSettings {
     /// `count_seeders_column`, in any case.
     pub count_seeders_column: String,
     /// `count_leechers_column`, in any case.
     pub count_leechers_column: String,
-    /// `newest_query`: the time of the newest announce, for `check`; optional, not known to MoChi.
-    pub newest_query: String,
-    /// `add_batch_query`: the upsert for many peers at once; optional, not known to MoChi.
-    pub add_batch_query: String,
     /// `synchronous_commit`: how long a commit of peers put, deleted or collected waits, by PostgreSQL's
     /// setting of this name; downloads and data wait as the server has it by default. Empty: all do. Not
     /// known to MoChi.
     pub synchronous_commit: String,
-    /// `del_batch_query`: removes many peers at once; optional, not known to MoChi.
-    pub del_batch_query: String,
-    /// `graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional, not known
-    /// to MoChi.
-    pub graduate_batch_query: String,
-    /// `count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
-    pub count_batch_query: String,
-    /// `forget_query`: deletes all peers of a swarm; optional, not known to MoChi.
-    pub forget_query: String,
-}
-
-/// `downloads`: optional as a whole.
-#[derive(Debug, Clone, Default)]
-pub struct DownloadsQueries {
-    /// `get_query`.
-    pub get_query: String,
-    /// `inc_query`.
-    pub inc_query: String,
-    /// `del_query`; optional, not known to MoChi.
-    pub del_query: String,
-}
-
-/// `data`: arbitrary data.
-#[derive(Debug, Clone, Default)]
-pub struct DataQueries {
-    /// `add_query`: an upsert.
-    pub add_query: String,
-    /// `del_query`: `@key` is an array there.
-    pub del_query: String,
-    /// `get_query`.
-    pub get_query: String,
-    /// `contains_batch_query`: which of many keys exist; optional, not known to MoChi.
-    pub contains_batch_query: String,
-}
-
-/// `export`: pages in the order of keys, each after the key given; optional.
-#[derive(Debug, Clone, Default)]
-pub struct ExportQueries {
-    /// `peers_query`: columns `info_hash`, `peer_id`, `address`, `port`, `is_seeder`, `created`.
-    pub peers_query: String,
-    /// `downloads_query`: columns `info_hash`, `downloads`.
-    pub downloads_query: String,
-    /// `data_query`: columns `context`, `key`, `value`.
-    pub data_query: String,
-}
-
-/// `import`; optional.
-#[derive(Debug, Clone, Default)]
-pub struct ImportQueries {
-    /// `peers_query`: an upsert that keeps the later time, at equal times the seeder.
-    pub peers_query: String,
-    /// `downloads_query`: an upsert that keeps the greater number.
-    pub downloads_query: String,
-    /// `data_query`: an insert that keeps what is there.
-    pub data_query: String,
-    /// `peers_batch_query`: the same for many peers at once, every argument an array.
-    pub peers_batch_query: String,
-    /// `downloads_batch_query`: likewise.
-    pub downloads_batch_query: String,
-    /// `data_batch_query`: likewise.
-    pub data_batch_query: String,
 }
 
 impl Default for PgConfig {
     fn default() -> Self {
         Self {
             connection_string: String::new(),
-            announce: AnnounceQueries::default(),
-            peer: PeerQueries::default(),
-            downloads: DownloadsQueries::default(),
-            data: DataQueries::default(),
-            export: ExportQueries::default(),
-            import: ImportQueries::default(),
-            ping_query: "SELECT 1".into(),
-            gc_query: String::new(),
-            gc_count_query: String::new(),
-            info_hash_count_query: String::new(),
+            queries: Queries::default(),
+            announce: AnnounceSettings::default(),
+            peer: PeerSettings::default(),
             created_zone: "UTC".into(),
             startup_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(10),
@@ -187,6 +146,7 @@ impl fmt::Debug for PgConfig {
     /// Without the connection string, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PgConfig")
+            .field("queries", &self.queries)
             .field("announce", &self.announce)
             .field("peer", &self.peer)
             .finish_non_exhaustive()
@@ -194,101 +154,27 @@ impl fmt::Debug for PgConfig {
 }
 
 impl PgConfig {
-    /// The text of a query.
-    pub(crate) fn query(&self, query: Query) -> &str {
-        match query {
-            Query::Announce => &self.announce.query,
-            Query::PutPeer => &self.peer.add_query,
-            Query::DeletePeer => &self.peer.del_query,
-            Query::GraduatePeer => &self.peer.graduate_query,
-            Query::CountPeers => &self.peer.count_query,
-            Query::CountSwarm => &self.peer.by_info_hash_clause,
-            Query::NewestPeer => &self.peer.newest_query,
-            Query::ForgetPeers => &self.peer.forget_query,
-            Query::GetDownloads => &self.downloads.get_query,
-            Query::IncrementDownloads => &self.downloads.inc_query,
-            Query::DeleteDownloads => &self.downloads.del_query,
-            Query::Ping => &self.ping_query,
-            Query::CollectGarbage => &self.gc_query,
-            Query::CountStale => &self.gc_count_query,
-            Query::CountInfoHashes => &self.info_hash_count_query,
-            Query::PutData => &self.data.add_query,
-            Query::DeleteData => &self.data.del_query,
-            Query::GetData => &self.data.get_query,
-            Query::ContainsDataBatch => &self.data.contains_batch_query,
-            Query::ExportPeers => &self.export.peers_query,
-            Query::ExportDownloads => &self.export.downloads_query,
-            Query::ExportData => &self.export.data_query,
-            Query::ImportPeers => &self.import.peers_query,
-            Query::ImportDownloads => &self.import.downloads_query,
-            Query::ImportData => &self.import.data_query,
-            Query::ImportPeersBatch => &self.import.peers_batch_query,
-            Query::ImportDownloadsBatch => &self.import.downloads_batch_query,
-            Query::ImportDataBatch => &self.import.data_batch_query,
-            Query::PutPeerBatch => &self.peer.add_batch_query,
-            Query::DeletePeerBatch => &self.peer.del_batch_query,
-            Query::GraduatePeerBatch => &self.peer.graduate_batch_query,
-            Query::AnnounceBatch => &self.announce.batch_query,
-            Query::CountSwarmBatch => &self.peer.count_batch_query,
-        }
-    }
-
     /// Reads the settings; what is required is checked when it is known what is opened.
     pub(crate) fn read(section: &mut Section) -> Self {
         let default = Self::default();
+        let connection_string = section.required_text("connection_string");
+        let Self { mut queries, mut announce, mut peer, .. } = Self::default();
+        for name in query_spec::sections() {
+            section.within(name, |section| {
+                queries.read(section, Some(name));
+                match name {
+                    "announce" => announce = AnnounceSettings::read(section),
+                    "peer" => peer = PeerSettings::read(section),
+                    _ => {}
+                }
+            });
+        }
+        queries.read(section, None);
         Self {
-            connection_string: section.required_text("connection_string"),
-            announce: section.within("announce", |announce| AnnounceQueries {
-                query: text(announce, "query"),
-                peer_id_column: text_or(announce, "peer_id_column", "peer_id"),
-                address_column: text_or(announce, "address_column", "address"),
-                port_column: text_or(announce, "port_column", "port"),
-                batch_query: text(announce, "batch_query"),
-            }),
-            peer: section.within("peer", |peer| PeerQueries {
-                add_query: text(peer, "add_query"),
-                del_query: text(peer, "del_query"),
-                graduate_query: text(peer, "graduate_query"),
-                count_query: text(peer, "count_query"),
-                by_info_hash_clause: text(peer, "by_info_hash_clause"),
-                count_seeders_column: text_or(peer, "count_seeders_column", "seeders"),
-                count_leechers_column: text_or(peer, "count_leechers_column", "leechers"),
-                newest_query: text(peer, "newest_query"),
-                add_batch_query: text(peer, "add_batch_query"),
-                synchronous_commit: text(peer, "synchronous_commit"),
-                del_batch_query: text(peer, "del_batch_query"),
-                graduate_batch_query: text(peer, "graduate_batch_query"),
-                count_batch_query: text(peer, "count_batch_query"),
-                forget_query: text(peer, "forget_query"),
-            }),
-            downloads: section.within("downloads", |downloads| DownloadsQueries {
-                get_query: text(downloads, "get_query"),
-                inc_query: text(downloads, "inc_query"),
-                del_query: text(downloads, "del_query"),
-            }),
-            data: section.within("data", |data| DataQueries {
-                add_query: text(data, "add_query"),
-                del_query: text(data, "del_query"),
-                get_query: text(data, "get_query"),
-                contains_batch_query: text(data, "contains_batch_query"),
-            }),
-            export: section.within("export", |export| ExportQueries {
-                peers_query: text(export, "peers_query"),
-                downloads_query: text(export, "downloads_query"),
-                data_query: text(export, "data_query"),
-            }),
-            import: section.within("import", |import| ImportQueries {
-                peers_query: text(import, "peers_query"),
-                downloads_query: text(import, "downloads_query"),
-                data_query: text(import, "data_query"),
-                peers_batch_query: text(import, "peers_batch_query"),
-                downloads_batch_query: text(import, "downloads_batch_query"),
-                data_batch_query: text(import, "data_batch_query"),
-            }),
-            ping_query: text_or(section, "ping_query", &default.ping_query),
-            gc_query: text(section, "gc_query"),
-            gc_count_query: text(section, "gc_count_query"),
-            info_hash_count_query: text(section, "info_hash_count_query"),
+            connection_string,
+            queries,
+            announce,
+            peer,
             created_zone: text_or(section, "created_zone", &default.created_zone),
             startup_timeout: section.positive_duration("startup_timeout", default.startup_timeout),
             retry_timeout: section.positive_duration("retry_timeout", default.retry_timeout),
@@ -302,8 +188,24 @@ impl PgConfig {
     }
 }
 
-fn text(section: &mut Section, key: &str) -> String {
-    section.text(key).unwrap_or_default()
+impl AnnounceSettings {
+    fn read(section: &mut Section) -> Self {
+        Self {
+            peer_id_column: text_or(section, "peer_id_column", "peer_id"),
+            address_column: text_or(section, "address_column", "address"),
+            port_column: text_or(section, "port_column", "port"),
+        }
+    }
+}
+
+impl PeerSettings {
+    fn read(section: &mut Section) -> Self {
+        Self {
+            count_seeders_column: text_or(section, "count_seeders_column", "seeders"),
+            count_leechers_column: text_or(section, "count_leechers_column", "leechers"),
+            synchronous_commit: text_or(section, "synchronous_commit", ""),
+        }
+    }
 }
 
 fn text_or(section: &mut Section, key: &str, default: &str) -> String {

@@ -57,12 +57,12 @@ impl Drafts {
                 drafts.read(*query, config);
             }
         }
-        drafts.append_clause(config.query(Query::CountPeers));
+        drafts.append_clause(&config.queries[Query::CountPeers]);
         drafts
     }
 
     fn read(&mut self, query: Query, config: &PgConfig) {
-        let (spec, text) = (query.spec(), config.query(query));
+        let (spec, text) = (query.spec(), &config.queries[query]);
         if text.trim().is_empty() {
             if spec.need == Need::Required {
                 self.problem(spec.key, "is missing or empty; a query is required here");

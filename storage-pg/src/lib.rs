@@ -69,9 +69,7 @@ mod transfer;
 mod upkeep;
 mod zone;
 
-pub use config::{
-    AnnounceQueries, DataQueries, DownloadsQueries, ExportQueries, ImportQueries, PeerQueries, PgConfig,
-};
+pub use config::{AnnounceSettings, PeerSettings, PgConfig, Queries};
 pub use driver::PgDriver;
 pub use query_spec::Query;
 pub use storage::PgStorage;

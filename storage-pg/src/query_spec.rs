@@ -14,7 +14,6 @@ pub(crate) struct QuerySpec {
     pub(crate) key: &'static str,
     pub(crate) part: Part,
     pub(crate) need: Need,
-    #[expect(dead_code, reason = "not read yet")]
     pub(crate) origin: Origin,
     pub(crate) effect: Effect,
     /// Whether it is about one thing or many.
@@ -382,6 +381,23 @@ impl Query {
     pub(crate) fn takes_array_of(self, argument: Argument) -> bool {
         argument == Argument::Keys || self.spec().mode == Mode::Batch && argument != Argument::Limit
     }
+
+    /// The section of the configuration that it is in, if it is in one, and its key there.
+    pub(crate) fn section_and_key(self) -> (Option<&'static str>, &'static str) {
+        match self.key().split_once('.') {
+            Some((section, key)) => (Some(section), key),
+            None => (None, self.key()),
+        }
+    }
+}
+
+/// The sections of the configuration that queries are in.
+pub(crate) fn sections() -> Vec<&'static str> {
+    let mut sections = Vec::new();
+    for (section, _) in Query::ALL.iter().map(|query| query.section_and_key()) {
+        sections.extend(section.filter(|section| !sections.contains(section)));
+    }
+    sections
 }
 
 /// The query that decides how an operation behaves.

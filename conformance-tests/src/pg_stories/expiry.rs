@@ -6,8 +6,8 @@ use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
 use storage_core::{Context, ErrorKind, InfoHash, Peer, PeerId, Storage};
-use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
+use storage_pg::{PgConfig, Query};
 
 use super::{Counter, ensure, open, open_with, test};
 use crate::runtime::block_on;
@@ -32,15 +32,15 @@ fn expired(batch_when_idle: bool) -> PgConfig {
     };
     let mut config = Recommendation::default().config();
     for query in [
-        &mut config.peer.add_query,
-        &mut config.peer.del_query,
-        &mut config.peer.add_batch_query,
-        &mut config.peer.del_batch_query,
-        &mut config.peer.graduate_batch_query,
-        &mut config.data.add_query,
-        &mut config.data.del_query,
+        Query::PutPeer,
+        Query::DeletePeer,
+        Query::PutPeerBatch,
+        Query::DeletePeerBatch,
+        Query::GraduatePeerBatch,
+        Query::PutData,
+        Query::DeleteData,
     ] {
-        *query = expired(query);
+        config.queries[query] = expired(&config.queries[query]);
     }
     PgConfig { batch_when_idle, ..config }
 }

@@ -7,8 +7,8 @@ use sqlx::{Connection, Executor, PgConnection};
 use storage_core::config::Problem;
 use storage_core::layer::Limits;
 use storage_core::{Context, InfoHash, OpenError, Peer, PeerId};
-use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
+use storage_pg::{PgConfig, Query};
 
 use super::{Counter, ensure, on_schema, open, open_with, test};
 use crate::runtime::block_on;
@@ -55,10 +55,11 @@ async fn checking_touches_no_row(schema: &Schema) -> Result<(), Failed> {
         held.execute(sqlx::AssertSqlSafe(format!("SELECT FROM {table} FOR UPDATE"))).await?;
     }
     let mut config = Recommendation::default().config();
-    config.gc_query = "DELETE FROM mo_peers WHERE created <= @created OR @created IS NULL".into();
-    config.downloads.del_query =
+    config.queries[Query::CollectGarbage] =
+        "DELETE FROM mo_peers WHERE created <= @created OR @created IS NULL".into();
+    config.queries[Query::DeleteDownloads] =
         "DELETE FROM mo_downloads WHERE info_hash = @info_hash OR @info_hash IS NULL".into();
-    config.data.del_query =
+    config.queries[Query::DeleteData] =
         "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key) OR @context IS NULL".into();
     let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
     let findings = storage.inspect().await?.findings;
@@ -123,7 +124,8 @@ async fn a_read_only_server(url: &PgUrl) -> Result<(), Failed> {
 
 /// The server explains only some kinds of statements.
 async fn a_query_without_a_plan(url: &PgUrl) -> Result<(), Failed> {
-    let config = PgConfig { ping_query: "SHOW server_version".into(), ..Recommendation::default().config() };
+    let mut config = Recommendation::default().config();
+    config.queries[Query::Ping] = "SHOW server_version".into();
     let storage = open_with(config, url, Arc::new(Counter::default()), Limits::default()).await?;
     storage.ping().await?;
     Ok(storage.close().await?)

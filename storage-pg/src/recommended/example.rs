@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
+use super::queries::recommended;
 use super::{AddressColumn, Dialect, Recommendation};
+use crate::config::PgConfig;
+use crate::query_spec::{self, Query};
 
 /// A file being written: keys with the comments before them.
 struct File(String);
@@ -52,125 +55,16 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.comment(2, CONNECTION);
     file.value(2, "connection_string", "host=127.0.0.1 port=5432 database=tracker user=tracker");
     file.blank();
-
-    file.comment(2, "Peers for an announce.");
-    file.line(2, "announce:");
-    file.query(3, announce_comment(recommendation), "query", &config.announce.query);
-    file.comment(3, "Where the result has them, in any case.");
-    file.value(3, "peer_id_column", &config.announce.peer_id_column);
-    file.value(3, "address_column", &config.announce.address_column);
-    file.value(3, "port_column", &config.announce.port_column);
-    if !config.announce.batch_query.is_empty() {
-        file.query(3, ANNOUNCE_BATCH, "batch_query", &config.announce.batch_query);
-    }
-    file.blank();
-
-    let peer = &config.peer;
-    file.line(2, "peer:");
-    let put_peer = if recommendation.for_mochi { PUT_PEER.into() } else { format!("{PUT_PEER}\n{EXPIRES}") };
-    file.query(3, &put_peer, "add_query", &peer.add_query);
-    file.query(3, "Touches the peer only if it is there in that role.", "del_query", &peer.del_query);
-    file.query(
-        3,
-        "Makes exactly this leecher a seeder, and sets its time.",
-        "graduate_query",
-        &peer.graduate_query,
-    );
-    file.query(
-        3,
-        match recommendation.dialect {
-            Dialect::Postgres => COUNT,
-            Dialect::Cockroachdb => "Counts all peers, or with the clause after it those of one swarm.",
-        },
-        "count_query",
-        &peer.count_query,
-    );
-    file.value(3, "by_info_hash_clause", &peer.by_info_hash_clause);
-    file.value(3, "count_seeders_column", &peer.count_seeders_column);
-    file.value(3, "count_leechers_column", &peer.count_leechers_column);
-    file.query(
-        3,
-        "Not MoChi's, optional: `check` compares it with the clock.",
-        "newest_query",
-        &peer.newest_query,
-    );
-    if !recommendation.for_mochi {
-        file.query(3, PUT_PEERS, "add_batch_query", &peer.add_batch_query);
-        file.query(3, DELETE_PEERS, "del_batch_query", &peer.del_batch_query);
-        file.query(3, GRADUATE_PEERS, "graduate_batch_query", &peer.graduate_batch_query);
-        file.query(3, COUNT_BATCH, "count_batch_query", &peer.count_batch_query);
-        file.query(3, FORGET_PEERS, "forget_query", &peer.forget_query);
-        if !peer.synchronous_commit.is_empty() {
-            file.comment(3, COMMIT);
-            // Unquoted, YAML's `off` is no text.
-            file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));
+    for section in query_spec::sections() {
+        if queries_of(Some(section)).iter().all(|query| config.queries[*query].is_empty()) {
+            continue;
         }
-    }
-    file.blank();
-
-    let downloads = &config.downloads;
-    file.comment(2, "How often torrents were downloaded to the end. May be left out.");
-    file.line(2, "downloads:");
-    file.value(3, "get_query", &downloads.get_query);
-    file.query(3, "", "inc_query", &downloads.inc_query);
-    file.query(
-        3,
-        "Not MoChi's, optional: needed to remove a swarm altogether.",
-        "del_query",
-        &downloads.del_query,
-    );
-    file.blank();
-
-    let data = &config.data;
-    file.comment(2, "Arbitrary data. Overwrites what is there.");
-    file.line(2, "data:");
-    file.query(3, "", "add_query", &data.add_query);
-    file.query(3, "@key is an array of keys here.", "del_query", &data.del_query);
-    file.value(3, "get_query", &data.get_query);
-    file.query(3, CONTAINS_DATA, "contains_batch_query", &data.contains_batch_query);
-    file.blank();
-
-    if !recommendation.for_mochi {
-        let (export, import) = (&config.export, &config.import);
-        file.comment(2, EXPORT);
-        file.line(2, "export:");
-        file.query(3, "", "peers_query", &export.peers_query);
-        file.query(3, "", "downloads_query", &export.downloads_query);
-        file.query(3, "", "data_query", &export.data_query);
-        file.blank();
-        file.comment(2, IMPORT);
-        file.line(2, "import:");
-        file.query(3, "The later time stays, at equal times the seeder.", "peers_query", &import.peers_query);
-        file.query(3, "The greater number stays.", "downloads_query", &import.downloads_query);
-        file.query(3, "What is there stays.", "data_query", &import.data_query);
-        file.query(
-            3,
-            "The same for many at once, every argument an array; much faster. May be left out.",
-            "peers_batch_query",
-            &import.peers_batch_query,
-        );
-        file.query(3, "", "downloads_batch_query", &import.downloads_batch_query);
-        file.query(3, "", "data_batch_query", &import.data_batch_query);
+        file.comment(2, section_comment(section));
+        file.line(2, &format!("{section}:"));
+        queries(&mut file, Some(section), recommendation, &config);
         file.blank();
     }
-
-    file.query(2, "A sign of life.", "ping_query", &config.ping_query);
-    file.query(2, gc_comment(recommendation), "gc_query", &config.gc_query);
-    if !recommendation.for_mochi {
-        file.query(2, GC_COUNT, "gc_count_query", &config.gc_count_query);
-    }
-    file.comment(2, "How often, and after how long without an announce a peer is stale.");
-    file.value(2, "gc_interval", "3m");
-    file.value(2, "peer_lifetime", "30m");
-    file.query(2, "Counts swarms that have peers.", "info_hash_count_query", &config.info_hash_count_query);
-    file.comment(
-        2,
-        match recommendation.dialect {
-            Dialect::Postgres => "How often swarms and peers are counted for the metrics; 0 turns it off.",
-            Dialect::Cockroachdb => COUNTING_READS_ALL,
-        },
-    );
-    file.value(2, "prometheus_reporting_interval", "1m");
+    queries(&mut file, None, recommendation, &config);
     if !recommendation.for_mochi {
         file.blank();
         file.comment(2, LIMITS);
@@ -190,6 +84,73 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
         }
     }
     file.0
+}
+
+/// The queries of a section, or those that are in none, each with the settings that belong to it.
+fn queries(file: &mut File, section: Option<&str>, recommendation: &Recommendation, config: &PgConfig) {
+    let level = if section.is_some() { 3 } else { 2 };
+    for query in queries_of(section) {
+        let (_, key) = query.section_and_key();
+        file.query(level, &recommended(query, recommendation).comment, key, &config.queries[query]);
+        settings_after(file, query, recommendation, config);
+    }
+}
+
+fn queries_of(section: Option<&str>) -> Vec<Query> {
+    let is_there = |query: &Query| query.section_and_key().0 == section;
+    let mut queries: Vec<_> = Query::ALL.iter().copied().filter(is_there).collect();
+    // What few need comes last.
+    queries.sort_by_key(|query| *query == Query::ForgetPeers);
+    queries
+}
+
+/// The settings that are no queries, after the one that they belong to.
+fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation, config: &PgConfig) {
+    let PgConfig { announce, peer, .. } = config;
+    match query {
+        Query::Announce => {
+            file.comment(3, "Where the result has them, in any case.");
+            file.value(3, "peer_id_column", &announce.peer_id_column);
+            file.value(3, "address_column", &announce.address_column);
+            file.value(3, "port_column", &announce.port_column);
+        }
+        Query::CountSwarm => {
+            file.value(3, "count_seeders_column", &peer.count_seeders_column);
+            file.value(3, "count_leechers_column", &peer.count_leechers_column);
+        }
+        Query::ForgetPeers if !peer.synchronous_commit.is_empty() => {
+            file.comment(3, COMMIT);
+            // Unquoted, YAML's `off` is no text.
+            file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));
+        }
+        Query::CountStale => {
+            file.comment(2, "How often, and after how long without an announce a peer is stale.");
+            file.value(2, "gc_interval", "3m");
+            file.value(2, "peer_lifetime", "30m");
+        }
+        Query::CountInfoHashes => {
+            let comment = match recommendation.dialect {
+                Dialect::Postgres => {
+                    "How often swarms and peers are counted for the metrics; 0 turns it off."
+                }
+                Dialect::Cockroachdb => COUNTING_READS_ALL,
+            };
+            file.comment(2, comment);
+            file.value(2, "prometheus_reporting_interval", "1m");
+        }
+        _ => {}
+    }
+}
+
+fn section_comment(section: &str) -> &'static str {
+    match section {
+        "announce" => "Peers for an announce.",
+        "downloads" => "How often torrents were downloaded to the end. May be left out.",
+        "data" => "Arbitrary data. Overwrites what is there.",
+        "export" => EXPORT,
+        "import" => IMPORT,
+        _ => "",
+    }
 }
 
 fn header(recommendation: &Recommendation) -> String {
@@ -215,71 +176,11 @@ fn header(recommendation: &Recommendation) -> String {
     )
 }
 
-fn announce_comment(recommendation: &Recommendation) -> &'static str {
-    if recommendation.for_mochi {
-        "Arguments: $1 info hash, $2 is seeder, $3 is IPv6, $4 count."
-    } else {
-        "Up to @count peers of one role and family. @sample is a random number from 0 to 2147483647,\n\
-         new for each call (not MoChi's): here the swarm is read from that place on."
-    }
-}
-
-const GC_COUNT: &str = "\
-Counts them first: where more than gc_max_share (0.5) of all peers are stale, none is removed. Without it they
-are removed in one transaction, which is taken back then.";
-
-fn gc_comment(recommendation: &Recommendation) -> &'static str {
-    if recommendation.for_mochi {
-        "Removes the peers last announced at or before @created."
-    } else {
-        "Removes the peers last announced at or before @created. With @limit (not MoChi's) at most so many,\n\
-         and it is run again until there are fewer: no call waits for long behind it."
-    }
-}
-
 const CONNECTION: &str = "\
 A URL (postgres://…) or keywords and values; several hosts are tried in order. PG* environment
 variables and the password file fill in what is missing. Pool: pool_max_conns, pool_min_conns,
 pool_max_conn_lifetime, pool_max_conn_idle_time. Behind PgBouncer in transaction mode:
 default_query_exec_mode=exec.";
-
-const PUT_PEER: &str = "\
-Puts a peer, or sets its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
-@address (inet or bytes), @port, @is_seeder, @is_v6, @created (time).";
-
-const EXPIRES: &str = "\
-@expires (not MoChi's, optional): the time by the server's clock from which on the write must change
-nothing. A write that timed out then cannot take effect later, over a newer one.";
-
-const ANNOUNCE_BATCH: &str = "\
-Not MoChi's, optional: many announces at once, much faster under load. Arguments are arrays, but for
-@limit, the most that any of them wants; the result has a row for each @request with arrays of its
-peers, seeders first unless it is @for_seeder.";
-
-const PUT_PEERS: &str = "\
-Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under load.";
-
-const DELETE_PEERS: &str = "\
-Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that was there.";
-
-const GRADUATE_PEERS: &str = "\
-Not MoChi's, optional: graduate_query for many clients at once, with the peers that are not there and the downloads;
-the result has a row for each @request that is done, with is_download. The others are done one by one.";
-
-const COUNT_BATCH: &str = "\
-Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
-
-const FORGET_PEERS: &str = "\
-Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";
-
-const CONTAINS_DATA: &str = "\
-Not MoChi's, optional: which of many keys exist, a row for each @request that does. Without it get_query reads
-every key with its value.";
-
-const COUNT: &str = "\
-Seeders and leechers of all swarms, or with the clause after it of one. Without a table of counts:
-SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
-FROM mo_peers";
 
 const COUNTING_READS_ALL: &str = "\
 How often swarms and peers are counted for the metrics; 0 turns it off. Counting reads the whole table:

@@ -1,9 +1,8 @@
 //! The queries.
 
 use super::{AddressColumn, Dialect, Recommendation};
-use crate::config::{
-    AnnounceQueries, DataQueries, DownloadsQueries, ExportQueries, ImportQueries, PeerQueries, PgConfig,
-};
+use crate::config::{AnnounceSettings, PeerSettings, PgConfig};
+use crate::query_spec::{Origin, Query};
 
 /// A stretch of the swarm from a random place on, and from its beginning if that is not enough. PostgreSQL
 /// shall not know the limit when it plans: it might read whole swarms and sort them.
@@ -194,9 +193,6 @@ const FORGET_PEERS: &str = "DELETE FROM mo_peers WHERE info_hash = @info_hash";
 
 const DELETE_DATA: &str = "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)";
 
-/// Put after a deletion: from that time on it finds nothing.
-const UNLESS_EXPIRED: &str = " AND clock_timestamp() < @expires";
-
 const COUNT: &str = "\
 SELECT COALESCE(SUM(seeders), 0) AS seeders, COALESCE(SUM(leechers), 0) AS leechers FROM mo_swarms";
 
@@ -267,92 +263,150 @@ const EXPORT_DATA: &str = "\
 SELECT context, name AS key, value FROM mo_kv
 WHERE (context, name) > (@context, @key) ORDER BY context, name LIMIT @count";
 
+/// A query for the recommended tables, empty where it is better left out, and what the example file says of it.
+pub(super) struct RecommendedQuery {
+    pub(super) comment: String,
+    pub(super) sql: String,
+}
+
+fn say(comment: impl Into<String>, sql: impl Into<String>) -> RecommendedQuery {
+    RecommendedQuery { comment: comment.into(), sql: sql.into() }
+}
+
+pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> RecommendedQuery {
+    let Recommendation { dialect, address, for_mochi, .. } = *recommendation;
+    let only_on_postgres = |sql: String| match dialect {
+        Dialect::Postgres => sql,
+        Dialect::Cockroachdb => String::new(),
+    };
+    match query {
+        Query::Announce if for_mochi => {
+            say("Arguments: $1 info hash, $2 is seeder, $3 is IPv6, $4 count.", ANNOUNCE_FOR_MOCHI)
+        }
+        Query::Announce => say(ANNOUNCE_COMMENT, announce(dialect)),
+        // CockroachDB would plan the inner queries anew for each call: no faster than one by one.
+        Query::AnnounceBatch => say(ANNOUNCE_BATCH_COMMENT, only_on_postgres(ANNOUNCE_BATCH.into())),
+        Query::PutPeer if for_mochi => say(PUT_PEER_COMMENT, PUT_PEER_AT_ANY_TIME),
+        Query::PutPeer => say(format!("{PUT_PEER_COMMENT}\n{EXPIRES_COMMENT}"), PUT_PEER),
+        Query::PutPeerBatch => say(
+            "Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under \
+             load.",
+            put_peers(address),
+        ),
+        Query::DeletePeer => {
+            say("Touches the peer only if it is there in that role.", unless_expired(DELETE_PEER, for_mochi))
+        }
+        Query::DeletePeerBatch => say(
+            "Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that \
+             was there.",
+            only_on_postgres(delete_peers(address)),
+        ),
+        Query::GraduatePeer => {
+            say("Makes exactly this leecher a seeder, and sets its time.", graduate(for_mochi))
+        }
+        // CockroachDB has no `xmax`.
+        Query::GraduatePeerBatch => say(GRADUATE_PEERS_COMMENT, only_on_postgres(graduate_peers(address))),
+        Query::CountPeers => match dialect {
+            Dialect::Postgres => say(COUNT_COMMENT, COUNT),
+            Dialect::Cockroachdb => {
+                say("Counts all peers, or with the clause after it those of one swarm.", COUNT_COCKROACHDB)
+            }
+        },
+        Query::CountSwarm => say("", "WHERE info_hash = @info_hash"),
+        Query::CountSwarmBatch => say(
+            "Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each \
+             @request.",
+            match dialect {
+                Dialect::Postgres => COUNT_BATCH,
+                Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
+            },
+        ),
+        Query::NewestPeer => say(
+            "Not MoChi's, optional: `check` compares it with the clock.",
+            "SELECT max(created) FROM mo_peers",
+        ),
+        Query::ForgetPeers => say(
+            "Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by \
+             one.",
+            FORGET_PEERS,
+        ),
+        Query::GetDownloads => say("", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash"),
+        Query::IncrementDownloads => say("", INCREMENT_DOWNLOADS),
+        Query::DeleteDownloads => say(
+            "Not MoChi's, optional: needed to remove a swarm altogether.",
+            "DELETE FROM mo_downloads WHERE info_hash = @info_hash",
+        ),
+        Query::PutData => say("", if for_mochi { PUT_DATA_AT_ANY_TIME } else { PUT_DATA }),
+        Query::DeleteData => say("@key is an array of keys here.", unless_expired(DELETE_DATA, for_mochi)),
+        Query::GetData => say("", "SELECT value FROM mo_kv WHERE context = @context AND name = @key"),
+        Query::ContainsDataBatch => say(
+            CONTAINS_DATA_COMMENT,
+            match dialect {
+                Dialect::Postgres => CONTAINS_DATA,
+                Dialect::Cockroachdb => CONTAINS_DATA_COCKROACHDB,
+            },
+        ),
+        Query::ExportPeers => say("", EXPORT_PEERS),
+        Query::ExportDownloads => say("", EXPORT_DOWNLOADS),
+        Query::ExportData => say("", EXPORT_DATA),
+        Query::ImportPeers => say(
+            "The later time stays, at equal times the seeder.",
+            format!("{PUT_PEER_AT_ANY_TIME}{IF_NEWER}"),
+        ),
+        Query::ImportDownloads => say("The greater number stays.", IMPORT_DOWNLOADS),
+        Query::ImportData => say("What is there stays.", IMPORT_DATA),
+        Query::ImportPeersBatch => say(
+            "The same for many at once, every argument an array; much faster. May be left out.",
+            format!("{}{IF_NEWER}", put_peers_at_any_time(address)),
+        ),
+        Query::ImportDownloadsBatch => say("", IMPORT_DOWNLOADS_BATCH),
+        Query::ImportDataBatch => say("", IMPORT_DATA_BATCH),
+        Query::Ping => say("A sign of life.", "SELECT 1"),
+        Query::CollectGarbage => {
+            let comment = if for_mochi { COLLECT_COMMENT_FOR_MOCHI } else { COLLECT_COMMENT };
+            say(comment, collect_garbage(recommendation))
+        }
+        Query::CountStale => {
+            say(COUNT_STALE_COMMENT, "SELECT COUNT(1) FROM mo_peers WHERE created <= @created")
+        }
+        Query::CountInfoHashes => say(
+            "Counts swarms that have peers.",
+            match dialect {
+                Dialect::Postgres => COUNT_SWARMS,
+                Dialect::Cockroachdb => "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers",
+            },
+        ),
+    }
+}
+
 pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
     let for_mochi = recommendation.for_mochi;
-    let config = PgConfig {
-        announce: AnnounceQueries {
-            query: if for_mochi { ANNOUNCE_FOR_MOCHI.into() } else { announce(recommendation.dialect) },
+    let mut config = PgConfig {
+        announce: AnnounceSettings {
             peer_id_column: "peer_id".into(),
             address_column: "address".into(),
             port_column: "port".into(),
-            batch_query: match recommendation.dialect {
-                Dialect::Postgres => ANNOUNCE_BATCH.into(),
-                // It would plan the inner queries anew for each call: no faster than one by one.
-                Dialect::Cockroachdb => String::new(),
-            },
         },
-        peer: PeerQueries {
-            add_query: PUT_PEER.into(),
-            del_query: format!("{DELETE_PEER}{UNLESS_EXPIRED}"),
-            graduate_query: graduate(for_mochi),
-            count_query: match recommendation.dialect {
-                Dialect::Postgres => COUNT,
-                Dialect::Cockroachdb => COUNT_COCKROACHDB,
-            }
-            .into(),
-            by_info_hash_clause: "WHERE info_hash = @info_hash".into(),
+        peer: PeerSettings {
             count_seeders_column: "seeders".into(),
             count_leechers_column: "leechers".into(),
-            newest_query: "SELECT max(created) FROM mo_peers".into(),
-            add_batch_query: put_peers(recommendation.address),
             synchronous_commit: match recommendation.dialect {
-                Dialect::Postgres if !recommendation.unlogged => "off".into(),
+                Dialect::Postgres if !recommendation.unlogged && !for_mochi => "off".into(),
                 _ => String::new(),
             },
-            del_batch_query: match recommendation.dialect {
-                Dialect::Postgres => delete_peers(recommendation.address),
-                Dialect::Cockroachdb => String::new(),
-            },
-            graduate_batch_query: match recommendation.dialect {
-                Dialect::Postgres => graduate_peers(recommendation.address),
-                // It has no `xmax`.
-                Dialect::Cockroachdb => String::new(),
-            },
-            count_batch_query: match recommendation.dialect {
-                Dialect::Postgres => COUNT_BATCH,
-                Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
-            }
-            .into(),
-            forget_query: FORGET_PEERS.into(),
         },
-        downloads: DownloadsQueries {
-            get_query: "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash".into(),
-            inc_query: INCREMENT_DOWNLOADS.into(),
-            del_query: "DELETE FROM mo_downloads WHERE info_hash = @info_hash".into(),
-        },
-        data: DataQueries {
-            add_query: PUT_DATA.into(),
-            del_query: format!("{DELETE_DATA}{UNLESS_EXPIRED}"),
-            get_query: "SELECT value FROM mo_kv WHERE context = @context AND name = @key".into(),
-            contains_batch_query: match recommendation.dialect {
-                Dialect::Postgres => CONTAINS_DATA,
-                Dialect::Cockroachdb => CONTAINS_DATA_COCKROACHDB,
-            }
-            .into(),
-        },
-        export: ExportQueries {
-            peers_query: EXPORT_PEERS.into(),
-            downloads_query: EXPORT_DOWNLOADS.into(),
-            data_query: EXPORT_DATA.into(),
-        },
-        import: ImportQueries {
-            peers_query: format!("{PUT_PEER_AT_ANY_TIME}{IF_NEWER}"),
-            downloads_query: IMPORT_DOWNLOADS.into(),
-            data_query: IMPORT_DATA.into(),
-            peers_batch_query: format!("{}{IF_NEWER}", put_peers_at_any_time(recommendation.address)),
-            downloads_batch_query: IMPORT_DOWNLOADS_BATCH.into(),
-            data_batch_query: IMPORT_DATA_BATCH.into(),
-        },
-        gc_query: collect_garbage(recommendation).into(),
-        gc_count_query: "SELECT COUNT(1) FROM mo_peers WHERE created <= @created".into(),
-        info_hash_count_query: match recommendation.dialect {
-            Dialect::Postgres => COUNT_SWARMS,
-            Dialect::Cockroachdb => "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers",
-        }
-        .into(),
         ..PgConfig::default()
     };
-    if for_mochi { without_what_mochi_refuses(config) } else { config }
+    for query in Query::ALL.iter().filter(|query| !for_mochi || query.spec().origin == Origin::Mochi) {
+        config.queries[*query] = recommended(*query, recommendation).sql;
+    }
+    config
+}
+
+/// A deletion that finds nothing once it has expired. MoChi has no `@expires`.
+fn unless_expired(deletion: &str, for_mochi: bool) -> String {
+    let unless_expired = if for_mochi { "" } else { " AND clock_timestamp() < @expires" };
+    format!("{deletion}{unless_expired}")
 }
 
 /// MoChi hands no time to a graduation: the server's clock gives it.
@@ -383,31 +437,42 @@ DELETE FROM mo_peers WHERE created <= @created AND ctid = ANY(ARRAY(
     }
 }
 
-fn without_what_mochi_refuses(config: PgConfig) -> PgConfig {
-    PgConfig {
-        announce: AnnounceQueries { batch_query: String::new(), ..config.announce },
-        peer: PeerQueries {
-            add_query: PUT_PEER_AT_ANY_TIME.into(),
-            del_query: DELETE_PEER.into(),
-            newest_query: String::new(),
-            add_batch_query: String::new(),
-            del_batch_query: String::new(),
-            graduate_batch_query: String::new(),
-            synchronous_commit: String::new(),
-            count_batch_query: String::new(),
-            forget_query: String::new(),
-            ..config.peer
-        },
-        downloads: DownloadsQueries { del_query: String::new(), ..config.downloads },
-        data: DataQueries {
-            add_query: PUT_DATA_AT_ANY_TIME.into(),
-            del_query: DELETE_DATA.into(),
-            contains_batch_query: String::new(),
-            ..config.data
-        },
-        export: ExportQueries::default(),
-        import: ImportQueries::default(),
-        gc_count_query: String::new(),
-        ..config
-    }
-}
+const PUT_PEER_COMMENT: &str = "\
+Puts a peer, or sets its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
+@address (inet or bytes), @port, @is_seeder, @is_v6, @created (time).";
+
+const EXPIRES_COMMENT: &str = "\
+@expires (not MoChi's, optional): the time by the server's clock from which on the write must change
+nothing. A write that timed out then cannot take effect later, over a newer one.";
+
+const ANNOUNCE_BATCH_COMMENT: &str = "\
+Not MoChi's, optional: many announces at once, much faster under load. Arguments are arrays, but for
+@limit, the most that any of them wants; the result has a row for each @request with arrays of its
+peers, seeders first unless it is @for_seeder.";
+
+const GRADUATE_PEERS_COMMENT: &str = "\
+Not MoChi's, optional: graduate_query for many clients at once, with the peers that are not there and the downloads;
+the result has a row for each @request that is done, with is_download. The others are done one by one.";
+
+const CONTAINS_DATA_COMMENT: &str = "\
+Not MoChi's, optional: which of many keys exist, a row for each @request that does. Without it get_query reads
+every key with its value.";
+
+const COUNT_COMMENT: &str = "\
+Seeders and leechers of all swarms, or with the clause after it of one. Without a table of counts:
+SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
+FROM mo_peers";
+
+const COUNT_STALE_COMMENT: &str = "\
+Counts them first: where more than gc_max_share (0.5) of all peers are stale, none is removed. Without it they
+are removed in one transaction, which is taken back then.";
+
+const ANNOUNCE_COMMENT: &str = "\
+Up to @count peers of one role and family. @sample is a random number from 0 to 2147483647,
+new for each call (not MoChi's): here the swarm is read from that place on.";
+
+const COLLECT_COMMENT: &str = "\
+Removes the peers last announced at or before @created. With @limit (not MoChi's) at most so many,
+and it is run again until there are fewer: no call waits for long behind it.";
+
+const COLLECT_COMMENT_FOR_MOCHI: &str = "Removes the peers last announced at or before @created.";
