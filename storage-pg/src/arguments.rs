@@ -1,5 +1,5 @@
-//! The arguments of each query, as types, and their encoding: a call gives every value that its query may use, or
-//! it does not compile.
+//! The arguments of each query, as types, and their encoding: a call gives every value that its query may
+//! use, or it does not compile.
 
 use std::net::IpAddr;
 
@@ -43,12 +43,12 @@ pub(crate) enum Address<'a> {
     Lowest,
 }
 
-/// When a write without an expiry expires: in the year 9999, in microseconds since 2000. (CockroachDB does not
-/// take PostgreSQL's binary form of infinity.)
+/// When a write without an expiry expires: in the year 9999, in microseconds since 2000. (CockroachDB does
+/// not take PostgreSQL's binary form of infinity.)
 const NEVER: i64 = 252_424_080_000_000_000;
 
-/// Types of arguments: their fields, and the arguments that are made of these. One of which no argument is made is
-/// reported as unused.
+/// Types of arguments: their fields, and the arguments that are made of these. The compiler warns of a field
+/// of which no argument is made.
 macro_rules! arguments {
     ($(
         $(#[$doc:meta])*

@@ -187,7 +187,7 @@ impl SameKey<'_> {
     }
 }
 
-/// A row of a batch: of which call it is, and when its caller gives up.
+/// A row of a batch: what it is of, and when its caller gives up.
 #[derive(Clone, Copy)]
 struct Row<T> {
     of: T,
@@ -273,7 +273,8 @@ impl BatchKind for Deletions {
 
     const OPERATION: Operation = Operation::DeletePeer;
 
-    /// Of those who delete the same peer one has found it. A peer whose role does not matter has a row for each.
+    /// Of those who delete the same peer one has found it. A peer whose role does not matter has a row for
+    /// each.
     async fn answer(core: &Core, calls: &[BatchCall<Deletion>]) -> Vec<Result<()>> {
         let ordered = Ordered::by(calls, |deletion| deletion);
         let mut rows = Vec::with_capacity(calls.len());
@@ -548,8 +549,8 @@ impl Ran<'_> {
 }
 
 /// Runs a query for all these rows, and where the server refuses, for either half of them, until those
-/// that it refuses are alone: they fail, the others do not. The arguments of a row are made of its number, its
-/// call, and the time by the server's clock at which its caller gives up.
+/// that it refuses are alone: they fail, the others do not. The arguments of a row are made of its number,
+/// of what it is of, and of the time by the server's clock at which its caller gives up.
 async fn in_pieces<'a, Q: Batch, R: Copy>(
     core: &Core,
     operation: Operation,

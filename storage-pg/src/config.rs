@@ -17,7 +17,7 @@ use crate::query_spec::{self, Query};
 pub struct PgConfig {
     /// `connection_string`: a URL or keywords and values, as libpq and pgx take them.
     pub connection_string: String,
-    /// The queries.
+    /// The queries: `config.queries[Query::PutPeer] = "…".into()`.
     pub queries: Queries,
     /// What else is in the section `announce`.
     pub announce: AnnounceSettings,
@@ -210,4 +210,49 @@ impl PeerSettings {
 
 fn text_or(section: &mut Section, key: &str, default: &str) -> String {
     section.text(key).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::Value;
+
+    use super::*;
+
+    fn section<const KEYS: usize>(entries: [(&str, Value); KEYS]) -> Value {
+        Value::Section(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    #[test]
+    fn each_query_is_read_at_its_key() {
+        for query in Query::ALL {
+            let (name, key) = query.section_and_key();
+            let value = match name {
+                Some(name) => section([(name, section([(key, text("SELECT 2"))]))]),
+                None => section([(key, text("SELECT 2"))]),
+            };
+            let mut section = Section::new(value);
+            let config = PgConfig::read(&mut section);
+            assert_eq!(config.queries[*query], "SELECT 2", "{query:?}");
+            assert!(section.finish().unknown.is_empty(), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_query_is_read_beside_them() {
+        let peer = section([("count_seeders_column", text("s")), ("add_query", text(" "))]);
+        let wrong = section([("ad_query", text("x"))]);
+        let mut section = Section::new(section([("peer", peer), ("data", wrong), ("ping_query", text(""))]));
+        let config = PgConfig::read(&mut section);
+        assert_eq!(config.peer.count_seeders_column, "s");
+        assert_eq!(config.announce.port_column, "port");
+        assert_eq!(config.queries[Query::PutPeer], "");
+        assert_eq!(config.queries[Query::Ping], "SELECT 1");
+        let unknown = section.finish().unknown;
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+        assert_eq!(unknown[0].to_string(), "`data.ad_query`: unknown key; did you mean `add_query`?");
+    }
 }

@@ -1,7 +1,5 @@
 //! The queries that an operator writes in the configuration, and what each must take and give: one table.
 
-use std::fmt;
-
 use storage_core::{Capability, Operation};
 
 use crate::argument::Argument;
@@ -20,8 +18,8 @@ pub(crate) struct QuerySpec {
     pub(crate) mode: Mode,
     /// What may be used by name.
     pub(crate) named: &'static [Argument],
-    /// What may be used by number, in this order. Arguments that MoChi does not have go by name only, so that a
-    /// number too high is found out.
+    /// What may be used by number, in this order. Arguments that MoChi does not have go by name only, so that
+    /// a number too high is found out.
     pub(crate) numbered: &'static [Argument],
     pub(crate) columns: Columns,
     /// The capabilities that are lacking without it.
@@ -112,9 +110,9 @@ macro_rules! queries {
     )*) => {
         /// A query that an operator writes in the configuration.
         ///
-        /// Arguments, results and what each must do: see the README of the project, or the commented output of
-        /// `tracker-storage example-config pg`.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        /// Arguments, results and what each must do: see the README of the project, or the commented output
+        /// of `tracker-storage example-config pg`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Query {
             $($(#[$doc])* $query,)*
@@ -149,12 +147,6 @@ macro_rules! queries {
             }
         }
 
-        impl fmt::Debug for Query {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$query => stringify!($query),)* })
-            }
-        }
-
         /// The queries as types.
         pub(crate) mod queries {
             use super::{Batch, Query, Single, TypedQuery, arguments};
@@ -176,9 +168,9 @@ macro_rules! queries {
 }
 
 // Each row: the key; the part of a storage that uses it; whether it may be left out; whether MoChi knows it;
-// whether it writes; its arguments, and how many of them, as their type lists them, may be used by number; the
-// result; the capabilities that are lacking without it; the operations whose behaviour it decides. In this order
-// queries are read, checked and shown, those of the data first.
+// whether it writes; its arguments, and how many of them, as their type lists them, may be used by number;
+// what is read from the result; the capabilities that are lacking without it; the operations whose behaviour
+// it decides. In this order queries are read, checked and shown, those of the data first.
 queries! {
     /// `announce.query`: peers for an announce, of one role and family.
     Announce = "announce.query", Peers, Required, Mochi, Reads,
@@ -252,12 +244,14 @@ queries! {
     GetData = "data.get_query", Data, Required, Mochi, Reads,
         Single arguments::GetData<'a>, numbered 2, columns Columns::First(Reading::Bytes),
         lacking [], decides [LoadData, ContainsData];
-    /// `data.contains_batch_query`: which of many keys exist; optional, not known to MoChi.
+    /// `data.contains_batch_query`: which of many keys exist; optional, not known to MoChi. Column
+    /// `request`.
     ContainsDataBatch = "data.contains_batch_query", Data, Optional, Ours, Reads,
         Batch arguments::ContainsDataBatch<'a>, numbered 3,
         columns Columns::Named(&[("request", Reading::Integer)]),
         lacking [], decides [];
-    /// `export.peers_query`: a page of peers in the order of their keys; optional, not known to MoChi.
+    /// `export.peers_query`: a page of peers in the order of their keys; optional, not known to MoChi. Columns
+    /// `info_hash`, `peer_id`, `address`, `port`, `is_seeder`, `created`.
     ExportPeers = "export.peers_query", Peers, Optional, Ours, Reads,
         Single arguments::ExportPeers<'a>, numbered 5,
         columns Columns::Named(&[
@@ -269,12 +263,13 @@ queries! {
             ("created", Reading::Time),
         ]),
         lacking [ExportPeers], decides [ExportPeers, FindPeer, ReadSwarms];
-    /// `export.downloads_query`: a page of downloads; optional, not known to MoChi.
+    /// `export.downloads_query`: a page of downloads; optional, not known to MoChi. Columns `info_hash`,
+    /// `downloads`.
     ExportDownloads = "export.downloads_query", Peers, Optional, Ours, Reads,
         Single arguments::ExportDownloads<'a>, numbered 2,
         columns Columns::Named(&[("info_hash", Reading::Bytes), ("downloads", Reading::Integer)]),
         lacking [ExportDownloads], decides [ExportDownloads];
-    /// `export.data_query`: a page of data; optional, not known to MoChi.
+    /// `export.data_query`: a page of data; optional, not known to MoChi. Columns `context`, `key`, `value`.
     ExportData = "export.data_query", Data, Optional, Ours, Reads,
         Single arguments::ExportData<'a>, numbered 3,
         columns Columns::Named(&[
@@ -283,8 +278,8 @@ queries! {
             ("value", Reading::Bytes),
         ]),
         lacking [ExportData], decides [ExportData];
-    /// `import.peers_query`: an upsert that keeps the later time, at equal times the seeder; optional, not known
-    /// to MoChi.
+    /// `import.peers_query`: an upsert that keeps the later time, at equal times the seeder; optional, not
+    /// known to MoChi.
     ImportPeers = "import.peers_query", Peers, Optional, Ours, Writes,
         Single arguments::ImportPeer<'a>, numbered 7, columns Columns::None,
         lacking [ImportPeers], decides [ImportPeers];
@@ -312,18 +307,20 @@ queries! {
     PutPeerBatch = "peer.add_batch_query", Peers, Optional, Ours, Writes,
         Batch arguments::PutPeer<'a>, numbered 7, columns Columns::None,
         lacking [], decides [];
-    /// `peer.del_batch_query`: removes many peers at once; optional, not known to MoChi.
+    /// `peer.del_batch_query`: removes many peers at once; optional, not known to MoChi. Column
+    /// `request`.
     DeletePeerBatch = "peer.del_batch_query", Peers, Optional, Ours, Writes,
         Batch arguments::DeletePeerBatch<'a>, numbered 6,
         columns Columns::Named(&[("request", Reading::Integer)]),
         lacking [], decides [];
-    /// `peer.graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional, not
-    /// known to MoChi.
+    /// `peer.graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional,
+    /// not known to MoChi. Columns `request`, `is_download`.
     GraduatePeerBatch = "peer.graduate_batch_query", Peers, Optional, Ours, Writes,
         Batch arguments::GraduatePeerBatch<'a>, numbered 7,
         columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
         lacking [], decides [];
-    /// `announce.batch_query`: for many announces at once; optional, not known to MoChi.
+    /// `announce.batch_query`: for many announces at once; optional, not known to MoChi. Columns
+    /// `request`, and arrays `peer_id`, `address`, `port`.
     AnnounceBatch = "announce.batch_query", Peers, Optional, Ours, Reads,
         Batch arguments::AnnounceBatch<'a>, numbered 4,
         columns Columns::Named(&[
@@ -334,6 +331,7 @@ queries! {
         ]),
         lacking [], decides [];
     /// `peer.count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
+    /// Columns `request`, `seeders`, `leechers`, `downloads`.
     CountSwarmBatch = "peer.count_batch_query", Peers, Optional, Ours, Reads,
         Batch arguments::CountSwarmBatch<'a>, numbered 2,
         columns Columns::Named(&[

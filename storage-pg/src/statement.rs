@@ -65,6 +65,7 @@ impl<Q> Deref for QueryStatement<'_, Q> {
 }
 
 impl<'s, Q> QueryStatement<'s, Q> {
+    /// Without its arguments' type.
     pub(crate) fn untyped(self) -> &'s Statement {
         self.statement
     }

@@ -171,8 +171,8 @@ impl PgStorage {
         Ok(row.map(value).map(|value| DataRecord { context, key: Bytes::new(), value }))
     }
 
-    /// A page of an export of up to `limit` rows; `key` are the columns by which the next one finds its beginning,
-    /// as the server sent them, since the last row may be one that cannot be understood.
+    /// A page of an export of up to `limit` rows; `key` are the columns by which the next one finds its
+    /// beginning, as the server sent them, since the last row may be one that cannot be understood.
     async fn export<T, Q: Single>(
         &self,
         operation: Operation,

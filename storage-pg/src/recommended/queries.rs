@@ -263,16 +263,18 @@ const EXPORT_DATA: &str = "\
 SELECT context, name AS key, value FROM mo_kv
 WHERE (context, name) > (@context, @key) ORDER BY context, name LIMIT @count";
 
-/// A query for the recommended tables, empty where it is better left out, and what the example file says of it.
+/// A query for the recommended tables, with the comment that it has in the example file.
 pub(super) struct RecommendedQuery {
     pub(super) comment: String,
+    /// Empty where it is better left out.
     pub(super) sql: String,
 }
 
-fn say(comment: impl Into<String>, sql: impl Into<String>) -> RecommendedQuery {
+fn commented(comment: impl Into<String>, sql: impl Into<String>) -> RecommendedQuery {
     RecommendedQuery { comment: comment.into(), sql: sql.into() }
 }
 
+/// What is recommended for a query. MoChi has only those that it knows, without our arguments.
 pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> RecommendedQuery {
     let Recommendation { dialect, address, for_mochi, .. } = *recommendation;
     let only_on_postgres = |sql: String| match dialect {
@@ -281,95 +283,90 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
     };
     match query {
         Query::Announce if for_mochi => {
-            say("Arguments: $1 info hash, $2 is seeder, $3 is IPv6, $4 count.", ANNOUNCE_FOR_MOCHI)
+            commented("Arguments: $1 info hash, $2 is seeder, $3 is IPv6, $4 count.", ANNOUNCE_FOR_MOCHI)
         }
-        Query::Announce => say(ANNOUNCE_COMMENT, announce(dialect)),
+        Query::Announce => commented(ANNOUNCE_COMMENT, announce(dialect)),
         // CockroachDB would plan the inner queries anew for each call: no faster than one by one.
-        Query::AnnounceBatch => say(ANNOUNCE_BATCH_COMMENT, only_on_postgres(ANNOUNCE_BATCH.into())),
-        Query::PutPeer if for_mochi => say(PUT_PEER_COMMENT, PUT_PEER_AT_ANY_TIME),
-        Query::PutPeer => say(format!("{PUT_PEER_COMMENT}\n{EXPIRES_COMMENT}"), PUT_PEER),
-        Query::PutPeerBatch => say(
-            "Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under \
-             load.",
-            put_peers(address),
+        Query::AnnounceBatch => commented(ANNOUNCE_BATCH_COMMENT, only_on_postgres(ANNOUNCE_BATCH.into())),
+        Query::PutPeer if for_mochi => commented(PUT_PEER_COMMENT, PUT_PEER_AT_ANY_TIME),
+        Query::PutPeer => commented(format!("{PUT_PEER_COMMENT}\n{EXPIRES_COMMENT}"), PUT_PEER),
+        Query::PutPeerBatch => commented(PUT_PEERS_COMMENT, put_peers(address)),
+        Query::DeletePeer => commented(
+            "Touches the peer only if it is there in that role.",
+            unless_expired(DELETE_PEER, for_mochi),
         ),
-        Query::DeletePeer => {
-            say("Touches the peer only if it is there in that role.", unless_expired(DELETE_PEER, for_mochi))
-        }
-        Query::DeletePeerBatch => say(
-            "Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that \
-             was there.",
-            only_on_postgres(delete_peers(address)),
-        ),
+        Query::DeletePeerBatch => commented(DELETE_PEERS_COMMENT, only_on_postgres(delete_peers(address))),
         Query::GraduatePeer => {
-            say("Makes exactly this leecher a seeder, and sets its time.", graduate(for_mochi))
+            commented("Makes exactly this leecher a seeder, and sets its time.", graduate(for_mochi))
         }
         // CockroachDB has no `xmax`.
-        Query::GraduatePeerBatch => say(GRADUATE_PEERS_COMMENT, only_on_postgres(graduate_peers(address))),
+        Query::GraduatePeerBatch => {
+            commented(GRADUATE_PEERS_COMMENT, only_on_postgres(graduate_peers(address)))
+        }
         Query::CountPeers => match dialect {
-            Dialect::Postgres => say(COUNT_COMMENT, COUNT),
-            Dialect::Cockroachdb => {
-                say("Counts all peers, or with the clause after it those of one swarm.", COUNT_COCKROACHDB)
-            }
+            Dialect::Postgres => commented(COUNT_COMMENT, COUNT),
+            Dialect::Cockroachdb => commented(
+                "Counts all peers, or with the clause after it those of one swarm.",
+                COUNT_COCKROACHDB,
+            ),
         },
-        Query::CountSwarm => say("", "WHERE info_hash = @info_hash"),
-        Query::CountSwarmBatch => say(
-            "Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each \
-             @request.",
+        Query::CountSwarm => commented("", "WHERE info_hash = @info_hash"),
+        Query::CountSwarmBatch => commented(
+            COUNT_BATCH_COMMENT,
             match dialect {
                 Dialect::Postgres => COUNT_BATCH,
                 Dialect::Cockroachdb => COUNT_BATCH_COCKROACHDB,
             },
         ),
-        Query::NewestPeer => say(
+        Query::NewestPeer => commented(
             "Not MoChi's, optional: `check` compares it with the clock.",
             "SELECT max(created) FROM mo_peers",
         ),
-        Query::ForgetPeers => say(
-            "Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by \
-             one.",
-            FORGET_PEERS,
-        ),
-        Query::GetDownloads => say("", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash"),
-        Query::IncrementDownloads => say("", INCREMENT_DOWNLOADS),
-        Query::DeleteDownloads => say(
+        Query::ForgetPeers => commented(FORGET_PEERS_COMMENT, FORGET_PEERS),
+        Query::GetDownloads => {
+            commented("", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash")
+        }
+        Query::IncrementDownloads => commented("", INCREMENT_DOWNLOADS),
+        Query::DeleteDownloads => commented(
             "Not MoChi's, optional: needed to remove a swarm altogether.",
             "DELETE FROM mo_downloads WHERE info_hash = @info_hash",
         ),
-        Query::PutData => say("", if for_mochi { PUT_DATA_AT_ANY_TIME } else { PUT_DATA }),
-        Query::DeleteData => say("@key is an array of keys here.", unless_expired(DELETE_DATA, for_mochi)),
-        Query::GetData => say("", "SELECT value FROM mo_kv WHERE context = @context AND name = @key"),
-        Query::ContainsDataBatch => say(
+        Query::PutData => commented("", if for_mochi { PUT_DATA_AT_ANY_TIME } else { PUT_DATA }),
+        Query::DeleteData => {
+            commented("@key is an array of keys here.", unless_expired(DELETE_DATA, for_mochi))
+        }
+        Query::GetData => commented("", "SELECT value FROM mo_kv WHERE context = @context AND name = @key"),
+        Query::ContainsDataBatch => commented(
             CONTAINS_DATA_COMMENT,
             match dialect {
                 Dialect::Postgres => CONTAINS_DATA,
                 Dialect::Cockroachdb => CONTAINS_DATA_COCKROACHDB,
             },
         ),
-        Query::ExportPeers => say("", EXPORT_PEERS),
-        Query::ExportDownloads => say("", EXPORT_DOWNLOADS),
-        Query::ExportData => say("", EXPORT_DATA),
-        Query::ImportPeers => say(
+        Query::ExportPeers => commented("", EXPORT_PEERS),
+        Query::ExportDownloads => commented("", EXPORT_DOWNLOADS),
+        Query::ExportData => commented("", EXPORT_DATA),
+        Query::ImportPeers => commented(
             "The later time stays, at equal times the seeder.",
             format!("{PUT_PEER_AT_ANY_TIME}{IF_NEWER}"),
         ),
-        Query::ImportDownloads => say("The greater number stays.", IMPORT_DOWNLOADS),
-        Query::ImportData => say("What is there stays.", IMPORT_DATA),
-        Query::ImportPeersBatch => say(
+        Query::ImportDownloads => commented("The greater number stays.", IMPORT_DOWNLOADS),
+        Query::ImportData => commented("What is there stays.", IMPORT_DATA),
+        Query::ImportPeersBatch => commented(
             "The same for many at once, every argument an array; much faster. May be left out.",
             format!("{}{IF_NEWER}", put_peers_at_any_time(address)),
         ),
-        Query::ImportDownloadsBatch => say("", IMPORT_DOWNLOADS_BATCH),
-        Query::ImportDataBatch => say("", IMPORT_DATA_BATCH),
-        Query::Ping => say("A sign of life.", "SELECT 1"),
+        Query::ImportDownloadsBatch => commented("", IMPORT_DOWNLOADS_BATCH),
+        Query::ImportDataBatch => commented("", IMPORT_DATA_BATCH),
+        Query::Ping => commented("A sign of life.", "SELECT 1"),
         Query::CollectGarbage => {
             let comment = if for_mochi { COLLECT_COMMENT_FOR_MOCHI } else { COLLECT_COMMENT };
-            say(comment, collect_garbage(recommendation))
+            commented(comment, collect_garbage(recommendation))
         }
         Query::CountStale => {
-            say(COUNT_STALE_COMMENT, "SELECT COUNT(1) FROM mo_peers WHERE created <= @created")
+            commented(COUNT_STALE_COMMENT, "SELECT COUNT(1) FROM mo_peers WHERE created <= @created")
         }
-        Query::CountInfoHashes => say(
+        Query::CountInfoHashes => commented(
             "Counts swarms that have peers.",
             match dialect {
                 Dialect::Postgres => COUNT_SWARMS,
@@ -476,3 +473,55 @@ Removes the peers last announced at or before @created. With @limit (not MoChi's
 and it is run again until there are fewer: no call waits for long behind it.";
 
 const COLLECT_COMMENT_FOR_MOCHI: &str = "Removes the peers last announced at or before @created.";
+
+const PUT_PEERS_COMMENT: &str = "\
+Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under load.";
+
+const DELETE_PEERS_COMMENT: &str = "\
+Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that was there.";
+
+const COUNT_BATCH_COMMENT: &str = "\
+Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const FORGET_PEERS_COMMENT: &str = "\
+Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";
+
+#[cfg(test)]
+mod tests {
+    use super::super::AddressColumn;
+    use super::*;
+    use crate::argument::Argument;
+    use crate::draft::{Drafts, Opened};
+
+    fn recommendations() -> impl Iterator<Item = Recommendation> {
+        let dialects = [Dialect::Postgres, Dialect::Cockroachdb];
+        let addresses = [AddressColumn::Inet, AddressColumn::Bytea];
+        dialects.into_iter().flat_map(move |dialect| {
+            addresses.into_iter().flat_map(move |address| {
+                [false, true].map(|for_mochi| Recommendation { dialect, address, unlogged: false, for_mochi })
+            })
+        })
+    }
+
+    #[test]
+    fn what_is_recommended_is_understood() {
+        for recommendation in recommendations() {
+            let Drafts { drafts, problems } = Drafts::of(&recommendation.config(), Opened::Everything);
+            assert!(problems.is_empty(), "{recommendation:?}: {problems:?}");
+            let known_to_mochi = |query: &Query| query.spec().origin == Origin::Mochi;
+            assert!(drafts.len() >= Query::ALL.iter().filter(|query| known_to_mochi(query)).count());
+        }
+    }
+
+    #[test]
+    fn mochi_is_given_what_it_knows() {
+        for recommendation in recommendations().filter(|recommendation| recommendation.for_mochi) {
+            for draft in Drafts::of(&recommendation.config(), Opened::Everything).drafts {
+                assert_eq!(draft.query.spec().origin, Origin::Mochi);
+                for argument in [Argument::Sample, Argument::Limit, Argument::Expires] {
+                    assert!(!draft.rewritten.arguments.contains(&argument), "{:?}: {argument}", draft.query);
+                }
+            }
+        }
+    }
+}
