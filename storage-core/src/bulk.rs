@@ -40,7 +40,7 @@ pub trait BulkPeerStorage: PeerStorage + Transfer {
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         let mut snapshots = Vec::with_capacity(info_hashes.len());
         for info_hash in info_hashes {
-            snapshots.push(read_in_pages(self, *info_hash, limit).await?);
+            snapshots.push(read_swarm_in_pages(self, *info_hash, limit).await?);
         }
         Ok(snapshots)
     }
@@ -203,7 +203,8 @@ async fn find_in_pages<S: Transfer + ?Sized>(
     Ok(found)
 }
 
-async fn read_in_pages<S: BulkPeerStorage + ?Sized>(
+/// Reads a swarm by the pages of an export: what [`BulkPeerStorage::read_swarms`] does unless a storage can do better.
+pub async fn read_swarm_in_pages<S: BulkPeerStorage + ?Sized>(
     storage: &S,
     info_hash: InfoHash,
     limit: usize,

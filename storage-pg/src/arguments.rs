@@ -189,8 +189,8 @@ arguments! {
         IsV6: Value::Bool(peer.family().is_v6()),
     ]
 
-    /// A client of a batch of those that have everything.
-    GraduatePeerBatch<'a> {
+    /// A peer of a batch of those that something happens to, as of a time.
+    ChangePeerBatch<'a> {
         request: u32,
         info_hash: &'a InfoHash,
         peer: &'a Peer,
@@ -206,6 +206,45 @@ arguments! {
         IsV6: Value::Bool(peer.family().is_v6()),
         Created: Value::Time(announced),
         Expires: Value::Expiry(expires),
+    ]
+
+    /// A peer of a batch of those that announced, as of a time.
+    BulkPut<'a> {
+        request: u32,
+        info_hash: &'a InfoHash,
+        peer: &'a Peer,
+        role: Role,
+        announced: Timestamp,
+        /// From this time on, by the server's clock, its row is not affected.
+        expires: Option<Timestamp>,
+    } => [
+        Request: Value::Integer(request.into()),
+        InfoHash: info_hash.into(),
+        PeerId: Value::Bytes(peer.id().as_bytes()),
+        Address: Value::address_of(peer),
+        Port: Value::Integer(peer.port().into()),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(peer.family().is_v6()),
+        Created: Value::Time(announced),
+        Expires: Value::Expiry(expires),
+    ]
+
+    /// Up to so many peers of a swarm, of one role and family, in a batch.
+    BulkRead<'a> {
+        request: u32,
+        info_hash: &'a InfoHash,
+        role: Role,
+        family: AddressFamily,
+        /// Where the sample begins: [`random_sample`].
+        sample: i32,
+        limit: usize,
+    } => [
+        Request: Value::Integer(request.into()),
+        InfoHash: info_hash.into(),
+        IsSeeder: Value::Bool(role.is_seeder()),
+        IsV6: Value::Bool(family.is_v6()),
+        Sample: Value::Integer(sample.into()),
+        Limit: Value::rows(limit),
     ]
 
     /// A swarm of a batch of those that are counted.

@@ -189,9 +189,9 @@ impl SameKey<'_> {
 
 /// A row of a batch: what it is of, and when its caller gives up.
 #[derive(Clone, Copy)]
-struct Row<T> {
-    of: T,
-    deadline: Instant,
+pub(crate) struct Row<T> {
+    pub(crate) of: T,
+    pub(crate) deadline: Instant,
 }
 
 /// Peers that announce.
@@ -237,7 +237,7 @@ impl BatchKind for Puts {
         .await;
         let result = |row: usize| match &written[row] {
             Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
-            written => written.as_ref().map_err(copy).copied(),
+            written => written.as_ref().map_err(Error::copy).copied(),
         };
         row_of.into_iter().map(result).collect()
     }
@@ -340,7 +340,7 @@ impl BatchKind for Graduations {
             Self::OPERATION,
             queries::GraduatePeerBatch,
             &rows,
-            |request, record, expires| arguments::GraduatePeerBatch {
+            |request, record, expires| arguments::ChangePeerBatch {
                 request,
                 info_hash: &record.info_hash,
                 peer: &record.peer,
@@ -367,7 +367,7 @@ impl BatchKind for Graduations {
                         Err(unanswered(Self::OPERATION, Self::KEY))
                     }
                     Ok(()) => Ok(answers[row].map(|is_download| is_download && place == 0)),
-                    Err(error) => Err(copy(error)),
+                    Err(error) => Err(error.copy()),
                 };
             }
         }
@@ -455,7 +455,7 @@ pub(crate) async fn count(
     let counts = answers(core, operation, queries::CountSwarmBatch, &rows, arguments, read).await;
     let of = |info_hash| match swarms.binary_search(info_hash).map(|place| &counts[place]) {
         Ok(Ok(counts)) => Ok(*counts),
-        Ok(Err(error)) => Err(copy(error)),
+        Ok(Err(error)) => Err(error.copy()),
         Err(_) => Ok(SwarmCounts::default()),
     };
     info_hashes.iter().map(of).collect()
@@ -506,7 +506,7 @@ impl BatchKind for Lookups {
 }
 
 /// Runs a query that returns a row for each call, with the call's number in its first column.
-async fn answers<'a, Q: Batch, R: Copy, T: Default>(
+pub(crate) async fn answers<'a, Q: Batch, R: Copy, T: Default>(
     core: &Core,
     operation: Operation,
     query: Q,
@@ -525,17 +525,17 @@ async fn answers<'a, Q: Batch, R: Copy, T: Default>(
 }
 
 /// A query that was run for a piece of a batch.
-struct Ran<'a> {
-    statement: &'a Statement,
+pub(crate) struct Ran<'a> {
+    pub(crate) statement: &'a Statement,
     rows: Vec<PgRow>,
     /// How many rows it affected.
     affected: u64,
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
 }
 
 impl Ran<'_> {
     /// Its rows, each with the call that the first column names.
-    fn by_request(&self, piece: &Range<usize>) -> impl Iterator<Item = (usize, &PgRow)> {
+    pub(crate) fn by_request(&self, piece: &Range<usize>) -> impl Iterator<Item = (usize, &PgRow)> {
         self.rows.iter().filter_map(|row| {
             let request = usize::try_from(self.statement.read_integer(row, 0)?).ok()?;
             piece.contains(&request).then_some((request, row))
@@ -543,7 +543,7 @@ impl Ran<'_> {
     }
 
     /// Whether the server may have come to a row with this deadline too late.
-    fn may_have_expired(&self, deadline: Instant) -> bool {
+    pub(crate) fn may_have_expired(&self, deadline: Instant) -> bool {
         self.statement.uses(Argument::Expires) && self.attempt.clock.may_have_passed(deadline)
     }
 }
@@ -551,7 +551,7 @@ impl Ran<'_> {
 /// Runs a query for all these rows, and where the server refuses, for either half of them, until those
 /// that it refuses are alone: they fail, the others do not. The arguments of a row are made of its number,
 /// of what it is of, and of the time by the server's clock at which its caller gives up.
-async fn in_pieces<'a, Q: Batch, R: Copy>(
+pub(crate) async fn in_pieces<'a, Q: Batch, R: Copy>(
     core: &Core,
     operation: Operation,
     query: Q,
@@ -575,7 +575,7 @@ async fn in_pieces<'a, Q: Batch, R: Copy>(
                 let middle = piece.start + piece.len() / 2;
                 pieces.extend([middle..piece.end, piece.start..middle]);
             }
-            Err(error) => done[piece].iter_mut().for_each(|done| *done = Err(copy(&error))),
+            Err(error) => done[piece].iter_mut().for_each(|done| *done = Err(error.copy())),
         }
     }
     done
@@ -602,12 +602,7 @@ async fn run<'s, 'a, Q: Batch>(
 }
 
 /// A write that the server may have come to too late.
-fn unanswered(operation: Operation, key: &str) -> Error {
+pub(crate) fn unanswered(operation: Operation, key: &str) -> Error {
     let error = Error::new(crate::NAME, operation, ErrorKind::Uncertain);
     error.with_message(format!("`{key}`: the server may have come to it too late"))
-}
-
-/// One failure for several callers.
-fn copy(error: &Error) -> Error {
-    Error::new(crate::NAME, error.operation(), error.kind()).with_message(error.message())
 }

@@ -101,7 +101,7 @@ impl Queries {
 }
 
 /// `announce`: what is no query there.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AnnounceSettings {
     /// `peer_id_column`, in any case.
     pub peer_id_column: String,
@@ -111,8 +111,19 @@ pub struct AnnounceSettings {
     pub port_column: String,
 }
 
+impl Default for AnnounceSettings {
+    /// The names of the arguments.
+    fn default() -> Self {
+        Self {
+            peer_id_column: "peer_id".into(),
+            address_column: "address".into(),
+            port_column: "port".into(),
+        }
+    }
+}
+
 /// `peer`: what is no query there.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PeerSettings {
     /// `count_seeders_column`, in any case.
     pub count_seeders_column: String,
@@ -122,6 +133,17 @@ pub struct PeerSettings {
     /// setting of this name; downloads and data wait as the server has it by default. Empty: all do. Not
     /// known to MoChi.
     pub synchronous_commit: String,
+}
+
+impl Default for PeerSettings {
+    /// `seeders`, `leechers`; commits wait as the server has it.
+    fn default() -> Self {
+        Self {
+            count_seeders_column: "seeders".into(),
+            count_leechers_column: "leechers".into(),
+            synchronous_commit: String::new(),
+        }
+    }
 }
 
 impl Default for PgConfig {
@@ -190,19 +212,21 @@ impl PgConfig {
 
 impl AnnounceSettings {
     fn read(section: &mut Section) -> Self {
+        let default = Self::default();
         Self {
-            peer_id_column: text_or(section, "peer_id_column", "peer_id"),
-            address_column: text_or(section, "address_column", "address"),
-            port_column: text_or(section, "port_column", "port"),
+            peer_id_column: text_or(section, "peer_id_column", &default.peer_id_column),
+            address_column: text_or(section, "address_column", &default.address_column),
+            port_column: text_or(section, "port_column", &default.port_column),
         }
     }
 }
 
 impl PeerSettings {
     fn read(section: &mut Section) -> Self {
+        let default = Self::default();
         Self {
-            count_seeders_column: text_or(section, "count_seeders_column", "seeders"),
-            count_leechers_column: text_or(section, "count_leechers_column", "leechers"),
+            count_seeders_column: text_or(section, "count_seeders_column", &default.count_seeders_column),
+            count_leechers_column: text_or(section, "count_leechers_column", &default.count_leechers_column),
             synchronous_commit: text_or(section, "synchronous_commit", ""),
         }
     }

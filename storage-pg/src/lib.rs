@@ -45,6 +45,7 @@ mod arguments;
 mod array;
 mod attempt;
 mod batches;
+mod bulk;
 mod config;
 mod connection;
 mod core;

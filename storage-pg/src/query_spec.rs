@@ -179,7 +179,7 @@ queries! {
     /// `peer.add_query`: puts a peer or sets its role and time.
     PutPeer = "peer.add_query", Peers, Required, Mochi, Writes,
         Single arguments::PutPeer<'a>, numbered 7, columns Columns::None,
-        lacking [], decides [PutPeer, Probe, WritePeers];
+        lacking [], decides [PutPeer, Probe];
     /// `peer.del_query`: removes a peer if it is there in that role.
     DeletePeer = "peer.del_query", Peers, Required, Mochi, Writes,
         Single arguments::DeletePeer<'a>, numbered 5, columns Columns::None,
@@ -282,7 +282,7 @@ queries! {
     /// known to MoChi.
     ImportPeers = "import.peers_query", Peers, Optional, Ours, Writes,
         Single arguments::ImportPeer<'a>, numbered 7, columns Columns::None,
-        lacking [ImportPeers], decides [ImportPeers];
+        lacking [ImportPeers], decides [ImportPeers, WritePeers];
     /// `import.downloads_query`: an upsert that keeps the greater number; optional, not known to MoChi.
     ImportDownloads = "import.downloads_query", Peers, Optional, Ours, Writes,
         Single arguments::ImportDownloads<'a>, numbered 2, columns Columns::None,
@@ -316,7 +316,7 @@ queries! {
     /// `peer.graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional,
     /// not known to MoChi. Columns `request`, `is_download`.
     GraduatePeerBatch = "peer.graduate_batch_query", Peers, Optional, Ours, Writes,
-        Batch arguments::GraduatePeerBatch<'a>, numbered 7,
+        Batch arguments::ChangePeerBatch<'a>, numbered 7,
         columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
         lacking [], decides [];
     /// `announce.batch_query`: for many announces at once; optional, not known to MoChi. Columns
@@ -328,6 +328,39 @@ queries! {
             ("peer_id", Reading::ManyBytes),
             ("address", Reading::ManyAddresses),
             ("port", Reading::ManyIntegers),
+        ]),
+        lacking [], decides [];
+    /// `bulk.add_query`: `import.peers_query` for many peers at once, with those that were written; optional, not known
+    /// to MoChi.
+    BulkPut = "bulk.add_query", Peers, Optional, Ours, Writes,
+        Batch arguments::BulkPut<'a>, numbered 8,
+        columns Columns::Named(&[("request", Reading::Integer)]),
+        lacking [], decides [];
+    /// `bulk.touch_query`: sets later times of many peers at once; optional, not known to MoChi.
+    BulkTouch = "bulk.touch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::ChangePeerBatch<'a>, numbered 7,
+        columns Columns::Named(&[("request", Reading::Integer)]),
+        lacking [], decides [];
+    /// `bulk.del_query`: removes many peers at once that did not announce later; optional, not known to MoChi.
+    BulkDelete = "bulk.del_query", Peers, Optional, Ours, Writes,
+        Batch arguments::ChangePeerBatch<'a>, numbered 7,
+        columns Columns::Named(&[("request", Reading::Integer)]),
+        lacking [], decides [];
+    /// `bulk.graduate_query`: makes many clients seeders at once that did not announce later; optional, not known to
+    /// MoChi.
+    BulkGraduate = "bulk.graduate_query", Peers, Optional, Ours, Writes,
+        Batch arguments::ChangePeerBatch<'a>, numbered 7,
+        columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
+        lacking [], decides [];
+    /// `bulk.read_query`: the peers of many swarms at once; optional, not known to MoChi.
+    BulkRead = "bulk.read_query", Peers, Optional, Ours, Reads,
+        Batch arguments::BulkRead<'a>, numbered 4,
+        columns Columns::Named(&[
+            ("request", Reading::Integer),
+            ("peer_id", Reading::Bytes),
+            ("address", Reading::Address),
+            ("port", Reading::Integer),
+            ("created", Reading::Time),
         ]),
         lacking [], decides [];
     /// `peer.count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::arguments;
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::query_spec::{Query, queries};
+use crate::query_spec::{Batch, Query, queries};
 use crate::storage::{PgStorage, not_connected};
 
 /// A query that runs longer than this touches more than a few probe rows.
@@ -33,12 +33,15 @@ const MANY: u64 = 1_000;
 const IN_THE_SWARM: u64 = 6;
 
 /// The queries that are rehearsed, each for the operation that needs it.
-const REHEARSED: [(Operation, Query); 9] = [
+const REHEARSED: &[(Operation, Query)] = &[
     (Operation::DeletePeer, Query::DeletePeer),
     (Operation::DeletePeer, Query::DeletePeerBatch),
     (Operation::GraduatePeers, Query::GraduatePeer),
     (Operation::GraduatePeers, Query::GraduatePeerBatch),
     (Operation::GraduatePeers, Query::IncrementDownloads),
+    (Operation::WritePeers, Query::BulkTouch),
+    (Operation::WritePeers, Query::BulkDelete),
+    (Operation::WritePeers, Query::BulkGraduate),
     (Operation::CollectGarbage, Query::CollectGarbage),
     (Operation::DeleteData, Query::DeleteData),
     (Operation::ForgetSwarm, Query::ForgetPeers),
@@ -56,7 +59,7 @@ struct Probe<'a> {
 impl PgStorage {
     pub(crate) async fn rehearse_all(&self) -> Result<Vec<Rehearsal>> {
         let mut rehearsals = Vec::new();
-        for (operation, query) in REHEARSED {
+        for (operation, query) in REHEARSED.iter().copied() {
             if self.core.has(query) {
                 // What others are writing may be in the way.
                 let overreach = (|| self.rehearse_one(query))
@@ -111,7 +114,10 @@ impl Probe<'_> {
             Query::DeletePeer => self.delete_peer().await,
             Query::DeletePeerBatch => self.delete_peers().await,
             Query::GraduatePeer => self.graduate_peer().await,
-            Query::GraduatePeerBatch => self.graduate_peers().await,
+            Query::GraduatePeerBatch => self.graduate_many(queries::GraduatePeerBatch).await,
+            Query::BulkTouch => self.change(queries::BulkTouch, "one peer was to be touched").await,
+            Query::BulkDelete => self.change(queries::BulkDelete, "one peer was to be deleted").await,
+            Query::BulkGraduate => self.graduate_many(queries::BulkGraduate).await,
             Query::IncrementDownloads => self.increment_downloads().await,
             Query::CollectGarbage => self.collect_garbage().await,
             Query::DeleteData => self.delete_data().await,
@@ -174,11 +180,28 @@ impl Probe<'_> {
         Ok(Some(overreach))
     }
 
-    async fn graduate_peers(&mut self) -> Result<Option<String>, Failure> {
-        let Some(graduate) = self.core.find(queries::GraduatePeerBatch) else { return Ok(None) };
+    /// Of one peer and of one that is not there.
+    async fn change<Q>(&mut self, query: Q, what: &str) -> Result<Option<String>, Failure>
+    where
+        Q: for<'a> Batch<Arguments<'a> = arguments::ChangePeerBatch<'a>>,
+    {
+        let Some(change) = self.core.find(query) else { return Ok(None) };
+        self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
+        let (meant, absent) = (probe_peer(1, 1), probe_peer(9, 9));
+        let (info_hash, announced, expires) = (&self.swarm, Timestamp::now(), None);
+        let of = |request, peer| arguments::ChangePeerBatch { request, info_hash, peer, announced, expires };
+        let touched = change.execute_batch(self.connection, &[of(0, &meant), of(1, &absent)]).await?;
+        Ok(overreach(touched, 1, &format!("{what}, and one is not there")))
+    }
+
+    async fn graduate_many<Q>(&mut self, query: Q) -> Result<Option<String>, Failure>
+    where
+        Q: for<'a> Batch<Arguments<'a> = arguments::ChangePeerBatch<'a>>,
+    {
+        let Some(graduate) = self.core.find(query) else { return Ok(None) };
         self.put_neighbours(Role::Leecher, Timestamp::now()).await?;
         let before = self.leechers().await?;
-        let meant = arguments::GraduatePeerBatch {
+        let meant = arguments::ChangePeerBatch {
             request: 0,
             info_hash: &self.swarm,
             peer: &probe_peer(1, 1),

@@ -235,7 +235,7 @@ fn only(mut page: Page<PeerRecord>, info_hash: &InfoHash) -> Page<PeerRecord> {
     page
 }
 
-fn read_peer(export: &Statement, row: &PgRow) -> Option<PeerRecord> {
+pub(crate) fn read_peer(export: &Statement, row: &PgRow) -> Option<PeerRecord> {
     let id = PeerId::try_from(export.read_bytes(row, 1)?).ok()?;
     let port = u16::try_from(export.read_integer(row, 3)?).ok()?;
     Some(PeerRecord {
@@ -258,5 +258,3 @@ fn read_data(export: &Statement, row: &PgRow) -> Option<DataRecord> {
         value: Bytes::copy_from_slice(export.read_bytes(row, 2).unwrap_or_default()),
     })
 }
-
-impl storage_core::BulkPeerStorage for PgStorage {}

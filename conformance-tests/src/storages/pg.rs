@@ -32,6 +32,11 @@ const NO_BATCHES: Changes = &[
     ("IMPORT__PEERS_BATCH_QUERY", ""),
     ("IMPORT__DOWNLOADS_BATCH_QUERY", ""),
     ("IMPORT__DATA_BATCH_QUERY", ""),
+    ("BULK__ADD_QUERY", ""),
+    ("BULK__TOUCH_QUERY", ""),
+    ("BULK__DEL_QUERY", ""),
+    ("BULK__GRADUATE_QUERY", ""),
+    ("BULK__READ_QUERY", ""),
 ];
 
 const PATIENT: Changes = &[("OPERATION_TIMEOUT", "60s"), ("RETRY_TIMEOUT", "60s")];

@@ -157,6 +157,7 @@ impl Case {
             Operation::DeleteData => self.uses_data,
             Operation::GraduatePeers => self.graduates,
             Operation::CollectGarbage => self.collects,
+            Operation::WritePeers => self.rule == "W1",
             _ => self.uses_swarms || self.uses_data,
         }
     }

@@ -149,6 +149,7 @@ fn section_comment(section: &str) -> &'static str {
         "data" => "Arbitrary data. Overwrites what is there.",
         "export" => EXPORT,
         "import" => IMPORT,
+        "bulk" => BULK,
         _ => "",
     }
 }
@@ -199,6 +200,10 @@ Not MoChi's, optional: everything in pages, in the order of keys, after the key 
 export, migration and verification.";
 
 const IMPORT: &str = "Not MoChi's, optional: needed to take in what another storage exported.";
+
+const BULK: &str = "\
+Not MoChi's, optional: writes and reads for many with their times, for storages in front of this one. Arguments are
+arrays, but for @limit. Without them peers are written and swarms read one by one.";
 
 const LIMITS: &str = "\
 Not MoChi's: how long an unreachable server is tried at start; how long a transaction is tried again

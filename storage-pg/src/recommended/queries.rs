@@ -1,7 +1,7 @@
 //! The queries.
 
 use super::{AddressColumn, Dialect, Recommendation};
-use crate::config::{AnnounceSettings, PeerSettings, PgConfig};
+use crate::config::{PeerSettings, PgConfig};
 use crate::query_spec::{Origin, Query};
 
 /// A stretch of the swarm from a random place on, and from its beginning if that is not enough. PostgreSQL
@@ -97,6 +97,15 @@ RETURNING r.request"
 /// Graduates many clients of one address each. A row for each that is done, which those are not that became
 /// leechers meanwhile. A row that was inserted has no `xmax`, one that was there has.
 fn graduate_peers(address: AddressColumn) -> String {
+    graduate_peers_where(address, "", "EXCLUDED.created")
+}
+
+/// The same for those that did not announce later, which keep their times.
+fn graduate_peers_by_time(address: AddressColumn) -> String {
+    graduate_peers_where(address, " AND p.created <= r.created", "GREATEST(p.created, EXCLUDED.created)")
+}
+
+fn graduate_peers_where(address: AddressColumn, unless_later: &str, refreshed: &str) -> String {
     let address = address_type(address);
     format!(
         "\
@@ -108,14 +117,14 @@ WITH r AS MATERIALIZED (
 moved AS (
   UPDATE mo_peers AS p SET is_seeder = TRUE, created = r.created FROM r
   WHERE p.info_hash = r.info_hash AND p.peer_id = r.peer_id AND p.address = r.address AND p.port = r.port
-    AND NOT p.is_seeder
+    AND NOT p.is_seeder{unless_later}
   RETURNING r.request, r.info_hash),
 put AS (
   INSERT INTO mo_peers AS p (info_hash, peer_id, address, port, is_seeder, is_v6, created)
   SELECT info_hash, peer_id, address, port, TRUE, is_v6, created FROM r
   WHERE request NOT IN (SELECT request FROM moved)
   ON CONFLICT (info_hash, peer_id, address, port)
-  DO UPDATE SET created = EXCLUDED.created WHERE p.is_seeder
+  DO UPDATE SET created = {refreshed} WHERE p.is_seeder
   RETURNING info_hash, peer_id, address, port, xmax = 0 AS is_new),
 done AS (
   SELECT request, info_hash, TRUE AS is_download FROM moved
@@ -129,6 +138,77 @@ counted AS (
 SELECT request, is_download FROM done"
     )
 }
+
+/// Peers as of a time, which a query changes where they are.
+fn peers_as_of_a_time(address: AddressColumn) -> String {
+    let address = address_type(address);
+    format!(
+        "\
+unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[], @port::int4[],
+  @created::timestamptz[], @expires::timestamptz[])
+  AS r (request, info_hash, peer_id, address, port, created, expires)
+WHERE p.info_hash = r.info_hash AND p.peer_id = r.peer_id AND p.address = r.address AND p.port = r.port
+  AND clock_timestamp() < r.expires"
+    )
+}
+
+/// Sets later times of many peers; the result has the number of each that is there.
+fn touch_peers(address: AddressColumn) -> String {
+    let peers = peers_as_of_a_time(address);
+    format!(
+        "\
+UPDATE mo_peers AS p SET created = GREATEST(p.created, r.created)
+FROM {peers}
+RETURNING r.request"
+    )
+}
+
+/// Removes many peers, unless they announced later.
+fn delete_peers_by_time(address: AddressColumn) -> String {
+    let peers = peers_as_of_a_time(address);
+    format!(
+        "\
+DELETE FROM mo_peers AS p
+USING {peers} AND p.created <= r.created
+RETURNING r.request"
+    )
+}
+
+/// Puts many peers as of a time; the result has the number of each that was written.
+fn put_peers_by_time(address: AddressColumn) -> String {
+    let address = address_type(address);
+    format!(
+        "\
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[],
+    @port::int4[], @is_seeder::bool[], @is_v6::bool[], @created::timestamptz[], @expires::timestamptz[])
+    AS r (request, info_hash, peer_id, address, port, is_seeder, is_v6, created, expires)
+  WHERE clock_timestamp() < expires),
+put AS (
+  INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6, created)
+  SELECT info_hash, peer_id, address, port, is_seeder, is_v6, created FROM r
+  ON CONFLICT (info_hash, peer_id, address, port)
+  DO UPDATE SET created = EXCLUDED.created, is_seeder = EXCLUDED.is_seeder
+  WHERE (EXCLUDED.created, EXCLUDED.is_seeder) > (mo_peers.created, mo_peers.is_seeder)
+  RETURNING info_hash, peer_id, address, port)
+SELECT r.request FROM put JOIN r USING (info_hash, peer_id, address, port)"
+    )
+}
+
+/// Peers of many swarms, each of one role and family: a stretch from a random place on.
+const READ_PEERS: &str = "\
+SELECT r.request, p.peer_id, p.address, p.port, p.created
+FROM unnest(@request::int4[], @info_hash::bytea[], @is_seeder::bool[], @is_v6::bool[], @sample::int4[])
+  AS r (request, info_hash, is_seeder, is_v6, sample)
+CROSS JOIN LATERAL (
+  (SELECT peer_id, address, port, created FROM mo_peers
+    WHERE info_hash = r.info_hash AND is_seeder = r.is_seeder AND is_v6 = r.is_v6 AND sample >= r.sample
+    ORDER BY sample LIMIT (SELECT @limit::int8))
+  UNION ALL
+  (SELECT peer_id, address, port, created FROM mo_peers
+    WHERE info_hash = r.info_hash AND is_seeder = r.is_seeder AND is_v6 = r.is_v6 AND sample < r.sample
+    ORDER BY sample LIMIT (SELECT @limit::int8))
+  LIMIT (SELECT @limit::int8)) AS p";
 
 fn address_type(address: AddressColumn) -> &'static str {
     match address {
@@ -303,6 +383,26 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::GraduatePeerBatch => {
             commented(GRADUATE_PEERS_COMMENT, only_on_postgres(graduate_peers(address)))
         }
+        Query::BulkPut => commented(
+            "import.peers_query for many peers; the result has the @request of each that was written.",
+            only_on_postgres(put_peers_by_time(address)),
+        ),
+        Query::BulkTouch => commented(
+            "Sets the time of each peer to the later of both; the result has the @request of each that is there.",
+            only_on_postgres(touch_peers(address)),
+        ),
+        Query::BulkDelete => commented(
+            "Removes those that announced at or before @created; the result has the @request of each.",
+            only_on_postgres(delete_peers_by_time(address)),
+        ),
+        Query::BulkGraduate => commented(
+            "peer.graduate_batch_query, but one that announced later as a leecher stays; a seeder keeps the later time.",
+            only_on_postgres(graduate_peers_by_time(address)),
+        ),
+        Query::BulkRead => commented(
+            "Up to @limit peers of each @request, which is a swarm, role and family.",
+            only_on_postgres(READ_PEERS.into()),
+        ),
         Query::CountPeers => match dialect {
             Dialect::Postgres => commented(COUNT_COMMENT, COUNT),
             Dialect::Cockroachdb => commented(
@@ -379,18 +479,12 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
 pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
     let for_mochi = recommendation.for_mochi;
     let mut config = PgConfig {
-        announce: AnnounceSettings {
-            peer_id_column: "peer_id".into(),
-            address_column: "address".into(),
-            port_column: "port".into(),
-        },
         peer: PeerSettings {
-            count_seeders_column: "seeders".into(),
-            count_leechers_column: "leechers".into(),
             synchronous_commit: match recommendation.dialect {
                 Dialect::Postgres if !recommendation.unlogged && !for_mochi => "off".into(),
                 _ => String::new(),
             },
+            ..PeerSettings::default()
         },
         ..PgConfig::default()
     };

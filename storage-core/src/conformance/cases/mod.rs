@@ -45,6 +45,7 @@ macro_rules! should {
 pub(super) static ALL: &[Case] = &[
     must!("S1" "delete touches only its peer", safety::delete_peer_is_rehearsed).on_nothing(),
     must!("S1" "graduate touches only its peer", safety::graduate_peer_is_rehearsed).on_nothing(),
+    must!("S1" "writes for many touch only their peers", safety::write_peers_is_rehearsed).on_nothing(),
     must!("S1" "collect garbage touches only stale peers", safety::collect_garbage_is_rehearsed).on_nothing(),
     must!("S1" "delete data touches only its keys", safety::delete_data_is_rehearsed).on_nothing(),
     must!("S1" "forget swarm touches only its swarm", safety::forget_swarm_is_rehearsed).on_nothing(),

@@ -11,6 +11,10 @@ pub(super) async fn graduate_peer_is_rehearsed(scene: &Scene) -> Verdict {
     touches_only_its_own(scene, Operation::GraduatePeers).await
 }
 
+pub(super) async fn write_peers_is_rehearsed(scene: &Scene) -> Verdict {
+    touches_only_its_own(scene, Operation::WritePeers).await
+}
+
 pub(super) async fn collect_garbage_is_rehearsed(scene: &Scene) -> Verdict {
     touches_only_its_own(scene, Operation::CollectGarbage).await
 }

@@ -1,0 +1,243 @@
+//! Writes and reads for many: by the queries of the section `bulk`, where they are configured.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use sqlx::postgres::PgRow;
+use storage_core::layer::deadline;
+use storage_core::{
+    AddressFamily, BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerId, PeerRecord, PeerWrite,
+    Result, Role, SwarmSnapshot, Timestamp, Written, read_swarm_in_pages, write_order,
+    write_peers_one_by_one,
+};
+
+use crate::arguments::{self, Address, random_sample};
+use crate::attempt::{Together, attempt};
+use crate::batches::{self, Row, answers, in_pieces, unanswered};
+use crate::query_spec::{Batch, Query, queries};
+use crate::statement::Statement;
+use crate::storage::PgStorage;
+use crate::transfer;
+
+/// Rows that one statement writes: others may wait for them meanwhile.
+const WRITES: usize = 1_000;
+
+/// Swarms that one statement reads.
+const SWARMS: usize = 64;
+
+#[async_trait]
+impl BulkPeerStorage for PgStorage {
+    async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
+        for round in rounds(writes) {
+            for (query, places) in by_query(writes, round) {
+                for places in places.chunks(WRITES) {
+                    let part: Vec<_> = places.iter().map(|place| writes[*place]).collect();
+                    for (place, written) in places.iter().zip(self.write_alike(query, &part).await) {
+                        results[*place] = written;
+                    }
+                }
+            }
+        }
+        results
+    }
+
+    async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
+        let export = self.core.statement(queries::ExportPeers, Operation::FindPeer)?;
+        // The page that begins with it, if it is there.
+        let before = arguments::ExportPeers {
+            info_hash: info_hash.as_bytes(),
+            peer_id: peer.id().as_bytes(),
+            address: Address::Of(peer.address()),
+            port: i64::from(peer.port()) - 1,
+            count: 1,
+        };
+        let row = attempt!(&self.core, Operation::FindPeer, Together::No, |connection| {
+            export.first(connection, before).await
+        })?;
+        let record = row.and_then(|row| transfer::read_peer(&export, &row));
+        Ok(record.filter(|record| record.info_hash == *info_hash && record.peer == *peer))
+    }
+
+    async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
+        if !self.core.has(Query::BulkRead) {
+            let reads = info_hashes.iter().map(|info_hash| read_swarm_in_pages(self, *info_hash, limit));
+            return try_join_all(reads).await;
+        }
+        let mut snapshots = Vec::with_capacity(info_hashes.len());
+        for info_hashes in info_hashes.chunks(SWARMS) {
+            snapshots.append(&mut self.read_together(info_hashes, limit).await?);
+        }
+        Ok(snapshots)
+    }
+}
+
+/// The places of writes, in rounds of no peer twice, each in the order of keys: of a peer the earlier ones first.
+fn rounds(writes: &[PeerWrite]) -> Vec<Vec<usize>> {
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    let order = write_order(writes);
+    let is_same = |one: &usize, other: &usize| {
+        let key = |place: usize| (writes[place].info_hash, writes[place].peer);
+        key(*one) == key(*other)
+    };
+    for of_peer in order.chunk_by(is_same) {
+        for (round, place) in of_peer.iter().enumerate() {
+            match rounds.get_mut(round) {
+                Some(places) => places.push(*place),
+                None => rounds.push(vec![*place]),
+            }
+        }
+    }
+    rounds
+}
+
+/// These writes by the query that makes them.
+fn by_query(writes: &[PeerWrite], places: Vec<usize>) -> HashMap<Query, Vec<usize>> {
+    let mut of_query: HashMap<_, Vec<_>> = HashMap::new();
+    for place in places {
+        let query = match writes[place].change {
+            PeerChange::Put(_) => Query::BulkPut,
+            PeerChange::Touch => Query::BulkTouch,
+            PeerChange::Delete => Query::BulkDelete,
+            PeerChange::Graduate => Query::BulkGraduate,
+        };
+        of_query.entry(query).or_default().push(place);
+    }
+    of_query
+}
+
+impl PgStorage {
+    /// Makes writes of different peers that one query makes.
+    async fn write_alike(&self, query: Query, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        if !self.core.has(query) {
+            return write_peers_one_by_one(self, writes).await;
+        }
+        match query {
+            Query::BulkPut => self.write_together(queries::BulkPut, writes, put).await,
+            Query::BulkTouch => self.write_together(queries::BulkTouch, writes, change).await,
+            Query::BulkDelete => self.write_together(queries::BulkDelete, writes, change).await,
+            _ => self.graduate_together(writes).await,
+        }
+    }
+
+    /// What became of each: those that have a row in the result took effect.
+    async fn write_together<'a, Q: Batch>(
+        &self,
+        query: Q,
+        writes: &'a [PeerWrite],
+        arguments: impl Fn(u32, &'a PeerWrite, Timestamp) -> Q::Arguments<'a>,
+    ) -> Vec<Result<Written>> {
+        let (operation, key) = (Operation::WritePeers, Q::QUERY.key());
+        let deadline = deadline(operation);
+        let rows: Vec<_> = writes.iter().map(|write| Row { of: write, deadline }).collect();
+        let mut written = vec![Written::Unchanged; rows.len()];
+        let mut expired = vec![false; rows.len()];
+        let is_graduation = Q::QUERY == Query::BulkGraduate;
+        let done = in_pieces(&self.core, operation, query, &rows, arguments, |ran, piece| {
+            for row in piece.clone() {
+                expired[row] = ran.may_have_expired(deadline);
+            }
+            for (request, row) in ran.by_request(piece) {
+                // What took effect, and was repeated because its answer was lost, finds a seeder.
+                let is_download = is_graduation
+                    && (ran.attempt.after_loss || ran.statement.read_boolean(row, 1).unwrap_or(false));
+                written[request] = if is_download { Written::Download } else { Written::Applied };
+            }
+        })
+        .await;
+        let result = |(row, done): (usize, Result<()>)| match done {
+            Ok(()) if written[row] == Written::Unchanged && expired[row] => Err(unanswered(operation, key)),
+            done => done.map(|()| written[row]),
+        };
+        done.into_iter().enumerate().map(result).collect()
+    }
+
+    /// Those that became leechers meanwhile have no row in the result, as those that announced later.
+    async fn graduate_together(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        let mut results = self.write_together(queries::BulkGraduate, writes, change).await;
+        for (write, result) in writes.iter().zip(&mut results) {
+            if matches!(result, Ok(Written::Unchanged))
+                && let Some(written) = write_peers_one_by_one(self, std::slice::from_ref(write)).await.pop()
+            {
+                *result = written;
+            }
+        }
+        results
+    }
+
+    async fn read_together(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
+        let operation = Operation::ReadSwarms;
+        let deadline = deadline(operation);
+        let groups: Vec<_> = info_hashes
+            .iter()
+            .flat_map(|info_hash| GROUPS.map(|(role, family)| (info_hash, role, family)))
+            .collect();
+        let rows: Vec<_> = groups.iter().map(|group| Row { of: *group, deadline }).collect();
+        let read = |statement: &Statement, row: &PgRow, peers: &mut Vec<PeerRecord>, request: usize| {
+            let (info_hash, role, _) = groups[request];
+            match read_peer(statement, row) {
+                Some((peer, announced)) => {
+                    peers.push(PeerRecord { info_hash: *info_hash, peer, role, announced });
+                }
+                None => self.core.skipped(statement, 1),
+            }
+        };
+        let arguments = |request, (info_hash, role, family), _| arguments::BulkRead {
+            request,
+            info_hash,
+            role,
+            family,
+            sample: random_sample(),
+            // One more shows that there are more.
+            limit: limit.saturating_add(1),
+        };
+        let found = answers(&self.core, operation, queries::BulkRead, &rows, arguments, read);
+        let (found, counts) = futures::join!(found, self.count_each(info_hashes));
+        let mut found = found.into_iter().collect::<Result<Vec<_>>>()?.into_iter();
+        let mut snapshots = Vec::with_capacity(info_hashes.len());
+        for (info_hash, counts) in info_hashes.iter().zip(counts?) {
+            let mut groups: Vec<_> = found.by_ref().take(GROUPS.len()).collect();
+            let is_complete = groups.iter().map(Vec::len).sum::<usize>() <= limit;
+            groups.iter_mut().for_each(|group| group.truncate(limit));
+            let peers = groups.concat();
+            snapshots.push(SwarmSnapshot { info_hash: *info_hash, peers, counts, is_complete });
+        }
+        Ok(snapshots)
+    }
+
+    async fn count_each(&self, info_hashes: &[InfoHash]) -> Result<Vec<storage_core::SwarmCounts>> {
+        if self.core.has(Query::CountSwarmBatch) {
+            return batches::count(&self.core, Operation::ReadSwarms, info_hashes)
+                .await
+                .into_iter()
+                .collect();
+        }
+        storage_core::PeerStorage::scrape_swarms(self, info_hashes).await
+    }
+}
+
+/// What is read apart of each swarm.
+const GROUPS: [(Role, AddressFamily); 4] = [
+    (Role::Seeder, AddressFamily::V4),
+    (Role::Seeder, AddressFamily::V6),
+    (Role::Leecher, AddressFamily::V4),
+    (Role::Leecher, AddressFamily::V6),
+];
+
+fn put(request: u32, write: &PeerWrite, expires: Timestamp) -> arguments::BulkPut<'_> {
+    let PeerWrite { info_hash, peer, announced, .. } = write;
+    let (role, announced) = (write.record().role, *announced);
+    arguments::BulkPut { request, info_hash, peer, role, announced, expires: Some(expires) }
+}
+
+fn change(request: u32, write: &PeerWrite, expires: Timestamp) -> arguments::ChangePeerBatch<'_> {
+    let PeerWrite { info_hash, peer, announced, .. } = write;
+    arguments::ChangePeerBatch { request, info_hash, peer, announced: *announced, expires: Some(expires) }
+}
+
+fn read_peer(read: &Statement, row: &PgRow) -> Option<(Peer, Timestamp)> {
+    let id = PeerId::try_from(read.read_bytes(row, 1)?).ok()?;
+    let port = u16::try_from(read.read_integer(row, 3)?).ok()?;
+    Some((Peer::new(id, read.read_address(row, 2)?, port), read.read_time(row, 4)?))
+}
