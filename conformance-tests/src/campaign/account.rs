@@ -49,6 +49,10 @@ kinds! {
     Scrape => "scrape",
     /// A whole announce.
     Announce => "announce",
+    /// `write_peers`.
+    WritePeers => "write_peers",
+    /// `read_swarms`.
+    ReadSwarms => "read_swarms",
     /// `put_data`.
     PutData => "put_data",
     /// `load_data`.

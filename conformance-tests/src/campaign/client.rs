@@ -8,8 +8,8 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, Context, Error, ErrorKind, InfoHash, Peer, PeerId, PeerSelection,
-    Result, Role, Storage, When,
+    AddressFamily, Announce, AnnounceEvent, Context, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerId,
+    PeerSelection, PeerWrite, Result, Role, Storage, When,
 };
 use tokio::time::Instant;
 
@@ -89,6 +89,8 @@ impl Client {
             Kind::AnnouncePeers => self.announce_peers(index).await,
             Kind::Scrape => self.scrape(index).await,
             Kind::Announce => self.announce(index).await,
+            Kind::WritePeers => self.write_peers(index).await,
+            Kind::ReadSwarms => self.read_swarms(index).await,
             Kind::PutData => self.put_data().await,
             Kind::LoadData => self.load_data().await,
             Kind::DeleteData => self.delete_data().await,
@@ -201,6 +203,50 @@ impl Client {
         // The write is accounted for; for the client the call has failed all the same.
         let outcome = if answer.failure.is_some() { Outcome::Refused } else { outcome };
         (outcome, answer.failure)
+    }
+
+    /// Writes two of its peers, each put or deleted as of now.
+    async fn write_peers(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let announced = self.storage.now();
+        let (places, mut writes) = ([index, (index + 1) % self.account.peers.len()], Vec::new());
+        for place in places {
+            let change = match self.rng.random_range(0..3) {
+                0 => PeerChange::Delete,
+                role => PeerChange::Put(Role::from_is_seeder(role == 1)),
+            };
+            let PeerAccount { info_hash, peer, .. } = &self.account.peers[place];
+            writes.push(PeerWrite { info_hash: *info_hash, peer: *peer, change, announced });
+        }
+        let results = self.storage.write_peers(&writes).await;
+        let mut of_call = (Outcome::Acknowledged, None);
+        for ((place, write), result) in places.into_iter().zip(&writes).zip(results) {
+            let outcome = Outcome::of(result.as_ref().err());
+            let state = match write.change {
+                PeerChange::Put(role) => Some(role),
+                _ => None,
+            };
+            self.account.peers[place].written(state, outcome);
+            if let Err(error) = result
+                && of_call.0 != Outcome::Unknown
+            {
+                of_call = (outcome, Some(error));
+            }
+        }
+        of_call
+    }
+
+    async fn read_swarms(&mut self, index: usize) -> (Outcome, Option<Error>) {
+        let account = &self.account.peers[index];
+        let result = self.storage.read_swarms(&[account.info_hash], usize::MAX).await;
+        if let Ok(snapshots) = &result {
+            let mut peers = snapshots.iter().flat_map(|snapshot| &snapshot.peers);
+            let found = peers.find(|record| record.peer == account.peer).map(|record| record.role);
+            if !account.may_be(found) {
+                let message = format!("{account}, read as {found:?}");
+                self.wrong(Kind::ReadSwarms, message);
+            }
+        }
+        read(result)
     }
 
     async fn put_data(&mut self) -> (Outcome, Option<Error>) {

@@ -1,11 +1,12 @@
 //! Writes that expired before the server ran them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
-use storage_core::{Context, ErrorKind, InfoHash, Peer, PeerId, Storage};
+use storage_core::{Context, ErrorKind, InfoHash, Peer, PeerChange, PeerId, PeerWrite, Role, Storage};
 use storage_pg::recommended::Recommendation;
 use storage_pg::{PgConfig, Query};
 
@@ -37,6 +38,10 @@ fn expired(batch_when_idle: bool) -> PgConfig {
         Query::PutPeerBatch,
         Query::DeletePeerBatch,
         Query::GraduatePeerBatch,
+        Query::BulkPut,
+        Query::BulkTouch,
+        Query::BulkDelete,
+        Query::BulkGraduate,
         Query::PutData,
         Query::DeleteData,
     ] {
@@ -64,8 +69,21 @@ async fn expired_writes_change_nothing(url: &PgUrl, batch_when_idle: bool) -> Re
     ensure(is_refused, || format!("{deleted:?}"))?;
     late.put_data(&context, &value("too late")).await?;
     late.delete_data(&context, std::slice::from_ref(&key)).await?;
+    for change in
+        [PeerChange::Put(Role::Leecher), PeerChange::Touch, PeerChange::Delete, PeerChange::Graduate]
+    {
+        let announced = late.now().after(Duration::from_secs(60));
+        let of = |number| PeerWrite { info_hash: SWARM, peer: peer(number), change, announced };
+        let _ = late.write_peers(&[of(1)]).await;
+        // What a graduation finds undone is done by the queries for one, which are not late.
+        if change != PeerChange::Graduate {
+            let _ = late.write_peers(&[of(3)]).await;
+        }
+    }
     late.close().await?;
 
+    let found = storage.find_peer(&SWARM, &peer(1)).await?;
+    ensure(found.is_some_and(|record| record.announced <= storage.now()), || format!("{found:?}"))?;
     let counts = storage.scrape_swarm(&SWARM).await?;
     ensure((counts.seeders, counts.leechers) == (1, 0), || format!("{counts:?}"))?;
     let found = storage.load_data(&context, &key).await?;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
 use storage_core::{
-    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerId, Role, Storage, SwarmCounts, When,
+    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerChange, PeerId, PeerWrite, Role, Storage,
+    SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -28,6 +29,7 @@ pub(super) fn tests() -> Vec<Trial> {
         test("a client that stopped in a batch is gone though its answer is lost", |url| {
             block_on(stop(url, true))
         }),
+        test("writes for many whose answers are lost are done again", |url| block_on(write_many(url))),
         test("a graduation whose answer is lost counts once", |url| {
             block_on(graduate(url, b"COMMIT", Cut::After))
         }),
@@ -106,6 +108,31 @@ async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
         };
         scene.storage.announce(&announce).await?;
         scene.ends_with(1, SwarmCounts::default()).await?;
+    }
+    Ok(())
+}
+
+/// Each kind of write, whose answer is lost.
+async fn write_many(url: &PgUrl) -> Result<(), Failed> {
+    let leecher = SwarmCounts { leechers: 1, ..SwarmCounts::default() };
+    for (change, expected) in [
+        (PeerChange::Put(Role::Seeder), SwarmCounts { seeders: 1, ..SwarmCounts::default() }),
+        (PeerChange::Touch, leecher),
+        (PeerChange::Delete, SwarmCounts::default()),
+        (PeerChange::Graduate, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }),
+    ] {
+        let scene = Scene::new(url).await?;
+        scene.storage.forget_swarm(&SWARM).await?;
+        scene.storage.put_leecher(&SWARM, &peer()).await?;
+        for at in [PEER_ID.0.as_slice(), b"COMMIT"] {
+            scene.way.cut_at(at, Cut::After);
+            let announced = scene.storage.now();
+            let write = PeerWrite { info_hash: SWARM, peer: peer(), change, announced };
+            let results = scene.storage.write_peers(&[write]).await;
+            results.into_iter().collect::<Result<Vec<_>, _>>()?;
+            ensure(!scene.way.is_waiting(), || format!("{change:?}: the connection was not cut"))?;
+        }
+        scene.ends_with(2, expected).await?;
     }
     Ok(())
 }

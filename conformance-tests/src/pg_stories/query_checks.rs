@@ -103,6 +103,7 @@ async fn a_missing_permission(schema: &Schema) -> Result<(), Failed> {
         "downloads.del_query",
         "gc_query",
         "peer.del_batch_query",
+        "bulk.del_query",
     ];
     ensure(keys == deletions && refused.len() == deletions.len(), || format!("{refused:?}"))
 }
