@@ -6,7 +6,8 @@ use storage_core::{InfoHash, Operation, Peer, Result, Role, Timestamp};
 use crate::arguments;
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::query_spec::queries;
+use crate::query_spec::{Query, queries};
+use crate::row_counts::RowCounts;
 use crate::statement::{QueryStatement, tell};
 
 /// The queries of a graduation.
@@ -15,6 +16,7 @@ pub(crate) struct Graduation<'s> {
     put: QueryStatement<'s, queries::PutPeer>,
     delete: QueryStatement<'s, queries::DeletePeer>,
     increment: Option<QueryStatement<'s, queries::IncrementDownloads>>,
+    row_counts: &'s RowCounts,
 }
 
 impl<'s> Graduation<'s> {
@@ -25,6 +27,7 @@ impl<'s> Graduation<'s> {
             put: core.statement(queries::PutPeer, OPERATION)?,
             delete: core.statement(queries::DeletePeer, OPERATION)?,
             increment: core.find(queries::IncrementDownloads),
+            row_counts: &core.row_counts,
         })
     }
 
@@ -32,7 +35,8 @@ impl<'s> Graduation<'s> {
     ///
     /// No query says whether a peer is a seeder, but the one that deletes seeders does: it is tried and taken
     /// back. The download comes before it, since graduations of a swarm take turns at its row: of two that find
-    /// no leecher the second sees what the first has put.
+    /// no leecher the second sees what the first has put. Where the queries don't say how many rows they touched
+    /// every graduation is a download.
     pub(crate) async fn run(
         &self,
         connection: &mut PgConnection,
@@ -46,6 +50,10 @@ impl<'s> Graduation<'s> {
             if self.graduate.execute(connection, leecher).await? == 0 {
                 others.push(peer);
             }
+        }
+        if self.row_counts.missing().is_some() {
+            self.put(connection, info_hash, peers.iter(), announced).await?;
+            others.clear();
         }
         if others.is_empty() {
             self.count(connection, info_hash).await?;
@@ -62,11 +70,25 @@ impl<'s> Graduation<'s> {
         }
         let back = if was_seeder { "before_download" } else { "before_deletion" };
         tell(connection, &format!("ROLLBACK TO SAVEPOINT {back}")).await?;
-        for peer in &others {
-            let seeder = arguments::PutPeer { info_hash, peer, role, announced, expires };
-            self.put.execute(connection, seeder).await?;
+        if self.put(connection, info_hash, others.into_iter(), announced).await? == 0 {
+            self.row_counts.are_missing(Query::PutPeer);
         }
         Ok(!was_seeder)
+    }
+
+    async fn put(
+        &self,
+        connection: &mut PgConnection,
+        info_hash: &InfoHash,
+        peers: impl Iterator<Item = &Peer>,
+        announced: Timestamp,
+    ) -> Result<u64, Failure> {
+        let (role, expires, mut touched) = (Role::Seeder, None, 0);
+        for peer in peers {
+            let seeder = arguments::PutPeer { info_hash, peer, role, announced, expires };
+            touched += self.put.execute(connection, seeder).await?;
+        }
+        Ok(touched)
     }
 
     async fn count(&self, connection: &mut PgConnection, info_hash: &InfoHash) -> Result<(), Failure> {

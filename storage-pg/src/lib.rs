@@ -63,6 +63,7 @@ mod query_spec;
 pub mod recommended;
 mod rehearsal;
 mod rewrite;
+mod row_counts;
 mod server;
 mod statement;
 mod storage;

@@ -9,8 +9,8 @@ use sqlx::postgres::PgConnection;
 use storage_core::config::Problem;
 use storage_core::layer::{deadline, time_left};
 use storage_core::{
-    Backend, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation, Result,
-    Role, SharedObserver, Timestamp,
+    Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
+    Result, Role, SharedObserver, Timestamp,
 };
 use tokio::time::{timeout, timeout_at};
 
@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
+use crate::row_counts::RowCounts;
 use crate::server::Server;
 use crate::statement::Statement;
 use crate::zone::Zone;
@@ -140,7 +141,8 @@ impl PgStorage {
         }
         let retry_timeout = config.retry_timeout;
         let gate = Gate::new(settings.pool.max_connections);
-        let core = Core { pool, settings, retry_timeout, gate, statements, observer };
+        let row_counts = RowCounts::of(&statements);
+        let core = Core { pool, settings, retry_timeout, gate, statements, row_counts, observer };
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
     }
@@ -217,8 +219,12 @@ impl Backend for PgStorage {
     }
 
     fn lacking(&self) -> Lacking {
+        let uncounted = self.core.row_counts.missing().map_or(Lacking::nothing(), |query| {
+            let reason = format!("`{}` does not say how many rows it touched", query.key());
+            Lacking::nothing().and(Capability::ExactDownloads, reason)
+        });
         let absent = Query::ALL.iter().filter(|query| !self.core.has(**query));
-        absent.fold(Lacking::nothing(), |lacking, query| {
+        absent.fold(uncounted, |lacking, query| {
             let capabilities = query.spec().capabilities.iter();
             capabilities.fold(lacking, |lacking, capability| lacking.and(*capability, not_configured(*query)))
         })

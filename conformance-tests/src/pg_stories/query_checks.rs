@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::config::Problem;
 use storage_core::layer::Limits;
-use storage_core::{Context, InfoHash, OpenError, Peer, PeerId};
+use storage_core::{Capability, Context, InfoHash, OpenError, Peer, PeerId};
 use storage_pg::recommended::Recommendation;
 use storage_pg::{PgConfig, Query};
 
@@ -26,8 +26,40 @@ pub(super) fn tests() -> Vec<Trial> {
         test("a read-only server is refused for every query that writes", |url| {
             block_on(a_read_only_server(url))
         }),
+        on_schema("graduations by a procedure count each time, and that is told", recommended, |schema| {
+            block_on(graduations_by_a_procedure(schema))
+        }),
         test("a query that cannot be explained is accepted", |url| block_on(a_query_without_a_plan(url))),
     ]
+}
+
+const PROCEDURE: &str = "
+CREATE PROCEDURE graduate(bytea, bytea, inet, int4, timestamptz) LANGUAGE sql AS $$
+UPDATE mo_peers SET is_seeder = TRUE, created = $5
+WHERE info_hash = $1 AND peer_id = $2 AND address = $3 AND port = $4 AND NOT is_seeder $$";
+
+/// The server does not say how many rows a procedure touched.
+async fn graduations_by_a_procedure(schema: &Schema) -> Result<(), Failed> {
+    schema.execute(PROCEDURE).await?;
+    let mut config = Recommendation::default().config();
+    config.queries[Query::GraduatePeer] =
+        "CALL graduate(@info_hash, @peer_id, @address, @port, @created)".into();
+    config.queries[Query::GraduatePeerBatch] = String::new();
+    let url = PgUrl::parse(&schema.connection_string());
+    let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
+    let lacking = storage.lacking();
+    let reason = lacking.reason(Capability::ExactDownloads).unwrap_or_default();
+    ensure(reason.contains("`peer.graduate_query`"), || format!("{lacking:?}"))?;
+    let (swarm, leecher) = (InfoHash::V1([7; 20]), Peer::new(PeerId([1; 20]), [10, 0, 0, 1].into(), 6881));
+    let absent = Peer::new(PeerId([2; 20]), [10, 0, 0, 2].into(), 6881);
+    storage.put_leecher(&swarm, &leecher).await?;
+    for peer in [&leecher, &absent] {
+        let is_download = storage.graduate_leecher(&swarm, peer).await?;
+        ensure(is_download, || format!("{peer} was no download"))?;
+    }
+    let counts = storage.scrape_swarm(&swarm).await?;
+    ensure((counts.seeders, counts.leechers, counts.downloads) == (2, 0, 2), || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
 }
 
 /// A sequence counts also what is rolled back: each statement that writes takes a number from it.
