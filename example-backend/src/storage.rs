@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{
-    Backend, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Peer, PeerId, Result, Role,
-    Timestamp,
+    Backend, Capability, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Peer, PeerId,
+    Result, Role, Timestamp,
 };
 
 use crate::ExampleConfig;
@@ -98,7 +98,7 @@ impl Backend for ExampleStorage {
     }
 
     fn lacking(&self) -> Lacking {
-        Lacking::nothing()
+        Lacking::nothing().and(Capability::AtomicWrites, "they are made of the calls for one")
     }
 
     async fn ping(&self) -> Result<()> {

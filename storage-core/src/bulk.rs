@@ -19,13 +19,16 @@ use crate::{
 pub trait BulkPeerStorage: PeerStorage + Transfer {
     /// Makes writes, each as of its time, and gives what became of each, in their order (W1).
     ///
-    /// The later time wins: a write changes nothing where the peer announced later than it says. At equal times a
-    /// deletion wins over an announce, and a seeder over a leecher. Of several writes of one peer the earlier
-    /// ones are made first. A peer that was deleted leaves nothing behind: an older put that comes after the
-    /// deletion brings it back.
+    /// The later time wins: a write changes nothing where the peer announced later than it says, as precisely as the
+    /// storage keeps times. At equal times a seeder wins over a leecher, and a deletion over an announce that is
+    /// stored. A peer that was deleted leaves nothing behind: a put that comes after the deletion brings it back,
+    /// however old it is. Of several writes of one peer the earlier ones are made first, those of one time in the
+    /// order given, but deletions last.
     ///
-    /// Each write takes effect by itself, and may be made again; what had taken effect then is
-    /// [`Unchanged`](Written::Unchanged). All together take no longer than one call of a client may.
+    /// Each write takes effect by itself; one that fails does not keep others from it. Unless the storage lacks
+    /// [`AtomicWrites`](crate::Capability::AtomicWrites), nothing comes between the look at what is stored and the
+    /// change. A write may be made again, and so may a list of writes, unless a peer is graduated and then deleted in
+    /// it. All together take no longer than one call of a client may.
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
         write_peers_one_by_one(self, writes).await
     }
@@ -35,8 +38,9 @@ pub trait BulkPeerStorage: PeerStorage + Transfer {
         find_in_pages(self, info_hash, peer).await.map_err(|error| error.of(Operation::FindPeer))
     }
 
-    /// Reads swarms, in the order asked for, a swarm asked for twice is there twice (R1): all peers of a swarm
-    /// that has no more than `limit`, or else up to `limit` of each role and family, at random.
+    /// Reads swarms, in the order asked for; a swarm asked for twice is there twice (R1): all peers of a swarm
+    /// that has no more than `limit`, or else up to `limit` of each role and family, at random. The counts may be of
+    /// another moment than the peers.
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         let mut snapshots = Vec::with_capacity(info_hashes.len());
         for info_hash in info_hashes {
@@ -89,10 +93,12 @@ pub enum Written {
     /// It took effect. Of a touch: the peer is there. Of a graduation: it was a seeder, and is one as of the
     /// later of both times.
     Applied,
-    /// A graduation took effect, and is a download.
+    /// A graduation took effect, and is a download; after an answer that was lost this may be said of one that was a
+    /// seeder before.
     Download,
-    /// It changed nothing. Of a touch: the peer is not there. Of a deletion: it is not there, or announced later.
-    /// Of a put: as late an announce is stored. Of a graduation: it announced later as a leecher.
+    /// It changed nothing, or had taken effect before. Of a touch: the peer is not there. Of a deletion: it is not
+    /// there, or announced later. Of a put: an announce is stored that is later, or as late and not of a leecher
+    /// that becomes a seeder. Of a graduation: it announced later as a leecher.
     Unchanged,
 }
 
@@ -105,7 +111,7 @@ pub struct SwarmSnapshot {
     pub peers: Vec<PeerRecord>,
     /// Its counts.
     pub counts: SwarmCounts,
-    /// Whether `peers` are all that there are.
+    /// Whether `peers` are all that there are. Entries that cannot be understood are missing.
     pub is_complete: bool,
 }
 
@@ -120,6 +126,22 @@ pub fn write_order(writes: &[PeerWrite]) -> Vec<usize> {
     let mut order: Vec<_> = (0..writes.len()).collect();
     order.sort_by_key(key);
     order
+}
+
+/// The places of writes in rounds, to be made one after the other: none has a peer twice, and each is in the order of
+/// keys.
+pub fn write_rounds(writes: &[PeerWrite]) -> Vec<Vec<usize>> {
+    let key = |place: usize| (writes[place].info_hash, writes[place].peer);
+    let (order, mut rounds) = (write_order(writes), Vec::<Vec<usize>>::new());
+    for of_peer in order.chunk_by(|one, other| key(*one) == key(*other)) {
+        for (round, place) in of_peer.iter().enumerate() {
+            match rounds.get_mut(round) {
+                Some(places) => places.push(*place),
+                None => rounds.push(vec![*place]),
+            }
+        }
+    }
+    rounds
 }
 
 /// Makes writes by the calls for one, each after what is stored of its peer was read: what
@@ -171,17 +193,18 @@ async fn write_one<S: BulkPeerStorage + ?Sized>(storage: &S, write: &PeerWrite) 
 /// Records of a page of an export.
 const PAGE: usize = 1_000;
 
-/// Calls `take` with each peer of a swarm until it gives false.
+/// Calls `take` with each peer of a swarm until it gives false; how many could not be understood.
 async fn for_each_peer<S: Transfer + ?Sized>(
     storage: &S,
     info_hash: &InfoHash,
     mut take: impl FnMut(PeerRecord) -> bool + Send,
-) -> Result<()> {
-    let mut from: Option<Cursor> = None;
+) -> Result<u64> {
+    let (mut from, mut unreadable): (Option<Cursor>, _) = (None, 0);
     loop {
         let page = storage.export_peers(Scope::Swarm(*info_hash), from.as_ref(), PAGE).await?;
+        unreadable += page.unreadable;
         if !page.records.into_iter().all(&mut take) || page.next.is_none() {
-            return Ok(());
+            return Ok(unreadable);
         }
         from = page.next;
     }
@@ -210,7 +233,7 @@ pub async fn read_swarm_in_pages<S: BulkPeerStorage + ?Sized>(
     limit: usize,
 ) -> Result<SwarmSnapshot> {
     let mut sampler = SwarmSampler::new(limit);
-    for_each_peer(storage, &info_hash, |record| {
+    let unreadable = for_each_peer(storage, &info_hash, |record| {
         sampler.add(record);
         true
     })
@@ -218,7 +241,7 @@ pub async fn read_swarm_in_pages<S: BulkPeerStorage + ?Sized>(
     .map_err(|error| error.of(Operation::ReadSwarms))?;
     let counts = storage.scrape_swarm(&info_hash).await.map_err(|error| error.of(Operation::ReadSwarms))?;
     let (peers, is_complete) = sampler.finish();
-    Ok(SwarmSnapshot { info_hash, peers, counts, is_complete })
+    Ok(SwarmSnapshot { info_hash, peers, counts, is_complete: is_complete && unreadable == 0 })
 }
 
 /// Takes the peers of a swarm in any order, and keeps all of a small one and a random sample of each role and

@@ -38,6 +38,8 @@ capabilities! {
     AtomicGraduation => "atomic graduation",
     /// A download is counted once, and not lost, when answers are lost and graduations repeated (P4).
     ExactDownloads => "exact downloads",
+    /// A write for many looks at what is stored and changes it in one step (W1).
+    AtomicWrites => "atomic writes",
     /// The downloads of a swarm can be removed.
     ForgetDownloads => "forget downloads",
     /// Peers can be read in pages (T1).

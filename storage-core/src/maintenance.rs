@@ -44,15 +44,16 @@ pub struct Collection {
 
 impl Schedule {
     /// Collects garbage once, by the storage's time, unless more than [`gc_max_share`](Self::gc_max_share) of all
-    /// peers are stale. Where a storage lacks statistics, however many are.
+    /// peers are stale. Without statistics the share is not known, and all of them are removed.
     pub async fn collect(&self, storage: &dyn Storage) -> Result<Collection> {
+        // First: time in which the count waits ages nobody.
+        let cutoff = storage.now().before(self.peer_lifetime);
         let (mut most, mut peers) = (u64::MAX, None);
         if self.gc_max_share < 1.0 && storage.lacking().has(Capability::Statistics) {
             let counted = storage.statistics().await?;
             let count = counted.seeders + counted.leechers;
             (most, peers) = (((count as f64 * self.gc_max_share) as u64).max(FEW), Some(count));
         }
-        let cutoff = storage.now().before(self.peer_lifetime);
         let collected = storage.collect_at_most(cutoff, most).await?;
         Ok(Collection { cutoff, collected, peers })
     }
@@ -88,8 +89,8 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// off. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
-/// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which no write of a peer
-/// went well or the process stood still. Calls made through the storage returned show it. And it is collected for
+/// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
+/// probe failed or the process stood still. Calls made through the storage returned show it. And it is collected for
 /// no `peer_lifetime` after [a clock was found wrong](crate::ClockReading::noticed).
 pub struct Maintenance {
     tasks: Tasks,
@@ -167,7 +168,7 @@ impl Drop for GivenUp<'_> {
 
 /// Whether a call that failed stored what it had to: a whole announce may fail at a read after that.
 fn is_stored(operation: Operation, error: &Error) -> bool {
-    error.operation() != operation && !error.operation().is_write()
+    operation == Operation::Announce && error.operation() != operation && !error.operation().is_write()
 }
 
 /// Collects garbage until it is time to stop; a collection under way is finished.
@@ -290,6 +291,7 @@ mod tests {
             assert!(!is_outage(operation, || Ok(())).await, "{operation}");
         }
         assert!(is_outage(Operation::Announce, fails(Operation::PutPeer)).await);
+        assert!(is_outage(Operation::Probe, fails(Operation::Ping)).await);
         for read in [Operation::AnnouncePeers, Operation::ScrapeSwarm] {
             assert!(!is_outage(Operation::Announce, fails(read)).await, "{read}");
             assert!(!is_outage(read, fails(read)).await, "{read}");

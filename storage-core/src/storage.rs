@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 
 use crate::announce::announce_by_parts;
 use crate::{
@@ -175,9 +176,16 @@ pub trait PeerStorage: Backend {
         announce_by_parts(self, announce).await
     }
 
-    /// Whole announces of several clients at the same time, with the answer to each, in their order.
-    async fn announce_many(&self, announces: &[Announce<'_>]) -> Vec<Result<AnnounceAnswer>> {
-        join_all(announces.iter().map(|announce| self.announce(announce))).await
+    /// Whole announces of several clients at the same time: the answer to each as soon as it is there, with the place
+    /// of the announce.
+    ///
+    /// There is no need to implement it: [layers](crate::layer) see each announce by itself.
+    fn announce_many<'a>(
+        &'a self,
+        announces: &'a [Announce<'a>],
+    ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
+        let answer = |(place, announce)| self.announce(announce).map(move |answer| (place, answer));
+        announces.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed()
     }
 
     /// [`put_peer`](Self::put_peer) as seeder, now.

@@ -593,6 +593,10 @@ async fn run<'s, 'a, Q: Batch>(
         let batch = arguments(attempt.clock);
         if !statement.columns.is_empty() {
             let rows = typed.rows_of_batch(connection, &batch).await?;
+            // Of the other queries with a result a row is missing often.
+            if operation == Operation::WritePeers {
+                attempt.check_expiry(statement, connection, (rows.len() as u64, batch.len())).await?;
+            }
             return Ok(Ran { statement, affected: rows.len() as u64, rows, attempt });
         }
         let affected = typed.execute_batch(connection, &batch).await?;

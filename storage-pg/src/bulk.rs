@@ -7,10 +7,12 @@ use futures::future::try_join_all;
 use sqlx::postgres::PgRow;
 use storage_core::layer::deadline;
 use storage_core::{
-    AddressFamily, BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerId, PeerRecord, PeerWrite,
-    Result, Role, SwarmSnapshot, Timestamp, Written, read_swarm_in_pages, write_order,
-    write_peers_one_by_one,
+    AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, Peer, PeerChange, PeerId,
+    PeerRecord, PeerWrite, Result, Role, SwarmSnapshot, Timestamp, Written, failed_for_each,
+    read_swarm_in_pages, write_peers_one_by_one, write_rounds,
 };
+
+use tokio::time::Instant;
 
 use crate::arguments::{self, Address, random_sample};
 use crate::attempt::{Together, attempt};
@@ -26,13 +28,21 @@ const WRITES: usize = 1_000;
 /// Swarms that one statement reads.
 const SWARMS: usize = 64;
 
+/// Swarms that are read in pages at once.
+const PAGED_AT_ONCE: usize = 8;
+
 #[async_trait]
 impl BulkPeerStorage for PgStorage {
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
-        let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
-        for round in rounds(writes) {
+        let late = not_sent();
+        let mut results = failed_for_each(&late, writes.len());
+        let deadline = deadline(Operation::WritePeers);
+        for round in write_rounds(writes) {
             for (query, places) in by_query(writes, round) {
                 for places in places.chunks(WRITES) {
+                    if Instant::now() >= deadline {
+                        return results;
+                    }
                     let part: Vec<_> = places.iter().map(|place| writes[*place]).collect();
                     for (place, written) in places.iter().zip(self.write_alike(query, &part).await) {
                         results[*place] = written;
@@ -61,35 +71,19 @@ impl BulkPeerStorage for PgStorage {
     }
 
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
-        if !self.core.has(Query::BulkRead) {
-            let reads = info_hashes.iter().map(|info_hash| read_swarm_in_pages(self, *info_hash, limit));
-            return try_join_all(reads).await;
-        }
         let mut snapshots = Vec::with_capacity(info_hashes.len());
+        if !self.core.has(Query::BulkRead) {
+            for info_hashes in info_hashes.chunks(PAGED_AT_ONCE) {
+                let reads = info_hashes.iter().map(|info_hash| read_swarm_in_pages(self, *info_hash, limit));
+                snapshots.append(&mut try_join_all(reads).await?);
+            }
+            return Ok(snapshots);
+        }
         for info_hashes in info_hashes.chunks(SWARMS) {
             snapshots.append(&mut self.read_together(info_hashes, limit).await?);
         }
         Ok(snapshots)
     }
-}
-
-/// The places of writes, in rounds of no peer twice, each in the order of keys: of a peer the earlier ones first.
-fn rounds(writes: &[PeerWrite]) -> Vec<Vec<usize>> {
-    let mut rounds: Vec<Vec<usize>> = Vec::new();
-    let order = write_order(writes);
-    let is_same = |one: &usize, other: &usize| {
-        let key = |place: usize| (writes[place].info_hash, writes[place].peer);
-        key(*one) == key(*other)
-    };
-    for of_peer in order.chunk_by(is_same) {
-        for (round, place) in of_peer.iter().enumerate() {
-            match rounds.get_mut(round) {
-                Some(places) => places.push(*place),
-                None => rounds.push(vec![*place]),
-            }
-        }
-    }
-    rounds
 }
 
 /// These writes by the query that makes them.
@@ -153,15 +147,16 @@ impl PgStorage {
         done.into_iter().enumerate().map(result).collect()
     }
 
-    /// Those that became leechers meanwhile have no row in the result, as those that announced later.
+    /// Of those without a row in the result some became leechers meanwhile: the next statement sees them. What has
+    /// none then announced later.
     async fn graduate_together(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
         let mut results = self.write_together(queries::BulkGraduate, writes, change).await;
-        for (write, result) in writes.iter().zip(&mut results) {
-            if matches!(result, Ok(Written::Unchanged))
-                && let Some(written) = write_peers_one_by_one(self, std::slice::from_ref(write)).await.pop()
-            {
-                *result = written;
-            }
+        let is_left = |place: &usize| matches!(results[*place], Ok(Written::Unchanged));
+        let left: Vec<_> = (0..writes.len()).filter(is_left).collect();
+        if !left.is_empty() {
+            let again: Vec<_> = left.iter().map(|place| writes[*place]).collect();
+            let written = self.write_together(queries::BulkGraduate, &again, change).await;
+            left.into_iter().zip(written).for_each(|(place, written)| results[place] = written);
         }
         results
     }
@@ -174,15 +169,14 @@ impl PgStorage {
             .flat_map(|info_hash| GROUPS.map(|(role, family)| (info_hash, role, family)))
             .collect();
         let rows: Vec<_> = groups.iter().map(|group| Row { of: *group, deadline }).collect();
-        let read = |statement: &Statement, row: &PgRow, peers: &mut Vec<PeerRecord>, request: usize| {
-            let (info_hash, role, _) = groups[request];
-            match read_peer(statement, row) {
-                Some((peer, announced)) => {
-                    peers.push(PeerRecord { info_hash: *info_hash, peer, role, announced });
-                }
-                None => self.core.skipped(statement, 1),
-            }
-        };
+        let read =
+            |statement: &Statement, row: &PgRow, peers: &mut Vec<Option<PeerRecord>>, request: usize| {
+                let (info_hash, role, _) = groups[request];
+                let record = |(peer, announced)| PeerRecord { info_hash: *info_hash, peer, role, announced };
+                let record = read_peer(statement, row).map(record);
+                self.core.skipped(statement, u64::from(record.is_none()));
+                peers.push(record);
+            };
         let arguments = |request, (info_hash, role, family), _| arguments::BulkRead {
             request,
             info_hash,
@@ -198,9 +192,11 @@ impl PgStorage {
         let mut snapshots = Vec::with_capacity(info_hashes.len());
         for (info_hash, counts) in info_hashes.iter().zip(counts?) {
             let mut groups: Vec<_> = found.by_ref().take(GROUPS.len()).collect();
-            let is_complete = groups.iter().map(Vec::len).sum::<usize>() <= limit;
+            let are_all = groups.iter().map(Vec::len).sum::<usize>() <= limit;
             groups.iter_mut().for_each(|group| group.truncate(limit));
             let peers = groups.concat();
+            let is_complete = are_all && peers.iter().all(Option::is_some);
+            let peers = peers.into_iter().flatten().collect();
             snapshots.push(SwarmSnapshot { info_hash: *info_hash, peers, counts, is_complete });
         }
         Ok(snapshots)
@@ -224,6 +220,11 @@ const GROUPS: [(Role, AddressFamily); 4] = [
     (Role::Leecher, AddressFamily::V4),
     (Role::Leecher, AddressFamily::V6),
 ];
+
+fn not_sent() -> Error {
+    let error = Error::new(crate::NAME, Operation::WritePeers, ErrorKind::Timeout);
+    error.with_message("there was no time left to send it")
+}
 
 fn put(request: u32, write: &PeerWrite, expires: Timestamp) -> arguments::BulkPut<'_> {
     let PeerWrite { info_hash, peer, announced, .. } = write;

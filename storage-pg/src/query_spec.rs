@@ -262,7 +262,7 @@ queries! {
             ("is_seeder", Reading::Boolean),
             ("created", Reading::Time),
         ]),
-        lacking [ExportPeers], decides [ExportPeers, FindPeer, ReadSwarms];
+        lacking [ExportPeers], decides [ExportPeers, FindPeer];
     /// `export.downloads_query`: a page of downloads; optional, not known to MoChi. Columns `info_hash`,
     /// `downloads`.
     ExportDownloads = "export.downloads_query", Peers, Optional, Ours, Reads,
@@ -282,7 +282,7 @@ queries! {
     /// known to MoChi.
     ImportPeers = "import.peers_query", Peers, Optional, Ours, Writes,
         Single arguments::ImportPeer<'a>, numbered 7, columns Columns::None,
-        lacking [ImportPeers], decides [ImportPeers, WritePeers];
+        lacking [ImportPeers], decides [ImportPeers];
     /// `import.downloads_query`: an upsert that keeps the greater number; optional, not known to MoChi.
     ImportDownloads = "import.downloads_query", Peers, Optional, Ours, Writes,
         Single arguments::ImportDownloads<'a>, numbered 2, columns Columns::None,
@@ -335,23 +335,23 @@ queries! {
     BulkPut = "bulk.add_query", Peers, Optional, Ours, Writes,
         Batch arguments::BulkPut<'a>, numbered 8,
         columns Columns::Named(&[("request", Reading::Integer)]),
-        lacking [], decides [];
+        lacking [AtomicWrites], decides [];
     /// `bulk.touch_query`: sets later times of many peers at once; optional, not known to MoChi.
     BulkTouch = "bulk.touch_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
         columns Columns::Named(&[("request", Reading::Integer)]),
-        lacking [], decides [];
+        lacking [AtomicWrites], decides [];
     /// `bulk.del_query`: removes many peers at once that did not announce later; optional, not known to MoChi.
     BulkDelete = "bulk.del_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
         columns Columns::Named(&[("request", Reading::Integer)]),
-        lacking [], decides [];
+        lacking [AtomicWrites], decides [];
     /// `bulk.graduate_query`: makes many clients seeders at once that did not announce later; optional, not known to
     /// MoChi.
     BulkGraduate = "bulk.graduate_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
         columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
-        lacking [], decides [];
+        lacking [AtomicWrites], decides [];
     /// `bulk.read_query`: the peers of many swarms at once; optional, not known to MoChi.
     BulkRead = "bulk.read_query", Peers, Optional, Ours, Reads,
         Batch arguments::BulkRead<'a>, numbered 4,

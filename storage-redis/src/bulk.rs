@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::{join_all, try_join_all};
 use redis::{Cmd, Value};
 use storage_core::{
     AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, Peer, PeerChange, PeerRecord,
-    PeerWrite, Result, Role, SwarmCounts, SwarmSnapshot, Transfer, Written, write_order,
+    PeerWrite, Result, Role, SwarmCounts, SwarmSnapshot, Transfer, Written, failed_for_each, write_rounds,
 };
 
 use crate::NAME;
@@ -33,21 +32,20 @@ type Entry = (Vec<u8>, Vec<u8>);
 #[async_trait]
 impl BulkPeerStorage for RedisStorage {
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
-        let order = write_order(writes);
-        let groups: Vec<&[usize]> = if self.connections.is_cluster() {
-            let same = |one: &usize, other: &usize| key(&writes[*one]) == key(&writes[*other]);
-            order.chunk_by(same).collect()
-        } else {
-            let same = |one: &usize, other: &usize| writes[*one].info_hash == writes[*other].info_hash;
-            order.chunk_by(same).collect()
-        };
-        let width = if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH };
-        let making: Vec<_> = groups.iter().map(|group| self.write_group(writes, group)).collect();
-        let done: Vec<_> = stream::iter(making).buffered(width).collect().await;
         let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
-        for (group, written) in groups.into_iter().zip(done) {
-            for (place, written) in group.iter().zip(written) {
-                results[*place] = written;
+        // No script has a peer twice: made again, it could not tell its own effect.
+        for round in write_rounds(writes) {
+            let same = |one: &usize, other: &usize| writes[*one].info_hash == writes[*other].info_hash;
+            let groups: Vec<&[usize]> = if self.connections.is_cluster() {
+                round.chunks(1).collect()
+            } else {
+                round.chunk_by(same).flat_map(|of_swarm| of_swarm.chunks(WRITES)).collect()
+            };
+            for groups in groups.chunks(self.width()) {
+                let done = join_all(groups.iter().map(|group| self.write_group(writes, group))).await;
+                for (place, written) in groups.iter().copied().flatten().zip(done.into_iter().flatten()) {
+                    results[*place] = written;
+                }
             }
         }
         results
@@ -57,43 +55,46 @@ impl BulkPeerStorage for RedisStorage {
         let call = Call::repeatable(Operation::FindPeer);
         let swarm = Swarm::new(*info_hash, peer.family());
         let times = self.times_of(call, &swarm, &peer_key(peer)).await?;
-        Ok(standing(&times).and_then(|(role, time)| {
-            Some(PeerRecord { info_hash: *info_hash, peer: *peer, role, announced: time? })
-        }))
+        let Some((role, time)) = standing(&times) else { return Ok(None) };
+        let announced = time.ok_or_else(|| {
+            let error = Error::new(NAME, call.operation, ErrorKind::Corrupt);
+            error.with_message("the peer's time cannot be understood")
+        })?;
+        Ok(Some(PeerRecord { info_hash: *info_hash, peer: *peer, role, announced }))
     }
 
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
         self.connections.check_open(Operation::ReadSwarms)?;
-        let reads: Vec<_> = info_hashes.iter().map(|info_hash| self.read_swarm(*info_hash, limit)).collect();
-        let width = if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH };
-        stream::iter(reads).buffered(width).try_collect().await
+        let mut snapshots = Vec::with_capacity(info_hashes.len());
+        for info_hashes in info_hashes.chunks(self.width()) {
+            let reads = info_hashes.iter().map(|info_hash| self.read_swarm(*info_hash, limit));
+            snapshots.append(&mut try_join_all(reads).await?);
+        }
+        Ok(snapshots)
     }
-}
-
-fn key(write: &PeerWrite) -> (InfoHash, Peer) {
-    (write.info_hash, write.peer)
 }
 
 impl RedisStorage {
-    /// Makes the writes at these places, of one swarm, on a cluster of one peer, in their order.
-    async fn write_group(&self, writes: &[PeerWrite], places: &[usize]) -> Vec<Result<Written>> {
-        let mut results = Vec::with_capacity(places.len());
-        if self.connections.is_cluster() {
-            for place in places {
-                results.push(self.write_stepwise(&writes[*place]).await);
-            }
-            return results;
-        }
-        for places in places.chunks(WRITES) {
-            match self.write_whole(writes, places).await {
-                Ok(written) => results.extend(written.into_iter().map(Ok)),
-                Err(error) => results.extend(places.iter().map(|_| Err(error.copy()))),
-            }
-        }
-        results
+    /// How many scripts or steps are under way at once.
+    fn width(&self) -> usize {
+        if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH }
     }
 
-    async fn write_whole(&self, writes: &[PeerWrite], places: &[usize]) -> Result<Vec<Written>> {
+    /// Makes the writes at these places: of different peers of one swarm, on a cluster of one peer.
+    async fn write_group(&self, writes: &[PeerWrite], places: &[usize]) -> Vec<Result<Written>> {
+        if self.connections.is_cluster() {
+            return match places {
+                [place] => vec![self.write_stepwise(&writes[*place]).await],
+                _ => Vec::new(),
+            };
+        }
+        match self.write_whole(writes, places).await {
+            Ok(written) => written,
+            Err(error) => failed_for_each(&error, places.len()),
+        }
+    }
+
+    async fn write_whole(&self, writes: &[PeerWrite], places: &[usize]) -> Result<Vec<Result<Written>>> {
         let call = Call::repeatable(Operation::WritePeers);
         let Some(first) = places.first() else { return Ok(Vec::new()) };
         let info_hash = &writes[*first].info_hash;
@@ -103,16 +104,18 @@ impl RedisStorage {
             let PeerWrite { peer, change, announced, .. } = &writes[*place];
             command.arg(name(*change)).arg(peer_key(peer)).arg(announced.nanoseconds());
         }
-        let (results, after_loss): (Vec<u8>, _) = self.connections.write_again(call, command).await?;
+        let (results, after_loss): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
         if results.len() != places.len() {
             return Err(Error::new(NAME, call.operation, ErrorKind::Corrupt)
                 .with_message("the script did not answer for each write"));
         }
-        let written = places.iter().zip(results).map(|(place, result)| match result {
-            0 => Written::Unchanged,
-            // One that took effect, and was repeated because its answer was lost, finds a seeder.
-            1 if !after_loss || writes[*place].change != PeerChange::Graduate => Written::Applied,
-            _ => Written::Download,
+        let written = places.iter().zip(results).map(|(place, result)| {
+            Ok(match read::<u8>(call, refusal_in(result))? {
+                0 => Written::Unchanged,
+                // One that took effect, and was repeated because its answer was lost, finds a seeder.
+                1 if !after_loss || writes[*place].change != PeerChange::Graduate => Written::Applied,
+                _ => Written::Download,
+            })
         });
         Ok(written.collect())
     }
@@ -232,7 +235,7 @@ impl RedisStorage {
             leechers: sizes[1],
             downloads: self.read_downloads(call, next())?,
         };
-        let is_complete = counts.seeders + counts.leechers <= limit as u64;
+        let is_complete = counts.seeders + counts.leechers <= limit as u64 && unreadable == 0;
         Ok(SwarmSnapshot { info_hash, peers: newest.into_values().collect(), counts, is_complete })
     }
 
@@ -249,6 +252,13 @@ impl RedisStorage {
         let commands: Vec<Cmd> = reads.chain([downloads]).collect();
         try_join_all(commands.into_iter().map(|command| self.connections.query(call, command))).await
     }
+}
+
+/// A refusal that a script caught and gave as text.
+fn refusal_in(answer: Value) -> Value {
+    let Value::BulkString(text) = &answer else { return answer };
+    let line: Vec<u8> = text.iter().copied().take_while(|byte| !b"\r\n".contains(byte)).collect();
+    redis::parse_redis_value(&[b"-", line.as_slice(), b"\r\n"].concat()).unwrap_or(answer)
 }
 
 fn name(change: PeerChange) -> &'static str {

@@ -84,7 +84,8 @@ impl Backend for RedisStorage {
         Lacking::nothing()
             .and(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
             .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
-            .and(Capability::ExactDownloads, "one whose answer was lost half-way is not counted again")
+            .and(Capability::ExactDownloads, "a graduation whose answer is lost may not be counted")
+            .and(Capability::AtomicWrites, "the roles of a swarm are on different nodes of the cluster")
     }
 
     fn now(&self) -> Timestamp {

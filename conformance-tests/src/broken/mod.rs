@@ -108,6 +108,7 @@ flaws! {
     WriteDeletesNewer breaks "W1": "a deletion removes a peer that announced later",
     WriteGraduatesTwice breaks "W1": "a graduation of a seeder is a download",
     WriteGraduatesOlder breaks "W1": "a graduation of a peer that announced later is a download",
+    WriteTouchPutsBack breaks "W1": "a touch puts back what was deleted meanwhile",
     WriteResultsBackwards breaks "W1": "results come in another order",
     WriteInTheOrderGiven breaks "W1": "writes of one peer are made in the order given",
     ReadOneFamily breaks "R1": "a swarm is read without IPv6",
@@ -115,6 +116,7 @@ flaws! {
     ReadIsAlwaysComplete breaks "R1": "a part of a swarm is said to be all of it",
     ReadWithoutLeechers breaks "R1": "a sample has no leechers",
     FindForgetsLeechers breaks "R1": "leechers are not found",
+    ReadTooMany breaks "R1": "a sample has more than the limit",
     ReadInAnyOrder breaks "R1": "swarms are read in another order",
     OpenAfterClose breaks "L1": "calls succeed after close",
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, Collected, Context,
     Cursor, DataRecord, DataStorage, DownloadsRecord, Error, ErrorKind, Forgotten, Imported, InfoHash,
@@ -262,12 +264,13 @@ impl PeerStorage for Broken {
         self.sound.scrape_swarms(&info_hashes).await
     }
 
-    async fn announce_many(&self, announces: &[Announce<'_>]) -> Vec<Result<AnnounceAnswer>> {
-        let mut answers = self.sound.announce_many(announces).await;
-        if self.is(Flaw::AnnouncesTogetherMixed) {
-            answers.reverse();
-        }
-        answers
+    fn announce_many<'a>(
+        &'a self,
+        announces: &'a [Announce<'a>],
+    ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
+        let is_mixed = self.is(Flaw::AnnouncesTogetherMixed);
+        let place = move |place: usize| if is_mixed { announces.len() - 1 - place } else { place };
+        self.sound.announce_many(announces).map(move |(of, answer)| (place(of), answer)).boxed()
     }
 
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
@@ -329,6 +332,7 @@ impl BulkPeerStorage for Broken {
     }
 
     async fn read_swarms(&self, info_hashes: &[InfoHash], limit: usize) -> Result<Vec<SwarmSnapshot>> {
+        let limit = if self.is(Flaw::ReadTooMany) { limit + 1 } else { limit };
         let mut snapshots = self.sound.read_swarms(info_hashes, limit).await?;
         if self.is(Flaw::ReadInAnyOrder) {
             snapshots.sort_by_key(|snapshot| snapshot.info_hash);
@@ -369,6 +373,10 @@ impl Broken {
             }
             (Flaw::WriteTouchInserts, PeerChange::Touch, None) => {
                 write.change = PeerChange::Put(Role::Leecher)
+            }
+            (Flaw::WriteTouchPutsBack, PeerChange::Touch, Some(known)) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                write.change = PeerChange::Put(known.role);
             }
             (Flaw::WriteTouchAges, PeerChange::Touch, Some(known)) => {
                 let put =

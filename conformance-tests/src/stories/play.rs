@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
+
 use storage_core::{
     AnnounceAnswer, Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, SwarmSnapshot, When,
 };
@@ -51,8 +53,9 @@ async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
         Step::WholeAnnounce(announce) => announced(storage.announce(&announce.parts()).await)?,
         Step::AnnounceMany(announces) => {
             let parts: Vec<_> = announces.iter().map(WholeAnnounce::parts).collect();
-            let answers = storage.announce_many(&parts).await;
-            Answer::All(answers.into_iter().map(announced).collect::<Result<_>>()?)
+            let mut answers: Vec<_> = storage.announce_many(&parts).collect().await;
+            answers.sort_by_key(|(place, _)| *place);
+            Answer::All(answers.into_iter().map(|(_, answer)| announced(answer)).collect::<Result<_>>()?)
         }
         Step::Scrapes(info_hashes) => Answer::AllCounts(storage.scrape_swarms(info_hashes).await?),
         Step::PutData(context, entries) => {

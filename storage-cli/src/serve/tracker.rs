@@ -2,9 +2,10 @@
 //! calls it for clients.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerId, Role, Storage,
     SwarmCounts, When,
@@ -29,10 +30,8 @@ pub(crate) struct ClientAnnounce {
     pub(crate) info_hash: InfoHash,
     /// How the client names itself.
     pub(crate) peer_id: PeerId,
-    /// Where it is reached.
-    pub(crate) addresses: Vec<IpAddr>,
-    /// On which port.
-    pub(crate) port: u16,
+    /// The client at each address where it is reached.
+    pub(crate) peers: Vec<Peer>,
     /// Whether it has everything.
     pub(crate) role: Role,
     /// Why it announces.
@@ -41,13 +40,6 @@ pub(crate) struct ClientAnnounce {
     pub(crate) num_want: Option<usize>,
     /// The families of the peers that it can be told, the one preferred first.
     pub(crate) families: &'static [AddressFamily],
-}
-
-impl ClientAnnounce {
-    /// The client at each of its addresses.
-    fn peers(&self) -> Vec<Peer> {
-        self.addresses.iter().map(|address| Peer::new(self.peer_id, *address, self.port)).collect()
-    }
 }
 
 /// Why a request that is well formed gets no answer.
@@ -100,40 +92,43 @@ impl Tracker {
 
     /// Puts the client into the swarm, or takes it out, and finds peers for it.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
-        self.announce_many(std::slice::from_ref(client)).await.pop().unwrap_or(Err(Refusal::Unavailable))
-    }
-
-    /// The same for several clients, with the answer to each, in their order.
-    pub(crate) async fn announce_many(
-        &self,
-        clients: &[ClientAnnounce],
-    ) -> Vec<Result<AnnounceAnswer, Refusal>> {
-        let info_hashes: Vec<_> = clients.iter().map(|client| client.info_hash).collect();
-        let approved = match self.approves(&info_hashes).await {
-            Ok(approved) => approved,
-            Err(error) => {
-                clients.iter().for_each(|_| self.health.announced(Some(&error)));
-                return clients.iter().map(|_| Err(Refusal::Unavailable)).collect();
+        match self.approves(&[client.info_hash]).await {
+            Ok(approved) if approved.contains(&true) => {
+                self.finish(client, self.storage.announce(&self.announce_of(client)).await)
             }
-        };
-        let peers: Vec<Vec<Peer>> = clients.iter().map(ClientAnnounce::peers).collect();
-        let asked = clients.iter().zip(&peers).zip(&approved).filter(|(_, approved)| **approved);
-        let announces: Vec<_> = asked.map(|((client, peers), _)| self.announce_of(client, peers)).collect();
-        let mut answers = self.storage.announce_many(&announces).await.into_iter();
-        let answer = |(client, approved): (&ClientAnnounce, bool)| {
-            if !approved {
+            Ok(_) => {
                 self.health.announced(None);
-                return Err(Refusal::NotApproved);
+                Err(Refusal::NotApproved)
             }
-            answers.next().map_or(Err(Refusal::Unavailable), |answer| self.finish(client, answer))
-        };
-        clients.iter().zip(approved).map(answer).collect()
+            Err(error) => self.finish(client, Err(error)),
+        }
     }
 
-    fn announce_of<'a>(&self, client: &ClientAnnounce, peers: &'a [Peer]) -> Announce<'a> {
+    /// The same for several clients: the answer to each as soon as it is there, with the client's place.
+    /// `announces` is what [`announces`](Self::announces) gave for these.
+    pub(crate) fn announce_many<'a>(
+        &'a self,
+        clients: &'a [ClientAnnounce],
+        announces: &'a [Announce<'a>],
+    ) -> BoxStream<'a, (usize, Result<AnnounceAnswer, Refusal>)> {
+        if self.approval.is_some() {
+            // Each is looked up by itself: one that takes long holds up no other.
+            let answer = |(place, client)| self.announce(client).map(move |answer| (place, answer));
+            return clients.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed();
+        }
+        let answers = self.storage.announce_many(announces);
+        answers.map(|(place, answer)| (place, self.finish(&clients[place], answer))).boxed()
+    }
+
+    /// What these clients ask of the storage.
+    pub(crate) fn announces<'a>(&self, clients: &'a [ClientAnnounce]) -> Vec<Announce<'a>> {
+        clients.iter().map(|client| self.announce_of(client)).collect()
+    }
+
+    fn announce_of<'a>(&self, client: &'a ClientAnnounce) -> Announce<'a> {
         Announce {
             info_hash: client.info_hash,
-            peers,
+            peers: &client.peers,
             role: client.role,
             event: client.event,
             num_want: self.limits.num_want(client.num_want),
@@ -193,8 +188,7 @@ mod tests {
         ClientAnnounce {
             info_hash: INFO_HASH,
             peer_id: PeerId([2; 20]),
-            addresses: vec![[192, 0, 2, 1].into()],
-            port: 6881,
+            peers: vec![Peer::new(PeerId([2; 20]), [192, 0, 2, 1].into(), 6881)],
             role: Role::Seeder,
             event: AnnounceEvent::None,
             num_want: None,
@@ -264,7 +258,10 @@ mod tests {
     async fn a_client_never_meets_itself() {
         let tracker = Tracker::new(storage(), None, Limits::default(), health());
         let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
-        let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
+        let there = ClientAnnounce {
+            peers: vec![Peer::new(PeerId([2; 20]), "2001:db8::1".parse().unwrap(), 6881)],
+            ..leecher.clone()
+        };
         tracker.announce(&there).await.unwrap();
         assert_eq!(tracker.announce(&leecher).await.unwrap().peers, Some(Vec::new()));
     }

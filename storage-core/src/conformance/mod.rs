@@ -79,7 +79,8 @@ pub use two_nodes::TwoNodes;
 
 use crate::{OpenError, Rehearsal, Storage};
 
-/// The version of the suite. A new MUST starts as a SHOULD for one minor version.
+/// The version of the suite. A new MUST starts as a SHOULD for one minor version; a new major version may have new ones
+/// at once.
 pub const VERSION: &str = "2.0";
 
 /// The longest that a case, or cleaning up after it, may take before it has failed.

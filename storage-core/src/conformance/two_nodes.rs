@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::Provider;
+use crate::config::Problem;
 use crate::{
     Announce, AnnounceAnswer, Backend, BulkPeerStorage, ClockReading, Collected, Context, Cursor, DataRecord,
     DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, OpenError, Operation,
@@ -16,8 +17,8 @@ use crate::{
     Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer, Upkeep, When, Written,
 };
 
-/// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and what
-/// follows a write is read by the other, after [`Backend::visible_within`].
+/// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and after a write
+/// reads go to the other node, [`Backend::visible_within`] later.
 ///
 /// The whole suite can run on it. Openings must share what they store.
 pub struct TwoNodes(Arc<dyn Provider>);
@@ -32,6 +33,10 @@ impl TwoNodes {
 #[async_trait]
 impl Provider for TwoNodes {
     async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
+        if self.0.is_private() {
+            let message = "each opening is private: two nodes would share nothing".into();
+            return Err(OpenError::Configuration(vec![Problem { key: String::new(), message }]));
+        }
         let first = self.0.open().await?;
         let second = match self.0.open().await {
             Ok(second) => second,

@@ -278,12 +278,18 @@ impl<S: Transfer + ?Sized, L: Layer> Transfer for Layered<S, L> {
 
 #[async_trait]
 impl<S: BulkPeerStorage + ?Sized, L: Layer> BulkPeerStorage for Layered<S, L> {
-    /// For the layer a write that failed is a failure of all.
+    /// For the layer it has failed if no write took effect.
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        if writes.is_empty() {
+            return Vec::new();
+        }
         let mut written = None;
         let call = async {
             let results = written.insert(self.storage.write_peers(writes).await);
-            results.iter().find_map(|result| result.as_ref().err()).map_or(Ok(()), |error| Err(error.copy()))
+            match results.first() {
+                Some(Err(error)) if results.iter().all(Result::is_err) => Err(error.copy()),
+                _ => Ok(()),
+            }
         };
         let passed = self.pass(Operation::WritePeers, call).await;
         match (written, passed) {

@@ -1,34 +1,35 @@
-//! Peers in bulk: on the primary together, and for the secondary each by itself.
+//! Peers in bulk: some at a time on the primary, and together for the secondary.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::MirrorStorage;
-use super::peers::{PEER_BYTES, graduate_on};
+use super::peers::{PEER_BYTES, copy_downloads};
 use super::storage::{is_in_doubt, of_primary};
 use crate::{
     BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role,
-    SwarmSnapshot, When, Written, write_order,
+    SwarmSnapshot, Written, write_order,
 };
+
+/// Writes that are made on the primary at once: other writes of their swarms wait meanwhile.
+const AT_ONCE: usize = 256;
+
+/// A write of the primary, and whether it is a download.
+type Done = (PeerWrite, bool);
 
 #[async_trait]
 impl<S: BulkPeerStorage + ?Sized + 'static> BulkPeerStorage for MirrorStorage<S> {
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
-        let _turns = self.turns.of_swarms(writes.iter().map(|write| &write.info_hash)).await;
-        let owed = self.owe(writes.len(), writes.len() * PEER_BYTES);
-        let results = self.primary.write_peers(writes).await;
-        owed.forgiven();
-        for place in write_order(writes) {
-            match results.get(place) {
-                Some(Ok(Written::Unchanged)) => {}
-                Some(Ok(written)) => self.pass_on_bulk(writes[place], *written),
-                Some(Err(error)) if !is_in_doubt(error) => {}
-                // Nobody knows what the primary has: dropped, it is counted as missed.
-                _ => drop(self.owe(1, PEER_BYTES)),
+        let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
+        for places in write_order(writes).chunks(AT_ONCE) {
+            let part: Vec<_> = places.iter().map(|place| writes[*place]).collect();
+            for (place, written) in places.iter().zip(self.write_some(&part).await) {
+                results[*place] = written.map_err(of_primary);
             }
         }
-        results.into_iter().map(|result| result.map_err(of_primary)).collect()
+        results
     }
 
     async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
@@ -41,23 +42,60 @@ impl<S: BulkPeerStorage + ?Sized + 'static> BulkPeerStorage for MirrorStorage<S>
 }
 
 impl<S: BulkPeerStorage + ?Sized + 'static> MirrorStorage<S> {
-    /// Queues a write that took effect on the primary.
-    fn pass_on_bulk(&self, write: PeerWrite, written: Written) {
-        let PeerWrite { info_hash, peer, announced, .. } = write;
-        let (subject, owed) = ((&info_hash, &peer), (Operation::WritePeers, self.owe(1, PEER_BYTES)));
-        if written == Written::Download {
+    async fn write_some(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
+        let _turns = self.turns.of_swarms(writes.iter().map(|write| &write.info_hash)).await;
+        let owed = self.owe(writes.len(), writes.len() * PEER_BYTES);
+        let results = self.primary.write_peers(writes).await;
+        owed.forgiven();
+        let mut lanes: BTreeMap<usize, Vec<Done>> = BTreeMap::new();
+        for (write, result) in writes.iter().zip(&results) {
+            match result {
+                // It was not made, or before an answer that was lost: what is older at the secondary gives way.
+                Ok(written) if *written != Written::Unchanged || write.change != PeerChange::Graduate => {
+                    let lane = self.lanes.lane(self.turns.hash(write.info_hash));
+                    lanes.entry(lane).or_default().push((*write, *written == Written::Download));
+                }
+                Ok(_) => {}
+                // Nobody knows what the primary has: dropped, it is counted as missed.
+                Err(error) if is_in_doubt(error) => drop(self.owe(1, PEER_BYTES)),
+                Err(_) => {}
+            }
+        }
+        for (lane, done) in lanes {
+            let owed = (Operation::WritePeers, self.owe(done.len(), done.len() * PEER_BYTES));
             let primary = Arc::clone(&self.primary);
-            return self.pass_on_peer(subject, owed, move |secondary| async move {
-                graduate_on(&*secondary, &*primary, &info_hash, &peer, When::At(announced)).await
+            self.pass_on(lane, None, owed, move |secondary| async move {
+                write_on(&*secondary, &*primary, &done).await
             });
         }
-        let change = match write.change {
-            PeerChange::Graduate => PeerChange::Put(Role::Seeder),
-            change => change,
-        };
-        let write = PeerWrite { change, ..write };
-        self.pass_on_peer(subject, owed, move |secondary| async move {
-            secondary.write_peers(&[write]).await.pop().map_or(Ok(()), |result| result.map(drop))
-        });
+        results
     }
+}
+
+/// Makes the primary's writes on the secondary; downloads become those that the primary has.
+async fn write_on<S: BulkPeerStorage + ?Sized>(secondary: &S, primary: &S, done: &[Done]) -> Result<()> {
+    let of_secondary = |(write, _): &Done| match write.change {
+        PeerChange::Graduate => PeerWrite { change: PeerChange::Put(Role::Seeder), ..*write },
+        _ => *write,
+    };
+    let writes: Vec<_> = done.iter().map(of_secondary).collect();
+    let mut results = secondary.write_peers(&writes).await;
+    for (write, result) in writes.iter().zip(&mut results) {
+        // A peer that the secondary never got cannot be touched there.
+        if write.change == PeerChange::Touch
+            && matches!(result, Ok(Written::Unchanged))
+            && let Some(record) = primary.find_peer(&write.info_hash, &write.peer).await?
+        {
+            let put =
+                PeerWrite { change: PeerChange::Put(record.role), announced: record.announced, ..*write };
+            *result = secondary.write_peers(&[put]).await.pop().unwrap_or(Ok(Written::Unchanged));
+        }
+    }
+    results.into_iter().collect::<Result<Vec<_>>>()?;
+    let downloads = done.iter().filter(|(_, is_download)| *is_download);
+    let swarms: BTreeSet<_> = downloads.map(|(write, _)| write.info_hash).collect();
+    for info_hash in &swarms {
+        copy_downloads(secondary, primary, info_hash).await?;
+    }
+    Ok(())
 }

@@ -123,6 +123,19 @@ pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
         return secondary.graduate_peer(info_hash, peer, announced).await.map(drop);
     }
     secondary.put_peer(info_hash, peer, Role::Seeder, announced).await?;
+    copy_downloads(secondary, primary, info_hash).await
+}
+
+/// Gives the secondary the downloads that the primary has by now, where both have them.
+pub(super) async fn copy_downloads<S: PeerStorage + Transfer + ?Sized>(
+    secondary: &S,
+    primary: &S,
+    info_hash: &InfoHash,
+) -> Result<()> {
+    let takes_downloads = secondary.lacking().has(Capability::ImportDownloads);
+    if !takes_downloads || !primary.lacking().has(Capability::Downloads) {
+        return Ok(());
+    }
     let counts = primary.scrape_swarm(info_hash).await.map_err(|error| {
         Error::new(NAME, Operation::GraduatePeers, ErrorKind::Corrupt)
             .with_message("the primary did not tell the swarm's downloads")

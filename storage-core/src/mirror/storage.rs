@@ -144,7 +144,7 @@ pub(super) fn is_in_doubt(error: &Error) -> bool {
         ErrorKind::Uncertain | ErrorKind::Corrupt => true,
         ErrorKind::NotFound | ErrorKind::Closed | ErrorKind::Busy | ErrorKind::Unsupported(_) => false,
         // Of many entries some may have been written.
-        _ => error.operation().is_long(),
+        _ => error.operation().is_long() || error.operation() == Operation::WritePeers,
     }
 }
 

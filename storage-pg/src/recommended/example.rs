@@ -202,8 +202,10 @@ export, migration and verification.";
 const IMPORT: &str = "Not MoChi's, optional: needed to take in what another storage exported.";
 
 const BULK: &str = "\
-Not MoChi's, optional: writes and reads for many with their times, for storages in front of this one. Arguments are
-arrays, but for @limit. Without them peers are written and swarms read one by one.";
+Not MoChi's, optional: for caches in front of this storage, which write many peers at once, each with the
+time of its announce (@created). Every argument but @limit is an array; @request numbers the rows, and the
+result names those that took effect. Without these queries peers are written one by one, by the queries of
+export and import.";
 
 const LIMITS: &str = "\
 Not MoChi's: how long an unreachable server is tried at start; how long a transaction is tried again

@@ -95,7 +95,8 @@ RETURNING r.request"
 }
 
 /// Graduates many clients of one address each. A row for each that is done, which those are not that became
-/// leechers meanwhile. A row that was inserted has no `xmax`, one that was there has.
+/// leechers meanwhile. A row that was inserted has no `xmax`, one that was there has. All are locked in the order of
+/// keys before any is changed, as batches of puts lock them.
 fn graduate_peers(address: AddressColumn) -> String {
     graduate_peers_where(address, "", "EXCLUDED.created")
 }
@@ -114,10 +115,13 @@ WITH r AS MATERIALIZED (
     @port::int4[], @is_v6::bool[], @created::timestamptz[], @expires::timestamptz[])
     AS r (request, info_hash, peer_id, address, port, is_v6, created, expires)
   WHERE clock_timestamp() < expires),
+locked AS MATERIALIZED (
+  SELECT FROM mo_peers JOIN r USING (info_hash, peer_id, address, port)
+  ORDER BY info_hash, peer_id, address, port FOR UPDATE OF mo_peers),
 moved AS (
   UPDATE mo_peers AS p SET is_seeder = TRUE, created = r.created FROM r
   WHERE p.info_hash = r.info_hash AND p.peer_id = r.peer_id AND p.address = r.address AND p.port = r.port
-    AND NOT p.is_seeder{unless_later}
+    AND NOT p.is_seeder{unless_later} AND (SELECT COUNT(1) FROM locked) >= 0
   RETURNING r.request, r.info_hash),
 put AS (
   INSERT INTO mo_peers AS p (info_hash, peer_id, address, port, is_seeder, is_v6, created)
@@ -383,24 +387,17 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::GraduatePeerBatch => {
             commented(GRADUATE_PEERS_COMMENT, only_on_postgres(graduate_peers(address)))
         }
-        Query::BulkPut => commented(
-            "import.peers_query for many peers; the result has the @request of each that was written.",
-            only_on_postgres(put_peers_by_time(address)),
-        ),
-        Query::BulkTouch => commented(
-            "Sets the time of each peer to the later of both; the result has the @request of each that is there.",
-            only_on_postgres(touch_peers(address)),
-        ),
+        Query::BulkPut => commented(BULK_PUT_COMMENT, only_on_postgres(put_peers_by_time(address))),
+        Query::BulkTouch => commented(BULK_TOUCH_COMMENT, only_on_postgres(touch_peers(address))),
         Query::BulkDelete => commented(
-            "Removes those that announced at or before @created; the result has the @request of each.",
+            "Removes each peer that announced at or before @created. Returns the request of each of them.",
             only_on_postgres(delete_peers_by_time(address)),
         ),
-        Query::BulkGraduate => commented(
-            "peer.graduate_batch_query, but one that announced later as a leecher stays; a seeder keeps the later time.",
-            only_on_postgres(graduate_peers_by_time(address)),
-        ),
+        Query::BulkGraduate => {
+            commented(BULK_GRADUATE_COMMENT, only_on_postgres(graduate_peers_by_time(address)))
+        }
         Query::BulkRead => commented(
-            "Up to @limit peers of each @request, which is a swarm, role and family.",
+            "Up to @limit peers for each @request, which is one swarm, role and family.",
             only_on_postgres(READ_PEERS.into()),
         ),
         Query::CountPeers => match dialect {
@@ -544,6 +541,18 @@ peers, seeders first unless it is @for_seeder.";
 const GRADUATE_PEERS_COMMENT: &str = "\
 Not MoChi's, optional: graduate_query for many clients at once, with the peers that are not there and the downloads;
 the result has a row for each @request that is done, with is_download. The others are done one by one.";
+
+const BULK_PUT_COMMENT: &str = "\
+Puts each peer unless a later announce is stored; at equal times a seeder wins. Returns the request of each
+peer that was written.";
+
+const BULK_TOUCH_COMMENT: &str = "\
+Sets the time of each peer to the later of both, and inserts none. Returns the request of each peer that is
+there.";
+
+const BULK_GRADUATE_COMMENT: &str = "\
+Makes each peer a seeder and counts its download. A leecher that announced after @created stays one; a seeder
+keeps the later time. Returns request and is_download.";
 
 const CONTAINS_DATA_COMMENT: &str = "\
 Not MoChi's, optional: which of many keys exist, a row for each @request that does. Without it get_query reads

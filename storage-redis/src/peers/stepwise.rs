@@ -10,7 +10,7 @@ use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length
 use crate::storage::{RedisStorage, keys_of};
 
 impl RedisStorage {
-    /// Puts a peer by this call; whether it was that which put it into the role, and which took it out of the other.
+    /// Puts a peer; whether it was added to the role, and whether it was removed from the other.
     pub(super) async fn put_stepwise(
         &self,
         put_call: Call,
@@ -58,7 +58,8 @@ impl RedisStorage {
     }
 
     /// The download comes last, and is sent once: where that or an answer before it fails it may be missing. Of
-    /// graduations of the same client at the same time the one counts that made its first address a seeder.
+    /// graduations of the same client at the same time the one counts that made its first address a seeder, unless
+    /// their clocks differ.
     pub(crate) async fn graduate_stepwise(
         &self,
         info_hash: &InfoHash,
@@ -75,7 +76,7 @@ impl RedisStorage {
         let was_seeder = |times| standing(times).is_some_and(|(role, _)| role.is_seeder());
         let mut is_download = !times.iter().any(was_seeder);
         for (place, peer) in peers.iter().enumerate() {
-            // Sent again, the first could not tell whether it was the one.
+            // Not retried: a second HSET would find the peer there already.
             let call = if place == 0 && is_download { Call::once(operation) } else { call };
             let put = self.put_stepwise(call, swarm(peer), peer, Role::Seeder, announced).await?;
             if place == 0 {

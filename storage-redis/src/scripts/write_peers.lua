@@ -1,5 +1,5 @@
 -- Makes writes of peers of one swarm, each as of its time; gives for each 0 if it changed nothing, 1 if it took
--- effect, 2 if it is a download.
+-- effect, 2 if it is a download, or why it was refused.
 -- KEYS: hashes of seeders (IPv4, IPv6), of leechers (IPv4, IPv6), set of swarms, counter of seeders, of
 -- leechers, downloads
 -- ARGV: info hash; what happened ('seeder', 'leecher', 'touch', 'delete', 'graduate'), peer, time, again and again;
@@ -54,6 +54,10 @@ end
 
 local results = {}
 for i = 2, #ARGV, 3 do
-  results[#results + 1] = write(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  local is_done, result = pcall(write, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if not is_done and type(result) == 'table' then
+    result = result.err
+  end
+  results[#results + 1] = is_done and result or tostring(result)
 end
 return results

@@ -149,9 +149,6 @@ impl<'a> Collection<'a> {
         for node in storage.connections.nodes(self.call).await? {
             let mut walk = Walk::keys(&storage.connections, self.call, node, SWARM_PATTERN);
             while let Some(keys) = walk.next::<Vec<u8>>().await? {
-                if self.is_refused() {
-                    return Ok(());
-                }
                 let lost = self.missing_members(keys).await?;
                 self.visit(lost.clone()).await?;
                 self.rejoin(lost).await?;

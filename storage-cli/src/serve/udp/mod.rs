@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::poll;
-use storage_core::{AddressFamily, InfoHash, TaskSpawner};
+use futures::{StreamExt, poll};
+use storage_core::{AddressFamily, InfoHash, Peer, TaskSpawner};
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,7 +20,7 @@ use packet::{Announce, Packet, Request};
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
 const MAX_UNDER_WAY: usize = 4_096;
 
-/// Packets that are read before those among them that announce are answered, together.
+/// At most so many packets are read before the announces among them are made together.
 const TOGETHER: usize = 64;
 
 /// More than any request that is read: 74 info hashes.
@@ -109,12 +109,15 @@ impl UdpTracker {
         }
     }
 
-    /// Answers announces together.
+    /// Makes announces together, and answers each as soon as it can be.
     async fn announce(&self, socket: &UdpSocket, asked: Vec<Asked<Announce>>) {
         let client = |asked: &Asked<Announce>| self.client(&asked.request, asked.from.ip().to_canonical());
         let clients: Vec<_> = asked.iter().map(client).collect();
-        let answers = self.tracker.announce_many(&clients).await;
-        for (asked, answer) in asked.into_iter().zip(answers) {
+        let announces = self.tracker.announces(&clients);
+        let mut answers = self.tracker.announce_many(&clients, &announces);
+        let mut asked: Vec<_> = asked.into_iter().map(Some).collect();
+        while let Some((place, answer)) = answers.next().await {
+            let Some(asked) = asked.get_mut(place).and_then(Option::take) else { continue };
             let answer =
                 answer.map(|answer| packet::announced(asked.transaction, &answer, self.tracker.limits()));
             self.answer(socket, asked, Action::Announce, answer).await;
@@ -148,8 +151,7 @@ impl UdpTracker {
         ClientAnnounce {
             info_hash,
             peer_id,
-            addresses: vec![named.map_or(from, IpAddr::V4)],
-            port,
+            peers: vec![Peer::new(peer_id, named.map_or(from, IpAddr::V4), port)],
             role,
             event,
             num_want,

@@ -77,6 +77,7 @@ async fn call_for(scene: &Scene, capability: Capability) -> Verdict<Option<(Oper
         | Capability::AtomicMove
         | Capability::AtomicGraduation
         | Capability::ExactDownloads
+        | Capability::AtomicWrites
         | Capability::ForgetDownloads => return Ok(None),
     }))
 }

@@ -1,9 +1,9 @@
 -- Which role counts for a peer in both, as old MoChi nodes leave it: the one of the later time, at equal
 -- times seeder.
 
--- Nanoseconds as digits, or nil. Lua's numbers can't hold them.
+-- Nanoseconds as digits without leading zeros, or nil. Lua's numbers can't hold them.
 local function digits(time)
-  return time and string.match(time, '^%-?%d+$')
+  return time and (string.match(time, '^%-?[1-9]%d*$') or string.match(time, '^0$'))
 end
 
 local function later(a, b)
