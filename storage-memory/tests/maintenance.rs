@@ -125,6 +125,18 @@ async fn no_garbage_is_collected_for_a_while_after_a_start_and_after_standing_st
     }
 }
 
+/// Real time passes: the storage's times are the machine's.
+#[tokio::test]
+async fn a_count_that_takes_long_ages_nobody() {
+    let slow = Slow { takes: Duration::from_millis(300), ..Slow::default() };
+    let slow = Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), slow);
+    let (swarm, peer) = (InfoHash::V1([1; 20]), Peer::new(PeerId([2; 20]), [192, 0, 2, 1].into(), 6881));
+    slow.put_leecher(&swarm, &peer).await.unwrap();
+    let schedule = Schedule { peer_lifetime: Duration::from_millis(200), ..Schedule::default() };
+    let collection = schedule.collect(&slow).await.unwrap();
+    assert_eq!((collection.collected.removed, collection.peers), (0, Some(1)));
+}
+
 /// Refuses every write.
 struct Full;
 

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use storage_core::mirror::MirrorConfig;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, Backend, Context, DataRecord, DownloadsRecord, InfoHash,
-    PeerRecord, PeerStorage, Result, Role, Storage, SwarmCounts, Timestamp, When,
+    AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, Context, DataRecord, DownloadsRecord,
+    InfoHash, PeerChange, PeerRecord, PeerStorage, PeerWrite, Result, Role, Storage, SwarmCounts, Timestamp,
+    When,
 };
 use tokio::task::JoinSet;
 
@@ -145,6 +146,33 @@ pub(super) async fn of_whole_announces_is_the_same_on_both_sides() {
     assert_eq!(announce(AnnounceEvent::Stopped).await, (0, 0, 1));
     assert_eq!(sides.secondary.scrape_swarm(&swarm(1)).await.unwrap().downloads, 1);
     assert_eq!(sides.primary.layer().writes(), 3, "one call for each announce");
+}
+
+/// As many as fill the queue when each waits by itself.
+pub(super) async fn of_large_lists_of_writes_is_the_same_on_both_sides() {
+    let sides = Sides::new(MirrorConfig::default());
+    let announced = sides.primary.now();
+    for number in 0..10 {
+        sides.primary.put_leecher(&swarm(1), &peer(number)).await.unwrap();
+    }
+    let writes = |change, count| -> Vec<_> {
+        let announced = announced.after(Duration::from_secs(1));
+        let write = |number| PeerWrite { info_hash: swarm(1), peer: peer(number), change, announced };
+        (0..count).map(write).collect()
+    };
+    // The secondary never got the ten that are touched.
+    for list in [
+        writes(PeerChange::Touch, 10),
+        writes(PeerChange::Put(Role::Leecher), 10_000),
+        writes(PeerChange::Graduate, 5_000),
+        writes(PeerChange::Delete, 1_000),
+    ] {
+        let results = sides.mirror.write_peers(&list).await;
+        assert!(results.iter().all(Result::is_ok));
+        sides.quiet().await;
+    }
+    assert_eq!(sides.missed(), 0);
+    assert_eq!(export(&*sides.primary).await.unwrap(), export(&*sides.secondary).await.unwrap());
 }
 
 pub(super) async fn that_the_secondary_has_already_lost_is_no_miss() {

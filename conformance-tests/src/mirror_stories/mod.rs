@@ -32,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         content::is_the_same_on_both_sides_after_writers_that_meet,
         content::of_a_peer_is_written_in_the_order_of_the_primary,
         content::of_whole_announces_is_the_same_on_both_sides,
+        content::of_large_lists_of_writes_is_the_same_on_both_sides,
         content::that_the_secondary_has_already_lost_is_no_miss,
         content::of_the_queue_is_written_before_closing_ends,
         trouble::of_a_hanging_secondary_holds_up_no_call,

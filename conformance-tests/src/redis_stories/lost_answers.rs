@@ -1,10 +1,13 @@
 //! Calls whose answer is lost on the way, or that are lost themselves: the caller can't tell which.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::AsyncCommands;
 use storage_core::config::Value;
-use storage_core::{ErrorKind, PeerSelection, Result, Role, Storage, SwarmCounts, When};
+use storage_core::{
+    ErrorKind, PeerChange, PeerSelection, PeerWrite, Result, Role, Storage, SwarmCounts, When, Written,
+};
 
 use super::ground::{Place, open};
 use super::material::{context, peer, swarm};
@@ -36,6 +39,28 @@ pub(super) async fn leave_one_download_of_a_graduation(node: &Node) {
         assert!(!storage.graduate_leecher(&swarm, &peer).await.unwrap(), "{cut:?}");
         let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: 1 };
         assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts, "{cut:?}");
+    }
+}
+
+/// A list of writes is made as a whole once more only where that changes nothing.
+pub(super) async fn leave_one_download_of_a_list_that_ends_with_a_deletion(node: &Node) {
+    let (way, storage) = way_to(node).await;
+    for (number, cut) in [(1, Cut::After), (2, Cut::Before)] {
+        let (info_hash, peer, begun) = (swarm(number), peer(u32::from(number)), storage.now());
+        let write = |change, seconds| PeerWrite {
+            info_hash,
+            peer,
+            change,
+            announced: begun.after(Duration::from_secs(seconds)),
+        };
+        way.cut_at(&peer_key(&peer), cut);
+        let results =
+            storage.write_peers(&[write(PeerChange::Graduate, 1), write(PeerChange::Delete, 2)]).await;
+        assert!(!way.is_waiting());
+        let results: Vec<_> = results.into_iter().collect::<Result<_>>().unwrap();
+        assert_eq!(results, [Written::Download, Written::Applied], "{cut:?}");
+        let counts = SwarmCounts { seeders: 0, leechers: 0, downloads: 1 };
+        assert_eq!(storage.scrape_swarm(&info_hash).await.unwrap(), counts, "{cut:?}");
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
-    Collected, Error, ErrorKind, InfoHash, Peer, PeerRecord, PeerSelection, Role, Scope, Statistics, Storage,
-    SwarmCounts, When,
+    Collected, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerRecord, PeerSelection, PeerWrite, Role,
+    Scope, Statistics, Storage, SwarmCounts, When, Written,
 };
 
 use super::ground::Place;
@@ -203,6 +203,28 @@ pub(super) async fn an_announce_mends_an_unreadable_time(place: &Place) {
 }
 
 /// Swarms that MoChi has lost from `CHI_I` are exported, and garbage collection puts them back there.
+/// Of writes in one script those that the server refuses fail, and no others.
+pub(super) async fn a_write_that_is_refused_stops_no_other(place: &Place) {
+    let mut connection = place.connect().await;
+    let (info_hash, storage) = (swarm(1), place.open().await);
+    let () = connection.hset("CHI_D", info_hash.as_bytes(), "many").await.unwrap();
+    let write =
+        |number, change| PeerWrite { info_hash, peer: peer(number), change, announced: storage.now() };
+    let put = PeerChange::Put(Role::Leecher);
+    let writes = [write(1, put), write(2, PeerChange::Graduate), write(3, put)];
+    let results = storage.write_peers(&writes).await;
+    let kinds: Vec<_> = results.iter().map(|result| result.as_ref().map_err(Error::kind).copied()).collect();
+    assert_eq!(kinds, [Ok(Written::Applied), Err(ErrorKind::Rejected), Ok(Written::Applied)]);
+    assert_eq!(storage.scrape_swarm(&info_hash).await.unwrap().leechers, 2);
+
+    let () = connection.sadd(swarm_key("L6", &info_hash), "of another kind").await.unwrap();
+    let over_v6 = Peer::new(*peer(4).id(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 4].into(), 6881);
+    let writes = [PeerWrite { peer: over_v6, ..write(4, put) }, write(3, PeerChange::Delete)];
+    let results = storage.write_peers(&writes).await;
+    let kinds: Vec<_> = results.iter().map(|result| result.as_ref().map_err(Error::kind).copied()).collect();
+    assert_eq!(kinds, [Err(ErrorKind::Corrupt), Ok(Written::Applied)]);
+}
+
 pub(super) async fn swarms_lost_from_the_set_are_found(place: &Place) {
     let mut connection = place.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));

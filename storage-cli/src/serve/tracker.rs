@@ -254,6 +254,44 @@ mod tests {
         assert_eq!(nobody.scrape(&[INFO_HASH]).await.unwrap(), [SwarmCounts::default()]);
     }
 
+    /// The first announce takes until the others are answered.
+    #[derive(Default)]
+    struct FirstIsSlow(std::sync::atomic::AtomicBool);
+
+    impl storage_core::layer::Layer for FirstIsSlow {
+        async fn around<'a, T: Send + 'a>(
+            &'a self,
+            _backend: &'static str,
+            operation: storage_core::Operation,
+            call: impl Future<Output = storage_core::Result<T>> + Send + 'a,
+        ) -> storage_core::Result<T> {
+            let is_announce = operation == storage_core::Operation::Announce;
+            if is_announce && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            call.await
+        }
+    }
+
+    #[tokio::test]
+    async fn of_announces_together_none_waits_for_another() {
+        for approval in [None, Some(Approval { context: Context::new("banned").unwrap(), inverted: true })] {
+            let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
+            let slow = Arc::new(storage_core::layer::Layered::new(memory, FirstIsSlow::default()));
+            let tracker = Tracker::new(slow, approval, Limits::default(), health());
+            let clients: Vec<_> = (1..=3)
+                .map(|byte| ClientAnnounce { info_hash: InfoHash::V1([byte; 20]), ..announce() })
+                .collect();
+            let announces = tracker.announces(&clients);
+            let answers: Vec<_> = tracker.announce_many(&clients, &announces).collect().await;
+            let mut places: Vec<_> = answers.iter().map(|(place, _)| *place).collect();
+            assert!(answers.iter().all(|(_, answer)| answer.is_ok()));
+            assert_eq!(places.pop(), Some(0), "the slow one is the last");
+            places.sort_unstable();
+            assert_eq!(places, [1, 2]);
+        }
+    }
+
     #[tokio::test]
     async fn a_client_never_meets_itself() {
         let tracker = Tracker::new(storage(), None, Limits::default(), health());
