@@ -302,6 +302,7 @@ fn the_sample(live: &Live) {
         ("import peers", "import.peers_query"),
         ("import downloads", "import.downloads_query"),
         ("import data", "import.data_query"),
+        ("atomic writes", "bulk.add_query"),
     ];
     for (capability, key) in lacking {
         assert_eq!(findings(&ran, &format!("lacks {capability}")), [format!("no `{key}` is configured")]);
@@ -365,7 +366,9 @@ fn the_suite_on_a_storage_in_use(live: &Live) {
 
 fn the_example_for_mochi(live: &Live) {
     let ran = live.run(&["conformance", "--exclusive"], &[]);
-    assert_conforms(&ran, &["lacks `export", "lacks `import", "lacks `forget", "no query of `forget_swarm`"]);
+    let queries = ["no query of `forget_swarm`", "no query of `write_peers`"];
+    let lacks = ["lacks `export", "lacks `import", "lacks `forget", "lacks `atomic writes"];
+    assert_conforms(&ran, &[lacks.as_slice(), &queries].concat());
 }
 
 fn the_schema_again(live: &Live) {
