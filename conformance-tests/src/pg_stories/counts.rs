@@ -4,11 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
-use storage_core::{InfoHash, Timestamp};
+use storage_core::PeerChange::Graduate;
+use storage_core::layer::Limits;
+use storage_core::mirror::{MirrorConfig, MirrorStorage};
+use storage_core::{
+    Backend, BulkPeerStorage, InfoHash, NoObserver, Peer, PeerId, PeerStorage, PeerWrite, Storage, Timestamp,
+};
+use storage_memory::{MemoryConfig, MemoryStorage};
+use storage_pg::Query;
 use storage_pg::recommended::Recommendation;
 
 use super::contention::{one_after_the_other, open_patiently, write_at_once};
-use super::{Counter, ensure, on_schema, open};
+use super::{Counter, ensure, on_schema, open, open_with};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
 
@@ -24,6 +31,9 @@ pub(super) fn tests() -> Vec<Trial> {
     vec![
         on_schema("counts: changes at the same time lose nothing", logged, |schema| {
             block_on(at_the_same_time(schema))
+        }),
+        on_schema("counts: a secondary that takes no downloads in counts its own", logged, |schema| {
+            block_on(on_a_secondary(schema))
         }),
         on_schema("counts: statements by hand are counted", logged, |schema| block_on(by_hand(schema))),
         on_schema("counts: swarms without peers leave nothing", logged, |schema| block_on(emptied(schema))),
@@ -47,6 +57,28 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
     // The last change of each swarm had no other beside it.
     let rows = counts(schema).await?;
     ensure(rows.len() == expected.len(), || format!("{rows:?}"))
+}
+
+/// Behind a mirror, told of completions one by one and in a list.
+async fn on_a_secondary(schema: &Schema) -> Result<(), Failed> {
+    let mut config = Recommendation::default().config();
+    config.queries[Query::ImportDownloads] = String::new();
+    let url = PgUrl::parse(&schema.connection_string());
+    let secondary = open_with(config, &url, Arc::new(NoObserver), Limits::default()).await?;
+    let primary: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));
+    let mirror = MirrorStorage::new(primary, secondary, MirrorConfig::default());
+    let swarm = InfoHash::V1([7; 20]);
+    let peer = |number| Peer::new(PeerId([number; 20]), [10, 0, 0, number].into(), 6881);
+    mirror.graduate_leecher(&swarm, &peer(1)).await?;
+    let announced = mirror.now();
+    let told = |number| PeerWrite { info_hash: swarm, peer: peer(number), change: Graduate, announced };
+    let results = mirror.write_peers(&[told(2), told(3)]).await;
+    results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    mirror.close().await?;
+    let storage = open(&url, Arc::new(Counter::default())).await?;
+    let counts = storage.scrape_swarm(&swarm).await?;
+    ensure((counts.seeders, counts.downloads) == (3, 3), || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
 }
 
 async fn by_hand(schema: &Schema) -> Result<(), Failed> {

@@ -1,12 +1,12 @@
 //! Peers in bulk: some at a time on the primary, and together for the secondary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::MirrorStorage;
-use super::peers::{PEER_BYTES, copy_downloads};
+use super::peers::{PEER_BYTES, copies_downloads, copy_downloads};
 use super::storage::{is_in_doubt, of_primary};
 use crate::{
     BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role,
@@ -46,14 +46,13 @@ impl<S: BulkPeerStorage + ?Sized + 'static> MirrorStorage<S> {
         let _turns = self.turns.of_swarms(writes.iter().map(|write| &write.info_hash)).await;
         let owed = self.owe(writes.len(), writes.len() * PEER_BYTES);
         let results = self.primary.write_peers(writes).await;
-        owed.forgiven();
-        let mut lanes: BTreeMap<usize, Vec<Done>> = BTreeMap::new();
+        let mut done: Vec<Done> = Vec::new();
         for (write, result) in writes.iter().zip(&results) {
             match result {
-                // It was not made, or before an answer that was lost: what is older at the secondary gives way.
+                // Passed on also where it changed nothing: before an answer that was lost it may have. Of both the
+                // secondary keeps the later.
                 Ok(written) if *written != Written::Unchanged || write.change != PeerChange::Graduate => {
-                    let lane = self.lanes.lane(self.turns.hash(write.info_hash));
-                    lanes.entry(lane).or_default().push((*write, *written == Written::Download));
+                    done.push((*write, *written == Written::Download));
                 }
                 Ok(_) => {}
                 // Nobody knows what the primary has: dropped, it is counted as missed.
@@ -61,21 +60,27 @@ impl<S: BulkPeerStorage + ?Sized + 'static> MirrorStorage<S> {
                 Err(_) => {}
             }
         }
-        for (lane, done) in lanes {
-            let owed = (Operation::WritePeers, self.owe(done.len(), done.len() * PEER_BYTES));
-            let primary = Arc::clone(&self.primary);
-            self.pass_on(lane, None, owed, move |secondary| async move {
-                write_on(&*secondary, &*primary, &done).await
-            });
-        }
+        let primary = Arc::clone(&self.primary);
+        self.pass_on_records(
+            Operation::WritePeers,
+            owed,
+            &done,
+            |(write, _)| self.lane_of_swarm(&write.info_hash),
+            |_| PEER_BYTES,
+            |secondary, done| async move { write_on(&*secondary, &*primary, &done).await },
+        );
         results
     }
 }
 
-/// Makes the primary's writes on the secondary; downloads become those that the primary has.
+/// Makes the primary's writes on the secondary. Downloads become those that the primary has, or where that cannot be
+/// the secondary counts them.
 async fn write_on<S: BulkPeerStorage + ?Sized>(secondary: &S, primary: &S, done: &[Done]) -> Result<()> {
-    let of_secondary = |(write, _): &Done| match write.change {
-        PeerChange::Graduate => PeerWrite { change: PeerChange::Put(Role::Seeder), ..*write },
+    let copies = copies_downloads(secondary, primary);
+    let of_secondary = |(write, is_download): &Done| match write.change {
+        PeerChange::Graduate if copies || !is_download => {
+            PeerWrite { change: PeerChange::Put(Role::Seeder), ..*write }
+        }
         _ => *write,
     };
     let writes: Vec<_> = done.iter().map(of_secondary).collect();
@@ -92,7 +97,7 @@ async fn write_on<S: BulkPeerStorage + ?Sized>(secondary: &S, primary: &S, done:
         }
     }
     results.into_iter().collect::<Result<Vec<_>>>()?;
-    let downloads = done.iter().filter(|(_, is_download)| *is_download);
+    let downloads = done.iter().filter(|(_, is_download)| copies && *is_download);
     let swarms: BTreeSet<_> = downloads.map(|(write, _)| write.info_hash).collect();
     for info_hash in &swarms {
         copy_downloads(secondary, primary, info_hash).await?;

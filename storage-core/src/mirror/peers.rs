@@ -118,24 +118,24 @@ pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
     peer: &Peer,
     announced: When,
 ) -> Result<()> {
-    let takes_downloads = secondary.lacking().has(Capability::ImportDownloads);
-    if !takes_downloads || !primary.lacking().has(Capability::Downloads) {
+    if !copies_downloads(secondary, primary) {
         return secondary.graduate_peer(info_hash, peer, announced).await.map(drop);
     }
     secondary.put_peer(info_hash, peer, Role::Seeder, announced).await?;
     copy_downloads(secondary, primary, info_hash).await
 }
 
-/// Gives the secondary the downloads that the primary has by now, where both have them.
+/// Whether the secondary can be given the downloads that the primary has.
+pub(super) fn copies_downloads<S: PeerStorage + Transfer + ?Sized>(secondary: &S, primary: &S) -> bool {
+    secondary.lacking().has(Capability::ImportDownloads) && primary.lacking().has(Capability::Downloads)
+}
+
+/// Gives the secondary the downloads that the primary has by now.
 pub(super) async fn copy_downloads<S: PeerStorage + Transfer + ?Sized>(
     secondary: &S,
     primary: &S,
     info_hash: &InfoHash,
 ) -> Result<()> {
-    let takes_downloads = secondary.lacking().has(Capability::ImportDownloads);
-    if !takes_downloads || !primary.lacking().has(Capability::Downloads) {
-        return Ok(());
-    }
     let counts = primary.scrape_swarm(info_hash).await.map_err(|error| {
         Error::new(NAME, Operation::GraduatePeers, ErrorKind::Corrupt)
             .with_message("the primary did not tell the swarm's downloads")

@@ -98,19 +98,19 @@ impl<S: Transfer + ?Sized + 'static> Transfer for MirrorStorage<S> {
 }
 
 impl<S: Transfer + ?Sized + 'static> MirrorStorage<S> {
-    fn lane_of_swarm(&self, info_hash: &InfoHash) -> usize {
+    pub(super) fn lane_of_swarm(&self, info_hash: &InfoHash) -> usize {
         self.lanes.lane(self.turns.hash(info_hash))
     }
 
     /// Queues records for the secondary, each in its lane.
-    fn pass_on_records<T: Clone + Send + 'static, F>(
+    pub(super) fn pass_on_records<T: Clone + Send + 'static, F>(
         &self,
         operation: Operation,
         owed: Owed,
         records: &[T],
         lane: impl Fn(&T) -> usize,
         bytes: impl Fn(&T) -> usize,
-        apply: impl FnOnce(Arc<S>, Vec<T>) -> F + Copy + Send + 'static,
+        apply: impl FnOnce(Arc<S>, Vec<T>) -> F + Clone + Send + 'static,
     ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -120,7 +120,7 @@ impl<S: Transfer + ?Sized + 'static> MirrorStorage<S> {
         }
         owed.forgiven();
         for (lane, records) in lanes {
-            let owed = self.owe(records.len(), records.iter().map(&bytes).sum());
+            let (owed, apply) = (self.owe(records.len(), records.iter().map(&bytes).sum()), apply.clone());
             self.pass_on(lane, None, (operation, owed), move |secondary| apply(secondary, records));
         }
     }
