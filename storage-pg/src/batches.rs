@@ -144,47 +144,27 @@ fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds) -> Option<PgBatcher<K
     })
 }
 
-/// The calls of a batch in the order of their keys, so that no two batches wait for each other.
-struct Ordered {
-    calls: Vec<usize>,
-    /// Where in `calls` those of the same key are; these keep the order in which they came.
-    groups: Vec<Range<usize>>,
+/// The calls of a batch in the order of their keys, so that no two batches wait for each other; those of the same key
+/// in the order in which they came.
+fn in_order<'a, R, K: Ord>(calls: &'a [BatchCall<R>], key: impl Fn(&'a R) -> K) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..calls.len()).collect();
+    order.sort_by_key(|call| key(&calls[*call].request));
+    order
 }
 
-impl Ordered {
-    fn by<'a, R, K: Ord>(calls: &'a [BatchCall<R>], key: impl Fn(&'a R) -> K) -> Self {
-        let key = |call: &usize| key(&calls[*call].request);
-        let mut order: Vec<usize> = (0..calls.len()).collect();
-        order.sort_by_key(key);
-        let mut groups: Vec<Range<usize>> = Vec::with_capacity(order.len());
-        for same in order.chunk_by(|one, other| key(one) == key(other)) {
-            let start = groups.last().map_or(0, |before| before.end);
-            groups.push(start..start + same.len());
-        }
-        Self { calls: order, groups }
-    }
-
-    fn groups(&self) -> impl Iterator<Item = SameKey<'_>> {
-        self.groups.iter().map(|group| SameKey { calls: &self.calls[group.clone()] })
-    }
+/// Calls in the order of their peers, a slice for each peer.
+fn by_peer<'o>(calls: &[BatchCall<PeerRecord>], order: &'o [usize]) -> impl Iterator<Item = &'o [usize]> {
+    order.chunk_by(|one, other| peer_of(&calls[*one].request) == peer_of(&calls[*other].request))
 }
 
-/// The calls of one key, of which there is at least one.
-struct SameKey<'a> {
-    calls: &'a [usize],
+fn peer_of(record: &PeerRecord) -> (&InfoHash, &Peer) {
+    (&record.info_hash, &record.peer)
 }
 
-impl SameKey<'_> {
-    /// The call that came last.
-    fn last(&self) -> usize {
-        self.calls[self.calls.len() - 1]
-    }
-
-    /// When the first of their callers gives up.
-    fn deadline<R>(&self, calls: &[BatchCall<R>]) -> Instant {
-        let deadline = self.calls.iter().map(|call| calls[*call].deadline).min();
-        deadline.unwrap_or_else(Instant::now)
-    }
+/// The row for calls of the same peer: the last of them counts, and it is written for all of them.
+fn row_of<'a>(calls: &'a [BatchCall<PeerRecord>], same: &[usize]) -> Row<&'a PeerRecord> {
+    let deadline = same.iter().map(|call| calls[*call].deadline).min();
+    Row { of: &calls[same[same.len() - 1]].request, deadline: deadline.unwrap_or_else(Instant::now) }
 }
 
 /// A row of a batch: what it is of, and when its caller gives up.
@@ -206,12 +186,12 @@ impl BatchKind for Puts {
 
     /// Of a peer put twice the last is written.
     async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<()>> {
-        let ordered = Ordered::by(calls, |record| (&record.info_hash, &record.peer));
-        let mut row_of = vec![0; calls.len()];
+        let order = in_order(calls, peer_of);
+        let mut place = vec![0; calls.len()];
         let mut rows = Vec::with_capacity(calls.len());
-        for same in ordered.groups() {
-            same.calls.iter().for_each(|call| row_of[*call] = rows.len());
-            rows.push(Row { of: &calls[same.last()].request, deadline: same.deadline(calls) });
+        for same in by_peer(calls, &order) {
+            same.iter().for_each(|call| place[*call] = rows.len());
+            rows.push(row_of(calls, same));
         }
         let mut expired = vec![false; rows.len()];
         let written = in_pieces(
@@ -239,7 +219,7 @@ impl BatchKind for Puts {
             Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
             written => written.as_ref().map_err(Error::copy).copied(),
         };
-        row_of.into_iter().map(result).collect()
+        place.into_iter().map(result).collect()
     }
 }
 
@@ -276,9 +256,8 @@ impl BatchKind for Deletions {
     /// Of those who delete the same peer one has found it. A peer whose role does not matter has a row for
     /// each.
     async fn answer(core: &Core, calls: &[BatchCall<Deletion>]) -> Vec<Result<()>> {
-        let ordered = Ordered::by(calls, |deletion| deletion);
         let mut rows = Vec::with_capacity(calls.len());
-        for call in ordered.calls {
+        for call in in_order(calls, |deletion| deletion) {
             let BatchCall { request, deadline } = &calls[call];
             rows.extend(request.roles().iter().map(|role| Row { of: (call, *role), deadline: *deadline }));
         }
@@ -331,9 +310,8 @@ impl BatchKind for Graduations {
 
     /// Of those who graduate the same peer the first makes it a download.
     async fn answer(core: &Core, calls: &[BatchCall<PeerRecord>]) -> Vec<Result<Option<bool>>> {
-        let ordered = Ordered::by(calls, |record| (&record.info_hash, &record.peer));
-        let row = |same: SameKey<'_>| Row { of: &calls[same.last()].request, deadline: same.deadline(calls) };
-        let rows: Vec<_> = ordered.groups().map(row).collect();
+        let order = in_order(calls, peer_of);
+        let rows: Vec<_> = by_peer(calls, &order).map(|same| row_of(calls, same)).collect();
         let (mut answers, mut expired) = (vec![None; rows.len()], vec![false; rows.len()]);
         let done = in_pieces(
             core,
@@ -360,8 +338,8 @@ impl BatchKind for Graduations {
         )
         .await;
         let mut results: Vec<Result<Option<bool>>> = calls.iter().map(|_| Ok(None)).collect();
-        for (row, (same, done)) in ordered.groups().zip(done).enumerate() {
-            for (place, call) in same.calls.iter().enumerate() {
+        for (row, (same, done)) in by_peer(calls, &order).zip(done).enumerate() {
+            for (place, call) in same.iter().enumerate() {
                 results[*call] = match &done {
                     Ok(()) if answers[row].is_none() && expired[row] => {
                         Err(unanswered(Self::OPERATION, Self::KEY))
