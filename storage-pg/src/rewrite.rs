@@ -150,8 +150,7 @@ impl<'a> Lexer<'a> {
             '\'' => quoted(rest, '\'', false),
             '"' => quoted(rest, '"', false),
             'e' | 'E' if rest[1..].starts_with('\'') => 1 + quoted(&rest[1..], '\'', true),
-            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => block_comment(rest),
+            '-' | '/' => comment(rest).unwrap_or(1),
             '$' if !self.after_word() => dollar_quoted(rest).unwrap_or(1),
             _ if is_word(first) => leading(rest, is_word),
             _ => first.len_utf8(),
@@ -190,6 +189,23 @@ fn quoted(text: &str, quote: char, backslash_escapes: bool) -> usize {
         }
     }
     text.len()
+}
+
+/// The first word of a query, after comments.
+pub(crate) fn first_word(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    while let Some(length) = comment(rest) {
+        rest = rest[length..].trim_start();
+    }
+    &rest[..leading(rest, is_word)]
+}
+
+/// The length of the comment that begins here, if one does.
+fn comment(text: &str) -> Option<usize> {
+    if text.starts_with("--") {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    text.starts_with("/*").then(|| block_comment(text))
 }
 
 /// The length of a block comment; comments nest.

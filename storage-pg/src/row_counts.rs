@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::query_spec::Query;
+use crate::rewrite::first_word;
 use crate::statement::Statement;
 
 /// The first query that was found not to say how many rows it touched.
@@ -41,23 +42,7 @@ impl RowCounts {
 
 /// Whether the server says how many rows a statement of this kind touched.
 fn says_rows(sql: &str) -> bool {
-    let word: String = without_comments(sql).chars().take_while(char::is_ascii_alphabetic).collect();
-    !["call", "do"].contains(&word.to_ascii_lowercase().as_str())
-}
-
-/// The text from its first word on.
-fn without_comments(sql: &str) -> &str {
-    let mut rest = sql.trim_start();
-    loop {
-        let after = if rest.starts_with("--") {
-            rest.split_once('\n').map_or("", |(_, after)| after)
-        } else if rest.starts_with("/*") {
-            rest.split_once("*/").map_or("", |(_, after)| after)
-        } else {
-            return rest;
-        };
-        rest = after.trim_start();
-    }
+    !["call", "do"].iter().any(|kind| first_word(sql).eq_ignore_ascii_case(kind))
 }
 
 #[cfg(test)]
@@ -66,7 +51,12 @@ mod tests {
 
     #[test]
     fn a_call_of_a_procedure_says_nothing() {
-        for sql in ["CALL p($1)", "  call p($1)", "-- a comment\n/* more */ Call p($1)", "DO $$BEGIN END$$"] {
+        for sql in [
+            "CALL p($1)",
+            "  call p($1)",
+            "-- a comment\n/* more /* nested */ */ Call p($1)",
+            "DO $$BEGIN END$$",
+        ] {
             assert!(!says_rows(sql), "{sql}");
         }
         for sql in
