@@ -23,7 +23,7 @@ const WRITES: usize = 200;
 /// Scripts and reads under way at once.
 const WIDTH: usize = 128;
 
-/// How often a write is tried again that others got in the way of, on a cluster.
+/// How often a write on a cluster is retried after a conflict.
 const ROUNDS: usize = 20;
 
 /// A peer and its time, as they are stored.
@@ -80,13 +80,14 @@ impl RedisStorage {
         if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH }
     }
 
-    /// Makes the writes at these places: of different peers of one swarm, on a cluster of one peer.
+    /// Makes the writes at these places: of different peers of one swarm.
     async fn write_group(&self, writes: &[PeerWrite], places: &[usize]) -> Vec<Result<Written>> {
         if self.connections.is_cluster() {
-            return match places {
-                [place] => vec![self.write_stepwise(&writes[*place]).await],
-                _ => Vec::new(),
-            };
+            let mut written = Vec::with_capacity(places.len());
+            for place in places {
+                written.push(self.write_stepwise(&writes[*place]).await);
+            }
+            return written;
         }
         match self.write_whole(writes, places).await {
             Ok(written) => written,

@@ -33,15 +33,15 @@ scripts! {
     PUT_DATA = "parts/expiry" "put_data";
     DELETE_DATA = "parts/expiry" "delete_data";
     SCRAPE = "scrape";
-    ANNOUNCE = "parts/standing" "parts/select_peers" "announce";
-    WHOLE_ANNOUNCE = "parts/expiry" "parts/put" "parts/remove" "parts/standing" "parts/graduate" "parts/select_peers"
-        "whole_announce";
+    ANNOUNCE = "parts/standing" "parts/look_up" "parts/select_peers" "announce";
+    WHOLE_ANNOUNCE = "parts/expiry" "parts/put" "parts/remove" "parts/standing" "parts/graduate" "parts/look_up"
+        "parts/select_peers" "whole_announce";
     REMOVE_UNCHANGED = "remove_unchanged";
     SET_UNCHANGED = "set_unchanged";
     MOVE_UNCHANGED = "move_unchanged";
     WRITE_PEERS = "parts/expiry" "parts/put" "parts/remove" "parts/standing" "parts/stored" "parts/graduate"
         "write_peers";
-    READ_SWARM = "parts/standing" "read_swarm";
+    READ_SWARM = "parts/standing" "parts/look_up" "read_swarm";
     FORGET = "forget";
     JOIN = "join";
 }

@@ -5,22 +5,6 @@
 -- ARGV: info hash, most peers of each hash
 local limit = tonumber(ARGV[2])
 
--- Those of the peers, which have their times between them, that are in another hash as well.
-local function also_in(hash, peers)
-  local both = {}
-  for first = 1, #peers, 2000 do
-    local names = {}
-    for i = first, math.min(first + 1999, #peers), 2 do
-      names[#names + 1] = peers[i]
-    end
-    local times = redis.call('HMGET', hash, unpack(names))
-    for i = 1, #names do
-      both[names[i]] = times[i]
-    end
-  end
-  return both
-end
-
 local answer = {}
 for place = 1, 4 do
   local family = place % 2 == 1 and 1 or 2
@@ -28,9 +12,13 @@ for place = 1, 4 do
   local hash, is_of_seeders = KEYS[place], place <= 2
   local other = is_of_seeders and leechers or seeders
   local found, kept = limit > 0 and redis.call('HRANDFIELD', hash, limit, 'WITHVALUES') or {}, {}
-  local both = redis.call('EXISTS', other) == 1 and also_in(other, found) or {}
+  local peers = {}
   for i = 1, #found, 2 do
-    if not both[found[i]] or is_seeder(seeders, leechers, found[i]) == is_of_seeders then
+    peers[#peers + 1] = found[i]
+  end
+  local both = look_up(other, peers)
+  for i = 1, #found, 2 do
+    if not (both and both[found[i]]) or is_seeder(seeders, leechers, found[i]) == is_of_seeders then
       kept[#kept + 1] = found[i]
       kept[#kept + 1] = found[i + 1]
     end

@@ -20,28 +20,13 @@ local function is_list(role)
   return encoding == 'listpack' or encoding == 'ziplist'
 end
 
-local function look_up(role, peers)
-  local both
-  for first = 1, #peers, 1000 do
-    local last = math.min(first + 999, #peers)
-    local times = call('HMGET', role.key, unpack(peers, first, last))
-    for i = 1, #times do
-      if times[i] then
-        both = both or {}
-        both[peers[first + i - 1]] = true
-      end
-    end
-  end
-  return both
-end
-
 -- Those of the peers that are in another role as well; nil for none.
 local function also_in(role, peers)
   if role.size == 0 then
     return nil
   end
   if not role.peers and role.size > #peers and (#peers < FEW or (role.size > SMALL and not is_list(role))) then
-    return look_up(role, peers)
+    return look_up(role.key, peers)
   end
   local sought, others, both = {}, all_of(role), nil
   for i = 1, #peers do
