@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Serve a storage to BitTorrent clients: a small tracker
     #[command(after_help = serve::HELP)]
     Serve(ServeArguments),
-    /// Ask the server of a storage for a sign of life
+    /// Check that the server of a storage responds
     #[command(after_help = ENVIRONMENT)]
     Ping(StorageArguments),
     /// Count info hashes, seeders and leechers

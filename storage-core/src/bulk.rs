@@ -246,8 +246,7 @@ pub async fn read_swarm_in_pages<S: BulkPeerStorage + ?Sized>(
 
 /// Takes the peers of a swarm in any order, and keeps all of a small one and a random sample of each role and
 /// family of a larger one.
-#[derive(Debug)]
-pub struct SwarmSampler {
+struct SwarmSampler {
     limit: usize,
     seen: usize,
     /// Up to the limit of each role and family, and how many of it came.
@@ -256,12 +255,12 @@ pub struct SwarmSampler {
 
 impl SwarmSampler {
     /// Keeps up to `limit` peers of each role and family.
-    pub fn new(limit: usize) -> Self {
+    fn new(limit: usize) -> Self {
         Self { limit, seen: 0, groups: HashMap::new() }
     }
 
     /// Takes a peer, which must not come twice.
-    pub fn add(&mut self, record: PeerRecord) {
+    fn add(&mut self, record: PeerRecord) {
         self.seen += 1;
         let (kept, seen) = self.groups.entry((record.role, record.peer.family().is_v6())).or_default();
         *seen += 1;
@@ -274,7 +273,7 @@ impl SwarmSampler {
     }
 
     /// The peers that were kept, and whether they are all.
-    pub fn finish(self) -> (Vec<PeerRecord>, bool) {
+    fn finish(self) -> (Vec<PeerRecord>, bool) {
         let is_complete = self.seen <= self.limit;
         (self.groups.into_values().flat_map(|(kept, _)| kept).collect(), is_complete)
     }

@@ -73,8 +73,8 @@ mod timestamp;
 
 pub use announce::{Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts};
 pub use bulk::{
-    BulkPeerStorage, PeerChange, PeerWrite, SwarmSampler, SwarmSnapshot, Written, failed_for_each,
-    read_swarm_in_pages, write_order, write_peers_one_by_one, write_rounds,
+    BulkPeerStorage, PeerChange, PeerWrite, SwarmSnapshot, Written, failed_for_each, read_swarm_in_pages,
+    write_order, write_peers_one_by_one, write_rounds,
 };
 pub use capability::{Capability, Lacking};
 pub use context::{Context, InvalidContext};

@@ -89,7 +89,7 @@ operations! {
     ImportDownloads => "import_downloads", LongWrite;
     /// Data is taken in.
     ImportData => "import_data", LongWrite;
-    /// The server is asked for a sign of life.
+    /// Whether the server responds is checked.
     Ping => "ping", Read;
     /// A write is tried that leaves no trace.
     Probe => "probe", Read;

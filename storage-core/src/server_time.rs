@@ -42,7 +42,7 @@ pub struct ServerTime {
 
 #[derive(Default)]
 struct State {
-    /// The median of the clocks of the last look: from then on all go alike.
+    /// The median of the clocks of the last look: between looks all advance by this machine's monotonic clock.
     clock: Option<ServerClock>,
     /// The latest time given, unless it turned out to be wrong.
     latest: Option<Timestamp>,

@@ -216,7 +216,7 @@ queries! {
     DeleteDownloads = "downloads.del_query", Peers, Optional, Ours, Writes,
         Single arguments::Swarm<'a>, numbered 1, columns Columns::None,
         lacking [ForgetDownloads], decides [ForgetSwarm];
-    /// `ping_query`: a sign of life; `SELECT 1` unless it is set.
+    /// `ping_query`: checks that the server responds; `SELECT 1` by default.
     Ping = "ping_query", Any, Optional, Mochi, Reads,
         Single arguments::Nothing, numbered 0, columns Columns::None,
         lacking [], decides [Ping];

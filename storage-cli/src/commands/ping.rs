@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::open::Configured;
 use crate::output::Output;
 
-/// Opens the storage, asks its server for a sign of life, and prints how long that took.
+/// Opens the storage, checks that its server responds, and prints how long that took.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &StorageArguments,

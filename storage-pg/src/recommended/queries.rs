@@ -455,7 +455,7 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         ),
         Query::ImportDownloadsBatch => commented("", IMPORT_DOWNLOADS_BATCH),
         Query::ImportDataBatch => commented("", IMPORT_DATA_BATCH),
-        Query::Ping => commented("A sign of life.", "SELECT 1"),
+        Query::Ping => commented("Checks that the server responds.", "SELECT 1"),
         Query::CollectGarbage => {
             let comment = if for_mochi { COLLECT_COMMENT_FOR_MOCHI } else { COLLECT_COMMENT };
             commented(comment, collect_garbage(recommendation))

@@ -204,7 +204,7 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
             }
             match socket.try_recv_from(&mut buffer) {
                 Ok(received) => (length, from) = received,
-                // What cannot be read now is waited for above.
+                // Nothing is left to read: `recv_from` waits for more.
                 Err(_) => break,
             }
         }
