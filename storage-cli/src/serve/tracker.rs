@@ -2,10 +2,9 @@
 //! calls it for clients.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, FuturesUnordered};
-use futures::{FutureExt, StreamExt};
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerId, Role, Storage,
     SwarmCounts, When,
@@ -30,8 +29,10 @@ pub(crate) struct ClientAnnounce {
     pub(crate) info_hash: InfoHash,
     /// How the client names itself.
     pub(crate) peer_id: PeerId,
-    /// The client at each address where it is reached.
-    pub(crate) peers: Vec<Peer>,
+    /// Where it is reached.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// On which port.
+    pub(crate) port: u16,
     /// Whether it has everything.
     pub(crate) role: Role,
     /// Why it announces.
@@ -92,65 +93,34 @@ impl Tracker {
 
     /// Puts the client into the swarm, or takes it out, and finds peers for it.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
-        match self.approves(&[client.info_hash]).await {
-            Ok(approved) if approved.contains(&true) => {
-                self.finish(client, self.storage.announce(&self.announce_of(client)).await)
-            }
-            Ok(_) => {
-                self.health.announced(None);
-                Err(Refusal::NotApproved)
-            }
-            Err(error) => self.finish(client, Err(error)),
+        let answer = self.ask_storage(client).await;
+        let failure = match &answer {
+            Ok(answer) => answer.as_ref().and_then(|answer| answer.failure.as_ref()),
+            Err(error) => Some(error),
+        };
+        self.health.announced(failure);
+        answer?.ok_or(Refusal::NotApproved)
+    }
+
+    /// Nothing for a torrent that is not served.
+    async fn ask_storage(&self, client: &ClientAnnounce) -> storage_core::Result<Option<AnnounceAnswer>> {
+        if !self.approves(&[client.info_hash]).await?.contains(&true) {
+            return Ok(None);
         }
-    }
-
-    /// The same for several clients: the answer to each as soon as it is there, with the client's place.
-    /// `announces` is what [`announces`](Self::announces) gave for these.
-    pub(crate) fn announce_many<'a>(
-        &'a self,
-        clients: &'a [ClientAnnounce],
-        announces: &'a [Announce<'a>],
-    ) -> BoxStream<'a, (usize, Result<AnnounceAnswer, Refusal>)> {
-        if self.approval.is_some() {
-            // Each is looked up by itself: one that takes long holds up no other.
-            let answer = |(place, client)| self.announce(client).map(move |answer| (place, answer));
-            return clients.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed();
-        }
-        let answers = self.storage.announce_many(announces);
-        answers.map(|(place, answer)| (place, self.finish(&clients[place], answer))).boxed()
-    }
-
-    /// What these clients ask of the storage.
-    pub(crate) fn announces<'a>(&self, clients: &'a [ClientAnnounce]) -> Vec<Announce<'a>> {
-        clients.iter().map(|client| self.announce_of(client)).collect()
-    }
-
-    fn announce_of<'a>(&self, client: &'a ClientAnnounce) -> Announce<'a> {
-        Announce {
+        let peers = client.addresses.iter().map(|address| Peer::new(client.peer_id, *address, client.port));
+        let announce = Announce {
             info_hash: client.info_hash,
-            peers: &client.peers,
+            peers: &peers.collect::<Vec<_>>(),
             role: client.role,
             event: client.event,
             num_want: self.limits.num_want(client.num_want),
             families: client.families,
             announced: When::Now,
-        }
-    }
-
-    /// Tells `health` what became of an announce.
-    fn finish(
-        &self,
-        client: &ClientAnnounce,
-        answer: storage_core::Result<AnnounceAnswer>,
-    ) -> Result<AnnounceAnswer, Refusal> {
-        self.health.announced(match &answer {
-            Ok(answer) => answer.failure.as_ref(),
-            Err(error) => Some(error),
-        });
-        let mut answer = answer?;
+        };
+        let mut answer = self.storage.announce(&announce).await?;
         // One that announces over IPv4 and over IPv6 would meet itself at its other address.
         answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are
@@ -188,7 +158,8 @@ mod tests {
         ClientAnnounce {
             info_hash: INFO_HASH,
             peer_id: PeerId([2; 20]),
-            peers: vec![Peer::new(PeerId([2; 20]), [192, 0, 2, 1].into(), 6881)],
+            addresses: vec![[192, 0, 2, 1].into()],
+            port: 6881,
             role: Role::Seeder,
             event: AnnounceEvent::None,
             num_want: None,
@@ -254,52 +225,11 @@ mod tests {
         assert_eq!(nobody.scrape(&[INFO_HASH]).await.unwrap(), [SwarmCounts::default()]);
     }
 
-    /// The first announce takes until the others are answered.
-    #[derive(Default)]
-    struct FirstIsSlow(std::sync::atomic::AtomicBool);
-
-    impl storage_core::layer::Layer for FirstIsSlow {
-        async fn around<'a, T: Send + 'a>(
-            &'a self,
-            _backend: &'static str,
-            operation: storage_core::Operation,
-            call: impl Future<Output = storage_core::Result<T>> + Send + 'a,
-        ) -> storage_core::Result<T> {
-            let is_announce = operation == storage_core::Operation::Announce;
-            if is_announce && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-            call.await
-        }
-    }
-
-    #[tokio::test]
-    async fn of_announces_together_none_waits_for_another() {
-        for approval in [None, Some(Approval { context: Context::new("banned").unwrap(), inverted: true })] {
-            let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
-            let slow = Arc::new(storage_core::layer::Layered::new(memory, FirstIsSlow::default()));
-            let tracker = Tracker::new(slow, approval, Limits::default(), health());
-            let clients: Vec<_> = (1..=3)
-                .map(|byte| ClientAnnounce { info_hash: InfoHash::V1([byte; 20]), ..announce() })
-                .collect();
-            let announces = tracker.announces(&clients);
-            let answers: Vec<_> = tracker.announce_many(&clients, &announces).collect().await;
-            let mut places: Vec<_> = answers.iter().map(|(place, _)| *place).collect();
-            assert!(answers.iter().all(|(_, answer)| answer.is_ok()));
-            assert_eq!(places.pop(), Some(0), "the slow one is the last");
-            places.sort_unstable();
-            assert_eq!(places, [1, 2]);
-        }
-    }
-
     #[tokio::test]
     async fn a_client_never_meets_itself() {
         let tracker = Tracker::new(storage(), None, Limits::default(), health());
         let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
-        let there = ClientAnnounce {
-            peers: vec![Peer::new(PeerId([2; 20]), "2001:db8::1".parse().unwrap(), 6881)],
-            ..leecher.clone()
-        };
+        let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
         tracker.announce(&there).await.unwrap();
         assert_eq!(tracker.announce(&leecher).await.unwrap().peers, Some(Vec::new()));
     }

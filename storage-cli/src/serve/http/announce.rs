@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use storage_core::{AddressFamily, AnnounceEvent, InfoHash, Peer, PeerId, Role};
+use storage_core::{AddressFamily, AnnounceEvent, InfoHash, PeerId, Role};
 
 use super::address::address;
 use super::malformed::Malformed;
@@ -42,14 +42,16 @@ pub(super) fn read(query: &[u8], from: IpAddr, spoofing: bool) -> Result<(Client
     let info_hash = required("info_hash", given.info_hash)?;
     let peer_id = required("peer_id", given.peer_id)?;
     let named = if spoofing { &given.addresses[..] } else { &[] };
-    let (info_hash, peer_id) = (InfoHash::try_from(&info_hash[..])?, PeerId::try_from(&peer_id[..])?);
-    let port = given.port.ok_or(Malformed::Missing("port"))?;
-    let port = port.parse().filter(|port| *port > 0).ok_or(Malformed::Port)?;
-    let addresses = addresses(from, named).into_iter();
     let client = ClientAnnounce {
-        info_hash,
-        peer_id,
-        peers: addresses.map(|address| Peer::new(peer_id, address, port)).collect(),
+        info_hash: InfoHash::try_from(&info_hash[..])?,
+        peer_id: PeerId::try_from(&peer_id[..])?,
+        addresses: addresses(from, named),
+        port: given
+            .port
+            .ok_or(Malformed::Missing("port"))?
+            .parse()
+            .filter(|port| *port > 0)
+            .ok_or(Malformed::Port)?,
         role: role(given.left.ok_or(Malformed::Missing("left"))?)?,
         event: given.event.map_or(AnnounceEvent::None, event),
         // -1 and what is no number say as little as nothing.
@@ -231,7 +233,7 @@ mod tests {
     fn an_address_in_the_request_counts_only_where_that_is_allowed() {
         let addresses = |more: &str, spoofing| -> Vec<String> {
             let read = read_from(&format!("{GOOD}{more}"), "192.0.2.1", spoofing).unwrap();
-            read.0.peers.iter().map(|peer| peer.address().to_string()).collect()
+            read.0.addresses.iter().map(ToString::to_string).collect()
         };
         assert_eq!(addresses("&ip=198.51.100.7", false), ["192.0.2.1"]);
         assert_eq!(addresses("&ip=198.51.100.7", true), ["198.51.100.7"]);
