@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
-use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
     RedisResult, TlsCertificates, TlsMode,
@@ -13,6 +12,7 @@ use redis::{
 use socket2::TcpKeepalive;
 use storage_core::config::Problem;
 
+use super::sentinels::Sentinels;
 use super::{fault, tls};
 use crate::config::{Mode, RedisConfig, read_address};
 
@@ -36,16 +36,17 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How servers are reached.
 pub(super) enum Clients {
     Single(Box<Client>),
-    Sentinel(SentinelClients),
+    Sentinel {
+        /// One for each.
+        clients: Vec<Client>,
+        sentinels: Arc<Sentinels>,
+    },
     Cluster {
         repeating: Box<ClusterClient>,
         /// Never sends a command again whose outcome is unknown.
         once: Box<ClusterClient>,
     },
 }
-
-/// Makes a client of the sentinels for each question, for it needs exclusive access.
-pub(super) type SentinelClients = Arc<dyn Fn() -> RedisResult<SentinelClientBuilder> + Send + Sync>;
 
 impl Clients {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
@@ -61,7 +62,7 @@ impl Clients {
                 Some(address) => single(config, address, certificates),
                 None => return Err(problem("is empty".into())),
             },
-            Mode::Sentinel { master } => Ok(sentinel(config, master.clone(), addresses, certificates)),
+            Mode::Sentinel { master } => sentinel(config, master.clone(), addresses, certificates),
             Mode::Cluster => cluster(config, addresses, certificates),
         };
         made.map_err(|error| problem(fault::describe(&error)))
@@ -78,52 +79,39 @@ fn single(
     address: ConnectionAddr,
     certificates: Option<TlsCertificates>,
 ) -> RedisResult<Clients> {
-    let info = connection_info(address, config, &config.login, &config.password)?;
-    let client = match certificates {
-        Some(certificates) => Client::build_with_tls(info, certificates)?,
-        None => Client::open(info)?,
-    };
-    Ok(Clients::Single(Box::new(client)))
+    let access = access(config.db, &config.login, &config.password);
+    Ok(Clients::Single(Box::new(client(address, access, certificates.as_ref())?)))
 }
 
+/// MoChi's `login` and `password` are for the sentinels.
 fn sentinel(
     config: &RedisConfig,
     master: String,
     addresses: Vec<ConnectionAddr>,
     certificates: Option<TlsCertificates>,
-) -> Clients {
-    let config = config.clone();
-    let sentinels = move || {
-        let mut builder = SentinelClientBuilder::new(addresses.clone(), &master, SentinelServerType::Master)?
-            .set_client_to_redis_db(i64::from(config.db))
-            .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-            .set_client_to_redis_tcp_settings(tcp_settings())
-            .set_client_to_sentinel_tcp_settings(tcp_settings());
-        if config.tls {
-            builder = builder
-                .set_client_to_redis_tls_mode(TlsMode::Secure)
-                .set_client_to_sentinel_tls_mode(TlsMode::Secure);
-        }
-        if let Some(certificates) = &certificates {
-            builder = builder
-                .set_client_to_redis_certificates(certificates.clone())
-                .set_client_to_sentinel_certificates(certificates.clone());
-        }
-        if let Some(login) = &config.login {
-            builder = builder.set_client_to_sentinel_username(login);
-        }
-        if let Some(password) = &config.password {
-            builder = builder.set_client_to_sentinel_password(password);
-        }
-        if let Some(login) = &config.master_login {
-            builder = builder.set_client_to_redis_username(login);
-        }
-        if let Some(password) = &config.master_password {
-            builder = builder.set_client_to_redis_password(password);
-        }
-        Ok(builder)
-    };
-    Clients::Sentinel(Arc::new(sentinels))
+) -> RedisResult<Clients> {
+    let to_sentinels = access(0, &config.login, &config.password);
+    let clients =
+        addresses.into_iter().map(|address| client(address, to_sentinels.clone(), certificates.as_ref()));
+    let clients = clients.collect::<RedisResult<Vec<_>>>()?;
+    let to_data = access(config.db, &config.master_login, &config.master_password);
+    let tls = config.tls;
+    let sentinels = Sentinels::new(master, move |host, port| {
+        client(connection_address(host, port, tls), to_data.clone(), certificates.as_ref())
+    });
+    Ok(Clients::Sentinel { clients, sentinels: Arc::new(sentinels) })
+}
+
+fn client(
+    address: ConnectionAddr,
+    access: RedisConnectionInfo,
+    certificates: Option<&TlsCertificates>,
+) -> RedisResult<Client> {
+    let info = connection_info(address, access)?;
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+        None => Client::open(info),
+    }
 }
 
 fn cluster(
@@ -134,7 +122,9 @@ fn cluster(
     let client = |retries| {
         let nodes: RedisResult<Vec<_>> = addresses
             .iter()
-            .map(|address| connection_info(address.clone(), config, &config.login, &config.password))
+            .map(|address| {
+                connection_info(address.clone(), access(config.db, &config.login, &config.password))
+            })
             .collect();
         let (shortest, longest) = CLUSTER_RETRY_WAIT_MILLISECONDS;
         let mut builder = ClusterClientBuilder::new(nodes?)
@@ -164,23 +154,22 @@ fn connection_address(host: String, port: u16, tls: bool) -> ConnectionAddr {
     }
 }
 
-fn connection_info(
-    address: ConnectionAddr,
-    config: &RedisConfig,
-    login: &Option<String>,
-    password: &Option<String>,
-) -> RedisResult<ConnectionInfo> {
+fn access(db: u32, login: &Option<String>, password: &Option<String>) -> RedisConnectionInfo {
     // With RESP3 the loss of a connection is told at once, and not by the first call that it costs.
-    let mut settings =
-        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(i64::from(config.db));
+    let mut access =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(i64::from(db));
     if let Some(login) = login {
-        settings = settings.set_username(login);
+        access = access.set_username(login);
     }
     if let Some(password) = password {
-        settings = settings.set_password(password);
+        access = access.set_password(password);
     }
+    access
+}
+
+fn connection_info(address: ConnectionAddr, access: RedisConnectionInfo) -> RedisResult<ConnectionInfo> {
     let info = address.into_connection_info()?;
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+    Ok(info.set_redis_settings(access).set_tcp_settings(tcp_settings()))
 }
 
 /// A server that is gone without a word is noticed within a minute, also by a connection that only waits.

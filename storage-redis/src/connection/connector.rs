@@ -1,22 +1,24 @@
 //! Making connections: to a server, to the primary that the sentinels name, to a cluster.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, RedisResult, Value};
 use storage_core::config::Problem;
-use storage_core::{ServerTime, SharedObserver};
+use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
-use super::clients::{Clients, SentinelClients, response_timeout};
+use super::clients::{Clients, response_timeout};
 use super::clock::ask_primaries;
 use super::node::NodeConnection;
-use super::renewable::Renewable;
 use super::request::load_scripts;
+use super::sentinels::Term;
 use crate::NAME;
 use crate::config::RedisConfig;
 
@@ -25,14 +27,19 @@ use crate::config::RedisConfig;
 pub(super) struct Live {
     pub(super) wire: Wire,
     lost: Arc<AtomicBool>,
-    /// Which answer of the sentinels led to it.
-    primary: u64,
+    /// With Sentinel, while the sentinels name this server.
+    term: Option<Term>,
 }
 
 impl Live {
-    /// Whether it is known to be closed.
+    /// Whether it is known to be closed, or leads to a server that is the primary no more.
     pub(super) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+        self.lost.load(Ordering::Relaxed) || self.is_superseded()
+    }
+
+    /// Whether the sentinels have named another primary since.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.term.as_ref().is_some_and(Term::is_over)
     }
 }
 
@@ -53,8 +60,6 @@ pub(super) struct ConnectError {
 /// Makes connections of one configuration.
 pub(super) struct Connector {
     clients: Clients,
-    /// With Sentinel, the primary that the sentinels named last.
-    primary: Renewable<Client, ConnectError>,
     node_config: AsyncConnectionConfig,
     /// All addresses as one text, for messages.
     addresses: String,
@@ -63,7 +68,12 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &RedisConfig, observer: SharedObserver) -> Result<Self, Problem> {
+    /// With Sentinel, tasks follow the sentinels.
+    pub(super) fn new(
+        config: &RedisConfig,
+        observer: SharedObserver,
+        tasks: &TaskSpawner,
+    ) -> Result<Self, Problem> {
         let node_config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(response_timeout(config)))
@@ -72,7 +82,10 @@ impl Connector {
         let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
         let response_timeout = response_timeout(config);
         let time = ServerTime::new(NAME, observer);
-        Ok(Self { clients, primary: Renewable::default(), node_config, addresses, response_timeout, time })
+        if let Clients::Sentinel { clients, sentinels } = &clients {
+            sentinels.follow(clients, tasks);
+        }
+        Ok(Self { clients, node_config, addresses, response_timeout, time })
     }
 
     /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
@@ -83,14 +96,13 @@ impl Connector {
         let connector = Arc::clone(self);
         async move {
             match &connector.clients {
-                Clients::Single(client) => connector.connect_node(client, 0).await,
-                Clients::Sentinel(sentinels) => {
-                    let (generation, client) = connector.primary.get(|_| connector.ask(sentinels)).await?;
-                    let connected = connector.connect_node(&client, generation).await;
-                    if connected.is_err() {
-                        connector.primary.give_up(generation);
-                    }
-                    connected
+                Clients::Single(client) => connector.connect_node(client, None).await,
+                Clients::Sentinel { sentinels, .. } => {
+                    let (client, term) = sentinels.primary().await.map_err(|error| ConnectError {
+                        address: format!("sentinels {}", connector.addresses),
+                        error,
+                    })?;
+                    connector.connect_node(&client, Some(term)).await
                 }
                 Clients::Cluster { repeating: client, .. } if repeating => {
                     connector.connect_cluster(client).await
@@ -124,17 +136,12 @@ impl Connector {
         &self.time
     }
 
-    /// The connection has failed: the sentinels shall be asked again.
-    pub(super) fn give_up(&self, live: &Live) {
-        self.primary.give_up(live.primary);
-    }
-
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.clients, Clients::Cluster { .. })
     }
 
     pub(super) fn is_sentinel(&self) -> bool {
-        matches!(self.clients, Clients::Sentinel(_))
+        matches!(self.clients, Clients::Sentinel { .. })
     }
 
     /// All addresses, for messages.
@@ -151,28 +158,22 @@ impl Connector {
     pub(super) async fn target(&self) -> String {
         match &self.clients {
             Clients::Single(client) => address(client),
-            Clients::Sentinel(sentinels) => match self.primary.get(|_| self.ask(sentinels)).await {
-                Ok((_, client)) => address(&client),
+            Clients::Sentinel { sentinels, .. } => match sentinels.primary().await {
+                Ok((client, _)) => address(&client),
                 Err(_) => "unknown".into(),
             },
             Clients::Cluster { .. } => self.addresses.clone(),
         }
     }
 
-    fn ask(&self, sentinels: &SentinelClients) -> BoxFuture<'static, Result<Client, ConnectError>> {
-        let (sentinels, addresses) = (Arc::clone(sentinels), self.addresses.clone());
-        async move {
-            let asked = async { sentinels()?.build()?.async_get_client().await };
-            asked.await.map_err(|error| ConnectError { address: format!("sentinels {addresses}"), error })
-        }
-        .boxed()
-    }
-
-    async fn connect_node(&self, client: &Client, primary: u64) -> Result<Live, ConnectError> {
+    async fn connect_node(&self, client: &Client, term: Option<Term>) -> Result<Live, ConnectError> {
         let lost = Arc::new(AtomicBool::new(false));
         let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
         let connected = async {
-            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            if term.is_some() {
+                check_role(&mut connection).await?;
+            }
             let node = NodeConnection::new(connection).await?;
             self.time.looked(&[node.clock()]);
             let wire = Wire::Node(node);
@@ -180,7 +181,7 @@ impl Connector {
             Ok(wire)
         };
         match connected.await {
-            Ok(wire) => Ok(Live { wire, lost, primary }),
+            Ok(wire) => Ok(Live { wire, lost, term }),
             Err(error) => Err(ConnectError { address: address(client), error }),
         }
     }
@@ -193,7 +194,18 @@ impl Connector {
         let _ = load_scripts(Wire::Cluster(connection.clone())).await;
         self.time.looked(&ask_primaries(connection.clone()).await.unwrap_or_default());
         let lost = Arc::new(AtomicBool::new(false));
-        Ok(Live { wire: Wire::Cluster(connection), lost, primary: 0 })
+        Ok(Live { wire: Wire::Cluster(connection), lost, term: None })
+    }
+}
+
+/// Sentinels may name a server that has become a replica, and one that is not the primary yet.
+async fn check_role(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let answer = connection.req_packed_command(&redis::cmd("HELLO")).await?.extract_error()?;
+    let about: HashMap<String, Value> = redis::from_redis_value(answer)?;
+    match about.get("role") {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        Some(Value::SimpleString(role)) if role == "master" => Ok(()),
+        _ => Err(std::io::Error::other("the sentinels name it as the primary, but it is a replica").into()),
     }
 }
 

@@ -88,6 +88,17 @@ impl Fault {
         }
     }
 
+    /// The answer is from a server that is the primary no more.
+    pub(super) fn superseded() -> Self {
+        Self {
+            kind: ErrorKind::Unavailable,
+            reason: "another_primary",
+            message: "the sentinels named another primary meanwhile".into(),
+            may_have_run: true,
+            remedy: Remedy::Reconnect,
+        }
+    }
+
     /// A command was sent, or may have been, and failed.
     pub(super) fn answering(error: &RedisError) -> Self {
         if let Some(refusal) = server_error(error) {

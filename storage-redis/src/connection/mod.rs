@@ -9,6 +9,7 @@ mod node;
 mod pool;
 mod renewable;
 mod request;
+mod sentinels;
 mod tls;
 
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
 use storage_core::layer::deadline;
-use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, ServerTime, SharedObserver};
+use storage_core::{
+    Error, ErrorKind, Event, OpenError, Operation, Result, ServerTime, SharedObserver, Tasks,
+};
 use tokio::time::Instant;
 
 use self::connector::Connector;
@@ -76,10 +79,11 @@ impl Connections {
         if !problems.is_empty() {
             return Err(OpenError::Configuration(problems));
         }
-        let connector = Connector::new(config, Arc::clone(&observer))
+        let tasks = Tasks::default();
+        let connector = Connector::new(config, Arc::clone(&observer), tasks.spawner())
             .map_err(|problem| OpenError::Configuration(vec![problem]))?;
         let connections = Self {
-            pool: Pool::new(connector, config.pool_size, Arc::clone(&observer)),
+            pool: Pool::new(connector, config.pool_size, Arc::clone(&observer), tasks),
             closed: AtomicBool::new(false),
             retry_timeout: config.retry_timeout,
             observer,

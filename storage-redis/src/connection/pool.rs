@@ -58,8 +58,8 @@ struct Shared {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, size: usize, observer: SharedObserver) -> Self {
-        let tasks = Tasks::default();
+    /// Tasks end with the pool.
+    pub(super) fn new(connector: Connector, size: usize, observer: SharedObserver, tasks: Tasks) -> Self {
         let shared = Shared {
             connector: Arc::new(connector),
             slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
@@ -136,6 +136,8 @@ impl Shared {
         drop(watch);
         let fault = match answer {
             Err(error) => Fault::sending(&error),
+            // What an old primary takes is lost.
+            Ok(_) if live.is_superseded() => Fault::superseded(),
             Ok(values) => match first_remediable(&values) {
                 Some(fault) => fault,
                 None => return Ok(values),
@@ -143,7 +145,7 @@ impl Shared {
         };
         match fault.remedy {
             Remedy::Reconnect if !self.connector.is_cluster() => {
-                self.give_up(slot, generation, &live);
+                slot.live.give_up(generation);
                 self.verify_all();
             }
             // To the nodes of a cluster redis-rs connects anew by itself, but for those that say nothing.
@@ -182,7 +184,7 @@ impl Shared {
         self.attend(place, move |pool| async move {
             let answered = tokio::time::timeout(VERIFICATION, pool.connector.check(&live)).await;
             if !answered.unwrap_or(pool.connector.is_cluster()) {
-                pool.give_up(pool.slot(place), generation, &live);
+                pool.slot(place).live.give_up(generation);
             }
         });
     }
@@ -243,7 +245,7 @@ impl Shared {
             if !live.is_lost() {
                 return Ok((generation, live));
             }
-            self.give_up(slot, generation, &live);
+            slot.live.give_up(generation);
         }
     }
 
@@ -268,11 +270,6 @@ impl Shared {
             Ok(live)
         }
         .boxed()
-    }
-
-    fn give_up(&self, slot: &Slot, generation: u64, live: &Live) {
-        slot.live.give_up(generation);
-        self.connector.give_up(live);
     }
 }
 
