@@ -96,7 +96,8 @@ impl RedisStorage {
     }
 
     async fn write_whole(&self, writes: &[PeerWrite], places: &[usize]) -> Result<Vec<Result<Written>>> {
-        let call = Call::repeatable(Operation::WritePeers);
+        let completes = places.iter().any(|place| writes[*place].change == PeerChange::Graduate);
+        let call = Call::repeatable(Operation::WritePeers).with_download(completes);
         let Some(first) = places.first() else { return Ok(Vec::new()) };
         let info_hash = &writes[*first].info_hash;
         let mut command = scripts::WRITE_PEERS.call(&keys_about(info_hash));

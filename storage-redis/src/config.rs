@@ -12,6 +12,9 @@ pub const EXAMPLE_CONFIG: &str = include_str!("example.yaml");
 const DEFAULT_ADDRESS: &str = "127.0.0.1:6379";
 const DEFAULT_PORT: u16 = 6379;
 
+/// More replicas than anybody waits for.
+const MOST_REPLICAS: u32 = 100;
+
 /// Where the servers are and how to talk to them.
 ///
 /// ```
@@ -58,6 +61,14 @@ pub struct RedisConfig {
     /// How long a call is tried again while the server is out of reach, fails over or is busy (3 s);
     /// zero: not at all.
     pub retry_timeout: Duration,
+    /// How many replicas must have a download, or data, before it is acknowledged (0). Fewer within
+    /// [`wait_timeout`](Self::wait_timeout): [`Uncertain`](storage_core::ErrorKind::Uncertain).
+    pub wait_replicas: u32,
+    /// The longest to wait for the replicas (1 s).
+    pub wait_timeout: Duration,
+    /// Whether peers are acknowledged in the same way (false): they announce again, and one that is lost is back
+    /// within their announce interval.
+    pub wait_for_peers: bool,
 }
 
 /// How the servers work together.
@@ -93,6 +104,9 @@ impl Default for RedisConfig {
             connect_timeout: Duration::from_secs(15),
             startup_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(3),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
+            wait_for_peers: false,
         }
     }
 }
@@ -133,6 +147,11 @@ impl RedisConfig {
             connect_timeout: section.positive_duration("connect_timeout", default.connect_timeout),
             startup_timeout: section.positive_duration("startup_timeout", default.startup_timeout),
             retry_timeout: section.duration("retry_timeout").unwrap_or(default.retry_timeout),
+            wait_replicas: section
+                .number("wait_replicas", 0..=MOST_REPLICAS)
+                .unwrap_or(default.wait_replicas),
+            wait_timeout: section.positive_duration("wait_timeout", default.wait_timeout),
+            wait_for_peers: section.boolean("wait_for_peers").unwrap_or(default.wait_for_peers),
         };
         for Problem { key, message } in config.problems() {
             section.problem(&key, message);
@@ -180,6 +199,9 @@ impl RedisConfig {
         if !is_sentinel && (self.master_login.is_some() || self.master_password.is_some()) {
             oddities
                 .push(("master_password", "`master_login` and `master_password` are for `sentinel` only"));
+        }
+        if self.wait_for_peers && self.wait_replicas == 0 {
+            oddities.push(("wait_for_peers", "has no effect: `wait_replicas` is 0"));
         }
         if self.login.is_some() && self.password.is_none() {
             oddities.push(("login", "is not used: there is no `password`"));

@@ -82,7 +82,7 @@ async fn wait_until_replaced(servers: &Sentinel) {
 }
 
 /// What a server says it is; nothing if it is gone.
-fn role(node: &Node) -> Option<String> {
+pub(super) fn role(node: &Node) -> Option<String> {
     let role: Vec<redis::Value> = node.ask(&redis::cmd("ROLE")).ok()?;
     redis::from_redis_value(role.into_iter().next()?).ok()
 }

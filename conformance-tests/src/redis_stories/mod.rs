@@ -2,6 +2,7 @@
 //! what happens when servers go.
 
 mod access;
+mod acknowledged;
 mod agreement;
 mod check;
 mod cluster;
@@ -93,6 +94,13 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(tests! {
         On(failover::servers);
         failover::writes_resume_when_the_primary_is_killed,
+    });
+    tests.extend(tests! {
+        On(failover::servers);
+        acknowledged::downloads_are_lost_for_a_second_at_most_in_an_orderly_failover,
+        acknowledged::downloads_that_a_replica_has_survive_an_orderly_failover,
+        acknowledged::downloads_are_lost_for_a_second_at_most_when_a_primary_is_killed,
+        acknowledged::downloads_that_a_replica_has_survive_the_death_of_a_primary,
     });
     tests.extend(tests! {
         On(failover::secured_servers);

@@ -16,7 +16,7 @@ use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
 use super::clients::{Clients, response_timeout};
 use super::clock::ask_primaries;
-use super::node::NodeConnection;
+use super::node::{NodeConnection, ReplicaWait};
 use super::request::load_scripts;
 use super::sentinels::Term;
 use crate::NAME;
@@ -50,6 +50,17 @@ pub(super) enum Wire {
     Cluster(ClusterConnection),
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// All that may be sent again when its outcome is unknown.
+    Repeatable,
+    /// What must not be sent again by redis-rs, as it does on a cluster.
+    Once,
+    /// Writes that are acknowledged when replicas have them.
+    Replicated,
+}
+
 /// Why there is no connection, and to where.
 #[derive(Clone)]
 pub(super) struct ConnectError {
@@ -64,6 +75,7 @@ pub(super) struct Connector {
     /// All addresses as one text, for messages.
     addresses: String,
     response_timeout: Duration,
+    wait: Option<ReplicaWait>,
     time: ServerTime,
 }
 
@@ -85,26 +97,29 @@ impl Connector {
         if let Clients::Sentinel { clients, sentinels } = &clients {
             sentinels.follow(clients, tasks);
         }
-        Ok(Self { clients, node_config, addresses, response_timeout, time })
+        let wait = (config.wait_replicas > 0)
+            .then_some(ReplicaWait { replicas: config.wait_replicas, timeout: config.wait_timeout });
+        Ok(Self { clients, node_config, addresses, response_timeout, wait, time })
     }
 
-    /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
+    /// Makes a connection.
     pub(super) fn connect(
         self: &Arc<Self>,
-        repeating: bool,
+        purpose: Purpose,
     ) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let connector = Arc::clone(self);
+        let wait = self.wait.filter(|_| purpose == Purpose::Replicated);
         async move {
             match &connector.clients {
-                Clients::Single(client) => connector.connect_node(client, None).await,
+                Clients::Single(client) => connector.connect_node(client, None, wait).await,
                 Clients::Sentinel { sentinels, .. } => {
                     let (client, term) = sentinels.primary().await.map_err(|error| ConnectError {
                         address: format!("sentinels {}", connector.addresses),
                         error,
                     })?;
-                    connector.connect_node(&client, Some(term)).await
+                    connector.connect_node(&client, Some(term), wait).await
                 }
-                Clients::Cluster { repeating: client, .. } if repeating => {
+                Clients::Cluster { repeating: client, .. } if purpose == Purpose::Repeatable => {
                     connector.connect_cluster(client).await
                 }
                 Clients::Cluster { once: client, .. } => connector.connect_cluster(client).await,
@@ -149,6 +164,11 @@ impl Connector {
         &self.addresses
     }
 
+    /// The replicas that writes wait for.
+    pub(super) fn wait(&self) -> Option<ReplicaWait> {
+        self.wait
+    }
+
     /// The longest to wait for an answer, whatever it is to.
     pub(super) fn response_timeout(&self) -> Duration {
         self.response_timeout
@@ -166,7 +186,12 @@ impl Connector {
         }
     }
 
-    async fn connect_node(&self, client: &Client, term: Option<Term>) -> Result<Live, ConnectError> {
+    async fn connect_node(
+        &self,
+        client: &Client,
+        term: Option<Term>,
+        wait: Option<ReplicaWait>,
+    ) -> Result<Live, ConnectError> {
         let lost = Arc::new(AtomicBool::new(false));
         let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
         let connected = async {
@@ -174,7 +199,7 @@ impl Connector {
             if term.is_some() {
                 check_role(&mut connection).await?;
             }
-            let node = NodeConnection::new(connection).await?;
+            let node = NodeConnection::new(connection, wait).await?;
             self.time.looked(&[node.clock()]);
             let wire = Wire::Node(node);
             load_scripts(wire.clone()).await?;

@@ -73,6 +73,15 @@ impl Fault {
                 may_have_run: true,
                 remedy: Remedy::Reconnect,
             },
+            SendError::TooFewReplicas { reached, wanted } => Self {
+                kind: ErrorKind::Unavailable,
+                reason: "too_few_replicas",
+                message: format!(
+                    "the server has it, and {reached} of its replicas within `wait_timeout`; `wait_replicas` is {wanted}"
+                ),
+                may_have_run: true,
+                remedy: Remedy::Nothing,
+            },
             SendError::NotSent => Self::out_of_time("it did not leave in time"),
         }
     }

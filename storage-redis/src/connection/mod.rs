@@ -25,7 +25,7 @@ use storage_core::{
 };
 use tokio::time::Instant;
 
-use self::connector::Connector;
+use self::connector::{Connector, Purpose};
 use self::fault::{Fault, Remedy};
 use self::pool::Pool;
 pub(crate) use self::request::Node;
@@ -45,17 +45,49 @@ const SCRIPT_LOADS: u32 = 3;
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     once: bool,
+    has_download: bool,
 }
 
 impl Call {
     /// A call that changes nothing when it is carried out a second time.
     pub(crate) fn repeatable(operation: Operation) -> Self {
-        Self { operation, once: false }
+        Self { operation, once: false, has_download: false }
     }
 
     /// A call that must not be carried out twice.
     pub(crate) fn once(operation: Operation) -> Self {
-        Self { operation, once: true }
+        Self { operation, once: true, has_download: false }
+    }
+
+    /// The same call, whether it may count a download or not.
+    pub(crate) fn with_download(self, has_download: bool) -> Self {
+        Self { has_download, ..self }
+    }
+
+    /// Whether it writes what is lost for good when it is lost: peers announce again.
+    fn is_lasting(self) -> bool {
+        self.has_download
+            || matches!(
+                self.operation,
+                Operation::GraduatePeers
+                    | Operation::PutData
+                    | Operation::DeleteData
+                    | Operation::ForgetSwarm
+                    | Operation::ImportDownloads
+                    | Operation::ImportData
+            )
+    }
+
+    fn writes_peers(self) -> bool {
+        matches!(
+            self.operation,
+            Operation::PutPeer
+                | Operation::DeletePeer
+                | Operation::RemovePeer
+                | Operation::Announce
+                | Operation::WritePeers
+                | Operation::ImportPeers
+        )
     }
 
     /// An error of this call.
@@ -69,6 +101,7 @@ pub(crate) struct Connections {
     pool: Pool,
     closed: AtomicBool,
     retry_timeout: Duration,
+    wait_for_peers: bool,
     observer: SharedObserver,
 }
 
@@ -86,6 +119,7 @@ impl Connections {
             pool: Pool::new(connector, config.pool_size, Arc::clone(&observer), tasks),
             closed: AtomicBool::new(false),
             retry_timeout: config.retry_timeout,
+            wait_for_peers: config.wait_for_peers,
             observer,
         };
         connections.connect_at_start(config.startup_timeout).await?;
@@ -242,16 +276,28 @@ impl Connections {
         self.attempts(call, request).await.map(|(values, _)| values)
     }
 
+    fn purpose(&self, call: Call) -> Purpose {
+        let waits = call.is_lasting() || (self.wait_for_peers && call.writes_peers());
+        if waits && self.pool.connector().wait().is_some() {
+            Purpose::Replicated
+        } else if call.once {
+            Purpose::Once
+        } else {
+            Purpose::Repeatable
+        }
+    }
+
     /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the
     /// last one may have taken effect.
     async fn attempts(&self, call: Call, request: &Request) -> Result<(Vec<Value>, bool)> {
         let (now, deadline) = (Instant::now(), deadline(call.operation));
         let give_up = deadline.min(now + self.retry_timeout);
+        let purpose = self.purpose(call);
         let mut delays = delays();
         let (mut may_have_run, mut script_loads) = (false, 0);
         loop {
             self.check_open(call.operation)?;
-            let fault = match self.pool.attempt(request, call.once, deadline).await {
+            let fault = match self.pool.attempt(request, purpose, deadline).await {
                 Ok(values) => return Ok((values, may_have_run)),
                 Err(fault) => fault,
             };

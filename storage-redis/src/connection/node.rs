@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
 use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
 use storage_core::{ServerClock, Timestamp};
 use tokio::time::{Instant, timeout_at};
@@ -20,20 +21,36 @@ use super::request::SendError;
 const BOUNDS: Bounds =
     Bounds { size: 64, in_flight: 2, queue: 1_000_000, when_idle: false, full_leaves: true };
 
+/// How commands go together that wait for replicas: the server does nothing else for the connection meanwhile.
+const WAITING_BOUNDS: Bounds = Bounds { size: 1024, ..BOUNDS };
+
+/// How many replicas must have what was written before it is acknowledged, and how long that may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReplicaWait {
+    pub(super) replicas: u32,
+    pub(super) timeout: Duration,
+}
+
 /// A connection to a server.
 #[derive(Clone)]
 pub(super) struct NodeConnection {
     connection: MultiplexedConnection,
     batcher: Arc<Batcher<Pipelines>>,
     clock: Arc<Mutex<ServerClock>>,
+    wait: Option<ReplicaWait>,
 }
 
 impl NodeConnection {
-    /// Asks the server for its time first.
-    pub(super) async fn new(mut connection: MultiplexedConnection) -> RedisResult<Self> {
+    /// Asks the server for its time first. With `wait`, nothing is answered before so many replicas have what was
+    /// written.
+    pub(super) async fn new(
+        mut connection: MultiplexedConnection,
+        wait: Option<ReplicaWait>,
+    ) -> RedisResult<Self> {
         let clock = ask_server(&mut connection).await?;
-        let batcher = Batcher::new(Pipelines(connection.clone()), BOUNDS);
-        Ok(Self { connection, batcher: Arc::new(batcher), clock: Arc::new(Mutex::new(clock)) })
+        let bounds = if wait.is_some() { WAITING_BOUNDS } else { BOUNDS };
+        let batcher = Batcher::new(Pipelines { connection: connection.clone(), wait }, bounds);
+        Ok(Self { connection, batcher: Arc::new(batcher), clock: Arc::new(Mutex::new(clock)), wait })
     }
 
     /// The connection itself, for what does not go together with others.
@@ -67,17 +84,55 @@ impl NodeConnection {
         deadline: Instant,
     ) -> Result<Value, SendError> {
         let alone = |command: Outgoing<'a>| {
-            let mut connection = self.connection();
+            let (mut connection, wait) = (self.connection(), self.wait);
             async move {
-                match timeout_at(deadline, connection.req_packed_command(&command.0)).await {
-                    Ok(answer) => answer.map_err(SendError::Redis),
-                    Err(_) => Err(SendError::OutOfTime),
-                }
+                let Some(wait) = wait else {
+                    let sent = timeout_at(deadline, connection.req_packed_command(&command.0)).await;
+                    return Ok(sent.map_err(|_| SendError::OutOfTime)??);
+                };
+                let mut pipeline = Pipeline::with_capacity(2);
+                pipeline.add_command(command.0.into_owned());
+                let sent = timeout_at(deadline, send_and_wait(connection, pipeline, wait)).await;
+                let mut values = sent.map_err(|_| SendError::OutOfTime)??;
+                values.pop().unwrap_or(Ok(Value::Nil))
             }
             .boxed()
         };
         self.batcher.call(Outgoing(command), deadline, alone).await
     }
+
+    /// Sends commands together, which is no transaction, and gives their answers.
+    pub(super) async fn send_all(&self, pipeline: &Pipeline) -> Result<Vec<Value>, SendError> {
+        let mut connection = self.connection();
+        let Some(wait) = self.wait else {
+            return Ok(connection.req_packed_commands(pipeline, 0, pipeline.len()).await?);
+        };
+        send_and_wait(connection, pipeline.clone(), wait).await?.into_iter().collect()
+    }
+}
+
+/// Sends commands and then waits for the replicas. What was written, and is not on enough of them, has failed.
+async fn send_and_wait(
+    mut connection: MultiplexedConnection,
+    mut pipeline: Pipeline,
+    wait: ReplicaWait,
+) -> Result<Vec<Result<Value, SendError>>, SendError> {
+    let ReplicaWait { replicas, timeout } = wait;
+    let number = pipeline.len();
+    pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
+    let mut values = connection.req_packed_commands(&pipeline, 0, number + 1).await?;
+    let waited = values.pop().unwrap_or(Value::Nil).extract_error()?;
+    let Value::Int(reached) = waited else {
+        return Err(SendError::Redis((ErrorKind::UnexpectedReturnType, "WAIT gives no number").into()));
+    };
+    let is_kept = u64::try_from(reached).is_ok_and(|reached| reached >= u64::from(replicas));
+    let answers = values.into_iter().map(|value| match value {
+        // Nothing was written.
+        Value::ServerError(_) => Ok(value),
+        _ if is_kept => Ok(value),
+        _ => Err(SendError::TooFewReplicas { reached, wanted: replicas }),
+    });
+    Ok(answers.collect())
 }
 
 /// A command on its way out; it is copied only if it has to wait.
@@ -90,7 +145,10 @@ impl From<Outgoing<'_>> for Cmd {
 }
 
 /// Sends commands as a pipeline.
-struct Pipelines(MultiplexedConnection);
+struct Pipelines {
+    connection: MultiplexedConnection,
+    wait: Option<ReplicaWait>,
+}
 
 impl BatchOp for Pipelines {
     type Request = Cmd;
@@ -102,10 +160,15 @@ impl BatchOp for Pipelines {
         for call in calls {
             pipeline.add_command(call.request);
         }
-        match self.0.clone().req_packed_commands(&pipeline, 0, number).await {
-            Ok(values) => values.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(SendError::Redis(error)); number],
-        }
+        let mut connection = self.connection.clone();
+        let sent = match self.wait {
+            Some(wait) => send_and_wait(connection, pipeline, wait).await,
+            None => {
+                let values = connection.req_packed_commands(&pipeline, 0, number).await;
+                values.map(|values| values.into_iter().map(Ok).collect()).map_err(SendError::Redis)
+            }
+        };
+        sent.unwrap_or_else(|error| vec![Err(error); number])
     }
 
     fn unanswered(&self, reason: Unanswered) -> Self::Answer {

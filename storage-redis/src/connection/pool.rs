@@ -11,7 +11,7 @@ use storage_core::{ErrorKind, Event, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::connector::{ConnectError, Connector, Live};
+use super::connector::{ConnectError, Connector, Live, Purpose};
 use super::fault::{Fault, Remedy};
 use super::renewable::Renewable;
 use super::request::{Request, load_scripts};
@@ -30,7 +30,29 @@ const VERIFICATION_INTERVAL: Duration = Duration::from_secs(10);
 /// more commands leave together.
 const CROWD: usize = 512;
 
-/// The place of a connection.
+/// How many batches that wait for replicas the server may be at before it comes to anything else.
+const BATCHES: u32 = 2;
+
+/// Which connection.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// One of those for all calls.
+    Shared(usize),
+    Once,
+    Replicated,
+}
+
+impl Place {
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Shared(_) => Purpose::Repeatable,
+            Self::Once => Purpose::Once,
+            Self::Replicated => Purpose::Replicated,
+        }
+    }
+}
+
+/// A connection, where there is one.
 #[derive(Default)]
 struct Slot {
     live: Renewable<Live, ConnectError>,
@@ -53,6 +75,8 @@ struct Shared {
     slots: Box<[Slot]>,
     /// A cluster's connection that never repeats a command by itself.
     once: Slot,
+    /// The connection for writes that wait for replicas, which hold up all that comes behind them.
+    replicated: Slot,
     observer: SharedObserver,
     tasks: TaskSpawner,
 }
@@ -64,6 +88,7 @@ impl Pool {
             connector: Arc::new(connector),
             slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
             once: Slot::default(),
+            replicated: Slot::default(),
             observer,
             tasks: tasks.spawner().clone(),
         };
@@ -76,7 +101,9 @@ impl Pool {
 
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), Fault> {
-        let connected = join_all(self.shared.slots.iter().map(|slot| self.shared.acquire(slot, true))).await;
+        let places = (0..self.shared.slots.len()).map(Place::Shared);
+        let replicated = self.connector().wait().map(|_| Place::Replicated);
+        let connected = join_all(places.chain(replicated).map(|place| self.shared.acquire(place))).await;
         match connected.into_iter().find_map(Result::err) {
             Some(failed) => Err(Fault::connecting(&failed)),
             None => Ok(()),
@@ -97,21 +124,20 @@ impl Pool {
 
     /// Lets go of all connections; calls under way keep theirs.
     pub(super) async fn close(&self) {
-        for slot in self.shared.slots.iter().chain([&self.shared.once]) {
+        for slot in self.shared.slots.iter().chain([&self.shared.once, &self.shared.replicated]) {
             slot.live.clear();
         }
         self.tasks.stop(Duration::ZERO).await;
     }
 
-    /// Sends a request; `once` if it must not be sent again when its outcome is unknown. Does what the
-    /// next attempt needs. Ends by the deadline.
+    /// Sends a request. Does what the next attempt needs. Ends by the deadline.
     pub(super) async fn attempt(
         &self,
         request: &Request,
-        once: bool,
+        purpose: Purpose,
         deadline: Instant,
     ) -> Result<Vec<Value>, Fault> {
-        self.shared.attempt(request, once, deadline).await
+        self.shared.attempt(request, purpose, deadline).await
     }
 }
 
@@ -119,15 +145,19 @@ impl Shared {
     async fn attempt(
         self: &Arc<Self>,
         request: &Request,
-        once: bool,
+        purpose: Purpose,
         deadline: Instant,
     ) -> Result<Vec<Value>, Fault> {
-        let repeating = !(once && self.connector.is_cluster());
-        let (place, slot) = if repeating { self.choose() } else { (ONCE, &self.once) };
+        let place = match purpose {
+            Purpose::Replicated => Place::Replicated,
+            Purpose::Once if self.connector.is_cluster() => Place::Once,
+            _ => self.choose(),
+        };
+        let slot = self.slot(place);
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
         let (generation, live) = match slot.live.made().filter(|(_, live)| !live.is_lost()) {
             Some(made) => made,
-            None => self.wait_for_connection(slot, repeating, deadline).await?,
+            None => self.wait_for_connection(place, deadline).await?,
         };
         let mut watch = Watch { pool: self, place, begun: Some(Instant::now()) };
         slot.calls.fetch_add(1, Ordering::Relaxed);
@@ -167,22 +197,30 @@ impl Shared {
         }
     }
 
-    fn slot(&self, place: usize) -> &Slot {
-        self.slots.get(place).unwrap_or(&self.once)
+    fn slot(&self, place: Place) -> &Slot {
+        match place {
+            Place::Shared(number) => self.slots.get(number).unwrap_or(&self.once),
+            Place::Once => &self.once,
+            Place::Replicated => &self.replicated,
+        }
     }
 
     /// Verifies all connections in the background, side by side.
     fn verify_all(self: &Arc<Self>) {
-        for place in 0..self.slots.len() {
+        for place in (0..self.slots.len()).map(Place::Shared).chain([Place::Replicated]) {
             self.verify(place);
         }
     }
 
     /// Verifies a connection in the background, and gives it up if it does not answer.
-    fn verify(self: &Arc<Self>, place: usize) {
+    fn verify(self: &Arc<Self>, place: Place) {
         let Some((generation, live)) = self.slot(place).live.made() else { return };
+        let held_up = match place {
+            Place::Replicated => self.connector.wait().map_or(Duration::ZERO, |wait| wait.timeout * BATCHES),
+            _ => Duration::ZERO,
+        };
         self.attend(place, move |pool| async move {
-            let answered = tokio::time::timeout(VERIFICATION, pool.connector.check(&live)).await;
+            let answered = tokio::time::timeout(VERIFICATION + held_up, pool.connector.check(&live)).await;
             if !answered.unwrap_or(pool.connector.is_cluster()) {
                 pool.slot(place).live.give_up(generation);
             }
@@ -190,9 +228,9 @@ impl Shared {
     }
 
     /// Makes another connection in the background, which takes the place of this one once it is made.
-    fn replace(self: &Arc<Self>, place: usize, generation: u64) {
+    fn replace(self: &Arc<Self>, place: Place, generation: u64) {
         self.attend(place, move |pool| async move {
-            if let Ok(live) = pool.connector.connect(place != ONCE).await {
+            if let Ok(live) = pool.connector.connect(place.purpose()).await {
                 pool.observer.observe(NAME, Event::Reconnected);
                 pool.slot(place).live.replace(generation, live);
             }
@@ -200,7 +238,7 @@ impl Shared {
     }
 
     /// Starts a task for a connection, unless there is one.
-    fn attend<F>(self: &Arc<Self>, place: usize, task: impl FnOnce(Arc<Self>) -> F)
+    fn attend<F>(self: &Arc<Self>, place: Place, task: impl FnOnce(Arc<Self>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -217,31 +255,29 @@ impl Shared {
 
     /// The first that is not crowded, or else the one with the fewest calls. Those to a cluster gather
     /// nothing.
-    fn choose(&self) -> (usize, &Slot) {
+    fn choose(&self) -> Place {
         let calls = |(_, slot): &(usize, &Slot)| slot.calls.load(Ordering::Relaxed);
         let crowd = if self.connector.is_cluster() { 1 } else { CROWD };
         let open = self.slots.iter().enumerate().find(|slot| calls(slot) < crowd);
-        open.or_else(|| self.slots.iter().enumerate().min_by_key(calls)).unwrap_or((ONCE, &self.once))
+        let chosen = open.or_else(|| self.slots.iter().enumerate().min_by_key(calls));
+        Place::Shared(chosen.map_or(0, |(number, _)| number))
     }
 
-    async fn wait_for_connection(
-        &self,
-        slot: &Slot,
-        repeating: bool,
-        deadline: Instant,
-    ) -> Result<(u64, Live), Fault> {
-        match timeout_at(deadline, self.acquire(slot, repeating)).await {
+    async fn wait_for_connection(&self, place: Place, deadline: Instant) -> Result<(u64, Live), Fault> {
+        match timeout_at(deadline, self.acquire(place)).await {
             Ok(acquired) => acquired.map_err(|failed| Fault::connecting(&failed)),
             Err(_) => {
-                slot.live.give_up_attempt(SUSPICIOUS_WAIT);
+                self.slot(place).live.give_up_attempt(SUSPICIOUS_WAIT);
                 Err(Fault::out_of_time("there was no connection in time"))
             }
         }
     }
 
-    async fn acquire(&self, slot: &Slot, repeating: bool) -> Result<(u64, Live), ConnectError> {
+    async fn acquire(&self, place: Place) -> Result<(u64, Live), ConnectError> {
+        let slot = self.slot(place);
         loop {
-            let (generation, live) = slot.live.get(|generation| self.make(generation, repeating)).await?;
+            let (generation, live) =
+                slot.live.get(|generation| self.make(generation, place.purpose())).await?;
             if !live.is_lost() {
                 return Ok((generation, live));
             }
@@ -249,8 +285,8 @@ impl Shared {
         }
     }
 
-    fn make(&self, generation: u64, repeating: bool) -> BoxFuture<'static, Result<Live, ConnectError>> {
-        let (connecting, observer) = (self.connector.connect(repeating), Arc::clone(&self.observer));
+    fn make(&self, generation: u64, purpose: Purpose) -> BoxFuture<'static, Result<Live, ConnectError>> {
+        let (connecting, observer) = (self.connector.connect(purpose), Arc::clone(&self.observer));
         let address = self.connector.addresses().to_owned();
         // It goes on when those who wait for it give up, and ends when it is given up itself.
         let (mut made, making) = oneshot::channel();
@@ -273,14 +309,11 @@ impl Shared {
     }
 }
 
-/// The place of the connection that never repeats a command.
-const ONCE: usize = usize::MAX;
-
 /// Counts a call, and notices a caller that gives up on an answer early: a server that hangs would otherwise
 /// be waited for by call after call.
 struct Watch<'a> {
     pool: &'a Arc<Shared>,
-    place: usize,
+    place: Place,
     /// `None` when there is an answer, whatever it is.
     begun: Option<Instant>,
 }
@@ -297,7 +330,7 @@ impl Drop for Watch<'_> {
 /// A task is at work for a connection, as long as this is there.
 struct Attended {
     pool: Arc<Shared>,
-    place: usize,
+    place: Place,
 }
 
 impl Drop for Attended {

@@ -29,6 +29,8 @@ pub(super) enum SendError {
     NotSent,
     /// The answer did not come in time.
     OutOfTime,
+    /// The server has written it, and fewer replicas than must.
+    TooFewReplicas { reached: i64, wanted: u32 },
     /// What the connection or the server said.
     Redis(RedisError),
 }
@@ -83,6 +85,11 @@ impl Request {
                 Cow::Borrowed(command)
             }
             Self::Write(command) => Cow::Owned(expiring(command, node.time_at(deadline).microseconds())),
+            Self::Pipeline(pipeline) if !pipeline.is_transaction() => {
+                return timeout_at(deadline, node.send_all(pipeline))
+                    .await
+                    .map_err(|_| SendError::OutOfTime)?;
+            }
             Self::Pipeline(pipeline) => {
                 let sent = timeout_at(deadline, send_pipeline(pipeline, node.connection())).await;
                 return Ok(sent.map_err(|_| SendError::OutOfTime)??);

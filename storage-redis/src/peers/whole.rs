@@ -117,12 +117,12 @@ impl RedisStorage {
         for peer in *peers {
             command.arg(peer_key(peer));
         }
-        let call = Call::repeatable(Operation::Announce);
+        let completes = *event == AnnounceEvent::Completed;
+        let call = Call::repeatable(Operation::Announce).with_download(completes);
         let (answer, after_loss): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
         let mut answer = answer.into_iter();
         let mut next = || answer.next().unwrap_or(Value::Nil);
-        let is_download = read(call, next())?
-            || after_loss && *event == AnnounceEvent::Completed && !announce.peers.is_empty();
+        let is_download = read(call, next())? || after_loss && completes && !announce.peers.is_empty();
         let (seeders, leechers) = (read(call, next())?, read(call, next())?);
         let downloads = self.read_downloads(call, next())?;
         let mut peers = Vec::with_capacity(announce.num_want.min(USUALLY_WANTED));

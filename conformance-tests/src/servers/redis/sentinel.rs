@@ -149,7 +149,8 @@ impl Sentinel {
         self.sentinels.iter().map(|sentinel| &sentinel.node)
     }
 
-    pub(in crate::servers) fn stop(&self) {
+    /// Ends all processes for good.
+    pub fn stop(&self) {
         for node in self.sentinels().chain([self.replica(), self.primary()]) {
             node.stop();
         }
