@@ -15,6 +15,7 @@ mod lost_answers;
 mod material;
 mod mochi;
 mod raw;
+mod replicas;
 mod restart;
 mod round_trips;
 mod unusual;
@@ -101,6 +102,12 @@ pub fn tests() -> Vec<Trial> {
         acknowledged::downloads_that_a_replica_has_survive_an_orderly_failover,
         acknowledged::downloads_are_lost_for_a_second_at_most_when_a_primary_is_killed,
         acknowledged::downloads_that_a_replica_has_survive_the_death_of_a_primary,
+    });
+    tests.extend(tests! {
+        On(replicas::servers);
+        replicas::that_stand_still_leave_downloads_and_data_uncertain,
+        replicas::that_stand_still_leave_peers_uncertain_where_these_wait,
+        replicas::that_stand_still_are_waited_for_by_a_repetition_that_changes_nothing,
     });
     tests.extend(tests! {
         On(failover::secured_servers);
