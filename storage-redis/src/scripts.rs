@@ -44,18 +44,28 @@ scripts! {
     READ_SWARM = "parts/standing" "parts/look_up" "read_swarm";
     FORGET = "forget";
     JOIN = "join";
+    MARK = "mark";
 }
 
 impl Script {
     /// A call of the script with these keys; arguments are added to it.
     pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(self.sha1.as_str()).arg(keys.len());
-        for key in keys {
-            command.arg(key.as_ref());
-        }
-        command
+        with_keys("EVALSHA", &self.sha1, keys)
     }
+
+    /// The same by its text, which needs no loading.
+    pub(crate) fn eval<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
+        with_keys("EVAL", self.text, keys)
+    }
+}
+
+fn with_keys<K: AsRef<[u8]>>(name: &str, script: &str, keys: &[K]) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(script).arg(keys.len());
+    for key in keys {
+        command.arg(key.as_ref());
+    }
+    command
 }
 
 /// The commands that load every script.

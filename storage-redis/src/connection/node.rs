@@ -15,6 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::clock::ask_server;
 use super::request::SendError;
+use crate::layout::DOWNLOADS;
+use crate::scripts;
 
 /// How commands go together. The server is at work on one small batch while the next is made; a full one
 /// leaves without waiting for anything. Calls under way are bounded by the limits around the storage.
@@ -119,12 +121,15 @@ async fn send_and_wait(
 ) -> Result<Vec<Result<Value, SendError>>, SendError> {
     let ReplicaWait { replicas, timeout } = wait;
     let number = pipeline.len();
+    pipeline.add_command(scripts::MARK.eval(&[DOWNLOADS]));
     pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
-    let mut values = connection.req_packed_commands(&pipeline, 0, number + 1).await?;
+    let mut values = connection.req_packed_commands(&pipeline, 0, number + 2).await?;
     let waited = values.pop().unwrap_or(Value::Nil).extract_error()?;
     let Value::Int(reached) = waited else {
         return Err(SendError::Redis((ErrorKind::UnexpectedReturnType, "WAIT gives no number").into()));
     };
+    // Refused where the server refuses writes, and of no use to those that it has not refused.
+    let _mark = values.pop();
     let is_kept = u64::try_from(reached).is_ok_and(|reached| reached >= u64::from(replicas));
     let answers = values.into_iter().map(|value| match value {
         // Nothing was written.
