@@ -13,10 +13,11 @@ use storage_core::{
 };
 use tokio::task::JoinSet;
 
-use super::failover::{role, servers};
+use super::failover::{self, role};
 use super::ground::open;
 use super::material::{context, peer};
-use crate::servers::redis::Sentinel;
+use crate::servers::Found;
+use crate::servers::redis::{Node, Sentinel, SentinelSetup};
 
 /// How many failovers of each kind a test goes through (1).
 const ROUNDS_VARIABLE: &str = "TRACKER_STORAGE_TEST_FAILOVERS";
@@ -40,37 +41,84 @@ enum Strike {
     Kill,
 }
 
+/// What an acknowledgement takes.
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    /// The primary has it.
+    Primary,
+    /// The primary has it, and a replica: `min-replicas-to-write`.
+    MinReplicas,
+    /// A replica has it: `wait_replicas` is 1.
+    Replica,
+}
+
+/// A primary that refuses writes without a replica.
+pub(super) fn careful_servers() -> Found<Sentinel> {
+    let setting = "min-replicas-to-write 1\nmin-replicas-max-lag 2";
+    Sentinel::start(&SentinelSetup { setting, ..failover::SETUP })
+}
+
 pub(super) async fn downloads_are_lost_for_a_second_at_most_in_an_orderly_failover(first: &Sentinel) {
-    rounds(first, Strike::Order, 0).await;
+    rounds(first, Strike::Order, Wait::Primary).await;
 }
 
 pub(super) async fn downloads_that_a_replica_has_survive_an_orderly_failover(first: &Sentinel) {
-    rounds(first, Strike::Order, 1).await;
+    rounds(first, Strike::Order, Wait::Replica).await;
 }
 
 pub(super) async fn downloads_are_lost_for_a_second_at_most_when_a_primary_is_killed(first: &Sentinel) {
-    rounds(first, Strike::Kill, 0).await;
+    rounds(first, Strike::Kill, Wait::Primary).await;
 }
 
 pub(super) async fn downloads_that_a_replica_has_survive_the_death_of_a_primary(first: &Sentinel) {
-    rounds(first, Strike::Kill, 1).await;
+    rounds(first, Strike::Kill, Wait::Replica).await;
 }
 
-async fn rounds(first: &Sentinel, strike: Strike, wait_replicas: u32) {
+pub(super) async fn a_primary_that_refuses_writes_without_a_replica_loses_few_in_an_orderly_failover(
+    first: &Sentinel,
+) {
+    rounds(first, Strike::Order, Wait::MinReplicas).await;
+}
+
+async fn rounds(first: &Sentinel, strike: Strike, wait: Wait) {
     let rounds = std::env::var(ROUNDS_VARIABLE).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
     let mut sum = Count::default();
     for round in 0..rounds {
         let count = if round == 0 {
-            fails_over(first, strike, wait_replicas).await
+            fails_over(first, strike, wait).await
         } else {
-            let servers = servers().expect("servers, as there were before");
-            let count = fails_over(&servers, strike, wait_replicas).await;
+            let start = if let Wait::MinReplicas = wait { careful_servers } else { failover::servers };
+            let servers = start().expect("servers, as there were before");
+            let count = fails_over(&servers, strike, wait).await;
             servers.stop();
             count
         };
         sum.add(&count);
     }
-    println!("{strike:?}, `wait_replicas` {wait_replicas}, {rounds} rounds: {sum}");
+    println!("{strike:?}, {wait:?}, {rounds} rounds: {sum}");
+}
+
+/// A killed process leaves what it wrote to the system, whenever that comes to the disk.
+pub(super) async fn downloads_in_the_log_survive_the_death_of_a_server(server: &Node) {
+    for policy in ["no", "everysec", "always"] {
+        server.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(policy)).unwrap();
+        server.ask::<()>(&redis::cmd("FLUSHALL")).unwrap();
+        let storage = open(server.settings(), &[]).await;
+        let load = Load::start(&storage);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.kill().unwrap();
+        let written = load.finish().await;
+        storage.close().await.unwrap();
+        server.start_again().unwrap();
+        let clean = open(server.settings(), &[]).await;
+        let lost = lost(&*clean, &written.acknowledged).await.unwrap().len();
+        clean.close().await.unwrap();
+        println!(
+            "Kill, appendfsync {policy}: {} acknowledged, {lost} of them lost",
+            written.acknowledged.len()
+        );
+        assert_eq!(lost, 0, "appendfsync {policy}");
+    }
 }
 
 /// What became of the writes.
@@ -98,9 +146,10 @@ impl fmt::Display for Count {
     }
 }
 
-async fn fails_over(servers: &Sentinel, strike: Strike, wait_replicas: u32) -> Count {
+async fn fails_over(servers: &Sentinel, strike: Strike, wait: Wait) -> Count {
+    let wait_replicas = i64::from(matches!(wait, Wait::Replica));
     let mut settings = servers.settings(0);
-    settings.push(("wait_replicas".into(), Value::Integer(wait_replicas.into())));
+    settings.push(("wait_replicas".into(), Value::Integer(wait_replicas)));
     let storage = open(settings, &[]).await;
     let load = Load::start(&storage);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -125,10 +174,11 @@ async fn fails_over(servers: &Sentinel, strike: Strike, wait_replicas: u32) -> C
     clean.close().await.unwrap();
     let late: Vec<_> = lost.iter().filter(|written| written.at > named + LATEST).collect();
     assert!(late.is_empty(), "{} writes were lost that were acknowledged late", late.len());
-    if wait_replicas == 0 {
+    if let Wait::Primary = wait {
         let resumed = written.acknowledged.iter().any(|written| written.at > named + LATEST);
         assert!(resumed, "nothing was acknowledged after the failover");
-    } else {
+    }
+    if let Wait::Replica = wait {
         assert!(lost.is_empty(), "{} of {} are lost", lost.len(), written.acknowledged.len());
     }
     let (uncertain, failed) = (written.uncertain, written.failed);

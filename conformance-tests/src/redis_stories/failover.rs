@@ -12,7 +12,8 @@ use crate::servers::redis::{Node, Sentinel, SentinelSetup};
 const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const SETUP: SentinelSetup = SentinelSetup { down_after: Duration::from_secs(1), secured: false };
+pub(super) const SETUP: SentinelSetup =
+    SentinelSetup { down_after: Duration::from_secs(1), secured: false, setting: "" };
 
 pub(super) fn servers() -> Found<Sentinel> {
     Sentinel::start(&SETUP)

@@ -90,6 +90,7 @@ pub fn tests() -> Vec<Trial> {
         restart::calls_fail_while_the_server_is_gone_and_then_succeed,
         restart::a_short_absence_is_waited_for,
         restart::scripts_that_are_gone_are_loaded_again,
+        acknowledged::downloads_in_the_log_survive_the_death_of_a_server,
         check::describes_a_server_that_keeps_everything,
     });
     tests.extend(tests! {
@@ -102,6 +103,10 @@ pub fn tests() -> Vec<Trial> {
         acknowledged::downloads_that_a_replica_has_survive_an_orderly_failover,
         acknowledged::downloads_are_lost_for_a_second_at_most_when_a_primary_is_killed,
         acknowledged::downloads_that_a_replica_has_survive_the_death_of_a_primary,
+    });
+    tests.extend(tests! {
+        On(acknowledged::careful_servers);
+        acknowledged::a_primary_that_refuses_writes_without_a_replica_loses_few_in_an_orderly_failover,
     });
     tests.extend(tests! {
         On(replicas::servers);

@@ -27,12 +27,14 @@ pub struct SentinelSetup {
     pub down_after: Duration,
     /// Whether clients need TLS, a user for the sentinels, and another one for the data.
     pub secured: bool,
+    /// A line of the configuration of the primary and the replica.
+    pub setting: &'static str,
 }
 
 impl Default for SentinelSetup {
     /// Nothing fails over because this machine is busy.
     fn default() -> Self {
-        Self { down_after: Duration::from_secs(120), secured: false }
+        Self { down_after: Duration::from_secs(120), secured: false, setting: "" }
     }
 }
 
@@ -65,14 +67,16 @@ impl Sentinel {
     /// [`Missing`] if there is no program, or one does not start.
     pub fn start(setup: &SentinelSetup) -> Found<Self> {
         let security = if setup.secured { Some(Security::new()?) } else { None };
-        let data = |setting: &dyn Fn(Setup) -> Setup| {
+        let data = |add: &dyn Fn(Setup) -> Setup| {
             Watched::start(
                 &|| {
-                    let setup = Setup::default().setting(format!("databases {NUMBER_OF_DATABASES}"));
-                    let Some(security) = &security else { return setting(setup) };
+                    let data = Setup::default()
+                        .setting(format!("databases {NUMBER_OF_DATABASES}"))
+                        .setting(setup.setting);
+                    let Some(security) = &security else { return add(data) };
                     let Login { name, password } = &security.for_data;
-                    let setup = setup.login(security.for_data.clone());
-                    setting(setup.setting(format!("masteruser {name}\nmasterauth {password}")))
+                    let data = data.login(security.for_data.clone());
+                    add(data.setting(format!("masteruser {name}\nmasterauth {password}")))
                 },
                 security.as_ref(),
             )
