@@ -81,11 +81,17 @@
 //! [`ExactDownloads`](storage_core::Capability::ExactDownloads).
 //!
 //! Replication of Redis is asynchronous: a failover loses writes that were acknowledged and not yet
-//! replicated.
+//! replicated. With [`wait_replicas`](RedisConfig::wait_replicas) downloads and data are acknowledged when that many
+//! replicas have them, and are [`Uncertain`](storage_core::ErrorKind::Uncertain) otherwise. They go over a connection
+//! of their own, since the server serves nothing else on a connection that waits; calls that arrive together wait
+//! together.
+//!
+//! With Sentinel every sentinel is asked three times a second for the primary, and subscribed to. The latest failover
+//! that any of them knows of counts. Connections to the old primary are given up at once, and what it still answers is
+//! no acknowledgement: such a call is sent to the new primary, or is `Uncertain` if it must not be sent twice.
 //!
 //! What fails for a short while (a lost connection, `LOADING`, `BUSY`, `READONLY`, a failover) is tried
-//! again for `retry_timeout`, with growing, jittered delays; with Sentinel the sentinels are asked again,
-//! once for all who wait. A deletion that may have taken effect is never sent twice, on a Cluster a
+//! again for `retry_timeout`, with growing, jittered delays. A deletion that may have taken effect is never sent twice, on a Cluster a
 //! graduation neither: it is [`Uncertain`](storage_core::ErrorKind::Uncertain).
 //!
 //! Garbage collection, statistics and exports go in steps of at most 1000 entries, so that they don't
