@@ -14,11 +14,12 @@ use storage_core::{ServerTime, SharedObserver};
 
 use super::clients::{Clients, SentinelClients, response_timeout};
 use super::clock::ask_primaries;
+use super::greeting::{audible, explain};
 use super::node::NodeConnection;
 use super::renewable::Renewable;
 use super::request::load_scripts;
 use crate::NAME;
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, read_address};
 
 /// A connection and what is needed to know that it is good no more.
 #[derive(Clone)]
@@ -58,6 +59,8 @@ pub(super) struct Connector {
     node_config: AsyncConnectionConfig,
     /// All addresses as one text, for messages.
     addresses: String,
+    /// Those that can be asked why they hang up.
+    audible: Vec<(String, u16)>,
     response_timeout: Duration,
     time: ServerTime,
 }
@@ -70,9 +73,12 @@ impl Connector {
             // As many as redis-rs may gather into one write; its own 50 are fewer than callers wait.
             .set_pipeline_buffer_size(512);
         let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
+        let audible = config.addresses.iter().filter(|_| !config.tls);
+        let audible = audible.filter_map(|address| read_address(address).ok()).collect();
         let response_timeout = response_timeout(config);
         let time = ServerTime::new(NAME, observer);
-        Ok(Self { clients, primary: Renewable::default(), node_config, addresses, response_timeout, time })
+        let primary = Renewable::default();
+        Ok(Self { clients, primary, node_config, addresses, audible, response_timeout, time })
     }
 
     /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
@@ -181,14 +187,21 @@ impl Connector {
         };
         match connected.await {
             Ok(wire) => Ok(Live { wire, lost, primary }),
-            Err(error) => Err(ConnectError { address: address(client), error }),
+            Err(error) => {
+                let error = explain(error, &audible(client.get_connection_info().addr())).await;
+                Err(ConnectError { address: address(client), error })
+            }
         }
     }
 
     async fn connect_cluster(&self, client: &ClusterClient) -> Result<Live, ConnectError> {
-        let connected = client.get_async_connection().await;
-        let connection =
-            connected.map_err(|error| ConnectError { address: self.addresses.clone(), error })?;
+        let connection = match client.get_async_connection().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let error = explain(error, &self.audible).await;
+                return Err(ConnectError { address: self.addresses.clone(), error });
+            }
+        };
         // Nodes that are away get the scripts when they are called for.
         let _ = load_scripts(Wire::Cluster(connection.clone())).await;
         self.time.looked(&ask_primaries(connection.clone()).await.unwrap_or_default());

@@ -9,19 +9,30 @@ use crate::layout::Swarm;
 use crate::storage::RedisStorage;
 use crate::walk::Walk;
 
+/// Keys of another type that are named.
+const NAMED: usize = 5;
+
 /// Counts by the data, not by MoChi's counters. It costs one HLEN a key, whatever the number of peers,
 /// and some 50 bytes of memory an info hash while it runs.
 pub(super) async fn count(storage: &RedisStorage) -> Result<Statistics> {
     let call = Call::repeatable(Operation::Statistics);
     let mut statistics = Statistics::default();
     let mut seen: HashMap<InfoHash, u8> = HashMap::new();
+    let (mut wrong_type, mut first) = (0, Vec::new());
     let mut walk = Walk::swarms(&storage.connections, call);
     while let Some(members) = walk.next::<Vec<u8>>().await? {
         let keys: Vec<_> = members.iter().filter_map(|member| Swarm::read_key(member)).collect();
         let lengths = keys.iter().map(|(swarm, role)| command("HLEN", &swarm.key(*role)));
         let lengths = storage.connections.many(call, lengths.collect()).await?;
         for ((swarm, role), length) in keys.into_iter().zip(lengths) {
-            let length: u64 = read(call, length?)?;
+            let Ok(length) = length else {
+                wrong_type += 1;
+                if first.len() < NAMED {
+                    first.push(swarm.key(role));
+                }
+                continue;
+            };
+            let length: u64 = read(call, length)?;
             if length == 0 || !first_time(&mut seen, &swarm, role) {
                 continue;
             }
@@ -31,6 +42,7 @@ pub(super) async fn count(storage: &RedisStorage) -> Result<Statistics> {
             }
         }
     }
+    storage.connections.note_wrong_type(&first, wrong_type);
     statistics.info_hashes = seen.len() as u64;
     Ok(statistics)
 }
