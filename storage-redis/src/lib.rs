@@ -83,6 +83,10 @@
 //! Replication of Redis is asynchronous: a failover loses writes that were acknowledged and not yet
 //! replicated.
 //!
+//! While slots of a Cluster move from node to node (`ASK`, `MOVED`), each command is sent on to the node that it is
+//! referred to, and all calls succeed. A walk over a key that moves meanwhile, or over all keys (garbage
+//! collection, statistics, exports), may miss entries: let resharding end first.
+//!
 //! What fails for a short while (a lost connection, `LOADING`, `BUSY`, `READONLY`, a failover) is tried
 //! again for `retry_timeout`, with growing, jittered delays; with Sentinel the sentinels are asked again,
 //! once for all who wait. A deletion that may have taken effect is never sent twice, on a Cluster a

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -16,12 +15,8 @@ use storage_core::config::Problem;
 use super::{fault, tls};
 use crate::config::{Mode, RedisConfig, read_address};
 
-/// Repetitions within redis-rs, which follow redirections; ours come on top.
-const CLUSTER_RETRIES: u32 = 3;
-const CLUSTER_RETRY_WAIT_MILLISECONDS: (u64, u64) = (10, 200);
-
-/// The longest that connecting to a node of a cluster takes: a new connection asks all of them, and one that
-/// does not answer must not keep the others out of reach.
+/// The longest that connecting to a node of a cluster takes: one that does not answer must not keep callers from
+/// looking for the node that has taken its place.
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -37,15 +32,14 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Clients {
     Single(Box<Client>),
     Sentinel(SentinelClients),
-    Cluster {
-        repeating: Box<ClusterClient>,
-        /// Never sends a command again whose outcome is unknown.
-        once: Box<ClusterClient>,
-    },
+    Cluster(NodeClients),
 }
 
 /// Makes a client of the sentinels for each question, for it needs exclusive access.
 pub(super) type SentinelClients = Arc<dyn Fn() -> RedisResult<SentinelClientBuilder> + Send + Sync>;
+
+/// Makes a client of a node of a cluster from its host and port.
+pub(super) type NodeClients = Arc<dyn Fn(&str, u16) -> RedisResult<Client> + Send + Sync>;
 
 impl Clients {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
@@ -58,11 +52,13 @@ impl Clients {
         }
         let made = match &config.mode {
             Mode::Single => match addresses.into_iter().next() {
-                Some(address) => single(config, address, certificates),
+                Some(address) => {
+                    single(config, address, certificates).map(|client| Clients::Single(Box::new(client)))
+                }
                 None => return Err(problem("is empty".into())),
             },
             Mode::Sentinel { master } => Ok(sentinel(config, master.clone(), addresses, certificates)),
-            Mode::Cluster => cluster(config, addresses, certificates),
+            Mode::Cluster => Ok(Clients::Cluster(nodes(config, certificates))),
         };
         made.map_err(|error| problem(fault::describe(&error)))
     }
@@ -73,17 +69,24 @@ pub(super) fn response_timeout(config: &RedisConfig) -> Duration {
     config.read_timeout.saturating_add(config.write_timeout)
 }
 
+/// The longest that connecting to a server takes.
+pub(super) fn connect_timeout(config: &RedisConfig) -> Duration {
+    match config.mode {
+        Mode::Cluster => config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT),
+        Mode::Single | Mode::Sentinel { .. } => config.connect_timeout,
+    }
+}
+
 fn single(
     config: &RedisConfig,
     address: ConnectionAddr,
     certificates: Option<TlsCertificates>,
-) -> RedisResult<Clients> {
+) -> RedisResult<Client> {
     let info = connection_info(address, config, &config.login, &config.password)?;
-    let client = match certificates {
-        Some(certificates) => Client::build_with_tls(info, certificates)?,
-        None => Client::open(info)?,
-    };
-    Ok(Clients::Single(Box::new(client)))
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
 }
 
 fn sentinel(
@@ -126,34 +129,12 @@ fn sentinel(
     Clients::Sentinel(Arc::new(sentinels))
 }
 
-fn cluster(
-    config: &RedisConfig,
-    addresses: Vec<ConnectionAddr>,
-    certificates: Option<TlsCertificates>,
-) -> RedisResult<Clients> {
-    let client = |retries| {
-        let nodes: RedisResult<Vec<_>> = addresses
-            .iter()
-            .map(|address| connection_info(address.clone(), config, &config.login, &config.password))
-            .collect();
-        let (shortest, longest) = CLUSTER_RETRY_WAIT_MILLISECONDS;
-        let mut builder = ClusterClientBuilder::new(nodes?)
-            .retries(retries)
-            .min_retry_wait(shortest)
-            .max_retry_wait(longest)
-            .connection_timeout(config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT))
-            .response_timeout(response_timeout(config))
-            .use_protocol(ProtocolVersion::RESP3)
-            .tcp_settings(tcp_settings());
-        if config.tls {
-            builder = builder.tls(TlsMode::Secure);
-        }
-        if let Some(certificates) = &certificates {
-            builder = builder.certs(certificates.clone());
-        }
-        builder.build().map(Box::new)
-    };
-    Ok(Clients::Cluster { repeating: client(CLUSTER_RETRIES)?, once: client(0)? })
+fn nodes(config: &RedisConfig, certificates: Option<TlsCertificates>) -> NodeClients {
+    let config = config.clone();
+    Arc::new(move |host, port| {
+        let address = connection_address(host.to_owned(), port, config.tls);
+        single(&config, address, certificates.clone())
+    })
 }
 
 fn connection_address(host: String, port: u16, tls: bool) -> ConnectionAddr {

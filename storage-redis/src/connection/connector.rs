@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
 use storage_core::config::Problem;
 use storage_core::{ServerTime, SharedObserver};
 
-use super::clients::{Clients, SentinelClients, response_timeout};
-use super::clock::ask_primaries;
+use super::clients::{Clients, NodeClients, SentinelClients, connect_timeout, response_timeout};
+use super::cluster::Cluster;
 use super::node::NodeConnection;
 use super::renewable::Renewable;
 use super::request::load_scripts;
@@ -40,7 +38,7 @@ impl Live {
 #[derive(Clone)]
 pub(super) enum Wire {
     Node(NodeConnection),
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
 }
 
 /// Why there is no connection, and to where.
@@ -56,6 +54,7 @@ pub(super) struct Connector {
     /// With Sentinel, the primary that the sentinels named last.
     primary: Renewable<Client, ConnectError>,
     node_config: AsyncConnectionConfig,
+    seeds: Vec<String>,
     /// All addresses as one text, for messages.
     addresses: String,
     response_timeout: Duration,
@@ -65,21 +64,27 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new(config: &RedisConfig, observer: SharedObserver) -> Result<Self, Problem> {
         let node_config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
+            .set_connection_timeout(Some(connect_timeout(config)))
             .set_response_timeout(Some(response_timeout(config)))
             // As many as redis-rs may gather into one write; its own 50 are fewer than callers wait.
             .set_pipeline_buffer_size(512);
         let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
+        let seeds = config.addresses.clone();
         let response_timeout = response_timeout(config);
         let time = ServerTime::new(NAME, observer);
-        Ok(Self { clients, primary: Renewable::default(), node_config, addresses, response_timeout, time })
+        Ok(Self {
+            clients,
+            primary: Renewable::default(),
+            node_config,
+            seeds,
+            addresses,
+            response_timeout,
+            time,
+        })
     }
 
-    /// Makes a connection; `repeating` ones may send a command again whose outcome is unknown.
-    pub(super) fn connect(
-        self: &Arc<Self>,
-        repeating: bool,
-    ) -> BoxFuture<'static, Result<Live, ConnectError>> {
+    /// Makes a connection.
+    pub(super) fn connect(self: &Arc<Self>) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let connector = Arc::clone(self);
         async move {
             match &connector.clients {
@@ -92,17 +97,14 @@ impl Connector {
                     }
                     connected
                 }
-                Clients::Cluster { repeating: client, .. } if repeating => {
-                    connector.connect_cluster(client).await
-                }
-                Clients::Cluster { once: client, .. } => connector.connect_cluster(client).await,
+                Clients::Cluster(nodes) => connector.connect_cluster(nodes).await,
             }
         }
         .boxed()
     }
 
-    /// Whether the server of a connection answers; looks at its clock again. Connections to nodes of a cluster are
-    /// left to redis-rs.
+    /// Whether the server of a connection answers; looks at its clock again. That a node of a cluster does not is no
+    /// reason to give up the others.
     pub(super) async fn check(&self, live: &Live) -> bool {
         match &live.wire {
             Wire::Node(node) => {
@@ -113,7 +115,7 @@ impl Connector {
                 answers
             }
             Wire::Cluster(cluster) => {
-                self.time.looked(&ask_primaries(cluster.clone()).await.unwrap_or_default());
+                self.time.looked(&cluster.clocks().await);
                 true
             }
         }
@@ -130,7 +132,7 @@ impl Connector {
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.clients, Clients::Cluster { .. })
+        matches!(self.clients, Clients::Cluster(..))
     }
 
     pub(super) fn is_sentinel(&self) -> bool {
@@ -155,7 +157,7 @@ impl Connector {
                 Ok((_, client)) => address(&client),
                 Err(_) => "unknown".into(),
             },
-            Clients::Cluster { .. } => self.addresses.clone(),
+            Clients::Cluster(..) => self.addresses.clone(),
         }
     }
 
@@ -185,19 +187,17 @@ impl Connector {
         }
     }
 
-    async fn connect_cluster(&self, client: &ClusterClient) -> Result<Live, ConnectError> {
-        let connected = client.get_async_connection().await;
-        let connection =
-            connected.map_err(|error| ConnectError { address: self.addresses.clone(), error })?;
-        // Nodes that are away get the scripts when they are called for.
-        let _ = load_scripts(Wire::Cluster(connection.clone())).await;
-        self.time.looked(&ask_primaries(connection.clone()).await.unwrap_or_default());
+    async fn connect_cluster(&self, nodes: &NodeClients) -> Result<Live, ConnectError> {
+        let cluster = Cluster::connect(&self.seeds, Arc::clone(nodes), self.node_config.clone()).await?;
+        self.time.looked(&cluster.clocks().await);
         let lost = Arc::new(AtomicBool::new(false));
-        Ok(Live { wire: Wire::Cluster(connection), lost, primary: 0 })
+        Ok(Live { wire: Wire::Cluster(cluster), lost, primary: 0 })
     }
 }
 
-fn note_disconnection(lost: &Arc<AtomicBool>) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+pub(super) fn note_disconnection(
+    lost: &Arc<AtomicBool>,
+) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
     let lost = Arc::clone(lost);
     move |push| {
         if push.kind == PushKind::Disconnection {

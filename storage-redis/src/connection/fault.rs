@@ -74,6 +74,7 @@ impl Fault {
                 remedy: Remedy::Reconnect,
             },
             SendError::NotSent => Self::out_of_time("it did not leave in time"),
+            SendError::NoConnection(failed) => Self::connecting(failed),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod clients;
 mod clock;
+mod cluster;
 mod connector;
 mod fault;
 mod node;
@@ -205,7 +206,7 @@ impl Connections {
         Ok(vec![(self.target().await, self.query(call, command).await?)])
     }
 
-    /// Sends commands as one transaction; on a cluster all must be for the same key.
+    /// Sends commands as one transaction, not to a cluster.
     pub(crate) async fn transaction(&self, call: Call, commands: Vec<Cmd>) -> Result<Vec<Value>> {
         self.run(call, &Request::transaction(commands)).await
     }
@@ -247,7 +248,7 @@ impl Connections {
         let (mut may_have_run, mut script_loads) = (false, 0);
         loop {
             self.check_open(call.operation)?;
-            let fault = match self.pool.attempt(request, call.once, deadline).await {
+            let fault = match self.pool.attempt(request, deadline).await {
                 Ok(values) => return Ok((values, may_have_run)),
                 Err(fault) => fault,
             };

@@ -50,9 +50,8 @@ pub(super) struct Pool {
 
 struct Shared {
     connector: Arc<Connector>,
-    slots: Box<[Slot]>,
-    /// A cluster's connection that never repeats a command by itself.
-    once: Slot,
+    first: Slot,
+    others: Box<[Slot]>,
     observer: SharedObserver,
     tasks: TaskSpawner,
 }
@@ -62,8 +61,8 @@ impl Pool {
         let tasks = Tasks::default();
         let shared = Shared {
             connector: Arc::new(connector),
-            slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
-            once: Slot::default(),
+            first: Slot::default(),
+            others: (1..size).map(|_| Slot::default()).collect(),
             observer,
             tasks: tasks.spawner().clone(),
         };
@@ -76,7 +75,7 @@ impl Pool {
 
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), Fault> {
-        let connected = join_all(self.shared.slots.iter().map(|slot| self.shared.acquire(slot, true))).await;
+        let connected = join_all(self.shared.slots().map(|slot| self.shared.acquire(slot))).await;
         match connected.into_iter().find_map(Result::err) {
             Some(failed) => Err(Fault::connecting(&failed)),
             None => Ok(()),
@@ -97,37 +96,25 @@ impl Pool {
 
     /// Lets go of all connections; calls under way keep theirs.
     pub(super) async fn close(&self) {
-        for slot in self.shared.slots.iter().chain([&self.shared.once]) {
+        for slot in self.shared.slots() {
             slot.live.clear();
         }
         self.tasks.stop(Duration::ZERO).await;
     }
 
-    /// Sends a request; `once` if it must not be sent again when its outcome is unknown. Does what the
-    /// next attempt needs. Ends by the deadline.
-    pub(super) async fn attempt(
-        &self,
-        request: &Request,
-        once: bool,
-        deadline: Instant,
-    ) -> Result<Vec<Value>, Fault> {
-        self.shared.attempt(request, once, deadline).await
+    /// Sends a request. Does what the next attempt needs. Ends by the deadline.
+    pub(super) async fn attempt(&self, request: &Request, deadline: Instant) -> Result<Vec<Value>, Fault> {
+        self.shared.attempt(request, deadline).await
     }
 }
 
 impl Shared {
-    async fn attempt(
-        self: &Arc<Self>,
-        request: &Request,
-        once: bool,
-        deadline: Instant,
-    ) -> Result<Vec<Value>, Fault> {
-        let repeating = !(once && self.connector.is_cluster());
-        let (place, slot) = if repeating { self.choose() } else { (ONCE, &self.once) };
+    async fn attempt(self: &Arc<Self>, request: &Request, deadline: Instant) -> Result<Vec<Value>, Fault> {
+        let (place, slot) = self.choose();
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
         let (generation, live) = match slot.live.made().filter(|(_, live)| !live.is_lost()) {
             Some(made) => made,
-            None => self.wait_for_connection(slot, repeating, deadline).await?,
+            None => self.wait_for_connection(slot, deadline).await?,
         };
         let mut watch = Watch { pool: self, place, begun: Some(Instant::now()) };
         slot.calls.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +133,8 @@ impl Shared {
                 self.give_up(slot, generation, &live);
                 self.verify_all();
             }
-            // To the nodes of a cluster redis-rs connects anew by itself, but for those that say nothing.
+            // To a node of a cluster that is lost a new connection is made with the next command, but not to one
+            // that says nothing.
             Remedy::Reconnect if fault.kind == ErrorKind::Timeout => self.replace(place, generation),
             Remedy::LoadScripts => self.load_scripts(&live, deadline).await?,
             _ => {}
@@ -166,12 +154,16 @@ impl Shared {
     }
 
     fn slot(&self, place: usize) -> &Slot {
-        self.slots.get(place).unwrap_or(&self.once)
+        self.slots().nth(place).unwrap_or(&self.first)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 
     /// Verifies all connections in the background, side by side.
     fn verify_all(self: &Arc<Self>) {
-        for place in 0..self.slots.len() {
+        for place in 0..=self.others.len() {
             self.verify(place);
         }
     }
@@ -190,7 +182,7 @@ impl Shared {
     /// Makes another connection in the background, which takes the place of this one once it is made.
     fn replace(self: &Arc<Self>, place: usize, generation: u64) {
         self.attend(place, move |pool| async move {
-            if let Ok(live) = pool.connector.connect(place != ONCE).await {
+            if let Ok(live) = pool.connector.connect().await {
                 pool.observer.observe(NAME, Event::Reconnected);
                 pool.slot(place).live.replace(generation, live);
             }
@@ -213,22 +205,15 @@ impl Shared {
         });
     }
 
-    /// The first that is not crowded, or else the one with the fewest calls. Those to a cluster gather
-    /// nothing.
+    /// The first that is not crowded, or else the one with the fewest calls.
     fn choose(&self) -> (usize, &Slot) {
         let calls = |(_, slot): &(usize, &Slot)| slot.calls.load(Ordering::Relaxed);
-        let crowd = if self.connector.is_cluster() { 1 } else { CROWD };
-        let open = self.slots.iter().enumerate().find(|slot| calls(slot) < crowd);
-        open.or_else(|| self.slots.iter().enumerate().min_by_key(calls)).unwrap_or((ONCE, &self.once))
+        let open = self.slots().enumerate().find(|slot| calls(slot) < CROWD);
+        open.or_else(|| self.slots().enumerate().min_by_key(calls)).unwrap_or((0, &self.first))
     }
 
-    async fn wait_for_connection(
-        &self,
-        slot: &Slot,
-        repeating: bool,
-        deadline: Instant,
-    ) -> Result<(u64, Live), Fault> {
-        match timeout_at(deadline, self.acquire(slot, repeating)).await {
+    async fn wait_for_connection(&self, slot: &Slot, deadline: Instant) -> Result<(u64, Live), Fault> {
+        match timeout_at(deadline, self.acquire(slot)).await {
             Ok(acquired) => acquired.map_err(|failed| Fault::connecting(&failed)),
             Err(_) => {
                 slot.live.give_up_attempt(SUSPICIOUS_WAIT);
@@ -237,9 +222,9 @@ impl Shared {
         }
     }
 
-    async fn acquire(&self, slot: &Slot, repeating: bool) -> Result<(u64, Live), ConnectError> {
+    async fn acquire(&self, slot: &Slot) -> Result<(u64, Live), ConnectError> {
         loop {
-            let (generation, live) = slot.live.get(|generation| self.make(generation, repeating)).await?;
+            let (generation, live) = slot.live.get(|generation| self.make(generation)).await?;
             if !live.is_lost() {
                 return Ok((generation, live));
             }
@@ -247,8 +232,8 @@ impl Shared {
         }
     }
 
-    fn make(&self, generation: u64, repeating: bool) -> BoxFuture<'static, Result<Live, ConnectError>> {
-        let (connecting, observer) = (self.connector.connect(repeating), Arc::clone(&self.observer));
+    fn make(&self, generation: u64) -> BoxFuture<'static, Result<Live, ConnectError>> {
+        let (connecting, observer) = (self.connector.connect(), Arc::clone(&self.observer));
         let address = self.connector.addresses().to_owned();
         // It goes on when those who wait for it give up, and ends when it is given up itself.
         let (mut made, making) = oneshot::channel();
@@ -275,9 +260,6 @@ impl Shared {
         self.connector.give_up(live);
     }
 }
-
-/// The place of the connection that never repeats a command.
-const ONCE: usize = usize::MAX;
 
 /// Counts a call, and notices a caller that gives up on an answer early: a server that hangs would otherwise
 /// be waited for by call after call.
