@@ -44,27 +44,24 @@ scripts! {
     READ_SWARM = "parts/standing" "parts/look_up" "read_swarm";
     FORGET = "forget";
     JOIN = "join";
-    MARK = "mark";
 }
 
 impl Script {
     /// A call of the script with these keys; arguments are added to it.
     pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
-        with_keys("EVALSHA", &self.sha1, keys)
-    }
-
-    /// The same by its text, which needs no loading.
-    pub(crate) fn eval<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
-        with_keys("EVAL", self.text, keys)
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(self.sha1.as_str()).arg(keys.len());
+        for key in keys {
+            command.arg(key.as_ref());
+        }
+        command
     }
 }
 
-fn with_keys<K: AsRef<[u8]>>(name: &str, script: &str, keys: &[K]) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(keys.len());
-    for key in keys {
-        command.arg(key.as_ref());
-    }
+/// A write that changes nothing, on a hash. It goes by its text, and needs no loading.
+pub(crate) fn mark(hash: &[u8]) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(include_str!("scripts/mark.lua")).arg(1).arg(hash);
     command
 }
 

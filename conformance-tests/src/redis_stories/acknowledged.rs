@@ -156,12 +156,9 @@ async fn fails_over(servers: &Sentinel, strike: Strike, wait: Wait) -> Count {
 
     match strike {
         Strike::Kill => servers.primary().kill().unwrap(),
-        Strike::Order => {
-            let sentinel = servers.sentinels().next().unwrap();
-            sentinel.ask::<()>(redis::cmd("SENTINEL").arg("FAILOVER").arg("tracker")).unwrap();
-        }
+        Strike::Order => servers.fail_over().unwrap(),
     }
-    until(|| is_named(servers)).await;
+    until(|| servers.names_replica()).await;
     let named = Instant::now();
     // An old primary that is well serves until it is told.
     until(|| role(servers.primary()).as_deref() != Some("master")).await;
@@ -183,13 +180,6 @@ async fn fails_over(servers: &Sentinel, strike: Strike, wait: Wait) -> Count {
     }
     let (uncertain, failed) = (written.uncertain, written.failed);
     Count { acknowledged: written.acknowledged.len(), lost: lost.len(), uncertain, failed }
-}
-
-/// Whether a sentinel names the replica as the primary.
-fn is_named(servers: &Sentinel) -> bool {
-    let question = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg("tracker").to_owned();
-    let named = |(_, port): (String, u16)| port == servers.replica().port();
-    servers.sentinels().any(|sentinel| sentinel.ask(&question).is_ok_and(named))
 }
 
 async fn until(is_so: impl Fn() -> bool) {

@@ -30,11 +30,7 @@ pub(super) async fn writes_resume_when_the_primary_is_killed(servers: &Sentinel)
 
 /// The sentinels are told to make the replica the primary; the old one refuses writes then.
 pub(super) async fn writes_follow_when_the_primary_is_replaced(servers: &Sentinel) {
-    fails_over(servers, |servers| {
-        let sentinel = servers.sentinels().next().unwrap();
-        sentinel.ask::<()>(redis::cmd("SENTINEL").arg("FAILOVER").arg("tracker")).unwrap();
-    })
-    .await;
+    fails_over(servers, |servers| servers.fail_over().unwrap()).await;
 }
 
 /// No write that may be repeated fails, each ends within the time configured, and nothing acknowledged

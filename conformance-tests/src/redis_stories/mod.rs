@@ -96,9 +96,6 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(tests! {
         On(failover::servers);
         failover::writes_resume_when_the_primary_is_killed,
-    });
-    tests.extend(tests! {
-        On(failover::servers);
         acknowledged::downloads_are_lost_for_a_second_at_most_in_an_orderly_failover,
         acknowledged::downloads_that_a_replica_has_survive_an_orderly_failover,
         acknowledged::downloads_are_lost_for_a_second_at_most_when_a_primary_is_killed,

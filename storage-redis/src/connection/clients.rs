@@ -36,11 +36,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How servers are reached.
 pub(super) enum Clients {
     Single(Box<Client>),
-    Sentinel {
-        /// One for each.
-        clients: Vec<Client>,
-        sentinels: Arc<Sentinels>,
-    },
+    Sentinel(Arc<Sentinels>),
     Cluster {
         repeating: Box<ClusterClient>,
         /// Never sends a command again whose outcome is unknown.
@@ -96,10 +92,10 @@ fn sentinel(
     let clients = clients.collect::<RedisResult<Vec<_>>>()?;
     let to_data = access(config.db, &config.master_login, &config.master_password);
     let tls = config.tls;
-    let sentinels = Sentinels::new(master, move |host, port| {
+    let sentinels = Sentinels::new(master, clients, move |host, port| {
         client(connection_address(host, port, tls), to_data.clone(), certificates.as_ref())
     });
-    Ok(Clients::Sentinel { clients, sentinels: Arc::new(sentinels) })
+    Ok(Clients::Sentinel(Arc::new(sentinels)))
 }
 
 fn client(

@@ -94,8 +94,8 @@ impl Connector {
         let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
         let response_timeout = response_timeout(config);
         let time = ServerTime::new(NAME, observer);
-        if let Clients::Sentinel { clients, sentinels } = &clients {
-            sentinels.follow(clients, tasks);
+        if let Clients::Sentinel(sentinels) = &clients {
+            sentinels.follow(tasks);
         }
         let wait = (config.wait_replicas > 0)
             .then_some(ReplicaWait { replicas: config.wait_replicas, timeout: config.wait_timeout });
@@ -112,7 +112,7 @@ impl Connector {
         async move {
             match &connector.clients {
                 Clients::Single(client) => connector.connect_node(client, None, wait).await,
-                Clients::Sentinel { sentinels, .. } => {
+                Clients::Sentinel(sentinels) => {
                     let (client, term) = sentinels.primary().await.map_err(|error| ConnectError {
                         address: format!("sentinels {}", connector.addresses),
                         error,
@@ -156,7 +156,7 @@ impl Connector {
     }
 
     pub(super) fn is_sentinel(&self) -> bool {
-        matches!(self.clients, Clients::Sentinel { .. })
+        matches!(self.clients, Clients::Sentinel(_))
     }
 
     /// All addresses, for messages.
@@ -178,7 +178,7 @@ impl Connector {
     pub(super) async fn target(&self) -> String {
         match &self.clients {
             Clients::Single(client) => address(client),
-            Clients::Sentinel { sentinels, .. } => match sentinels.primary().await {
+            Clients::Sentinel(sentinels) => match sentinels.primary().await {
                 Ok((client, _)) => address(&client),
                 Err(_) => "unknown".into(),
             },
@@ -226,12 +226,12 @@ impl Connector {
 /// Sentinels may name a server that has become a replica, and one that is not the primary yet.
 async fn check_role(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let answer = connection.req_packed_command(&redis::cmd("HELLO")).await?.extract_error()?;
-    let about: HashMap<String, Value> = redis::from_redis_value(answer)?;
-    match about.get("role") {
-        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
-        Some(Value::SimpleString(role)) if role == "master" => Ok(()),
-        _ => Err(std::io::Error::other("the sentinels name it as the primary, but it is a replica").into()),
+    let mut about: HashMap<String, Value> = redis::from_redis_value(answer)?;
+    let role: String = redis::from_redis_value(about.remove("role").unwrap_or(Value::Nil))?;
+    if role == "master" {
+        return Ok(());
     }
+    Err(std::io::Error::other("the sentinels name it as the primary, but it is a replica").into())
 }
 
 fn note_disconnection(lost: &Arc<AtomicBool>) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {

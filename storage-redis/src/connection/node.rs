@@ -11,10 +11,10 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
 use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
 use storage_core::{ServerClock, Timestamp};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::clock::ask_server;
-use super::request::SendError;
+use super::request::{SendError, by};
 use crate::layout::DOWNLOADS;
 use crate::scripts;
 
@@ -36,10 +36,9 @@ pub(super) struct ReplicaWait {
 /// A connection to a server.
 #[derive(Clone)]
 pub(super) struct NodeConnection {
-    connection: MultiplexedConnection,
+    pipelines: Pipelines,
     batcher: Arc<Batcher<Pipelines>>,
     clock: Arc<Mutex<ServerClock>>,
-    wait: Option<ReplicaWait>,
 }
 
 impl NodeConnection {
@@ -51,13 +50,14 @@ impl NodeConnection {
     ) -> RedisResult<Self> {
         let clock = ask_server(&mut connection).await?;
         let bounds = if wait.is_some() { WAITING_BOUNDS } else { BOUNDS };
-        let batcher = Batcher::new(Pipelines { connection: connection.clone(), wait }, bounds);
-        Ok(Self { connection, batcher: Arc::new(batcher), clock: Arc::new(Mutex::new(clock)), wait })
+        let pipelines = Pipelines { connection, wait };
+        let batcher = Arc::new(Batcher::new(pipelines.clone(), bounds));
+        Ok(Self { pipelines, batcher, clock: Arc::new(Mutex::new(clock)) })
     }
 
     /// The connection itself, for what does not go together with others.
     pub(super) fn connection(&self) -> MultiplexedConnection {
-        self.connection.clone()
+        self.pipelines.connection.clone()
     }
 
     /// The server's time at an instant, or a little before it.
@@ -85,59 +85,14 @@ impl NodeConnection {
         command: Cow<'a, Cmd>,
         deadline: Instant,
     ) -> Result<Value, SendError> {
-        let alone = |command: Outgoing<'a>| {
-            let (mut connection, wait) = (self.connection(), self.wait);
-            async move {
-                let Some(wait) = wait else {
-                    let sent = timeout_at(deadline, connection.req_packed_command(&command.0)).await;
-                    return Ok(sent.map_err(|_| SendError::OutOfTime)??);
-                };
-                let mut pipeline = Pipeline::with_capacity(2);
-                pipeline.add_command(command.0.into_owned());
-                let sent = timeout_at(deadline, send_and_wait(connection, pipeline, wait)).await;
-                let mut values = sent.map_err(|_| SendError::OutOfTime)??;
-                values.pop().unwrap_or(Ok(Value::Nil))
-            }
-            .boxed()
-        };
+        let alone = |command: Outgoing<'a>| by(deadline, self.pipelines.send_one(command)).boxed();
         self.batcher.call(Outgoing(command), deadline, alone).await
     }
 
     /// Sends commands together, which is no transaction, and gives their answers.
     pub(super) async fn send_all(&self, pipeline: &Pipeline) -> Result<Vec<Value>, SendError> {
-        let mut connection = self.connection();
-        let Some(wait) = self.wait else {
-            return Ok(connection.req_packed_commands(pipeline, 0, pipeline.len()).await?);
-        };
-        send_and_wait(connection, pipeline.clone(), wait).await?.into_iter().collect()
+        self.pipelines.send(Cow::Borrowed(pipeline)).await?.into_iter().collect()
     }
-}
-
-/// Sends commands and then waits for the replicas. What was written, and is not on enough of them, has failed.
-async fn send_and_wait(
-    mut connection: MultiplexedConnection,
-    mut pipeline: Pipeline,
-    wait: ReplicaWait,
-) -> Result<Vec<Result<Value, SendError>>, SendError> {
-    let ReplicaWait { replicas, timeout } = wait;
-    let number = pipeline.len();
-    pipeline.add_command(scripts::MARK.eval(&[DOWNLOADS]));
-    pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
-    let mut values = connection.req_packed_commands(&pipeline, 0, number + 2).await?;
-    let waited = values.pop().unwrap_or(Value::Nil).extract_error()?;
-    let Value::Int(reached) = waited else {
-        return Err(SendError::Redis((ErrorKind::UnexpectedReturnType, "WAIT gives no number").into()));
-    };
-    // Refused where the server refuses writes, and of no use to those that it has not refused.
-    let _mark = values.pop();
-    let is_kept = u64::try_from(reached).is_ok_and(|reached| reached >= u64::from(replicas));
-    let answers = values.into_iter().map(|value| match value {
-        // Nothing was written.
-        Value::ServerError(_) => Ok(value),
-        _ if is_kept => Ok(value),
-        _ => Err(SendError::TooFewReplicas { reached, wanted: replicas }),
-    });
-    Ok(answers.collect())
 }
 
 /// A command on its way out; it is copied only if it has to wait.
@@ -149,10 +104,50 @@ impl From<Outgoing<'_>> for Cmd {
     }
 }
 
-/// Sends commands as a pipeline.
+/// Sends commands as pipelines, each of which may wait for replicas.
+#[derive(Clone)]
 struct Pipelines {
     connection: MultiplexedConnection,
     wait: Option<ReplicaWait>,
+}
+
+impl Pipelines {
+    async fn send_one(&self, command: Outgoing<'_>) -> Result<Value, SendError> {
+        if self.wait.is_none() {
+            return Ok(self.connection.clone().req_packed_command(&command.0).await?);
+        }
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command.into());
+        let mut answers = self.send(Cow::Owned(pipeline)).await?;
+        answers.pop().unwrap_or(Ok(Value::Nil))
+    }
+
+    /// The answer to each. What was written, and is not on enough replicas in time, has failed.
+    async fn send(&self, pipeline: Cow<'_, Pipeline>) -> Result<Vec<Result<Value, SendError>>, SendError> {
+        let (mut connection, number) = (self.connection.clone(), pipeline.len());
+        let Some(ReplicaWait { replicas, timeout }) = self.wait else {
+            let values = connection.req_packed_commands(&pipeline, 0, number).await?;
+            return Ok(values.into_iter().map(Ok).collect());
+        };
+        let mut pipeline = pipeline.into_owned();
+        pipeline.add_command(scripts::mark(DOWNLOADS));
+        pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
+        let mut values = connection.req_packed_commands(&pipeline, 0, number + 2).await?;
+        let waited = values.pop().unwrap_or(Value::Nil).extract_error()?;
+        let Value::Int(reached) = waited else {
+            return Err(SendError::Redis((ErrorKind::UnexpectedReturnType, "WAIT gives no number").into()));
+        };
+        // Refused where the server refuses writes, and of no use to those that it has not refused.
+        let _mark = values.pop();
+        let is_kept = u64::try_from(reached).is_ok_and(|reached| reached >= u64::from(replicas));
+        let answers = values.into_iter().map(|value| match value {
+            // Nothing was written.
+            Value::ServerError(_) => Ok(value),
+            _ if is_kept => Ok(value),
+            _ => Err(SendError::TooFewReplicas { reached, wanted: replicas }),
+        });
+        Ok(answers.collect())
+    }
 }
 
 impl BatchOp for Pipelines {
@@ -165,15 +160,7 @@ impl BatchOp for Pipelines {
         for call in calls {
             pipeline.add_command(call.request);
         }
-        let mut connection = self.connection.clone();
-        let sent = match self.wait {
-            Some(wait) => send_and_wait(connection, pipeline, wait).await,
-            None => {
-                let values = connection.req_packed_commands(&pipeline, 0, number).await;
-                values.map(|values| values.into_iter().map(Ok).collect()).map_err(SendError::Redis)
-            }
-        };
-        sent.unwrap_or_else(|error| vec![Err(error); number])
+        self.send(Cow::Owned(pipeline)).await.unwrap_or_else(|error| vec![Err(error); number])
     }
 
     fn unanswered(&self, reason: Unanswered) -> Self::Answer {

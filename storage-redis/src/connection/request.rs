@@ -41,6 +41,17 @@ impl From<RedisError> for SendError {
     }
 }
 
+/// Waits for the answer no longer than to the deadline.
+pub(super) async fn by<T, E: Into<SendError>>(
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, SendError> {
+    match timeout_at(deadline, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(SendError::OutOfTime),
+    }
+}
+
 /// Something to send; it can be sent again.
 pub(super) enum Request {
     Command(Cmd),
@@ -72,11 +83,10 @@ impl Request {
 
     /// Sends it and waits for the answers until the deadline; those of several commands may be refusals.
     pub(super) async fn send(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
-        let sent = match wire {
-            Wire::Node(node) => return self.send_to_node(node, deadline).await,
-            Wire::Cluster(cluster) => timeout_at(deadline, self.send_to_cluster(cluster)).await,
-        };
-        Ok(sent.map_err(|_| SendError::OutOfTime)??)
+        match wire {
+            Wire::Node(node) => self.send_to_node(node, deadline).await,
+            Wire::Cluster(cluster) => by(deadline, self.send_to_cluster(cluster)).await,
+        }
     }
 
     async fn send_to_node(&self, node: NodeConnection, deadline: Instant) -> Result<Vec<Value>, SendError> {
@@ -86,13 +96,10 @@ impl Request {
             }
             Self::Write(command) => Cow::Owned(expiring(command, node.time_at(deadline).microseconds())),
             Self::Pipeline(pipeline) if !pipeline.is_transaction() => {
-                return timeout_at(deadline, node.send_all(pipeline))
-                    .await
-                    .map_err(|_| SendError::OutOfTime)?;
+                return by(deadline, node.send_all(pipeline)).await;
             }
             Self::Pipeline(pipeline) => {
-                let sent = timeout_at(deadline, send_pipeline(pipeline, node.connection())).await;
-                return Ok(sent.map_err(|_| SendError::OutOfTime)??);
+                return by(deadline, send_pipeline(pipeline, node.connection())).await;
             }
         };
         Ok(single(Ok(node.send(command, deadline).await?))?)

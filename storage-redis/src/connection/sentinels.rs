@@ -1,5 +1,6 @@
 //! Which server is the primary, as the sentinels say: they are asked again and again, and listened to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,6 +55,8 @@ struct Primary {
 pub(super) struct Sentinels {
     /// The name by which they know the primary.
     master: String,
+    /// One for each.
+    clients: Vec<Client>,
     known: Mutex<Vec<Sentinel>>,
     /// Changes with every answer.
     primary: watch::Sender<Option<Primary>>,
@@ -76,23 +79,25 @@ impl Term {
 }
 
 impl Sentinels {
-    /// Of a primary of this name; `client_of` makes a client of the server at a host and port.
+    /// Those that these clients reach, for the primary of this name; `client_of` makes a client of the server at a
+    /// host and port.
     pub(super) fn new(
         master: String,
+        clients: Vec<Client>,
         client_of: impl Fn(String, u16) -> RedisResult<Client> + Send + Sync + 'static,
     ) -> Self {
-        let (known, primary) = (Mutex::default(), watch::Sender::new(None));
-        Self { master, known, primary, generation: Arc::default(), client_of: Box::new(client_of) }
+        let known = Mutex::new(clients.iter().map(|_| Sentinel::default()).collect());
+        let (primary, client_of) = (watch::Sender::new(None), Box::new(client_of));
+        Self { master, clients, known, primary, generation: Arc::default(), client_of }
     }
 
-    /// Asks all of these sentinels and listens to them, until it is time to stop.
-    pub(super) fn follow(self: &Arc<Self>, sentinels: &[Client], tasks: &TaskSpawner) {
-        self.known.lock().resize_with(sentinels.len(), Sentinel::default);
-        for (place, client) in sentinels.iter().enumerate() {
-            let (sentinels, client) = (Arc::clone(self), client.clone());
+    /// Asks all of them and listens to them, until it is time to stop.
+    pub(super) fn follow(self: &Arc<Self>, tasks: &TaskSpawner) {
+        for place in 0..self.clients.len() {
+            let sentinels = Arc::clone(self);
             tasks.spawn_until_stopped(async move {
                 loop {
-                    if let Err(error) = sentinels.follow_one(place, &client).await {
+                    if let Err(error) = sentinels.follow_one(place, &sentinels.clients[place]).await {
                         sentinels.note(place, Err(error));
                     }
                     tokio::time::sleep(INTERVAL).await;
@@ -166,8 +171,7 @@ impl Sentinels {
         let address = redis::from_redis_value::<Option<(String, u16)>>(address.extract_error()?);
         let Some((host, port)) = address.map_err(unexpected)? else { return Ok(None) };
         let state = state.unwrap_or(Value::Nil).extract_error()?;
-        let state: std::collections::HashMap<String, String> =
-            redis::from_redis_value(state).map_err(unexpected)?;
+        let state: HashMap<String, String> = redis::from_redis_value(state).map_err(unexpected)?;
         let epoch = state.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
         Ok(Some((epoch, Address { host, port })))
     }
@@ -231,11 +235,13 @@ mod tests {
         Sentinel { named: Some((Instant::now(), epoch, address(port))), asked: Some(Ok(())) }
     }
 
-    fn sentinels(number: usize) -> Sentinels {
-        let sentinels =
-            Sentinels::new("m".into(), |host, port| Client::open(format!("redis://{host}:{port}")));
-        sentinels.known.lock().resize_with(number, Sentinel::default);
-        sentinels
+    fn client(host: String, port: u16) -> RedisResult<Client> {
+        Client::open(format!("redis://{host}:{port}"))
+    }
+
+    fn sentinels(number: u16) -> Sentinels {
+        let clients = (1..=number).map(|port| client("10.0.0.2".into(), port).unwrap());
+        Sentinels::new("m".into(), clients.collect(), client)
     }
 
     #[test]

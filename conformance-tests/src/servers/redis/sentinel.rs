@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::RedisResult;
 use storage_core::config::Value;
 
 use super::certificates::Certificates;
@@ -149,8 +150,24 @@ impl Sentinel {
     }
 
     /// The sentinels.
-    pub fn sentinels(&self) -> impl Iterator<Item = &Node> {
+    fn sentinels(&self) -> impl Iterator<Item = &Node> {
         self.sentinels.iter().map(|sentinel| &sentinel.node)
+    }
+
+    /// Tells the sentinels to make the replica the primary, while the old one is well.
+    ///
+    /// # Errors
+    /// What the sentinel says.
+    pub fn fail_over(&self) -> RedisResult<()> {
+        self.sentinels[0].node.ask(redis::cmd("SENTINEL").arg("FAILOVER").arg(MASTER))
+    }
+
+    /// Whether a sentinel names the server as the primary that was the replica at first.
+    pub fn names_replica(&self) -> bool {
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
+        let named = |(_, port): (String, u16)| port == self.replica.port;
+        self.sentinels().any(|sentinel| sentinel.ask(&question).is_ok_and(named))
     }
 
     /// Ends all processes for good.
