@@ -27,6 +27,7 @@
 //! | `TRACKER_STORAGE_TEST_IMAGE_POSTGRES`, `…_POSTGRES_15`, `…_POSTGRES_19`, `…_REDIS`, `…_REDIS_8`, `…_VALKEY_8`, `…_COCKROACH` | other images than those in `servers/containers/images.rs` |
 //! | `TRACKER_STORAGE_TEST_REQUIRE` | `pg,redis/valkey-8,…`: the absence of the server for this backend, or for this storage of a further server, is a failure |
 //! | `TRACKER_STORAGE_TEST_SEQUENCES` | the number of random stories and of completions at the same time per storage, and of sequences that the backends are compared by (64) |
+//! | `TRACKER_STORAGE_TEST_FAILOVERS` | how many failovers of each kind a test of what Redis loses goes through (1) |
 //! | `TRACKER_STORAGE_CAMPAIGN_SEED` | the seed of every scenario of the fault campaign (random) |
 //! | `TRACKER_STORAGE_CAMPAIGN_SECONDS` | run scenarios of the fault campaign in random order for this time, instead of each once |
 //! | `TRACKER_STORAGE_TEST_CONTENTION_SECONDS` | how long 64 writers write to ten swarms (5) |
