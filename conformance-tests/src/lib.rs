@@ -31,6 +31,7 @@
 //! | `TRACKER_STORAGE_CAMPAIGN_SEED` | the seed of every scenario of the fault campaign (random) |
 //! | `TRACKER_STORAGE_CAMPAIGN_SECONDS` | run scenarios of the fault campaign in random order for this time, instead of each once |
 //! | `TRACKER_STORAGE_TEST_CONTENTION_SECONDS` | how long 64 writers write to ten swarms (5) |
+//! | `TRACKER_STORAGE_TEST_SLOTS` | how many slots of a Redis Cluster are moved to another node and back under load (400; 16384 are all) |
 //! | `TRACKER_STORAGE_TEST_KILLS` | how often the command is killed in the middle of a migration (tests of `storage-cli`) |
 
 // Test code: to stop at once, with a message, is what it is for.

@@ -61,7 +61,7 @@ pub struct RedisConfig {
     /// How long a call is tried again while the server is out of reach, fails over or is busy (3 s);
     /// zero: not at all.
     pub retry_timeout: Duration,
-    /// How many replicas must have a download, or data, before it is acknowledged (0; not on a cluster). Fewer within
+    /// How many replicas must have a download, or data, before it is acknowledged (0). Fewer within
     /// [`wait_timeout`](Self::wait_timeout): [`Uncertain`](storage_core::ErrorKind::Uncertain).
     pub wait_replicas: u32,
     /// The longest to wait for the replicas (1 s).
@@ -179,12 +179,6 @@ impl RedisConfig {
         }
         if self.mode == Mode::Cluster && self.db != 0 {
             problem("db", "must be 0 with `cluster`: a cluster has one database only".into());
-        }
-        if self.mode == Mode::Cluster && self.wait_replicas > 0 {
-            problem(
-                "wait_replicas",
-                "must be 0 with `cluster`: writes do not wait for replicas there".into(),
-            );
         }
         if !self.ca_certs.is_empty() && !self.tls {
             problem("ca_certs", "is given, but `tls` is false: set it to true, or remove `ca_certs`".into());
@@ -348,12 +342,6 @@ mod tests {
     fn a_cluster_has_one_database() {
         let (_, findings) = read(&[("cluster", Value::Boolean(true)), ("db", Value::Integer(3))]);
         assert_eq!(findings.problems[0].key, "db");
-    }
-
-    #[test]
-    fn writes_to_a_cluster_wait_for_no_replicas() {
-        let (_, findings) = read(&[("cluster", Value::Boolean(true)), ("wait_replicas", Value::Integer(1))]);
-        assert_eq!(findings.problems[0].key, "wait_replicas");
     }
 
     #[test]

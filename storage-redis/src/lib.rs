@@ -90,6 +90,10 @@
 //! that any of them knows of counts. Connections to the old primary are given up at once, and what it still answers is
 //! no acknowledgement: such a call is sent to the new primary, or is `Uncertain` if it must not be sent twice.
 //!
+//! While slots of a Cluster move from node to node (`ASK`, `MOVED`), each command is sent on to the node that it is
+//! referred to, and all calls succeed. A walk over a key that moves meanwhile, or over all keys (garbage
+//! collection, statistics, exports), may miss entries: let resharding end first.
+//!
 //! What fails for a short while (a lost connection, `LOADING`, `BUSY`, `READONLY`, a failover) is tried
 //! again for `retry_timeout`, with growing, jittered delays. A deletion that may have taken effect is never sent twice, on a Cluster a
 //! graduation neither: it is [`Uncertain`](storage_core::ErrorKind::Uncertain).

@@ -16,6 +16,7 @@ mod material;
 mod mochi;
 mod raw;
 mod replicas;
+mod resharding;
 mod restart;
 mod round_trips;
 mod unusual;
@@ -128,6 +129,12 @@ pub fn tests() -> Vec<Trial> {
         cluster::other_nodes_serve_while_one_is_gone,
         cluster::a_node_whose_connections_fall_silent_is_connected_anew,
         cluster::garbage_of_three_nodes_takes_what_is_stale_and_nothing_fresh,
+    });
+    tests.extend(tests! {
+        On(resharding::servers);
+        resharding::a_slot_is_served_while_it_moves,
+        resharding::a_slot_is_served_while_it_moves_to_a_node_without_slots,
+        resharding::nothing_fails_while_slots_move_back_and_forth,
     });
     tests
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
-    RedisResult, TlsCertificates, TlsMode,
+    RedisResult, TlsCertificates,
 };
 use socket2::TcpKeepalive;
 use storage_core::config::Problem;
@@ -16,12 +15,8 @@ use super::sentinels::Sentinels;
 use super::{fault, tls};
 use crate::config::{Mode, RedisConfig, read_address};
 
-/// Repetitions within redis-rs, which follow redirections; ours come on top.
-const CLUSTER_RETRIES: u32 = 3;
-const CLUSTER_RETRY_WAIT_MILLISECONDS: (u64, u64) = (10, 200);
-
-/// The longest that connecting to a node of a cluster takes: a new connection asks all of them, and one that
-/// does not answer must not keep the others out of reach.
+/// The longest that connecting to a node of a cluster takes: one that does not answer must not keep callers from
+/// looking for the node that has taken its place.
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -37,12 +32,11 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Clients {
     Single(Box<Client>),
     Sentinel(Arc<Sentinels>),
-    Cluster {
-        repeating: Box<ClusterClient>,
-        /// Never sends a command again whose outcome is unknown.
-        once: Box<ClusterClient>,
-    },
+    Cluster(NodeClients),
 }
+
+/// Makes a client of a server from its host and port.
+pub(super) type NodeClients = Arc<dyn Fn(&str, u16) -> RedisResult<Client> + Send + Sync>;
 
 impl Clients {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
@@ -59,7 +53,10 @@ impl Clients {
                 None => return Err(problem("is empty".into())),
             },
             Mode::Sentinel { master } => sentinel(config, master.clone(), addresses, certificates),
-            Mode::Cluster => cluster(config, addresses, certificates),
+            Mode::Cluster => {
+                let access = access(config.db, &config.login, &config.password);
+                Ok(Clients::Cluster(node_clients(config.tls, access, certificates)))
+            }
         };
         made.map_err(|error| problem(fault::describe(&error)))
     }
@@ -68,6 +65,14 @@ impl Clients {
 /// redis-rs has one timeout for sending and receiving.
 pub(super) fn response_timeout(config: &RedisConfig) -> Duration {
     config.read_timeout.saturating_add(config.write_timeout)
+}
+
+/// The longest that connecting to a server takes.
+pub(super) fn connect_timeout(config: &RedisConfig) -> Duration {
+    match config.mode {
+        Mode::Cluster => config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT),
+        Mode::Single | Mode::Sentinel { .. } => config.connect_timeout,
+    }
 }
 
 fn single(
@@ -91,11 +96,18 @@ fn sentinel(
         addresses.into_iter().map(|address| client(address, to_sentinels.clone(), certificates.as_ref()));
     let clients = clients.collect::<RedisResult<Vec<_>>>()?;
     let to_data = access(config.db, &config.master_login, &config.master_password);
-    let tls = config.tls;
-    let sentinels = Sentinels::new(master, clients, move |host, port| {
-        client(connection_address(host, port, tls), to_data.clone(), certificates.as_ref())
-    });
-    Ok(Clients::Sentinel(Arc::new(sentinels)))
+    let data_nodes = node_clients(config.tls, to_data, certificates);
+    Ok(Clients::Sentinel(Arc::new(Sentinels::new(master, clients, data_nodes))))
+}
+
+fn node_clients(
+    tls: bool,
+    access: RedisConnectionInfo,
+    certificates: Option<TlsCertificates>,
+) -> NodeClients {
+    Arc::new(move |host, port| {
+        client(connection_address(host.to_owned(), port, tls), access.clone(), certificates.as_ref())
+    })
 }
 
 fn client(
@@ -108,38 +120,6 @@ fn client(
         Some(certificates) => Client::build_with_tls(info, certificates.clone()),
         None => Client::open(info),
     }
-}
-
-fn cluster(
-    config: &RedisConfig,
-    addresses: Vec<ConnectionAddr>,
-    certificates: Option<TlsCertificates>,
-) -> RedisResult<Clients> {
-    let client = |retries| {
-        let nodes: RedisResult<Vec<_>> = addresses
-            .iter()
-            .map(|address| {
-                connection_info(address.clone(), access(config.db, &config.login, &config.password))
-            })
-            .collect();
-        let (shortest, longest) = CLUSTER_RETRY_WAIT_MILLISECONDS;
-        let mut builder = ClusterClientBuilder::new(nodes?)
-            .retries(retries)
-            .min_retry_wait(shortest)
-            .max_retry_wait(longest)
-            .connection_timeout(config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT))
-            .response_timeout(response_timeout(config))
-            .use_protocol(ProtocolVersion::RESP3)
-            .tcp_settings(tcp_settings());
-        if config.tls {
-            builder = builder.tls(TlsMode::Secure);
-        }
-        if let Some(certificates) = &certificates {
-            builder = builder.certs(certificates.clone());
-        }
-        builder.build().map(Box::new)
-    };
-    Ok(Clients::Cluster { repeating: client(CLUSTER_RETRIES)?, once: client(0)? })
 }
 
 fn connection_address(host: String, port: u16, tls: bool) -> ConnectionAddr {

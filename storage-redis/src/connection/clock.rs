@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{FromRedisValue, RedisError, RedisResult, Value};
 use storage_core::{ServerClock, Timestamp};
 use tokio::time::Instant;
@@ -17,14 +15,6 @@ pub(super) async fn ask_server(connection: &mut MultiplexedConnection) -> RedisR
     let asked = Instant::now();
     let answer = connection.req_packed_command(&redis::cmd("TIME")).await?;
     Ok(clock(asked, read(answer)?))
-}
-
-/// Asks all nodes of a cluster that hold data of their own.
-pub(super) async fn ask_primaries(mut cluster: ClusterConnection) -> RedisResult<Vec<ServerClock>> {
-    let asked = Instant::now();
-    let route = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-    let answers: Vec<(String, Time)> = read(cluster.route_command(redis::cmd("TIME"), route).await?)?;
-    Ok(answers.into_iter().map(|(_, time)| clock(asked, time)).collect())
 }
 
 fn read<T: FromRedisValue>(answer: Value) -> RedisResult<T> {

@@ -8,14 +8,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, RedisResult, Value};
 use storage_core::config::Problem;
 use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
-use super::clients::{Clients, response_timeout};
-use super::clock::ask_primaries;
+use super::clients::{Clients, NodeClients, connect_timeout, response_timeout};
+use super::cluster::Cluster;
 use super::node::{NodeConnection, ReplicaWait};
 use super::request::load_scripts;
 use super::sentinels::Term;
@@ -47,16 +45,14 @@ impl Live {
 #[derive(Clone)]
 pub(super) enum Wire {
     Node(NodeConnection),
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
 }
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// All that may be sent again when its outcome is unknown.
-    Repeatable,
-    /// What must not be sent again by redis-rs, as it does on a cluster.
-    Once,
+    /// All calls.
+    Shared,
     /// Writes that are acknowledged when replicas have them.
     Replicated,
 }
@@ -72,8 +68,8 @@ pub(super) struct ConnectError {
 pub(super) struct Connector {
     clients: Clients,
     node_config: AsyncConnectionConfig,
-    /// All addresses as one text, for messages.
-    addresses: String,
+    /// As configured.
+    addresses: Vec<String>,
     response_timeout: Duration,
     wait: Option<ReplicaWait>,
     time: ServerTime,
@@ -87,18 +83,21 @@ impl Connector {
         tasks: &TaskSpawner,
     ) -> Result<Self, Problem> {
         let node_config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
+            .set_connection_timeout(Some(connect_timeout(config)))
             .set_response_timeout(Some(response_timeout(config)))
             // As many as redis-rs may gather into one write; its own 50 are fewer than callers wait.
             .set_pipeline_buffer_size(512);
-        let (clients, addresses) = (Clients::new(config)?, config.addresses.join(", "));
+        let (clients, addresses) = (Clients::new(config)?, config.addresses.clone());
         let response_timeout = response_timeout(config);
         let time = ServerTime::new(NAME, observer);
         if let Clients::Sentinel(sentinels) = &clients {
             sentinels.follow(tasks);
         }
-        let wait = (config.wait_replicas > 0)
-            .then_some(ReplicaWait { replicas: config.wait_replicas, timeout: config.wait_timeout });
+        let wait = (config.wait_replicas > 0).then_some(ReplicaWait {
+            replicas: config.wait_replicas,
+            timeout: config.wait_timeout,
+            has_all_keys: !matches!(clients, Clients::Cluster(_)),
+        });
         Ok(Self { clients, node_config, addresses, response_timeout, wait, time })
     }
 
@@ -114,22 +113,19 @@ impl Connector {
                 Clients::Single(client) => connector.connect_node(client, None, wait).await,
                 Clients::Sentinel(sentinels) => {
                     let (client, term) = sentinels.primary().await.map_err(|error| ConnectError {
-                        address: format!("sentinels {}", connector.addresses),
+                        address: format!("sentinels {}", connector.addresses()),
                         error,
                     })?;
                     connector.connect_node(&client, Some(term), wait).await
                 }
-                Clients::Cluster { repeating: client, .. } if purpose == Purpose::Repeatable => {
-                    connector.connect_cluster(client).await
-                }
-                Clients::Cluster { once: client, .. } => connector.connect_cluster(client).await,
+                Clients::Cluster(nodes) => connector.connect_cluster(nodes, wait).await,
             }
         }
         .boxed()
     }
 
-    /// Whether the server of a connection answers; looks at its clock again. Connections to nodes of a cluster are
-    /// left to redis-rs.
+    /// Whether the server of a connection answers; looks at its clock again. That a node of a cluster does not is no
+    /// reason to give up the others.
     pub(super) async fn check(&self, live: &Live) -> bool {
         match &live.wire {
             Wire::Node(node) => {
@@ -140,7 +136,7 @@ impl Connector {
                 answers
             }
             Wire::Cluster(cluster) => {
-                self.time.looked(&ask_primaries(cluster.clone()).await.unwrap_or_default());
+                self.time.looked(&cluster.clocks().await);
                 true
             }
         }
@@ -152,7 +148,7 @@ impl Connector {
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.clients, Clients::Cluster { .. })
+        matches!(self.clients, Clients::Cluster(..))
     }
 
     pub(super) fn is_sentinel(&self) -> bool {
@@ -160,8 +156,8 @@ impl Connector {
     }
 
     /// All addresses, for messages.
-    pub(super) fn addresses(&self) -> &str {
-        &self.addresses
+    pub(super) fn addresses(&self) -> String {
+        self.addresses.join(", ")
     }
 
     /// The replicas that writes wait for.
@@ -182,7 +178,7 @@ impl Connector {
                 Ok((client, _)) => address(&client),
                 Err(_) => "unknown".into(),
             },
-            Clients::Cluster { .. } => self.addresses.clone(),
+            Clients::Cluster(..) => self.addresses(),
         }
     }
 
@@ -211,15 +207,16 @@ impl Connector {
         }
     }
 
-    async fn connect_cluster(&self, client: &ClusterClient) -> Result<Live, ConnectError> {
-        let connected = client.get_async_connection().await;
-        let connection =
-            connected.map_err(|error| ConnectError { address: self.addresses.clone(), error })?;
-        // Nodes that are away get the scripts when they are called for.
-        let _ = load_scripts(Wire::Cluster(connection.clone())).await;
-        self.time.looked(&ask_primaries(connection.clone()).await.unwrap_or_default());
+    async fn connect_cluster(
+        &self,
+        nodes: &NodeClients,
+        wait: Option<ReplicaWait>,
+    ) -> Result<Live, ConnectError> {
+        let (nodes, config) = (Arc::clone(nodes), self.node_config.clone());
+        let cluster = Cluster::connect(&self.addresses, nodes, config, wait).await?;
+        self.time.looked(&cluster.clocks().await);
         let lost = Arc::new(AtomicBool::new(false));
-        Ok(Live { wire: Wire::Cluster(connection), lost, term: None })
+        Ok(Live { wire: Wire::Cluster(cluster), lost, term: None })
     }
 }
 
@@ -234,7 +231,9 @@ async fn check_role(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     Err(std::io::Error::other("the sentinels name it as the primary, but it is a replica").into())
 }
 
-fn note_disconnection(lost: &Arc<AtomicBool>) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+pub(super) fn note_disconnection(
+    lost: &Arc<AtomicBool>,
+) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
     let lost = Arc::clone(lost);
     move |push| {
         if push.kind == PushKind::Disconnection {

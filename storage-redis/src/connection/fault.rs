@@ -83,6 +83,7 @@ impl Fault {
                 remedy: Remedy::Nothing,
             },
             SendError::NotSent => Self::out_of_time("it did not leave in time"),
+            SendError::NoConnection(failed) => Self::connecting(failed),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod clients;
 mod clock;
+mod cluster;
 mod connector;
 mod fault;
 mod node;
@@ -243,7 +244,7 @@ impl Connections {
         Ok(vec![(self.target().await, self.query(call, command).await?)])
     }
 
-    /// Sends commands as one transaction; on a cluster all must be for the same key.
+    /// Sends commands as one transaction, not to a cluster.
     pub(crate) async fn transaction(&self, call: Call, commands: Vec<Cmd>) -> Result<Vec<Value>> {
         self.run(call, &Request::transaction(commands)).await
     }
@@ -278,13 +279,7 @@ impl Connections {
 
     fn purpose(&self, call: Call) -> Purpose {
         let waits = call.is_lasting() || (self.wait_for_peers && call.writes_peers());
-        if waits && self.pool.connector().wait().is_some() {
-            Purpose::Replicated
-        } else if call.once {
-            Purpose::Once
-        } else {
-            Purpose::Repeatable
-        }
+        if waits && self.pool.connector().wait().is_some() { Purpose::Replicated } else { Purpose::Shared }
     }
 
     /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the

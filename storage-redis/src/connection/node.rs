@@ -14,7 +14,7 @@ use storage_core::{ServerClock, Timestamp};
 use tokio::time::Instant;
 
 use super::clock::ask_server;
-use super::request::{SendError, by};
+use super::request::{SendError, by, key};
 use crate::layout::DOWNLOADS;
 use crate::scripts;
 
@@ -31,6 +31,8 @@ const WAITING_BOUNDS: Bounds = Bounds { size: 1024, ..BOUNDS };
 pub(super) struct ReplicaWait {
     pub(super) replicas: u32,
     pub(super) timeout: Duration,
+    /// Whether the server has all keys, and not those of some slots.
+    pub(super) has_all_keys: bool,
 }
 
 /// A connection to a server.
@@ -125,20 +127,25 @@ impl Pipelines {
     /// The answer to each. What was written, and is not on enough replicas in time, has failed.
     async fn send(&self, pipeline: Cow<'_, Pipeline>) -> Result<Vec<Result<Value, SendError>>, SendError> {
         let (mut connection, number) = (self.connection.clone(), pipeline.len());
-        let Some(ReplicaWait { replicas, timeout }) = self.wait else {
+        let Some(ReplicaWait { replicas, timeout, has_all_keys }) = self.wait else {
             let values = connection.req_packed_commands(&pipeline, 0, number).await?;
             return Ok(values.into_iter().map(Ok).collect());
         };
         let mut pipeline = pipeline.into_owned();
-        pipeline.add_command(scripts::mark(DOWNLOADS));
+        if has_all_keys {
+            pipeline.add_command(scripts::mark(DOWNLOADS));
+        } else if let Some(mark) = pipeline.cmd_iter().filter_map(key).last().map(scripts::mark) {
+            // It may be in a slot that this node is about to get.
+            pipeline.cmd("ASKING").add_command(mark);
+        }
         pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
-        let mut values = connection.req_packed_commands(&pipeline, 0, number + 2).await?;
+        let mut values = connection.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
         let waited = values.pop().unwrap_or(Value::Nil).extract_error()?;
         let Value::Int(reached) = waited else {
             return Err(SendError::Redis((ErrorKind::UnexpectedReturnType, "WAIT gives no number").into()));
         };
-        // Refused where the server refuses writes, and of no use to those that it has not refused.
-        let _mark = values.pop();
+        // A mark is refused where the server refuses writes, and of no use to those that it has not refused.
+        values.truncate(number);
         let is_kept = u64::try_from(reached).is_ok_and(|reached| reached >= u64::from(replicas));
         let answers = values.into_iter().map(|value| match value {
             // Nothing was written.

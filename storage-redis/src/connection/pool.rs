@@ -38,15 +38,13 @@ const BATCHES: u32 = 2;
 enum Place {
     /// One of those for all calls.
     Shared(usize),
-    Once,
     Replicated,
 }
 
 impl Place {
     fn purpose(self) -> Purpose {
         match self {
-            Self::Shared(_) => Purpose::Repeatable,
-            Self::Once => Purpose::Once,
+            Self::Shared(_) => Purpose::Shared,
             Self::Replicated => Purpose::Replicated,
         }
     }
@@ -72,9 +70,8 @@ pub(super) struct Pool {
 
 struct Shared {
     connector: Arc<Connector>,
-    slots: Box<[Slot]>,
-    /// A cluster's connection that never repeats a command by itself.
-    once: Slot,
+    first: Slot,
+    others: Box<[Slot]>,
     /// The connection for writes that wait for replicas, which hold up all that comes behind them.
     replicated: Slot,
     observer: SharedObserver,
@@ -86,8 +83,8 @@ impl Pool {
     pub(super) fn new(connector: Connector, size: usize, observer: SharedObserver, tasks: Tasks) -> Self {
         let shared = Shared {
             connector: Arc::new(connector),
-            slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
-            once: Slot::default(),
+            first: Slot::default(),
+            others: (1..size).map(|_| Slot::default()).collect(),
             replicated: Slot::default(),
             observer,
             tasks: tasks.spawner().clone(),
@@ -101,9 +98,7 @@ impl Pool {
 
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), Fault> {
-        let places = (0..self.shared.slots.len()).map(Place::Shared);
-        let replicated = self.connector().wait().map(|_| Place::Replicated);
-        let connected = join_all(places.chain(replicated).map(|place| self.shared.acquire(place))).await;
+        let connected = join_all(self.shared.places().map(|place| self.shared.acquire(place))).await;
         match connected.into_iter().find_map(Result::err) {
             Some(failed) => Err(Fault::connecting(&failed)),
             None => Ok(()),
@@ -124,8 +119,8 @@ impl Pool {
 
     /// Lets go of all connections; calls under way keep theirs.
     pub(super) async fn close(&self) {
-        for slot in self.shared.slots.iter().chain([&self.shared.once, &self.shared.replicated]) {
-            slot.live.clear();
+        for place in self.shared.places() {
+            self.shared.slot(place).live.clear();
         }
         self.tasks.stop(Duration::ZERO).await;
     }
@@ -150,8 +145,7 @@ impl Shared {
     ) -> Result<Vec<Value>, Fault> {
         let place = match purpose {
             Purpose::Replicated => Place::Replicated,
-            Purpose::Once if self.connector.is_cluster() => Place::Once,
-            _ => self.choose(),
+            Purpose::Shared => self.choose(),
         };
         let slot = self.slot(place);
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
@@ -178,7 +172,8 @@ impl Shared {
                 slot.live.give_up(generation);
                 self.verify_all();
             }
-            // To the nodes of a cluster redis-rs connects anew by itself, but for those that say nothing.
+            // To a node of a cluster that is lost a new connection is made with the next command, but not to one
+            // that says nothing.
             Remedy::Reconnect if fault.kind == ErrorKind::Timeout => self.replace(place, generation),
             Remedy::LoadScripts => self.load_scripts(&live, deadline).await?,
             _ => {}
@@ -199,15 +194,23 @@ impl Shared {
 
     fn slot(&self, place: Place) -> &Slot {
         match place {
-            Place::Shared(number) => self.slots.get(number).unwrap_or(&self.once),
-            Place::Once => &self.once,
+            Place::Shared(number) => self.shared().nth(number).unwrap_or(&self.first),
             Place::Replicated => &self.replicated,
         }
     }
 
+    fn shared(&self) -> impl Iterator<Item = &Slot> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let replicated = self.connector.wait().map(|_| Place::Replicated);
+        (0..=self.others.len()).map(Place::Shared).chain(replicated)
+    }
+
     /// Verifies all connections in the background, side by side.
     fn verify_all(self: &Arc<Self>) {
-        for place in (0..self.slots.len()).map(Place::Shared).chain([Place::Replicated]) {
+        for place in self.places() {
             self.verify(place);
         }
     }
@@ -253,13 +256,11 @@ impl Shared {
         });
     }
 
-    /// The first that is not crowded, or else the one with the fewest calls. Those to a cluster gather
-    /// nothing.
+    /// The first that is not crowded, or else the one with the fewest calls.
     fn choose(&self) -> Place {
         let calls = |(_, slot): &(usize, &Slot)| slot.calls.load(Ordering::Relaxed);
-        let crowd = if self.connector.is_cluster() { 1 } else { CROWD };
-        let open = self.slots.iter().enumerate().find(|slot| calls(slot) < crowd);
-        let chosen = open.or_else(|| self.slots.iter().enumerate().min_by_key(calls));
+        let open = self.shared().enumerate().find(|slot| calls(slot) < CROWD);
+        let chosen = open.or_else(|| self.shared().enumerate().min_by_key(calls));
         Place::Shared(chosen.map_or(0, |(number, _)| number))
     }
 
@@ -287,7 +288,7 @@ impl Shared {
 
     fn make(&self, generation: u64, purpose: Purpose) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let (connecting, observer) = (self.connector.connect(purpose), Arc::clone(&self.observer));
-        let address = self.connector.addresses().to_owned();
+        let address = self.connector.addresses();
         // It goes on when those who wait for it give up, and ends when it is given up itself.
         let (mut made, making) = oneshot::channel();
         self.tasks.spawn_until_stopped(async move {

@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 
-use futures::future::join_all;
-use redis::aio::ConnectionLike;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::connector::Wire;
+use super::cluster::Cluster;
+use super::connector::{ConnectError, Wire};
 use super::node::NodeConnection;
 use crate::scripts;
 
@@ -23,10 +21,12 @@ pub(crate) enum Node {
 }
 
 /// Why there is no answer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum SendError {
     /// It did not leave in time.
     NotSent,
+    /// There is no connection to the node that it was sent on to.
+    NoConnection(ConnectError),
     /// The answer did not come in time.
     OutOfTime,
     /// The server has written it, and fewer replicas than must.
@@ -57,6 +57,7 @@ pub(super) enum Request {
     Command(Cmd),
     /// A call of a script that takes an expiry, which is added when it is sent.
     Write(Cmd),
+    /// To one server only.
     Pipeline(Pipeline),
     /// To the cluster's node of that address.
     On(String, Cmd),
@@ -85,7 +86,7 @@ impl Request {
     pub(super) async fn send(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
         match wire {
             Wire::Node(node) => self.send_to_node(node, deadline).await,
-            Wire::Cluster(cluster) => by(deadline, self.send_to_cluster(cluster)).await,
+            Wire::Cluster(cluster) => self.send_to_cluster(cluster, deadline).await,
         }
     }
 
@@ -105,21 +106,18 @@ impl Request {
         Ok(single(Ok(node.send(command, deadline).await?))?)
     }
 
-    async fn send_to_cluster(&self, mut cluster: ClusterConnection) -> RedisResult<Vec<Value>> {
-        match self {
-            Self::Command(command) => single(cluster.req_packed_command(command).await),
-            // Each node has a clock of its own, and redis-rs chooses the node.
-            Self::Write(command) => single(cluster.req_packed_command(&expiring(command, NEVER)).await),
-            Self::Pipeline(pipeline) => send_pipeline(pipeline, cluster).await,
-            Self::On(address, command) => {
-                let route = RoutingInfo::SingleNode(by_address(address)?);
-                single(cluster.route_command(command.clone(), route).await)
+    async fn send_to_cluster(&self, cluster: Cluster, deadline: Instant) -> Result<Vec<Value>, SendError> {
+        let answer = match self {
+            Self::Command(command) => cluster.send(command, deadline).await,
+            // Each node has a clock of its own, and the slot may move to another one.
+            Self::Write(command) => cluster.send(&expiring(command, NEVER), deadline).await,
+            Self::On(address, command) => cluster.send_to(address, command, deadline).await,
+            Self::OnPrimaries(command) => cluster.send_to_all(command, deadline).await,
+            Self::Pipeline(_) => {
+                Err(RedisError::from((ErrorKind::Client, "a pipeline is for one server")).into())
             }
-            Self::OnPrimaries(command) => {
-                let route = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                single(cluster.route_command(command.clone(), route).await)
-            }
-        }
+        };
+        Ok(vec![answer?])
     }
 }
 
@@ -132,6 +130,17 @@ fn expiring(command: &Cmd, expiry: i64) -> Cmd {
     command
 }
 
+/// The key of a command, the first of several; the commands without any have no arguments.
+pub(super) fn key(command: &Cmd) -> Option<&[u8]> {
+    let mut arguments = command.args_iter().filter_map(|argument| match argument {
+        redis::Arg::Simple(argument) => Some(argument),
+        _ => None,
+    });
+    // Of a script: its hash, the number of its keys, and these.
+    let place = if arguments.next() == Some(b"EVALSHA") { 2 } else { 0 };
+    arguments.nth(place)
+}
+
 /// Loads the scripts; on a cluster, on all nodes that can be reached.
 ///
 /// # Errors
@@ -139,17 +148,14 @@ fn expiring(command: &Cmd, expiry: i64) -> Cmd {
 pub(super) async fn load_scripts(wire: Wire) -> RedisResult<()> {
     match wire {
         Wire::Node(node) => scripts::load_all().exec_async(&mut node.connection()).await,
-        Wire::Cluster(connection) => {
-            let loads = scripts::load_commands().map(|command| {
-                let mut connection = connection.clone();
-                async move { command.exec_async(&mut connection).await }
-            });
-            join_all(loads).await.into_iter().collect()
-        }
+        Wire::Cluster(cluster) => cluster.load_scripts().await,
     }
 }
 
-async fn send_pipeline(pipeline: &Pipeline, mut connection: impl ConnectionLike) -> RedisResult<Vec<Value>> {
+async fn send_pipeline(
+    pipeline: &Pipeline,
+    mut connection: MultiplexedConnection,
+) -> RedisResult<Vec<Value>> {
     if !pipeline.is_transaction() {
         return connection.req_packed_commands(pipeline, 0, pipeline.len()).await;
     }
@@ -166,8 +172,15 @@ fn single(answer: RedisResult<Value>) -> RedisResult<Vec<Value>> {
     answer.and_then(Value::extract_error).map(|value| vec![value])
 }
 
-fn by_address(address: &str) -> RedisResult<SingleNodeRoutingInfo> {
-    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = parts.ok_or((ErrorKind::Client, "a node's address has an unexpected form"))?;
-    Ok(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_script_comes_after_its_hash_and_the_number_of_keys() {
+        let mut get = redis::cmd("HGET");
+        assert_eq!(key(get.arg("CHI_D").arg("field")), Some(b"CHI_D".as_slice()));
+        assert_eq!(key(scripts::PUT_DATA.call(&["CHI_tokens"]).arg("field")), Some(b"CHI_tokens".as_slice()));
+        assert_eq!(key(&redis::cmd("PING")), None);
+    }
 }

@@ -12,6 +12,7 @@ use storage_core::TaskSpawner;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
+use super::clients::NodeClients;
 use crate::NAME;
 
 /// The time between two questions to a sentinel. An old primary goes on taking writes, which are lost, for as long as
@@ -61,7 +62,7 @@ pub(super) struct Sentinels {
     /// Changes with every answer.
     primary: watch::Sender<Option<Primary>>,
     generation: Arc<AtomicU64>,
-    client_of: Box<dyn Fn(String, u16) -> RedisResult<Client> + Send + Sync>,
+    data_nodes: NodeClients,
 }
 
 /// Tells whether a server is the primary still.
@@ -81,14 +82,10 @@ impl Term {
 impl Sentinels {
     /// Those that these clients reach, for the primary of this name; `client_of` makes a client of the server at a
     /// host and port.
-    pub(super) fn new(
-        master: String,
-        clients: Vec<Client>,
-        client_of: impl Fn(String, u16) -> RedisResult<Client> + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn new(master: String, clients: Vec<Client>, data_nodes: NodeClients) -> Self {
         let known = Mutex::new(clients.iter().map(|_| Sentinel::default()).collect());
-        let (primary, client_of) = (watch::Sender::new(None), Box::new(client_of));
-        Self { master, clients, known, primary, generation: Arc::default(), client_of }
+        let primary = watch::Sender::new(None);
+        Self { master, clients, known, primary, generation: Arc::default(), data_nodes }
     }
 
     /// Asks all of them and listens to them, until it is time to stop.
@@ -115,7 +112,7 @@ impl Sentinels {
         loop {
             let named = primary.borrow_and_update().clone();
             if let Some(Primary { generation, address: Address { host, port } }) = named {
-                let client = (self.client_of)(host, port)?;
+                let client = (self.data_nodes)(&host, port)?;
                 return Ok((client, Term { generation, current: Arc::clone(&self.generation) }));
             }
             if let Some(error) = self.failure() {
@@ -235,13 +232,13 @@ mod tests {
         Sentinel { named: Some((Instant::now(), epoch, address(port))), asked: Some(Ok(())) }
     }
 
-    fn client(host: String, port: u16) -> RedisResult<Client> {
+    fn client(host: &str, port: u16) -> RedisResult<Client> {
         Client::open(format!("redis://{host}:{port}"))
     }
 
     fn sentinels(number: u16) -> Sentinels {
-        let clients = (1..=number).map(|port| client("10.0.0.2".into(), port).unwrap());
-        Sentinels::new("m".into(), clients.collect(), client)
+        let clients = (1..=number).map(|port| client("10.0.0.2", port).unwrap());
+        Sentinels::new("m".into(), clients.collect(), Arc::new(client))
     }
 
     #[test]
