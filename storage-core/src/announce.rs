@@ -131,8 +131,11 @@ async fn peers_for_announce<S: PeerStorage + ?Sized>(
     Ok(peers)
 }
 
-/// The write of a whole announce; whether it was a download.
-async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<bool> {
+/// The write of a whole announce, by the other methods; whether it was a download.
+///
+/// # Errors
+/// Those of the write.
+pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<bool> {
     let Announce { info_hash, peers, role, announced, event, .. } = announce;
     match event {
         AnnounceEvent::Completed if peers.is_empty() => {}

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use redis::Value;
 use storage_core::{
     Announce, AnnounceAnswer, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result, Role,
-    SwarmCounts, When, announce_by_parts,
+    SwarmCounts, When,
 };
 
 use crate::connection::{Call, read};
-use crate::layout::{Swarm, read_decimal, read_peer_key};
+use crate::layout::{Swarm, read_decimal};
 use crate::storage::RedisStorage;
+use stepwise::SIZES_UNKNOWN;
 pub(crate) use stepwise::standing;
 
 /// More peers than any answer can hold.
@@ -69,10 +70,7 @@ impl PeerStorage for RedisStorage {
             return Ok(Vec::new());
         }
         if self.connections.is_cluster() {
-            let keys = self.announce_stepwise(&selection).await?;
-            let peers: Vec<_> = keys.iter().filter_map(|key| read_peer_key(key, selection.family)).collect();
-            self.connections.note_unreadable("peers", (keys.len() - peers.len()) as u64);
-            return Ok(peers);
+            return self.select_stepwise(&selection, SIZES_UNKNOWN).await;
         }
         self.announce_whole(&selection).await
     }
@@ -95,11 +93,11 @@ impl PeerStorage for RedisStorage {
             .await
     }
 
-    /// In one round trip, and as a whole; on a cluster by its parts.
+    /// In one round trip, and as a whole; on a cluster, in steps.
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         self.connections.check_open(Operation::Announce)?;
         if self.connections.is_cluster() {
-            return announce_by_parts(self, announce).await;
+            return self.announce_stepwise(announce).await;
         }
         self.announce_at_once(announce).await
     }

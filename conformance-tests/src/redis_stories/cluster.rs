@@ -1,16 +1,17 @@
 //! Nodes of a cluster that go and come back, and garbage collection on a cluster.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use storage_core::{InfoHash, Storage, When};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, InfoHash, Role, Storage, When};
 
 use super::garbage;
 use super::ground::open;
 use super::load::{Load, holds_downloads, holds_peers, swarms};
-use super::material::peer;
+use super::material::{peer, swarm};
 use super::raw::{self, Keys};
 use crate::servers::redis::texts;
 use crate::servers::redis::{Cluster, Node, Setup};
@@ -123,6 +124,62 @@ async fn wait_until_all_are_served(storage: &dyn Storage) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Whatever of a swarm an announce reads whole, and of whatever it reads a sample.
+pub(super) async fn announces_return_peers_in_both_roles_in_the_later_one(servers: &Cluster) {
+    let storage = open(servers.settings(), &[]).await;
+    for (info_hash, size) in [(1, 3), (2, 12), (3, 81), (4, 300)] {
+        let swarm = swarm(info_hash);
+        // Of three peers one is a seeder only, one a leecher who was a seeder, and one the reverse.
+        let (mut seeders, mut leechers) = (redis::cmd("HSET"), redis::cmd("HSET"));
+        seeders.arg(raw::swarm_key("S4", &swarm));
+        leechers.arg(raw::swarm_key("L4", &swarm));
+        for number in 0..size {
+            seeders.arg(raw::peer_key(&peer(number))).arg(1_000 + number % 3);
+            if number % 3 != 0 {
+                leechers.arg(raw::peer_key(&peer(number))).arg(1_003 - number % 3);
+            }
+        }
+        for command in [&seeders, &leechers] {
+            let written = servers.nodes().iter().any(|node| node.ask::<u64>(command).is_ok());
+            assert!(written, "a node has the key");
+        }
+        let all_leechers: BTreeSet<_> = (1..size).step_by(3).map(peer).collect();
+        let all_seeders: BTreeSet<_> =
+            (0..size).map(peer).filter(|peer| !all_leechers.contains(peer)).collect();
+        let client = [peer(1_000), peer(1_001)];
+        for role in Role::BOTH {
+            for num_want in [0, 1, 4, 50, 200, 1_000] {
+                let announce = Announce {
+                    info_hash: swarm,
+                    peers: &client,
+                    role,
+                    event: AnnounceEvent::None,
+                    num_want,
+                    families: &[AddressFamily::V6, AddressFamily::V4],
+                    announced: When::Now,
+                };
+                let answer = storage.announce(&announce).await.unwrap();
+                let found = answer.peers.unwrap();
+                let story = format!("{num_want} of {size} peers for a {role:?}");
+                let first: BTreeSet<_> = if role.is_seeder() { BTreeSet::new() } else { all_seeders.clone() };
+                let number = num_want.min(first.len() + all_leechers.len());
+                assert_eq!(
+                    (found.len(), found.iter().collect::<BTreeSet<_>>().len()),
+                    (number, number),
+                    "{story}"
+                );
+                let (seeders, leechers) = found.split_at(first.len().min(number));
+                assert!(seeders.iter().all(|peer| first.contains(peer)), "seeders first: {story}");
+                assert!(leechers.iter().all(|peer| all_leechers.contains(peer)), "leechers then: {story}");
+                let counted = answer.counts.unwrap();
+                let both = u64::from(size - size.div_ceil(3));
+                assert_eq!(counted.seeders + counted.leechers, u64::from(size) + both + 2, "{story}");
+            }
+        }
+    }
+    storage.close().await.unwrap();
 }
 
 /// As on a single server.

@@ -126,6 +126,7 @@ pub fn tests() -> Vec<Trial> {
         On(cluster::servers);
         cluster::the_time_is_that_of_its_nodes,
         cluster::completions_at_the_same_time_are_one_download,
+        cluster::announces_return_peers_in_both_roles_in_the_later_one,
         cluster::other_nodes_serve_while_one_is_gone,
         cluster::a_node_whose_connections_fall_silent_is_connected_anew,
         cluster::garbage_of_three_nodes_takes_what_is_stale_and_nothing_fresh,

@@ -1,12 +1,18 @@
 //! Calls in steps, for a cluster: each key is changed by itself, the new role before the old one.
 
-use futures::future::{try_join, try_join_all};
-use redis::Value;
-use storage_core::{InfoHash, Operation, Peer, PeerSelection, Result, Role, SwarmCounts, Timestamp};
+use std::collections::HashMap;
 
+use futures::future::{join, join_all, try_join, try_join_all};
+use redis::Value;
+use storage_core::{
+    Announce, AnnounceAnswer, Error, InfoHash, Operation, Peer, PeerSelection, Result, Role, SwarmCounts,
+    Timestamp, write_announce,
+};
+
+use super::MOST_WANTED;
 use super::whole::excluded;
 use crate::connection::{Call, command};
-use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_time};
+use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_peer_key, read_time};
 use crate::storage::{RedisStorage, keys_of};
 
 impl RedisStorage {
@@ -113,48 +119,111 @@ impl RedisStorage {
     pub(super) async fn scrape_stepwise(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         let call = Call::repeatable(Operation::ScrapeSwarm);
         let keys = keys_of(info_hash);
-        let lengths =
-            try_join_all(keys.iter().map(|key| self.connections.query::<u64>(call, command("HLEN", key))));
-        let mut get = command("HGET", DOWNLOADS);
-        get.arg(info_hash.as_bytes());
-        let (lengths, downloads) = try_join(lengths, self.connections.query::<Value>(call, get)).await?;
-        Ok(SwarmCounts {
-            seeders: lengths[..2].iter().sum(),
-            leechers: lengths[2..].iter().sum(),
-            downloads: self.read_downloads(call, downloads)?,
-        })
+        let sizes = try_join_all(keys.iter().map(|key| self.size(call, key)));
+        let (sizes, downloads) = try_join(sizes, self.downloads(call, info_hash)).await?;
+        Ok(counts(&sizes, downloads))
     }
 
-    pub(super) async fn announce_stepwise(&self, selection: &PeerSelection) -> Result<Vec<Vec<u8>>> {
+    async fn size(&self, call: Call, key: &[u8]) -> Result<u64> {
+        self.connections.query(call, command("HLEN", key)).await
+    }
+
+    async fn downloads(&self, call: Call, info_hash: &InfoHash) -> Result<u64> {
+        let mut get = command("HGET", DOWNLOADS);
+        get.arg(info_hash.as_bytes());
+        let value = self.connections.query::<Value>(call, get).await?;
+        self.read_downloads(call, value)
+    }
+
+    /// After the write the hashes are counted, then peers are read from those that have any.
+    pub(super) async fn announce_stepwise(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        let is_download = write_announce(self, announce).await?;
+        let call = Call::repeatable(Operation::ScrapeSwarm);
+        let keys = keys_of(&announce.info_hash);
+        let sizes = join_all(keys.iter().map(|key| self.size(call, key)));
+        let (sizes, downloads) = join(sizes, self.downloads(call, &announce.info_hash)).await;
+        let peers = self.peers_stepwise(announce, &sizes).await;
+        let sizes: Result<Vec<_>> = sizes.into_iter().collect();
+        let counts = sizes.and_then(|sizes| Ok(counts(&sizes, downloads?)));
+        Ok(AnnounceAnswer::after_write(is_download, peers, counts))
+    }
+
+    /// The peers of an announce from hashes of these sizes, in the order of [`keys_of`]. A hash that could not be
+    /// counted matters only if it is needed.
+    async fn peers_stepwise(&self, announce: &Announce<'_>, sizes: &[Result<u64>]) -> Result<Vec<Peer>> {
+        let mut peers = Vec::new();
+        for mut selection in announce.selections() {
+            if peers.len() >= announce.num_want {
+                break;
+            }
+            selection.num_want = (selection.num_want - peers.len()).min(MOST_WANTED);
+            let place = usize::from(selection.family.is_v6());
+            let size = |place: usize| sizes[place].as_ref().copied().map_err(Error::copy);
+            let sizes = [size(place)?, size(2 + place)?];
+            announce.fill(&mut peers, self.select_stepwise(&selection, sizes).await?);
+        }
+        Ok(peers)
+    }
+
+    /// The peers of a selection from hashes of these sizes, seeders first. A hash without peers is not read, and one
+    /// that has no more than are wanted is read as a whole.
+    pub(super) async fn select_stepwise(
+        &self,
+        selection: &PeerSelection,
+        sizes: [u64; 2],
+    ) -> Result<Vec<Peer>> {
+        let swarm = Swarm::new(selection.info_hash, selection.family);
+        let mut hashes = Hashes { swarm, excluded: excluded(selection), read: [None, None] };
+        // Seeders are read for a seeder only to tell who is no leecher any more.
+        if selection.for_seeder && sizes[1] == 0 {
+            return Ok(Vec::new());
+        }
+        let most = hashes.to_ask_for(selection.num_want) as u64;
+        let read = Role::BOTH.into_iter().zip(sizes).map(|(role, size)| {
+            let key = swarm.key(role);
+            async move {
+                match size {
+                    0 => Ok(Some(HashMap::new())),
+                    size if size <= most => self.read_whole(&key).await.map(Some),
+                    _ => Ok(None),
+                }
+            }
+        });
+        let read = try_join_all(read).await?;
+        hashes.read = <[_; 2]>::try_from(read).unwrap_or_default();
+
         let mut found = Vec::new();
         for role in selection.roles() {
             let missing = selection.num_want - found.len();
             if missing > 0 {
-                found.extend(self.sample(selection, *role, missing).await?);
+                found.extend(self.select(&hashes, *role, missing).await?);
             }
         }
-        Ok(found)
+        let peers: Vec<_> = found.iter().filter_map(|key| read_peer_key(key, selection.family)).collect();
+        self.connections.note_unreadable("peers", (found.len() - peers.len()) as u64);
+        Ok(peers)
+    }
+
+    async fn read_whole(&self, key: &[u8]) -> Result<Hash> {
+        self.connections.query(Call::repeatable(Operation::AnnouncePeers), command("HGETALL", key)).await
     }
 
     /// Up to `count` peers that have this role, at random.
-    async fn sample(&self, selection: &PeerSelection, role: Role, count: usize) -> Result<Vec<Vec<u8>>> {
+    async fn select(&self, hashes: &Hashes, role: Role, count: usize) -> Result<Vec<Vec<u8>>> {
+        if let Some(hash) = hashes.read_of(role) {
+            let peers = hash.iter().map(|(peer, time)| (peer.clone(), time.clone())).collect();
+            return Ok(hashes.some(self.only_of(hashes, role, peers).await?, count));
+        }
         let call = Call::repeatable(Operation::AnnouncePeers);
-        let swarm = Swarm::new(selection.info_hash, selection.family);
-        let (length, excluded) = (peer_key_length(selection.family), excluded(selection));
-        let mut ask = count + usize::from(!excluded.is_empty());
+        let mut ask = hashes.to_ask_for(count);
         loop {
-            let mut some = command("HRANDFIELD", &swarm.key(role));
+            let mut some = command("HRANDFIELD", &hashes.swarm.key(role));
             some.arg(ask).arg("WITHVALUES");
             let peers: Vec<(Vec<u8>, Vec<u8>)> = self.connections.query(call, some).await?;
             let seen = peers.len();
-            let mut kept = self.only_of(call, &swarm, role, peers).await?;
-            kept.retain(|peer| peer.len() == length && *peer != excluded);
-            if kept.len() >= count || seen < ask {
-                // A small hash gives its sample in a fixed order.
-                let first = rand::random_range(0..kept.len().max(1));
-                kept.rotate_left(first);
-                kept.truncate(count);
-                return Ok(kept);
+            let found = hashes.some(self.only_of(hashes, role, peers).await?, count);
+            if found.len() == count || seen < ask {
+                return Ok(found);
             }
             ask *= 2;
         }
@@ -163,19 +232,23 @@ impl RedisStorage {
     /// Those peers, found in a role, that are not in the other one with a later time.
     async fn only_of(
         &self,
-        call: Call,
-        swarm: &Swarm,
+        hashes: &Hashes,
         role: Role,
         peers: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Vec<Vec<u8>>> {
         if peers.is_empty() {
             return Ok(Vec::new());
         }
-        let mut times = command("HMGET", &swarm.key(role.other()));
-        for (peer, _) in &peers {
-            times.arg(peer);
-        }
-        let others: Vec<Option<Vec<u8>>> = self.connections.query(call, times).await?;
+        let others: Vec<Option<Vec<u8>>> = match hashes.read_of(role.other()) {
+            Some(hash) => peers.iter().map(|(peer, _)| hash.get(peer).cloned()).collect(),
+            None => {
+                let mut times = command("HMGET", &hashes.swarm.key(role.other()));
+                for (peer, _) in &peers {
+                    times.arg(peer);
+                }
+                self.connections.query(Call::repeatable(Operation::AnnouncePeers), times).await?
+            }
+        };
         let standing = |time: &[u8], role: Role| read_time(time).map(|time| (time, role));
         let of_role = peers.into_iter().zip(others).filter(|((_, time), other)| {
             let Some(other) = other else { return true };
@@ -196,6 +269,49 @@ impl RedisStorage {
             tracing::debug!(backend = crate::NAME, ?error, "could not adjust MoChi's counter");
         }
     }
+}
+
+/// Peers and their times.
+type Hash = HashMap<Vec<u8>, Vec<u8>>;
+
+/// The sizes of the hashes of seeders and leechers where nobody has asked for them: none is read as a whole.
+pub(super) const SIZES_UNKNOWN: [u64; 2] = [u64::MAX; 2];
+
+/// The hashes of seeders and leechers that peers are selected from.
+struct Hashes {
+    swarm: Swarm,
+    /// The peer to leave out, or nothing.
+    excluded: Vec<u8>,
+    /// What is in them, of those that have been read as a whole.
+    read: [Option<Hash>; 2],
+}
+
+impl Hashes {
+    fn read_of(&self, role: Role) -> Option<&Hash> {
+        let [seeders, leechers] = &self.read;
+        if role.is_seeder() { seeders.as_ref() } else { leechers.as_ref() }
+    }
+
+    /// How many to ask for, for one may have to be left out.
+    fn to_ask_for(&self, count: usize) -> usize {
+        count + usize::from(!self.excluded.is_empty())
+    }
+
+    /// Up to `count` of these peers.
+    fn some(&self, mut peers: Vec<Vec<u8>>, count: usize) -> Vec<Vec<u8>> {
+        let length = peer_key_length(self.swarm.family);
+        peers.retain(|peer| peer.len() == length && *peer != self.excluded);
+        // A small hash gives its sample in a fixed order.
+        let first = rand::random_range(0..peers.len().max(1));
+        peers.rotate_left(first);
+        peers.truncate(count);
+        peers
+    }
+}
+
+/// The counts of a swarm, from the sizes of its hashes in the order of [`keys_of`].
+fn counts(sizes: &[u64], downloads: u64) -> SwarmCounts {
+    SwarmCounts { seeders: sizes[..2].iter().sum(), leechers: sizes[2..].iter().sum(), downloads }
 }
 
 /// The role that counts and its time, `None` where it cannot be read, of a peer with these times as a seeder and as
