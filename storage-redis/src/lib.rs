@@ -95,8 +95,8 @@
 //! collection, statistics, exports), may miss entries: let resharding end first.
 //!
 //! What fails for a short while (a lost connection, `LOADING`, `BUSY`, `READONLY`, a failover) is tried
-//! again for `retry_timeout`, with growing, jittered delays. A deletion that may have taken effect is never sent twice, on a Cluster a
-//! graduation neither: it is [`Uncertain`](storage_core::ErrorKind::Uncertain).
+//! again for `retry_timeout`, with growing, jittered delays. A deletion that may have taken effect is never sent
+//! twice, on a Cluster a graduation neither: it is [`Uncertain`](storage_core::ErrorKind::Uncertain).
 //!
 //! Garbage collection, statistics and exports go in steps of at most 1000 entries, so that they don't
 //! hold up the server. Exports come in the order of info hashes, need a fixed amount of memory (100 MiB

@@ -137,5 +137,11 @@ pub fn tests() -> Vec<Trial> {
         resharding::a_slot_is_served_while_it_moves_to_a_node_without_slots,
         resharding::nothing_fails_while_slots_move_back_and_forth,
     });
+    tests.extend(tests! {
+        On(resharding::servers_with_replicas);
+        resharding::a_slot_is_served_while_it_moves_and_writes_wait_for_replicas,
+        resharding::downloads_wait_for_the_replica_of_the_node_that_takes_them,
+        resharding::repetitions_wait_for_the_replica_too,
+    });
     tests
 }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd};
+use storage_core::config::Value;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, Result, Role, Storage,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, Result, Role, Storage,
     SwarmCounts, When,
 };
 use tokio::task::JoinSet;
@@ -19,8 +20,8 @@ use tokio::task::JoinSet;
 use super::ground::open;
 use super::load::{Load, holds_downloads, holds_peers};
 use super::material::{context, peer, peer_v6, swarm};
-use crate::servers::Found;
 use crate::servers::redis::{Cluster, Setup};
+use crate::servers::{Found, Frozen};
 
 /// The environment variable with the number of slots that are moved under load.
 const NUMBER_VARIABLE: &str = "TRACKER_STORAGE_TEST_SLOTS";
@@ -36,9 +37,77 @@ pub(super) fn servers() -> Found<Cluster> {
     Cluster::start(&Setup::default().durable().setting("cluster-allow-replica-migration no"))
 }
 
-/// One slot after another is moved, in steps; after each step every call succeeds, and counts what it should.
+/// Nodes with a replica each.
+pub(super) fn servers_with_replicas() -> Found<Cluster> {
+    Cluster::start_with_replicas(&Setup::default())
+}
+
 pub(super) async fn a_slot_is_served_while_it_moves(servers: &Cluster) {
-    let storage = open(servers.settings(), &[]).await;
+    serves_while_slots_move(servers, open(servers.settings(), &[]).await).await;
+}
+
+pub(super) async fn a_slot_is_served_while_it_moves_and_writes_wait_for_replicas(servers: &Cluster) {
+    serves_while_slots_move(servers, open_waiting(servers, Duration::from_secs(3)).await).await;
+}
+
+/// Downloads wait for the replica of the node that has a slot, and of the one that is about to get it.
+pub(super) async fn downloads_wait_for_the_replica_of_the_node_that_takes_them(servers: &Cluster) {
+    let storage = open_waiting(servers, Duration::from_millis(300)).await;
+    let mut slots = Slots::of(servers).await;
+    let (swarm, slot) = (swarm(1), slots.of_key(b"CHI_D").await);
+    let from = slots.owner(slot);
+    let to = (from + 1) % slots.nodes.len();
+    let mut number = 0;
+    let mut graduate = || {
+        number += 1;
+        let (storage, peer) = (&storage, peer(number));
+        async move { storage.graduate_leecher(&swarm, &peer).await }
+    };
+    for (place, step) in [(from, "before"), (to, "while it moves"), (to, "after")] {
+        match step {
+            "before" => {}
+            "while it moves" => {
+                slots.begin(slot, to).await;
+                slots.move_keys(slot, to).await;
+            }
+            _ => slots.finish(slot, to).await,
+        }
+        assert!(graduate().await.unwrap(), "{step}");
+        let frozen = servers.replicas()[place].freeze_process().unwrap();
+        let error = graduate().await.expect_err(step);
+        assert_eq!(error.kind(), ErrorKind::Uncertain, "{step}: {error}");
+        assert!(error.to_string().contains("`wait_replicas` is 1"), "{step}: {error}");
+        storage.put_leecher(&swarm, &peer(1_000)).await.unwrap();
+        frozen.resume();
+        assert!(graduate().await.unwrap(), "{step}");
+    }
+    assert_eq!(storage.scrape_swarm(&swarm).await.unwrap().downloads, 9);
+    storage.close().await.unwrap();
+}
+
+/// A repetition that finds its work done is no acknowledgement while the replica lacks what the first one wrote.
+pub(super) async fn repetitions_wait_for_the_replica_too(servers: &Cluster) {
+    let storage = open_waiting(servers, Duration::from_millis(300)).await;
+    let (context, key) = (context("kept"), Bytes::from_static(b"key"));
+    storage.put_data(&context, &[(key.clone(), "value".into())]).await.unwrap();
+    let frozen: Vec<_> = servers.replicas().iter().map(|replica| replica.freeze_process().unwrap()).collect();
+    for _ in 0..2 {
+        let error = storage.delete_data(&context, std::slice::from_ref(&key)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Uncertain, "{error}");
+    }
+    frozen.into_iter().for_each(Frozen::resume);
+    storage.delete_data(&context, &[key]).await.unwrap();
+    storage.close().await.unwrap();
+}
+
+async fn open_waiting(servers: &Cluster, timeout: Duration) -> Arc<dyn Storage> {
+    let mut settings = servers.settings();
+    settings.push(("wait_replicas".into(), Value::Integer(1)));
+    open(settings, &[("wait_timeout", &format!("{}ms", timeout.as_millis()))]).await
+}
+
+/// One slot after another is moved, in steps; after each step every call succeeds, and counts what it should.
+async fn serves_while_slots_move(servers: &Cluster, storage: Arc<dyn Storage>) {
     let mut slots = Slots::of(servers).await;
     let mut clients = Clients::of(&storage, swarm(1));
     for key in clients.keys() {

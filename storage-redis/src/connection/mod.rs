@@ -46,49 +46,64 @@ const SCRIPT_LOADS: u32 = 3;
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     once: bool,
-    has_download: bool,
+    written: Written,
+}
+
+/// What a call may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// What nobody misses.
+    Nothing,
+    /// Peers, which announce again.
+    Peers,
+    /// What is lost for good when it is lost.
+    Lasting,
+}
+
+impl Written {
+    fn by(operation: Operation) -> Self {
+        match operation {
+            Operation::GraduatePeers
+            | Operation::PutData
+            | Operation::DeleteData
+            | Operation::ForgetSwarm
+            | Operation::ImportDownloads
+            | Operation::ImportData => Self::Lasting,
+            Operation::PutPeer
+            | Operation::DeletePeer
+            | Operation::RemovePeer
+            | Operation::Announce
+            | Operation::WritePeers
+            | Operation::ImportPeers => Self::Peers,
+            _ => Self::Nothing,
+        }
+    }
 }
 
 impl Call {
     /// A call that changes nothing when it is carried out a second time.
     pub(crate) fn repeatable(operation: Operation) -> Self {
-        Self { operation, once: false, has_download: false }
+        Self { operation, once: false, written: Written::by(operation) }
     }
 
     /// A call that must not be carried out twice.
     pub(crate) fn once(operation: Operation) -> Self {
-        Self { operation, once: true, has_download: false }
+        Self { operation, once: true, written: Written::by(operation) }
     }
 
     /// The same call, whether it may count a download or not.
     pub(crate) fn with_download(self, has_download: bool) -> Self {
-        Self { has_download, ..self }
+        if has_download { Self { written: Written::Lasting, ..self } } else { self }
     }
 
-    /// Whether it writes what is lost for good when it is lost: peers announce again.
-    fn is_lasting(self) -> bool {
-        self.has_download
-            || matches!(
-                self.operation,
-                Operation::GraduatePeers
-                    | Operation::PutData
-                    | Operation::DeleteData
-                    | Operation::ForgetSwarm
-                    | Operation::ImportDownloads
-                    | Operation::ImportData
-            )
+    /// The same call, which writes peers and nothing else.
+    pub(crate) fn of_peers(self) -> Self {
+        Self { written: Written::Peers, ..self }
     }
 
-    fn writes_peers(self) -> bool {
-        matches!(
-            self.operation,
-            Operation::PutPeer
-                | Operation::DeletePeer
-                | Operation::RemovePeer
-                | Operation::Announce
-                | Operation::WritePeers
-                | Operation::ImportPeers
-        )
+    /// The same call, for what may be carried out a second time.
+    pub(crate) fn as_repeatable(self) -> Self {
+        Self { once: false, ..self }
     }
 
     /// An error of this call.
@@ -278,7 +293,11 @@ impl Connections {
     }
 
     fn purpose(&self, call: Call) -> Purpose {
-        let waits = call.is_lasting() || (self.wait_for_peers && call.writes_peers());
+        let waits = match call.written {
+            Written::Lasting => true,
+            Written::Peers => self.wait_for_peers,
+            Written::Nothing => false,
+        };
         if waits && self.pool.connector().wait().is_some() { Purpose::Replicated } else { Purpose::Shared }
     }
 

@@ -25,7 +25,7 @@ impl RedisStorage {
         role: Role,
         announced: Timestamp,
     ) -> Result<(bool, bool)> {
-        let call = Call::repeatable(put_call.operation);
+        let call = put_call.as_repeatable();
         let (key, peer) = (swarm.key(role), peer_key(peer));
         let mut put = command("HSET", &key);
         put.arg(&peer).arg(announced.nanoseconds());
@@ -72,7 +72,9 @@ impl RedisStorage {
         peers: &[Peer],
         announced: Timestamp,
     ) -> Result<bool> {
-        let (operation, call) = (Operation::GraduatePeers, Call::repeatable(Operation::GraduatePeers));
+        let download_call = Call::once(Operation::GraduatePeers);
+        let put_once = download_call.of_peers();
+        let call = put_once.as_repeatable();
         let swarm = |peer: &Peer| Swarm::new(*info_hash, peer.family());
         let mut peers = peers.to_vec();
         peers.sort_unstable();
@@ -83,7 +85,7 @@ impl RedisStorage {
         let mut is_download = !times.iter().any(was_seeder);
         for (place, peer) in peers.iter().enumerate() {
             // Not retried: a second HSET would find the peer there already.
-            let call = if place == 0 && is_download { Call::once(operation) } else { call };
+            let call = if place == 0 && is_download { put_once } else { call };
             let put = self.put_stepwise(call, swarm(peer), peer, Role::Seeder, announced).await?;
             if place == 0 {
                 // One that was in both roles, and a leecher by its times, is in that of the seeders already.
@@ -95,7 +97,7 @@ impl RedisStorage {
         if is_download {
             let mut download = command("HINCRBY", DOWNLOADS);
             download.arg(info_hash.as_bytes()).arg(1);
-            self.connections.query::<i64>(Call::once(Operation::GraduatePeers), download).await?;
+            self.connections.query::<i64>(download_call, download).await?;
         }
         Ok(is_download)
     }
