@@ -112,10 +112,13 @@ impl Default for RedisConfig {
 }
 
 impl fmt::Debug for RedisConfig {
-    /// Without the passwords.
+    /// Without the passwords. Addresses that are none may be parts of a URL with one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let are_addresses = self.addresses.iter().all(|address| read_address(address).is_ok());
+        let addresses: &dyn fmt::Debug =
+            if are_addresses { &self.addresses } else { &format_args!("(not all are host:port)") };
         f.debug_struct("RedisConfig")
-            .field("addresses", &self.addresses)
+            .field("addresses", addresses)
             .field("mode", &self.mode)
             .field("tls", &self.tls)
             .field("ca_certs", &self.ca_certs)
@@ -264,7 +267,8 @@ fn read_texts(section: &mut Section, key: &str) -> Vec<String> {
     texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
 }
 
-/// Reads `host:port`, `host`, `[address]:port` or an address alone.
+/// Reads `host:port`, `host`, `[address]:port` or an address alone. What is refused may have a password in it, and
+/// the refusal repeats nothing of it.
 pub(crate) fn read_address(text: &str) -> Result<(String, u16), &'static str> {
     const EXPECTED: &str = "is no address such as 127.0.0.1:6379, [::1]:6379 or redis.example:6379";
     if text.contains("://") {
@@ -272,8 +276,8 @@ pub(crate) fn read_address(text: &str) -> Result<(String, u16), &'static str> {
             "is a URL; expected host:port, and `tls`, `login`, `password`, `db` as keys of their own",
         );
     }
-    if text.contains(['/', '@', ' ']) {
-        return Err(EXPECTED);
+    if text.contains(['@', '/', '?', '=', ',', '&', ';', '#']) {
+        return Err("has more than host:port in it; `tls`, `login`, `password`, `db` are keys of their own");
     }
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -290,7 +294,11 @@ pub(crate) fn read_address(text: &str) -> Result<(String, u16), &'static str> {
         Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(EXPECTED)?,
         None => DEFAULT_PORT,
     };
-    if host.is_empty() { Err(EXPECTED) } else { Ok((host.to_owned(), port)) }
+    let may_be_in_host = |character: char| character.is_alphanumeric() || "-._:%".contains(character);
+    if host.is_empty() || !host.chars().all(may_be_in_host) {
+        return Err(EXPECTED);
+    }
+    Ok((host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -393,12 +401,78 @@ mod tests {
         for (text, host, port) in cases {
             assert_eq!(read_address(text), Ok((host.to_owned(), port)), "{text}");
         }
-        for text in ["", ":6379", "a:0", "a:b", "a:1:2", "[::1", "[::1]6379", "/run/redis.sock", "u@a:1"] {
+        let none = [
+            "",
+            ":6379",
+            "a:0",
+            "a:b",
+            "a:1:2",
+            "[::1",
+            "[::1]6379",
+            "/run/redis.sock",
+            "u@a:1",
+            "a b",
+            "a\n:1",
+            "a:1?db=2",
+            "a,b",
+            "password=b",
+            "a;b",
+            "a&b",
+            "a#b",
+            "[u:p@a]:1",
+            "u:p w@a:1",
+            "\"a\"",
+            "p!w",
+            "p$w*",
+        ];
+        for text in none {
             assert!(read_address(text).is_err(), "{text}");
         }
     }
 
+    /// In which users paste a password along with an address.
+    const PASTED: [&str; 10] = [
+        "redis://user:SECRET@redis.example:6379/0",
+        "rediss://:SECRET@redis.example",
+        "redis.example:6379?password=SECRET",
+        "redis.example:6379/?user=a&password=SECRET",
+        "user:SECRET@redis.example:6379",
+        ":SECRET@redis.example",
+        "redis.example:6379,password=SECRET,ssl=true",
+        "redis.example,password=SECRET",
+        "redis.example;password=SECRET",
+        "redis.example:6379 -a SECRET",
+    ];
+
+    /// Pieces of a secret that nothing else has.
+    fn pieces(secret: &str) -> impl Iterator<Item = &str> {
+        (0..=secret.len() - 6).map(|start| &secret[start..start + 6])
+    }
+
     proptest! {
+        #[test]
+        fn a_pasted_password_is_refused_and_never_repeated(
+            secret in "[a-zA-Z0-9!$%^*(),/?@=&;:#._-]{8,24}",
+            form in 0..PASTED.len(),
+            is_list: bool,
+        ) {
+            let pasted = PASTED[form].replace("SECRET", &secret);
+            let addresses =
+                if is_list { Value::List(vec![text("127.0.0.1:1"), text(&pasted)]) } else { text(&pasted) };
+            let (config, findings) = read(&[("addresses", addresses)]);
+            prop_assert!(!findings.problems.is_empty());
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let opening = crate::RedisStorage::open(config.clone(), std::sync::Arc::new(storage_core::NoObserver));
+            let error = runtime.block_on(opening).err().unwrap();
+            let shown = format!("{findings:?} {config:?} {config:#?} {error} {error:?}");
+            for problem in &findings.problems {
+                prop_assert!(problem.to_string().starts_with("`addresses`: number "));
+            }
+            for piece in pieces(&secret) {
+                prop_assert!(!shown.contains(piece), "{piece} of {pasted} in {shown}");
+            }
+        }
+
         #[test]
         fn any_text_is_an_address_or_not(text in ".*") {
             if let Ok((host, port)) = read_address(&text) {
