@@ -3,17 +3,61 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::Cmd;
+use redis::Value;
 use storage_core::{Error, ErrorKind, Inspection, Operation, Result};
+use tokio::time::Instant;
 
 use crate::NAME;
-use crate::connection::{Call, Connections};
+use crate::connection::{Call, Connections, command};
+use crate::layout::{CONTEXT_PATTERN, DOWNLOADS, SWARMS};
+use crate::walk::Walk;
 
 /// The first version with all commands that are used (HRANDFIELD, SMISMEMBER).
 const OLDEST_VERSION: (u64, u64) = (6, 2);
 
 /// How far two clocks may be apart before somebody should look at them.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// How long keys in MoChi's layout are looked for.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
+/// What `HELLO` says, which every user may ask.
+struct Hello(HashMap<String, Value>);
+
+impl Hello {
+    fn get(&self, key: &str) -> String {
+        let text = self.0.get(key).cloned().map(redis::from_redis_value::<String>);
+        text.and_then(std::result::Result::ok).unwrap_or_default()
+    }
+
+    /// Product and version: `Redis 7.0.15`, `Valkey 9.1.2`.
+    fn server(&self) -> String {
+        let product = self.get("server");
+        let mut letters = product.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        let product: String = first.into_iter().chain(letters).collect();
+        format!("{product} {}", self.get("version"))
+    }
+
+    /// The version, as far as it is told. Valkey's own began above that of the Redis whose commands it has.
+    fn version(&self) -> Option<(u64, u64)> {
+        let version = self.get("version");
+        let mut numbers = version.split('.').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+
+    fn is_replica(&self) -> bool {
+        ["replica", "slave"].contains(&self.get("role").as_str())
+    }
+}
+
+async fn hello(connections: &Connections, call: Call) -> Result<Vec<(String, Hello)>> {
+    let mut hello = redis::cmd("HELLO");
+    // The version of the protocol is the one that the connection has already.
+    hello.arg(3);
+    let answers = connections.query_primaries(call, hello).await?;
+    Ok(answers.into_iter().map(|(address, answer)| (address, Hello(answer))).collect())
+}
 
 /// What `INFO` says, by its keys.
 struct Info(HashMap<String, String>);
@@ -31,99 +75,167 @@ impl Info {
     fn number(&self, key: &str) -> u64 {
         self.get(key).parse().unwrap_or(0)
     }
-
-    /// Product and version: `Redis 7.0.15`.
-    fn server(&self) -> String {
-        match self.get("valkey_version") {
-            "" => format!("Redis {}", self.get("redis_version")),
-            version => format!("Valkey {version}"),
-        }
-    }
-
-    /// The version of the commands, as far as it is told.
-    fn version(&self) -> Option<(u64, u64)> {
-        let mut numbers = self.get("redis_version").split('.').map(str::parse);
-        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-    }
-}
-
-fn info(sections: &[&str]) -> Cmd {
-    let mut command = redis::cmd("INFO");
-    for section in sections {
-        command.arg(section);
-    }
-    command
 }
 
 /// Refuses servers that are too old; one that doesn't tell is believed to be new enough. Product and version of
 /// the first server, if it tells.
 pub(crate) async fn check_version(connections: &Connections) -> Result<Option<String>> {
-    let call = Call::repeatable(Operation::Open);
-    let answers = connections.query_primaries::<String>(call, info(&["server"])).await;
-    let answers = match answers {
+    let answers = match hello(connections, Call::repeatable(Operation::Open)).await {
         Err(error) if error.kind() == ErrorKind::Rejected => return Ok(None),
         answers => answers?,
     };
-    let mut first = None;
-    for (address, text) in answers {
-        let info = Info::read(&text);
-        if info.version().is_some_and(|version| version < OLDEST_VERSION) {
-            let message = format!("{address} is {}; Redis 6.2 or later is needed", info.server());
+    for (address, hello) in &answers {
+        if hello.version().is_some_and(|version| version < OLDEST_VERSION) {
+            let message = format!("{address} is {}; Redis 6.2 or later is needed", hello.server());
             return Err(Error::new(NAME, Operation::Open, ErrorKind::Rejected).with_message(message));
         }
-        first.get_or_insert_with(|| info.server());
     }
-    Ok(first)
+    Ok(answers.first().map(|(_, hello)| hello.server()))
 }
 
-/// Describes the servers, and warns of what may lose data.
+/// Describes the servers, and warns of what may lose data. What the user may not look at is left out, with a
+/// warning.
 pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
     let call = Call::repeatable(Operation::Inspect);
-    let all = connections.query_primaries::<String>(call, info(&["all"])).await?;
-    let nodes: Vec<_> = all.iter().map(|(address, text)| (address.as_str(), Info::read(text))).collect();
+    let servers = hello(connections, call).await?;
 
     let mut inspection = Inspection::default();
-    let mut finding = |item: &str, found: String| inspection.findings.push((item.into(), found));
-    if let Some((_, first)) = nodes.first() {
-        inspection.server = first.server();
+    let Inspection { server, findings, warnings } = &mut inspection;
+    let mut finding = |item: &str, found: String| findings.push((item.into(), found));
+    if let Some((_, first)) = servers.first() {
+        *server = first.server();
         finding("version", first.server());
-        finding("mode", mode(connections, first, nodes.len()));
+        finding("mode", mode(connections, first, servers.len()));
     }
-    let save = setting(connections, call, "save").await;
-    for (address, info) in &nodes {
-        finding("server", format!("{address}, role {}", role(info)));
-        finding("memory used", info.get("used_memory_human").into());
-        finding("memory limit", memory_limit(info));
-        finding("memory policy", info.get("maxmemory_policy").into());
-        finding("persistence", persistence(info, save.as_deref()));
+    let infos = info(connections, call, warnings).await?;
+    let save = setting(connections, call, "save", warnings).await?;
+    for (address, hello) in &servers {
+        let role = if hello.is_replica() { "replica" } else { "primary" };
+        finding("server", format!("{address}, role {role}"));
+        if let Some(info) = infos.get(address) {
+            finding("memory used", info.get("used_memory_human").into());
+            finding("memory limit", memory_limit(info));
+            finding("memory policy", info.get("maxmemory_policy").into());
+            finding("persistence", persistence(info, save.as_deref()));
+        }
     }
-    for (address, info) in &nodes {
-        inspection.warnings.extend(warnings(address, info, save.as_deref()));
+    for (address, hello) in &servers {
+        let info = infos.get(address);
+        warnings.extend(info.iter().flat_map(|info| warnings_of(address, info, save.as_deref())));
+        if hello.is_replica() {
+            warnings.push(format!("{address} is a replica: writes are refused; give the primary's address"));
+        }
     }
-    inspection.warnings.dedup();
-    inspection.warnings.extend(connections.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
+    warnings.dedup();
+    warnings.extend(wrong_types(connections, call).await?);
+    foreign_keys(connections, call, warnings).await?;
+    warnings.extend(connections.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
     Ok(inspection)
 }
 
-/// A setting of the server; `None` where it may not be asked.
-async fn setting(connections: &Connections, call: Call, name: &str) -> Option<String> {
-    let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg(name);
-    let settings = connections.query_primaries::<HashMap<String, String>>(call, get).await.ok()?;
-    settings.into_iter().find_map(|(_, mut settings)| settings.remove(name))
-}
-
-fn mode(connections: &Connections, info: &Info, nodes: usize) -> String {
-    match info.get("redis_mode") {
-        _ if connections.is_cluster() => format!("cluster of {nodes} primaries"),
-        "standalone" if connections.is_sentinel() => "primary named by sentinels".into(),
-        "standalone" => "single node".into(),
-        other => other.into(),
+/// An answer that only describes; `None`, and a warning, where the user may not have it or the server has no such
+/// command.
+fn unless_refused<T>(
+    answer: Result<T>,
+    what: &str,
+    (command, right): (&str, &str),
+    warnings: &mut Vec<String>,
+) -> Result<Option<T>> {
+    match answer {
+        Err(error) if error.kind() == ErrorKind::Rejected => {
+            warnings.push(format!(
+                "{what} could not be looked at: {command} is refused ({}); the user needs `{right}` for it",
+                error.message()
+            ));
+            Ok(None)
+        }
+        answer => answer.map(Some),
     }
 }
 
-fn role(info: &Info) -> &'static str {
-    if info.get("role") == "slave" { "replica" } else { "primary" }
+/// What each server says of itself, by its address.
+async fn info(
+    connections: &Connections,
+    call: Call,
+    warnings: &mut Vec<String>,
+) -> Result<HashMap<String, Info>> {
+    let answers = connections.query_primaries::<String>(call, redis::cmd("INFO")).await;
+    let what = "memory, its limit and policy, and persistence";
+    let answers = unless_refused(answers, what, ("INFO", "+info"), warnings)?.unwrap_or_default();
+    Ok(answers.into_iter().map(|(address, text)| (address, Info::read(&text))).collect())
+}
+
+/// A setting of the servers; `None` where it is not told.
+async fn setting(
+    connections: &Connections,
+    call: Call,
+    name: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>> {
+    let mut get = redis::cmd("CONFIG");
+    get.arg("GET").arg(name);
+    let settings = connections.query_primaries::<HashMap<String, String>>(call, get).await;
+    let settings = unless_refused(settings, "snapshots", ("CONFIG GET", "+config|get"), warnings)?;
+    let mut settings = settings.into_iter().flatten();
+    Ok(settings.find_map(|(_, mut settings)| settings.remove(name)))
+}
+
+/// Says of the keys that all swarms share whether they are what they should be.
+async fn wrong_types(connections: &Connections, call: Call) -> Result<Vec<String>> {
+    let mut is_member = command("SISMEMBER", SWARMS);
+    is_member.arg("");
+    let mut warnings = Vec::new();
+    for look in [is_member, command("HLEN", DOWNLOADS)] {
+        match connections.query::<i64>(call, look).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => warnings.push(error.message().to_owned()),
+            answer => drop(answer?),
+        }
+    }
+    Ok(warnings)
+}
+
+/// Warns if there are keys, and none of them is in MoChi's layout.
+async fn foreign_keys(connections: &Connections, call: Call, warnings: &mut Vec<String>) -> Result<()> {
+    let sizes = connections.query_primaries::<u64>(call, redis::cmd("DBSIZE")).await;
+    let sizes = unless_refused(sizes, "the number of keys", ("DBSIZE", "+dbsize"), warnings)?;
+    let keys: u64 = sizes.unwrap_or_default().iter().map(|(_, size)| size).sum();
+    if keys == 0 {
+        return Ok(());
+    }
+    for key in [SWARMS, DOWNLOADS] {
+        if connections.query(call, command("EXISTS", key)).await? {
+            return Ok(());
+        }
+    }
+    let begun = Instant::now();
+    let mut none = "none of them";
+    for node in connections.nodes(call).await? {
+        let mut walk = Walk::keys(connections, call, node, CONTEXT_PATTERN);
+        while let Some(found) = walk.next::<Vec<u8>>().await? {
+            if !found.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > LONGEST_LOOK {
+                none = "none of those that were looked at";
+                break;
+            }
+        }
+    }
+    warnings.push(format!(
+        "the database has {keys} keys, {none} in MoChi's layout (CHI_…): was it written by another program, or is \
+         `db` wrong?"
+    ));
+    Ok(())
+}
+
+fn mode(connections: &Connections, hello: &Hello, nodes: usize) -> String {
+    let mode = hello.get("mode");
+    match mode.as_str() {
+        _ if connections.is_cluster() => format!("cluster of {nodes} primaries"),
+        "standalone" if connections.is_sentinel() => "primary named by sentinels".into(),
+        "standalone" => "single node".into(),
+        _ => mode,
+    }
 }
 
 fn memory_limit(info: &Info) -> String {
@@ -143,7 +255,7 @@ fn persistence(info: &Info, save: Option<&str>) -> String {
     format!("append only file {append_only}, snapshots {snapshots}")
 }
 
-fn warnings(address: &str, info: &Info, save: Option<&str>) -> Vec<String> {
+fn warnings_of(address: &str, info: &Info, save: Option<&str>) -> Vec<String> {
     let mut warnings = Vec::new();
     let policy = info.get("maxmemory_policy");
     if policy.starts_with("allkeys-") {
@@ -161,9 +273,6 @@ fn warnings(address: &str, info: &Info, save: Option<&str>) -> Vec<String> {
     if save.is_some() && info.get("rdb_last_bgsave_status") == "err" {
         warnings.push(format!("{address}: the last snapshot failed: see the server's log"));
     }
-    if role(info) == "replica" {
-        warnings.push(format!("{address} is a replica: writes are refused; give the primary's address"));
-    }
     warnings
 }
 
@@ -175,27 +284,44 @@ mod tests {
         Info::read(&lines.join("\r\n"))
     }
 
+    fn hello(server: &str, version: &str) -> Hello {
+        let text = |text: &str| Value::BulkString(text.into());
+        Hello(HashMap::from([("server".into(), text(server)), ("version".into(), text(version))]))
+    }
+
     #[test]
     fn product_and_version_are_told_apart() {
-        assert_eq!(info(&["# Server", "redis_version:7.0.15"]).server(), "Redis 7.0.15");
-        let valkey = info(&["redis_version:7.2.4", "server_name:valkey", "valkey_version:8.0.1"]);
-        assert_eq!(valkey.server(), "Valkey 8.0.1");
-        assert_eq!(valkey.version(), Some((7, 2)));
+        assert_eq!(hello("redis", "6.0.16").server(), "Redis 6.0.16");
+        assert_eq!(hello("redis", "6.0.16").version(), Some((6, 0)));
+        assert_eq!(hello("valkey", "9.1.2").server(), "Valkey 9.1.2");
+        assert_eq!(hello("valkey", "unstable").version(), None);
+    }
+
+    #[test]
+    fn what_is_refused_is_left_out_and_named() {
+        let mut warnings = Vec::new();
+        let refused = |kind| Err::<(), _>(Error::new(NAME, Operation::Inspect, kind).with_message("NOPERM"));
+        let mut look = |kind| unless_refused(refused(kind), "memory", ("INFO", "+info"), &mut warnings);
+        assert_eq!(look(ErrorKind::Rejected).unwrap(), None);
+        assert_eq!(look(ErrorKind::Timeout).unwrap_err().kind(), ErrorKind::Timeout);
+        let expected =
+            "memory could not be looked at: INFO is refused (NOPERM); the user needs `+info` for it";
+        assert_eq!(warnings, [expected]);
     }
 
     #[test]
     fn eviction_of_any_key_is_warned_of_and_that_of_keys_with_an_expiry_is_not() {
         let any = info(&["maxmemory_policy:allkeys-lru", "maxmemory:1000", "aof_enabled:1"]);
-        assert_eq!(warnings("a:1", &any, None).len(), 1);
+        assert_eq!(warnings_of("a:1", &any, None).len(), 1);
         let volatile = info(&["maxmemory_policy:volatile-lru", "maxmemory:1000", "aof_enabled:1"]);
-        assert_eq!(warnings("a:1", &volatile, None), [""; 0]);
+        assert_eq!(warnings_of("a:1", &volatile, None), [""; 0]);
     }
 
     #[test]
     fn neither_snapshots_nor_log_is_warned_of() {
         let off = info(&["maxmemory_policy:noeviction", "aof_enabled:0"]);
-        assert_eq!(warnings("a:1", &off, Some("")).len(), 1);
-        assert_eq!(warnings("a:1", &off, Some("3600 1")), [""; 0]);
-        assert_eq!(warnings("a:1", &off, None), [""; 0]);
+        assert_eq!(warnings_of("a:1", &off, Some("")).len(), 1);
+        assert_eq!(warnings_of("a:1", &off, Some("3600 1")), [""; 0]);
+        assert_eq!(warnings_of("a:1", &off, None), [""; 0]);
     }
 }

@@ -1,5 +1,6 @@
 //! MoChi's layout: the names of keys, and how peers and times are written in them.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use storage_core::{AddressFamily, Context, InfoHash, Peer, PeerId, Role, Timestamp};
@@ -134,6 +135,21 @@ pub(crate) fn read_context_key(key: &[u8]) -> Option<&[u8]> {
     key.strip_prefix(PREFIX).filter(|name| !Context::is_reserved(name))
 }
 
+/// A key for people to read: that of a swarm with its info hash in hexadecimal, others as they are, escaped.
+pub(crate) fn key_text(key: &[u8]) -> String {
+    let kinds = [b"CHI_S4_", b"CHI_S6_", b"CHI_L4_", b"CHI_L6_"];
+    let Some(info_hash) = kinds.into_iter().find_map(|kind| key.strip_prefix(kind.as_slice())) else {
+        return std::str::from_utf8(key)
+            .map_or(key.escape_ascii().to_string(), |key| key.escape_debug().to_string());
+    };
+    let mut text = key[..key.len() - info_hash.len()].escape_ascii().to_string();
+    for byte in info_hash {
+        // Writing into a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +163,17 @@ mod tests {
         assert_eq!(swarm.key(Role::Leecher), [b"CHI_L6_".as_slice(), &HASH].concat());
         assert_eq!(context_key("MW"), b"CHI_MW");
         assert_eq!(context_key(""), b"CHI_");
+    }
+
+    #[test]
+    fn keys_are_shown_as_text_and_info_hashes_in_hexadecimal() {
+        let swarm = Swarm::new(InfoHash::V1(HASH), AddressFamily::V4);
+        let hash = "000102030405060708096162636465666768696a";
+        assert_eq!(key_text(&swarm.key(Role::Seeder)), format!("CHI_S4_{hash}"));
+        assert_eq!(key_text(b"CHI_S4_\xFF"), "CHI_S4_ff");
+        assert_eq!(key_text(DOWNLOADS), "CHI_D");
+        assert_eq!(key_text("CHI_grün\n".as_bytes()), "CHI_grün\\n");
+        assert_eq!(key_text(b"CHI_\xFF\0"), "CHI_\\xff\\x00");
     }
 
     #[test]

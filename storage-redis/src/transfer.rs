@@ -161,7 +161,17 @@ impl<T> Export<'_, T> {
         }
     }
 
-    /// The fields of some hashes after the inner position.
+    /// Leaves a key out that has another type than it should.
+    fn pass_over_key(&mut self, key: &[u8]) {
+        self.pass_over(key);
+        // A page counts them all, and names the first.
+        if self.unreadable_names.last().is_some_and(|name| name == key) {
+            self.storage.connections.note_wrong_type(&[key.to_vec()], 1);
+        }
+    }
+
+    /// The fields of some hashes after the inner position. Of several, those of another type have none; a single
+    /// one of another type is [`Corrupt`](ErrorKind::Corrupt).
     async fn fields(&self, keys: &[Vec<u8>]) -> Result<Arc<Window>> {
         let (subject, after) = (keys.concat(), self.position.inner.as_deref());
         if let Some(window) = self.storage.windows.find(self.position.export, &subject, after) {
@@ -170,8 +180,13 @@ impl<T> Export<'_, T> {
         let mut gatherer = Gatherer::after(after);
         for key in keys {
             let mut walk = Walk::hash(&self.storage.connections, self.call, key.clone());
-            while let Some(entries) = walk.next::<(Vec<u8>, redis::Value)>().await? {
-                entries.into_iter().for_each(|(field, _)| gatherer.offer(field));
+            loop {
+                match walk.next::<(Vec<u8>, redis::Value)>().await {
+                    Ok(Some(entries)) => entries.into_iter().for_each(|(field, _)| gatherer.offer(field)),
+                    Ok(None) => break,
+                    Err(error) if error.kind() == ErrorKind::Corrupt && keys.len() > 1 => break,
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(self.storage.windows.keep(self.position.export, subject, gatherer))

@@ -6,6 +6,7 @@ mod acknowledged;
 mod agreement;
 mod check;
 mod cluster;
+mod crowd;
 mod failover;
 mod garbage;
 mod ground;
@@ -18,6 +19,7 @@ mod raw;
 mod replicas;
 mod resharding;
 mod restart;
+mod rights;
 mod round_trips;
 mod unusual;
 
@@ -81,6 +83,9 @@ pub fn tests() -> Vec<Trial> {
         lost_answers::are_made_up_for_where_that_is_safe,
         access::keeps_connections_alive,
         check::takes_the_example_as_it_is,
+        crowd::is_told_when_a_storage_is_opened,
+        crowd::is_waited_for_at_start,
+        crowd::is_told_to_calls_that_need_another_connection,
     });
     tests.extend(tests! {
         On(check::forgetful_server);
@@ -121,6 +126,27 @@ pub fn tests() -> Vec<Trial> {
         access::needs_an_authority_that_is_trusted,
         access::needs_the_password_of_the_sentinels,
         access::needs_the_password_of_the_data_nodes,
+    });
+    tests.extend(tests! {
+        On(rights::server);
+        rights::of_a_server_are_all_used,
+        rights::without_info_are_told,
+    });
+    tests.extend(tests! {
+        On(rights::server_without_info);
+        rights::on_a_server_without_info_are_enough,
+    });
+    tests.extend(tests! {
+        On(rights::sentinel);
+        rights::behind_sentinels_are_enough,
+    });
+    tests.extend(tests! {
+        On(rights::cluster);
+        rights::of_a_cluster_are_all_used,
+    });
+    tests.extend(tests! {
+        On(crowd::cluster);
+        crowd::is_told_by_the_nodes_of_a_cluster,
     });
     tests.extend(tests! {
         On(cluster::servers);

@@ -73,6 +73,9 @@ pub struct Servers {
     redis_sentinel: Lazy<Sentinel>,
     redis_sentinel_secured: Lazy<Sentinel>,
     redis_cluster: Lazy<Cluster>,
+    redis_rights: Lazy<redis::RightsOnServer>,
+    redis_sentinel_rights: Lazy<redis::RightsOnSentinel>,
+    redis_cluster_rights: Lazy<redis::RightsOnCluster>,
 }
 
 static SERVERS: Servers = Servers {
@@ -86,6 +89,9 @@ static SERVERS: Servers = Servers {
     redis_sentinel: Lazy::new(),
     redis_sentinel_secured: Lazy::new(),
     redis_cluster: Lazy::new(),
+    redis_rights: Lazy::new(),
+    redis_sentinel_rights: Lazy::new(),
+    redis_cluster_rights: Lazy::new(),
 };
 
 impl Servers {
@@ -153,6 +159,30 @@ impl Servers {
         self.redis_cluster.get(|| Cluster::start(&redis::Setup::default()))
     }
 
+    /// A single Redis server with a user that may do no more than it must. As [`redis`](Self::redis).
+    ///
+    /// # Errors
+    /// [`Missing`] if there is no program for it; the same for every later call.
+    pub fn redis_rights(&self) -> Found<Arc<redis::RightsOnServer>> {
+        self.redis_rights.get(redis::RightsOnServer::start)
+    }
+
+    /// The same behind sentinels.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is no program for it; the same for every later call.
+    pub fn redis_sentinel_rights(&self) -> Found<Arc<redis::RightsOnSentinel>> {
+        self.redis_sentinel_rights.get(redis::RightsOnSentinel::start)
+    }
+
+    /// The same on a cluster.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is no program for it; the same for every later call.
+    pub fn redis_cluster_rights(&self) -> Found<Arc<redis::RightsOnCluster>> {
+        self.redis_cluster_rights.get(redis::RightsOnCluster::start)
+    }
+
     /// PgBouncer before the PostgreSQL server. The first call may take seconds, and blocks the thread.
     ///
     /// # Errors
@@ -189,6 +219,9 @@ impl Servers {
         self.redis_sentinel.stop(|servers| servers.stop());
         self.redis_sentinel_secured.stop(|servers| servers.stop());
         self.redis_cluster.stop(|servers| servers.stop());
+        self.redis_rights.stop(|server| server.stop());
+        self.redis_sentinel_rights.stop(|servers| servers.stop());
+        self.redis_cluster_rights.stop(|servers| servers.stop());
         // Last, for tests that are still writing.
         self.redis.stop(|server| server.stop());
     }

@@ -4,6 +4,7 @@ mod certificates;
 mod cluster;
 mod database;
 mod node;
+mod rights;
 mod sentinel;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use cluster::Cluster;
 pub use database::Database;
 use database::Databases;
 pub use node::{Login, Node, Setup};
+pub use rights::{Rights, RightsOnCluster, RightsOnSentinel, RightsOnServer};
 pub use sentinel::{Sentinel, SentinelSetup};
 
 /// The environment variable with the URL (`redis://user:password@host:port`) of a server to use: those

@@ -19,7 +19,18 @@ pub(super) fn all() -> Vec<UnderTest> {
         }),
         on_sentinel("redis/sentinel", Servers::redis_sentinel),
         on_sentinel("redis/sentinel-tls", Servers::redis_sentinel_secured),
-        on_cluster(),
+        on_cluster("redis/cluster", || Ok(Servers::shared().redis_cluster()?.settings())),
+        without_stories(UnderTest::new("redis/least-rights", || {
+            let server = Servers::shared().redis_rights()?;
+            let database = server.database();
+            Ok(Fresh::new(config(server.settings(&database)), Place::Database(database)))
+        })),
+        without_stories(UnderTest::new("redis/sentinel-least-rights", || {
+            let servers = Servers::shared().redis_sentinel_rights()?;
+            let database = servers.servers().database();
+            Ok(Fresh::new(config(servers.settings(database.number())), Place::Database(database)))
+        })),
+        on_cluster("redis/cluster-least-rights", || Ok(Servers::shared().redis_cluster_rights()?.settings())),
     ]
 }
 
@@ -33,11 +44,11 @@ fn on_sentinel(name: &str, servers: fn(&Servers) -> Found<Arc<Sentinel>>) -> Und
 
 /// A cluster has one database: one suite, which knows what must not run at the same time, uses it for
 /// all cases, and nobody else does.
-fn on_cluster() -> UnderTest {
+fn on_cluster(name: &str, settings: fn() -> Found<Vec<(String, Value)>>) -> UnderTest {
     let shared = OnceLock::new();
-    without_stories(UnderTest::new("redis/cluster", move || {
-        let cluster = Servers::shared().redis_cluster()?;
-        let fresh = shared.get_or_init(|| Fresh::new(config(cluster.settings()), Place::Server));
+    without_stories(UnderTest::new(name, move || {
+        let settings = settings()?;
+        let fresh = shared.get_or_init(|| Fresh::new(config(settings), Place::Server));
         Ok(fresh.share())
     }))
 }

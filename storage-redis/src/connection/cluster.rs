@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::clients::NodeClients;
 use super::connector::{ConnectError, note_disconnection};
+use super::greeting::explain;
 use super::node::{NodeConnection, ReplicaWait};
 use super::renewable::Renewable;
 use super::request::{SendError, by, key};
@@ -260,12 +261,19 @@ impl Nodes {
         let config = self.config.clone().set_push_sender(note_disconnection(&lost));
         let (client, wait) = (self.client(&address), self.wait);
         async move {
+            let client = client.map_err(|error| ConnectError { address: address.clone(), error })?;
             let connected = async {
-                let connection = client?.get_multiplexed_async_connection_with_config(&config).await?;
+                let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
                 scripts::load_all().exec_async(&mut connection.clone()).await?;
                 Ok(Link { node: NodeConnection::new(connection, wait).await?, lost })
             };
-            connected.await.map_err(|error| ConnectError { address, error })
+            match connected.await {
+                Ok(link) => Ok(link),
+                Err(error) => {
+                    let error = explain(error, client.get_connection_info().addr()).await;
+                    Err(ConnectError { address, error })
+                }
+            }
         }
         .boxed()
     }

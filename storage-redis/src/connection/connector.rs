@@ -14,6 +14,7 @@ use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
 use super::clients::{Clients, NodeClients, connect_timeout, response_timeout};
 use super::cluster::Cluster;
+use super::greeting::explain;
 use super::node::{NodeConnection, ReplicaWait};
 use super::request::load_scripts;
 use super::sentinels::Term;
@@ -203,7 +204,10 @@ impl Connector {
         };
         match connected.await {
             Ok(wire) => Ok(Live { wire, lost, term }),
-            Err(error) => Err(ConnectError { address: address(client), error }),
+            Err(error) => {
+                let error = explain(error, client.get_connection_info().addr()).await;
+                Err(ConnectError { address: address(client), error })
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! What a failed attempt means: what kind of failure it is, whether a write may have taken effect, and
 //! what helps.
 
-use redis::{ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
+use redis::{Arg, ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
 use storage_core::{Error, ErrorKind, Operation};
 
 use super::connector::ConnectError;
 use super::request::SendError;
 use crate::NAME;
+use crate::layout::{key_text, read_decimal};
 
 /// A failed attempt.
 pub(super) struct Fault {
@@ -153,16 +154,23 @@ impl Fault {
             // A caller that hears of it in time has another idea of the server's clock.
             "EXPIRED" => (ErrorKind::Timeout, "expired", Remedy::Reconnect),
             "OOM" => (Rejected, "out_of_memory", Remedy::Nothing),
-            "WRONGTYPE" => (Corrupt, "wrong_type", Remedy::Nothing),
+            "WRONGTYPE" => (Corrupt, WRONG_TYPE, Remedy::Nothing),
             "ERR" if error.details().is_some_and(|text| text.contains("max number of clients")) => {
                 (Unavailable, "too_many_clients", Remedy::Wait)
             }
             _ => (Rejected, "rejected", Remedy::Nothing),
         };
         let message = match code {
-            "WRONGTYPE" => "a key holds another type than MoChi's `redis` storage uses: probably MoChi's \
-                            `keydb` storage, which keeps sets under the same keys, has used this database"
-                .to_owned(),
+            _ if reason == "too_many_clients" => {
+                "the server has no connection left (`maxclients`): raise it there, or lower `pool_size`"
+                    .to_owned()
+            }
+            "DENIED" => {
+                "the server takes connections from its own machine only (`protected-mode`): set a password \
+                         there, or switch that off"
+                    .to_owned()
+            }
+            "WRONGTYPE" => wrong_type("a key"),
             "OOM" => "the server is out of memory (`maxmemory`)".to_owned(),
             "NOAUTH" => "a password is wanted: set `password`, for data nodes that sentinels name \
                          `master_password`"
@@ -172,11 +180,47 @@ impl Fault {
         Self { kind, reason, message, may_have_run: false, remedy }
     }
 
+    /// Names the keys of the command, where one of them has the wrong type.
+    pub(super) fn about<'a>(self, command: impl Iterator<Item = Arg<&'a [u8]>>) -> Self {
+        if self.reason != WRONG_TYPE {
+            return self;
+        }
+        let keys = keys(command);
+        let message = match keys.as_slice() {
+            [] => return self,
+            [key] => wrong_type(&format!("the key {key}")),
+            keys => wrong_type(&format!("one of the keys {}", keys.join(", "))),
+        };
+        Self { message, ..self }
+    }
+
     /// The error for the caller; `uncertain` if a write may have taken effect.
     pub(super) fn into_error(self, operation: Operation, uncertain: bool) -> Error {
         let kind = if uncertain { ErrorKind::Uncertain } else { self.kind };
         Error::new(NAME, operation, kind).with_message(self.message)
     }
+}
+
+/// What metrics call a key of another type.
+const WRONG_TYPE: &str = "wrong_type";
+
+fn wrong_type(key: &str) -> String {
+    format!(
+        "{key} holds another type than MoChi's `redis` storage uses (MoChi's `keydb` storage, for one, keeps sets \
+         under the keys of swarms)"
+    )
+}
+
+/// The keys of a command, for people to read: those of a script, or the one that follows the command's name.
+fn keys<'a>(mut command: impl Iterator<Item = Arg<&'a [u8]>>) -> Vec<String> {
+    let mut next = || match command.next() {
+        Some(Arg::Simple(text)) => Some(text),
+        _ => None,
+    };
+    let name = next().unwrap_or_default();
+    let number = if name == b"EVALSHA" { next().and(next()).and_then(read_decimal) } else { Some(1) };
+    let keys = (0..number.unwrap_or(0)).map_while(|_| next());
+    keys.filter(|key| key.starts_with(b"CHI_")).map(key_text).collect()
 }
 
 /// The server's refusal in an error, the first of several.
@@ -259,6 +303,8 @@ mod tests {
             ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::Unavailable, Remedy::Nothing),
             ("NOPERM this user has no permissions", ErrorKind::Rejected, Remedy::Nothing),
             ("NOSCRIPT No matching script.", ErrorKind::Unavailable, Remedy::LoadScripts),
+            ("ERR max number of clients reached", ErrorKind::Unavailable, Remedy::Wait),
+            ("DENIED Redis is running in protected mode because", ErrorKind::Rejected, Remedy::Nothing),
         ];
         for (line, kind, remedy) in cases {
             let fault = refusal(line);
@@ -273,11 +319,29 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_wrong_type_is_probably_keydbs() {
+    fn a_key_of_the_wrong_type_may_be_keydbs() {
         let fault = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
         assert_eq!(fault.kind, ErrorKind::Corrupt);
         let error = fault.into_error(Operation::PutPeer, false);
         assert!(error.to_string().contains("`keydb`"), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_type_is_named() {
+        let about = |command: &redis::Cmd| {
+            let fault = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
+            fault.about(command.args_iter()).message
+        };
+        let mut read = redis::cmd("HGET");
+        read.arg(b"CHI_S4_\x01\x02").arg("secret");
+        assert!(about(&read).starts_with("the key CHI_S4_0102 holds another type"), "{}", about(&read));
+        let mut script = redis::cmd("EVALSHA");
+        script.arg("f00").arg(2).arg("CHI_I").arg("CHI_D").arg("secret");
+        assert!(
+            about(&script).starts_with("one of the keys CHI_I, CHI_D holds another type"),
+            "{}",
+            about(&script)
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod clock;
 mod cluster;
 mod connector;
 mod fault;
+mod greeting;
 mod node;
 mod pool;
 mod renewable;
@@ -33,6 +34,7 @@ pub(crate) use self::request::Node;
 use self::request::Request;
 use crate::NAME;
 use crate::config::RedisConfig;
+use crate::layout::key_text;
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(5);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
@@ -186,6 +188,20 @@ impl Connections {
         self.pool.connector().target().await
     }
 
+    /// Tells that keys have another type than they should and are left alone, and which the first are.
+    pub(crate) fn note_wrong_type(&self, first: &[Vec<u8>], count: u64) {
+        if count > 0 {
+            let first = first.iter().map(|key| key_text(key)).collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                backend = NAME,
+                first,
+                count,
+                "keys hold another type than MoChi's `redis` storage uses, perhaps that of its `keydb` storage: they \
+                 are left alone"
+            );
+        }
+    }
+
     /// Tells the observer that entries could not be understood.
     pub(crate) fn note_unreadable(&self, what: &'static str, count: u64) {
         if count > 0 {
@@ -259,9 +275,10 @@ impl Connections {
         Ok(vec![(self.target().await, self.query(call, command).await?)])
     }
 
-    /// Sends commands as one transaction, not to a cluster.
-    pub(crate) async fn transaction(&self, call: Call, commands: Vec<Cmd>) -> Result<Vec<Value>> {
-        self.run(call, &Request::transaction(commands)).await
+    /// Sends commands as one transaction, not to a cluster, and gives the answer of each, as [`many`](Self::many)
+    /// does.
+    pub(crate) async fn transaction(&self, call: Call, commands: Vec<Cmd>) -> Result<Vec<Result<Value>>> {
+        self.items(call, &Request::transaction(commands)).await
     }
 
     /// Sends commands together and gives the answer of each; `Corrupt` where a key has the wrong type.
@@ -271,8 +288,7 @@ impl Connections {
             return Ok(Vec::new());
         }
         if !self.is_cluster() {
-            let values = self.run(call, &Request::pipeline(commands)).await?;
-            return values.into_iter().map(|value| item(call, value)).collect();
+            return self.items(call, &Request::pipeline(commands)).await;
         }
         let answers = stream::iter(commands).map(|command| async move {
             match self.query::<Value>(call, command).await {
@@ -281,6 +297,15 @@ impl Connections {
             }
         });
         answers.buffered(CLUSTER_WIDTH).try_collect().await
+    }
+
+    async fn items(&self, call: Call, request: &Request) -> Result<Vec<Result<Value>>> {
+        let values = self.run(call, request).await?;
+        values
+            .into_iter()
+            .zip(request.commands())
+            .map(|(value, command)| item(call, value, command))
+            .collect()
     }
 
     async fn one<T: FromRedisValue>(&self, call: Call, request: &Request) -> Result<T> {
@@ -326,6 +351,10 @@ impl Connections {
                 || Instant::now() + delay > give_up;
             if hopeless {
                 let uncertain = may_have_run && call.operation.is_write();
+                let fault = match request.commands().next() {
+                    Some(command) => fault.about(command.args_iter()),
+                    None => fault,
+                };
                 return Err(fault.into_error(call.operation, uncertain));
             }
             self.observer.observe(NAME, Event::Retried { reason: fault.reason });
@@ -345,9 +374,9 @@ fn delays() -> impl Iterator<Item = Duration> {
 }
 
 /// One answer of several.
-fn item(call: Call, value: Value) -> Result<Result<Value>> {
+fn item(call: Call, value: Value, command: &Cmd) -> Result<Result<Value>> {
     let Value::ServerError(error) = value else { return Ok(Ok(value)) };
-    let error = Fault::refused(&error).into_error(call.operation, false);
+    let error = Fault::refused(&error).about(command.args_iter()).into_error(call.operation, false);
     if error.kind() == ErrorKind::Corrupt { Ok(Err(error)) } else { Err(error) }
 }
 

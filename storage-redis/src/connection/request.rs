@@ -82,6 +82,16 @@ impl Request {
         request
     }
 
+    /// The commands, one for each answer.
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Cmd> {
+        let (one, several) = match self {
+            Self::Command(command) | Self::Write(command) => (Some(command), None),
+            Self::On(_, command) | Self::OnPrimaries(command) => (Some(command), None),
+            Self::Pipeline(pipeline) => (None, Some(pipeline.cmd_iter())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
     /// Sends it and waits for the answers until the deadline; those of several commands may be refusals.
     pub(super) async fn send(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
         match wire {

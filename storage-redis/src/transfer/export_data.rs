@@ -46,7 +46,7 @@ async fn rest_of(export: &mut Export<'_, DataRecord>, context: &Context) -> Resu
         let window = match export.fields(&keys).await {
             // Not ours: some other kind of key under the same prefix.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                export.pass_over(name);
+                export.pass_over_key(&keys[0]);
                 export.position.finish(name.to_vec());
                 return Ok(());
             }

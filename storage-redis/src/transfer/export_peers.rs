@@ -93,7 +93,14 @@ impl<'a> PeerExport<'a> {
         for swarm in swarms {
             let (mut entries, mut is_whole) = (Entries::new(), true);
             for role in Role::BOTH {
-                let answer = answers.next().unwrap_or(Value::Nil);
+                let answer = match answers.next().unwrap_or(Ok(Value::Nil)) {
+                    Ok(answer) => answer,
+                    // The other role may be sound.
+                    Err(_) => {
+                        self.export.pass_over_key(&swarm.key(role));
+                        continue;
+                    }
+                };
                 let (cursor, found): (u64, Vec<Entry>) = read(self.export.call, answer)?;
                 is_whole &= cursor == 0;
                 for (peer, time) in found {
@@ -136,8 +143,10 @@ impl<'a> PeerExport<'a> {
                 ask
             });
             let mut answers = self.together(asks.collect()).await?.into_iter();
-            let mut times = || -> Result<Vec<Option<Vec<u8>>>> {
-                read(self.export.call, answers.next().unwrap_or(Value::Nil))
+            let mut times = || match answers.next().unwrap_or(Ok(Value::Nil)) {
+                Ok(answer) => read::<Vec<Option<Vec<u8>>>>(self.export.call, answer),
+                // Of another type, and counted when the swarm was begun.
+                Err(_) => Ok(vec![None; peers.len()]),
             };
             let (seeders, leechers) = (times()?, times()?);
             for ((peer, seeder), leecher) in peers.iter().zip(seeders).zip(leechers) {
@@ -149,10 +158,10 @@ impl<'a> PeerExport<'a> {
 
     /// Reads the two keys of a swarm at the same moment where they are on one server, so that a peer
     /// that changes its role is not missed in both.
-    async fn together(&self, commands: Vec<redis::Cmd>) -> Result<Vec<Value>> {
+    async fn together(&self, commands: Vec<redis::Cmd>) -> Result<Vec<Result<Value>>> {
         let connections = &self.export.storage.connections;
         if connections.is_cluster() {
-            return connections.many(self.export.call, commands).await?.into_iter().collect();
+            return connections.many(self.export.call, commands).await;
         }
         connections.transaction(self.export.call, commands).await
     }

@@ -19,13 +19,18 @@ const REMOVALS: usize = 250;
 /// again.
 const HELD: usize = 250_000;
 
+/// Keys of another type that one run names.
+const NAMED: usize = 5;
+
 /// One run.
 pub(super) struct Collection<'a> {
     storage: &'a RedisStorage,
     call: Call,
     cutoff: Timestamp,
     collected: Collected,
+    /// Keys of another type.
     wrong_type: u64,
+    first_of_wrong_type: Vec<Vec<u8>>,
     /// What is to be removed if that is not too much in the end; `None`: it is removed when it is found.
     held: Option<Held>,
 }
@@ -91,7 +96,15 @@ impl<'a> Collection<'a> {
     pub(super) fn new(storage: &'a RedisStorage, cutoff: Timestamp, most: u64) -> Self {
         let call = Call::repeatable(Operation::CollectGarbage);
         let held = (most < u64::MAX).then_some(Held { most, stale: 0, finds: Vec::new(), size: 0 });
-        Self { storage, call, cutoff, collected: Collected::default(), wrong_type: 0, held }
+        Self {
+            storage,
+            call,
+            cutoff,
+            collected: Collected::default(),
+            wrong_type: 0,
+            first_of_wrong_type: Vec::new(),
+            held,
+        }
     }
 
     pub(super) async fn run(mut self) -> Result<Collected> {
@@ -105,17 +118,11 @@ impl<'a> Collection<'a> {
             }
             if !held.are_complete() {
                 (self.collected.unreadable, self.wrong_type) = (0, 0);
+                self.first_of_wrong_type.clear();
                 self.all_swarms().await?;
             }
         }
-        if self.wrong_type > 0 {
-            tracing::warn!(
-                backend = crate::NAME,
-                keys = self.wrong_type,
-                "keys of swarms hold another type than MoChi's `redis` storage uses, probably that of its \
-                 `keydb` storage: they are left alone"
-            );
-        }
+        self.storage.connections.note_wrong_type(&self.first_of_wrong_type, self.wrong_type);
         self.storage.connections.note_unreadable("peers", self.collected.unreadable);
         Ok(self.collected)
     }
@@ -220,7 +227,11 @@ impl<'a> Collection<'a> {
         let mut found = Vec::with_capacity(visits.len());
         for (mut visit, answer) in visits.into_iter().zip(answers) {
             let Ok(answer) = answer else {
+                self.collected.unreadable += 1;
                 self.wrong_type += 1;
+                if self.first_of_wrong_type.len() < NAMED {
+                    self.first_of_wrong_type.push(visit.key);
+                }
                 continue;
             };
             let (cursor, entries): (u64, Vec<Entry>) = read(self.call, answer)?;

@@ -21,7 +21,9 @@ pub(super) async fn count(storage: &RedisStorage) -> Result<Statistics> {
         let lengths = keys.iter().map(|(swarm, role)| command("HLEN", &swarm.key(*role)));
         let lengths = storage.connections.many(call, lengths.collect()).await?;
         for ((swarm, role), length) in keys.into_iter().zip(lengths) {
-            let length: u64 = read(call, length?)?;
+            // Of another type; garbage collection names such keys.
+            let Ok(length) = length else { continue };
+            let length: u64 = read(call, length)?;
             if length == 0 || !first_time(&mut seen, &swarm, role) {
                 continue;
             }
