@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
-use storage_core::migration::{Failure as MigrationFailure, Kind, Progress, Side, Stop};
+use storage_core::migration::{Failure as MigrationFailure, Kind, Progress, Side, Stop, Tally};
 use storage_core::{Inspection, Opened, Registry, Storage};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -115,6 +115,31 @@ pub(crate) fn kinds(only: &[arguments::Kind]) -> Vec<Kind> {
         arguments::Kind::Data => Kind::Data,
     };
     if only.is_empty() { Kind::ALL.to_vec() } else { only.iter().map(kind).collect() }
+}
+
+/// Tells which entries could not be understood and were left out, kind by kind.
+pub(crate) fn note_unreadable(kind: Kind, tally: &Tally) {
+    if tally.unreadable == 0 {
+        return;
+    }
+    let names: Vec<_> = tally.unreadable_names.iter().map(|name| shown(name)).collect();
+    let first = if names.is_empty() { String::new() } else { format!(", the first: {}", names.join(" ")) };
+    note(format_args!("{} unreadable {}{first}", tally.unreadable, kind.name()));
+}
+
+/// The name of an entry: text as it is; of `CHI_S4_` and a raw info hash the text and then hexadecimal.
+fn shown(name: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(name)
+        && !text.chars().any(char::is_control)
+    {
+        return format!("`{text}`");
+    }
+    let is_text = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let text = name.iter().take_while(|byte| is_text(byte)).enumerate();
+    // What follows the second underscore may be the hash.
+    let prefix = text.filter(|(_, byte)| **byte == b'_').take(2).last().map_or(0, |(index, _)| index + 1);
+    let (text, raw) = name.split_at(prefix);
+    format!("{}{}", text.escape_ascii(), hex::encode(raw))
 }
 
 /// Refuses kinds that a side cannot give or take, with the way out.
@@ -234,4 +259,17 @@ fn style(template: &str) -> ProgressStyle {
         // A rate that nobody can read fails nothing.
         let _ = write!(to, "{:.0}/s", state.per_sec());
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn names_are_text_and_raw_parts_hexadecimal() {
+        assert_eq!(shown(b"CHI_D"), "`CHI_D`");
+        assert_eq!(shown(b"CHI_S4_\x01ab\xFF"), "CHI_S4_016162ff");
+        assert_eq!(shown(b"CHI_S4_ab_\x01"), "CHI_S4_61625f01");
+        assert_eq!(shown(b"\x01_\x02"), "015f02");
+    }
 }

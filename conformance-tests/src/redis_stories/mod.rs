@@ -69,6 +69,9 @@ pub fn tests() -> Vec<Trial> {
         unusual::a_write_that_is_refused_stops_no_other,
         unusual::swarms_lost_from_the_set_are_found,
         unusual::a_set_is_reported_as_keydb,
+        unusual::keys_of_another_type_are_passed_over_and_counted,
+        unusual::a_key_of_another_type_is_named,
+        unusual::a_database_of_another_program_is_told,
         unusual::garbage_collection_passes_over_a_set,
         garbage::of_three_nodes_takes_what_is_stale_and_nothing_fresh,
     });

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use storage_core::Storage;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
 use storage_core::config::Value;
 use storage_core::conformance::{Outcome, Suite};
+use storage_core::{PeerSelection, Storage};
 
 use super::ground::open;
-use super::material::swarm;
-use super::raw::swarm_key;
+use super::material::{peer, swarm};
+use super::raw::{peer_key, swarm_key};
 use crate::servers::redis::{Node, Rights, RightsOnCluster, RightsOnSentinel, RightsOnServer, Setup};
 use crate::servers::{Found, Missing};
 use crate::storages::ByConfiguration;
@@ -50,6 +52,7 @@ pub(super) async fn of_a_server_are_all_used(server: &RightsOnServer) {
     // The first database needs no SELECT.
     let (_first, database) = (server.database(), server.database());
     let storage = use_everything(server.settings(&database)).await;
+    announce_to_a_swarm_in_both_roles(&mut database.connect().await.unwrap(), &*storage).await;
     storage.close().await.unwrap();
     assert_all_used(Rights::Data, &[server.node()], &["wait"]);
 }
@@ -58,7 +61,7 @@ pub(super) async fn of_a_server_are_all_used(server: &RightsOnServer) {
 pub(super) async fn behind_sentinels_are_enough(servers: &RightsOnSentinel) {
     let storage = use_everything(servers.settings(1)).await;
     storage.close().await.unwrap();
-    assert_all_used(Rights::Data, &[servers.servers().primary()], &["wait"]);
+    assert_eq!(refused(servers.servers().primary()), BTreeSet::new());
     for sentinel in servers.servers().sentinels() {
         assert_eq!(refused(sentinel), BTreeSet::new());
     }
@@ -129,6 +132,20 @@ async fn use_everything(settings: Vec<(String, Value)>) -> Arc<dyn Storage> {
     storage.probe().await.unwrap();
     storage.inspect().await.unwrap();
     storage
+}
+
+/// As old MoChi nodes leave it; there scripts look at how the server keeps a hash.
+async fn announce_to_a_swarm_in_both_roles(connection: &mut MultiplexedConnection, storage: &dyn Storage) {
+    for number in 0..81 {
+        for kind in ["S4", "L4"] {
+            let key = swarm_key(kind, &swarm(1));
+            let () = connection.hset(&key, peer_key(&peer(number)), 1_000 + number).await.unwrap();
+        }
+    }
+    for want in [5, 50] {
+        let found = storage.announce_peers(&PeerSelection::new(swarm(1), want)).await.unwrap();
+        assert_eq!(found.len(), want);
+    }
 }
 
 /// A node that gives a slot away sends those who ask for a key to the node that takes it.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
-    Collected, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerRecord, PeerSelection, PeerWrite, Role,
-    Scope, Statistics, Storage, SwarmCounts, When, Written,
+    Collected, DownloadsRecord, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerRecord, PeerSelection,
+    PeerWrite, Role, Scope, Statistics, Storage, SwarmCounts, When, Written,
 };
 
 use super::ground::Place;
@@ -270,13 +270,108 @@ pub(super) async fn a_set_is_reported_as_keydb(place: &Place) {
     names_keydb(storage.graduate_leecher(&swarm, &peer(1)).await);
     names_keydb(storage.scrape_swarm(&swarm).await);
     names_keydb(storage.announce_peers(&storage_core::PeerSelection::new(swarm, 10)).await);
-    names_keydb(storage.export_peers(Scope::Swarm(swarm), None, 10).await);
-    names_keydb(storage.export_peers(Scope::All, None, 10).await);
-    names_keydb(storage.statistics().await);
     let sound: PeerRecord = record(super::material::swarm(2), peer(2), Role::Seeder, at(1_000));
     names_keydb(storage.import_peers(&[record(swarm, peer(1), Role::Seeder, at(5)), sound]).await);
     raw::assert_same(&raw::all(&mut place.connect().await).await.unwrap(), &before);
     assert_eq!(announced(&*storage, sound.info_hash, false).await, [peer(2)]);
+}
+
+/// Exports and statistics pass over a key of another type, which exports count and name; the other role of the
+/// swarm, small or large, and all other swarms are there.
+pub(super) async fn keys_of_another_type_are_passed_over_and_counted(place: &Place) {
+    let set = with_a_set(place).await;
+    let mut connection = place.connect().await;
+    for number in 0..2_000 {
+        add_peer(&mut connection, &swarm_key("L4", &swarm(1)), &peer(number), 1_000).await;
+    }
+    add_peer(&mut connection, &swarm_key("L4", &swarm(3)), &peer(3), 1_000).await;
+    let () = connection.set(swarm_key("S4", &swarm(3)), "text").await.unwrap();
+    let () = connection.set("CHI_D", "text").await.unwrap();
+    let () = connection.rpush("CHI_list", "text").await.unwrap();
+    let () = connection.hset("CHI_data", "key", "value").await.unwrap();
+
+    let storage = place.open().await;
+    let (mut from, mut records, mut passed_over, mut names) = (None, 0, 0, BTreeSet::new());
+    loop {
+        let page = storage.export_peers(Scope::All, from.as_ref(), 100).await.unwrap();
+        records += page.records.len();
+        passed_over += page.unreadable;
+        names.extend(page.unreadable_names);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!((records, passed_over), (2_002, 2));
+    let expected = [set.clone(), swarm_key("S4", &swarm(3))];
+    assert_eq!(names, expected.into_iter().map(Into::into).collect());
+    let of_swarm = storage.export_peers(Scope::Swarm(swarm(3)), None, 10).await.unwrap();
+    assert_eq!((of_swarm.records.len(), of_swarm.unreadable), (1, 1));
+    let downloads = storage.export_downloads(None, 10).await.unwrap();
+    assert_eq!((downloads.records.len(), downloads.unreadable, downloads.next), (0, 1, None));
+    assert_eq!(downloads.unreadable_names, ["CHI_D"]);
+    let data = storage.export_data(None, 10).await.unwrap();
+    assert_eq!((data.records.len(), data.unreadable), (1, 1));
+    assert_eq!(data.unreadable_names, ["CHI_list"]);
+
+    let statistics = Statistics { info_hashes: 3, seeders: 1, leechers: 2_001 };
+    assert_eq!(storage.statistics().await.unwrap(), statistics);
+    let collected = storage.collect_garbage(at(500)).await.unwrap();
+    assert_eq!((collected.removed, collected.unreadable), (0, 2));
+    let warnings = storage.inspect().await.unwrap().warnings;
+    assert!(
+        warnings.iter().any(|warning| warning.starts_with("the key CHI_D holds another type")),
+        "{warnings:?}"
+    );
+}
+
+/// A call that needs a key of another type names it, and its value is never repeated.
+pub(super) async fn a_key_of_another_type_is_named(place: &Place) {
+    let mut connection = place.connect().await;
+    let () = connection.hset("CHI_I", "secret", "secret").await.unwrap();
+    let () = connection.set("CHI_D", "secret").await.unwrap();
+    let () = connection.rpush("CHI_list", "secret").await.unwrap();
+    let storage = place.open().await;
+    let names = |error: Error, key: &str| {
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.message().contains(key) && !format!("{error:?}").contains("secret"), "{error:?}");
+    };
+    names(storage.statistics().await.unwrap_err(), "the key CHI_I holds");
+    names(storage.collect_garbage(at(500)).await.unwrap_err(), "the key CHI_I holds");
+    names(storage.put_seeder(&swarm(1), &peer(1)).await.unwrap_err(), "CHI_I, ");
+    let downloads = DownloadsRecord { info_hash: swarm(1), downloads: 1 };
+    names(storage.import_downloads(&[downloads]).await.unwrap_err(), "the key CHI_D holds");
+    let list = super::material::context("list");
+    names(storage.load_data(&list, b"key").await.unwrap_err(), "the key CHI_list holds");
+    let seeders = swarm_key("S4", &swarm(1));
+    let () = connection.set(&seeders, "secret").await.unwrap();
+    let key = format!("CHI_S4_{}", swarm(1));
+    names(storage.scrape_swarm(&swarm(1)).await.unwrap_err(), &key);
+    let warnings = storage.inspect().await.unwrap().warnings;
+    let about = |key: &str| warnings.iter().filter(|warning| warning.contains(key)).count();
+    assert_eq!((about("the key CHI_I holds"), about("the key CHI_D holds")), (1, 1), "{warnings:?}");
+}
+
+/// A database with keys of another program only is told of, and one with any of MoChi's is not.
+pub(super) async fn a_database_of_another_program_is_told(place: &Place) {
+    let mut connection = place.connect().await;
+    let storage = place.open().await;
+    let is_told = async || {
+        let warnings = storage.inspect().await.unwrap().warnings;
+        warnings.iter().any(|warning| warning.contains("none of them in MoChi's layout (CHI_…)"))
+    };
+    assert!(!is_told().await, "an empty one");
+    for number in 0..3_000 {
+        let () = connection.set(format!("torrent:{number}"), "text").await.unwrap();
+    }
+    let warnings = storage.inspect().await.unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("has 3000 keys, none of them")), "{warnings:?}");
+    let () = connection.hset("CHI_data", "key", "value").await.unwrap();
+    assert!(!is_told().await, "with data");
+    let () = connection.del("CHI_data").await.unwrap();
+    assert!(is_told().await);
+    storage.put_seeder(&swarm(1), &peer(1)).await.unwrap();
+    assert!(!is_told().await, "with a peer");
 }
 
 /// Garbage collection leaves a set alone and goes on with the other swarms.

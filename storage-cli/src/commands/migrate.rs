@@ -10,7 +10,7 @@ use crate::consent::ask;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
-use crate::sides::{Sides, kinds, refuse, watched};
+use crate::sides::{Sides, kinds, note_unreadable, refuse, watched};
 
 /// Checks both sides, asks, moves, and prints what came of it.
 pub(crate) async fn run(
@@ -127,11 +127,7 @@ fn print(
         output.line(format_args!("{read} records in {:.1?}, {rate:.0} a second", summary.took))?;
     }
     for kind in kinds {
-        let names = &summary.of(*kind).unreadable_names;
-        if !names.is_empty() {
-            let names: Vec<_> = names.iter().map(hex::encode).collect();
-            note(format_args!("unreadable {}, the first: {}", kind.name(), names.join(" ")));
-        }
+        note_unreadable(*kind, summary.of(*kind));
     }
     if !summary.complete {
         note("stopped before the end; start the command again to go on");

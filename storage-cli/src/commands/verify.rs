@@ -7,7 +7,7 @@ use crate::arguments::VerifyArguments;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
-use crate::sides::{Sides, kinds, refuse, watched};
+use crate::sides::{Sides, kinds, note_unreadable, refuse, watched};
 
 /// Checks both sides, compares them, and prints what differs.
 pub(crate) async fn run(
@@ -44,6 +44,9 @@ async fn compare(sides: &Sides, arguments: &VerifyArguments, output: &mut Output
         output.json(&found)?;
     } else {
         print(&found, &kinds, output)?;
+    }
+    for kind in &kinds {
+        note_unreadable(*kind, &progress.of(*kind).tally());
     }
     if !found.complete {
         note("stopped before the end: what was not compared may differ");

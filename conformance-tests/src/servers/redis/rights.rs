@@ -54,8 +54,8 @@ impl Rights {
 /// redis-rs asks a primary for its role before it believes the sentinels.
 const FOR_DATA_BEHIND_SENTINELS: &[&str] = &["+role"];
 
-/// redis-rs asks a sentinel for all primaries.
-const FOR_SENTINELS: &[&str] = &["+sentinel|masters"];
+/// redis-rs asks a sentinel whether it is one, and for all primaries.
+const FOR_SENTINELS: &[&str] = &["+role", "+sentinel|masters"];
 
 /// A single server.
 pub struct RightsOnServer {
