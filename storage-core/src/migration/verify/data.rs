@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::differences::{Differences, Finding};
 use super::walk::Sample;
-use super::{Verification, WIDTH};
+use super::{Verification, WIDTH, if_readable};
 use crate::migration::endurance::endure;
 use crate::migration::{Failure, Kind, Side};
 use crate::{Cursor, DataRecord};
@@ -42,7 +42,7 @@ impl Verification {
     ) -> Result<(), Failure> {
         let look = |record: DataRecord| async move {
             let load = || self.storage(side.other()).load_data(&record.context, &record.key);
-            let value = endure(side.other(), &self.stop, load).await?;
+            let value = if_readable(endure(side.other(), &self.stop, load).await)?;
             Ok((record, value))
         };
         let pairs: Vec<_> = stream::iter(records.into_iter().map(look)).buffered(WIDTH).try_collect().await?;

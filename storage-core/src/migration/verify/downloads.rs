@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::differences::{Differences, Finding};
 use super::walk::Sample;
-use super::{Verification, WIDTH};
+use super::{Verification, WIDTH, if_readable};
 use crate::migration::endurance::endure;
 use crate::migration::{Failure, Kind, Side};
 use crate::{Cursor, DownloadsRecord};
@@ -39,7 +39,7 @@ impl Verification {
     ) -> Result<(), Failure> {
         let look = |record: DownloadsRecord| async move {
             let scrape = || self.storage(side.other()).scrape_swarm(&record.info_hash);
-            let counts = endure(side.other(), &self.stop, scrape).await?;
+            let counts = if_readable(endure(side.other(), &self.stop, scrape).await)?;
             Ok((record, counts.downloads))
         };
         let pairs: Vec<_> = stream::iter(records.into_iter().map(look)).buffered(WIDTH).try_collect().await?;
