@@ -93,7 +93,7 @@ fn use_all(from: &Node, to: &Node, login: &Login) {
 fn every_command(from: &Node, to: &Node) {
     let login = Login::new("tracker");
     for node in [from, to] {
-        Rights::Data.grant(node, &login, &[]).unwrap();
+        Rights::Data.grant(node, &login).unwrap();
     }
     use_all(from, to, &login);
 }

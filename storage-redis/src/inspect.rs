@@ -1,5 +1,7 @@
 //! What the servers are and how they are set up.
 
+mod losses;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use crate::NAME;
 use crate::connection::{Call, Connections, command};
 use crate::layout::{CONTEXT_PATTERN, DOWNLOADS, SWARMS};
 use crate::walk::Walk;
+use losses::Losses;
 
 /// The first version with all commands that are used (HRANDFIELD, SMISMEMBER).
 const OLDEST_VERSION: (u64, u64) = (6, 2);
@@ -58,6 +61,9 @@ async fn hello(connections: &Connections, call: Call) -> Result<Vec<(String, Hel
     let answers = connections.query_primaries(call, hello).await?;
     Ok(answers.into_iter().map(|(address, answer)| (address, Hello(answer))).collect())
 }
+
+/// What `CONFIG GET` says, by its keys.
+type Settings = HashMap<String, String>;
 
 /// What `INFO` says, by its keys.
 struct Info(HashMap<String, String>);
@@ -108,7 +114,7 @@ pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
         finding("mode", mode(connections, first, servers.len()));
     }
     let infos = info(connections, call, warnings).await?;
-    let save = setting(connections, call, "save", warnings).await?;
+    let settings = settings(connections, call, warnings).await?;
     for (address, hello) in &servers {
         let role = if hello.is_replica() { "replica" } else { "primary" };
         finding("server", format!("{address}, role {role}"));
@@ -116,17 +122,26 @@ pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
             finding("memory used", info.get("used_memory_human").into());
             finding("memory limit", memory_limit(info));
             finding("memory policy", info.get("maxmemory_policy").into());
-            finding("persistence", persistence(info, save.as_deref()));
+            finding("persistence", persistence(info, settings.get(address)));
+            let losses = losses(connections, info, settings.get(address));
+            losses.findings().into_iter().for_each(|(event, lost)| finding(event, lost));
         }
     }
     for (address, hello) in &servers {
-        let info = infos.get(address);
-        warnings.extend(info.iter().flat_map(|info| warnings_of(address, info, save.as_deref())));
+        if let Some(info) = infos.get(address) {
+            warnings.extend(warnings_of(address, info, settings.get(address)));
+            warnings.extend(losses(connections, info, settings.get(address)).warning(address));
+        }
         if hello.is_replica() {
             warnings.push(format!("{address} is a replica: writes are refused; give the primary's address"));
         }
     }
     warnings.dedup();
+    warnings.extend(
+        connections.silent_sentinels().into_iter().map(|(address, error)| {
+            format!("the sentinel {address} can't be asked for the primary: {error}")
+        }),
+    );
     warnings.extend(wrong_types(connections, call).await?);
     foreign_keys(connections, call, warnings).await?;
     warnings.extend(connections.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
@@ -165,19 +180,32 @@ async fn info(
     Ok(answers.into_iter().map(|(address, text)| (address, Info::read(&text))).collect())
 }
 
-/// A setting of the servers; `None` where it is not told.
-async fn setting(
+/// The settings of each server on which it depends what is lost, by its address.
+async fn settings(
     connections: &Connections,
     call: Call,
-    name: &str,
     warnings: &mut Vec<String>,
-) -> Result<Option<String>> {
-    let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg(name);
-    let settings = connections.query_primaries::<HashMap<String, String>>(call, get).await;
-    let settings = unless_refused(settings, "snapshots", ("CONFIG GET", "+config|get"), warnings)?;
-    let mut settings = settings.into_iter().flatten();
-    Ok(settings.find_map(|(_, mut settings)| settings.remove(name)))
+) -> Result<HashMap<String, Settings>> {
+    let mut all = HashMap::<String, Settings>::new();
+    for name in ["save", "appendfsync", "min-replicas-to-write"] {
+        // Redis 6.2 takes one name at a time.
+        let mut get = redis::cmd("CONFIG");
+        get.arg("GET").arg(name);
+        let answers = connections.query_primaries::<Settings>(call, get).await;
+        let what = "snapshots, and how a log is written";
+        let Some(answers) = unless_refused(answers, what, ("CONFIG GET", "+config|get"), warnings)? else {
+            break;
+        };
+        for (address, settings) in answers {
+            all.entry(address).or_default().extend(settings);
+        }
+    }
+    Ok(all)
+}
+
+fn losses<'a>(connections: &Connections, info: &'a Info, settings: Option<&'a Settings>) -> Losses<'a> {
+    let (wait_replicas, wait_for_peers) = connections.waits_for();
+    Losses { info, settings, wait_replicas, wait_for_peers }
 }
 
 /// Says of the keys that all swarms share whether they are what they should be.
@@ -245,9 +273,9 @@ fn memory_limit(info: &Info) -> String {
     }
 }
 
-fn persistence(info: &Info, save: Option<&str>) -> String {
+fn persistence(info: &Info, settings: Option<&Settings>) -> String {
     let append_only = if info.get("aof_enabled") == "1" { "on" } else { "off" };
-    let snapshots = match save {
+    let snapshots = match snapshots(settings) {
         Some("") => "off",
         Some(_) => "on",
         None => "unknown",
@@ -255,8 +283,13 @@ fn persistence(info: &Info, save: Option<&str>) -> String {
     format!("append only file {append_only}, snapshots {snapshots}")
 }
 
-fn warnings_of(address: &str, info: &Info, save: Option<&str>) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// When snapshots are made; empty: never.
+fn snapshots(settings: Option<&Settings>) -> Option<&str> {
+    settings?.get("save").map(String::as_str)
+}
+
+fn warnings_of(address: &str, info: &Info, settings: Option<&Settings>) -> Vec<String> {
+    let (mut warnings, save) = (Vec::new(), snapshots(settings));
     let policy = info.get("maxmemory_policy");
     if policy.starts_with("allkeys-") {
         let now = if info.number("maxmemory") == 0 { " (there is no limit at present)" } else { "" };
@@ -320,8 +353,9 @@ mod tests {
     #[test]
     fn neither_snapshots_nor_log_is_warned_of() {
         let off = info(&["maxmemory_policy:noeviction", "aof_enabled:0"]);
-        assert_eq!(warnings_of("a:1", &off, Some("")).len(), 1);
-        assert_eq!(warnings_of("a:1", &off, Some("3600 1")), [""; 0]);
+        let saves = |when: &str| Some(Settings::from([("save".into(), when.into())]));
+        assert_eq!(warnings_of("a:1", &off, saves("").as_ref()).len(), 1);
+        assert_eq!(warnings_of("a:1", &off, saves("3600 1").as_ref()), [""; 0]);
         assert_eq!(warnings_of("a:1", &off, None), [""; 0]);
     }
 }

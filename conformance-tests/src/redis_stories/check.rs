@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use storage_core::config::StorageConfig;
+use storage_core::config::{StorageConfig, Value};
 use storage_core::{Driver, Inspection};
 use storage_redis::RedisDriver;
 
-use super::ground::Place;
+use super::ground::{Place, open};
 use crate::servers::Found;
-use crate::servers::redis::{Node, Setup};
+use crate::servers::redis::{Node, Sentinel, Setup};
 use crate::storages::registry;
 
 /// A server that keeps what it is given only until it has no room, or ends.
@@ -53,6 +53,32 @@ pub(super) async fn takes_the_example_as_it_is(server: &Node) {
     assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
     opened.storage.ping().await.unwrap();
     opened.storage.close().await.unwrap();
+}
+
+/// With a replica, and a sentinel that is not there.
+pub(super) async fn says_what_a_failover_costs(servers: &Sentinel) {
+    let inspect = async |wait_replicas: i64| {
+        let mut settings = servers.settings(0);
+        let Some((_, Value::List(sentinels))) = settings.iter_mut().find(|(key, _)| key == "addresses")
+        else {
+            panic!("no list of sentinels")
+        };
+        sentinels.push(Value::Text("127.0.0.1:1".into()));
+        settings.push(("wait_replicas".into(), Value::Integer(wait_replicas)));
+        open(settings, &[]).await.inspect().await.unwrap()
+    };
+    for (wait_replicas, expected) in
+        [(0, "what the replicas have not got yet; set `wait_replicas` to wait for them"), (1, "peers only")]
+    {
+        let Inspection { findings, warnings, .. } = inspect(wait_replicas).await;
+        let found = findings.iter().find(|(name, _)| name == "lost in a failover");
+        assert_eq!(found.map(|(_, found)| found.as_str()), Some(expected));
+        assert!(warnings.iter().any(|warning| warning.contains("the sentinel 127.0.0.1:1 ")), "{warnings:?}");
+        assert!(!warnings.iter().any(|warning| warning.contains("`wait_replicas`")), "{warnings:?}");
+    }
+    let warnings = inspect(2).await.warnings;
+    let expected = "`wait_replicas` is 2, and there are 1 replicas: no download and no data is acknowledged";
+    assert!(warnings.iter().any(|warning| warning.contains(expected)), "{warnings:?}");
 }
 
 async fn inspect(server: &Node) -> Inspection {

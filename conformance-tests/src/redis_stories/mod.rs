@@ -119,6 +119,7 @@ pub fn tests() -> Vec<Trial> {
         replicas::that_stand_still_leave_downloads_and_data_uncertain,
         replicas::that_stand_still_leave_peers_uncertain_where_these_wait,
         replicas::that_stand_still_are_waited_for_by_a_repetition_that_changes_nothing,
+        check::says_what_a_failover_costs,
     });
     tests.extend(tests! {
         On(failover::secured_servers);

@@ -14,6 +14,7 @@ use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
 use super::clients::{Clients, NodeClients, connect_timeout, response_timeout};
 use super::cluster::Cluster;
+use super::fault::describe;
 use super::greeting::explain;
 use super::node::{NodeConnection, ReplicaWait};
 use super::request::load_scripts;
@@ -154,6 +155,13 @@ impl Connector {
 
     pub(super) fn is_sentinel(&self) -> bool {
         matches!(self.clients, Clients::Sentinel(_))
+    }
+
+    /// The sentinels that do not answer, and why.
+    pub(super) fn silent_sentinels(&self) -> Vec<(String, String)> {
+        let Clients::Sentinel(sentinels) = &self.clients else { return Vec::new() };
+        let failures = self.addresses.iter().zip(sentinels.failures());
+        failures.filter_map(|(address, error)| Some((address.clone(), describe(&error?)))).collect()
     }
 
     /// All addresses, for messages.

@@ -183,6 +183,16 @@ impl Connections {
         self.pool.connector().is_sentinel()
     }
 
+    /// How many replicas are waited for, and whether for peers too.
+    pub(crate) fn waits_for(&self) -> (u32, bool) {
+        (self.pool.connector().wait().map_or(0, |wait| wait.replicas), self.wait_for_peers)
+    }
+
+    /// The sentinels that do not answer, and why.
+    pub(crate) fn silent_sentinels(&self) -> Vec<(String, String)> {
+        self.pool.connector().silent_sentinels()
+    }
+
     /// Where commands go at this time, for people to read.
     pub(crate) async fn target(&self) -> String {
         self.pool.connector().target().await

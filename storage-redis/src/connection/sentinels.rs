@@ -136,6 +136,12 @@ impl Sentinels {
         Some(error.cloned().unwrap_or_else(unknown))
     }
 
+    /// How the last question to each of them failed, if it did, in their order.
+    pub(super) fn failures(&self) -> Vec<Option<RedisError>> {
+        let known = self.known.lock();
+        known.iter().map(|sentinel| sentinel.asked.clone()?.err()).collect()
+    }
+
     async fn follow_one(&self, place: usize, client: &Client) -> RedisResult<()> {
         let announced = Arc::new(Notify::new());
         let announces = Arc::clone(&announced);

@@ -35,27 +35,20 @@ impl Rights {
         self.words().filter_map(|word| word.strip_prefix('+')).collect()
     }
 
-    /// Makes the user on a server, with these rules too.
+    /// Makes the user on a server.
     ///
     /// # Errors
     /// [`Missing`] if the server refuses.
-    pub fn grant(self, node: &Node, login: &Login, further: &[&str]) -> Found<()> {
+    pub fn grant(self, node: &Node, login: &Login) -> Found<()> {
         let mut set = redis::cmd("ACL");
         set.arg("SETUSER").arg(login.name);
         let password = format!(">{}", login.password);
         for word in self.words().skip(1) {
             set.arg(if word == ">PASSWORD" { password.as_str() } else { word });
         }
-        set.arg(further);
         node.ask(&set).map_err(Missing::failed)
     }
 }
-
-/// redis-rs asks a primary for its role before it believes the sentinels.
-const FOR_DATA_BEHIND_SENTINELS: &[&str] = &["+role"];
-
-/// redis-rs asks a sentinel whether it is one, and for all primaries.
-const FOR_SENTINELS: &[&str] = &["+role", "+sentinel|masters"];
 
 /// A single server.
 pub struct RightsOnServer {
@@ -72,7 +65,7 @@ impl RightsOnServer {
     pub fn start() -> Found<Self> {
         let node = Node::start(&Setup::default().setting(format!("databases {NUMBER_OF_DATABASES}")))?;
         let login = Login::new("tracker");
-        Rights::Data.grant(&node, &login, &[])?;
+        Rights::Data.grant(&node, &login)?;
         let databases = Arc::new(Databases::new(node.server(), 0..NUMBER_OF_DATABASES));
         Ok(Self { node, databases, login })
     }
@@ -118,10 +111,10 @@ impl RightsOnSentinel {
         let servers = Sentinel::start(&SentinelSetup::default())?;
         let (for_data, for_sentinels) = (Login::new("tracker"), Login::new("seeker"));
         for node in [servers.primary(), servers.replica()] {
-            Rights::Data.grant(node, &for_data, FOR_DATA_BEHIND_SENTINELS)?;
+            Rights::Data.grant(node, &for_data)?;
         }
         for node in servers.sentinels() {
-            Rights::Sentinel.grant(node, &for_sentinels, FOR_SENTINELS)?;
+            Rights::Sentinel.grant(node, &for_sentinels)?;
         }
         Ok(Self { servers, for_data, for_sentinels })
     }
@@ -156,7 +149,7 @@ impl RightsOnCluster {
     pub fn start() -> Found<Self> {
         let (cluster, login) = (Cluster::start(&Setup::default())?, Login::new("tracker"));
         for node in cluster.nodes() {
-            Rights::Cluster.grant(node, &login, &[])?;
+            Rights::Cluster.grant(node, &login)?;
         }
         Ok(Self { cluster, login })
     }

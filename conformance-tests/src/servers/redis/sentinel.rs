@@ -150,7 +150,7 @@ impl Sentinel {
     }
 
     /// The sentinels.
-    fn sentinels(&self) -> impl Iterator<Item = &Node> {
+    pub fn sentinels(&self) -> impl Iterator<Item = &Node> {
         self.sentinels.iter().map(|sentinel| &sentinel.node)
     }
 
