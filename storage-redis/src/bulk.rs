@@ -112,7 +112,8 @@ impl RedisStorage {
                 .with_message("the script did not answer for each write"));
         }
         let written = places.iter().zip(results).map(|(place, result)| {
-            Ok(match read::<u8>(call, refusal_in(result))? {
+            let outcome = read::<u8>(call, refusal_in(result)).map_err(|error| of_swarm(error, info_hash))?;
+            Ok(match outcome {
                 0 => Written::Unchanged,
                 // One that took effect, and was repeated because its answer was lost, finds a seeder.
                 1 if !after_loss || writes[*place].change != PeerChange::Graduate => Written::Applied,
@@ -254,6 +255,15 @@ impl RedisStorage {
         let commands: Vec<Cmd> = reads.chain([downloads]).collect();
         try_join_all(commands.into_iter().map(|command| self.connections.query(call, command))).await
     }
+}
+
+/// Names the swarm that has a key of another type.
+fn of_swarm(error: Error, info_hash: &InfoHash) -> Error {
+    if error.kind() != ErrorKind::Corrupt {
+        return error;
+    }
+    let message = format!("swarm {info_hash}: {}", error.message());
+    error.with_message(message)
 }
 
 /// A refusal that a script caught and gave as text.

@@ -347,6 +347,9 @@ pub(super) async fn a_key_of_another_type_is_named(place: &Place) {
     let () = connection.set(&seeders, "secret").await.unwrap();
     let key = format!("CHI_S4_{}", swarm(1));
     names(storage.scrape_swarm(&swarm(1)).await.unwrap_err(), &key);
+    let change = PeerChange::Put(Role::Seeder);
+    let write = PeerWrite { info_hash: swarm(1), peer: peer(1), change, announced: at(1_000) };
+    names(storage.write_peers(&[write]).await.remove(0).unwrap_err(), &format!("swarm {}: ", swarm(1)));
     let warnings = storage.inspect().await.unwrap().warnings;
     let about = |key: &str| warnings.iter().filter(|warning| warning.contains(key)).count();
     assert_eq!((about("the key CHI_I holds"), about("the key CHI_D holds")), (1, 1), "{warnings:?}");

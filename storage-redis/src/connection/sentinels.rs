@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::clients::NodeClients;
+use super::greeting::explain;
 use crate::NAME;
 
 /// The time between two questions to a sentinel. An old primary goes on taking writes, which are lost, for as long as
@@ -153,7 +154,11 @@ impl Sentinels {
                 announces.notify_one();
                 Ok::<_, redis::aio::SendError>(())
             });
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => return Err(explain(error, client.get_connection_info().addr()).await),
+        };
         if let Err(error) = connection.subscribe(CHANNEL).await {
             tracing::debug!(backend = NAME, %error, "a sentinel announces nothing to us; it is asked only");
         }
