@@ -68,17 +68,8 @@ pub(crate) fn mark(hash: &[u8]) -> Cmd {
 /// The commands that load every script.
 pub(crate) fn load_all() -> Pipeline {
     let mut pipeline = redis::pipe();
-    for command in load_commands() {
-        pipeline.add_command(command);
+    for script in ALL {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text);
     }
     pipeline
-}
-
-/// The commands that load every script, one by one.
-pub(crate) fn load_commands() -> impl Iterator<Item = Cmd> {
-    ALL.iter().map(|script| {
-        let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(script.text);
-        command
-    })
 }

@@ -30,7 +30,7 @@ use super::connector::{ConnectError, note_disconnection};
 use super::greeting::explain;
 use super::node::{NodeConnection, ReplicaWait};
 use super::renewable::Renewable;
-use super::request::{SendError, by, key};
+use super::request::{SendError, by, keys};
 use crate::scripts;
 
 /// How often in a row a command is sent on; then the nodes disagree, and it is tried again after a moment.
@@ -97,7 +97,7 @@ impl Cluster {
 
     /// Sends a command to the node that has its key, wherever that is, and waits for the answer until the deadline.
     pub(super) async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, SendError> {
-        let slot = key(command).map(Slot::for_key);
+        let slot = keys(command).next().map(Slot::for_key);
         let answer = self.send_on(command, slot, deadline).await;
         if answer.as_ref().is_err_and(is_of_moved_slots) {
             // Whatever comes of it: the command fails, and finds the slots anew when it is sent again.

@@ -1,13 +1,13 @@
 //! What a failed attempt means: what kind of failure it is, whether a write may have taken effect, and
 //! what helps.
 
-use redis::{Arg, ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
+use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
 use storage_core::{Error, ErrorKind, Operation};
 
 use super::connector::ConnectError;
-use super::request::SendError;
+use super::request::{SendError, keys};
 use crate::NAME;
-use crate::layout::{key_text, read_decimal};
+use crate::layout::key_text;
 
 /// A failed attempt.
 pub(super) struct Fault {
@@ -181,11 +181,12 @@ impl Fault {
     }
 
     /// Names the keys of the command, where one of them has the wrong type.
-    pub(super) fn about<'a>(self, command: impl Iterator<Item = Arg<&'a [u8]>>) -> Self {
+    pub(super) fn about(self, command: &Cmd) -> Self {
         if self.reason != WRONG_TYPE {
             return self;
         }
-        let keys = keys(command);
+        let ours = keys(command).filter(|key| key.starts_with(b"CHI_"));
+        let keys: Vec<_> = ours.map(key_text).collect();
         let message = match keys.as_slice() {
             [] => return self,
             [key] => wrong_type(&format!("the key {key}")),
@@ -209,18 +210,6 @@ fn wrong_type(key: &str) -> String {
         "{key} holds another type than MoChi's `redis` storage uses (MoChi's `keydb` storage, for one, keeps sets \
          under the keys of swarms)"
     )
-}
-
-/// The keys of a command, for people to read: those of a script, or the one that follows the command's name.
-fn keys<'a>(mut command: impl Iterator<Item = Arg<&'a [u8]>>) -> Vec<String> {
-    let mut next = || match command.next() {
-        Some(Arg::Simple(text)) => Some(text),
-        _ => None,
-    };
-    let name = next().unwrap_or_default();
-    let number = if name == b"EVALSHA" { next().and(next()).and_then(read_decimal) } else { Some(1) };
-    let keys = (0..number.unwrap_or(0)).map_while(|_| next());
-    keys.filter(|key| key.starts_with(b"CHI_")).map(key_text).collect()
 }
 
 /// The server's refusal in an error, the first of several.
@@ -330,7 +319,7 @@ mod tests {
     fn a_key_of_the_wrong_type_is_named() {
         let about = |command: &redis::Cmd| {
             let fault = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
-            fault.about(command.args_iter()).message
+            fault.about(command).message
         };
         let mut read = redis::cmd("HGET");
         read.arg(b"CHI_S4_\x01\x02").arg("secret");

@@ -362,7 +362,7 @@ impl Connections {
             if hopeless {
                 let uncertain = may_have_run && call.operation.is_write();
                 let fault = match request.commands().next() {
-                    Some(command) => fault.about(command.args_iter()),
+                    Some(command) => fault.about(command),
                     None => fault,
                 };
                 return Err(fault.into_error(call.operation, uncertain));
@@ -386,7 +386,7 @@ fn delays() -> impl Iterator<Item = Duration> {
 /// One answer of several.
 fn item(call: Call, value: Value, command: &Cmd) -> Result<Result<Value>> {
     let Value::ServerError(error) = value else { return Ok(Ok(value)) };
-    let error = Fault::refused(&error).about(command.args_iter()).into_error(call.operation, false);
+    let error = Fault::refused(&error).about(command).into_error(call.operation, false);
     if error.kind() == ErrorKind::Corrupt { Ok(Err(error)) } else { Err(error) }
 }
 

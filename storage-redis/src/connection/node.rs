@@ -14,7 +14,7 @@ use storage_core::{ServerClock, Timestamp};
 use tokio::time::Instant;
 
 use super::clock::ask_server;
-use super::request::{SendError, by, key};
+use super::request::{SendError, by, keys};
 use crate::layout::DOWNLOADS;
 use crate::scripts;
 
@@ -134,7 +134,7 @@ impl Pipelines {
         let mut pipeline = pipeline.into_owned();
         if has_all_keys {
             pipeline.add_command(scripts::mark(DOWNLOADS));
-        } else if let Some(mark) = pipeline.cmd_iter().filter_map(key).last().map(scripts::mark) {
+        } else if let Some(mark) = pipeline.cmd_iter().flat_map(keys).last().map(scripts::mark) {
             // It may be in a slot that this node is about to get.
             pipeline.cmd("ASKING").add_command(mark);
         }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::cluster::Cluster;
 use super::connector::{ConnectError, Wire};
 use super::node::NodeConnection;
+use crate::layout::read_decimal;
 use crate::scripts;
 
 /// A node that holds data of its own.
@@ -110,7 +111,7 @@ impl Request {
                 return by(deadline, node.send_all(pipeline)).await;
             }
             Self::Pipeline(pipeline) => {
-                return by(deadline, send_pipeline(pipeline, node.connection())).await;
+                return by(deadline, send_transaction(pipeline, node.connection())).await;
             }
         };
         Ok(single(Ok(node.send(command, deadline).await?))?)
@@ -140,15 +141,18 @@ fn expiring(command: &Cmd, expiry: i64) -> Cmd {
     command
 }
 
-/// The key of a command, the first of several; the commands without any have no arguments.
-pub(super) fn key(command: &Cmd) -> Option<&[u8]> {
+/// The keys of a command: those of a script, or the one that follows the command's name. The commands without any
+/// that go by their keys have no arguments.
+pub(super) fn keys(command: &Cmd) -> impl Iterator<Item = &[u8]> {
     let mut arguments = command.args_iter().filter_map(|argument| match argument {
         redis::Arg::Simple(argument) => Some(argument),
         _ => None,
     });
-    // Of a script: its hash, the number of its keys, and these.
-    let place = if arguments.next() == Some(b"EVALSHA") { 2 } else { 0 };
-    arguments.nth(place)
+    let number = match arguments.next() {
+        Some(b"EVALSHA") => arguments.nth(1).and_then(read_decimal).unwrap_or(0),
+        _ => 1,
+    };
+    arguments.take(number)
 }
 
 /// Loads the scripts; on a cluster, on all nodes that can be reached.
@@ -162,13 +166,10 @@ pub(super) async fn load_scripts(wire: Wire) -> RedisResult<()> {
     }
 }
 
-async fn send_pipeline(
+async fn send_transaction(
     pipeline: &Pipeline,
     mut connection: MultiplexedConnection,
 ) -> RedisResult<Vec<Value>> {
-    if !pipeline.is_transaction() {
-        return connection.req_packed_commands(pipeline, 0, pipeline.len()).await;
-    }
     // The answers to MULTI and to each command are no more than that they are queued.
     let mut answers = connection.req_packed_commands(pipeline, pipeline.len() + 1, 1).await?;
     match answers.pop() {
@@ -187,10 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_a_script_comes_after_its_hash_and_the_number_of_keys() {
-        let mut get = redis::cmd("HGET");
-        assert_eq!(key(get.arg("CHI_D").arg("field")), Some(b"CHI_D".as_slice()));
-        assert_eq!(key(scripts::PUT_DATA.call(&["CHI_tokens"]).arg("field")), Some(b"CHI_tokens".as_slice()));
-        assert_eq!(key(&redis::cmd("PING")), None);
+    fn the_keys_of_a_script_come_after_its_hash_and_their_number() {
+        let keys_of = |command: &Cmd| keys(command).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(keys_of(redis::cmd("HGET").arg("CHI_D").arg("field")), [b"CHI_D"]);
+        assert_eq!(keys_of(scripts::JOIN.call(&["CHI_I", "CHI_D"]).arg("field")), [b"CHI_I", b"CHI_D"]);
+        assert_eq!(keys_of(&redis::cmd("PING")), [b""; 0]);
     }
 }
