@@ -118,6 +118,30 @@ fn limits_and_intervals_are_those_of_the_file() {
 }
 
 #[test]
+fn an_answer_over_udp_fits_a_packet_of_ipv6_unless_configured_otherwise() {
+    for (more, length) in [("", 20 + 18 * 67), ("max_udp_answer: 4096\n", 20 + 18 * 100)] {
+        let tracker = Tracker::with(&format!("storage: {{name: memory}}\n{more}"), &[]);
+        let udp = Udp::to(tracker.udp6());
+        for peer in 100..=250 {
+            udp.announce(&Announce { port: peer.into(), peer, num_want: 0, ..LEECHER });
+        }
+        assert_eq!(udp.announce(&Announce { num_want: 100, ..LEECHER }).len(), length, "{more}");
+    }
+}
+
+#[test]
+fn answers_over_udp_come_from_the_address_that_was_asked() {
+    let tracker = Tracker::with("storage: {name: memory}\n", &["--udp", "0.0.0.0:0"]);
+    // The address printed after those that every tracker of these tests has.
+    let port = tracker.last_udp().port();
+    for asked in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
+        // A connected socket receives from the address that it asked, and from no other.
+        let udp = Udp::to(format!("{asked}:{port}").parse().unwrap());
+        assert_eq!(number(&udp.announce(&LEECHER), 0), 1, "{asked}");
+    }
+}
+
+#[test]
 fn clients_need_not_wait_longer_than_they_are_asked_to() {
     let tracker = Tracker::with("storage: {name: memory}\nannounce_interval: 5m\n", &[]);
     let answer = client(b'l', 1).announce(tracker.http(), &V1, 9, "");

@@ -177,10 +177,8 @@ fn serve(
     }
     for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
-        let socket = Arc::new(socket);
-        for _ in 0..available_parallelism().map_or(1, NonZero::get) {
-            tasks.spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), tasks.clone()));
-        }
+        let loops = available_parallelism().map_or(1, NonZero::get);
+        udp::serve(socket, &packets, loops, tasks).map_err(|error| listen::failed("udp", address, &error))?;
     }
 
     let history = Arc::new(History::new(Arc::clone(&metrics)));

@@ -43,6 +43,8 @@ pub(crate) struct Limits {
     pub(crate) default_numwant: usize,
     /// The most swarms of a scrape.
     pub(crate) max_scrape_infohashes: usize,
+    /// The most bytes of an answer over UDP.
+    pub(crate) max_udp_answer: usize,
     /// The connections of one address, or of one network of IPv6, over HTTP.
     pub(crate) max_connections_per_address: usize,
 }
@@ -55,6 +57,8 @@ impl Default for Limits {
             max_numwant: 100,
             default_numwant: 50,
             max_scrape_infohashes: 50,
+            // What every path of IPv6 carries (1,280 bytes) less the headers.
+            max_udp_answer: 1_232,
             max_connections_per_address: 100,
         }
     }
@@ -80,12 +84,15 @@ impl Limits {
         let limits = Self {
             announce_interval,
             min_announce_interval: section.positive_duration("min_announce_interval", shortest),
-            // More would not fit a datagram of IPv6 peers.
             max_numwant: section.number("max_numwant", 1..=2_000).unwrap_or(default.max_numwant),
             default_numwant: section.number("default_numwant", 1..=2_000).unwrap_or(default.default_numwant),
             max_scrape_infohashes: section
                 .number("max_scrape_infohashes", 1..=1_000)
                 .unwrap_or(default.max_scrape_infohashes),
+            // No less than the longest scrape, no more than a datagram holds.
+            max_udp_answer: section
+                .number("max_udp_answer", 1_000..=65_507)
+                .unwrap_or(default.max_udp_answer),
             max_connections_per_address: section
                 .number("max_connections_per_address", 1..=CONNECTIONS)
                 .unwrap_or(default.max_connections_per_address),
@@ -163,6 +170,7 @@ fn slip(unknown: Problem) -> Option<Problem> {
         "max_numwant",
         "default_numwant",
         "max_scrape_infohashes",
+        "max_udp_answer",
         "max_connections_per_address",
         "allow_ip_spoofing",
         "real_ip_header",

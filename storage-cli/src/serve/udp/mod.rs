@@ -2,8 +2,10 @@
 
 mod connection_id;
 mod packet;
+mod socket;
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
 use super::tracker::{ClientAnnounce, Tracker};
 use connection_id::ConnectionIds;
 use packet::{Announce, Packet, Request};
+use socket::{Endpoints, PacketSocket};
 
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
 const MAX_UNDER_WAY: usize = 4_096;
@@ -109,6 +112,8 @@ impl UdpTracker {
     fn client(&self, announce: Announce, from: IpAddr) -> ClientAnnounce {
         let Announce { info_hash, peer_id, role, event, address, num_want, port } = announce;
         let named = address.filter(|_| self.allow_ip_spoofing && from.is_ipv4());
+        let limits = self.tracker.limits();
+        let fitting = packet::peers_that_fit(limits.max_udp_answer, from.is_ipv4());
         ClientAnnounce {
             info_hash,
             peer_id,
@@ -116,7 +121,7 @@ impl UdpTracker {
             port,
             role,
             event,
-            num_want,
+            num_want: Some(limits.num_want(num_want).min(fitting)),
             // An answer has peers of one family.
             families: if from.is_ipv4() { &[AddressFamily::V4] } else { &[AddressFamily::V6] },
         }
@@ -130,15 +135,31 @@ fn action(request: &Request) -> Action {
     }
 }
 
-/// Answers packets until it is time to stop. Several may do so on one socket.
-pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
+/// Answers packets until it is time to stop, in so many loops.
+///
+/// # Errors
+/// If the system does not tell to which address packets are sent.
+pub(crate) fn serve(
+    socket: UdpSocket,
+    tracker: &Arc<UdpTracker>,
+    loops: usize,
+    tasks: &TaskSpawner,
+) -> io::Result<()> {
+    let socket = Arc::new(PacketSocket::new(socket)?);
+    for _ in 0..loops {
+        tasks.spawn(answer_packets(Arc::clone(&socket), Arc::clone(tracker), tasks.clone()));
+    }
+    Ok(())
+}
+
+async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
     let mut buffer = [0; PACKET];
     loop {
         let received = tokio::select! {
             () = tasks.stopped() => return,
-            received = socket.recv_from(&mut buffer) => received,
+            received = socket.receive(&mut buffer) => received,
         };
-        let (length, from) = match received {
+        let (length, endpoints) = match received {
             Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "cannot receive packets");
@@ -146,11 +167,11 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
                 continue;
             }
         };
-        match tracker.step(&buffer[..length], from.ip().to_canonical()) {
+        match tracker.step(&buffer[..length], endpoints.client.ip().to_canonical()) {
             Step::Ignore => {}
-            Step::Answer(answer) => send(&socket, &answer, from).await,
+            Step::Answer(answer) => send(&socket, &answer, endpoints).await,
             Step::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, from, &tasks).await
+                ask(&socket, &tracker, transaction, request, endpoints, &tasks).await
             }
         }
     }
@@ -158,11 +179,11 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
 
 /// Answers a request at once if nothing has to be waited for, and by a task of its own otherwise.
 async fn ask(
-    socket: &Arc<UdpSocket>,
+    socket: &Arc<PacketSocket>,
     tracker: &Arc<UdpTracker>,
     transaction: u32,
     request: Request,
-    from: SocketAddr,
+    endpoints: Endpoints,
     tasks: &TaskSpawner,
 ) {
     let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
@@ -171,8 +192,8 @@ async fn ask(
     };
     let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
     let mut answering = Box::pin(async move {
-        let answer = of_tracker.answer(transaction, request, from.ip().to_canonical()).await;
-        send(&of_socket, &answer, from).await;
+        let answer = of_tracker.answer(transaction, request, endpoints.client.ip().to_canonical()).await;
+        send(&of_socket, &answer, endpoints).await;
         drop(place);
     });
     if poll!(&mut answering).is_pending() {
@@ -181,8 +202,8 @@ async fn ask(
 }
 
 /// What the system refuses to send is lost, as packets may be.
-async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
-    if let Err(error) = socket.send_to(answer, to).await {
-        tracing::trace!(%error, %to, "an answer is lost");
+async fn send(socket: &PacketSocket, answer: &[u8], to: Endpoints) {
+    if let Err(error) = socket.answer(answer, to).await {
+        tracing::trace!(%error, ?to, "an answer is lost");
     }
 }

@@ -120,6 +120,14 @@ pub(super) fn connected(transaction: u32, connection: u64) -> Vec<u8> {
     answer
 }
 
+/// The bytes of an announce's answer before its peers.
+const ANNOUNCED: usize = 20;
+
+/// How many peers of this family fit an answer of so many bytes.
+pub(super) fn peers_that_fit(bytes: usize, is_ipv4: bool) -> usize {
+    bytes.saturating_sub(ANNOUNCED) / if is_ipv4 { 6 } else { 18 }
+}
+
 /// The answer to an announce: peers are of the client's family. Counts that could not be read are zero.
 pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &Limits) -> Vec<u8> {
     let peers = answer.peers.as_deref().unwrap_or_default();
@@ -250,6 +258,13 @@ mod tests {
         answer.peers = Some(vec![Peer::new(PeerId([0; 20]), "2001:db8::1".parse().unwrap(), 6881)]);
         assert_eq!(announced(9, &answer, &Limits::default()).len(), 20 + 18);
         assert_eq!(scraped(9, &[counts])[8..], *b"\0\0\0\x01\0\0\0\0\xff\xff\xff\xff");
+    }
+
+    #[test]
+    fn an_answer_holds_67_peers_of_ipv6_and_202_of_ipv4_unless_configured_otherwise() {
+        let bytes = Limits::default().max_udp_answer;
+        assert_eq!((peers_that_fit(bytes, false), peers_that_fit(bytes, true)), (67, 202));
+        assert_eq!(peers_that_fit(0, true), 0);
     }
 
     proptest! {
