@@ -99,7 +99,7 @@ fn limits_and_intervals_are_those_of_the_file() {
                   max_numwant: 3\ndefault_numwant: 2\nmax_scrape_infohashes: 1\n";
     let tracker = Tracker::with(config, &[]);
     for letter in b'a'..=b'e' {
-        client(letter, 1).announce(tracker.http(), &V1, 0, "");
+        client(letter, letter.into()).announce(tracker.http(), &V1, 0, "");
     }
     for (asked, expected) in [("", 2), ("&numwant=-1", 2), ("&numwant=1", 1), ("&numwant=99", 3)] {
         let answer = client(b'l', 1).announce(tracker.http(), &V1, 9, asked);
@@ -158,6 +158,46 @@ fn a_client_has_the_address_that_a_trusted_proxy_names() {
     let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
     assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
     assert_eq!(answer.bytes("peers6").len(), 18, "nobody trusts ::1");
+}
+
+#[test]
+fn a_flood_from_one_address_is_refused_and_others_are_served() {
+    let config = "storage: {name: memory}\nreal_ip_header: X-Real-IP\ntrusted_proxies: [127.0.0.0/8]\n\
+                  max_requests_per_address: 1\nmax_burst_per_address: 20\n";
+    let tracker = Tracker::with(config, &[]);
+    let announce = |peer: u8, from: &str| {
+        let path = format!(
+            "/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4040-abcdefghi{peer:03}&port=6881&left=5"
+        );
+        let answer = get_with(tracker.http(), &path, &format!("X-Real-IP: {from}\r\n"));
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    let flood: Vec<_> = (0..100).map(|peer| announce(peer, "192.0.2.1")).collect();
+    let refused =
+        flood.iter().filter(|answer| answer.contains("too many requests from this address")).count();
+    assert!((60..=80).contains(&refused), "{refused}");
+    assert!(announce(100, "192.0.2.2").contains("complete"));
+    assert!(announce(101, "2001:db8::1").contains("complete"));
+    let answer = announce(102, "198.51.100.1");
+    assert!(
+        answer.contains("5:peers12:"),
+        "over 20 peer ids at one address and port are told once: {answer}"
+    );
+    let metrics = get(tracker.admin(), "/metrics").text();
+    let limited = r#"tracker_requests_total{action="announce",outcome="limited",protocol="http"} "#;
+    assert!(metrics.contains(&format!("{limited}{refused}\n")), "{metrics}");
+}
+
+#[test]
+fn a_full_storage_is_told_to_new_clients_and_counted() {
+    let tracker = Tracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
+    client(b'a', 1).announce(tracker.http(), &V1, 0, "");
+    let answer = Udp::to(tracker.udp()).announce(&LEECHER);
+    assert_eq!(&answer[8..], b"the tracker takes no further peers at this time");
+    client(b'a', 1).announce(tracker.http(), &V1, 0, "");
+    let metrics = get(tracker.admin(), "/metrics").text();
+    let full = r#"tracker_requests_total{action="announce",outcome="full",protocol="udp"} 1"#;
+    assert!(metrics.contains(full), "{metrics}");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::layer::{Layer, Layered, time_left};
-use crate::{Capability, Collected, Error, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
+use crate::{
+    Capability, Collected, Error, ErrorKind, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp,
+};
 
 use service::{LOOKS, Service};
 
@@ -140,7 +142,7 @@ impl Layer for Maintenance {
                 | Operation::Announce
                 | Operation::Probe
         ) {
-            self.service.announced(result.as_ref().err().is_none_or(|error| is_stored(operation, error)));
+            self.service.announced(result.as_ref().err().is_none_or(|error| is_served(operation, error)));
         }
         result
     }
@@ -166,9 +168,11 @@ impl Drop for GivenUp<'_> {
     }
 }
 
-/// Whether a call that failed stored what it had to: a whole announce may fail at a read after that.
-fn is_stored(operation: Operation, error: &Error) -> bool {
-    operation == Operation::Announce && error.operation() != operation && !error.operation().is_write()
+/// Whether a call that failed shows that announces are stored: a whole announce may fail at a read after that, and
+/// a storage that is full still refreshes the peers that it has.
+fn is_served(operation: Operation, error: &Error) -> bool {
+    error.kind() == ErrorKind::Full
+        || operation == Operation::Announce && error.operation() != operation && !error.operation().is_write()
 }
 
 /// Collects garbage until it is time to stop; a collection under way is finished.
@@ -270,7 +274,6 @@ fn jittered(interval: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     /// Makes calls that end so for 61 seconds; whether that was an outage.
     async fn is_outage(operation: Operation, end: impl Fn() -> Result<()> + Sync) -> bool {
@@ -291,6 +294,8 @@ mod tests {
             assert!(!is_outage(operation, || Ok(())).await, "{operation}");
         }
         assert!(is_outage(Operation::Announce, fails(Operation::PutPeer)).await);
+        let full = || Err(Error::new("test", Operation::Announce, ErrorKind::Full));
+        assert!(!is_outage(Operation::Announce, full).await, "garbage must be collected all the more");
         assert!(is_outage(Operation::Probe, fails(Operation::Ping)).await);
         for read in [Operation::AnnouncePeers, Operation::ScrapeSwarm] {
             assert!(!is_outage(Operation::Announce, fails(read)).await, "{read}");

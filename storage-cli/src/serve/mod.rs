@@ -8,6 +8,7 @@ mod health;
 mod http;
 mod listen;
 mod metrics;
+mod rate_limit;
 mod settings;
 mod tracker;
 mod udp;
@@ -29,6 +30,7 @@ use admin::{AdminSite, History};
 use health::Health;
 use http::{PerAddress, Places, TrackerSite};
 use metrics::FrontMetrics;
+use rate_limit::RateLimit;
 use settings::CONNECTIONS;
 use tracker::Tracker;
 use udp::UdpTracker;
@@ -159,8 +161,13 @@ fn serve(
     let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
 
     tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
-    let tracker = Tracker::new(Arc::clone(storage), settings.approval, settings.limits, Arc::clone(&health));
-    let tracker = Arc::new(tracker);
+    let tracker = Arc::new(Tracker {
+        storage: Arc::clone(storage),
+        approval: settings.approval,
+        rate_limit: RateLimit::new(settings.limits.rate, settings.addresses.trusted_proxies.clone()),
+        limits: settings.limits,
+        health: Arc::clone(&health),
+    });
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
     let per_address = PerAddress::new(

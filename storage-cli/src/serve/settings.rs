@@ -11,6 +11,7 @@ use storage_core::{AnnounceAnswer, Context};
 
 use super::approval::Approval;
 use super::http::AddressRules;
+use super::rate_limit::Rate;
 use crate::exit::Failure;
 
 /// The connections of clients that may be open at once, where the system allows so many.
@@ -45,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) max_scrape_infohashes: usize,
     /// The most bytes of an answer over UDP.
     pub(crate) max_udp_answer: usize,
+    /// How many announces and scrapes an address, or a network of IPv6, may send.
+    pub(crate) rate: Rate,
     /// The connections of one address, or of one network of IPv6, over HTTP.
     pub(crate) max_connections_per_address: usize,
 }
@@ -59,6 +62,7 @@ impl Default for Limits {
             max_scrape_infohashes: 50,
             // What every path of IPv6 carries (1,280 bytes) less the headers.
             max_udp_answer: 1_232,
+            rate: Rate::default(),
             max_connections_per_address: 100,
         }
     }
@@ -93,6 +97,12 @@ impl Limits {
             max_udp_answer: section
                 .number("max_udp_answer", 1_000..=65_507)
                 .unwrap_or(default.max_udp_answer),
+            rate: Rate {
+                per_second: section
+                    .number("max_requests_per_address", 0..=1_000_000)
+                    .unwrap_or(default.rate.per_second),
+                burst: section.number("max_burst_per_address", 1..=1_000_000).unwrap_or(default.rate.burst),
+            },
             max_connections_per_address: section
                 .number("max_connections_per_address", 1..=CONNECTIONS)
                 .unwrap_or(default.max_connections_per_address),
@@ -171,6 +181,8 @@ fn slip(unknown: Problem) -> Option<Problem> {
         "default_numwant",
         "max_scrape_infohashes",
         "max_udp_answer",
+        "max_requests_per_address",
+        "max_burst_per_address",
         "max_connections_per_address",
         "allow_ip_spoofing",
         "real_ip_header",

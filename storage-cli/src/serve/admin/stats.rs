@@ -53,6 +53,8 @@ pub(super) struct Requests {
     announces: u64,
     malformed: u64,
     denied: u64,
+    limited: u64,
+    full: u64,
     failed: u64,
 }
 
@@ -89,7 +91,7 @@ impl From<Sources> for Stats {
     fn from(sources: Sources) -> Self {
         let Sources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
             sources;
-        let Totals { announces, malformed, denied, failed, .. } = totals;
+        let Totals { announces, malformed, denied, limited, full, failed, .. } = totals;
         let milliseconds = |seconds: f64| seconds * 1e3;
         Self {
             backend,
@@ -105,7 +107,7 @@ impl From<Sources> for Stats {
                 p50: recent.p50.map(milliseconds),
                 p99: recent.p99.map(milliseconds),
             },
-            requests: Requests { announces, malformed, denied, failed },
+            requests: Requests { announces, malformed, denied, limited, full, failed },
             http_connections,
             errors,
             last_error: last.failure.map(|(at, message)| LastError { seconds_ago: ago(at), message }),

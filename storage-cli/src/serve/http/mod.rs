@@ -21,7 +21,7 @@ use super::tracker::{Refusal, Tracker};
 use malformed::Malformed;
 
 pub(crate) use address::AddressRules;
-pub(crate) use per_address::PerAddress;
+pub(crate) use per_address::{PerAddress, network};
 pub(crate) use server::{Answer, Asked, Places, Site, serve};
 
 /// What clients see.
@@ -63,12 +63,14 @@ impl TrackerSite {
 
     async fn announce(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
         let from = self.rules.client(asked.connection, asked.headers)?;
+        self.tracker.admit(from)?;
         let (client, form) = announce::read(asked.query, from, self.rules.allow_ip_spoofing)?;
         let answer = self.tracker.announce(&client).await?;
         Ok(answer::announced(&answer, form, self.tracker.limits()))
     }
 
     async fn scrape(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
+        self.tracker.admit(self.rules.client(asked.connection, asked.headers)?)?;
         let info_hashes = scrape::read(asked.query, self.tracker.limits().max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
         Ok(answer::scraped(&info_hashes, &counts))

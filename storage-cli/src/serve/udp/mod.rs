@@ -68,7 +68,11 @@ impl UdpTracker {
             }
             Some(Packet::Request { connection, transaction, request }) => {
                 if self.ids.accepts(connection, client) {
-                    return Step::Ask(transaction, request);
+                    let Err(refusal) = self.tracker.admit(client) else {
+                        return Step::Ask(transaction, request);
+                    };
+                    record(action(&request), refusal.into());
+                    return Step::Answer(packet::failed(transaction, &refusal.to_string()));
                 }
                 record(action(&request), Outcome::Malformed);
                 let answer = packet::failed(transaction, WRONG_CONNECTION);
@@ -205,5 +209,62 @@ async fn ask(
 async fn send(socket: &PacketSocket, answer: &[u8], to: Endpoints) {
     if let Err(error) = socket.answer(answer, to).await {
         tracing::trace!(%error, ?to, "an answer is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::health::Health;
+    use crate::serve::rate_limit::{Rate, RateLimit};
+    use crate::serve::settings::Limits;
+    use prometheus::{IntGauge, Registry};
+    use storage_core::{Storage, guarded};
+    use storage_memory::{MemoryConfig, MemoryStorage};
+
+    fn announce(connection: u64, port: u16) -> Vec<u8> {
+        let mut packet = connection.to_be_bytes().to_vec();
+        packet.extend([0, 0, 0, 1, 0, 0, 0, 9]);
+        packet.extend([0xaa; 20]);
+        packet.extend([0; 18]);
+        packet.extend(port.to_be_bytes());
+        packet.extend([0; 40]);
+        packet.extend((-1i32).to_be_bytes());
+        packet.extend(6881u16.to_be_bytes());
+        packet
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_address_is_refused_before_the_storage_is_asked() {
+        let memory = MemoryStorage::new(MemoryConfig::default());
+        let storage: Arc<dyn Storage> = guarded(Arc::new(memory), storage_core::layer::Limits::default());
+        let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
+        let rate_limit = RateLimit::new(Rate::default(), Vec::new());
+        let limits = Limits::default();
+        let storage_of_tracker = Arc::clone(&storage);
+        let tracker =
+            Arc::new(Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health });
+        let metrics = Arc::new(FrontMetrics::register(&Registry::new()).unwrap());
+        let udp = UdpTracker::new(tracker, false, Arc::clone(&metrics));
+        let (flooder, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let connection = udp.ids.give(flooder);
+        let (begun, mut asked, mut refusal) = (Instant::now(), 0, Vec::new());
+        for port in 0..60_000 {
+            match udp.step(&announce(connection, port), flooder) {
+                Step::Ask(transaction, request) => {
+                    udp.answer(transaction, request, flooder).await;
+                    asked += 1;
+                }
+                Step::Answer(answer) => refusal = answer,
+                Step::Ignore => panic!("a request is not answered"),
+            }
+        }
+        let most = 1_000 + 100 * (begun.elapsed().as_secs() + 1);
+        assert!((1_000..=most).contains(&asked), "{asked} of at most {most}");
+        let statistics = storage.statistics().await.unwrap();
+        assert_eq!(statistics.seeders + statistics.leechers, asked);
+        assert_eq!(refusal, b"\0\0\0\x03\0\0\0\x09too many requests from this address");
+        assert_eq!(metrics.totals().limited, 60_000 - asked);
+        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), Step::Ask(..)));
     }
 }

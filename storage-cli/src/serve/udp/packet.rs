@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use storage_core::{AnnounceAnswer, AnnounceEvent, InfoHash, PeerId, Role, SwarmCounts};
 
 use crate::serve::settings::Limits;
+use crate::serve::tracker::distinct;
 
 /// What every connect begins with.
 const MAGIC: u64 = 0x0417_2710_1980;
@@ -137,7 +138,7 @@ pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &Limi
     bytes.extend(saturated(interval.as_secs()));
     bytes.extend(saturated(counts.leechers));
     bytes.extend(saturated(counts.seeders));
-    for peer in peers {
+    for peer in distinct(peers) {
         match peer.address() {
             IpAddr::V4(address) => bytes.extend(address.octets()),
             IpAddr::V6(address) => bytes.extend(address.octets()),
@@ -257,6 +258,13 @@ mod tests {
         assert_eq!(bytes, expected);
         answer.peers = Some(vec![Peer::new(PeerId([0; 20]), "2001:db8::1".parse().unwrap(), 6881)]);
         assert_eq!(announced(9, &answer, &Limits::default()).len(), 20 + 18);
+        let of_id = |id| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), 6881);
+        answer.peers = Some(vec![of_id(1), of_id(2)]);
+        assert_eq!(
+            announced(9, &answer, &Limits::default()).len(),
+            20 + 6,
+            "an address and port is told once"
+        );
         assert_eq!(scraped(9, &[counts])[8..], *b"\0\0\0\x01\0\0\0\0\xff\xff\xff\xff");
     }
 
