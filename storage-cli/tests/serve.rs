@@ -201,6 +201,41 @@ fn a_full_storage_is_told_to_new_clients_and_counted() {
 }
 
 #[test]
+fn forwarded_names_the_client() {
+    let config = "storage: {name: memory}\nreal_ip_header: Forwarded\ntrusted_proxies: [127.0.0.0/8]\n";
+    let tracker = Tracker::with(config, &[]);
+    let query = client(b's', 1).query(&V1, 0, "");
+    let header = "Forwarded: for=203.0.113.1, for=\"192.0.2.7:4711\";proto=https, for=127.0.0.2\r\n";
+    get_with(tracker.http(), &query, header);
+    get_with(tracker.http(), &query, "Forwarded: For=\"[2001:db8::1]:4711\"\r\n");
+    let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
+    assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
+    assert_eq!(answer.bytes("peers6")[..4], [0x20, 1, 0x0d, 0xb8]);
+    let hidden = get_with(tracker.http(), &query, "Forwarded: for=192.0.2.9, for=_hidden\r\n").text();
+    assert_eq!(hidden, "d14:failure reason48:the proxy did not tell the address of the cliente");
+}
+
+#[test]
+fn announces_are_served_at_the_routes_of_the_file() {
+    let query = client(b's', 1).query(&V1, 0, "").replace("/announce", "");
+    let status = |tracker: &Tracker, path: &str| get(tracker.http(), &format!("{path}{query}")).status;
+    let tracker = Tracker::start();
+    for (path, expected) in [("/announce/", 200), ("/announce.php", 404), ("/passkey/announce", 404)] {
+        assert_eq!(status(&tracker, path), expected, "{path}");
+    }
+    let config =
+        "storage: {name: memory}\nannounce_routes: [/announce, announce.php, '/:passkey/announce']\n";
+    let tracker = Tracker::with(config, &[]);
+    for path in ["/announce", "/announce/", "/announce.php", "/0123456789abcdef/announce"] {
+        assert_eq!(status(&tracker, path), 200, "{path}");
+    }
+    for path in ["/scrape", "/scrape.php", "/0123456789abcdef/scrape"] {
+        assert_eq!(status(&tracker, path), 200, "{path}");
+    }
+    assert_eq!(status(&tracker, "/a/b/announce"), 404);
+}
+
+#[test]
 fn an_address_in_the_request_counts_only_where_that_is_allowed() {
     for (allow, expected) in [(true, b"\xc0\0\x02\x09\0\x01"), (false, b"\x7f\0\0\x01\0\x01")] {
         let config = format!("storage: {{name: memory}}\nallow_ip_spoofing: {allow}\n");
@@ -232,7 +267,7 @@ fn connections_are_kept_for_who_wants_that() {
 fn the_port_of_the_tracker_has_announces_scrapes_and_health_alone() {
     let tracker = Tracker::start();
     assert_eq!(get(tracker.http(), "/health").text(), "ok\n");
-    for path in ["/", "/stats", "/metrics", "/announce/", "/favicon.ico"] {
+    for path in ["/", "/stats", "/metrics", "/announces", "/favicon.ico"] {
         assert_eq!(get(tracker.http(), path).status, 404, "{path}");
     }
 }
@@ -280,6 +315,10 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         ("max_numwant: 0\nmax_scrape_infohashes: many", &["`max_numwant`", "`max_scrape_infohashes`"]),
         ("real_ip_header: X-Real-IP", &["`real_ip_header`: needs `trusted_proxies`"]),
         ("trusted_proxies: [home]", &["`trusted_proxies`: expected addresses or networks"]),
+        (
+            "announce_routes: [/a]\nscrape_routes: [/a]",
+            &["`scrape_routes`: has a route of `announce_routes`"],
+        ),
         ("approval: {}", &["`approval.context`: is missing"]),
         ("approval: {context: I}", &["`approval.context`", "reserved"]),
         ("prehooks: [{name: jwt}]\nposthooks: [{name: log}]", &["`jwt`", "`log`", "--ignore-hooks"]),

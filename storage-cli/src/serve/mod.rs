@@ -175,11 +175,13 @@ fn serve(
         settings.addresses.trusted_proxies.clone(),
         metrics.refused_connections().clone(),
     );
-    let site = Arc::new(TrackerSite::new(tracker, settings.addresses, Arc::clone(&metrics)));
+    let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
+    let site = TrackerSite::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
+    let site = Arc::new(site);
     let connections = descriptors::connections(CONNECTIONS);
     let places = Places::shared(connections, per_address, metrics.connections().clone());
     for (listener, address) in http {
-        listening.push(("http", format!("http://{address}/announce")));
+        listening.push(("http", format!("http://{address}{announce_path}")));
         tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
     }
     for (socket, address) in udp {

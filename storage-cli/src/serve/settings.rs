@@ -7,10 +7,10 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use ipnet::IpNet;
 use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, nearest};
-use storage_core::{AnnounceAnswer, Context};
+use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
-use super::http::AddressRules;
+use super::http::{AddressRules, Route, Routes};
 use super::rate_limit::Rate;
 use crate::exit::Failure;
 
@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Where the address of a client is found.
     pub(crate) addresses: AddressRules,
+    /// The paths of announces and scrapes over HTTP.
+    pub(crate) routes: Routes,
     /// Which torrents are served; all, if absent.
     pub(crate) approval: Option<Approval>,
 }
@@ -114,6 +116,22 @@ impl Limits {
     }
 }
 
+impl Settings {
+    /// What is to be said where peers are stale before they are late: clients announce a little after the interval
+    /// that they are told, and a peer that is collected meanwhile is gone from its swarm for a moment.
+    pub(crate) fn lifetime_warning(&self, schedule: &Schedule) -> Option<String> {
+        let interval = self.limits.announce_interval;
+        let shortest = interval + interval / 30;
+        (schedule.enabled && schedule.peer_lifetime < shortest).then(|| {
+            format!(
+                "`peer_lifetime` of {:?} is short for an `announce_interval` of {interval:?}: a client that is a \
+                 little late is gone for a moment; {shortest:?} or more is better",
+                schedule.peer_lifetime
+            )
+        })
+    }
+}
+
 /// Hooks that MoChi would run.
 const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
 
@@ -131,13 +149,14 @@ impl Settings {
         if section.take("frontends").is_some() {
             section.warn(
                 "frontends",
-                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` at \
-                 the top level",
+                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` and \
+                 `announce_routes` at the top level",
             );
         }
         let settings = Self {
             limits: Limits::read(&mut section),
             addresses: read_addresses(&mut section),
+            routes: read_routes(&mut section),
             approval: read_approval(&mut section),
         };
         for (key, hooks) in hooks {
@@ -187,6 +206,8 @@ fn slip(unknown: Problem) -> Option<Problem> {
         "allow_ip_spoofing",
         "real_ip_header",
         "trusted_proxies",
+        "announce_routes",
+        "scrape_routes",
         "approval",
         "prehooks",
         "posthooks",
@@ -223,6 +244,19 @@ fn read_addresses(section: &mut Section) -> AddressRules {
         Err(_) => section.problem("real_ip_header", "expected the name of a header such as X-Real-IP"),
     }
     rules
+}
+
+fn read_routes(section: &mut Section) -> Routes {
+    let mut read = |key| {
+        let routes = section.list(key).filter(|routes| !routes.is_empty());
+        routes.map(|routes| routes.iter().map(|route| Route::new(route)).collect::<Vec<_>>())
+    };
+    let (announce, scrape) = (read("announce_routes"), read("scrape_routes"));
+    let routes = Routes::new(announce.unwrap_or_else(|| Routes::default().announce), scrape);
+    if routes.scrape.iter().any(|route| routes.announce.contains(route)) {
+        section.problem("scrape_routes", "has a route of `announce_routes`");
+    }
+    routes
 }
 
 fn network(text: &str) -> Option<IpNet> {
