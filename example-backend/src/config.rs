@@ -6,7 +6,7 @@ use storage_core::config::Section;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExampleConfig {
     /// `capacity`: the most peers it keeps, of all swarms together, 1 to 100,000,000 (1,000,000). A
-    /// further peer is [`Rejected`](storage_core::ErrorKind::Rejected).
+    /// further peer is [refused](storage_core::ErrorKind::Full).
     pub capacity: usize,
 }
 

@@ -76,7 +76,7 @@ impl ExampleStorage {
         let new = peers.iter().filter(|peer| !contents.peers.contains_key(&(info_hash, **peer))).count();
         if new > 0 && contents.peers.len() + new > self.capacity {
             let message = format!("`capacity` of {} peers is used up: raise it", self.capacity);
-            return Err(Self::error(operation, ErrorKind::Rejected).with_message(message));
+            return Err(Self::error(operation, ErrorKind::Full).with_message(message));
         }
         contents.peers.extend(peers.iter().map(|peer| ((info_hash, *peer), presence)));
         Ok(())

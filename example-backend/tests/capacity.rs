@@ -23,9 +23,9 @@ async fn a_peer_beyond_the_capacity_is_rejected_and_changes_nothing() {
     let storage = with_capacity(1).await.unwrap();
     storage.put_leecher(&SWARM, &peer(1)).await.unwrap();
     let put = storage.put_leecher(&SWARM, &peer(2)).await.unwrap_err();
-    assert_eq!(put.kind(), ErrorKind::Rejected);
+    assert_eq!(put.kind(), ErrorKind::Full);
     let graduated = storage.graduate_leecher(&SWARM, &peer(2)).await.unwrap_err();
-    assert_eq!(graduated.kind(), ErrorKind::Rejected);
+    assert_eq!(graduated.kind(), ErrorKind::Full);
     let counts = storage.scrape_swarm(&SWARM).await.unwrap();
     assert_eq!(counts, SwarmCounts { seeders: 0, leechers: 1, downloads: 0 });
 }

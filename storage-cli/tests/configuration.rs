@@ -98,6 +98,31 @@ fn what_serve_would_say_is_told_by_check() {
 }
 
 #[test]
+fn a_lifetime_that_is_short_for_the_interval_is_a_warning_of_check_and_serve() {
+    for (lifetime, interval, warns) in [
+        ("31m", "30m", false),
+        ("30m", "30m", true),
+        ("30m59s", "30m", true),
+        ("31m", "1h", true),
+        ("62m", "1h", false),
+        ("5m", "4m", false),
+    ] {
+        let config = format!(
+            "storage: {{name: memory, config: {{peer_lifetime: {lifetime}}}}}\nannounce_interval: {interval}\n"
+        );
+        let ran = check(&config);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let said =
+            ran.stdout.lines().any(|line| line.contains("serve warns") && line.contains("`peer_lifetime`"));
+        assert_eq!(said, warns, "{lifetime} {interval}: {ran:?}");
+    }
+    let defaults = check("storage: {name: memory}\n");
+    assert!(!defaults.stdout.contains("`peer_lifetime`"), "{defaults:?}");
+    let off = check("storage: {name: memory, config: {peer_lifetime: 1m, maintenance: false}}\n");
+    assert!(!off.stdout.contains("`peer_lifetime`"), "no peer is stale where nobody collects: {off:?}");
+}
+
+#[test]
 fn a_storage_deeper_in_the_file_is_found() {
     let config = "prehooks:\n- config:\n    storage: {name: memory}\n";
     let ran = run_on(config, "check", &["--at", "prehooks.0.config.storage"]);

@@ -99,7 +99,7 @@ fn limits_and_intervals_are_those_of_the_file() {
                   max_numwant: 3\ndefault_numwant: 2\nmax_scrape_infohashes: 1\n";
     let tracker = Tracker::with(config, &[]);
     for letter in b'a'..=b'e' {
-        client(letter, 1).announce(tracker.http(), &V1, 0, "");
+        client(letter, letter.into()).announce(tracker.http(), &V1, 0, "");
     }
     for (asked, expected) in [("", 2), ("&numwant=-1", 2), ("&numwant=1", 1), ("&numwant=99", 3)] {
         let answer = client(b'l', 1).announce(tracker.http(), &V1, 9, asked);
@@ -115,6 +115,30 @@ fn limits_and_intervals_are_those_of_the_file() {
     assert_eq!(answer.len(), 8 + 12);
     let files = scrape(tracker.http(), &[&V1, &[0; 20]]).within("files");
     assert!(files.has(V1) && !files.has([0; 20]));
+}
+
+#[test]
+fn an_answer_over_udp_fits_a_packet_of_ipv6_unless_configured_otherwise() {
+    for (more, length) in [("", 20 + 18 * 67), ("max_udp_answer: 4096\n", 20 + 18 * 100)] {
+        let tracker = Tracker::with(&format!("storage: {{name: memory}}\n{more}"), &[]);
+        let udp = Udp::to(tracker.udp6());
+        for peer in 100..=250 {
+            udp.announce(&Announce { port: peer.into(), peer, num_want: 0, ..LEECHER });
+        }
+        assert_eq!(udp.announce(&Announce { num_want: 100, ..LEECHER }).len(), length, "{more}");
+    }
+}
+
+#[test]
+fn answers_over_udp_come_from_the_address_that_was_asked() {
+    let tracker = Tracker::with("storage: {name: memory}\n", &["--udp", "0.0.0.0:0"]);
+    // The address printed after those that every tracker of these tests has.
+    let port = tracker.last_udp().port();
+    for asked in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
+        // A connected socket receives from the address that it asked, and from no other.
+        let udp = Udp::to(format!("{asked}:{port}").parse().unwrap());
+        assert_eq!(number(&udp.announce(&LEECHER), 0), 1, "{asked}");
+    }
 }
 
 #[test]
@@ -134,6 +158,81 @@ fn a_client_has_the_address_that_a_trusted_proxy_names() {
     let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
     assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
     assert_eq!(answer.bytes("peers6").len(), 18, "nobody trusts ::1");
+}
+
+#[test]
+fn a_flood_from_one_address_is_refused_and_others_are_served() {
+    let config = "storage: {name: memory}\nreal_ip_header: X-Real-IP\ntrusted_proxies: [127.0.0.0/8]\n\
+                  max_requests_per_address: 1\nmax_burst_per_address: 20\n";
+    let tracker = Tracker::with(config, &[]);
+    let announce = |peer: u8, from: &str| {
+        let path = format!(
+            "/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4040-abcdefghi{peer:03}&port=6881&left=5"
+        );
+        let answer = get_with(tracker.http(), &path, &format!("X-Real-IP: {from}\r\n"));
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    let flood: Vec<_> = (0..100).map(|peer| announce(peer, "192.0.2.1")).collect();
+    let refused =
+        flood.iter().filter(|answer| answer.contains("too many requests from this address")).count();
+    assert!((60..=80).contains(&refused), "{refused}");
+    assert!(announce(100, "192.0.2.2").contains("complete"));
+    assert!(announce(101, "2001:db8::1").contains("complete"));
+    let answer = announce(102, "198.51.100.1");
+    assert!(
+        answer.contains("5:peers12:"),
+        "over 20 peer ids at one address and port are told once: {answer}"
+    );
+    let metrics = get(tracker.admin(), "/metrics").text();
+    let limited = r#"tracker_requests_total{action="announce",outcome="limited",protocol="http"} "#;
+    assert!(metrics.contains(&format!("{limited}{refused}\n")), "{metrics}");
+}
+
+#[test]
+fn a_full_storage_is_told_to_new_clients_and_counted() {
+    let tracker = Tracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
+    client(b'a', 1).announce(tracker.http(), &V1, 0, "");
+    let answer = Udp::to(tracker.udp()).announce(&LEECHER);
+    assert_eq!(&answer[8..], b"the tracker takes no further peers at this time");
+    client(b'a', 1).announce(tracker.http(), &V1, 0, "");
+    let metrics = get(tracker.admin(), "/metrics").text();
+    let full = r#"tracker_requests_total{action="announce",outcome="full",protocol="udp"} 1"#;
+    assert!(metrics.contains(full), "{metrics}");
+}
+
+#[test]
+fn forwarded_names_the_client() {
+    let config = "storage: {name: memory}\nreal_ip_header: Forwarded\ntrusted_proxies: [127.0.0.0/8]\n";
+    let tracker = Tracker::with(config, &[]);
+    let query = client(b's', 1).query(&V1, 0, "");
+    let header = "Forwarded: for=203.0.113.1, for=\"192.0.2.7:4711\";proto=https, for=127.0.0.2\r\n";
+    get_with(tracker.http(), &query, header);
+    get_with(tracker.http(), &query, "Forwarded: For=\"[2001:db8::1]:4711\"\r\n");
+    let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
+    assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
+    assert_eq!(answer.bytes("peers6")[..4], [0x20, 1, 0x0d, 0xb8]);
+    let hidden = get_with(tracker.http(), &query, "Forwarded: for=192.0.2.9, for=_hidden\r\n").text();
+    assert_eq!(hidden, "d14:failure reason48:the proxy did not tell the address of the cliente");
+}
+
+#[test]
+fn announces_are_served_at_the_routes_of_the_file() {
+    let query = client(b's', 1).query(&V1, 0, "").replace("/announce", "");
+    let status = |tracker: &Tracker, path: &str| get(tracker.http(), &format!("{path}{query}")).status;
+    let tracker = Tracker::start();
+    for (path, expected) in [("/announce/", 200), ("/announce.php", 404), ("/passkey/announce", 404)] {
+        assert_eq!(status(&tracker, path), expected, "{path}");
+    }
+    let config =
+        "storage: {name: memory}\nannounce_routes: [/announce, announce.php, '/:passkey/announce']\n";
+    let tracker = Tracker::with(config, &[]);
+    for path in ["/announce", "/announce/", "/announce.php", "/0123456789abcdef/announce"] {
+        assert_eq!(status(&tracker, path), 200, "{path}");
+    }
+    for path in ["/scrape", "/scrape.php", "/0123456789abcdef/scrape"] {
+        assert_eq!(status(&tracker, path), 200, "{path}");
+    }
+    assert_eq!(status(&tracker, "/a/b/announce"), 404);
 }
 
 #[test]
@@ -168,7 +267,7 @@ fn connections_are_kept_for_who_wants_that() {
 fn the_port_of_the_tracker_has_announces_scrapes_and_health_alone() {
     let tracker = Tracker::start();
     assert_eq!(get(tracker.http(), "/health").text(), "ok\n");
-    for path in ["/", "/stats", "/metrics", "/announce/", "/favicon.ico"] {
+    for path in ["/", "/stats", "/metrics", "/announces", "/favicon.ico"] {
         assert_eq!(get(tracker.http(), path).status, 404, "{path}");
     }
 }
@@ -216,6 +315,10 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         ("max_numwant: 0\nmax_scrape_infohashes: many", &["`max_numwant`", "`max_scrape_infohashes`"]),
         ("real_ip_header: X-Real-IP", &["`real_ip_header`: needs `trusted_proxies`"]),
         ("trusted_proxies: [home]", &["`trusted_proxies`: expected addresses or networks"]),
+        (
+            "announce_routes: [/a]\nscrape_routes: [/a]",
+            &["`scrape_routes`: has a route of `announce_routes`"],
+        ),
         ("approval: {}", &["`approval.context`: is missing"]),
         ("approval: {context: I}", &["`approval.context`", "reserved"]),
         ("prehooks: [{name: jwt}]\nposthooks: [{name: log}]", &["`jwt`", "`log`", "--ignore-hooks"]),

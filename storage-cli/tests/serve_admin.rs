@@ -59,6 +59,7 @@ fn swarms_are_counted_at_once_however_seldom_they_are_counted() {
     let config = "storage: {name: memory, config: {prometheus_reporting_interval: 1h}}\n";
     let tracker = Tracker::with(config, &[]);
     while get(tracker.admin(), "/stats").json()["swarms"].is_null() {}
+    assert!(get(tracker.admin(), "/stats").json()["statistics_seconds_ago"].as_u64().unwrap() < 60);
 }
 
 #[test]
@@ -92,6 +93,12 @@ fn metrics_are_those_of_the_storage_and_of_the_front_ends() {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
     assert!(!metrics.contains("mochi_"), "{metrics}");
+    let taken = metrics.lines().find_map(|line| {
+        line.strip_prefix("tracker_storage_statistics_timestamp_seconds{backend=\"memory\"} ")
+    });
+    let taken: f64 = taken.unwrap().parse().unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!((0.0..60.0).contains(&(now - taken)), "{taken}");
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub enum ErrorKind {
     Conflict,
     /// The server refused: no permission, no space, a constraint, a value out of its range.
     Rejected,
+    /// The storage holds as many peers as it may; a new one was not stored. Those that are there are still
+    /// refreshed.
+    Full,
     /// What the server holds or answered cannot be understood.
     Corrupt,
     /// The storage lacks this capability.
@@ -67,6 +70,7 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Conflict => "conflict",
             Self::Rejected => "rejected",
+            Self::Full => "full",
             Self::Corrupt => "corrupt",
             Self::Unsupported(_) => "unsupported",
         }
@@ -82,6 +86,7 @@ impl ErrorKind {
             Self::Unavailable => "the server is not available",
             Self::Conflict => "other writes got in the way",
             Self::Rejected => "the server refused",
+            Self::Full => "the storage is full",
             Self::Corrupt => "what the server holds cannot be understood",
             Self::Unsupported(_) => "the storage lacks the capability",
         }

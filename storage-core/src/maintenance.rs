@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::layer::{Layer, Layered, time_left};
-use crate::{Capability, Collected, Error, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp};
+use crate::{
+    Capability, Collected, Error, ErrorKind, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp,
+};
 
 use service::{LOOKS, Service};
 
@@ -17,7 +19,8 @@ use service::{LOOKS, Service};
 pub struct Schedule {
     /// The time between two garbage collections (3 min).
     pub gc_interval: Duration,
-    /// The age of a last announce at which a peer is stale (30 min).
+    /// The age of a last announce at which a peer is stale (31 min): a little more than the announce interval, or a
+    /// client that is late is gone for a moment.
     pub peer_lifetime: Duration,
     /// How long after a start, or after more than a minute in which no announce could be stored, no garbage is
     /// collected: a peer that could not announce is not stale. `None`: one `peer_lifetime`.
@@ -66,7 +69,7 @@ impl Default for Schedule {
     fn default() -> Self {
         Self {
             gc_interval: Duration::from_secs(180),
-            peer_lifetime: Duration::from_secs(1800),
+            peer_lifetime: Duration::from_secs(1860),
             gc_grace: None,
             gc_max_share: 0.5,
             reporting_interval: Duration::from_secs(1),
@@ -86,7 +89,7 @@ const CLOSE: Duration = Duration::from_secs(1);
 ///
 /// A run never starts while the last one runs, and intervals are jittered by a tenth, so that nodes
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
-/// off. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
+/// off, to ten times its duration or 5 minutes, whichever is less. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
@@ -140,7 +143,7 @@ impl Layer for Maintenance {
                 | Operation::Announce
                 | Operation::Probe
         ) {
-            self.service.announced(result.as_ref().err().is_none_or(|error| is_stored(operation, error)));
+            self.service.announced(result.as_ref().err().is_none_or(|error| is_served(operation, error)));
         }
         result
     }
@@ -166,9 +169,11 @@ impl Drop for GivenUp<'_> {
     }
 }
 
-/// Whether a call that failed stored what it had to: a whole announce may fail at a read after that.
-fn is_stored(operation: Operation, error: &Error) -> bool {
-    operation == Operation::Announce && error.operation() != operation && !error.operation().is_write()
+/// Whether a call that failed shows that announces are stored: a whole announce may fail at a read after that, and
+/// a storage that is full still refreshes the peers that it has.
+fn is_served(operation: Operation, error: &Error) -> bool {
+    error.kind() == ErrorKind::Full
+        || operation == Operation::Announce && error.operation() != operation && !error.operation().is_write()
 }
 
 /// Collects garbage until it is time to stop; a collection under way is finished.
@@ -246,9 +251,8 @@ async fn count(storage: Arc<dyn Storage>, interval: Duration) {
         }
         has_failed = counted.is_err();
         let took = begun.elapsed();
-        wait = interval;
-        if took > interval / 10 {
-            wait = interval.saturating_add(took.saturating_mul(10));
+        wait = put_off(interval, took);
+        if wait > interval {
             // A storage that does not answer is no slow one.
             if !has_failed {
                 tracing::warn!(
@@ -262,6 +266,15 @@ async fn count(storage: Arc<dyn Storage>, interval: Duration) {
     }
 }
 
+/// The longest that statistics are put off for a run that was slow.
+const PUT_OFF: Duration = Duration::from_secs(300);
+
+/// How long to wait after statistics that took so long: they take no more than a tenth of the time, unless that
+/// would make them too old.
+fn put_off(interval: Duration, took: Duration) -> Duration {
+    took.saturating_mul(10).min(PUT_OFF).max(interval)
+}
+
 /// The interval, give or take a tenth.
 fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::random_range(0.9..1.1))
@@ -270,7 +283,6 @@ fn jittered(interval: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     /// Makes calls that end so for 61 seconds; whether that was an outage.
     async fn is_outage(operation: Operation, end: impl Fn() -> Result<()> + Sync) -> bool {
@@ -291,6 +303,8 @@ mod tests {
             assert!(!is_outage(operation, || Ok(())).await, "{operation}");
         }
         assert!(is_outage(Operation::Announce, fails(Operation::PutPeer)).await);
+        let full = || Err(Error::new("test", Operation::Announce, ErrorKind::Full));
+        assert!(!is_outage(Operation::Announce, full).await, "garbage must be collected all the more");
         assert!(is_outage(Operation::Probe, fails(Operation::Ping)).await);
         for read in [Operation::AnnouncePeers, Operation::ScrapeSwarm] {
             assert!(!is_outage(Operation::Announce, fails(read)).await, "{read}");
@@ -305,6 +319,17 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(8), probe).await.is_err());
         tokio::time::advance(Duration::from_secs(61)).await;
         assert!(layer.service.grace_left(Duration::from_secs(60)).is_some());
+    }
+
+    #[test]
+    fn slow_statistics_are_put_off_for_ten_times_their_duration_and_5_minutes_at_most() {
+        let seconds = Duration::from_secs;
+        for (interval, took, wait) in
+            [(1, 0, 1), (10, 1, 10), (1, 2, 20), (1, 30, 300), (1, 600, 300), (900, 600, 900)]
+        {
+            assert_eq!(put_off(seconds(interval), seconds(took)), seconds(wait), "{interval} {took}");
+        }
+        assert_eq!(put_off(seconds(1), Duration::MAX), seconds(300));
     }
 
     #[test]

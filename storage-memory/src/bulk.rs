@@ -2,18 +2,19 @@
 
 use async_trait::async_trait;
 use storage_core::{
-    BulkPeerStorage, InfoHash, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmCounts,
+    BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmCounts,
     SwarmSnapshot, Written, write_order,
 };
 
 use crate::MemoryStorage;
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl BulkPeerStorage for MemoryStorage {
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
         let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
         for place in write_order(writes) {
-            results[place] = Ok(self.write_one(&writes[place]));
+            results[place] = self.write_one(&writes[place]);
         }
         results
     }
@@ -30,14 +31,15 @@ impl BulkPeerStorage for MemoryStorage {
 }
 
 impl MemoryStorage {
-    fn write_one(&self, write: &PeerWrite) -> Written {
+    fn write_one(&self, write: &PeerWrite) -> Result<Written> {
         let PeerWrite { info_hash, peer, change, announced } = write;
         let mut place = self.swarms.write(info_hash);
         let stored = place.get().and_then(|swarm| swarm.get(peer));
         match (change, stored) {
             (PeerChange::Put(role), _) => {
-                if !place.get_or_default().put_newer(peer, *role, *announced) {
-                    return Written::Unchanged;
+                let put = |swarm: &mut Swarm| swarm.put_newer(peer, *role, *announced);
+                if !self.write(&mut place, Operation::WritePeers, peer, put)? {
+                    return Ok(Written::Unchanged);
                 }
             }
             (PeerChange::Touch, Some((role, time))) => {
@@ -46,6 +48,7 @@ impl MemoryStorage {
             (PeerChange::Delete, Some((role, time))) if time <= *announced => {
                 let swarm = place.get_or_default();
                 swarm.remove(peer, role);
+                self.room.give_back(1);
                 if swarm.is_empty() {
                     place.remove();
                 }
@@ -54,13 +57,18 @@ impl MemoryStorage {
                 place.get_or_default().put(peer, Role::Seeder, time.max(*announced));
             }
             (PeerChange::Graduate, stored) if stored.is_none_or(|(_, time)| time <= *announced) => {
-                place.get_or_default().put(peer, Role::Seeder, *announced);
-                self.count_download(info_hash);
-                return Written::Download;
+                let put = |swarm: &mut Swarm| {
+                    swarm.put(peer, Role::Seeder, *announced);
+                    true
+                };
+                self.write(&mut place, Operation::WritePeers, peer, put)?;
+                if self.count_download(info_hash) {
+                    return Ok(Written::Download);
+                }
             }
-            _ => return Written::Unchanged,
+            _ => return Ok(Written::Unchanged),
         }
-        Written::Applied
+        Ok(Written::Applied)
     }
 
     /// The swarm as it is under one lock.

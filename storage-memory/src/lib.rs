@@ -3,7 +3,7 @@
 //! Swarms are spread over shards by info hash, each behind a lock of its own, so that calls about
 //! different swarms hardly ever meet. A swarm keeps its seeders before its leechers in one list per
 //! address family, so that counts are lengths and a random sample is a choice of positions. Memory
-//! is given back as swarms shrink.
+//! is given back as swarms shrink, and there is a limit to the number of peers.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,6 +28,7 @@ mod config;
 mod data;
 mod driver;
 mod peers;
+mod room;
 mod roster;
 mod shards;
 mod storage;

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use storage_core::{
-    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role,
-    SwarmCounts, Timestamp, When,
+    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result,
+    Role, SwarmCounts, Timestamp, When,
 };
 
 use crate::MemoryStorage;
@@ -14,8 +14,8 @@ use crate::swarm::Swarm;
 impl PeerStorage for MemoryStorage {
     async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
         let announced = announced.on(self);
-        self.swarms.write(info_hash).get_or_default().put(peer, role, announced);
-        Ok(())
+        let place = &mut self.swarms.write(info_hash);
+        self.put_all(place, Operation::PutPeer, std::slice::from_ref(peer), role, announced)
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
@@ -26,6 +26,7 @@ impl PeerStorage for MemoryStorage {
         if !swarm.remove(peer, role) {
             return Err(Self::not_found());
         }
+        self.room.give_back(1);
         if swarm.is_empty() {
             place.remove();
         }
@@ -33,13 +34,14 @@ impl PeerStorage for MemoryStorage {
     }
 
     async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
-        remove(&mut self.swarms.write(info_hash), std::slice::from_ref(peer));
+        self.remove(&mut self.swarms.write(info_hash), std::slice::from_ref(peer));
         Ok(())
     }
 
     async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
         let announced = announced.on(self);
-        Ok(self.graduate(&mut self.swarms.write(info_hash), info_hash, peers, announced))
+        let place = &mut self.swarms.write(info_hash);
+        self.graduate(place, Operation::GraduatePeers, info_hash, peers, announced)
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -64,7 +66,7 @@ impl PeerStorage for MemoryStorage {
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let info_hash = &announce.info_hash;
         let mut place = self.swarms.write(info_hash);
-        let is_download = self.write_announce(&mut place, announce);
+        let is_download = self.write_announce(&mut place, announce)?;
         let (mut peers, mut counts) = (Vec::new(), SwarmCounts::default());
         // Under the same lock: the answer is of the moment of the write.
         if let Some(swarm) = place.get() {
@@ -88,62 +90,114 @@ impl MemoryStorage {
         self.downloads.read(info_hash).get().copied().unwrap_or(0)
     }
 
-    pub(crate) fn count_download(&self, info_hash: &InfoHash) {
+    /// Counts a download, unless those of too many swarms are counted already.
+    pub(crate) fn count_download(&self, info_hash: &InfoHash) -> bool {
         let mut place = self.downloads.write(info_hash);
+        if place.get().is_none() && !self.downloads_room.take() {
+            return false;
+        }
         let downloads = place.get_or_default();
         *downloads = downloads.saturating_add(1);
+        true
+    }
+
+    /// Writes a peer of a swarm; what `write` says of it. If it is new and there is no room for it, it is taken out
+    /// again: looking it up before would cost every announce what only a new peer of a full storage needs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`](storage_core::ErrorKind::Full).
+    pub(crate) fn write(
+        &self,
+        place: &mut Place<'_>,
+        operation: Operation,
+        peer: &Peer,
+        write: impl FnOnce(&mut Swarm) -> bool,
+    ) -> Result<bool> {
+        let swarm = place.get_or_default();
+        let before = swarm.len();
+        let written = write(swarm);
+        if swarm.len() == before || self.room.take() {
+            return Ok(written);
+        }
+        swarm.forget(peer);
+        if swarm.is_empty() {
+            place.remove();
+        }
+        Err(self.full(operation))
+    }
+
+    /// Puts the peers of a client in or updates them; fails if there is no room for any of them.
+    fn put_all(
+        &self,
+        place: &mut Place<'_>,
+        operation: Operation,
+        peers: &[Peer],
+        role: Role,
+        announced: Timestamp,
+    ) -> Result<()> {
+        let (mut is_stored, mut refused) = (false, None);
+        for peer in peers {
+            let put = |swarm: &mut Swarm| {
+                swarm.put(peer, role, announced);
+                true
+            };
+            match self.write(place, operation, peer, put) {
+                Ok(_) => is_stored = true,
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if !is_stored => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes peers out of a swarm in whichever role they are.
+    fn remove(&self, place: &mut Place<'_>, peers: &[Peer]) {
+        let Some(swarm) = place.get_mut() else { return };
+        self.room.give_back(peers.iter().filter(|peer| swarm.forget(peer)).count());
+        if swarm.is_empty() {
+            place.remove();
+        }
     }
 
     /// Whether it was a download.
-    fn write_announce(&self, place: &mut Place<'_>, announce: &Announce<'_>) -> bool {
+    fn write_announce(&self, place: &mut Place<'_>, announce: &Announce<'_>) -> Result<bool> {
         let Announce { info_hash, peers, role, event, .. } = announce;
         let announced = announce.announced.on(self);
         match event {
             _ if peers.is_empty() => {}
-            AnnounceEvent::Completed => return self.graduate(place, info_hash, peers, announced),
-            AnnounceEvent::Stopped => remove(place, peers),
+            AnnounceEvent::Completed => {
+                return self.graduate(place, Operation::Announce, info_hash, peers, announced);
+            }
+            AnnounceEvent::Stopped => self.remove(place, peers),
             AnnounceEvent::None | AnnounceEvent::Started => {
-                let swarm = place.get_or_default();
-                peers.iter().for_each(|peer| swarm.put(peer, *role, announced));
+                self.put_all(place, Operation::Announce, peers, *role, announced)?;
             }
         }
-        false
+        Ok(false)
     }
 
     /// Makes a client a seeder; whether it was a download. Both are seen or neither, as the swarm is locked.
     fn graduate(
         &self,
         place: &mut Place<'_>,
+        operation: Operation,
         info_hash: &InfoHash,
         peers: &[Peer],
         announced: Timestamp,
-    ) -> bool {
+    ) -> Result<bool> {
         if peers.is_empty() {
-            return false;
+            return Ok(false);
         }
-        let swarm = place.get_or_default();
-        let is_download = !peers.iter().any(|peer| swarm.is_seeder(peer));
-        peers.iter().for_each(|peer| swarm.put(peer, Role::Seeder, announced));
-        if is_download {
-            self.count_download(info_hash);
-        }
-        is_download
+        let is_seeder = place.get().is_some_and(|swarm| peers.iter().any(|peer| swarm.is_seeder(peer)));
+        self.put_all(place, operation, peers, Role::Seeder, announced)?;
+        Ok(!is_seeder && self.count_download(info_hash))
     }
 }
 
 /// The locked place of a swarm.
-type Place<'a> = Writing<'a, InfoHash, Swarm>;
-
-/// Takes peers out of a swarm in whichever role they are.
-fn remove(place: &mut Place<'_>, peers: &[Peer]) {
-    let Some(swarm) = place.get_mut() else { return };
-    for peer in peers {
-        let _ = swarm.remove(peer, Role::Seeder) || swarm.remove(peer, Role::Leecher);
-    }
-    if swarm.is_empty() {
-        place.remove();
-    }
-}
+pub(crate) type Place<'a> = Writing<'a, InfoHash, Swarm>;
 
 #[cfg(test)]
 mod tests {

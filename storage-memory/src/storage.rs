@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use storage_core::{Backend, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Result};
 
 use crate::MemoryConfig;
+use crate::room::Room;
 use crate::shards::Shards;
 use crate::swarm::Swarm;
 
@@ -15,6 +16,10 @@ pub struct MemoryStorage {
     pub(crate) swarms: Shards<InfoHash, Swarm>,
     pub(crate) downloads: Shards<InfoHash, u64>,
     pub(crate) data: Shards<Context, BTreeMap<Bytes, Bytes>>,
+    /// For peers.
+    pub(crate) room: Room,
+    /// For swarms whose downloads are counted, which outlive their peers.
+    pub(crate) downloads_room: Room,
 }
 
 impl MemoryStorage {
@@ -22,12 +27,19 @@ impl MemoryStorage {
 
     /// An empty storage.
     pub fn new(config: MemoryConfig) -> Self {
-        let MemoryConfig { shard_count } = config;
+        let MemoryConfig { shard_count, max_peers } = config;
         Self {
             swarms: Shards::new(shard_count),
             downloads: Shards::new(shard_count),
             data: Shards::new(shard_count),
+            room: Room::new(max_peers),
+            downloads_room: Room::new(max_peers),
         }
+    }
+
+    pub(crate) fn full(&self, operation: Operation) -> Error {
+        let message = format!("`max_peers`: there are {} already", self.room.most());
+        Error::new(Self::NAME, operation, ErrorKind::Full).with_message(message)
     }
 
     pub(crate) fn not_found() -> Error {
@@ -56,15 +68,22 @@ impl Backend for MemoryStorage {
     async fn inspect(&self) -> Result<Inspection> {
         Ok(Inspection {
             server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
-            findings: vec![("shards".into(), self.swarms.count().to_string())],
+            findings: vec![
+                ("shards".into(), self.swarms.count().to_string()),
+                ("peers".into(), format!("{} of at most {}", self.room.taken(), self.room.most())),
+            ],
             warnings: Vec::new(),
         })
     }
 
     async fn close(&self) -> Result<()> {
         for index in 0..self.swarms.count() {
-            self.swarms.write_at(index).clear();
-            self.downloads.write_at(index).clear();
+            let mut swarms = self.swarms.write_at(index);
+            self.room.give_back(swarms.values().map(Swarm::len).sum());
+            swarms.clear();
+            let mut downloads = self.downloads.write_at(index);
+            self.downloads_room.give_back(downloads.len());
+            downloads.clear();
             self.data.write_at(index).clear();
         }
         Ok(())

@@ -80,6 +80,11 @@ impl Swarm {
         self.get(peer).is_some_and(|(role, _)| role.is_seeder())
     }
 
+    /// Takes a peer out in whichever role it is; whether it was there.
+    pub(crate) fn forget(&mut self, peer: &Peer) -> bool {
+        Role::BOTH.into_iter().any(|role| self.remove(peer, role))
+    }
+
     pub(crate) fn remove(&mut self, peer: &Peer, role: Role) -> bool {
         let removed = match peer.address() {
             IpAddr::V4(address) => self.v4.remove(&Compact::new(peer, address.octets()), role),

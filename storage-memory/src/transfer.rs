@@ -4,11 +4,13 @@ use std::hash::Hash;
 
 use async_trait::async_trait;
 use storage_core::{
-    Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Page, PeerRecord, Result, Scope, Transfer,
+    Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, PeerRecord, Result, Scope,
+    Transfer,
 };
 
 use crate::MemoryStorage;
-use crate::shards::Shards;
+use crate::shards::{Shards, Writing};
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl Transfer for MemoryStorage {
@@ -97,8 +99,9 @@ impl Transfer for MemoryStorage {
         let mut imported = Imported::default();
         for record in records {
             let mut place = self.swarms.write(&record.info_hash);
-            let swarm = place.get_or_default();
-            count(&mut imported, swarm.put_newer(&record.peer, record.role, record.announced));
+            let PeerRecord { peer, role, announced, .. } = record;
+            let put = |swarm: &mut Swarm| swarm.put_newer(peer, *role, *announced);
+            count(&mut imported, self.write(&mut place, Operation::ImportPeers, peer, put)?);
         }
         Ok(imported)
     }
@@ -107,6 +110,7 @@ impl Transfer for MemoryStorage {
         let mut imported = Imported::default();
         for record in records {
             let mut place = self.downloads.write(&record.info_hash);
+            self.take_room_for_downloads(&place)?;
             let held = place.get_or_default();
             count(&mut imported, record.downloads > *held);
             *held = record.downloads.max(*held);
@@ -118,6 +122,7 @@ impl Transfer for MemoryStorage {
         let mut imported = Imported::default();
         for DownloadsRecord { info_hash, downloads } in records {
             let mut place = self.downloads.write(info_hash);
+            self.take_room_for_downloads(&place)?;
             let changed = place.get() != Some(downloads);
             *place.get_or_default() = *downloads;
             count(&mut imported, changed);
@@ -141,6 +146,13 @@ impl Transfer for MemoryStorage {
 }
 
 impl MemoryStorage {
+    fn take_room_for_downloads(&self, place: &Writing<'_, InfoHash, u64>) -> Result<()> {
+        if place.get().is_some() || self.downloads_room.take() {
+            return Ok(());
+        }
+        Err(self.full(Operation::ImportDownloads))
+    }
+
     /// The peers of a swarm, in order.
     fn peers_of(&self, info_hash: InfoHash) -> Vec<PeerRecord> {
         let place = self.swarms.read(&info_hash);

@@ -33,9 +33,11 @@ impl Upkeep for MemoryStorage {
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
-        let swarm = self.swarms.write(info_hash).remove();
-        self.downloads.write(info_hash).remove();
-        Ok(Forgotten { peers: swarm.map_or(0, |swarm| swarm.len() as u64), downloads: true })
+        let peers = self.swarms.write(info_hash).remove().map_or(0, |swarm| swarm.len());
+        self.room.give_back(peers);
+        let downloads = self.downloads.write(info_hash).remove();
+        self.downloads_room.give_back(downloads.iter().count());
+        Ok(Forgotten { peers: peers as u64, downloads: true })
     }
 }
 
@@ -61,9 +63,10 @@ impl MemoryStorage {
     fn remove_stale(&self, shard: usize, cutoff: Timestamp) -> u64 {
         let mut removed = 0;
         self.swarms.write_at(shard).retain(|swarm| {
-            removed += swarm.remove_stale(cutoff) as u64;
+            removed += swarm.remove_stale(cutoff);
             !swarm.is_empty()
         });
-        removed
+        self.room.give_back(removed);
+        removed as u64
     }
 }

@@ -83,7 +83,8 @@ impl Outcome {
                 | ErrorKind::Timeout
                 | ErrorKind::Unavailable
                 | ErrorKind::Conflict
-                | ErrorKind::Rejected,
+                | ErrorKind::Rejected
+                | ErrorKind::Full,
             ) => Self::Refused,
             Some(_) => Self::Unknown,
         }

@@ -97,7 +97,10 @@ impl Client {
         };
         let took = begun.elapsed();
         if let Some(error) = &error
-            && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported(_) | ErrorKind::Rejected)
+            && matches!(
+                error.kind(),
+                ErrorKind::Corrupt | ErrorKind::Unsupported(_) | ErrorKind::Rejected | ErrorKind::Full
+            )
         {
             self.wrong(kind, format!("unexpected error: {error:?}"));
         }

@@ -12,8 +12,8 @@ Example: tracker-storage serve
 Example: tracker-storage serve -c tracker.yaml --http 0.0.0.0:6969 --udp 0.0.0.0:6969
 
 Top-level keys of the file: announce_interval, min_announce_interval, max_numwant, default_numwant, \
-max_scrape_infohashes, max_connections_per_address, real_ip_header, trusted_proxies, allow_ip_spoofing, \
-approval. Environment variables are laid over it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
+max_scrape_infohashes, max_udp_answer, max_requests_per_address, max_burst_per_address, max_connections_per_address, real_ip_header, trusted_proxies, allow_ip_spoofing, \
+announce_routes, scrape_routes, approval. Environment variables are laid over it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
 
 An IPv6 address serves IPv6 alone: give 0.0.0.0:6969 and [::]:6969 for both. Port 0 is any free port. \
 SIGTERM and Ctrl-C stop it within 10 seconds: requests under way are answered, and writes that are queued \

@@ -1,7 +1,7 @@
 //! `check`: whether a configuration works, and what it works on.
 
 use storage_core::config::{ConfigFile, StorageConfig};
-use storage_core::{Backend, Inspection, Opened, Registry};
+use storage_core::{Backend, Inspection, Opened, Registry, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit::{Exit, Failure};
@@ -40,7 +40,7 @@ async fn found(registry: &Registry, arguments: &CheckArguments) -> Result<Vec<[S
     let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
     let mut rows = rows(&opened, inspection);
     if at == StorageConfig::DEFAULT_PATH {
-        rows.extend(of_serving(&file));
+        rows.extend(of_serving(&file, &opened.schedule));
     }
     storage.close().await.map_err(|error| configured.failed(&error))?;
     Ok(rows)
@@ -63,9 +63,13 @@ fn rows(opened: &Opened<dyn Backend>, inspection: Inspection) -> Vec<[String; 2]
 }
 
 /// What `serve` would say to the rest of the file, which may be another tracker's.
-fn of_serving(file: &ConfigFile) -> Vec<[String; 2]> {
+fn of_serving(file: &ConfigFile, schedule: &Schedule) -> Vec<[String; 2]> {
     let (item, lines) = match Settings::read(file, false) {
-        Ok((_, warnings)) => ("serve warns", warnings),
+        Ok((settings, mut warnings)) => {
+            let warning = settings.lifetime_warning(schedule);
+            warnings.extend(warning.map(|warning| format!("{}: {warning}", file.name().display())));
+            ("serve warns", warnings)
+        }
         Err(refusal) => ("serve refuses", refusal.message.lines().map(str::to_owned).collect()),
     };
     lines.into_iter().map(|line| [item.to_owned(), line]).collect()

@@ -46,6 +46,9 @@ pub(crate) async fn run(
         _ = terminated.recv() => return Ok(Exit::Success),
         () = interrupt.clone().happens() => return Ok(Exit::Interrupted),
     };
+    if let Some(warning) = settings.lifetime_warning(&opened.schedule) {
+        note(format_args!("warning: {}: {warning}", file.name().display()));
+    }
     let backend = opened.storage.name();
     let mochi_metric_names = arguments.mochi_metric_names;
     let plan = Plan { settings, addresses, prometheus, mochi_metric_names };

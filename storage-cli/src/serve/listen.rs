@@ -53,6 +53,7 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
     Ok(socket)
 }
 
-fn failed(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
+/// Why nothing is served there.
+pub(crate) fn failed(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
     Failure::finding(format!("error: --{what}: cannot listen on {address}: {error}"))
 }

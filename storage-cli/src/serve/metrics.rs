@@ -37,6 +37,10 @@ pub(crate) enum Outcome {
     Malformed,
     /// The torrent is not served.
     Denied,
+    /// The address had sent too many.
+    Limited,
+    /// The storage takes no further peers.
+    Full,
     /// The storage could not answer.
     Failed,
     /// Too many were under way.
@@ -47,6 +51,8 @@ impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotApproved => Self::Denied,
+            Refusal::TooMany => Self::Limited,
+            Refusal::Full => Self::Full,
             Refusal::Unavailable => Self::Failed,
         }
     }
@@ -57,10 +63,12 @@ const PROTOCOLS: [(Protocol, &str); 2] = [(Protocol::Http, "http"), (Protocol::U
 const ACTIONS: [(Action, &str); 3] =
     [(Action::Connect, "connect"), (Action::Announce, "announce"), (Action::Scrape, "scrape")];
 
-const OUTCOMES: [(Outcome, &str); 5] = [
+const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Ok, "ok"),
     (Outcome::Malformed, "malformed"),
     (Outcome::Denied, "denied"),
+    (Outcome::Limited, "limited"),
+    (Outcome::Full, "full"),
     (Outcome::Failed, "failed"),
     (Outcome::Dropped, "dropped"),
 ];
@@ -87,8 +95,8 @@ struct Series {
 /// | `http_connections_refused_total` | | counter: connections refused, since their address had too many |
 /// | `healthy` | | gauge: 1, or 0 while clients are not served, as `/health` says |
 ///
-/// `outcome` is `ok`, `malformed`, `denied` (not approved), `failed` (the storage did not answer) or
-/// `dropped` (too many under way).
+/// `outcome` is `ok`, `malformed`, `denied` (not approved), `limited` (the address had sent too many), `full` (the
+/// storage takes no further peers), `failed` (the storage did not answer) or `dropped` (too many under way).
 pub(crate) struct FrontMetrics {
     series: [[Series; ACTIONS.len()]; PROTOCOLS.len()],
     connections: IntGauge,
@@ -107,6 +115,10 @@ pub(crate) struct Totals {
     pub(crate) malformed: u64,
     /// Requests for torrents that are not served.
     pub(crate) denied: u64,
+    /// Requests that were too many of their address.
+    pub(crate) limited: u64,
+    /// Announces of new peers that the storage has no room for.
+    pub(crate) full: u64,
     /// Announces that took no longer than each bound of [`FrontMetrics::bounds`], and all of them.
     pub(crate) announces_within: Vec<u64>,
 }
@@ -177,6 +189,8 @@ impl FrontMetrics {
             totals.failed += count(Outcome::Failed) + count(Outcome::Dropped);
             totals.malformed += count(Outcome::Malformed);
             totals.denied += count(Outcome::Denied);
+            totals.limited += count(Outcome::Limited);
+            totals.full += count(Outcome::Full);
         }
         for protocol in &self.series {
             let announces = &protocol[Action::Announce as usize];

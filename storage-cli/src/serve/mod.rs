@@ -8,6 +8,7 @@ mod health;
 mod http;
 mod listen;
 mod metrics;
+mod rate_limit;
 mod settings;
 mod tracker;
 mod udp;
@@ -29,6 +30,7 @@ use admin::{AdminSite, History};
 use health::Health;
 use http::{PerAddress, Places, TrackerSite};
 use metrics::FrontMetrics;
+use rate_limit::RateLimit;
 use settings::CONNECTIONS;
 use tracker::Tracker;
 use udp::UdpTracker;
@@ -159,8 +161,13 @@ fn serve(
     let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
 
     tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
-    let tracker = Tracker::new(Arc::clone(storage), settings.approval, settings.limits, Arc::clone(&health));
-    let tracker = Arc::new(tracker);
+    let tracker = Arc::new(Tracker {
+        storage: Arc::clone(storage),
+        approval: settings.approval,
+        rate_limit: RateLimit::new(settings.limits.rate, settings.addresses.trusted_proxies.clone()),
+        limits: settings.limits,
+        health: Arc::clone(&health),
+    });
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
     let per_address = PerAddress::new(
@@ -168,19 +175,19 @@ fn serve(
         settings.addresses.trusted_proxies.clone(),
         metrics.refused_connections().clone(),
     );
-    let site = Arc::new(TrackerSite::new(tracker, settings.addresses, Arc::clone(&metrics)));
+    let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
+    let site = TrackerSite::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
+    let site = Arc::new(site);
     let connections = descriptors::connections(CONNECTIONS);
     let places = Places::shared(connections, per_address, metrics.connections().clone());
     for (listener, address) in http {
-        listening.push(("http", format!("http://{address}/announce")));
+        listening.push(("http", format!("http://{address}{announce_path}")));
         tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
     }
     for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
-        let socket = Arc::new(socket);
-        for _ in 0..available_parallelism().map_or(1, NonZero::get) {
-            tasks.spawn(udp::serve(Arc::clone(&socket), Arc::clone(&packets), tasks.clone()));
-        }
+        let loops = available_parallelism().map_or(1, NonZero::get);
+        udp::serve(socket, &packets, loops, tasks).map_err(|error| listen::failed("udp", address, &error))?;
     }
 
     let history = Arc::new(History::new(Arc::clone(&metrics)));

@@ -7,10 +7,11 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use ipnet::IpNet;
 use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, nearest};
-use storage_core::{AnnounceAnswer, Context};
+use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
-use super::http::AddressRules;
+use super::http::{AddressRules, Route, Routes};
+use super::rate_limit::Rate;
 use crate::exit::Failure;
 
 /// The connections of clients that may be open at once, where the system allows so many.
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Where the address of a client is found.
     pub(crate) addresses: AddressRules,
+    /// The paths of announces and scrapes over HTTP.
+    pub(crate) routes: Routes,
     /// Which torrents are served; all, if absent.
     pub(crate) approval: Option<Approval>,
 }
@@ -43,6 +46,10 @@ pub(crate) struct Limits {
     pub(crate) default_numwant: usize,
     /// The most swarms of a scrape.
     pub(crate) max_scrape_infohashes: usize,
+    /// The most bytes of an answer over UDP.
+    pub(crate) max_udp_answer: usize,
+    /// How many announces and scrapes an address, or a network of IPv6, may send.
+    pub(crate) rate: Rate,
     /// The connections of one address, or of one network of IPv6, over HTTP.
     pub(crate) max_connections_per_address: usize,
 }
@@ -55,6 +62,9 @@ impl Default for Limits {
             max_numwant: 100,
             default_numwant: 50,
             max_scrape_infohashes: 50,
+            // What every path of IPv6 carries (1,280 bytes) less the headers.
+            max_udp_answer: 1_232,
+            rate: Rate::default(),
             max_connections_per_address: 100,
         }
     }
@@ -80,12 +90,21 @@ impl Limits {
         let limits = Self {
             announce_interval,
             min_announce_interval: section.positive_duration("min_announce_interval", shortest),
-            // More would not fit a datagram of IPv6 peers.
             max_numwant: section.number("max_numwant", 1..=2_000).unwrap_or(default.max_numwant),
             default_numwant: section.number("default_numwant", 1..=2_000).unwrap_or(default.default_numwant),
             max_scrape_infohashes: section
                 .number("max_scrape_infohashes", 1..=1_000)
                 .unwrap_or(default.max_scrape_infohashes),
+            // No less than the longest scrape, no more than a datagram holds.
+            max_udp_answer: section
+                .number("max_udp_answer", 1_000..=65_507)
+                .unwrap_or(default.max_udp_answer),
+            rate: Rate {
+                per_second: section
+                    .number("max_requests_per_address", 0..=1_000_000)
+                    .unwrap_or(default.rate.per_second),
+                burst: section.number("max_burst_per_address", 1..=1_000_000).unwrap_or(default.rate.burst),
+            },
             max_connections_per_address: section
                 .number("max_connections_per_address", 1..=CONNECTIONS)
                 .unwrap_or(default.max_connections_per_address),
@@ -94,6 +113,22 @@ impl Limits {
             section.problem("min_announce_interval", "is longer than `announce_interval`");
         }
         limits
+    }
+}
+
+impl Settings {
+    /// What is to be said where peers are stale before they are late: clients announce a little after the interval
+    /// that they are told, and a peer that is collected meanwhile is gone from its swarm for a moment.
+    pub(crate) fn lifetime_warning(&self, schedule: &Schedule) -> Option<String> {
+        let interval = self.limits.announce_interval;
+        let shortest = interval + interval / 30;
+        (schedule.enabled && schedule.peer_lifetime < shortest).then(|| {
+            format!(
+                "`peer_lifetime` of {:?} is short for an `announce_interval` of {interval:?}: a client that is a \
+                 little late is gone for a moment; {shortest:?} or more is better",
+                schedule.peer_lifetime
+            )
+        })
     }
 }
 
@@ -114,13 +149,14 @@ impl Settings {
         if section.take("frontends").is_some() {
             section.warn(
                 "frontends",
-                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` at \
-                 the top level",
+                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` and \
+                 `announce_routes` at the top level",
             );
         }
         let settings = Self {
             limits: Limits::read(&mut section),
             addresses: read_addresses(&mut section),
+            routes: read_routes(&mut section),
             approval: read_approval(&mut section),
         };
         for (key, hooks) in hooks {
@@ -163,10 +199,15 @@ fn slip(unknown: Problem) -> Option<Problem> {
         "max_numwant",
         "default_numwant",
         "max_scrape_infohashes",
+        "max_udp_answer",
+        "max_requests_per_address",
+        "max_burst_per_address",
         "max_connections_per_address",
         "allow_ip_spoofing",
         "real_ip_header",
         "trusted_proxies",
+        "announce_routes",
+        "scrape_routes",
         "approval",
         "prehooks",
         "posthooks",
@@ -203,6 +244,19 @@ fn read_addresses(section: &mut Section) -> AddressRules {
         Err(_) => section.problem("real_ip_header", "expected the name of a header such as X-Real-IP"),
     }
     rules
+}
+
+fn read_routes(section: &mut Section) -> Routes {
+    let mut read = |key| {
+        let routes = section.list(key).filter(|routes| !routes.is_empty());
+        routes.map(|routes| routes.iter().map(|route| Route::new(route)).collect::<Vec<_>>())
+    };
+    let (announce, scrape) = (read("announce_routes"), read("scrape_routes"));
+    let routes = Routes::new(announce.unwrap_or_else(|| Routes::default().announce), scrape);
+    if routes.scrape.iter().any(|route| routes.announce.contains(route)) {
+        section.problem("scrape_routes", "has a route of `announce_routes`");
+    }
+    routes
 }
 
 fn network(text: &str) -> Option<IpNet> {

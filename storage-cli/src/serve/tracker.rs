@@ -5,21 +5,29 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Peer, PeerId, Role, Storage,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, PeerId, Role, Storage,
     SwarmCounts, When,
 };
 
 use super::approval::Approval;
 use super::health::Health;
+use super::rate_limit::RateLimit;
 use super::settings::Limits;
 
 /// A tracker on a storage.
 pub(crate) struct Tracker {
-    storage: Arc<dyn Storage>,
-    approval: Option<Approval>,
-    limits: Limits,
-    health: Arc<Health>,
+    /// Where swarms are kept.
+    pub(crate) storage: Arc<dyn Storage>,
+    /// Which torrents are served; all, if absent.
+    pub(crate) approval: Option<Approval>,
+    /// Its intervals and limits.
+    pub(crate) limits: Limits,
+    /// How many requests an address may send.
+    pub(crate) rate_limit: RateLimit,
+    /// Is told what becomes of announces.
+    pub(crate) health: Arc<Health>,
 }
 
 /// What a client says when it announces.
@@ -48,6 +56,10 @@ pub(crate) struct ClientAnnounce {
 pub(crate) enum Refusal {
     /// The torrent is not one of those that the tracker serves.
     NotApproved,
+    /// The address has sent too many requests lately.
+    TooMany,
+    /// The storage takes no further peers.
+    Full,
     /// The storage could not answer.
     Unavailable,
 }
@@ -57,30 +69,21 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotApproved => "unapproved torrent",
+            Self::TooMany => "too many requests from this address",
+            Self::Full => "the tracker takes no further peers at this time",
             Self::Unavailable => "the tracker cannot answer at this time",
         })
     }
 }
 
 impl From<storage_core::Error> for Refusal {
-    fn from(_: storage_core::Error) -> Self {
+    fn from(error: storage_core::Error) -> Self {
         // The storage's layers have told of it already.
-        Self::Unavailable
+        if error.kind() == ErrorKind::Full { Self::Full } else { Self::Unavailable }
     }
 }
 
 impl Tracker {
-    /// A tracker on this storage, for all torrents or for those approved. What becomes of announces is told
-    /// to `health`.
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        approval: Option<Approval>,
-        limits: Limits,
-        health: Arc<Health>,
-    ) -> Self {
-        Self { storage, approval, limits, health }
-    }
-
     /// Its intervals and limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
@@ -91,6 +94,14 @@ impl Tracker {
         self.health.is_healthy()
     }
 
+    /// Whether a request from there is looked at, rather than one too many of its address. Asks nobody.
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`].
+    pub(crate) fn admit(&self, from: IpAddr) -> Result<(), Refusal> {
+        if self.rate_limit.admits(from) { Ok(()) } else { Err(Refusal::TooMany) }
+    }
+
     /// Puts the client into the swarm, or takes it out, and finds peers for it.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
         let answer = self.ask_storage(client).await;
@@ -98,7 +109,8 @@ impl Tracker {
             Ok(answer) => answer.as_ref().and_then(|answer| answer.failure.as_ref()),
             Err(error) => Some(error),
         };
-        self.health.announced(failure);
+        // A storage that is full works as it should.
+        self.health.announced(failure.filter(|error| error.kind() != ErrorKind::Full));
         answer?.ok_or(Refusal::NotApproved)
     }
 
@@ -145,9 +157,16 @@ impl Tracker {
     }
 }
 
+/// The peers without those at an address and port of one before them: where peer ids are not told, they are one.
+pub(crate) fn distinct(peers: &[Peer]) -> impl Iterator<Item = &Peer> {
+    let mut told = HashSet::with_capacity(peers.len());
+    peers.iter().filter(move |peer| told.insert((peer.address(), peer.port())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::rate_limit::Rate;
     use prometheus::IntGauge;
     use storage_core::{Context, guarded};
     use storage_memory::{MemoryConfig, MemoryStorage};
@@ -175,10 +194,15 @@ mod tests {
         guarded(Arc::new(MemoryStorage::new(MemoryConfig::default())), storage_core::layer::Limits::default())
     }
 
+    fn tracker(storage: &Arc<dyn Storage>, approval: Option<Approval>) -> Tracker {
+        let rate_limit = RateLimit::new(Rate::default(), Vec::new());
+        let (storage, limits, health) = (Arc::clone(storage), Limits::default(), health());
+        Tracker { storage, approval, limits, rate_limit, health }
+    }
+
     fn approved_by(storage: &Arc<dyn Storage>, inverted: bool) -> Tracker {
         let context = Context::new("approved").unwrap();
-        let approval = Some(Approval { context, inverted });
-        Tracker::new(Arc::clone(storage), approval, Limits::default(), health())
+        tracker(storage, Some(Approval { context, inverted }))
     }
 
     #[tokio::test]
@@ -195,10 +219,7 @@ mod tests {
     #[tokio::test]
     async fn announces_that_fail_are_told_to_health_and_refused_ones_are_no_failures() {
         let storage = storage();
-        let (everybody, nobody) = (
-            Tracker::new(Arc::clone(&storage), None, Limits::default(), health()),
-            approved_by(&storage, false),
-        );
+        let (everybody, nobody) = (tracker(&storage, None), approved_by(&storage, false));
         for tracker in [&everybody, &nobody] {
             for _ in 0..30 {
                 let _ = tracker.announce(&announce()).await;
@@ -217,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_swarm_that_is_not_approved_is_not_shown() {
         let storage = storage();
-        let everybody = Tracker::new(Arc::clone(&storage), None, Limits::default(), health());
+        let everybody = tracker(&storage, None);
         everybody.announce(&announce()).await.unwrap();
         assert_eq!(everybody.scrape(&[INFO_HASH]).await.unwrap()[0].seeders, 1);
         let nobody = approved_by(&storage, false);
@@ -226,8 +247,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_storage_that_is_full_refuses_new_peers_alone_and_is_healthy() {
+        let memory = MemoryStorage::new(MemoryConfig { max_peers: 1, ..MemoryConfig::default() });
+        let storage: Arc<dyn Storage> = guarded(Arc::new(memory), storage_core::layer::Limits::default());
+        let tracker = tracker(&storage, None);
+        tracker.announce(&announce()).await.unwrap();
+        let new = ClientAnnounce { peer_id: PeerId([3; 20]), ..announce() };
+        for _ in 0..30 {
+            assert_eq!(tracker.announce(&new).await.unwrap_err(), Refusal::Full);
+        }
+        assert!(tracker.is_healthy());
+        assert_eq!(tracker.announce(&announce()).await.unwrap().counts.unwrap().seeders, 1);
+    }
+
+    #[tokio::test]
     async fn a_client_never_meets_itself() {
-        let tracker = Tracker::new(storage(), None, Limits::default(), health());
+        let tracker = tracker(&storage(), None);
         let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
         let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
         tracker.announce(&there).await.unwrap();

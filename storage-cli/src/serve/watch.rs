@@ -30,8 +30,8 @@ pub(crate) struct Seen {
 /// The last of each.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Last {
-    /// Counts of all swarms.
-    pub(crate) statistics: Option<Statistics>,
+    /// Counts of all swarms, and when they were taken.
+    pub(crate) statistics: Option<(Instant, Statistics)>,
     /// A garbage collection.
     pub(crate) collection: Option<Collection>,
     /// A call that failed: when, and how.
@@ -134,7 +134,7 @@ impl Layer for Watch {
     }
 
     fn counted(&self, _backend: &'static str, statistics: &Statistics) {
-        self.0.last.lock().statistics = Some(*statistics);
+        self.0.last.lock().statistics = Some((Instant::now(), *statistics));
         if let Some(mochi) = &self.0.mochi {
             mochi.counted(statistics);
         }

@@ -95,6 +95,11 @@ impl Tracker {
         self.addresses[3]
     }
 
+    /// The one given as a further argument, which is printed before the operator's.
+    pub fn last_udp(&self) -> SocketAddr {
+        self.addresses[4]
+    }
+
     pub fn admin(&self) -> SocketAddr {
         self.addresses[4]
     }

@@ -52,7 +52,7 @@ mod tests {
     fn absent_settings_have_the_documented_defaults() {
         let settings = Settings::read(&mut Section::new(Value::Null));
         assert_eq!(settings.schedule.gc_interval, Duration::from_secs(180));
-        assert_eq!(settings.schedule.peer_lifetime, Duration::from_secs(1800));
+        assert_eq!(settings.schedule.peer_lifetime, Duration::from_secs(1860));
         assert_eq!((settings.schedule.gc_grace, settings.schedule.gc_max_share), (None, 0.5));
         assert_eq!(settings.schedule.reporting_interval, Duration::from_secs(1));
         assert_eq!(settings.limits.operation_timeout, Duration::from_secs(5));

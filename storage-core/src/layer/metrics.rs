@@ -22,6 +22,7 @@ use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, 
 /// | `operation_seconds` | backend, operation, outcome | histogram: how long calls took |
 /// | `operations_total` | backend, operation, outcome | counter: calls |
 /// | `info_hashes`, `seeders`, `leechers` | backend | gauges: the last statistics |
+/// | `statistics_timestamp_seconds` | backend | gauge: when these were taken; their age is `time()` less this |
 /// | `repeated_completions_total` | backend | counter: clients that told again that they have everything |
 /// | `gc_seconds` | backend | gauge: how long the last garbage collection took |
 /// | `gc_removed_peers_total` | backend | counter: peers removed |
@@ -49,6 +50,7 @@ pub struct Metrics {
     info_hashes: IntGaugeVec,
     seeders: IntGaugeVec,
     leechers: IntGaugeVec,
+    statistics_timestamp: GaugeVec,
     repeated_completions: IntCounterVec,
     gc_seconds: GaugeVec,
     gc_removed: IntCounterVec,
@@ -83,6 +85,10 @@ impl Metrics {
             info_hashes: add(registry, gauges("info_hashes", "Info hashes that have peers", &["backend"]))?,
             seeders: add(registry, gauges("seeders", "Seeders of all swarms", &["backend"]))?,
             leechers: add(registry, gauges("leechers", "Leechers of all swarms", &["backend"]))?,
+            statistics_timestamp: add(
+                registry,
+                float_gauges("statistics_timestamp_seconds", "When statistics were last taken"),
+            )?,
             repeated_completions: add(
                 registry,
                 counters(
@@ -224,6 +230,8 @@ impl Layer for Meter {
         set(&self.metrics.info_hashes, statistics.info_hashes);
         set(&self.metrics.seeders, statistics.seeders);
         set(&self.metrics.leechers, statistics.leechers);
+        let taken = Timestamp::now().nanoseconds() as f64 / 1e9;
+        self.metrics.statistics_timestamp.with_label_values(&[backend]).set(taken);
     }
 
     fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {

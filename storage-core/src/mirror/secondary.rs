@@ -228,6 +228,7 @@ fn means_trouble(kind: ErrorKind) -> bool {
         ErrorKind::NotFound
             | ErrorKind::Conflict
             | ErrorKind::Rejected
+            | ErrorKind::Full
             | ErrorKind::Corrupt
             | ErrorKind::Unsupported(_)
     )

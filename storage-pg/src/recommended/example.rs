@@ -124,9 +124,9 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
             file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));
         }
         Query::CountStale => {
-            file.comment(2, "How often, and after how long without an announce a peer is stale.");
+            file.comment(2, "How often, and after how long without an announce a peer is stale: a bit over the announce interval.");
             file.value(2, "gc_interval", "3m");
-            file.value(2, "peer_lifetime", "30m");
+            file.value(2, "peer_lifetime", "31m");
         }
         Query::CountInfoHashes => {
             let comment = match recommendation.dialect {

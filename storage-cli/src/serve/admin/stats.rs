@@ -25,6 +25,8 @@ pub(super) struct Stats {
     pub(super) swarms: Option<u64>,
     pub(super) seeders: Option<u64>,
     pub(super) leechers: Option<u64>,
+    /// The age of these statistics.
+    pub(super) statistics_seconds_ago: Option<u64>,
     /// Over the last ten seconds.
     pub(super) announces_per_second: f64,
     pub(super) latency_milliseconds: Latency,
@@ -53,6 +55,8 @@ pub(super) struct Requests {
     announces: u64,
     malformed: u64,
     denied: u64,
+    limited: u64,
+    full: u64,
     failed: u64,
 }
 
@@ -89,7 +93,7 @@ impl From<Sources> for Stats {
     fn from(sources: Sources) -> Self {
         let Sources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
             sources;
-        let Totals { announces, malformed, denied, failed, .. } = totals;
+        let Totals { announces, malformed, denied, limited, full, failed, .. } = totals;
         let milliseconds = |seconds: f64| seconds * 1e3;
         Self {
             backend,
@@ -97,15 +101,16 @@ impl From<Sources> for Stats {
             clock_ahead_seconds: clock.map(|clock| clock.ahead_seconds),
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: begun.elapsed().as_secs(),
-            swarms: last.statistics.map(|counts| counts.info_hashes),
-            seeders: last.statistics.map(|counts| counts.seeders),
-            leechers: last.statistics.map(|counts| counts.leechers),
+            swarms: last.statistics.map(|(_, counts)| counts.info_hashes),
+            seeders: last.statistics.map(|(_, counts)| counts.seeders),
+            leechers: last.statistics.map(|(_, counts)| counts.leechers),
+            statistics_seconds_ago: last.statistics.map(|(taken, _)| ago(taken)),
             announces_per_second: recent.announces_per_second,
             latency_milliseconds: Latency {
                 p50: recent.p50.map(milliseconds),
                 p99: recent.p99.map(milliseconds),
             },
-            requests: Requests { announces, malformed, denied, failed },
+            requests: Requests { announces, malformed, denied, limited, full, failed },
             http_connections,
             errors,
             last_error: last.failure.map(|(at, message)| LastError { seconds_ago: ago(at), message }),

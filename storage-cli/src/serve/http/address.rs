@@ -3,15 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
-use hyper::header::HeaderName;
+use hyper::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
+use super::forwarded;
 use super::malformed::Malformed;
 
 /// Where the address of a client is found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct AddressRules {
-    /// The header in which proxies tell the address of their client.
+    /// The header in which proxies tell the address of their client: a list of addresses, or `Forwarded`.
     pub(crate) real_ip_header: Option<HeaderName>,
     /// The proxies whose word is taken for it.
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -31,9 +32,10 @@ impl AddressRules {
         }
         let mut client = connection;
         for value in headers.get_all(name).iter().rev() {
-            let named = value.to_str().map_err(|_| Malformed::Address)?;
-            for text in named.rsplit(',').map(str::trim).filter(|text| !text.is_empty()) {
-                client = address(text).ok_or(Malformed::Address)?;
+            let told =
+                value.to_str().ok().and_then(|text| addresses(name, text)).ok_or(Malformed::Address)?;
+            for named in told.into_iter().rev() {
+                client = named.ok_or(Malformed::Address)?;
                 if !self.trusts(client) {
                     return Ok(client);
                 }
@@ -45,6 +47,14 @@ impl AddressRules {
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
+}
+
+/// The addresses in a header, in their order; none for what is no address.
+fn addresses(header: &HeaderName, text: &str) -> Option<Vec<Option<IpAddr>>> {
+    if header == FORWARDED {
+        return forwarded::clients(text);
+    }
+    Some(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(address).collect())
 }
 
 /// An address, in whichever way it is written: bare, in brackets, with a port (BEP 7).
@@ -87,6 +97,30 @@ mod tests {
         assert_eq!(client(&rules(), PROXY, &["198.51.100.1"]).unwrap(), "198.51.100.1");
         assert_eq!(client(&rules(), "::ffff:10.0.0.1", &["[2001:db9::1]:80"]).unwrap(), "2001:db9::1");
         assert_eq!(client(&rules(), "2001:db8::5", &["::ffff:198.51.100.1"]).unwrap(), "198.51.100.1");
+    }
+
+    #[test]
+    fn forwarded_names_the_client_and_what_stands_before_a_hidden_one_is_not_believed() {
+        let rules = AddressRules { real_ip_header: Some(FORWARDED), ..rules() };
+        let client = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(FORWARDED, value.parse().unwrap());
+            }
+            rules.client(PROXY.parse().unwrap(), &headers).map(|address| address.to_string())
+        };
+        for (values, expected) in [
+            (&[r#"for=1.1.1.1, for="198.51.100.1:80";proto=http, For=10.0.0.2"#] as &[_], Ok("198.51.100.1")),
+            (&["for=1.1.1.1", r#"for="[2001:db9::1]:4711";by=_proxy"#], Ok("2001:db9::1")),
+            (&[r#"for="unclosed"#, "for=198.51.100.1"], Ok("198.51.100.1")),
+            (&["for=1.1.1.1, for=_hidden"], Err(Malformed::Address)),
+            (&["for=1.1.1.1, for=unknown, for=10.0.0.2"], Err(Malformed::Address)),
+            (&["for=1.1.1.1, proto=https"], Err(Malformed::Address)),
+            (&[r#"for="1.1.1.1, for=198.51.100.1"#], Err(Malformed::Address)),
+            (&[], Ok(PROXY)),
+        ] {
+            assert_eq!(client(values).as_deref().map_err(|error| *error), expected, "{values:?}");
+        }
     }
 
     #[test]

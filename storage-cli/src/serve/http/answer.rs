@@ -9,6 +9,7 @@ use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
 
 use super::announce::Form;
 use crate::serve::settings::Limits;
+use crate::serve::tracker::distinct;
 
 /// Bytes that bencode writes as they are.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -71,12 +72,17 @@ pub(super) fn announced(answer: &AnnounceAnswer, form: Form, limits: &Limits) ->
             with_peers(answer, limits, Raw(v4), Some(Raw(v6)))
         }
         Form::Dictionaries { peer_id } => {
-            let peers = peers.iter().map(|peer| Dictionary {
+            let dictionary = |peer: &Peer| Dictionary {
                 peer_id: peer_id.then_some(Raw(*peer.id().as_bytes())),
                 ip: peer.address().to_string(),
                 port: peer.port(),
-            });
-            with_peers(answer, limits, peers.collect::<Vec<_>>(), None)
+            };
+            let peers: Vec<_> = if peer_id {
+                peers.iter().map(dictionary).collect()
+            } else {
+                distinct(peers).map(dictionary).collect()
+            };
+            with_peers(answer, limits, peers, None)
         }
     }
 }
@@ -117,7 +123,7 @@ pub(super) fn failed(reason: &str) -> Bytes {
 /// Address and port of peers, IPv4 and IPv6 apart.
 fn compact(peers: &[Peer]) -> (Vec<u8>, Vec<u8>) {
     let (mut v4, mut v6) = (Vec::with_capacity(6 * peers.len()), Vec::new());
-    for peer in peers {
+    for peer in distinct(peers) {
         let peers = match peer.address() {
             IpAddr::V4(address) => {
                 v4.extend(address.octets());
@@ -160,6 +166,24 @@ mod tests {
         expected.extend([0; 15]);
         expected.extend(b"\x01\x01\x02e");
         assert_eq!(announced(&answer(), Form::Compact, &Limits::default()), expected);
+    }
+
+    #[test]
+    fn an_address_and_port_is_told_once_where_peer_ids_are_not() {
+        let peers = [1, 2, 3, 4]
+            .map(|id| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), if id < 4 { 6881 } else { 6882 }));
+        let (v4, v6) = compact(&peers);
+        assert_eq!(
+            (v4.as_slice(), v6.as_slice()),
+            (&b"\xc0\0\x02\x01\x1a\xe1\xc0\0\x02\x01\x1a\xe2"[..], &b""[..])
+        );
+        let answer = AnnounceAnswer::after_write(false, Ok(peers.to_vec()), Ok(SwarmCounts::default()));
+        let told = |form| {
+            let text = announced(&answer, form, &Limits::default());
+            text.windows(5).filter(|part| part == b"4:por").count()
+        };
+        assert_eq!(told(Form::Dictionaries { peer_id: true }), 4);
+        assert_eq!(told(Form::Dictionaries { peer_id: false }), 2);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 mod address;
 mod announce;
 mod answer;
+mod forwarded;
 mod malformed;
 mod patience;
 mod per_address;
 mod query;
+mod routes;
 mod scrape;
 mod server;
 
@@ -20,14 +22,18 @@ use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
 use super::tracker::{Refusal, Tracker};
 use malformed::Malformed;
 
+use routes::Target;
+
 pub(crate) use address::AddressRules;
-pub(crate) use per_address::PerAddress;
+pub(crate) use per_address::{PerAddress, network};
+pub(crate) use routes::{Route, Routes};
 pub(crate) use server::{Answer, Asked, Places, Site, serve};
 
 /// What clients see.
 pub(crate) struct TrackerSite {
     tracker: Arc<Tracker>,
     rules: AddressRules,
+    routes: Routes,
     metrics: Arc<FrontMetrics>,
 }
 
@@ -57,18 +63,25 @@ impl From<&Failed> for Outcome {
 
 impl TrackerSite {
     /// The site of a tracker.
-    pub(crate) fn new(tracker: Arc<Tracker>, rules: AddressRules, metrics: Arc<FrontMetrics>) -> Self {
-        Self { tracker, rules, metrics }
+    pub(crate) fn new(
+        tracker: Arc<Tracker>,
+        rules: AddressRules,
+        routes: Routes,
+        metrics: Arc<FrontMetrics>,
+    ) -> Self {
+        Self { tracker, rules, routes, metrics }
     }
 
     async fn announce(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
         let from = self.rules.client(asked.connection, asked.headers)?;
+        self.tracker.admit(from)?;
         let (client, form) = announce::read(asked.query, from, self.rules.allow_ip_spoofing)?;
         let answer = self.tracker.announce(&client).await?;
         Ok(answer::announced(&answer, form, self.tracker.limits()))
     }
 
     async fn scrape(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
+        self.tracker.admit(self.rules.client(asked.connection, asked.headers)?)?;
         let info_hashes = scrape::read(asked.query, self.tracker.limits().max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
         Ok(answer::scraped(&info_hashes, &counts))
@@ -87,11 +100,11 @@ impl TrackerSite {
 
 impl Site for TrackerSite {
     async fn get(&self, asked: Asked<'_>) -> Answer {
-        match asked.path {
-            "/announce" => self.measured(Action::Announce, self.announce(&asked)).await,
-            "/scrape" => self.measured(Action::Scrape, self.scrape(&asked)).await,
-            "/health" => Answer::health(self.tracker.is_healthy()),
-            _ => Answer::text(StatusCode::NOT_FOUND, "nothing here\n"),
+        match self.routes.target(asked.path) {
+            Some(Target::Announce) => self.measured(Action::Announce, self.announce(&asked)).await,
+            Some(Target::Scrape) => self.measured(Action::Scrape, self.scrape(&asked)).await,
+            Some(Target::Health) => Answer::health(self.tracker.is_healthy()),
+            None => Answer::text(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 mod connection_id;
 mod packet;
+mod socket;
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
 use super::tracker::{ClientAnnounce, Tracker};
 use connection_id::ConnectionIds;
 use packet::{Announce, Packet, Request};
+use socket::{Endpoints, PacketSocket};
 
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
 const MAX_UNDER_WAY: usize = 4_096;
@@ -65,7 +68,11 @@ impl UdpTracker {
             }
             Some(Packet::Request { connection, transaction, request }) => {
                 if self.ids.accepts(connection, client) {
-                    return Step::Ask(transaction, request);
+                    let Err(refusal) = self.tracker.admit(client) else {
+                        return Step::Ask(transaction, request);
+                    };
+                    record(action(&request), refusal.into());
+                    return Step::Answer(packet::failed(transaction, &refusal.to_string()));
                 }
                 record(action(&request), Outcome::Malformed);
                 let answer = packet::failed(transaction, WRONG_CONNECTION);
@@ -109,6 +116,8 @@ impl UdpTracker {
     fn client(&self, announce: Announce, from: IpAddr) -> ClientAnnounce {
         let Announce { info_hash, peer_id, role, event, address, num_want, port } = announce;
         let named = address.filter(|_| self.allow_ip_spoofing && from.is_ipv4());
+        let limits = self.tracker.limits();
+        let fitting = packet::peers_that_fit(limits.max_udp_answer, from.is_ipv4());
         ClientAnnounce {
             info_hash,
             peer_id,
@@ -116,7 +125,7 @@ impl UdpTracker {
             port,
             role,
             event,
-            num_want,
+            num_want: Some(limits.num_want(num_want).min(fitting)),
             // An answer has peers of one family.
             families: if from.is_ipv4() { &[AddressFamily::V4] } else { &[AddressFamily::V6] },
         }
@@ -130,15 +139,31 @@ fn action(request: &Request) -> Action {
     }
 }
 
-/// Answers packets until it is time to stop. Several may do so on one socket.
-pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
+/// Answers packets until it is time to stop, in so many loops.
+///
+/// # Errors
+/// If the system does not tell to which address packets are sent.
+pub(crate) fn serve(
+    socket: UdpSocket,
+    tracker: &Arc<UdpTracker>,
+    loops: usize,
+    tasks: &TaskSpawner,
+) -> io::Result<()> {
+    let socket = Arc::new(PacketSocket::new(socket)?);
+    for _ in 0..loops {
+        tasks.spawn(answer_packets(Arc::clone(&socket), Arc::clone(tracker), tasks.clone()));
+    }
+    Ok(())
+}
+
+async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
     let mut buffer = [0; PACKET];
     loop {
         let received = tokio::select! {
             () = tasks.stopped() => return,
-            received = socket.recv_from(&mut buffer) => received,
+            received = socket.receive(&mut buffer) => received,
         };
-        let (length, from) = match received {
+        let (length, endpoints) = match received {
             Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "cannot receive packets");
@@ -146,11 +171,11 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
                 continue;
             }
         };
-        match tracker.step(&buffer[..length], from.ip().to_canonical()) {
+        match tracker.step(&buffer[..length], endpoints.client.ip().to_canonical()) {
             Step::Ignore => {}
-            Step::Answer(answer) => send(&socket, &answer, from).await,
+            Step::Answer(answer) => send(&socket, &answer, endpoints).await,
             Step::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, from, &tasks).await
+                ask(&socket, &tracker, transaction, request, endpoints, &tasks).await
             }
         }
     }
@@ -158,11 +183,11 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, tracker: Arc<UdpTracker>, task
 
 /// Answers a request at once if nothing has to be waited for, and by a task of its own otherwise.
 async fn ask(
-    socket: &Arc<UdpSocket>,
+    socket: &Arc<PacketSocket>,
     tracker: &Arc<UdpTracker>,
     transaction: u32,
     request: Request,
-    from: SocketAddr,
+    endpoints: Endpoints,
     tasks: &TaskSpawner,
 ) {
     let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
@@ -171,8 +196,8 @@ async fn ask(
     };
     let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
     let mut answering = Box::pin(async move {
-        let answer = of_tracker.answer(transaction, request, from.ip().to_canonical()).await;
-        send(&of_socket, &answer, from).await;
+        let answer = of_tracker.answer(transaction, request, endpoints.client.ip().to_canonical()).await;
+        send(&of_socket, &answer, endpoints).await;
         drop(place);
     });
     if poll!(&mut answering).is_pending() {
@@ -181,8 +206,65 @@ async fn ask(
 }
 
 /// What the system refuses to send is lost, as packets may be.
-async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
-    if let Err(error) = socket.send_to(answer, to).await {
-        tracing::trace!(%error, %to, "an answer is lost");
+async fn send(socket: &PacketSocket, answer: &[u8], to: Endpoints) {
+    if let Err(error) = socket.answer(answer, to).await {
+        tracing::trace!(%error, ?to, "an answer is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::health::Health;
+    use crate::serve::rate_limit::{Rate, RateLimit};
+    use crate::serve::settings::Limits;
+    use prometheus::{IntGauge, Registry};
+    use storage_core::{Storage, guarded};
+    use storage_memory::{MemoryConfig, MemoryStorage};
+
+    fn announce(connection: u64, port: u16) -> Vec<u8> {
+        let mut packet = connection.to_be_bytes().to_vec();
+        packet.extend([0, 0, 0, 1, 0, 0, 0, 9]);
+        packet.extend([0xaa; 20]);
+        packet.extend([0; 18]);
+        packet.extend(port.to_be_bytes());
+        packet.extend([0; 40]);
+        packet.extend((-1i32).to_be_bytes());
+        packet.extend(6881u16.to_be_bytes());
+        packet
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_address_is_refused_before_the_storage_is_asked() {
+        let memory = MemoryStorage::new(MemoryConfig::default());
+        let storage: Arc<dyn Storage> = guarded(Arc::new(memory), storage_core::layer::Limits::default());
+        let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
+        let rate_limit = RateLimit::new(Rate::default(), Vec::new());
+        let limits = Limits::default();
+        let storage_of_tracker = Arc::clone(&storage);
+        let tracker =
+            Arc::new(Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health });
+        let metrics = Arc::new(FrontMetrics::register(&Registry::new()).unwrap());
+        let udp = UdpTracker::new(tracker, false, Arc::clone(&metrics));
+        let (flooder, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let connection = udp.ids.give(flooder);
+        let (begun, mut asked, mut refusal) = (Instant::now(), 0, Vec::new());
+        for port in 0..60_000 {
+            match udp.step(&announce(connection, port), flooder) {
+                Step::Ask(transaction, request) => {
+                    udp.answer(transaction, request, flooder).await;
+                    asked += 1;
+                }
+                Step::Answer(answer) => refusal = answer,
+                Step::Ignore => panic!("a request is not answered"),
+            }
+        }
+        let most = 1_000 + 100 * (begun.elapsed().as_secs() + 1);
+        assert!((1_000..=most).contains(&asked), "{asked} of at most {most}");
+        let statistics = storage.statistics().await.unwrap();
+        assert_eq!(statistics.seeders + statistics.leechers, asked);
+        assert_eq!(refusal, b"\0\0\0\x03\0\0\0\x09too many requests from this address");
+        assert_eq!(metrics.totals().limited, 60_000 - asked);
+        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), Step::Ask(..)));
     }
 }

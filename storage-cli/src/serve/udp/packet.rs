@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use storage_core::{AnnounceAnswer, AnnounceEvent, InfoHash, PeerId, Role, SwarmCounts};
 
 use crate::serve::settings::Limits;
+use crate::serve::tracker::distinct;
 
 /// What every connect begins with.
 const MAGIC: u64 = 0x0417_2710_1980;
@@ -120,6 +121,14 @@ pub(super) fn connected(transaction: u32, connection: u64) -> Vec<u8> {
     answer
 }
 
+/// The bytes of an announce's answer before its peers.
+const ANNOUNCED: usize = 20;
+
+/// How many peers of this family fit an answer of so many bytes.
+pub(super) fn peers_that_fit(bytes: usize, is_ipv4: bool) -> usize {
+    bytes.saturating_sub(ANNOUNCED) / if is_ipv4 { 6 } else { 18 }
+}
+
 /// The answer to an announce: peers are of the client's family. Counts that could not be read are zero.
 pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &Limits) -> Vec<u8> {
     let peers = answer.peers.as_deref().unwrap_or_default();
@@ -129,7 +138,7 @@ pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &Limi
     bytes.extend(saturated(interval.as_secs()));
     bytes.extend(saturated(counts.leechers));
     bytes.extend(saturated(counts.seeders));
-    for peer in peers {
+    for peer in distinct(peers) {
         match peer.address() {
             IpAddr::V4(address) => bytes.extend(address.octets()),
             IpAddr::V6(address) => bytes.extend(address.octets()),
@@ -249,7 +258,21 @@ mod tests {
         assert_eq!(bytes, expected);
         answer.peers = Some(vec![Peer::new(PeerId([0; 20]), "2001:db8::1".parse().unwrap(), 6881)]);
         assert_eq!(announced(9, &answer, &Limits::default()).len(), 20 + 18);
+        let of_id = |id| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), 6881);
+        answer.peers = Some(vec![of_id(1), of_id(2)]);
+        assert_eq!(
+            announced(9, &answer, &Limits::default()).len(),
+            20 + 6,
+            "an address and port is told once"
+        );
         assert_eq!(scraped(9, &[counts])[8..], *b"\0\0\0\x01\0\0\0\0\xff\xff\xff\xff");
+    }
+
+    #[test]
+    fn an_answer_holds_67_peers_of_ipv6_and_202_of_ipv4_unless_configured_otherwise() {
+        let bytes = Limits::default().max_udp_answer;
+        assert_eq!((peers_that_fit(bytes, false), peers_that_fit(bytes, true)), (67, 202));
+        assert_eq!(peers_that_fit(0, true), 0);
     }
 
     proptest! {

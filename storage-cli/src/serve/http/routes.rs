@@ -1,0 +1,160 @@
+//! The paths at which announces and scrapes are served.
+
+use std::fmt;
+
+/// Where announces and scrapes are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Routes {
+    /// For announces.
+    pub(crate) announce: Vec<Route>,
+    /// For scrapes.
+    pub(crate) scrape: Vec<Route>,
+}
+
+/// A path; a segment of it may stand for any text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route(Vec<Segment>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Text(String),
+    /// A name for what is there, such as a passkey: it is not looked at.
+    Any(String),
+}
+
+/// What a request asks for by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Announce,
+    Scrape,
+    Health,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self::new(vec![Route::new("/announce")], None)
+    }
+}
+
+impl Routes {
+    /// Announces at these paths; scrapes at those given, or else where clients look for them (BEP 48).
+    pub(crate) fn new(announce: Vec<Route>, scrape: Option<Vec<Route>>) -> Self {
+        let scrape = scrape.unwrap_or_else(|| announce.iter().filter_map(Route::scrape).collect());
+        Self { announce, scrape }
+    }
+
+    pub(super) fn target(&self, path: &str) -> Option<Target> {
+        let is_among = |routes: &[Route]| routes.iter().any(|route| route.matches(path));
+        match path {
+            "/health" => Some(Target::Health),
+            _ if is_among(&self.announce) => Some(Target::Announce),
+            _ if is_among(&self.scrape) => Some(Target::Scrape),
+            _ => None,
+        }
+    }
+}
+
+impl Route {
+    /// A path as routers write it: `/announce.php`, `/:passkey/announce`, `/announce/{key}`.
+    pub(crate) fn new(text: &str) -> Self {
+        let segment = |text: &str| {
+            let named = text.strip_prefix(':').or_else(|| text.strip_prefix('{')?.strip_suffix('}'));
+            named.map_or_else(|| Segment::Text(text.to_owned()), |name| Segment::Any(name.to_owned()))
+        };
+        Self(segments(text).map(segment).collect())
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let mut segments = segments(path);
+        let mut is_next = |expected: &Segment| {
+            segments.next().is_some_and(|found| match expected {
+                Segment::Text(text) => text == found,
+                Segment::Any(_) => true,
+            })
+        };
+        self.0.iter().all(&mut is_next) && segments.next().is_none()
+    }
+
+    /// `announce` at the beginning of the last segment that is one is replaced, `/announce/{key}` included.
+    fn scrape(&self) -> Option<Self> {
+        let mut segments = self.0.clone();
+        let last = segments.iter_mut().rev().find_map(|segment| match segment {
+            Segment::Text(text) => Some(text),
+            Segment::Any(_) => None,
+        })?;
+        *last = format!("scrape{}", last.strip_prefix("announce")?);
+        Some(Self(segments))
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("/");
+        }
+        self.0.iter().try_for_each(|segment| match segment {
+            Segment::Text(text) => write!(f, "/{text}"),
+            Segment::Any(name) => write!(f, "/:{name}"),
+        })
+    }
+}
+
+/// Slashes that are doubled or at the end make no difference: torrents have them.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(announce: &[&str], path: &str) -> Option<Target> {
+        Routes::new(announce.iter().map(|route| Route::new(route)).collect(), None).target(path)
+    }
+
+    #[test]
+    fn announces_and_scrapes_are_served_with_and_without_a_slash_at_the_end() {
+        for (path, expected) in [
+            ("/announce", Some(Target::Announce)),
+            ("/announce/", Some(Target::Announce)),
+            ("//announce", Some(Target::Announce)),
+            ("/scrape", Some(Target::Scrape)),
+            ("/scrape/", Some(Target::Scrape)),
+            ("/health", Some(Target::Health)),
+            ("/announce.php", None),
+            ("/0123456789abcdef/announce", None),
+            ("/announce/0123456789abcdef", None),
+            ("/Announce", None),
+            ("/", None),
+        ] {
+            assert_eq!(Routes::default().target(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn further_routes_are_served_where_they_are_configured_and_scrapes_beside_them() {
+        let routes = ["announce.php", "/:passkey/announce", "/announce/{key}/"];
+        for (path, expected) in [
+            ("/announce.php", Some(Target::Announce)),
+            ("/scrape.php", Some(Target::Scrape)),
+            ("/0123456789abcdef/announce", Some(Target::Announce)),
+            ("/0123456789abcdef/announce/", Some(Target::Announce)),
+            ("/0123456789abcdef/scrape", Some(Target::Scrape)),
+            ("/announce/0123456789abcdef", Some(Target::Announce)),
+            ("/scrape/0123456789abcdef", Some(Target::Scrape)),
+            ("/announce", None),
+            ("/a/b/announce", None),
+            ("/health", Some(Target::Health)),
+        ] {
+            assert_eq!(target(&routes, path), expected, "{path}");
+        }
+        assert_eq!(target(&["/"], "/"), Some(Target::Announce));
+        assert_eq!(target(&["/tracker"], "/scrape"), None, "clients derive no scrape from it");
+    }
+
+    #[test]
+    fn a_route_is_shown_as_it_is_written() {
+        let routes = ["/announce", "/:passkey/announce.php", "/"];
+        assert_eq!(routes.map(|route| Route::new(route).to_string()), routes);
+    }
+}
