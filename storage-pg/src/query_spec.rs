@@ -228,6 +228,10 @@ queries! {
     CountStale = "gc_count_query", Peers, Optional, Ours, Reads,
         Single arguments::CountStale, numbered 1, columns Columns::First(Reading::Integer),
         lacking [], decides [];
+    /// `gc_merge_query`: tidies up what triggers keep, after garbage has been collected; optional, not known to MoChi.
+    MergeCounts = "gc_merge_query", Peers, Optional, Ours, Writes,
+        Single arguments::Nothing, numbered 0, columns Columns::None,
+        lacking [], decides [];
     /// `info_hash_count_query`: counts swarms that have peers; optional.
     CountInfoHashes = "info_hash_count_query", Peers, Optional, Mochi, Reads,
         Single arguments::Nothing, numbered 0, columns Columns::First(Reading::Integer),

@@ -24,21 +24,15 @@ const FORGET_AT_A_TIME: usize = 500;
 #[async_trait]
 impl Upkeep for PgStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
-        let collect = self.core.statement(queries::CollectGarbage, Operation::CollectGarbage)?;
-        if most == u64::MAX {
-            return self.collect_in_pieces(collect, cutoff).await;
+        let collected = self.collect(cutoff, most).await?;
+        if let Some(merge) = self.core.find(queries::MergeCounts)
+            && collected.withheld == 0
+        {
+            attempt!(&self.core, Operation::CollectGarbage, Together::AllOrNothing, |connection| {
+                merge.execute(connection, arguments::Nothing {}).await
+            })?;
         }
-        let Some(count) = self.core.find(queries::CountStale) else {
-            return self.collect_or_take_back(collect, cutoff, most).await;
-        };
-        let stale = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
-            let row = count.first(connection, arguments::CountStale { cutoff }).await?;
-            Ok(row.map_or(0, |row| count.read_count(&row, 0)))
-        })?;
-        if stale > most {
-            return Ok(Collected { withheld: stale, ..Collected::default() });
-        }
-        self.collect_in_pieces(collect, cutoff).await
+        Ok(collected)
     }
 
     async fn statistics(&self) -> Result<Statistics> {
@@ -86,6 +80,24 @@ impl Upkeep for PgStorage {
 }
 
 impl PgStorage {
+    async fn collect(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
+        let collect = self.core.statement(queries::CollectGarbage, Operation::CollectGarbage)?;
+        if most == u64::MAX {
+            return self.collect_in_pieces(collect, cutoff).await;
+        }
+        let Some(count) = self.core.find(queries::CountStale) else {
+            return self.collect_or_take_back(collect, cutoff, most).await;
+        };
+        let stale = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
+            let row = count.first(connection, arguments::CountStale { cutoff }).await?;
+            Ok(row.map_or(0, |row| count.read_count(&row, 0)))
+        })?;
+        if stale > most {
+            return Ok(Collected { withheld: stale, ..Collected::default() });
+        }
+        self.collect_in_pieces(collect, cutoff).await
+    }
+
     async fn collect_in_pieces(
         &self,
         collect: QueryStatement<'_, queries::CollectGarbage>,

@@ -69,7 +69,8 @@ async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
     let role = format!("{}_role", schema.name());
     let rights = format!(
         "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {} TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_swarms, mo_downloads, mo_kv TO {role}",
+         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role};
+         GRANT SELECT ON mo_swarms TO {role}",
         schema.name()
     );
     schema.execute(&rights).await?;

@@ -40,6 +40,14 @@ pub(super) fn tests() -> Vec<Trial> {
         on_schema("counts: peers that were there before are counted", logged, |schema| {
             block_on(there_before(schema))
         }),
+        on_schema("counts: a restored dump is counted once", logged, |schema| block_on(restored(schema))),
+        on_schema("counts: rights on the tables of MoChi are enough to write", logged, |schema| {
+            block_on(by_a_role(schema))
+        }),
+        on_schema("counts: published tables can be written", logged, |schema| block_on(published(schema))),
+        on_schema("counts: those without slots are taken over", logged, |schema| {
+            block_on(without_slots(schema))
+        }),
         on_schema("counts: unlogged where peers are", unlogged, |schema| block_on(unlogged_too(schema))),
     ]
 }
@@ -54,9 +62,17 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
         ensure(found == *expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
     }
     storage.close().await?;
-    // The last change of each swarm had no other beside it.
-    let rows = counts(schema).await?;
-    ensure(rows.len() == expected.len(), || format!("{rows:?}"))
+    let before = counts(schema).await?;
+    schema.execute("SELECT mo_merge_swarms()").await?;
+    let rows: usize = schema
+        .rows()
+        .await?
+        .iter()
+        .filter(|(table, _)| table.ends_with("mo_swarms"))
+        .map(|(_, rows)| rows.len())
+        .sum();
+    let after = counts(schema).await?;
+    ensure(rows == expected.len() && before == after, || format!("{rows} rows; {before:?}, {after:?}"))
 }
 
 /// Behind a mirror, told of completions one by one and in a list.
@@ -122,7 +138,7 @@ async fn emptied(schema: &Schema) -> Result<(), Failed> {
 async fn there_before(schema: &Schema) -> Result<(), Failed> {
     // As if the tables were those of a time without counts.
     schema
-        .execute(&format!("DROP TABLE mo_swarms; DROP FUNCTION mo_count_change CASCADE; {THREE_AND_TWO}"))
+        .execute(&format!("DROP TABLE mo_swarms; DROP FUNCTION mo_count_peers CASCADE; {THREE_AND_TWO}"))
         .await?;
     let script = Recommendation::default().schema();
     for _ in 0..2 {
@@ -134,6 +150,78 @@ async fn there_before(schema: &Schema) -> Result<(), Failed> {
     let scraped = storage.scrape_swarm(&InfoHash::V1([0xbb; 20])).await?;
     storage.close().await?;
     ensure((scraped.seeders, scraped.leechers) == (1, 1), || format!("{scraped:?}"))
+}
+
+/// As `pg_dump --data-only` writes them: in either order, the rows of both tables.
+async fn restored(schema: &Schema) -> Result<(), Failed> {
+    let rows = "INSERT INTO mo_swarms (info_hash, slot, seeders, leechers)
+        VALUES (decode(repeat('aa', 20), 'hex'), 0, 1, 2), (decode(repeat('bb', 20), 'hex'), 3, 1, 1);";
+    for dump in [format!("{rows}{THREE_AND_TWO}"), format!("{THREE_AND_TWO}{rows}")] {
+        schema.execute("TRUNCATE mo_peers").await?;
+        schema.execute(&dump).await?;
+        let found = counts(schema).await?;
+        ensure(found.len() == 2 && found[0].ends_with(",1,2)") && found[1].ends_with(",1,1)"), || {
+            format!("{found:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// A live MoChi, whose role knows nothing of the counts.
+async fn by_a_role(schema: &Schema) -> Result<(), Failed> {
+    let role = format!("{}_mochi", schema.name());
+    let rights = format!(
+        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {} TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role}",
+        schema.name()
+    );
+    schema.execute(&rights).await?;
+    let writes = format!(
+        "SET ROLE {role}; {THREE_AND_TWO}
+         UPDATE mo_peers SET is_seeder = true WHERE port = 2; DELETE FROM mo_peers WHERE port = 3; RESET ROLE"
+    );
+    let written = schema.execute(&writes).await;
+    schema.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await?;
+    written?;
+    let found = counts(schema).await?;
+    ensure(found.len() == 2 && found.iter().all(|row| row.ends_with(",2,0)")), || format!("{found:?}"))
+}
+
+/// A publication wants to know which row was written.
+async fn published(schema: &Schema) -> Result<(), Failed> {
+    let publication = format!("{}_publication", schema.name());
+    schema.execute(&format!("CREATE PUBLICATION {publication} FOR TABLE mo_peers, mo_swarms")).await?;
+    let written = schema
+        .execute(&format!(
+            "{THREE_AND_TWO} UPDATE mo_peers SET is_seeder = true; DELETE FROM mo_peers WHERE port = 3;
+             SELECT mo_merge_swarms()"
+        ))
+        .await;
+    schema.execute(&format!("DROP PUBLICATION {publication}")).await?;
+    written?;
+    let found = counts(schema).await?;
+    ensure(found.len() == 2 && found.iter().all(|row| row.ends_with(",2,0)")), || format!("{found:?}"))
+}
+
+/// With the triggers that keep them, and rows that have not been joined.
+async fn without_slots(schema: &Schema) -> Result<(), Failed> {
+    let before = "DROP TABLE mo_swarms; DROP FUNCTION mo_count_peers CASCADE; DROP FUNCTION mo_merge_swarms;
+        DROP FUNCTION mo_refuse_counts;";
+    schema.execute(&format!("{before}{}", include_str!("counts_without_slots.sql"))).await?;
+    schema.execute(THREE_AND_TWO).await?;
+    schema
+        .execute(
+            "INSERT INTO mo_swarms VALUES (decode(repeat('aa', 20), 'hex'), 1, 0), (decode(repeat('aa', 20), 'hex'), -1, 0)",
+        )
+        .await?;
+    let script = Recommendation::default().schema();
+    for leechers in [",1,2)", ",1,1)"] {
+        schema.execute(&script).await?;
+        let found = counts(schema).await?;
+        ensure(found.len() == 2 && found[0].ends_with(leechers), || format!("{found:?}"))?;
+        schema.execute("DELETE FROM mo_peers WHERE port = 3").await?;
+    }
+    Ok(())
 }
 
 /// After a crash both tables are empty, and not the peers alone.
@@ -149,9 +237,9 @@ async fn unlogged_too(schema: &Schema) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The rows of the table of counts, as text and sorted.
+/// What the rows of the table of counts add up to, as text and sorted.
 async fn counts(schema: &Schema) -> Result<Vec<String>, Failed> {
-    let rows = schema.rows().await?;
+    let rows = schema.content().await?;
     let table = rows.into_iter().find(|(table, _)| table.ends_with("mo_swarms"));
     Ok(table.ok_or("there is no table `mo_swarms`")?.1)
 }

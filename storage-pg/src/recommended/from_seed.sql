@@ -46,4 +46,4 @@ UPDATE mo_kv SET value = '' WHERE value IS NULL;
 ALTER TABLE mo_kv ALTER COLUMN value SET NOT NULL;
 
 -- Counts of swarms.
--- Lock: SHARE ROW EXCLUSIVE on the table of peers, whose writes wait. Cost: reads it once.
+-- Lock: ACCESS EXCLUSIVE on the table of peers, all calls wait. Cost: reads it once.

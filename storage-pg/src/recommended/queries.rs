@@ -463,6 +463,10 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::CountStale => {
             commented(COUNT_STALE_COMMENT, "SELECT COUNT(1) FROM mo_peers WHERE created <= @created")
         }
+        Query::MergeCounts => commented(
+            "Not MoChi's, optional: after each collection, joins the rows of counts that are left of a swarm.",
+            only_on_postgres("SELECT mo_merge_swarms()".into()),
+        ),
         Query::CountInfoHashes => commented(
             "Counts swarms that have peers.",
             match dialect {

@@ -40,9 +40,9 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
         (true, Dialect::Cockroachdb) => ("-- CockroachDB has no unlogged tables.\n", ""),
         (false, _) => ("", ""),
     };
-    let (announces, tables) = match dialect {
-        Dialect::Postgres => ("For announces.", "mo_peers, mo_swarms, mo_downloads, mo_kv"),
-        Dialect::Cockroachdb => ("For announces and counts.", "mo_peers, mo_downloads, mo_kv"),
+    let (announces, more_rights) = match dialect {
+        Dialect::Postgres => ("For announces.", "\n-- GRANT SELECT ON mo_swarms TO tracker;"),
+        Dialect::Cockroachdb => ("For announces and counts.", ""),
     };
     let (options, more) = match dialect {
         Dialect::Postgres => (
@@ -80,8 +80,9 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
 -- {announces}
 CREATE INDEX IF NOT EXISTS mo_peers_announce_idx ON mo_peers (info_hash, is_seeder, is_v6, sample);
 {more}{DOWNLOADS_AND_DATA}
--- What a role for the tracker needs, and no more (put its name in place of tracker):
--- GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO tracker;
+-- What a role for the tracker needs, and no more (put its name in place of tracker). The tables best belong to
+-- another one, without login: CREATE ROLE tracker_tables NOLOGIN.
+-- GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO tracker;{more_rights}
 "
     )
 }

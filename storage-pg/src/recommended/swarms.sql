@@ -1,94 +1,157 @@
-
--- How many peers each swarm has, so that counting reads a row and not the swarm. The triggers below keep
--- it, whatever writes mo_peers. Changes at the same time make a row each, which the next change joins:
--- the sum counts, and no write waits for another.
+-- How many peers each swarm has, so that counting reads a few rows and not the swarm. The triggers below keep it,
+-- whatever writes mo_peers. Each transaction counts in rows of a slot that no other uses meanwhile, so that none
+-- waits for another; the sum of a swarm's rows counts. What adds up to nothing, and what transactions above READ
+-- COMMITTED left in rows of their own (slots from 64 on), is joined by mo_merge_swarms().
 CREATE TABLE IF NOT EXISTS mo_swarms (
   info_hash bytea NOT NULL,
+  slot int4 NOT NULL DEFAULT 64 + floor(random() * 2147483584)::int4,
   seeders int4 NOT NULL,
-  leechers int4 NOT NULL
+  leechers int4 NOT NULL,
+  PRIMARY KEY (info_hash, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX IF NOT EXISTS mo_swarms_info_hash_idx ON mo_swarms (info_hash);
-
-CREATE OR REPLACE FUNCTION mo_count_swarm(swarm bytea, more_seeders int8, more_leechers int8)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  kept tid;
-  held record;
-BEGIN
-  -- Where those fail who change what others have read, only some changes join the rows that are there.
-  IF current_setting('transaction_isolation') <> 'read committed' AND random() * 16 >= 1 THEN
-    INSERT INTO mo_swarms (info_hash, seeders, leechers) VALUES (swarm, more_seeders, more_leechers);
-    RETURN;
-  END IF;
-  FOR held IN SELECT ctid AS place, seeders, leechers FROM mo_swarms
-    WHERE info_hash = swarm FOR UPDATE SKIP LOCKED
-  LOOP
-    IF kept IS NOT NULL THEN
-      DELETE FROM mo_swarms WHERE ctid = kept;
-    END IF;
-    kept := held.place;
-    more_seeders := more_seeders + held.seeders;
-    more_leechers := more_leechers + held.leechers;
-  END LOOP;
-  IF kept IS NULL THEN
-    INSERT INTO mo_swarms (info_hash, seeders, leechers) VALUES (swarm, more_seeders, more_leechers);
-  ELSIF more_seeders = 0 AND more_leechers = 0 THEN
-    DELETE FROM mo_swarms WHERE ctid = kept;
-  ELSE
-    UPDATE mo_swarms SET seeders = more_seeders, leechers = more_leechers WHERE ctid = kept;
+-- Tables from before there were slots.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = current_schema()
+    AND table_name = 'mo_swarms' AND column_name = 'slot')
+  THEN
+    ALTER TABLE mo_swarms
+      ADD COLUMN slot int4 NOT NULL DEFAULT 64 + floor(random() * 2147483584)::int4,
+      ADD PRIMARY KEY (info_hash, slot);
+    DROP INDEX IF EXISTS mo_swarms_info_hash_idx;
   END IF;
 END $$;
 
--- Found wherever the statement comes from, and by the index even if the table was empty when it was planned.
-CREATE OR REPLACE FUNCTION mo_count_change() RETURNS trigger LANGUAGE plpgsql
-SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+-- The functions write with the rights of the role that runs this, whoever writes mo_peers: let that be a role
+-- without login that owns the tables, and no superuser.
+DO $do$ BEGIN
+  EXECUTE format($format$
+
+-- Counts what a statement has changed. Finds swarms by the index even if the table was empty when it was planned.
+CREATE OR REPLACE FUNCTION mo_count_peers() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-  sign int4 := CASE TG_OP WHEN 'DELETE' THEN -1 ELSE 1 END;
+  place int4 := 0;
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
-    DELETE FROM mo_swarms;
-  ELSIF TG_OP = 'UPDATE' AND OLD.info_hash = NEW.info_hash THEN
-    sign := NEW.is_seeder::int4 - OLD.is_seeder::int4;
-    PERFORM mo_count_swarm(NEW.info_hash, sign, -sign);
-  ELSIF TG_OP = 'UPDATE' THEN
-    PERFORM mo_count_swarm(OLD.info_hash, -OLD.is_seeder::int4, -(NOT OLD.is_seeder)::int4);
-    PERFORM mo_count_swarm(NEW.info_hash, NEW.is_seeder::int4, (NOT NEW.is_seeder)::int4);
+    DELETE FROM %1$s.mo_swarms;
+    RETURN NULL;
+  END IF;
+  -- Where those fail who change what others changed meanwhile, each has rows of its own.
+  IF current_setting('transaction_isolation') = 'read committed' THEN
+    WHILE place < 64 AND NOT pg_try_advisory_xact_lock(%2$s, place) LOOP
+      place := place + 1;
+    END LOOP;
   ELSE
-    PERFORM mo_count_swarm(info_hash,
-      sign * COUNT(1) FILTER (WHERE is_seeder), sign * COUNT(1) FILTER (WHERE NOT is_seeder))
-    FROM changed GROUP BY info_hash;
+    place := 64;
+  END IF;
+  IF place = 64 THEN
+    place := 64 + floor(random() * 2147483584)::int4;
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO %1$s.mo_swarms AS s (info_hash, slot, seeders, leechers)
+    SELECT info_hash, place, count(1) FILTER (WHERE is_seeder), count(1) FILTER (WHERE NOT is_seeder)
+    FROM came GROUP BY info_hash
+    ON CONFLICT (info_hash, slot) DO UPDATE
+    SET seeders = s.seeders + EXCLUDED.seeders, leechers = s.leechers + EXCLUDED.leechers;
+  ELSIF TG_OP = 'DELETE' THEN
+    INSERT INTO %1$s.mo_swarms AS s (info_hash, slot, seeders, leechers)
+    SELECT info_hash, place, -count(1) FILTER (WHERE is_seeder), -count(1) FILTER (WHERE NOT is_seeder)
+    FROM went GROUP BY info_hash
+    ON CONFLICT (info_hash, slot) DO UPDATE
+    SET seeders = s.seeders + EXCLUDED.seeders, leechers = s.leechers + EXCLUDED.leechers;
+    DELETE FROM %1$s.mo_swarms AS s USING (SELECT DISTINCT info_hash FROM went) AS left_by
+    WHERE s.info_hash = left_by.info_hash AND s.slot = place AND s.seeders = 0 AND s.leechers = 0;
+  ELSE
+    -- Nothing for re-announces.
+    INSERT INTO %1$s.mo_swarms AS s (info_hash, slot, seeders, leechers)
+    SELECT info_hash, place, sum(seeders), sum(leechers) FROM (
+      SELECT info_hash, is_seeder::int4 AS seeders, (NOT is_seeder)::int4 AS leechers FROM came
+      UNION ALL SELECT info_hash, -is_seeder::int4, -(NOT is_seeder)::int4 FROM went) AS changes
+    GROUP BY info_hash HAVING sum(seeders) <> 0 OR sum(leechers) <> 0
+    ON CONFLICT (info_hash, slot) DO UPDATE
+    SET seeders = s.seeders + EXCLUDED.seeders, leechers = s.leechers + EXCLUDED.leechers;
   END IF;
   RETURN NULL;
+END $$;
+
+-- Joins rows of a swarm, so that few are left to add up, and none where there are no peers. Run it after each
+-- collection of garbage. Lock: none that calls wait for. Cost: reads mo_swarms.
+CREATE OR REPLACE FUNCTION mo_merge_swarms() RETURNS int8 LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET mo.counting = 'on' AS $$
+DECLARE
+  held int4[];
+  merged int8;
+BEGIN
+  -- Half of the slots are left to others.
+  SELECT array_agg(place) INTO held FROM generate_series(0, 31) AS place
+  WHERE pg_try_advisory_xact_lock(%2$s, place);
+  IF held IS NULL THEN
+    RETURN 0;
+  END IF;
+  -- The next statement sees what those have written who had them before.
+  WITH ours AS MATERIALIZED (
+    SELECT info_hash FROM %1$s.mo_swarms WHERE slot = ANY(held) OR slot >= 64
+    GROUP BY info_hash HAVING count(1) > 1 OR max(slot) >= 64 OR (sum(seeders) = 0 AND sum(leechers) = 0)),
+  rows AS MATERIALIZED (
+    SELECT s.ctid FROM ours JOIN %1$s.mo_swarms AS s ON s.info_hash = ours.info_hash
+    WHERE s.slot = ANY(held) OR s.slot >= 64 FOR UPDATE OF s SKIP LOCKED),
+  gone AS (
+    DELETE FROM %1$s.mo_swarms WHERE ctid = ANY(ARRAY(SELECT ctid FROM rows))
+    RETURNING info_hash, seeders, leechers)
+  INSERT INTO %1$s.mo_swarms (info_hash, slot, seeders, leechers)
+  SELECT info_hash, held[1], sum(seeders), sum(leechers) FROM gone
+  GROUP BY info_hash HAVING sum(seeders) <> 0 OR sum(leechers) <> 0;
+  GET DIAGNOSTICS merged = ROW_COUNT;
+  RETURN merged;
 END $$;
 
 -- Counts all swarms anew: `SELECT mo_count_all_swarms()`, after mo_peers was written with its triggers
 -- off. Lock: writes of peers wait. Cost: reads the table of peers.
 CREATE OR REPLACE FUNCTION mo_count_all_swarms() RETURNS void LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET mo.counting = 'on' AS $$
 BEGIN
-  LOCK TABLE mo_peers IN SHARE ROW EXCLUSIVE MODE;
-  DELETE FROM mo_swarms;
-  INSERT INTO mo_swarms (info_hash, seeders, leechers)
-  SELECT info_hash, COUNT(1) FILTER (WHERE is_seeder), COUNT(1) FILTER (WHERE NOT is_seeder)
-  FROM mo_peers GROUP BY info_hash;
+  LOCK TABLE %1$s.mo_peers IN SHARE ROW EXCLUSIVE MODE;
+  DELETE FROM %1$s.mo_swarms;
+  INSERT INTO %1$s.mo_swarms (info_hash, slot, seeders, leechers)
+  SELECT info_hash, 0, count(1) FILTER (WHERE is_seeder), count(1) FILTER (WHERE NOT is_seeder)
+  FROM %1$s.mo_peers GROUP BY info_hash;
 END $$;
+
+-- Rows that a restored dump brings are passed over: its peers are counted as they come.
+CREATE OR REPLACE FUNCTION mo_refuse_counts() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN NULL;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION mo_count_peers(), mo_refuse_counts(), mo_count_all_swarms() FROM PUBLIC;
+
+  $format$, quote_ident(current_schema()), hashtext(current_schema() || '.mo_swarms'));
+END $do$;
 
 DO $$ BEGIN
   -- After a crash both are empty, or neither.
   IF (SELECT relpersistence FROM pg_class WHERE oid = 'mo_peers'::regclass) = 'u' THEN
     ALTER TABLE mo_swarms SET UNLOGGED;
   END IF;
-  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'mo_peers'::regclass AND tgname = 'mo_peers_came') THEN
-    CREATE TRIGGER mo_peers_came AFTER INSERT ON mo_peers REFERENCING NEW TABLE AS changed
-      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_change();
-    CREATE TRIGGER mo_peers_left AFTER DELETE ON mo_peers REFERENCING OLD TABLE AS changed
-      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_change();
-    -- Not for a re-announce, which changes nothing that is counted.
-    CREATE TRIGGER mo_peers_moved AFTER UPDATE ON mo_peers
-      FOR EACH ROW WHEN (OLD.is_seeder <> NEW.is_seeder OR OLD.info_hash <> NEW.info_hash)
-      EXECUTE FUNCTION mo_count_change();
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'mo_swarms'::regclass AND tgname = 'mo_swarms_restored') THEN
+    LOCK TABLE mo_peers IN ACCESS EXCLUSIVE MODE;
+    DROP TRIGGER IF EXISTS mo_peers_came ON mo_peers;
+    DROP TRIGGER IF EXISTS mo_peers_left ON mo_peers;
+    DROP TRIGGER IF EXISTS mo_peers_moved ON mo_peers;
+    DROP TRIGGER IF EXISTS mo_peers_emptied ON mo_peers;
+    CREATE TRIGGER mo_peers_came AFTER INSERT ON mo_peers REFERENCING NEW TABLE AS came
+      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_peers();
+    CREATE TRIGGER mo_peers_left AFTER DELETE ON mo_peers REFERENCING OLD TABLE AS went
+      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_peers();
+    CREATE TRIGGER mo_peers_moved AFTER UPDATE ON mo_peers REFERENCING OLD TABLE AS went NEW TABLE AS came
+      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_peers();
     CREATE TRIGGER mo_peers_emptied AFTER TRUNCATE ON mo_peers
-      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_change();
+      FOR EACH STATEMENT EXECUTE FUNCTION mo_count_peers();
+    CREATE TRIGGER mo_swarms_restored BEFORE INSERT ON mo_swarms FOR EACH ROW
+      WHEN (pg_trigger_depth() = 0 AND coalesce(current_setting('mo.counting', true), '') <> 'on')
+      EXECUTE FUNCTION mo_refuse_counts();
+    DROP FUNCTION IF EXISTS mo_count_change(), mo_count_swarm(bytea, int8, int8);
     PERFORM mo_count_all_swarms();
   END IF;
 END $$;
