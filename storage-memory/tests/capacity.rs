@@ -1,4 +1,5 @@
 //! The limit to the number of peers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, ErrorKind, InfoHash, Peer, PeerChange,

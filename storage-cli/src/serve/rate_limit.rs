@@ -20,6 +20,9 @@ use super::http::network;
 /// The buckets of a row: 1 MiB for both rows.
 const BUCKETS: usize = 1 << 16;
 
+/// Refusals are logged no more often than this.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
 /// How many requests an address may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
@@ -46,6 +49,8 @@ pub(crate) struct RateLimit {
     exempt: Vec<IpNet>,
     key: [u8; 16],
     begun: Instant,
+    /// In nanoseconds since `begun`.
+    next_warning: AtomicU64,
 }
 
 impl RateLimit {
@@ -61,14 +66,34 @@ impl RateLimit {
             exempt,
             key: rand::random(),
             begun: Instant::now(),
+            next_warning: AtomicU64::new(0),
         }
     }
 
     /// Takes a token for a request from there; false, if there is none.
     pub(crate) fn admits(&self, from: IpAddr) -> bool {
         let Some(rows) = &self.full_at else { return true };
-        let is_exempt = from.is_loopback() || self.exempt.iter().any(|network| network.contains(&from));
-        is_exempt || self.take(rows, from, u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        if from.is_loopback() || self.exempt.iter().any(|network| network.contains(&from)) {
+            return true;
+        }
+        let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let is_admitted = self.take(rows, from, now);
+        if !is_admitted && self.is_time_to_warn(now) {
+            tracing::warn!(
+                %from,
+                "an address sends more than `max_requests_per_address`; if it is a proxy it belongs in \
+                 `trusted_proxies`"
+            );
+        }
+        is_admitted
+    }
+
+    /// Once a minute, whoever is refused.
+    fn is_time_to_warn(&self, now: u64) -> bool {
+        let next = self.next_warning.load(Ordering::Relaxed);
+        let after = now.saturating_add(BETWEEN_WARNINGS.as_nanos() as u64);
+        now >= next
+            && self.next_warning.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Two requests of an address at the very same time may take one token; that is near enough.
@@ -134,6 +159,15 @@ mod tests {
         assert!(!(0..2_000).all(|_| limit.admits([192, 0, 2, 1].into())));
         let unlimited = RateLimit::new(Rate { per_second: 0, burst: 1 }, Vec::new());
         assert!((0..2_000).all(|_| unlimited.admits([192, 0, 2, 1].into())));
+    }
+
+    #[test]
+    fn refusals_are_logged_once_a_minute() {
+        let limit = limit();
+        assert!(limit.is_time_to_warn(0));
+        assert!(!limit.is_time_to_warn(59 * SECOND));
+        assert!(limit.is_time_to_warn(60 * SECOND));
+        assert!(!limit.is_time_to_warn(61 * SECOND));
     }
 
     #[test]
