@@ -1,11 +1,11 @@
 //! How many announces and scrapes one address may send, so that nobody fills the storage or takes the time of
 //! all others.
 //!
-//! Token buckets in a table of fixed size rather than in a map: a map of addresses grows with the flood that it
-//! is to bound (one /32 of IPv6 has 4 billion networks), or needs a rule for which address to forget, and locks.
-//! Each address has one bucket in each of two rows, chosen by a keyed hash. Several addresses may share a bucket,
-//! and the emptier of both would refuse: an address is refused only if others empty both of its buckets, so the
-//! fuller one counts. While 1,000 addresses flood, that happens to 1 of 4,000 others.
+//! Token buckets in a table of fixed size rather than in a map, such as the crate `governor` keeps: a map of
+//! addresses grows with the flood that it is to bound (one /32 of IPv6 has 4 billion networks), or needs locks and a
+//! rule for which address to forget. Each address has one bucket in each of two rows, chosen by a keyed hash.
+//! Several addresses may share a bucket, so the fuller of the two counts: an address is refused wrongly only if
+//! others empty both. While 1,000 addresses flood, that happens to 1 of 4,000 others.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
