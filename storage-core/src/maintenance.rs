@@ -89,7 +89,8 @@ const CLOSE: Duration = Duration::from_secs(1);
 ///
 /// A run never starts while the last one runs, and intervals are jittered by a tenth, so that nodes
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
-/// off, to ten times its duration or 5 minutes, whichever is less. A failed run is logged, and the next one runs; of statistics that fail in a row the first is.
+/// off, to ten times its duration or 5 minutes, whichever is less. A failed run is logged, and the next one
+/// runs; of statistics that fail in a row the first is.
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every

@@ -1,7 +1,7 @@
 //! The counts that the recommended tables keep of each swarm: right whatever writes the peers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use storage_core::PeerChange::Graduate;
@@ -56,23 +56,37 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string()).with("pool_max_conns", 16);
     let storage = open_patiently(&url, Arc::new(Counter::default())).await?;
     let _alone = one_after_the_other().await;
-    let (_, _, expected) = write_at_once(&storage, Duration::from_secs(3)).await?;
+    let upkeep = async {
+        loop {
+            schema.execute("SELECT mo_merge_swarms()").await?;
+            schema.execute("SELECT mo_merge_swarms(), mo_count_all_swarms()").await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (_, _, expected) = tokio::select! {
+        written = write_at_once(&storage, Duration::from_secs(3)) => written?,
+        failed = upkeep => return failed,
+    };
     for (swarm, expected) in &expected {
         let found = storage.scrape_swarm(swarm).await?;
         ensure(found == *expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
     }
     storage.close().await?;
+    // The upkeep that was left alone may be at work for a moment.
     let before = counts(schema).await?;
-    schema.execute("SELECT mo_merge_swarms()").await?;
-    let rows: usize = schema
-        .rows()
-        .await?
-        .iter()
-        .filter(|(table, _)| table.ends_with("mo_swarms"))
-        .map(|(_, rows)| rows.len())
-        .sum();
-    let after = counts(schema).await?;
-    ensure(rows == expected.len() && before == after, || format!("{rows} rows; {before:?}, {after:?}"))
+    let begun = Instant::now();
+    loop {
+        schema.execute("SELECT mo_merge_swarms()").await?;
+        let tables = schema.rows().await?;
+        let (_, rows) = tables.iter().find(|(table, _)| table.ends_with("mo_swarms")).ok_or("no counts")?;
+        let after = counts(schema).await?;
+        ensure(before == after, || format!("{before:?}, {after:?}"))?;
+        if rows.len() == expected.len() {
+            return Ok(());
+        }
+        ensure(begun.elapsed() < Duration::from_secs(10), || format!("{rows:?}"))?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Behind a mirror, told of completions one by one and in a list.

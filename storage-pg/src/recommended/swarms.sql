@@ -1,7 +1,7 @@
 -- How many peers each swarm has, so that counting reads a few rows and not the swarm. The triggers below keep it,
 -- whatever writes mo_peers. Each transaction counts in rows of a slot that no other uses meanwhile, so that none
--- waits for another; the sum of a swarm's rows counts. What adds up to nothing, and what transactions above READ
--- COMMITTED left in rows of their own (slots from 64 on), is joined by mo_merge_swarms().
+-- waits for another; the sum of a swarm's rows counts. What adds up to nothing, and rows of those that found no slot
+-- (transactions above READ COMMITTED never do) and took one from 64 on, is joined by mo_merge_swarms().
 CREATE TABLE IF NOT EXISTS mo_swarms (
   info_hash bytea NOT NULL,
   slot int4 NOT NULL DEFAULT 64 + floor(random() * 2147483584)::int4,
@@ -33,6 +33,8 @@ DECLARE
   place int4 := 0;
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
+    -- Rows that are being joined would be left.
+    LOCK TABLE %1$s.mo_swarms IN EXCLUSIVE MODE;
     DELETE FROM %1$s.mo_swarms;
     RETURN NULL;
   END IF;
@@ -82,8 +84,8 @@ DECLARE
   held int4[];
   merged int8;
 BEGIN
-  -- Half of the slots are left to others.
-  SELECT array_agg(place) INTO held FROM generate_series(0, 31) AS place
+  -- Who finds none free meanwhile has rows of its own, which the next run joins.
+  SELECT array_agg(place) INTO held FROM generate_series(0, 63) AS place
   WHERE pg_try_advisory_xact_lock(%2$s, place);
   IF held IS NULL THEN
     RETURN 0;
@@ -111,6 +113,8 @@ CREATE OR REPLACE FUNCTION mo_count_all_swarms() RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET mo.counting = 'on' AS $$
 BEGIN
   LOCK TABLE %1$s.mo_peers IN SHARE ROW EXCLUSIVE MODE;
+  -- Rows that are being joined would be counted twice.
+  LOCK TABLE %1$s.mo_swarms IN EXCLUSIVE MODE;
   DELETE FROM %1$s.mo_swarms;
   INSERT INTO %1$s.mo_swarms (info_hash, slot, seeders, leechers)
   SELECT info_hash, 0, count(1) FILTER (WHERE is_seeder), count(1) FILTER (WHERE NOT is_seeder)
