@@ -11,7 +11,7 @@ use storage_core::mirror::MirrorConfig;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, Context, DataRecord, DownloadsRecord,
     InfoHash, PeerChange, PeerRecord, PeerStorage, PeerWrite, Result, Role, Storage, SwarmCounts, Timestamp,
-    When,
+    When, Written,
 };
 use tokio::task::JoinSet;
 
@@ -48,6 +48,18 @@ pub(super) async fn is_the_same_on_both_sides_after_writers_that_meet() {
         (export(&*sides.primary).await.unwrap(), export(&*sides.secondary).await.unwrap());
     assert!(!primary.is_empty());
     assert_eq!(primary, secondary);
+}
+
+/// The primary may get the peer later, with another time, and the secondary before it makes this write.
+pub(super) async fn is_not_touched_where_the_primary_had_nobody_to_touch() {
+    let sides = Sides::new(MirrorConfig::default());
+    let (info_hash, peer, at) = (swarm(0), peer(0), Timestamp::from_microseconds);
+    sides.secondary.put_peer(&info_hash, &peer, Role::Seeder, When::At(at(1))).await.unwrap();
+    let touch = PeerWrite { info_hash, peer, change: PeerChange::Touch, announced: at(5) };
+    assert_eq!(sides.mirror.write_peers(&[touch]).await.remove(0).unwrap(), Written::Unchanged);
+    sides.quiet().await;
+    let found = sides.secondary.find_peer(&info_hash, &peer).await.unwrap();
+    assert_eq!(found.map(|record| record.announced), Some(at(1)));
 }
 
 async fn write_something(storage: &dyn Storage) -> Result<()> {

@@ -30,6 +30,7 @@ macro_rules! tests {
 pub fn tests() -> Vec<Trial> {
     let mut tests = tests! {
         content::is_the_same_on_both_sides_after_writers_that_meet,
+        content::is_not_touched_where_the_primary_had_nobody_to_touch,
         content::of_a_peer_is_written_in_the_order_of_the_primary,
         content::of_whole_announces_is_the_same_on_both_sides,
         content::of_large_lists_of_writes_is_the_same_on_both_sides,

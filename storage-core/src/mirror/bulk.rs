@@ -49,12 +49,12 @@ impl<S: BulkPeerStorage + ?Sized + 'static> MirrorStorage<S> {
         let mut done: Vec<Done> = Vec::new();
         for (write, result) in writes.iter().zip(&results) {
             match result {
+                // A peer that was not there: it may come later, and have another time.
+                Ok(Written::Unchanged) if write.change == PeerChange::Touch => {}
+                Ok(Written::Unchanged) if write.change == PeerChange::Graduate => {}
                 // Passed on also where it changed nothing: before an answer that was lost it may have. Of both the
                 // secondary keeps the later.
-                Ok(written) if *written != Written::Unchanged || write.change != PeerChange::Graduate => {
-                    done.push((*write, *written == Written::Download));
-                }
-                Ok(_) => {}
+                Ok(written) => done.push((*write, *written == Written::Download)),
                 // Nobody knows what the primary has: dropped, it is counted as missed.
                 Err(error) if is_in_doubt(error) => drop(self.owe(1, PEER_BYTES)),
                 Err(_) => {}
