@@ -125,12 +125,8 @@ pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
             finding("persistence", persistence(info, settings.get(address)));
             let losses = losses(connections, info, settings.get(address));
             losses.findings().into_iter().for_each(|(event, lost)| finding(event, lost));
-        }
-    }
-    for (address, hello) in &servers {
-        if let Some(info) = infos.get(address) {
             warnings.extend(warnings_of(address, info, settings.get(address)));
-            warnings.extend(losses(connections, info, settings.get(address)).warning(address));
+            warnings.extend(losses.warning(address));
         }
         if hello.is_replica() {
             warnings.push(format!("{address} is a replica: writes are refused; give the primary's address"));

@@ -10,7 +10,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -26,12 +25,11 @@ use storage_core::ServerClock;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::clients::NodeClients;
-use super::connector::{ConnectError, note_disconnection};
-use super::greeting::explain;
-use super::node::{NodeConnection, ReplicaWait};
+use super::connector::ConnectError;
+use super::link::Link;
+use super::node::ReplicaWait;
 use super::renewable::Renewable;
 use super::request::{SendError, by, keys};
-use crate::scripts;
 
 /// How often in a row a command is sent on; then the nodes disagree, and it is tried again after a moment.
 const MOST_REFERRALS: usize = 5;
@@ -58,13 +56,6 @@ struct Nodes {
 }
 
 type RenewableLink = Renewable<Link, ConnectError>;
-
-/// A connection to a node.
-#[derive(Clone)]
-struct Link {
-    node: NodeConnection,
-    lost: Arc<AtomicBool>,
-}
 
 /// Where a node has referred a command to.
 struct Referral {
@@ -177,9 +168,7 @@ impl Cluster {
     /// Loads the scripts on all nodes that there is a connection to; others get them with the connection.
     pub(super) async fn load_scripts(&self) -> RedisResult<()> {
         let made: Vec<_> = self.0.links.lock().values().filter_map(|link| link.made()).collect();
-        let loads = made.into_iter().map(|(_, link)| async move {
-            scripts::load_all().exec_async(&mut link.node.connection()).await
-        });
+        let loads = made.into_iter().map(|(_, link)| async move { link.node.load_scripts().await });
         join_all(loads).await.into_iter().collect()
     }
 
@@ -255,25 +244,16 @@ impl Nodes {
         self.slots.lock().values().cloned().collect()
     }
 
-    /// Connects to a node and loads the scripts there.
+    /// Connects to a node.
     fn connect(&self, address: &str) -> BoxFuture<'static, Result<Link, ConnectError>> {
-        let (address, lost) = (address.to_owned(), Arc::new(AtomicBool::new(false)));
-        let config = self.config.clone().set_push_sender(note_disconnection(&lost));
-        let (client, wait) = (self.client(&address), self.wait);
+        let (address, client) = (address.to_owned(), self.client(address));
+        let (config, wait) = (self.config.clone(), self.wait);
         async move {
-            let client = client.map_err(|error| ConnectError { address: address.clone(), error })?;
-            let connected = async {
-                let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-                scripts::load_all().exec_async(&mut connection.clone()).await?;
-                Ok(Link { node: NodeConnection::new(connection, wait).await?, lost })
+            let made = match client {
+                Ok(client) => Link::make(&client, &config, wait, false).await,
+                Err(error) => Err(error),
             };
-            match connected.await {
-                Ok(link) => Ok(link),
-                Err(error) => {
-                    let error = explain(error, client.get_connection_info().addr()).await;
-                    Err(ConnectError { address, error })
-                }
-            }
+            made.map_err(|error| ConnectError { address, error })
         }
         .boxed()
     }
@@ -282,12 +262,6 @@ impl Nodes {
         let parts = address_parts(address);
         let (host, port) = parts.ok_or((ErrorKind::Client, "a node's address has an unexpected form"))?;
         (self.client)(host, port)
-    }
-}
-
-impl Link {
-    fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
     }
 }
 

@@ -1,23 +1,20 @@
 //! Making connections: to a server, to the primary that the sentinels name, to a cluster.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, RedisError};
 use storage_core::config::Problem;
 use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
 use super::clients::{Clients, NodeClients, connect_timeout, response_timeout};
 use super::cluster::Cluster;
 use super::fault::describe;
-use super::greeting::explain;
+use super::link::Link;
 use super::node::{NodeConnection, ReplicaWait};
-use super::request::load_scripts;
 use super::sentinels::Term;
 use crate::NAME;
 use crate::config::RedisConfig;
@@ -197,26 +194,10 @@ impl Connector {
         term: Option<Term>,
         wait: Option<ReplicaWait>,
     ) -> Result<Live, ConnectError> {
-        let lost = Arc::new(AtomicBool::new(false));
-        let config = self.node_config.clone().set_push_sender(note_disconnection(&lost));
-        let connected = async {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            if term.is_some() {
-                check_role(&mut connection).await?;
-            }
-            let node = NodeConnection::new(connection, wait).await?;
-            self.time.looked(&[node.clock()]);
-            let wire = Wire::Node(node);
-            load_scripts(wire.clone()).await?;
-            Ok(wire)
-        };
-        match connected.await {
-            Ok(wire) => Ok(Live { wire, lost, term }),
-            Err(error) => {
-                let error = explain(error, client.get_connection_info().addr()).await;
-                Err(ConnectError { address: address(client), error })
-            }
-        }
+        let made = Link::make(client, &self.node_config, wait, term.is_some()).await;
+        let Link { node, lost } = made.map_err(|error| ConnectError { address: address(client), error })?;
+        self.time.looked(&[node.clock()]);
+        Ok(Live { wire: Wire::Node(node), lost, term })
     }
 
     async fn connect_cluster(
@@ -229,29 +210,6 @@ impl Connector {
         self.time.looked(&cluster.clocks().await);
         let lost = Arc::new(AtomicBool::new(false));
         Ok(Live { wire: Wire::Cluster(cluster), lost, term: None })
-    }
-}
-
-/// Sentinels may name a server that has become a replica, and one that is not the primary yet.
-async fn check_role(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let answer = connection.req_packed_command(&redis::cmd("HELLO")).await?.extract_error()?;
-    let mut about: HashMap<String, Value> = redis::from_redis_value(answer)?;
-    let role: String = redis::from_redis_value(about.remove("role").unwrap_or(Value::Nil))?;
-    if role == "master" {
-        return Ok(());
-    }
-    Err(std::io::Error::other("the sentinels name it as the primary, but it is a replica").into())
-}
-
-pub(super) fn note_disconnection(
-    lost: &Arc<AtomicBool>,
-) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
-    let lost = Arc::clone(lost);
-    move |push| {
-        if push.kind == PushKind::Disconnection {
-            lost.store(true, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 

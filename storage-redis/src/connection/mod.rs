@@ -7,6 +7,7 @@ mod cluster;
 mod connector;
 mod fault;
 mod greeting;
+mod link;
 mod node;
 mod pool;
 mod renewable;

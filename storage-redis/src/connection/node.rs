@@ -81,6 +81,11 @@ impl NodeConnection {
         clock.is_ok()
     }
 
+    /// Loads the scripts.
+    pub(super) async fn load_scripts(&self) -> RedisResult<()> {
+        scripts::load_all().exec_async(&mut self.connection()).await
+    }
+
     /// Sends a command and waits for its answer until the deadline.
     pub(super) async fn send<'a>(
         &'a self,

@@ -10,7 +10,6 @@ use super::cluster::Cluster;
 use super::connector::{ConnectError, Wire};
 use super::node::NodeConnection;
 use crate::layout::read_decimal;
-use crate::scripts;
 
 /// A node that holds data of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +160,7 @@ pub(super) fn keys(command: &Cmd) -> impl Iterator<Item = &[u8]> {
 /// One of those of the nodes that could not.
 pub(super) async fn load_scripts(wire: Wire) -> RedisResult<()> {
     match wire {
-        Wire::Node(node) => scripts::load_all().exec_async(&mut node.connection()).await,
+        Wire::Node(node) => node.load_scripts().await,
         Wire::Cluster(cluster) => cluster.load_scripts().await,
     }
 }
@@ -186,6 +185,7 @@ fn single(answer: RedisResult<Value>) -> RedisResult<Vec<Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scripts;
 
     #[test]
     fn the_keys_of_a_script_come_after_its_hash_and_their_number() {
