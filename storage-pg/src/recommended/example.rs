@@ -124,7 +124,7 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
             file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));
         }
         Query::CountStale => {
-            file.comment(2, "How often, and after how long without an announce a peer is stale: a bit over the announce interval.");
+            file.comment(2, STALE);
             file.value(2, "gc_interval", "3m");
             file.value(2, "peer_lifetime", "31m");
         }
@@ -186,6 +186,10 @@ default_query_exec_mode=exec.";
 const COUNTING_READS_ALL: &str = "\
 How often swarms and peers are counted for the metrics; 0 turns it off. Counting reads the whole table:
 choose an interval that the server can bear.";
+
+const STALE: &str = "\
+How often, and after how long without an announce a peer is stale: a little more than the tracker's
+announce interval.";
 
 const COMMIT: &str = "\
 Not MoChi's: writes of peers don't wait for the disk. After a crash of the server the announces of its last
