@@ -1,11 +1,12 @@
 //! Several hosts in one connection string: one that goes away is left, one that comes back is used
 //! again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
 
 use super::{Counter, ensure, open, test, ways_to};
@@ -19,6 +20,9 @@ pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("a node that goes away is left, one that comes back is used again", |url| {
             block_on(nodes_come_and_go(url))
+        }),
+        test("a standby that is promoted while the primary says nothing is used at once", |url| {
+            block_on(a_standby_is_promoted(url))
         }),
         test("connections are kept alive unless the operator wants none of it", |url| {
             block_on(connections_are_kept_alive(url))
@@ -50,6 +54,39 @@ async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
     let counts = storage.scrape_swarm(&SWARM).await?;
     ensure(counts.seeders == 60 && counts.leechers == 0, || format!("found {counts:?}"))?;
     ensure(counts.downloads == 60, || format!("found {counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+/// Read-only and no longer so is what matters of a promotion here.
+async fn a_standby_is_promoted(url: &PgUrl) -> Result<(), Failed> {
+    let mut server = PgConnection::connect(&url.to_string()).await?;
+    let (mut ways, _) = ways_to(url, 1).await?;
+    let standby = ways.pop().ok_or("there is a way")?;
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let hosts = [standby.address().to_string(), silent.local_addr()?.to_string()];
+    let url = url.clone().at(&hosts).with("target_session_attrs", "read-write").with("connect_timeout", 60);
+    let storage = open(&url, Arc::default()).await?;
+
+    let turn = async |server: &mut PgConnection, read_only: &str| {
+        let statement = format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {read_only}',
+                current_database()); END $$"
+        );
+        server.execute(AssertSqlSafe(statement)).await
+    };
+    turn(&mut server, "on").await?;
+    standby.cut().await;
+    standby.mend().await?;
+    let promoted = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        turn(&mut server, "off").await
+    };
+    // Less than `connect_timeout`.
+    let deadline = Duration::from_secs(20);
+    let (scraped, turned) =
+        tokio::join!(tokio::time::timeout(deadline, storage.scrape_swarm(&SWARM)), promoted);
+    turned?;
+    scraped.map_err(|_| "the promoted standby was not asked again")??;
     Ok(storage.close().await?)
 }
 

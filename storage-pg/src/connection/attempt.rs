@@ -35,6 +35,9 @@ const ENDS_OF_SESSIONS: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "SET idle_in_transaction_session_timeout TO 1000"),
 ];
 
+/// How often hosts that would not do are asked again while another is waited for.
+const ASKED_AGAIN: Duration = Duration::from_millis(250);
+
 /// How many attempts are under way at once. Logging in costs both sides some work; all places of a
 /// pool at once, after a restart, would make each other run into the timeout.
 const AT_ONCE: usize = 4;
@@ -118,9 +121,16 @@ impl Connector {
             attempts.extend(later);
         }
         let mut failures: Vec<Failure> = Vec::new();
+        let mut unfit = Vec::new();
         let mut second_choice = None;
         while let Some((host, timeout)) = attempts.pop_front() {
-            match self.try_host(host, timeout).await {
+            let tried = tokio::select! {
+                biased;
+                tried = self.try_host(host, timeout) => tried,
+                // A standby is promoted while its primary does not answer.
+                connected = self.ask_again(&unfit), if !unfit.is_empty() => return Ok(self.chosen(connected)),
+            };
+            match tried {
                 Ok((connected, Fit::Suits)) => return Ok(self.chosen(connected)),
                 Ok((connected, Fit::SecondChoice)) => {
                     second_choice.get_or_insert(connected);
@@ -129,6 +139,7 @@ impl Connector {
                     close_in_background(connected.connection);
                     failures.push(self.failure(host, ConnectErrorKind::NoSuitableServer, reason));
                     attempts.retain(|(other, _)| *other != host);
+                    unfit.push(host);
                 }
                 Err(failure) => {
                     let is_final = is_same_everywhere(failure.kind) && second_choice.is_none();
@@ -142,6 +153,20 @@ impl Connector {
             }
         }
         second_choice.map(|connected| self.chosen(connected)).ok_or_else(|| ConnectError::new(failures))
+    }
+
+    /// Waits until one of the hosts that would not do has become one that will.
+    async fn ask_again(&self, unfit: &[usize]) -> Connected {
+        loop {
+            tokio::time::sleep(ASKED_AGAIN).await;
+            for host in unfit {
+                match self.try_host(*host, DOUBTFUL_TIMEOUT).await {
+                    Ok((connected, Fit::Suits)) => return connected,
+                    Ok((connected, _)) => close_in_background(connected.connection),
+                    Err(_) => {}
+                }
+            }
+        }
     }
 
     /// Times are those of the server that is used.
