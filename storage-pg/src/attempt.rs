@@ -42,6 +42,7 @@ pub(crate) struct Attempts<'a> {
     /// Whether an earlier attempt may have taken effect though its answer was lost.
     after_loss: bool,
     moves_left: u8,
+    renewals_left: u8,
     conflicts: u32,
     pass: Option<Pass<'a>>,
 }
@@ -100,6 +101,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// How often a call moves on from a connection that ends under it: the next one may be as bad.
 const MOVES: u8 = 5;
 
+/// How often a call prepares its statements again: a script may change a table several times.
+const RENEWALS: u8 = 3;
+
 /// The part of the time for a call in which new attempts begin.
 const TRIED_FOR: f32 = 0.8;
 
@@ -124,6 +128,7 @@ impl<'a> Attempts<'a> {
             give_up: now + time_to_try,
             after_loss: false,
             moves_left: MOVES,
+            renewals_left: RENEWALS,
             conflicts: 0,
             pass: None,
         }
@@ -137,7 +142,7 @@ impl<'a> Attempts<'a> {
     /// A connection for the next attempt, in a transaction where one is needed.
     pub(crate) async fn begin(&mut self) -> Result<(Lease, Attempt)> {
         loop {
-            let leased = self.storage.pool.lease(self.deadline, self.operation.is_long()).await;
+            let leased = self.storage.lease(self.deadline, self.operation.is_long()).await;
             let mut lease = match leased {
                 Ok(lease) => lease,
                 // What may have taken effect should not be left at that while there is time.
@@ -209,10 +214,25 @@ impl<'a> Attempts<'a> {
             // A connection that cannot roll back is not given back.
             is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
         }
+        let outdated = result.as_ref().err().filter(|failure| failure.is_outdated());
+        let mut is_renewed = false;
+        if let Some(failure) = outdated.filter(|_| !is_useless && self.renewals_left > 0) {
+            self.renewals_left -= 1;
+            match self.storage.renew(&mut lease, failure, self.deadline).await {
+                Ok(renewed) => is_renewed = renewed,
+                Err(_) => is_useless = true,
+            }
+        }
         if is_useless {
             lease.give_up();
         } else {
             lease.release();
+        }
+        if is_renewed {
+            self.pass = None;
+            self.after_loss |= may_count && result.is_err_and(|failure| failure.is_unknown());
+            self.storage.observe(Event::Retried { reason: "statement" });
+            return ControlFlow::Continue(());
         }
         self.decide(result, may_count).await
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use sqlx::postgres::PgRow;
 use storage_core::batcher::{BatchCall, BatchOp, Batcher, Bounds, Unanswered};
 use storage_core::layer::{deadline, with_time_left};
 use storage_core::{
@@ -22,7 +21,7 @@ use crate::attempt::{self, Attempt, attempt};
 use crate::config::PgConfig;
 use crate::core::Core;
 use crate::query_spec::{Batch, TypedQuery, queries};
-use crate::statement::Statement;
+use crate::statement::{ResultRow, Statement};
 
 /// A kind of calls that can be answered together.
 pub(crate) trait BatchKind: Send + Sync + 'static {
@@ -371,7 +370,7 @@ impl BatchKind for Announces {
         let limit = calls.iter().map(wanted).max().unwrap_or(0);
         let rows = calls.iter().map(|call| Row { of: &call.request, deadline: call.deadline });
         let rows: Vec<_> = rows.collect();
-        let read = |statement: &Statement, row: &PgRow, answer: &mut Vec<Peer>, request: usize| {
+        let read = |statement: &Statement, row: &ResultRow, answer: &mut Vec<Peer>, request: usize| {
             let selection = &calls[request].request;
             let (peers, unreadable) = statement.read_peers(row, [1, 2, 3], selection.family);
             core.skipped(statement, unreadable as u64);
@@ -426,7 +425,7 @@ pub(crate) async fn count(
     let deadline = deadline(operation);
     let rows: Vec<_> = swarms.iter().map(|info_hash| Row { of: info_hash, deadline }).collect();
     let arguments = |request, info_hash, _| arguments::CountSwarmBatch { request, info_hash };
-    let read = |statement: &Statement, row: &PgRow, answer: &mut SwarmCounts, _| {
+    let read = |statement: &Statement, row: &ResultRow, answer: &mut SwarmCounts, _| {
         let read = |reading| statement.read_count(row, reading);
         *answer = SwarmCounts { seeders: read(1), leechers: read(2), downloads: read(3) };
     };
@@ -490,7 +489,7 @@ pub(crate) async fn answers<'a, Q: Batch, R: Copy, T: Default>(
     query: Q,
     rows: &[Row<R>],
     arguments: impl Fn(u32, R, Timestamp) -> Q::Arguments<'a>,
-    read: impl Fn(&Statement, &PgRow, &mut T, usize),
+    read: impl Fn(&Statement, &ResultRow, &mut T, usize),
 ) -> Vec<Result<T>> {
     let mut answers: Vec<T> = rows.iter().map(|_| T::default()).collect();
     let done = in_pieces(core, operation, query, rows, arguments, |ran, piece| {
@@ -505,7 +504,7 @@ pub(crate) async fn answers<'a, Q: Batch, R: Copy, T: Default>(
 /// A query that was run for a piece of a batch.
 pub(crate) struct Ran<'a> {
     pub(crate) statement: &'a Statement,
-    rows: Vec<PgRow>,
+    rows: Vec<ResultRow>,
     /// How many rows it affected.
     affected: u64,
     pub(crate) attempt: Attempt,
@@ -513,7 +512,7 @@ pub(crate) struct Ran<'a> {
 
 impl Ran<'_> {
     /// Its rows, each with the call that the first column names.
-    pub(crate) fn by_request(&self, piece: &Range<usize>) -> impl Iterator<Item = (usize, &PgRow)> {
+    pub(crate) fn by_request(&self, piece: &Range<usize>) -> impl Iterator<Item = (usize, &ResultRow)> {
         self.rows.iter().filter_map(|row| {
             let request = usize::try_from(self.statement.read_integer(row, 0)?).ok()?;
             piece.contains(&request).then_some((request, row))
@@ -569,7 +568,7 @@ async fn run<'s, 'a, Q: Batch>(
     let statement = typed.untyped();
     attempt!(core, operation, attempt::Together::No, |connection, attempt| {
         let batch = arguments(attempt.clock);
-        if !statement.columns.is_empty() {
+        if statement.has_result() {
             let rows = typed.rows_of_batch(connection, &batch).await?;
             // Of the other queries with a result a row is missing often.
             if operation == Operation::WritePeers {

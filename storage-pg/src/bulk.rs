@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use sqlx::postgres::PgRow;
 use storage_core::layer::deadline;
 use storage_core::{
     AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, Peer, PeerChange, PeerId,
@@ -18,7 +17,7 @@ use crate::arguments::{self, Address, random_sample};
 use crate::attempt::{Together, attempt};
 use crate::batches::{self, Row, answers, in_pieces, unanswered};
 use crate::query_spec::{Batch, Query, queries};
-use crate::statement::Statement;
+use crate::statement::{ResultRow, Statement};
 use crate::storage::PgStorage;
 use crate::transfer;
 
@@ -170,7 +169,7 @@ impl PgStorage {
             .collect();
         let rows: Vec<_> = groups.iter().map(|group| Row { of: *group, deadline }).collect();
         let read =
-            |statement: &Statement, row: &PgRow, peers: &mut Vec<Option<PeerRecord>>, request: usize| {
+            |statement: &Statement, row: &ResultRow, peers: &mut Vec<Option<PeerRecord>>, request: usize| {
                 let (info_hash, role, _) = groups[request];
                 let record = |(peer, announced)| PeerRecord { info_hash: *info_hash, peer, role, announced };
                 let record = read_peer(statement, row).map(record);
@@ -237,7 +236,7 @@ fn change(request: u32, write: &PeerWrite, expires: Timestamp) -> arguments::Cha
     arguments::ChangePeerBatch { request, info_hash, peer, announced: *announced, expires: Some(expires) }
 }
 
-fn read_peer(read: &Statement, row: &PgRow) -> Option<(Peer, Timestamp)> {
+fn read_peer(read: &Statement, row: &ResultRow) -> Option<(Peer, Timestamp)> {
     let id = PeerId::try_from(read.read_bytes(row, 1)?).ok()?;
     let port = u16::try_from(read.read_integer(row, 3)?).ok()?;
     Some((Peer::new(id, read.read_address(row, 2)?, port), read.read_time(row, 4)?))

@@ -7,6 +7,7 @@ use storage_core::{Error, ErrorKind, Event, Operation, Result, SharedObserver};
 use crate::connection::{ConnectionSettings, Pool};
 use crate::gate::Gate;
 use crate::query_spec::{Query, TypedQuery};
+use crate::renewal::Renewal;
 use crate::row_counts::RowCounts;
 use crate::statement::{QueryStatement, Statement};
 
@@ -16,6 +17,7 @@ pub(crate) struct Core {
     pub(crate) retry_timeout: Duration,
     pub(crate) gate: Gate,
     pub(crate) statements: Vec<Statement>,
+    pub(crate) renewal: Renewal,
     pub(crate) row_counts: RowCounts,
     pub(crate) observer: SharedObserver,
 }

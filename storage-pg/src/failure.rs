@@ -20,6 +20,12 @@ enum Kind {
     /// The server refused and this connection is of no more use: it was ended while idle, or its server
     /// is a primary no more.
     Gone,
+    /// The tables are not as they were when the statement was prepared, or another has its name.
+    Outdated,
+    /// The types of parameters do not fit, perhaps since a table changed.
+    Mismatch,
+    /// The statement ran, and its result is not as it was described.
+    OtherColumns,
     /// The time for the call has passed before the answer came.
     OutOfTime,
     /// Anything else.
@@ -48,6 +54,12 @@ impl Failure {
         Self { kind: Kind::Final(ErrorKind::Rejected), key, message: message.into(), source: None }
     }
 
+    /// The result of this key's statement has other columns than were described.
+    pub(crate) fn other_columns(key: &'static str) -> Self {
+        let message = "the columns of its result have changed".into();
+        Self { kind: Kind::OtherColumns, key, message, source: None }
+    }
+
     /// The time for the call has passed before the answer came.
     pub(crate) fn out_of_time() -> Self {
         Self { kind: Kind::OutOfTime, key: "", message: "no answer in time".into(), source: None }
@@ -69,9 +81,24 @@ impl Failure {
         if self.code().as_deref() == Some(DIVISION_BY_ZERO) { Self::expired(self.key) } else { self }
     }
 
-    /// Whether it is not known what came of it.
+    /// Whether the statement may have taken effect.
     pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self.kind, Kind::Lost | Kind::OutOfTime)
+        matches!(self.kind, Kind::Lost | Kind::OutOfTime | Kind::OtherColumns)
+    }
+
+    /// Whether the statement is to be prepared again, by what the tables are now.
+    pub(crate) fn is_outdated(&self) -> bool {
+        matches!(self.kind, Kind::Outdated | Kind::Mismatch | Kind::OtherColumns)
+    }
+
+    /// Whether it may be no change of the tables but the query itself that is wrong.
+    pub(crate) fn may_be_lasting(&self) -> bool {
+        self.kind == Kind::Mismatch
+    }
+
+    /// Whether the result of the statement was not as described.
+    pub(crate) fn is_of_other_columns(&self) -> bool {
+        self.kind == Kind::OtherColumns
     }
 
     /// Whether the connection is of no more use.
@@ -114,6 +141,7 @@ impl Failure {
             Kind::Conflict => ErrorKind::Conflict,
             Kind::Lost | Kind::Gone => ErrorKind::Unavailable,
             Kind::OutOfTime => ErrorKind::Timeout,
+            Kind::Outdated | Kind::Mismatch | Kind::OtherColumns => ErrorKind::Rejected,
             Kind::Final(kind) => kind,
         };
         let message =
@@ -146,6 +174,12 @@ fn of_code(code: &str) -> Kind {
         // cannot_connect_now, idle_session_timeout; idle_in_transaction_session_timeout: a COMMIT that comes
         // later is not read; read_only_sql_transaction: a standby, or a primary no more
         "57P03" | "57P05" | "25P03" | "25006" => Kind::Gone,
+        // feature_not_supported, so also of a kept plan whose result would have other types;
+        // invalid_sql_statement_name, duplicate_prepared_statement
+        "0A000" | "26000" | "42P05" => Kind::Outdated,
+        // datatype_mismatch, undefined_function, ambiguous_function, cannot_coerce, indeterminate_datatype,
+        // invalid_binary_representation: the types of parameters may be those of former columns
+        "42804" | "42883" | "42725" | "42846" | "42P18" | "22P03" => Kind::Mismatch,
         // A pooler says so of a server that it lost.
         _ if code.starts_with("08") => Kind::Lost,
         _ if code.starts_with("53") => Kind::Final(ErrorKind::Unavailable),
@@ -168,6 +202,10 @@ mod tests {
         for code in ["57P03", "57P05", "25P03", "25006"] {
             assert_eq!(of_code(code), Kind::Gone, "{code}");
         }
+        for code in ["0A000", "26000", "42P05"] {
+            assert_eq!(of_code(code), Kind::Outdated, "{code}");
+        }
+        assert_eq!(of_code("42804"), Kind::Mismatch);
         assert_eq!(of_code("53300"), Kind::Final(ErrorKind::Unavailable));
         assert_eq!(of_code("58C00"), Kind::Final(ErrorKind::Unavailable));
         assert_eq!(of_code("57014"), Kind::Final(ErrorKind::Timeout));

@@ -85,7 +85,8 @@ async fn ask(
 fn describe(statement: &Statement) -> String {
     use sqlx::TypeInfo;
 
-    let parameters = statement
+    let types = statement.types();
+    let parameters = types
         .parameters
         .iter()
         .map(|parameter| format!("{} {}", parameter.argument, parameter.type_info.name().to_lowercase()));

@@ -62,6 +62,7 @@ mod prepare;
 mod query_spec;
 pub mod recommended;
 mod rehearsal;
+mod renewal;
 mod rewrite;
 mod row_counts;
 mod server;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, try_join_all};
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use storage_core::{
     Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord, PeerSelection, PeerStorage, Result,
     Role, SwarmCounts, When,
@@ -16,7 +16,7 @@ use crate::batches::{self, Deletion};
 use crate::failure::Failure;
 use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
-use crate::statement::{QueryStatement, Statement};
+use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
 
 #[async_trait]
@@ -218,7 +218,7 @@ impl PgStorage {
     }
 }
 
-fn read_peer(announce: &Statement, row: &PgRow) -> Option<Peer> {
+fn read_peer(announce: &Statement, row: &ResultRow) -> Option<Peer> {
     let id = PeerId::try_from(announce.read_bytes(row, 0)?).ok()?;
     let address = announce.read_address(row, 1)?;
     let port = u16::try_from(announce.read_integer(row, 2)?).ok()?;

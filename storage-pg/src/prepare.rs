@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::query_spec::{Effect, Query};
 use crate::server::{Product, Server};
-use crate::statement::{Column, Parameter, Statement, nulls, query};
+use crate::statement::{Column, Parameter, Statement, Types, nulls, query};
 use crate::zone::Zone;
 
 /// How statements are to be sent.
@@ -40,15 +40,29 @@ pub(crate) async fn prepare(
     draft: Draft,
     sending: &Sending,
 ) -> Result<Result<Statement, Vec<Problem>>, sqlx::Error> {
+    let types = match ask_types(connection, &draft, sending).await? {
+        Ok(types) => types,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let Sending { zone, pooler_mode, observer, .. } = sending.clone();
+    Ok(Ok(Statement::new(draft, types, zone, !pooler_mode, observer)))
+}
+
+/// The same, of a query that may be known already.
+pub(crate) async fn ask_types(
+    connection: &mut PgConnection,
+    draft: &Draft,
+    sending: &Sending,
+) -> Result<Result<Types, Vec<Problem>>, sqlx::Error> {
     let sql: Arc<str> = draft.rewritten.sql.as_str().into();
     let described = match describe(connection, &sql, draft.rewritten.arguments.len(), sending).await {
         Ok(described) => described,
-        Err(error @ sqlx::Error::Database(_)) => return Ok(Err(vec![refusal(&draft, error)])),
+        Err(error @ sqlx::Error::Database(_)) => return Ok(Err(vec![refusal(draft, error)])),
         Err(error) => return Err(error),
     };
     let mut problems = Vec::new();
-    let parameters = parameters(&draft, &described.parameters, &mut problems);
-    let columns = columns(&draft, &described.columns, &mut problems);
+    let parameters = parameters(draft, &described.parameters, &mut problems);
+    let columns = columns(draft, &described.columns, &mut problems);
     if sending.server.is_read_only && draft.query.spec().effect == Effect::Writes {
         let message = "writes, but the server is read-only (`SHOW transaction_read_only`)".into();
         problems.push(Problem { key: draft.query.key().into(), message });
@@ -56,9 +70,7 @@ pub(crate) async fn prepare(
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
-    let Sending { zone, pooler_mode, observer, .. } = sending.clone();
-    let persistent = !pooler_mode;
-    Ok(Ok(Statement { query: draft.query, sql, parameters, columns, zone, persistent, observer }))
+    Ok(Ok(Types { parameters, columns: columns.into() }))
 }
 
 struct Described {
@@ -235,7 +247,9 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
         let kind = Kind::of(column.type_info())
             .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
         match kind {
-            Some((kind, _)) => columns.push(Column { index: column.ordinal(), kind }),
+            Some((kind, _)) => {
+                columns.push(Column { name: column.name().into(), index: column.ordinal(), kind })
+            }
             None => {
                 let found = column.type_info().name().to_lowercase();
                 let expected = reading.expected();

@@ -75,7 +75,7 @@ impl PgStorage {
     async fn rehearse_one(&self, query: Query) -> Result<Option<String>> {
         let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
         let end = Instant::now() + LONGEST + LONGEST / 4;
-        let leased = self.core.pool.lease(end, true).await;
+        let leased = self.core.lease(end, true).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
         let Some(connection) = lease.connection() else { return Err(fail(Failure::out_of_time())) };
         let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;

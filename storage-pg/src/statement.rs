@@ -6,13 +6,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::RwLock;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
-use sqlx::{Arguments as _, AssertSqlSafe, Executor, Row, ValueRef};
+use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Executor, Row, ValueRef};
 use storage_core::{AddressFamily, Event, Peer, PeerId, SharedObserver, Timestamp};
 
 use crate::argument::Argument;
 use crate::arguments::Arguments;
 use crate::array;
+use crate::draft::Draft;
 use crate::failure::Failure;
 use crate::kind::{Encoded, Kind, Typed, UNKNOWN, decode_address, decode_inet, decode_integer};
 use crate::query_spec::{Batch, Query, Single, TypedQuery};
@@ -22,9 +24,9 @@ use crate::zone::Zone;
 pub(crate) struct Statement {
     pub(crate) query: Query,
     pub(crate) sql: Arc<str>,
-    pub(crate) parameters: Vec<Parameter>,
-    /// Where each column that is read is.
-    pub(crate) columns: Vec<Column>,
+    pub(crate) draft: Draft,
+    /// Exchanged when the server says that the tables have changed.
+    types: RwLock<Arc<Types>>,
     pub(crate) zone: Zone,
     /// Whether the server may keep it prepared for the connection's next call.
     pub(crate) persistent: bool,
@@ -32,8 +34,16 @@ pub(crate) struct Statement {
     pub(crate) observer: SharedObserver,
 }
 
+/// What the server has said of a query's parameters and columns.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Types {
+    pub(crate) parameters: Vec<Parameter>,
+    /// Where each column that is read is.
+    pub(crate) columns: Arc<[Column]>,
+}
+
 /// What is fed where the text has `$1`, `$2`, ….
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
     pub(crate) argument: Argument,
     pub(crate) kind: Kind,
@@ -43,10 +53,28 @@ pub(crate) struct Parameter {
 }
 
 /// Where a result is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
+    pub(crate) name: Box<str>,
     pub(crate) index: usize,
     pub(crate) kind: Kind,
+}
+
+/// A row, and where its columns were when it was read.
+pub(crate) struct ResultRow {
+    row: PgRow,
+    columns: Arc<[Column]>,
+}
+
+impl ResultRow {
+    fn bytes(&self, reading: usize) -> Option<&[u8]> {
+        let value = self.row.try_get_raw(self.columns.get(reading)?.index).ok()?;
+        if value.is_null() { None } else { value.as_bytes().ok() }
+    }
+
+    fn kind(&self, reading: usize) -> Option<Kind> {
+        self.columns.get(reading).map(|column| column.kind)
+    }
 }
 
 /// The statement of a query, which takes this query's arguments and no others.
@@ -86,7 +114,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<Vec<PgRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, Failure> {
         self.fetched(connection, self.bind(&arguments)?).await
     }
 
@@ -95,9 +123,10 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<Option<PgRow>, Failure> {
-        let query = self.bind(&arguments)?;
-        self.timed(query.fetch_optional(connection)).await
+    ) -> Result<Option<ResultRow>, Failure> {
+        let (query, types) = self.bind(&arguments)?;
+        let row = self.timed(query.fetch_optional(connection)).await?;
+        row.map(|row| self.check_row(row, &types)).transpose()
     }
 }
 
@@ -116,18 +145,49 @@ impl<Q: Batch> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         batch: &[Q::Arguments<'_>],
-    ) -> Result<Vec<PgRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, Failure> {
         self.fetched(connection, self.bind_batch(batch)?).await
     }
 }
 
-/// A query with its arguments bound.
-type Bound = sqlx::query::Query<'static, sqlx::Postgres, PgArguments>;
+/// A query with its arguments bound, and the types by which they are.
+type Bound = (sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, Arc<Types>);
 
 impl Statement {
+    pub(crate) fn new(
+        draft: Draft,
+        types: Types,
+        zone: Zone,
+        persistent: bool,
+        observer: SharedObserver,
+    ) -> Self {
+        let (query, sql) = (draft.query, draft.rewritten.sql.as_str().into());
+        let types = RwLock::new(Arc::new(types));
+        Self { query, sql, draft, types, zone, persistent, observer }
+    }
+
+    /// The types of parameters and columns, as far as is known.
+    pub(crate) fn types(&self) -> Arc<Types> {
+        Arc::clone(&self.types.read())
+    }
+
+    /// Exchanges the types; whether they are others.
+    pub(crate) fn set_types(&self, types: Types) -> bool {
+        let is_news = *self.types() != types;
+        if is_news {
+            *self.types.write() = Arc::new(types);
+        }
+        is_news
+    }
+
+    /// Whether columns of a result are read.
+    pub(crate) fn has_result(&self) -> bool {
+        !self.draft.columns.is_empty()
+    }
+
     /// Whether the query uses an argument.
     pub(crate) fn uses(&self, argument: Argument) -> bool {
-        self.parameters.iter().any(|parameter| parameter.argument == argument)
+        self.draft.rewritten.arguments.contains(&argument)
     }
 
     /// As the statement of a query, if it is that.
@@ -135,12 +195,40 @@ impl Statement {
         (self.query == Q::QUERY).then_some(QueryStatement { statement: self, query: PhantomData })
     }
 
-    async fn affected(&self, connection: &mut PgConnection, query: Bound) -> Result<u64, Failure> {
+    async fn affected(&self, connection: &mut PgConnection, (query, _): Bound) -> Result<u64, Failure> {
         Ok(self.timed(query.execute(connection)).await?.rows_affected())
     }
 
-    async fn fetched(&self, connection: &mut PgConnection, query: Bound) -> Result<Vec<PgRow>, Failure> {
-        self.timed(query.fetch_all(connection)).await
+    async fn fetched(
+        &self,
+        connection: &mut PgConnection,
+        (query, types): Bound,
+    ) -> Result<Vec<ResultRow>, Failure> {
+        let rows = self.timed(query.fetch_all(connection)).await?;
+        let mut checked = Vec::with_capacity(rows.len());
+        for row in rows {
+            let row = match checked.first() {
+                // All rows of a result have the same columns.
+                Some(ResultRow { columns, .. }) => ResultRow { row, columns: Arc::clone(columns) },
+                None => self.check_row(row, &types)?,
+            };
+            checked.push(row);
+        }
+        Ok(checked)
+    }
+
+    /// A connection that prepares the query only now may find other columns than were described.
+    fn check_row(&self, row: PgRow, types: &Types) -> Result<ResultRow, Failure> {
+        let is_there = |column: &Column| {
+            row.columns().get(column.index).is_some_and(|found| {
+                found.name() == &*column.name
+                    && Kind::of(found.type_info()).is_some_and(|(kind, _)| kind == column.kind)
+            })
+        };
+        if types.columns.iter().all(is_there) {
+            return Ok(ResultRow { row, columns: Arc::clone(&types.columns) });
+        }
+        Err(Failure::other_columns(self.query.key()))
     }
 
     async fn timed<T>(&self, run: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
@@ -151,17 +239,17 @@ impl Statement {
     }
 
     fn bind(&self, arguments: &impl Arguments) -> Result<Bound, Failure> {
-        let mut bound = PgArguments::default();
-        for parameter in &self.parameters {
+        let (mut bound, types) = (PgArguments::default(), self.types());
+        for parameter in &types.parameters {
             self.add(&mut bound, self.encode(arguments, parameter)?, parameter)?;
         }
-        Ok(query(&self.sql, bound, self.persistent))
+        Ok((query(&self.sql, bound, self.persistent), types))
     }
 
     fn bind_batch(&self, batch: &[impl Arguments]) -> Result<Bound, Failure> {
-        let mut bound = PgArguments::default();
+        let (mut bound, types) = (PgArguments::default(), self.types());
         let mut values = Vec::with_capacity(batch.len());
-        for parameter in &self.parameters {
+        for parameter in &types.parameters {
             values.clear();
             for arguments in batch {
                 values.push(self.encode(arguments, parameter)?);
@@ -172,7 +260,7 @@ impl Statement {
             };
             self.add(&mut bound, value, parameter)?;
         }
-        Ok(query(&self.sql, bound, self.persistent))
+        Ok((query(&self.sql, bound, self.persistent), types))
     }
 
     fn encode<'a>(
@@ -201,37 +289,32 @@ impl Statement {
         Failure::of(self.query.key(), error)
     }
 
-    fn bytes<'r>(&self, row: &'r PgRow, reading: usize) -> Option<&'r [u8]> {
-        let value = row.try_get_raw(self.columns.get(reading)?.index).ok()?;
-        if value.is_null() { None } else { value.as_bytes().ok() }
+    pub(crate) fn read_bytes<'r>(&self, row: &'r ResultRow, reading: usize) -> Option<&'r [u8]> {
+        row.bytes(reading)
     }
 
-    pub(crate) fn read_bytes<'r>(&self, row: &'r PgRow, reading: usize) -> Option<&'r [u8]> {
-        self.bytes(row, reading)
+    pub(crate) fn read_text<'r>(&self, row: &'r ResultRow, reading: usize) -> Option<&'r str> {
+        std::str::from_utf8(row.bytes(reading)?).ok()
     }
 
-    pub(crate) fn read_text<'r>(&self, row: &'r PgRow, reading: usize) -> Option<&'r str> {
-        std::str::from_utf8(self.bytes(row, reading)?).ok()
-    }
-
-    pub(crate) fn read_address(&self, row: &PgRow, reading: usize) -> Option<IpAddr> {
-        let bytes = self.bytes(row, reading)?;
-        if self.columns[reading].kind == Kind::Inet { decode_inet(bytes) } else { decode_address(bytes) }
+    pub(crate) fn read_address(&self, row: &ResultRow, reading: usize) -> Option<IpAddr> {
+        let bytes = row.bytes(reading)?;
+        if row.kind(reading) == Some(Kind::Inet) { decode_inet(bytes) } else { decode_address(bytes) }
     }
 
     /// The peers of a row with an array for each part of them; how many could not be understood.
     pub(crate) fn read_peers(
         &self,
-        row: &PgRow,
+        row: &ResultRow,
         [id, address, port]: [usize; 3],
         family: AddressFamily,
     ) -> (Vec<Peer>, usize) {
-        let elements = |reading| self.bytes(row, reading).and_then(array::elements);
+        let elements = |reading| row.bytes(reading).and_then(array::elements);
         let (Some(ids), Some(addresses), Some(ports)) = (elements(id), elements(address), elements(port))
         else {
             return (Vec::new(), 0);
         };
-        let decode = if self.columns[address].kind == Kind::Inet { decode_inet } else { decode_address };
+        let decode = if row.kind(address) == Some(Kind::Inet) { decode_inet } else { decode_address };
         let peer = |id: Option<&[u8]>, address: Option<&[u8]>, port: Option<&[u8]>| {
             let port = u16::try_from(decode_integer(port?)?).ok()?;
             let peer = Peer::new(PeerId::try_from(id?).ok()?, decode(address?)?, port);
@@ -247,22 +330,22 @@ impl Statement {
         (peers, unreadable)
     }
 
-    pub(crate) fn read_integer(&self, row: &PgRow, reading: usize) -> Option<i64> {
-        decode_integer(self.bytes(row, reading)?)
+    pub(crate) fn read_integer(&self, row: &ResultRow, reading: usize) -> Option<i64> {
+        decode_integer(row.bytes(reading)?)
     }
 
     /// A number that is never negative; a null or negative one counts as none.
-    pub(crate) fn read_count(&self, row: &PgRow, reading: usize) -> u64 {
+    pub(crate) fn read_count(&self, row: &ResultRow, reading: usize) -> u64 {
         self.read_integer(row, reading).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
     }
 
-    pub(crate) fn read_boolean(&self, row: &PgRow, reading: usize) -> Option<bool> {
-        self.bytes(row, reading)?.first().map(|byte| *byte != 0)
+    pub(crate) fn read_boolean(&self, row: &ResultRow, reading: usize) -> Option<bool> {
+        row.bytes(reading)?.first().map(|byte| *byte != 0)
     }
 
-    pub(crate) fn read_time(&self, row: &PgRow, reading: usize) -> Option<Timestamp> {
-        let microseconds = decode_integer(self.bytes(row, reading)?)?;
-        Some(self.zone.decode(microseconds, self.columns[reading].kind))
+    pub(crate) fn read_time(&self, row: &ResultRow, reading: usize) -> Option<Timestamp> {
+        let microseconds = decode_integer(row.bytes(reading)?)?;
+        Some(self.zone.decode(microseconds, row.kind(reading)?))
     }
 }
 

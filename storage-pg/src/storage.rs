@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
+use crate::renewal::Renewal;
 use crate::row_counts::RowCounts;
 use crate::server::Server;
 use crate::statement::Statement;
@@ -105,7 +106,8 @@ impl PgStorage {
                 let prepare = async {
                     let server = Server::ask(connection, &version).await?;
                     let sending = Sending { zone, server, pooler_mode, observer: observer.clone() };
-                    prepare_all(connection, drafts, &sending).await
+                    let (statements, refused) = prepare_all(connection, drafts, &sending).await?;
+                    Ok((statements, refused, sending))
                 };
                 timeout(config.startup_timeout, prepare).await
             }
@@ -132,7 +134,7 @@ impl PgStorage {
                 return Err(not_checked(ErrorKind::Timeout, message).into());
             }
         };
-        let (statements, refused) = prepared;
+        let (statements, refused, sending) = prepared;
         problems.extend(refused);
         problems.dedup();
         if !problems.is_empty() {
@@ -141,8 +143,9 @@ impl PgStorage {
         }
         let retry_timeout = config.retry_timeout;
         let gate = Gate::new(settings.pool.max_connections);
+        let renewal = Renewal::new(sending);
         let row_counts = RowCounts::of(&statements);
-        let core = Core { pool, settings, retry_timeout, gate, statements, row_counts, observer };
+        let core = Core { pool, settings, retry_timeout, gate, statements, renewal, row_counts, observer };
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
     }
@@ -258,7 +261,7 @@ impl Backend for PgStorage {
         let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
         let end = deadline(Operation::Probe);
         let failed = |failure: Failure| failure.into_error(Operation::Probe, true);
-        let leased = self.core.pool.lease(end, false).await;
+        let leased = self.core.lease(end, false).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Probe, error))?;
         lease.in_transaction();
         let Some(connection) = lease.connection() else { return Err(failed(Failure::out_of_time())) };

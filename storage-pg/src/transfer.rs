@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::postgres::PgRow;
 use storage_core::{
     Context, Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, Peer, PeerId,
     PeerRecord, Result, Role, Scope, Transfer,
@@ -14,7 +13,7 @@ use crate::arguments::{self, Address};
 use crate::attempt::{Together, attempt};
 use crate::kind::decode_integer;
 use crate::query_spec::{Batch, Single, queries};
-use crate::statement::{QueryStatement, Statement};
+use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
 
 #[async_trait]
@@ -167,7 +166,7 @@ impl PgStorage {
         let row = attempt!(&self.core, Operation::ExportData, Together::No, |connection| {
             get.first(connection, arguments::GetData { context: &context, key: &[] }).await
         })?;
-        let value = |row: PgRow| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default());
+        let value = |row: ResultRow| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default());
         Ok(row.map(value).map(|value| DataRecord { context, key: Bytes::new(), value }))
     }
 
@@ -179,7 +178,7 @@ impl PgStorage {
         export: QueryStatement<'_, Q>,
         after: Q::Arguments<'_>,
         limit: usize,
-        read: fn(&Statement, &PgRow) -> Option<T>,
+        read: fn(&Statement, &ResultRow) -> Option<T>,
         key: &[usize],
     ) -> Result<Page<T>> {
         let rows = attempt!(&self.core, operation, Together::No, |connection| {
@@ -235,7 +234,7 @@ fn only(mut page: Page<PeerRecord>, info_hash: &InfoHash) -> Page<PeerRecord> {
     page
 }
 
-pub(crate) fn read_peer(export: &Statement, row: &PgRow) -> Option<PeerRecord> {
+pub(crate) fn read_peer(export: &Statement, row: &ResultRow) -> Option<PeerRecord> {
     let id = PeerId::try_from(export.read_bytes(row, 1)?).ok()?;
     let port = u16::try_from(export.read_integer(row, 3)?).ok()?;
     Some(PeerRecord {
@@ -246,12 +245,12 @@ pub(crate) fn read_peer(export: &Statement, row: &PgRow) -> Option<PeerRecord> {
     })
 }
 
-fn read_downloads(export: &Statement, row: &PgRow) -> Option<DownloadsRecord> {
+fn read_downloads(export: &Statement, row: &ResultRow) -> Option<DownloadsRecord> {
     let downloads = u64::try_from(export.read_integer(row, 1)?).ok()?;
     Some(DownloadsRecord { info_hash: InfoHash::try_from(export.read_bytes(row, 0)?).ok()?, downloads })
 }
 
-fn read_data(export: &Statement, row: &PgRow) -> Option<DataRecord> {
+fn read_data(export: &Statement, row: &ResultRow) -> Option<DataRecord> {
     Some(DataRecord {
         context: Context::new(export.read_text(row, 0)?).ok()?,
         key: Bytes::copy_from_slice(export.read_bytes(row, 1)?),

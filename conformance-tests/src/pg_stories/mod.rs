@@ -2,6 +2,7 @@
 //! that go away, answers that are lost.
 
 mod batches;
+mod changed_tables;
 mod check;
 mod contention;
 mod counts;
@@ -33,6 +34,7 @@ type Story = fn(&PgUrl) -> Result<(), Failed>;
 pub fn tests() -> Vec<Trial> {
     [
         batches::tests(),
+        changed_tables::tests(),
         check::tests(),
         contention::tests(),
         counts::tests(),

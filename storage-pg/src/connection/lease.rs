@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use storage_core::ServerClock;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -59,6 +59,25 @@ impl Lease {
     /// Says that a transaction is open from now on, until the lease is released.
     pub(crate) fn in_transaction(&mut self) {
         self.in_transaction = true;
+    }
+
+    /// Forgets the statements that the connection has prepared, unless it has done so for this generation of
+    /// them.
+    pub(crate) async fn forget_statements(&mut self, generation: u64) -> sqlx::Result<()> {
+        let Some(pooled) = &mut self.pooled else { return Ok(()) };
+        if pooled.statements == generation {
+            return Ok(());
+        }
+        self.state = State::InUse;
+        pooled.connection.clear_cached_statements().await?;
+        pooled.statements = generation;
+        self.state = State::Ready;
+        Ok(())
+    }
+
+    /// The generation of the statements that the connection has prepared.
+    pub(crate) fn statements(&self) -> u64 {
+        self.pooled.as_ref().map_or(0, |pooled| pooled.statements)
     }
 
     /// The server's clock.

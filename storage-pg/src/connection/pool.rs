@@ -57,6 +57,8 @@ pub(crate) struct Pool {
 pub(super) struct Pooled {
     pub(super) connection: PgConnection,
     pub(super) clock: ServerClock,
+    /// The generation of the statements that it has prepared.
+    pub(super) statements: u64,
     idle_since: Instant,
     host: usize,
     born: Instant,
@@ -528,6 +530,7 @@ impl Place {
         self.arrived(Pooled {
             connection,
             clock,
+            statements: 0,
             idle_since: now,
             host,
             born: now,

@@ -80,7 +80,8 @@ impl PgStorage {
 pub(super) async fn plan(connection: &mut PgConnection, statement: &Statement) -> Result<(), sqlx::Error> {
     let explain: Arc<str> = format!("EXPLAIN {}", statement.sql).into();
     connection.execute("SAVEPOINT look").await?;
-    let planned = query(&explain, nulls(statement.parameters.len()), false).execute(&mut *connection).await;
+    let planned =
+        query(&explain, nulls(statement.types().parameters.len()), false).execute(&mut *connection).await;
     let end = if planned.is_ok() { "RELEASE SAVEPOINT look" } else { "ROLLBACK TO SAVEPOINT look" };
     connection.execute(end).await.map(drop)
 }

@@ -1,0 +1,135 @@
+//! Tables that the operator changes while trackers use them: no call fails.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Completion, Failed, Trial};
+use storage_core::layer::Limits;
+use storage_core::{
+    Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, Scope, Storage, SwarmCounts, When,
+};
+use storage_pg::Query;
+use storage_pg::recommended::Recommendation;
+
+use super::{Counter, ensure, on_schema, open_with};
+use crate::harness::unless_missing;
+use crate::runtime::block_on;
+use crate::servers::{PgUrl, Schema};
+use crate::storages::pg::Design;
+use crate::storages::registry;
+use futures::future::try_join_all;
+
+/// Changes of tables whose queries have no casts.
+const CHANGES: &[&str] = &[
+    "ALTER TABLE mo_downloads ALTER downloads TYPE int4",
+    "ALTER TABLE mo_peers ALTER port TYPE int4",
+    "ALTER TABLE mo_peers ALTER created TYPE timestamp USING created AT TIME ZONE 'UTC'",
+    "ALTER TABLE mo_kv ALTER context TYPE varchar",
+    "ALTER TABLE mo_peers ALTER address TYPE bytea
+       USING substring(inet_send(address) from 5)",
+    "ALTER TABLE mo_peers ALTER created TYPE timestamptz USING created AT TIME ZONE 'UTC'",
+    "ALTER TABLE mo_downloads ALTER downloads TYPE int8",
+];
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        Trial::ignorable_test("pg/stories/no call fails when columns change their types", || {
+            let design = Design::plain();
+            let schema = match design.schema() {
+                Ok(schema) => schema,
+                Err(missing) => return unless_missing("pg", missing),
+            };
+            let result = block_on(columns_change(&design, &schema));
+            block_on(schema.remove())?;
+            result.map(|()| Completion::Completed)
+        }),
+        on_schema(
+            "no call fails when a query that selects all columns finds others",
+            Recommendation::default(),
+            |schema| block_on(columns_come_and_go(schema)),
+        ),
+    ]
+}
+
+fn swarm() -> InfoHash {
+    InfoHash::V1([7; 20])
+}
+
+fn peer(number: u8) -> Peer {
+    Peer::new(PeerId([number; 20]), [10, 0, 0, number].into(), 6881)
+}
+
+async fn columns_change(design: &Design, schema: &Schema) -> Result<(), Failed> {
+    let storage = registry().open(design.config_for(schema)).await?.storage;
+    let mut downloads = 0;
+    for change in [""].iter().chain(CHANGES) {
+        schema.execute(change).await?;
+        for _ in 0..2 {
+            downloads += 1;
+            // On several connections at once, each with statements of its own.
+            let calls = (0..8).map(|_| use_it(&*storage));
+            try_join_all(calls).await.map_err(|error| format!("after {change:?}: {error:?}"))?;
+            graduate(&*storage, downloads).await.map_err(|error| format!("after {change:?}: {error:?}"))?;
+        }
+    }
+    Ok(storage.close().await?)
+}
+
+/// Every kind of call but graduations.
+async fn use_it(storage: &dyn Storage) -> Result<(), Failed> {
+    let (swarm, context) = (swarm(), Context::new("text")?);
+    storage.put_leecher(&swarm, &peer(1)).await?;
+    let peers = storage.announce_peers(&PeerSelection::new(swarm, 50)).await?;
+    ensure(peers.contains(&peer(1)), || format!("{peers:?}"))?;
+    storage.put_data(&context, &[("key".into(), "value".into()), ("other".into(), "one".into())]).await?;
+    let value = storage.load_data(&context, b"key").await?;
+    ensure(value.as_deref() == Some(b"value"), || format!("{value:?}"))?;
+    let record = PeerRecord {
+        info_hash: swarm,
+        peer: peer(3),
+        role: Role::Leecher,
+        announced: "2026-01-01T12:00:00Z".parse()?,
+    };
+    storage.import_peers(&[record]).await?;
+    let page = storage.export_peers(Scope::Swarm(swarm), None, 100).await?;
+    ensure(page.records.contains(&record) && page.unreadable == 0, || format!("{:?}", page.records))?;
+    storage.export_downloads(None, 100).await?;
+    storage.export_data(None, 100).await?;
+    storage.collect_garbage("2020-01-01T00:00:00Z".parse()?).await?;
+    storage.statistics().await?;
+    storage.probe().await?;
+    Ok(storage.ping().await?)
+}
+
+async fn graduate(storage: &dyn Storage, downloads: u64) -> Result<(), Failed> {
+    storage.put_leecher(&swarm(), &peer(2)).await?;
+    let is_download = storage.graduate_peer(&swarm(), &peer(2), When::Now).await?;
+    ensure(is_download, || "it is no download".into())?;
+    let counts = storage.scrape_swarm(&swarm()).await?;
+    let expected = SwarmCounts { seeders: 1, leechers: 2, downloads };
+    ensure(counts == expected, || format!("expected {expected:?}, found {counts:?}"))?;
+    Ok(storage.delete_peer(&swarm(), &peer(2), Role::Seeder).await?)
+}
+
+async fn columns_come_and_go(schema: &Schema) -> Result<(), Failed> {
+    let mut config = Recommendation::default().config();
+    config.queries[Query::ExportPeers] = "SELECT * FROM mo_peers \
+        WHERE (info_hash, peer_id, address, port) > (@info_hash, @peer_id, @address, @port) \
+        ORDER BY info_hash, peer_id, address, port LIMIT @count"
+        .into();
+    let url = PgUrl::parse(&schema.connection_string());
+    let retries = Arc::new(Counter::default());
+    let storage = open_with(config, &url, retries.clone(), Limits::default()).await?;
+    for change in [
+        "",
+        "ALTER TABLE mo_peers ADD note text",
+        "ALTER TABLE mo_peers DROP note, ADD remark text",
+        "ALTER TABLE mo_peers RENAME created TO former; ALTER TABLE mo_peers ADD created timestamptz;
+         UPDATE mo_peers SET created = former; ALTER TABLE mo_peers DROP former",
+    ] {
+        schema.execute(change).await?;
+        let calls = (0..8).map(|_| use_it(&*storage));
+        try_join_all(calls).await.map_err(|error| format!("after {change:?}: {error:?}"))?;
+    }
+    ensure(retries.retries("statement") > 0, || "nothing was prepared again".into())?;
+    Ok(storage.close().await?)
+}
