@@ -108,7 +108,7 @@ async fn explain(
     arguments: usize,
     sending: &Sending,
 ) -> Result<Described, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = begin(connection, sending).await?;
     let prepared = match transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -136,7 +136,7 @@ async fn run(
     arguments: usize,
     sending: &Sending,
 ) -> Result<Described, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = begin(connection, sending).await?;
     let mut savepoint = transaction.begin().await?;
     let run = query(sql, nulls(arguments), true).execute(&mut *savepoint).await;
     savepoint.rollback().await?;
@@ -150,6 +150,19 @@ async fn run(
     };
     end(transaction, sending).await?;
     Ok(Described::of(&prepared?))
+}
+
+/// Begins. Behind a pooler the server connection may have statements of other programs, which sqlx would name as it
+/// does ours; there nobody can rely on them.
+async fn begin<'c>(
+    connection: &'c mut PgConnection,
+    sending: &Sending,
+) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    if sending.pooler_mode {
+        transaction.execute("DEALLOCATE ALL").await?;
+    }
+    Ok(transaction)
 }
 
 /// Rolls back. Behind a pooler the server connection goes to somebody else next, who must not find our statements.

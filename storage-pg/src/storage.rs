@@ -7,28 +7,27 @@ use async_trait::async_trait;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use storage_core::config::Problem;
-use storage_core::layer::{deadline, time_left};
+use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
     Result, Role, SharedObserver, Timestamp,
 };
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use crate::arguments;
 use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
 use crate::config::PgConfig;
-use crate::connection::{Commit, ConnectError, ConnectionSettings, Pool};
+use crate::connection::{Commit, ConnectError, ConnectionSettings, Lease, Pool};
 use crate::core::{Core, not_configured};
 use crate::draft::{Drafts, Opened};
-use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
 use crate::renewal::Renewal;
 use crate::row_counts::RowCounts;
 use crate::server::Server;
-use crate::statement::Statement;
+use crate::statement::{Statement, tell};
 use crate::zone::Zone;
 
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
@@ -86,12 +85,11 @@ impl PgStorage {
         for warning in &settings.warnings {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
         }
-        let (zone, pooler_mode) = (zone.unwrap_or_default(), settings.pooler_mode);
-        let pool = Pool::new(settings.clone(), observer.clone());
+        let zone = zone.unwrap_or_default();
         // What is wrong already should not be told only after a long wait for the server.
         let patience = if problems.is_empty() { config.startup_timeout } else { Duration::ZERO };
-        let mut lease = match pool.connect_at_start(patience).await {
-            Ok(lease) => lease,
+        let (pool, mut lease) = match connect(&mut settings, patience, &observer).await {
+            Ok(connected) => connected,
             Err(error) if problems.is_empty() => {
                 return Err(not_opened(error, config.startup_timeout).into());
             }
@@ -100,20 +98,26 @@ impl PgStorage {
                 return Err(OpenError::Configuration(problems));
             }
         };
-        let version = pool.server().unwrap_or_default();
+        let (pooler_mode, version) = (settings.pooler_mode, pool.server().unwrap_or_default());
         let prepared = match lease.connection() {
             Some(connection) => {
                 let prepare = async {
+                    if let Err(error) = check_transactions(connection).await {
+                        return match error.as_database_error() {
+                            Some(refusal) => Ok(Err(no_transactions(refusal.message()))),
+                            None => Err(error),
+                        };
+                    }
                     let server = Server::ask(connection, &version).await?;
                     let sending = Sending { zone, server, pooler_mode, observer: observer.clone() };
                     let (statements, refused) = prepare_all(connection, drafts, &sending).await?;
-                    Ok((statements, refused, sending))
+                    Ok(Ok((statements, refused, sending)))
                 };
                 timeout(config.startup_timeout, prepare).await
             }
             None => Ok(Err(sqlx::Error::PoolClosed)),
         };
-        if matches!(prepared, Ok(Ok(_))) && !pooler_mode {
+        if matches!(prepared, Ok(Ok(Ok(_)))) && !pooler_mode {
             lease.release();
         } else {
             // Behind a pooler its cache has statements that the server connection has no more.
@@ -122,7 +126,12 @@ impl PgStorage {
         let not_checked =
             |kind, message: &str| Error::new(crate::NAME, Operation::Open, kind).with_message(message);
         let prepared = match prepared {
-            Ok(Ok(prepared)) => prepared,
+            Ok(Ok(Ok(prepared))) => prepared,
+            Ok(Ok(Err(refused))) => {
+                pool.close().await;
+                problems.push(refused);
+                return Err(OpenError::Configuration(problems));
+            }
             Ok(Err(error)) => {
                 pool.close().await;
                 let message = "the connection was lost while the queries were checked";
@@ -149,6 +158,39 @@ impl PgStorage {
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
     }
+}
+
+/// Connects for the first time. Behind a pooler of which the operator said nothing, it connects again, in the
+/// mode that suits every pooler.
+async fn connect(
+    settings: &mut ConnectionSettings,
+    patience: Duration,
+    observer: &SharedObserver,
+) -> Result<(Pool, Lease), ConnectError> {
+    let pool = Pool::new(settings.clone(), observer.clone());
+    let lease = pool.connect_at_start(patience).await?;
+    if settings.names_query_mode || !pool.is_pooled() {
+        return Ok((pool, lease));
+    }
+    lease.release();
+    pool.close().await;
+    tracing::warn!(backend = crate::NAME, "`connection_string`: {POOLER}");
+    settings.warnings.push(POOLER.into());
+    settings.pooler_mode = true;
+    let pool = Pool::new(settings.clone(), observer.clone());
+    let lease = pool.connect_at_start(patience).await?;
+    Ok((pool, lease))
+}
+
+const POOLER: &str = "a connection pooler is in front of the server, so every statement runs in a transaction of its \
+    own, as with `default_query_exec_mode=exec`; say that to be rid of this warning, or `cache_statement`, which is \
+    faster, if the pooler pools by session or keeps prepared statements (PgBouncer 1.21 or newer with \
+    `max_prepared_statements`)";
+
+/// Makes sure that there are transactions: a pooler that pools by statement has none.
+async fn check_transactions(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute("BEGIN").await?;
+    connection.execute("ROLLBACK").await.map(drop)
 }
 
 /// The statements, and the problems of those that are none.
@@ -178,6 +220,13 @@ fn is_told(problem: &Problem, told: &[Problem]) -> bool {
         known == problem
             || of_the_clause && known.key == Query::CountPeers.key() && known.message == problem.message
     })
+}
+
+fn no_transactions(refusal: &str) -> Problem {
+    let message = format!(
+        "the server refuses transactions: {refusal}; with PgBouncer set `pool_mode` to transaction or session"
+    );
+    problem("connection_string", message)
 }
 
 fn problem(key: &str, message: impl Into<String>) -> Problem {
@@ -259,15 +308,7 @@ impl Backend for PgStorage {
     /// Puts a peer of its own into a swarm of its own, in a transaction that is rolled back.
     async fn probe(&self) -> Result<()> {
         let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
-        let end = deadline(Operation::Probe);
-        let failed = |failure: Failure| failure.into_error(Operation::Probe, true);
-        let leased = self.core.lease(end, false).await;
-        let mut lease = leased.map_err(|error| not_connected(Operation::Probe, error))?;
-        lease.in_transaction();
-        let Some(connection) = lease.connection() else { return Err(failed(Failure::out_of_time())) };
-        let put = async {
-            let own = |error| Failure::of("", error);
-            connection.execute("BEGIN").await.map_err(own)?;
+        attempt!(&self.core, Operation::Probe, Together::AllOrNothing, |connection| {
             let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::rehearsal::probe_peer(1, 1));
             let leecher = arguments::PutPeer {
                 info_hash: &info_hash,
@@ -277,24 +318,9 @@ impl Backend for PgStorage {
                 expires: None,
             };
             put.execute(connection, leecher).await?;
-            connection.execute("ROLLBACK").await.map_err(own)
-        };
-        match timeout_at(end, put).await {
-            Ok(Ok(_)) => {
-                lease.release();
-                Ok(())
-            }
-            Ok(Err(failure)) => {
-                if failure.leaves_no_connection() {
-                    lease.give_up();
-                }
-                Err(failed(failure))
-            }
-            Err(_) => {
-                lease.give_up();
-                Err(failed(Failure::out_of_time()))
-            }
-        }
+            // What commits after this commits nothing.
+            tell(connection, "ROLLBACK").await
+        })
     }
 
     async fn inspect(&self) -> Result<Inspection> {

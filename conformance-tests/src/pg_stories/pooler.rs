@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libtest_mimic::{Completion, Failed, Trial};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use storage_core::{
-    AddressFamily, Context, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts,
+    AddressFamily, Context, InfoHash, OpenError, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts,
 };
 use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;
@@ -16,22 +17,93 @@ use tokio::task::JoinSet;
 use super::{Counter, ensure, open};
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
-use crate::servers::{Found, Missing, Servers, SqlDatabase};
+use crate::servers::{Found, Missing, PgBouncer, PgUrl, Servers, SqlDatabase};
 
 /// More than the pooler has connections to the server.
 const CALLERS: u8 = 32;
 const TIME: Duration = Duration::from_secs(3);
 
 pub(super) fn tests() -> Vec<Trial> {
-    vec![Trial::ignorable_test("pg/stories/each caller behind a pooler gets its own answers", || {
-        let database = match database() {
-            Ok(database) => database,
-            Err(missing) => return unless_missing("pg", missing),
+    let mut tests =
+        vec![Trial::ignorable_test("pg/stories/each caller behind a pooler gets its own answers", || {
+            let database = match database() {
+                Ok(database) => database,
+                Err(missing) => return unless_missing("pg", missing),
+            };
+            let result = block_on(call_at_once(&database.url()));
+            block_on(database.remove())?;
+            result.map(|()| Completion::Completed)
+        })];
+    let on_its_own: [(_, _, Story); 3] = [
+        ("statements of other programs behind a pooler are in nobody's way", "transaction", |database| {
+            block_on(others_prepare_statements(database))
+        }),
+        ("a pooler of which nobody said anything is noticed", "transaction", |database| {
+            block_on(is_noticed(database))
+        }),
+        ("a pooler without transactions is refused, and its reason told", "statement", |database| {
+            block_on(pools_by_statement(database))
+        }),
+    ];
+    tests.extend(on_its_own.map(|(name, pool_mode, story)| {
+        Trial::ignorable_test(format!("pg/stories/{name}"), move || {
+            let pooler = match PgBouncer::of_a_test(pool_mode) {
+                Ok(pooler) => pooler,
+                Err(missing) => return unless_missing("pg", missing),
+            };
+            let database = block_on(pooler.database(&Recommendation::default().schema()))?;
+            let result = story(&database);
+            block_on(database.remove())?;
+            pooler.stop();
+            result.map(|()| Completion::Completed)
+        })
+    }));
+    tests
+}
+
+type Story = fn(&SqlDatabase) -> Result<(), Failed>;
+
+async fn others_prepare_statements(database: &SqlDatabase) -> Result<(), Failed> {
+    // Another program that prepares statements by sqlx, and leaves them on the pooler's connection.
+    let mut other = PgConnection::connect(&database.url().to_string()).await?;
+    for number in 1..=3 {
+        sqlx::query(AssertSqlSafe(format!("SELECT {number}"))).execute(&mut other).await?;
+    }
+    call_at_once(&database.url().with("default_query_exec_mode", "exec")).await
+}
+
+async fn is_noticed(database: &SqlDatabase) -> Result<(), Failed> {
+    let storage = open(&database.url(), Arc::new(Counter::default())).await?;
+    let warnings = storage.inspect().await?.warnings;
+    storage.close().await?;
+    let is_told = warnings.iter().any(|warning| {
+        warning.contains("connection pooler") && warning.contains("`default_query_exec_mode=exec`")
+    });
+    ensure(is_told, || format!("{warnings:?}"))?;
+    // What is set for sessions would be set for those of others.
+    let mut other = PgConnection::connect(&database.url().to_string()).await?;
+    let row = sqlx::raw_sql("SHOW idle_in_transaction_session_timeout").fetch_one(&mut other).await?;
+    let timeout: &str = row.try_get(0)?;
+    ensure(timeout == "0", || format!("other sessions have a timeout of {timeout}"))?;
+    other.close().await?;
+    call_at_once(&database.url()).await
+}
+
+async fn pools_by_statement(database: &SqlDatabase) -> Result<(), Failed> {
+    for url in [database.url(), database.url().with("default_query_exec_mode", "exec")] {
+        let opened = open(&url, Arc::new(Counter::default())).await;
+        let Err(OpenError::Configuration(problems)) = opened else {
+            return Err(format!("{:?}", opened.map(drop)).into());
         };
-        let result = block_on(call_at_once(&database));
-        block_on(database.remove())?;
-        result.map(|()| Completion::Completed)
-    })]
+        let is_told = problems.len() == 1 && {
+            let message = &problems[0].message;
+            problems[0].key == "connection_string"
+                && message.contains("statement pooling mode")
+                && message.contains("`pool_mode`")
+        };
+        ensure(is_told, || format!("{problems:?}"))?;
+    }
+    Ok(())
 }
 
 fn database() -> Found<SqlDatabase> {
@@ -39,8 +111,8 @@ fn database() -> Found<SqlDatabase> {
     block_on(pooler.database(&Recommendation::default().schema())).map_err(Missing::failed)
 }
 
-async fn call_at_once(database: &SqlDatabase) -> Result<(), Failed> {
-    let url = database.url().with("pool_max_conns", CALLERS);
+async fn call_at_once(url: &PgUrl) -> Result<(), Failed> {
+    let url = url.clone().with("pool_max_conns", CALLERS);
     let storage = open(&url, Arc::new(Counter::default())).await?;
     let end = Instant::now() + TIME;
     let mut callers = JoinSet::new();

@@ -28,7 +28,20 @@ impl PgBouncer {
         self.databases.create(script).await
     }
 
-    pub(super) fn stop(&self) {
+    /// One for a test alone, in a pool mode of PgBouncer, with one connection to the server for each database. It
+    /// does not mind how clients begin, and they are not told that it is there.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is no program for it.
+    pub fn of_a_test(pool_mode: &str) -> Found<Self> {
+        let more = format!(
+            "pool_mode = {pool_mode}\ndefault_pool_size = 1\nignore_startup_parameters = extra_float_digits\n"
+        );
+        start_somewhere(&more, |way| way)
+    }
+
+    /// Ends it, with its databases.
+    pub fn stop(&self) {
         self.databases.stop();
         self.guardian.stop();
     }
@@ -36,12 +49,17 @@ impl PgBouncer {
 
 /// A pooler started from the program on this machine.
 pub(super) fn from_program() -> Found<PgBouncer> {
+    let more = format!("pool_mode = transaction\ndefault_pool_size = {SERVER_CONNECTIONS}\n");
+    start_somewhere(&more, |way| way.with("default_query_exec_mode", "exec"))
+}
+
+fn start_somewhere(more: &str, way: fn(PgUrl) -> PgUrl) -> Found<PgBouncer> {
     let program = program().ok_or_else(|| Missing::Absent("no pgbouncer in PATH or /usr/sbin".into()))?;
     let server = PgUrl::parse(Servers::shared().postgres()?.url());
     let mut failure = String::new();
     // Somebody else may take the free port between our look and the pooler's start.
     for _ in 0..3 {
-        match start(&program, &server) {
+        match start(&program, &server, more, way) {
             Ok(pooler) => return Ok(pooler),
             Err(Missing::Failed(error)) => failure = error,
             Err(absent) => return Err(absent),
@@ -50,7 +68,7 @@ pub(super) fn from_program() -> Found<PgBouncer> {
     Err(Missing::failed(format!("{}: {failure}", program.display())))
 }
 
-fn start(program: &Path, server: &PgUrl) -> Found<PgBouncer> {
+fn start(program: &Path, server: &PgUrl, more: &str, way: fn(PgUrl) -> PgUrl) -> Found<PgBouncer> {
     let unknown = |what: &str| Missing::Absent(format!("the URL of the PostgreSQL server has no {what}"));
     let (user, password) = server.login().ok_or_else(|| unknown("plain name and password"))?;
     let (host, port) = server.host_and_port().ok_or_else(|| unknown("single host"))?;
@@ -67,10 +85,9 @@ fn start(program: &Path, server: &PgUrl) -> Found<PgBouncer> {
          unix_socket_dir =\n\
          auth_type = md5\n\
          auth_file = {}\n\
-         pool_mode = transaction\n\
-         default_pool_size = {SERVER_CONNECTIONS}\n\
          max_client_conn = 1000\n\
-         server_idle_timeout = 2\n",
+         server_idle_timeout = 2\n\
+         {more}",
         users.display()
     );
     let settings = ground.file("pgbouncer.ini", settings).map_err(Missing::failed)?;
@@ -79,7 +96,7 @@ fn start(program: &Path, server: &PgUrl) -> Found<PgBouncer> {
     let listens = |_: &Path| TcpStream::connect(("127.0.0.1", own_port)).is_ok();
     guardian.wait_until(Duration::from_secs(20), listens).map_err(Missing::failed)?;
 
-    let way = server.clone().at(&[format!("127.0.0.1:{own_port}")]).with("default_query_exec_mode", "exec");
+    let way = way(server.clone().at(&[format!("127.0.0.1:{own_port}")]));
     // The pooler keeps its connections to a database for a while.
     let databases = Arc::new(SqlDatabases::new(server.clone(), way, "WITH (FORCE)"));
     Ok(PgBouncer { databases, guardian })

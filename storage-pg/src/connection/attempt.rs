@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use storage_core::{ServerClock, ServerTime, SharedObserver};
 use tokio::sync::Semaphore;
 
@@ -67,6 +67,8 @@ pub(super) struct Connected {
     pub(super) clock: ServerClock,
     /// Product and version.
     pub(super) server: String,
+    /// Whether a pooler is in front of it.
+    pub(super) is_pooled: bool,
 }
 
 impl Connector {
@@ -253,13 +255,30 @@ impl Connector {
             let statement = format!("SET TIME ZONE '{}'", zone.replace('\'', "''"));
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
-        if let Some(commit) = self.settings.session.commit.filter(|_| !self.settings.pooler_mode) {
-            sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
-        }
         let fit = judge_role(&mut connection, self.settings.target).await?;
         let ServerAnswer { clock, version: server, .. } = ask_server(&mut connection).await?;
-        self.notice_our_end(&mut connection, &server).await?;
-        Ok((Connected { connection, host, clock, server }, fit))
+        let is_pooled = self.settings.pooler_mode || self.is_pooled(&mut connection, &server).await?;
+        // What is set for a session behind a pooler is set for others, too.
+        if !is_pooled {
+            if let Some(commit) = self.settings.session.commit {
+                sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
+            }
+            self.notice_our_end(&mut connection, &server).await?;
+        }
+        Ok((Connected { connection, host, clock, server, is_pooled }, fit))
+    }
+
+    /// Whether a pooler is in front of the server: it keeps a setting to itself with which sqlx begins every
+    /// session.
+    async fn is_pooled(&self, connection: &mut PgConnection, server: &str) -> sqlx::Result<bool> {
+        const SETTING: &str = "extra_float_digits";
+        const OF_SQLX: &str = "2";
+        let is_ours = self.settings.session.settings.iter().any(|(name, _)| name == SETTING);
+        if is_ours || !server.starts_with("PostgreSQL") {
+            return Ok(false);
+        }
+        let row = sqlx::raw_sql("SHOW extra_float_digits").fetch_one(connection).await?;
+        Ok(row.try_get::<&str, _>(0)? != OF_SQLX)
     }
 
     /// A connection without them serves as well, until its other end goes away without a word.
@@ -282,7 +301,7 @@ impl Connector {
     /// which it would not leave before it has it, and a transaction whose connection is silent, which would
     /// hold its locks for hours.
     async fn notice_our_end(&self, connection: &mut PgConnection, server: &str) -> sqlx::Result<()> {
-        if !server.starts_with("PostgreSQL") || self.settings.pooler_mode {
+        if !server.starts_with("PostgreSQL") {
             return Ok(());
         }
         for (name, set) in ENDS_OF_SESSIONS {

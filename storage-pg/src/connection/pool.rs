@@ -105,6 +105,8 @@ struct State {
     to_replace: usize,
     /// Product and version of the server that was connected to last.
     server: Option<String>,
+    /// Whether a pooler is in front of that server.
+    is_pooled: bool,
     is_maintained: bool,
     is_closed: bool,
 }
@@ -122,6 +124,7 @@ impl Pool {
             doubts: vec![0; settings.hosts.len()],
             to_replace: 0,
             server: None,
+            is_pooled: false,
             is_maintained: false,
             is_closed: false,
         };
@@ -144,6 +147,11 @@ impl Pool {
     /// Product and version of the server, as it said when it was last connected to.
     pub(crate) fn server(&self) -> Option<String> {
         self.shared.state().server.clone()
+    }
+
+    /// Whether a pooler is in front of the server that was connected to last.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.shared.state().is_pooled
     }
 
     /// A connection that works, as far as one can know, for a call with this deadline. Waits for one to be
@@ -513,13 +521,14 @@ impl Place {
     }
 
     fn connected(self, connected: Connected) {
-        let Connected { connection, host, clock, server } = connected;
+        let Connected { connection, host, clock, server, is_pooled } = connected;
         let PoolSettings { max_lifetime, max_lifetime_jitter, .. } = *self.pool.settings();
         let jitter = rand::random_range(Duration::ZERO..=max_lifetime_jitter);
         let now = Instant::now();
         let (doubts_seen, is_replacement) = {
             let mut state = self.pool.state();
             state.server = Some(server);
+            state.is_pooled = is_pooled;
             let is_replacement = state.to_replace > 0;
             state.to_replace = state.to_replace.saturating_sub(1);
             (state.doubts[host], is_replacement)

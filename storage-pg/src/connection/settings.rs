@@ -48,6 +48,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) pool: PoolSettings,
     /// Whether a pooler in front of the server may give each transaction another session.
     pub(crate) pooler_mode: bool,
+    /// Whether the operator has said by `default_query_exec_mode` if that is so.
+    pub(crate) names_query_mode: bool,
     /// What was taken though not as written.
     pub(crate) warnings: Vec<String>,
 }
@@ -133,7 +135,7 @@ impl ConnectionSettings {
         #[cfg(target_os = "linux")]
         let socket = take_socket(&mut parameters);
         let pool = take_pool(&mut parameters);
-        let pooler_mode = parameters.choice("default_query_exec_mode", QUERY_MODES).unwrap_or(false);
+        let query_mode = parameters.choice("default_query_exec_mode", QUERY_MODES);
         take_unsupported(&mut parameters);
         let session = take_session(&mut parameters);
 
@@ -152,7 +154,8 @@ impl ConnectionSettings {
             socket,
             session,
             pool,
-            pooler_mode,
+            pooler_mode: query_mode.unwrap_or(false),
+            names_query_mode: query_mode.is_some(),
             warnings: parameters.warnings,
         })
     }
