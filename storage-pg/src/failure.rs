@@ -43,6 +43,9 @@ impl Failure {
         };
         let message = match &error {
             // The error's own text has the line in the server's source.
+            sqlx::Error::Database(refusal) if is_of_names(refusal.code().as_deref()) => {
+                format!("{}; {NAMES_MEET}", refusal.message())
+            }
             sqlx::Error::Database(refusal) => refusal.message().to_owned(),
             other => other.to_string(),
         };
@@ -152,6 +155,15 @@ impl Failure {
             None => error,
         }
     }
+}
+
+const NAMES_MEET: &str = "if a connection pooler is in front of the server, set `default_query_exec_mode` in \
+    `connection_string` to exec";
+
+/// invalid_sql_statement_name, duplicate_prepared_statement: what a pooler that knows nothing of prepared
+/// statements brings about.
+fn is_of_names(code: Option<&str>) -> bool {
+    matches!(code, Some("26000" | "42P05"))
 }
 
 const EXPIRED: &str = "the server came to it too late, and did not make it";

@@ -8,7 +8,7 @@ use storage_core::{
     Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, Scope, Storage, SwarmCounts, When,
 };
 use storage_pg::Query;
-use storage_pg::recommended::Recommendation;
+use storage_pg::recommended::{FROM_SEED, Recommendation};
 
 use super::{Counter, ensure, on_schema, open_with};
 use crate::harness::unless_missing;
@@ -32,15 +32,11 @@ const CHANGES: &[&str] = &[
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
-        Trial::ignorable_test("pg/stories/no call fails when columns change their types", || {
-            let design = Design::plain();
-            let schema = match design.schema() {
-                Ok(schema) => schema,
-                Err(missing) => return unless_missing("pg", missing),
-            };
-            let result = block_on(columns_change(&design, &schema));
-            block_on(schema.remove())?;
-            result.map(|()| Completion::Completed)
+        on_design("no call fails when columns change their types", Design::plain(), |design, schema| {
+            block_on(columns_change(design, schema))
+        }),
+        on_design("no call fails when the seed's tables are migrated", Design::seed(), |design, schema| {
+            block_on(the_seed_is_migrated(design, schema))
         }),
         on_schema(
             "no call fails when a query that selects all columns finds others",
@@ -48,6 +44,51 @@ pub(super) fn tests() -> Vec<Trial> {
             |schema| block_on(columns_come_and_go(schema)),
         ),
     ]
+}
+
+fn on_design(
+    name: &str,
+    design: Design,
+    story: impl FnOnce(&Design, &Schema) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(format!("pg/stories/{name}"), move || {
+        let schema = match design.schema() {
+            Ok(schema) => schema,
+            Err(missing) => return unless_missing("pg", missing),
+        };
+        let result = story(&design, &schema);
+        block_on(schema.remove())?;
+        result.map(|()| Completion::Completed)
+    })
+}
+
+/// Whether all peers have announced within the last minute.
+const ALL_ANNOUNCED_NOW: &str = "\
+SELECT (bool_and(created BETWEEN now() - interval '1 minute' AND now() + interval '1 minute'))::text FROM mo_peers";
+
+async fn the_seed_is_migrated(design: &Design, schema: &Schema) -> Result<(), Failed> {
+    let zone = [("CREATED_ZONE", "Asia/Tokyo")];
+    let storage = registry().open(design.changed_config_at(schema.connection_string(), &zone)).await?.storage;
+    let script = FROM_SEED.replace("CONCURRENTLY", "").replace("'UTC'", "'Asia/Tokyo'");
+    for script in ["", &script] {
+        schema.execute(script).await?;
+        for _ in 0..3 {
+            let calls = (1..=8).map(async |number| {
+                // What returns a changed column shows the change; what only writes one does not.
+                storage.scrape_swarm(&swarm()).await?;
+                storage.put_leecher(&swarm(), &peer(number)).await?;
+                storage.graduate_leecher(&swarm(), &peer(number)).await?;
+                storage.put_leecher(&swarm(), &peer(number)).await?;
+                storage.announce_peers(&PeerSelection::new(swarm(), 50)).await?;
+                storage.collect_garbage("2020-01-01T00:00:00Z".parse()?).await?;
+                Ok::<_, Failed>(())
+            });
+            try_join_all(calls).await?;
+        }
+    }
+    let are_right = schema.texts(ALL_ANNOUNCED_NOW).await?;
+    ensure(are_right == ["true"], || "times are not those of the announces".into())?;
+    Ok(storage.close().await?)
 }
 
 fn swarm() -> InfoHash {

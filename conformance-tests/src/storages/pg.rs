@@ -93,6 +93,11 @@ impl Design {
         design!("timestamptz-int8")
     }
 
+    /// The tables and queries of MoChi's documentation.
+    pub fn seed() -> Self {
+        design!("seed")
+    }
+
     /// Makes the tables in a schema of their own.
     ///
     /// # Errors
@@ -148,7 +153,7 @@ fn isolated(isolation: &'static str) -> UnderTest {
 fn from_the_seed() -> Design {
     // Together in one request they are a transaction, which refuses this word.
     let changes = recommended::FROM_SEED.replace("CONCURRENTLY", "");
-    let Design { tables, .. } = design!("seed");
+    let Design { tables, .. } = Design::seed();
     Design { tables: tables + &changes, ..Design::from(Recommendation::default()) }
 }
 

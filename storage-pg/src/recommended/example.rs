@@ -181,7 +181,7 @@ const CONNECTION: &str = "\
 A URL (postgres://…) or keywords and values; several hosts are tried in order. PG* environment
 variables and the password file fill in what is missing. Pool: pool_max_conns, pool_min_conns,
 pool_max_conn_lifetime, pool_max_conn_idle_time. Behind PgBouncer in transaction mode:
-default_query_exec_mode=exec.";
+default_query_exec_mode=exec; with its max_prepared_statements (1.21 or newer): cache_statement.";
 
 const COUNTING_READS_ALL: &str = "\
 How often swarms and peers are counted for the metrics; 0 turns it off. Counting reads the whole table:
