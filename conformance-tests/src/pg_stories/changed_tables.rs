@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use libtest_mimic::{Completion, Failed, Trial};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
     Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, Scope, Storage, SwarmCounts, When,
@@ -13,7 +14,7 @@ use storage_pg::recommended::{FROM_SEED, Recommendation};
 use super::{Counter, ensure, on_schema, open_with};
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
-use crate::servers::{PgUrl, Schema};
+use crate::servers::{PgUrl, Schema, Servers, SqlDatabase};
 use crate::storages::pg::Design;
 use crate::storages::registry;
 use futures::future::try_join_all;
@@ -41,8 +42,21 @@ pub(super) fn tests() -> Vec<Trial> {
         on_schema(
             "no call fails when a query that selects all columns finds others",
             Recommendation::default(),
-            |schema| block_on(columns_come_and_go(schema)),
+            |schema| {
+                let url = PgUrl::parse(&schema.connection_string());
+                block_on(columns_come_and_go(&url, async |change| Ok(schema.execute(change).await?)))
+            },
         ),
+        Trial::ignorable_test("pg/stories/no call fails behind a pooler when columns come and go", || {
+            let pooler = match Servers::shared().pgbouncer() {
+                Ok(pooler) => pooler,
+                Err(missing) => return unless_missing("pg", missing),
+            };
+            let database = block_on(pooler.database(&Recommendation::default().schema()))?;
+            let result = block_on(columns_come_and_go_behind_a_pooler(&database));
+            block_on(database.remove())?;
+            result.map(|()| Completion::Completed)
+        }),
     ]
 }
 
@@ -151,15 +165,27 @@ async fn graduate(storage: &dyn Storage, downloads: u64) -> Result<(), Failed> {
     Ok(storage.delete_peer(&swarm(), &peer(2), Role::Seeder).await?)
 }
 
-async fn columns_come_and_go(schema: &Schema) -> Result<(), Failed> {
+/// The same where statements are prepared for each call, so that the server refuses none.
+async fn columns_come_and_go_behind_a_pooler(database: &SqlDatabase) -> Result<(), Failed> {
+    let execute = async |change: &str| {
+        let mut connection = PgConnection::connect(&database.direct_url().to_string()).await?;
+        sqlx::raw_sql(AssertSqlSafe(change.to_owned())).execute(&mut connection).await?;
+        Ok(connection.close().await?)
+    };
+    columns_come_and_go(&database.url(), execute).await
+}
+
+async fn columns_come_and_go(
+    url: &PgUrl,
+    execute: impl AsyncFn(&str) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
     config.queries[Query::ExportPeers] = "SELECT * FROM mo_peers \
         WHERE (info_hash, peer_id, address, port) > (@info_hash, @peer_id, @address, @port) \
         ORDER BY info_hash, peer_id, address, port LIMIT @count"
         .into();
-    let url = PgUrl::parse(&schema.connection_string());
     let retries = Arc::new(Counter::default());
-    let storage = open_with(config, &url, retries.clone(), Limits::default()).await?;
+    let storage = open_with(config, url, retries.clone(), Limits::default()).await?;
     for change in [
         "",
         "ALTER TABLE mo_peers ADD note text",
@@ -167,7 +193,7 @@ async fn columns_come_and_go(schema: &Schema) -> Result<(), Failed> {
         "ALTER TABLE mo_peers RENAME created TO former; ALTER TABLE mo_peers ADD created timestamptz;
          UPDATE mo_peers SET created = former; ALTER TABLE mo_peers DROP former",
     ] {
-        schema.execute(change).await?;
+        execute(change).await?;
         let calls = (0..8).map(|_| use_it(&*storage));
         try_join_all(calls).await.map_err(|error| format!("after {change:?}: {error:?}"))?;
     }

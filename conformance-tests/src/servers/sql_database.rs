@@ -79,6 +79,11 @@ impl SqlDatabase {
         self.databases.way.clone().database(&self.name)
     }
 
+    /// The URL of the server itself.
+    pub fn direct_url(&self) -> PgUrl {
+        self.databases.server.clone().database(&self.name)
+    }
+
     /// Empties every table.
     ///
     /// # Errors
