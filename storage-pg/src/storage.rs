@@ -305,7 +305,7 @@ impl Backend for PgStorage {
         self.core.pool.server().map(|version| crate::server::recognize(&version).1)
     }
 
-    /// Puts a peer of its own into a swarm of its own, in a transaction that is rolled back.
+    /// Puts a peer of its own into a swarm of its own, and takes it back before the transaction ends.
     async fn probe(&self) -> Result<()> {
         let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
         attempt!(&self.core, Operation::Probe, Together::AllOrNothing, |connection| {
@@ -317,9 +317,9 @@ impl Backend for PgStorage {
                 announced: Timestamp::now(),
                 expires: None,
             };
+            tell(connection, "SAVEPOINT probe").await?;
             put.execute(connection, leecher).await?;
-            // What commits after this commits nothing.
-            tell(connection, "ROLLBACK").await
+            tell(connection, "ROLLBACK TO SAVEPOINT probe").await
         })
     }
 
