@@ -8,9 +8,9 @@ from .servers import COMMAND, run
 
 
 def bench(config, workloads, seconds, concurrency=64, warmup=1, swarms=None, peers=None, keep=False,
-          scattered=False):
+          scattered=False, command=COMMAND):
     """The figures of each workload by its name."""
-    arguments = [COMMAND, "bench", "-c", config, "--json", "--workload", *workloads]
+    arguments = [command, "bench", "-c", config, "--json", "--workload", *workloads]
     arguments += ["--duration", f"{seconds}s", "--warmup", f"{warmup}s", "--concurrency", str(concurrency)]
     if swarms is not None:
         arguments += ["--swarms", str(swarms)]
@@ -41,7 +41,7 @@ def figures_of(arguments):
 
 def started(config, workload, seconds, swarms, peers):
     """The same in the background, with one caller, leaving its peers there."""
-    arguments = [COMMAND, "bench", "-c", config, "--json", "--keep", "--workload", workload]
+    arguments = [command, "bench", "-c", config, "--json", "--keep", "--workload", workload]
     arguments += ["--duration", f"{seconds}s", "--warmup", "0s", "--concurrency", "1"]
     arguments += ["--swarms", str(swarms), "--peers", str(peers)]
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)

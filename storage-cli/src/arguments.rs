@@ -47,7 +47,7 @@ pub(crate) enum Command {
     #[command(after_help = CONFORMANCE)]
     Conformance(ConformanceArguments),
     /// Print recommended tables
-    #[command(after_help = "Example: tracker-storage schema pg | psql mochi")]
+    #[command(after_help = SCHEMA)]
     Schema(SchemaArguments),
     /// Print a commented configuration
     #[command(after_help = "Example: tracker-storage example-config pg --for mochi > storage.yaml")]
@@ -95,9 +95,18 @@ A line a case: `ok`, `FAILED` (a MUST does not hold; exit code 1), `warning` (a 
 counted as passed), `skipped` with the reason. The last line:
 N passed, N failed, N skipped";
 
+const SCHEMA: &str = "\
+Examples:
+  tracker-storage schema pg | psql mochi
+  tracker-storage schema pg --upgrade | psql mochi      # from the version before, under load
+  tracker-storage schema pg --from seed | psql mochi    # from the tables of MoChi's documentation
+
+`tracker-storage check` says which version the tables have; UPGRADING.md describes the way up and back.";
+
 const EXPORT: &str = "\
 Example: tracker-storage export -c tracker.yaml > dump.jsonl
 
+The first line names the version of the format: {\"kind\":\"export\",\"version\":1,\"program\":\"tracker-storage 0.1.0\"}
 Lines are of three kinds, hashes, keys and values in hexadecimal:
 {\"kind\":\"peer\",\"info_hash\":…,\"peer_id\":…,\"address\":\"192.0.2.1\",\"port\":6881,\"seeder\":true,\"announced\":\"2026-11-22T15:28:09.123456Z\"}
 {\"kind\":\"downloads\",\"info_hash\":…,\"downloads\":3}
@@ -382,6 +391,12 @@ pub(crate) struct SchemaArguments {
     /// Print what takes these tables to the recommended ones instead, each statement with its lock and cost
     #[arg(long, value_enum, value_name = "TABLES", conflicts_with_all = ["dialect", "address", "unlogged"])]
     pub(crate) from: Option<Origin>,
+    /// Print what takes tables of the version before to this program's, each statement with its lock and cost
+    #[arg(long, conflicts_with = "downgrade")]
+    pub(crate) upgrade: bool,
+    /// Print what takes this program's tables back to the version before, or with --from to those
+    #[arg(long)]
+    pub(crate) downgrade: bool,
 }
 
 /// Tables that are there already.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod tables;
+mod versions;
 
 use std::time::Duration;
 
@@ -59,6 +60,10 @@ impl PgStorage {
                      set `created_zone` to their zone"
                 ));
             }
+        }
+        if let Ok(Some(tables)) = versions::tables_version(&self.core, product).await {
+            findings.push(("tables".to_owned(), tables.finding));
+            warnings.extend(tables.warning);
         }
         warnings.extend(self.advice(product).await);
         Ok(Inspection { server, findings, warnings })

@@ -16,7 +16,12 @@ macro_rules! scripts {
         $(
             $(#[$doc])*
             pub(crate) static $name: Script = Script {
-                text: concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+),
+                text: concat!(
+                    // The version is of what scripts make of the layout: nodes of one version run side by side with
+                    // those of another as long as it is the same.
+                    "-- tracker-storage, scripts version 1\n",
+                    $(include_str!(concat!("scripts/", $file, ".lua"))),+
+                ),
                 sha1: LazyLock::new(|| redis::Script::new($name.text).get_hash().to_owned()),
             };
         )*

@@ -9,7 +9,7 @@ use storage_core::{
     Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, Scope, Storage, SwarmCounts, When,
 };
 use storage_pg::Query;
-use storage_pg::recommended::{FROM_SEED, Recommendation};
+use storage_pg::recommended::{Recommendation, from_seed};
 
 use super::{Counter, ensure, on_schema, open_with};
 use crate::harness::unless_missing;
@@ -83,7 +83,7 @@ SELECT (bool_and(created BETWEEN now() - interval '1 minute' AND now() + interva
 async fn the_seed_is_migrated(design: &Design, schema: &Schema) -> Result<(), Failed> {
     let zone = [("CREATED_ZONE", "Asia/Tokyo")];
     let storage = registry().open(design.changed_config_at(schema.connection_string(), &zone)).await?.storage;
-    let script = FROM_SEED.replace("CONCURRENTLY", "").replace("'UTC'", "'Asia/Tokyo'");
+    let script = from_seed().replace("CONCURRENTLY", "").replace("'UTC'", "'Asia/Tokyo'");
     for script in ["", &script] {
         schema.execute(script).await?;
         for _ in 0..3 {

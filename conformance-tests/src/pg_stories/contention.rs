@@ -53,7 +53,7 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
         let retries = Arc::new(Counter::default());
         let storage = open_patiently(&url, Arc::clone(&retries)).await?;
         let _alone = one_after_the_other().await;
-        let (calls, longest, expected) = write_at_once(&storage, time).await?;
+        let (calls, longest, expected) = write_at_once(std::slice::from_ref(&storage), time).await?;
         for (swarm, expected) in expected {
             let found = storage.scrape_swarm(&swarm).await?;
             ensure(found == expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
@@ -126,7 +126,9 @@ async fn rehearse(url: &PgUrl) -> Result<(), Failed> {
     let _alone = one_after_the_other().await;
     let writers = {
         let storage = Arc::clone(&storage);
-        tokio::spawn(async move { write_at_once(&storage, Duration::from_secs(3)).await.map(drop) })
+        tokio::spawn(async move {
+            write_at_once(std::slice::from_ref(&storage), Duration::from_secs(3)).await.map(drop)
+        })
     };
     while !writers.is_finished() {
         for rehearsal in storage.rehearse().await? {
@@ -146,16 +148,16 @@ fn seconds() -> Result<u64, Failed> {
     }
 }
 
-/// Lets all writers write for a time: the number of calls, how long the longest took, and what the swarms
+/// Lets all writers write for a time, each by one of the storages: the number of calls, how long the longest took, and what the swarms
 /// must hold then.
 pub(super) async fn write_at_once(
-    storage: &Arc<dyn Storage>,
+    storages: &[Arc<dyn Storage>],
     time: Duration,
 ) -> Result<(u64, Duration, BTreeMap<InfoHash, SwarmCounts>), Failed> {
     let swarms: Vec<_> = (0..SWARMS).map(|number| InfoHash::V1([number; 20])).collect();
     let end = Instant::now() + time;
     let mut writers = JoinSet::new();
-    for number in 0..WRITERS {
+    for (number, storage) in (0..WRITERS).zip(storages.iter().cycle()) {
         let (storage, swarms) = (Arc::clone(storage), swarms.clone());
         writers.spawn(async move {
             let mut writer = Writer {
@@ -193,7 +195,7 @@ pub(super) async fn write_at_once(
     }
     // The peer that all writers put is there once.
     for (swarm, counts) in &mut expected {
-        storage.put_seeder(swarm, &shared()).await?;
+        storages[0].put_seeder(swarm, &shared()).await?;
         counts.seeders += 1;
     }
     Ok((calls, longest, expected))

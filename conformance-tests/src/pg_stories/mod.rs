@@ -12,6 +12,7 @@ mod lost_answers;
 mod plans;
 mod pooler;
 mod query_checks;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +43,7 @@ pub fn tests() -> Vec<Trial> {
         plans::tests(),
         pooler::tests(),
         query_checks::tests(),
+        versions::tests(),
         hosts::tests(),
         lost_answers::tests(),
     ]

@@ -74,6 +74,8 @@ pub(super) fn all() -> Vec<UnderTest> {
         changed("pg/no-batches", NO_BATCHES),
         on_two_nodes("pg/two-nodes"),
         under_test("pg/from-seed", from_the_seed()),
+        under_test("pg/release-0.1", Design::release_0_1()),
+        under_test("pg/release-0.1-queries", queries_of_release_0_1()),
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
@@ -96,6 +98,11 @@ impl Design {
     /// The tables and queries of MoChi's documentation.
     pub fn seed() -> Self {
         design!("seed")
+    }
+
+    /// The tables and queries that were recommended by releases 0.1.
+    pub fn release_0_1() -> Self {
+        design!("release-0.1")
     }
 
     /// Makes the tables in a schema of their own.
@@ -152,9 +159,15 @@ fn isolated(isolation: &'static str) -> UnderTest {
 /// The seed's tables, taken to what is recommended.
 fn from_the_seed() -> Design {
     // Together in one request they are a transaction, which refuses this word.
-    let changes = recommended::FROM_SEED.replace("CONCURRENTLY", "");
+    let changes = recommended::from_seed().replace("CONCURRENTLY", "");
     let Design { tables, .. } = Design::seed();
     Design { tables: tables + &changes, ..Design::from(Recommendation::default()) }
+}
+
+/// The tables of releases 0.1 after their upgrade, on a node that has its queries yet.
+fn queries_of_release_0_1() -> Design {
+    let Design { tables, config } = Design::release_0_1();
+    Design { tables: tables + &Recommendation::default().upgrade(), config }
 }
 
 /// What is recommended, with other values for some keys.

@@ -1,5 +1,6 @@
 //! `export`: everything a storage holds, as lines of JSON.
 
+use serde::{Deserialize, Serialize};
 use storage_core::{Capability, Cursor, Page, Record, Registry, Result as StorageResult, Scope, Storage};
 
 use crate::arguments::{ExportArguments, Kind};
@@ -10,6 +11,39 @@ use crate::output::{Output, note};
 
 /// How many records are read at a time.
 const PAGE: usize = 1_000;
+
+/// The first line: in which format the others are.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "export")]
+pub(crate) struct ExportHeader {
+    /// The version of the format.
+    pub(crate) version: u32,
+    /// The program that has written it.
+    program: String,
+}
+
+impl ExportHeader {
+    /// The version of the format that this program writes, and the newest that it reads.
+    pub(crate) const VERSION: u32 = 1;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            version: Self::VERSION,
+            program: concat!("tracker-storage ", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+
+    /// Why a newer format is not read.
+    pub(crate) fn refusal(&self) -> String {
+        format!(
+            "version {} of the format, written by {}, is newer than this program's, {}: import it by a program of that \
+             release, or newer",
+            self.version,
+            self.program,
+            Self::VERSION
+        )
+    }
+}
 
 /// Prints the records, kind by kind, and counts them on the standard error.
 pub(crate) async fn run(
@@ -22,6 +56,7 @@ pub(crate) async fn run(
     let kinds = kinds(arguments);
     refuse_what_is_lacking(&*storage, &kinds)?;
     let mut export = Export { output, interrupt: Interrupt::listen(), exit: Exit::Success };
+    export.output.json(&ExportHeader::new())?;
     for kind in kinds {
         let exported = export.kind(&*storage, kind).await;
         exported?.map_err(|error| configured.failed(&error))?;

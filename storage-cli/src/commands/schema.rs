@@ -1,18 +1,23 @@
 //! `schema`: recommended tables.
 
-use storage_pg::recommended::FROM_SEED;
+use storage_pg::recommended::{from_seed, to_seed};
 
 use crate::arguments::{Origin, SchemaArguments, SchemaBackend};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::recommended;
 
-/// Prints the statements that make the tables.
+/// Prints the statements that make the tables, or take them to another version.
 pub(crate) fn run(arguments: &SchemaArguments, output: &mut Output) -> Result<Exit, Failure> {
-    let schema = match (arguments.backend, arguments.from) {
-        (SchemaBackend::Pg, Some(Origin::Seed)) => FROM_SEED.to_owned(),
-        (SchemaBackend::Pg, None) => recommended::for_pg(arguments.tables, None)?.schema(),
+    let SchemaArguments { backend: SchemaBackend::Pg, tables, from, upgrade, downgrade } = arguments;
+    let recommendation = recommended::for_pg(*tables, None)?;
+    let script = match from {
+        Some(Origin::Seed) if *downgrade => to_seed(),
+        Some(Origin::Seed) => from_seed(),
+        None if *upgrade => recommendation.upgrade(),
+        None if *downgrade => recommendation.downgrade(),
+        None => recommendation.schema(),
     };
-    output.text(&schema)?;
+    output.text(&script)?;
     Ok(Exit::Success)
 }

@@ -8,6 +8,10 @@
 mod example;
 mod queries;
 mod schema;
+mod versions;
+
+pub(crate) use versions::STAMP;
+pub use versions::{TABLES_VERSION, from_seed, to_seed};
 
 use crate::PgConfig;
 
@@ -50,6 +54,17 @@ impl Recommendation {
         schema::schema(self)
     }
 
+    /// The statements that take tables of the version before to this one, each with its lock and cost. They may be
+    /// run again.
+    pub fn upgrade(&self) -> String {
+        versions::upgrade(self)
+    }
+
+    /// The statements that take tables of this version to the one before, each with its lock and cost.
+    pub fn downgrade(&self) -> String {
+        versions::downgrade(self)
+    }
+
     /// A commented configuration file for these tables.
     pub fn example_config(&self) -> String {
         example::example_config(self)
@@ -60,11 +75,3 @@ impl Recommendation {
         queries::config(self)
     }
 }
-
-/// The statements that take the tables of MoChi's documentation, on PostgreSQL, to those of the default
-/// [`Recommendation`], each with its lock and cost.
-pub const FROM_SEED: &str = concat!(
-    include_str!("from_seed.sql"),
-    include_str!("swarms.sql"),
-    "\n-- For the planner. Lock: none that calls wait for.\nANALYZE mo_peers, mo_swarms;\n"
-);

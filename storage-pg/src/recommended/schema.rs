@@ -1,5 +1,6 @@
 //! The tables.
 
+use super::versions::{counts, stamps};
 use super::{AddressColumn, Dialect, Recommendation};
 
 const HEADER: &str = "\
@@ -21,9 +22,6 @@ CREATE TABLE IF NOT EXISTS mo_kv (
   PRIMARY KEY (context, name)
 );
 ";
-
-/// Counts of swarms, for servers with triggers.
-const SWARMS: &str = include_str!("swarms.sql");
 
 pub(super) fn schema(recommendation: &Recommendation) -> String {
     let Recommendation { dialect, address, unlogged, .. } = *recommendation;
@@ -49,7 +47,7 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
             "\n-- Room on each page for the next version of a row: a re-announce then touches no index. Space of\n\
              -- peers that left is found sooner than by default.\n\
              WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05)",
-            SWARMS,
+            format!("-- Counts of swarms.\n{}", counts()),
         ),
         Dialect::Cockroachdb => (
             "",
@@ -57,7 +55,9 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
              -- cluster of several nodes, where all announces would meet at its end, use a hash-sharded one\n\
              -- (22.1 or newer; before, also WITH BUCKET_COUNT = 8 and experimental_enable_hash_sharded_indexes):\n\
              --   CREATE INDEX … ON mo_peers (created) USING HASH\n\
-             CREATE INDEX IF NOT EXISTS mo_peers_created_idx ON mo_peers (created);\n",
+             CREATE INDEX IF NOT EXISTS mo_peers_created_idx ON mo_peers (created);\n"
+                .to_owned()
+                + &stamps(dialect),
         ),
     };
     format!(

@@ -9,11 +9,15 @@ CREATE TABLE IF NOT EXISTS mo_swarms (
   leechers int4 NOT NULL,
   PRIMARY KEY (info_hash, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
--- Tables from before there were slots.
+
+-- Tables of version 1 have no slots. Their counts stay: triggers have kept them.
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = current_schema()
     AND table_name = 'mo_swarms' AND column_name = 'slot')
   THEN
+    LOCK TABLE mo_peers, mo_swarms IN ACCESS EXCLUSIVE MODE;
+    PERFORM set_config('mo.is_counted', EXISTS (SELECT FROM pg_trigger
+      WHERE tgrelid = 'mo_peers'::regclass AND tgname = 'mo_peers_came')::text, true);
     ALTER TABLE mo_swarms
       ADD COLUMN slot int4 NOT NULL DEFAULT 64 + floor(random() * 2147483584)::int4,
       ADD PRIMARY KEY (info_hash, slot);
@@ -156,6 +160,8 @@ DO $$ BEGIN
       WHEN (pg_trigger_depth() = 0 AND coalesce(current_setting('mo.counting', true), '') <> 'on')
       EXECUTE FUNCTION mo_refuse_counts();
     DROP FUNCTION IF EXISTS mo_count_change(), mo_count_swarm(bytea, int8, int8);
-    PERFORM mo_count_all_swarms();
+    IF coalesce(current_setting('mo.is_counted', true), '') <> 'true' THEN
+      PERFORM mo_count_all_swarms();
+    END IF;
   END IF;
 END $$;

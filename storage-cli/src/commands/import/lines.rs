@@ -5,6 +5,8 @@ use std::io::{self, BufRead, Read};
 use storage_core::Record;
 use tokio::sync::mpsc;
 
+use crate::commands::export::ExportHeader;
+
 /// The longest line, in bytes; the value of an entry is half of it.
 const LONGEST: usize = 64 << 20;
 
@@ -38,7 +40,15 @@ fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(Line) -> b
                 if input.skip_until(b'\n').is_err() { Err("cannot be read".into()) } else { Err(reason) }
             }
             Ok(_) if bytes.trim_ascii().is_empty() => continue,
-            Ok(_) => serde_json::from_slice(&bytes).map_err(|error| reason(&error)),
+            Ok(_) => match serde_json::from_slice(&bytes).map_err(|error| (error, header(&bytes))) {
+                Ok(record) => Ok(record),
+                Err((_, Some(header))) if header.version > ExportHeader::VERSION => {
+                    take(Line { number, record: Err(header.refusal()) });
+                    return;
+                }
+                Err((_, Some(_))) => continue,
+                Err((error, None)) => Err(reason(&error)),
+            },
             Err(error) => {
                 take(Line { number, record: Err(format!("the input cannot be read: {error}")) });
                 return;
@@ -48,6 +58,10 @@ fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(Line) -> b
             return;
         }
     }
+}
+
+fn header(line: &[u8]) -> Option<ExportHeader> {
+    serde_json::from_slice(line).ok()
 }
 
 /// What is wrong with a line, without the place: the line is all there is.
@@ -80,6 +94,15 @@ mod tests {
         let read = lines(&format!("{DOWNLOADS}\n\nnonsense\n{DOWNLOADS}"), 1_000);
         let numbers: Vec<_> = read.iter().map(|(number, record)| (*number, record.is_ok())).collect();
         assert_eq!(numbers, [(1, true), (3, false), (4, true)]);
+    }
+
+    #[test]
+    fn a_header_is_read_wherever_it_is_and_one_of_a_newer_format_ends_it() {
+        let header = serde_json::to_string(&ExportHeader::new()).unwrap();
+        let newer = header.replace(&ExportHeader::VERSION.to_string(), "99");
+        let read = lines(&format!("{header}\n{DOWNLOADS}\n{header}\n{newer}\n{DOWNLOADS}\n"), 1_000);
+        assert_eq!(read.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 4]);
+        assert!(read[1].1.as_ref().unwrap_err().contains("version 99"), "{read:?}");
     }
 
     #[test]

@@ -1,3 +1,25 @@
+-- Tables for tracker-storage. Running this again changes nothing.
+
+-- Who takes part in which swarm; columns in an order that leaves no gaps between them.
+CREATE TABLE IF NOT EXISTS mo_peers (
+  -- When the peer last announced.
+  created timestamptz NOT NULL DEFAULT current_timestamp,
+  -- A random number: an announce reads the peers of a swarm in its order, from a random place on.
+  sample int4 NOT NULL DEFAULT floor(random() * 2147483648)::int4,
+  port int4 NOT NULL,
+  is_seeder bool NOT NULL,
+  is_v6 bool NOT NULL,
+  info_hash bytea NOT NULL,
+  peer_id bytea NOT NULL,
+  address inet NOT NULL,
+  PRIMARY KEY (info_hash, peer_id, address, port)
+)
+-- Room on each page for the next version of a row: a re-announce then touches no index. Space of
+-- peers that left is found sooner than by default.
+WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
+
+-- For announces.
+CREATE INDEX IF NOT EXISTS mo_peers_announce_idx ON mo_peers (info_hash, is_seeder, is_v6, sample);
 
 -- How many peers each swarm has, so that counting reads a row and not the swarm. The triggers below keep
 -- it, whatever writes mo_peers. Changes at the same time make a row each, which the next change joins:
@@ -92,3 +114,20 @@ DO $$ BEGIN
     PERFORM mo_count_all_swarms();
   END IF;
 END $$;
+
+-- How often each torrent was downloaded to the end; outlives the peers.
+CREATE TABLE IF NOT EXISTS mo_downloads (
+  info_hash bytea PRIMARY KEY NOT NULL,
+  downloads int8 NOT NULL DEFAULT 1
+);
+
+-- Arbitrary data. Names are bytes, since many are raw info hashes.
+CREATE TABLE IF NOT EXISTS mo_kv (
+  context varchar NOT NULL,
+  name bytea NOT NULL,
+  value bytea NOT NULL,
+  PRIMARY KEY (context, name)
+);
+
+-- What a role for the tracker needs, and no more (put its name in place of tracker):
+-- GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_swarms, mo_downloads, mo_kv TO tracker;
