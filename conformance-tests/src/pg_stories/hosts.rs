@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
+use storage_pg::recommended::Recommendation;
 
-use super::{Counter, ensure, open, test, ways_to};
+use super::{Counter, ensure, on_schema, open, test, ways_to};
 use crate::runtime::block_on;
-use crate::servers::{PgUrl, open_sockets_to};
+use crate::servers::{PgUrl, Schema, open_sockets_to};
 use futures::future::join_all;
 
 const SWARM: InfoHash = InfoHash::V1([1; 20]);
@@ -21,9 +21,11 @@ pub(super) fn tests() -> Vec<Trial> {
         test("a node that goes away is left, one that comes back is used again", |url| {
             block_on(nodes_come_and_go(url))
         }),
-        test("a standby that is promoted while the primary says nothing is used at once", |url| {
-            block_on(a_standby_is_promoted(url))
-        }),
+        on_schema(
+            "a standby that is promoted while the primary says nothing is used at once",
+            Recommendation::default(),
+            |schema| block_on(a_standby_is_promoted(schema)),
+        ),
         test("connections are kept alive unless the operator wants none of it", |url| {
             block_on(connections_are_kept_alive(url))
         }),
@@ -57,29 +59,31 @@ async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Read-only and no longer so is what matters of a promotion here.
-async fn a_standby_is_promoted(url: &PgUrl) -> Result<(), Failed> {
-    let mut server = PgConnection::connect(&url.to_string()).await?;
-    let (mut ways, _) = ways_to(url, 1).await?;
+/// Read-only and no longer so, for a role, is what matters of a promotion here.
+async fn a_standby_is_promoted(schema: &Schema) -> Result<(), Failed> {
+    let (role, password) = (format!("{}_role", schema.name()), "promotion");
+    schema.execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{password}'")).await?;
+    let used = promoted_for(schema, &role, password).await;
+    schema.execute(&format!("DROP ROLE {role}")).await?;
+    used
+}
+
+async fn promoted_for(schema: &Schema, role: &str, password: &str) -> Result<(), Failed> {
+    let url = PgUrl::parse(&schema.connection_string()).of_role(role, password);
+    let (mut ways, _) = ways_to(&url, 1).await?;
     let standby = ways.pop().ok_or("there is a way")?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let hosts = [standby.address().to_string(), silent.local_addr()?.to_string()];
-    let url = url.clone().at(&hosts).with("target_session_attrs", "read-write").with("connect_timeout", 60);
+    let url = url.at(&hosts).with("target_session_attrs", "read-write").with("connect_timeout", 60);
     let storage = open(&url, Arc::default()).await?;
 
-    let turn = async |server: &mut PgConnection, read_only: &str| {
-        let statement = format!(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {read_only}',
-                current_database()); END $$"
-        );
-        server.execute(AssertSqlSafe(statement)).await
-    };
-    turn(&mut server, "on").await?;
+    let read_only = |turned| format!("ALTER ROLE {role} SET default_transaction_read_only = {turned}");
+    schema.execute(&read_only("on")).await?;
     standby.cut().await;
     standby.mend().await?;
     let promoted = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        turn(&mut server, "off").await
+        schema.execute(&read_only("off")).await
     };
     // Less than `connect_timeout`.
     let deadline = Duration::from_secs(20);

@@ -38,6 +38,12 @@ impl PgUrl {
         is_plain.then_some((host, port))
     }
 
+    /// The same with this name and password.
+    #[must_use]
+    pub fn of_role(self, name: &str, password: &str) -> Self {
+        Self { login: format!("{name}:{password}"), ..self }
+    }
+
     /// The same with these hosts.
     #[must_use]
     pub fn at(self, hosts: &[String]) -> Self {
