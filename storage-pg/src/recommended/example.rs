@@ -45,6 +45,11 @@ impl File {
     }
 }
 
+/// CockroachDB's documentation ("Production checklist").
+const POOL_OF_A_CLUSTER: &str = "\
+All trackers together should have about four connections for each processor of the cluster;
+pool_max_conns is the part of one of them. Name several nodes as hosts, or a load balancer.";
+
 pub(super) fn example_config(recommendation: &Recommendation) -> String {
     let config = recommendation.config();
     let mut file = File(String::new());
@@ -53,7 +58,14 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.value(1, "name", "pg");
     file.line(1, "config:");
     file.comment(2, CONNECTION);
-    file.value(2, "connection_string", "host=127.0.0.1 port=5432 database=tracker user=tracker");
+    let connection = match recommendation.dialect {
+        Dialect::Postgres => "host=127.0.0.1 port=5432 database=tracker user=tracker",
+        Dialect::Cockroachdb => {
+            file.comment(2, POOL_OF_A_CLUSTER);
+            "host=127.0.0.1 port=26257 database=tracker user=tracker pool_max_conns=16"
+        }
+    };
+    file.value(2, "connection_string", connection);
     file.blank();
     for section in query_spec::sections() {
         if queries_of(Some(section)).iter().all(|query| config.queries[*query].is_empty()) {

@@ -23,6 +23,27 @@ CREATE TABLE IF NOT EXISTS mo_kv (
 );
 ";
 
+/// What to look at on a cluster before other statements are taken.
+const EXPLAIN_ON_COCKROACHDB: &str = "
+-- Statements to try on your cluster, with your peers, before you take them into the configuration. The plan must say
+-- `lookup join` or `scan` with spans, never FULL SCAN.
+--
+-- Announces for many, planned once. It reads every peer of the swarms: for swarms of less than some thousand.
+-- EXPLAIN ANALYZE SELECT request, peer_id, address, port FROM (
+--   SELECT r.request, p.peer_id, p.address, p.port,
+--     row_number() OVER (PARTITION BY r.request ORDER BY NOT p.is_seeder, p.sample < r.sample, p.sample) AS place
+--   FROM (SELECT row_number() OVER () AS request, info_hash, 0 AS sample
+--     FROM (SELECT DISTINCT info_hash FROM mo_peers LIMIT 32) AS s) AS r
+--   INNER LOOKUP JOIN mo_peers AS p ON p.info_hash = r.info_hash) AS found
+-- WHERE place <= 50;
+--
+-- All peers of many swarms.
+-- EXPLAIN DELETE FROM mo_peers WHERE info_hash = ANY(ARRAY['\\x0101010101010101010101010101010101010101'::bytea]);
+--
+-- Stale peers, by the index of times or by the hash-sharded one.
+-- EXPLAIN DELETE FROM mo_peers WHERE created < now() - INTERVAL '31 minutes' LIMIT 1000;
+";
+
 pub(super) fn schema(recommendation: &Recommendation) -> String {
     let Recommendation { dialect, address, unlogged, .. } = *recommendation;
     let address = match address {
@@ -41,6 +62,10 @@ pub(super) fn schema(recommendation: &Recommendation) -> String {
     let (announces, more_rights) = match dialect {
         Dialect::Postgres => ("For announces.", "\n-- GRANT SELECT ON mo_swarms TO tracker;"),
         Dialect::Cockroachdb => ("For announces and counts.", ""),
+    };
+    let explain = match dialect {
+        Dialect::Postgres => "",
+        Dialect::Cockroachdb => EXPLAIN_ON_COCKROACHDB,
     };
     let (options, more) = match dialect {
         Dialect::Postgres => (
@@ -83,6 +108,6 @@ CREATE INDEX IF NOT EXISTS mo_peers_announce_idx ON mo_peers (info_hash, is_seed
 -- What a role for the tracker needs, and no more (put its name in place of tracker). The tables best belong to
 -- another one, without login: CREATE ROLE tracker_tables NOLOGIN.
 -- GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO tracker;{more_rights}
-"
+{explain}"
     )
 }
