@@ -10,6 +10,7 @@
 //! value. Where a storage, as it is configured, cannot do something, [`Backend::lacking`] says so by
 //! name and the call is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -254,6 +255,15 @@ pub trait Upkeep: Backend {
     /// [`ForgetDownloads`](crate::Capability::ForgetDownloads), its downloads.
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten>;
 
+    /// Compares the counts that the storage keeps of about a thousand swarms, taken at random, with the peers that
+    /// are there. Cheap enough to be run every few minutes.
+    ///
+    /// `None` where nothing is kept that could be wrong, or where the storage has no way to compare it. That is the
+    /// default.
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        Ok(None)
+    }
+
     /// Tries each operation that deletes or changes many entries at once on entries of its own, in a
     /// way that leaves no trace, and reports what it touched. For storages whose queries an operator
     /// wrote; others have nothing to rehearse.
@@ -354,6 +364,67 @@ pub struct Statistics {
     pub seeders: u64,
     /// Leechers of all swarms.
     pub leechers: u64,
+}
+
+/// What a comparison of kept counts with the peers that are there found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CountCheck {
+    /// How many swarms were compared.
+    pub compared: u64,
+    /// The swarms whose counts are wrong.
+    pub wrong: Vec<WrongCounts>,
+    /// What an operator can do about wrong counts, in words.
+    pub remedy: &'static str,
+}
+
+/// A swarm whose kept counts are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongCounts {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// What the storage says.
+    pub kept: PeerCounts,
+    /// What is there.
+    pub counted: PeerCounts,
+}
+
+/// Numbers of peers. Counts that are kept and wrong may be negative.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerCounts {
+    /// Seeders.
+    pub seeders: i64,
+    /// Leechers.
+    pub leechers: i64,
+}
+
+impl CountCheck {
+    /// What is wrong, with an example and the remedy; `None` if nothing is.
+    pub fn warning(&self) -> Option<String> {
+        let first = self.wrong.first()?;
+        Some(format!(
+            "the counts of {} of {} swarms are wrong, the first: {first}; {}",
+            self.wrong.len(),
+            self.compared,
+            self.remedy
+        ))
+    }
+}
+
+impl fmt::Display for CountCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {} swarms, {} wrong", self.compared, self.wrong.len())
+    }
+}
+
+impl fmt::Display for WrongCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { info_hash, kept, counted } = self;
+        write!(
+            f,
+            "{info_hash} has {} seeders and {} leechers, counted as {} and {}",
+            counted.seeders, counted.leechers, kept.seeders, kept.leechers
+        )
+    }
 }
 
 /// What a garbage collection did.

@@ -6,7 +6,7 @@ mod tables;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use storage_core::{Inspection, Operation, Result, Timestamp};
+use storage_core::{Inspection, Operation, Result, Timestamp, Upkeep};
 
 use crate::arguments;
 use crate::attempt::{Together, attempt};
@@ -59,6 +59,14 @@ impl PgStorage {
                      set `created_zone` to their zone"
                 ));
             }
+        }
+        match self.check_counts().await {
+            Ok(Some(check)) => {
+                findings.push(("checked counts".to_owned(), check.to_string()));
+                warnings.extend(check.warning());
+            }
+            Ok(None) => {}
+            Err(error) => warnings.push(format!("counts could not be checked: {error}")),
         }
         warnings.extend(self.advice(product).await);
         Ok(Inspection { server, findings, warnings })

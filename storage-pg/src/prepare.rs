@@ -45,7 +45,9 @@ pub(crate) async fn prepare(
         Err(problems) => return Ok(Err(problems)),
     };
     let Sending { zone, pooler_mode, observer, .. } = sending.clone();
-    Ok(Ok(Statement::new(draft, types, zone, !pooler_mode, observer)))
+    // A check of counts runs rarely, and shall be planned for the tables as they are then.
+    let is_kept = !pooler_mode && draft.query != Query::CheckCounts;
+    Ok(Ok(Statement::new(draft, types, zone, is_kept, observer)))
 }
 
 /// The same, of a query that may be known already.

@@ -5,6 +5,7 @@ mod batches;
 mod changed_tables;
 mod check;
 mod contention;
+mod count_checks;
 mod counts;
 mod expiry;
 mod hosts;
@@ -37,6 +38,7 @@ pub fn tests() -> Vec<Trial> {
         changed_tables::tests(),
         check::tests(),
         contention::tests(),
+        count_checks::tests(),
         counts::tests(),
         expiry::tests(),
         plans::tests(),
