@@ -90,8 +90,8 @@ pub use server_clock::ServerClock;
 pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
     Backend, Collected, CountCheck, DataStorage, Forgotten, Inspection, PeerCounts, PeerSelection,
-    PeerStorage, PendingWrites, Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer, Upkeep,
-    WrongCounts,
+    PeerStorage, PendingWrites, QueryCheck, Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer,
+    Upkeep, WrongCounts,
 };
 pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp, When};

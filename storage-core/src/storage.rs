@@ -19,6 +19,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 
 use crate::announce::announce_by_parts;
+use crate::config::Problem;
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, BulkPeerStorage, Capability, ClockReading, Context, Cursor,
     DataRecord, DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer,
@@ -86,6 +87,14 @@ pub trait Backend: Send + Sync {
 
     /// What the storage runs on and how it is set up, for people to read.
     async fn inspect(&self) -> Result<Inspection>;
+
+    /// Runs each query that an operator wrote, once, on rows of its own that are taken back, and gives what the server
+    /// refuses: rights that are missing, those behind triggers among them. Leaves nothing behind, and waits for no
+    /// lock for longer than a second. For people who check a configuration; storages without such queries have nothing
+    /// to run.
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        Ok(QueryCheck::default())
+    }
 
     /// Waits for running work for a bounded time and lets go of everything. Closing twice is no error (L1).
     async fn close(&self) -> Result<()>;
@@ -475,6 +484,15 @@ pub struct Inspection {
     pub findings: Vec<(String, String)>,
     /// What works and yet wants attention.
     pub warnings: Vec<String>,
+}
+
+/// What a server says to the queries that an operator wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryCheck {
+    /// The queries that it refuses to run, with its reasons.
+    pub refused: Vec<Problem>,
+    /// The queries of which it is not known whether it would run them.
+    pub unknown: Vec<Problem>,
 }
 
 /// The rehearsal of one destructive operation.

@@ -13,6 +13,7 @@ mod lost_answers;
 mod plans;
 mod pooler;
 mod query_checks;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +45,7 @@ pub fn tests() -> Vec<Trial> {
         plans::tests(),
         pooler::tests(),
         query_checks::tests(),
+        rights::tests(),
         hosts::tests(),
         lost_answers::tests(),
     ]

@@ -13,9 +13,9 @@ use crate::config::Problem;
 use crate::{
     Announce, AnnounceAnswer, Backend, BulkPeerStorage, ClockReading, Collected, Context, CountCheck, Cursor,
     DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, OpenError,
-    Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites, Rehearsal,
-    Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer, Upkeep, When,
-    Written,
+    Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites, QueryCheck,
+    Rehearsal, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer,
+    Upkeep, When, Written,
 };
 
 /// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and after a write
@@ -158,6 +158,10 @@ impl Backend for Nodes {
 
     async fn inspect(&self) -> Result<Inspection> {
         self.idle().inspect().await
+    }
+
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        self.idle().check_queries().await
     }
 
     async fn close(&self) -> Result<()> {

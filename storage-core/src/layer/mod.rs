@@ -25,8 +25,8 @@ use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, ClockReading, Collected, Context,
     CountCheck, Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection,
     Lacking, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage, PeerWrite,
-    PendingWrites, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, SwarmSnapshot, Timestamp,
-    Transfer, Upkeep, When, Written, failed_for_each,
+    PendingWrites, QueryCheck, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, SwarmSnapshot,
+    Timestamp, Transfer, Upkeep, When, Written, failed_for_each,
 };
 
 /// Sees every call of a storage pass.
@@ -137,6 +137,10 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
 
     async fn inspect(&self) -> Result<Inspection> {
         self.pass(Operation::Inspect, self.storage.inspect()).await
+    }
+
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        self.pass(Operation::Rehearse, self.storage.check_queries()).await
     }
 
     async fn close(&self) -> Result<()> {
