@@ -57,6 +57,9 @@ def with_arguments(statement, value):
     return " ".join(text.split()) + ";"
 
 
+# Later than any call has to end.
+FAR = "2200-01-01 00:00:00Z"
+
 # Peer :n of swarm :n / 100, made by the server; that costs it far less than the statement.
 SINGLE = {
     "info_hash": r"(int8send(:n::int8 / 100) || '\x746573742d737761726d2d2d'::bytea)",
@@ -66,6 +69,7 @@ SINGLE = {
     "is_seeder": "(:n::int8 % 2 = 0)",
     "is_v6": "(:n::int8 / 2 % 2 = 1)",
     "created": "clock_timestamp()",
+    "expires": f"'{FAR}'::timestamptz",
     "sample": "(:sample)::int4",
 }
 
@@ -96,7 +100,8 @@ class PgLimit:
         add = self.statements["peer.add_query"]
 
         def literal(values):
-            return lambda name: "now()" if name == "created" else f"'{values[name]}'"
+            values = {**values, "created": "now", "expires": FAR}
+            return lambda name: f"'{values[name]}'"
 
         lines = [with_arguments(add, literal(peer(number))) for number in range(PEERS)]
         self.server.sql("BEGIN;\n" + "\n".join(lines) + "\nCOMMIT; ANALYZE mo_peers;")
@@ -155,6 +160,7 @@ class PgLimit:
         peers = [peer(number) for number in numbers]
         arrays = {name: [one[name] for one in peers] for name in peers[0]}
         arrays["created"] = ["2026-11-22 15:28:09Z"] * rows
+        arrays["expires"] = [FAR] * rows
         arrays["request"] = range(rows)
         arrays["sample"] = [random.randrange(2**31) for _ in range(rows)]
         arrays["for_seeder"] = ["f"] * rows

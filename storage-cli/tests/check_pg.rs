@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         on("a query that takes too much is not run for good", recommended, a_query_that_takes_too_much),
         on("what is recommended is ok and lacks nothing", recommended, what_is_recommended),
         on("MoChi's sample is ok and what it lacks is listed", sample, the_sample),
+        on("a right that is missing behind a trigger is named", recommended, a_right_behind_a_trigger),
         on("no log shows the password", recommended, no_log_shows_the_password),
         on("ping and stats tell of a storage in use", recommended, ping_and_stats),
         on("the schema run again changes nothing", recommended, the_schema_again),
@@ -308,6 +309,32 @@ fn the_sample(live: &Live) {
         assert_eq!(findings(&ran, &format!("lacks {capability}")), [format!("no `{key}` is configured")]);
     }
     assert_eq!(findings(&ran, "lacks").len(), lacking.len(), "{ran:#?}");
+    live.assert_unchanged();
+}
+
+/// As triggers of the operator's own may be, with the rights of whoever writes.
+fn a_right_behind_a_trigger(live: &Live) {
+    let role = format!("tracker_{:016x}", rand::random::<u64>());
+    live.execute(&format!(
+        "CREATE ROLE {role};
+         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema()); END $$;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role};
+         GRANT SELECT ON mo_swarms TO {role};
+         ALTER FUNCTION mo_count_peers() SECURITY INVOKER"
+    ));
+    let ran = live.check(&[("connection_string", &live.keywords(&[("role", &role)]))]);
+    live.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    for key in ["peer.add_query", "peer.del_query", "gc_query", "bulk.add_query"] {
+        let words = [
+            "permission denied for table mo_swarms",
+            "mo_count_peers()",
+            "INSERT, UPDATE, DELETE are missing on table mo_swarms",
+        ];
+        assert_told(&ran, key, &words);
+    }
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert_eq!(ran.stderr, "", "{ran:#?}");
+    assert!(!ran.stdout.contains("data.add_query"), "{ran:#?}");
     live.assert_unchanged();
 }
 

@@ -89,8 +89,9 @@ pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord
 pub use server_clock::ServerClock;
 pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
-    Backend, Collected, DataStorage, Forgotten, Inspection, PeerSelection, PeerStorage, PendingWrites,
-    Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer, Upkeep,
+    Backend, Collected, CountCheck, DataStorage, Forgotten, Inspection, PeerCounts, PeerSelection,
+    PeerStorage, PendingWrites, QueryCheck, Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer,
+    Upkeep, WrongCounts,
 };
 pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp, When};

@@ -90,7 +90,9 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// A run never starts while the last one runs, and intervals are jittered by a tenth, so that nodes
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
 /// off, to ten times its duration or 5 minutes, whichever is less. A failed run is logged, and the next one
-/// runs; of statistics that fail in a row the first is.
+/// runs; of statistics that fail in a row the first is. Where statistics are taken,
+/// [counts are checked](crate::Upkeep::check_counts) 15 seconds after the start, and from then on every 5 minutes, or a
+/// hundred times as long as the last check took if that is longer.
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
@@ -112,6 +114,7 @@ impl Maintenance {
             spawner.spawn(collect);
             if !schedule.reporting_interval.is_zero() {
                 spawner.spawn_until_stopped(count(Arc::clone(&storage), schedule.reporting_interval));
+                spawner.spawn_until_stopped(check_counts(Arc::clone(&storage)));
             }
         }
         Arc::new(Layered::new(storage, Self { tasks, service }))
@@ -263,6 +266,42 @@ async fn count(storage: Arc<dyn Storage>, interval: Duration) {
                     "statistics take over a tenth of `prometheus_reporting_interval`; the next are put off"
                 );
             }
+        }
+    }
+}
+
+/// The time between two checks of counts.
+const COUNT_CHECKS: Duration = Duration::from_secs(300);
+
+/// The time before the first: tables that were just restored have been wrong from the beginning.
+const FIRST_COUNT_CHECK: Duration = Duration::from_secs(15);
+
+/// Checks counts until it is cancelled.
+async fn check_counts(storage: Arc<dyn Storage>) {
+    let (backend, mut were_wrong, mut has_failed) = (storage.name(), false, false);
+    let mut wait = FIRST_COUNT_CHECK;
+    loop {
+        sleep(jittered(wait)).await;
+        let begun = Instant::now();
+        let checked = storage.check_counts().await;
+        // Of large swarms it reads many peers.
+        wait = COUNT_CHECKS.max(begun.elapsed() * 100);
+        match checked {
+            Ok(None) => {}
+            Ok(Some(check)) => {
+                let warning = check.warning();
+                match &warning {
+                    Some(warning) if !were_wrong => tracing::warn!(backend, "{warning}"),
+                    Some(warning) => tracing::debug!(backend, "{warning}"),
+                    None => {}
+                }
+                (were_wrong, has_failed) = (warning.is_some(), false);
+            }
+            Err(error) if !has_failed => {
+                tracing::warn!(backend, ?error, "could not check counts");
+                has_failed = true;
+            }
+            Err(error) => tracing::debug!(backend, ?error, "could not check counts"),
         }
     }
 }

@@ -73,6 +73,8 @@ operations! {
     CollectGarbage => "collect_garbage", LongWrite;
     /// All swarms and peers are counted.
     Statistics => "statistics", LongRead;
+    /// Counts that are kept of swarms are compared with the peers that are there.
+    CheckCounts => "check_counts", LongRead;
     /// A swarm is removed.
     ForgetSwarm => "forget_swarm", LongWrite;
     /// Destructive queries are tried on rows of their own.

@@ -10,6 +10,7 @@
 //! value. Where a storage, as it is configured, cannot do something, [`Backend::lacking`] says so by
 //! name and the call is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 
 use crate::announce::announce_by_parts;
+use crate::config::Problem;
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, BulkPeerStorage, Capability, ClockReading, Context, Cursor,
     DataRecord, DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer,
@@ -85,6 +87,14 @@ pub trait Backend: Send + Sync {
 
     /// What the storage runs on and how it is set up, for people to read.
     async fn inspect(&self) -> Result<Inspection>;
+
+    /// Runs each query that an operator wrote, once, on rows of its own that are taken back, and gives what the server
+    /// refuses: rights that are missing, those behind triggers among them. Leaves nothing behind, and waits for no
+    /// lock for longer than a second. For people who check a configuration; storages without such queries have nothing
+    /// to run.
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        Ok(QueryCheck::default())
+    }
 
     /// Waits for running work for a bounded time and lets go of everything. Closing twice is no error (L1).
     async fn close(&self) -> Result<()>;
@@ -254,6 +264,15 @@ pub trait Upkeep: Backend {
     /// [`ForgetDownloads`](crate::Capability::ForgetDownloads), its downloads.
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten>;
 
+    /// Compares the counts that the storage keeps of about a thousand swarms, taken at random, with the peers that
+    /// are there. Cheap enough to be run every few minutes.
+    ///
+    /// `None` where nothing is kept that could be wrong, or where the storage has no way to compare it. That is the
+    /// default.
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        Ok(None)
+    }
+
     /// Tries each operation that deletes or changes many entries at once on entries of its own, in a
     /// way that leaves no trace, and reports what it touched. For storages whose queries an operator
     /// wrote; others have nothing to rehearse.
@@ -356,6 +375,67 @@ pub struct Statistics {
     pub leechers: u64,
 }
 
+/// What a comparison of kept counts with the peers that are there found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CountCheck {
+    /// How many swarms were compared.
+    pub compared: u64,
+    /// The swarms whose counts are wrong.
+    pub wrong: Vec<WrongCounts>,
+    /// What an operator can do about wrong counts, in words.
+    pub remedy: &'static str,
+}
+
+/// A swarm whose kept counts are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongCounts {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// What the storage says.
+    pub kept: PeerCounts,
+    /// What is there.
+    pub counted: PeerCounts,
+}
+
+/// Numbers of peers. Counts that are kept and wrong may be negative.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerCounts {
+    /// Seeders.
+    pub seeders: i64,
+    /// Leechers.
+    pub leechers: i64,
+}
+
+impl CountCheck {
+    /// What is wrong, with an example and the remedy; `None` if nothing is.
+    pub fn warning(&self) -> Option<String> {
+        let first = self.wrong.first()?;
+        Some(format!(
+            "the counts of {} of {} swarms are wrong, the first: {first}; {}",
+            self.wrong.len(),
+            self.compared,
+            self.remedy
+        ))
+    }
+}
+
+impl fmt::Display for CountCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {} swarms, {} wrong", self.compared, self.wrong.len())
+    }
+}
+
+impl fmt::Display for WrongCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { info_hash, kept, counted } = self;
+        write!(
+            f,
+            "{info_hash} has {} seeders and {} leechers, counted as {} and {}",
+            counted.seeders, counted.leechers, kept.seeders, kept.leechers
+        )
+    }
+}
+
 /// What a garbage collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -404,6 +484,15 @@ pub struct Inspection {
     pub findings: Vec<(String, String)>,
     /// What works and yet wants attention.
     pub warnings: Vec<String>,
+}
+
+/// What a server says to the queries that an operator wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryCheck {
+    /// The queries that it refuses to run, with its reasons.
+    pub refused: Vec<Problem>,
+    /// The queries of which it is not known whether it would run them.
+    pub unknown: Vec<Problem>,
 }
 
 /// The rehearsal of one destructive operation.

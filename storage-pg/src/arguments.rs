@@ -256,6 +256,12 @@ arguments! {
     /// The peers last announced at or before a time.
     CountStale { cutoff: Timestamp, } => [Created: Value::Time(cutoff),]
 
+    /// Up to so many swarms from a place in the order of info hashes on.
+    CheckCounts<'a> { info_hash: &'a InfoHash, limit: usize, } => [
+        InfoHash: info_hash.into(),
+        Limit: Value::rows(limit),
+    ]
+
     /// The peers last announced at or before a time, at most so many where the query takes a limit.
     CollectGarbage { cutoff: Timestamp, limit: u64, } => [
         Created: Value::Time(cutoff),

@@ -92,7 +92,7 @@ impl Attempt {
     }
 }
 
-/// The longest that each part of an inspection may take.
+/// The longest that each part of an inspection may take, and a check of counts.
 const INSPECTION: Duration = Duration::from_secs(10);
 
 /// The longest wait between two attempts.
@@ -115,7 +115,7 @@ impl<'a> Attempts<'a> {
             .without_max_times()
             .with_jitter();
         let (now, mut deadline) = (Instant::now(), deadline(operation));
-        if operation == Operation::Inspect {
+        if matches!(operation, Operation::Inspect | Operation::CheckCounts) {
             deadline = deadline.min(now + INSPECTION);
         }
         let time_to_try = storage.retry_timeout.min((deadline - now).mul_f32(TRIED_FOR));

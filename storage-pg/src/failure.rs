@@ -1,5 +1,6 @@
 //! What goes wrong with a statement, before it is known to which call it belongs.
 
+use sqlx::postgres::PgDatabaseError;
 use storage_core::{Error, ErrorKind, Operation};
 
 /// A failed statement: its configuration key, what kind of failure, and the cause.
@@ -128,6 +129,14 @@ impl Failure {
     pub(crate) fn code(&self) -> Option<String> {
         match &self.source {
             Some(sqlx::Error::Database(refusal)) => refusal.code().map(Into::into),
+            _ => None,
+        }
+    }
+
+    /// What the server said, if it refused.
+    pub(crate) fn refusal(&self) -> Option<&PgDatabaseError> {
+        match &self.source {
+            Some(sqlx::Error::Database(refusal)) => refusal.try_downcast_ref(),
             _ => None,
         }
     }

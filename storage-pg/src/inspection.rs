@@ -7,7 +7,7 @@ mod versions;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use storage_core::{Inspection, Operation, Result, Timestamp};
+use storage_core::{Inspection, Operation, Result, Timestamp, Upkeep};
 
 use crate::arguments;
 use crate::attempt::{Together, attempt};
@@ -64,6 +64,14 @@ impl PgStorage {
         if let Ok(Some(tables)) = versions::tables_version(&self.core, product).await {
             findings.push(("tables".to_owned(), tables.finding));
             warnings.extend(tables.warning);
+        }
+        match self.check_counts().await {
+            Ok(Some(check)) => {
+                findings.push(("checked counts".to_owned(), check.to_string()));
+                warnings.extend(check.warning());
+            }
+            Ok(None) => {}
+            Err(error) => warnings.push(format!("counts could not be checked: {error}")),
         }
         warnings.extend(self.advice(product).await);
         Ok(Inspection { server, findings, warnings })

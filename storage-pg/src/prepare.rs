@@ -19,7 +19,9 @@ use storage_core::config::Problem;
 use crate::draft::{Draft, DraftColumn};
 use crate::failure::Failure;
 use crate::kind::Kind;
+use crate::query_check::INSUFFICIENT_PRIVILEGE;
 use crate::query_spec::{Effect, Query};
+use crate::rights::missing_rights;
 use crate::server::{Product, Server};
 use crate::statement::{Column, Parameter, Statement, Types, nulls, query};
 use crate::zone::Zone;
@@ -45,7 +47,9 @@ pub(crate) async fn prepare(
         Err(problems) => return Ok(Err(problems)),
     };
     let Sending { zone, pooler_mode, observer, .. } = sending.clone();
-    Ok(Ok(Statement::new(draft, types, zone, !pooler_mode, observer)))
+    // A check of counts runs rarely, and shall be planned for the tables as they are then.
+    let is_kept = !pooler_mode && draft.query != Query::CheckCounts;
+    Ok(Ok(Statement::new(draft, types, zone, is_kept, observer)))
 }
 
 /// The same, of a query that may be known already.
@@ -57,7 +61,17 @@ pub(crate) async fn ask_types(
     let sql: Arc<str> = draft.rewritten.sql.as_str().into();
     let described = match describe(connection, &sql, draft.rewritten.arguments.len(), sending).await {
         Ok(described) => described,
-        Err(error @ sqlx::Error::Database(_)) => return Ok(Err(vec![refusal(draft, error)])),
+        Err(error @ sqlx::Error::Database(_)) => {
+            let missing = match error.as_database_error() {
+                Some(refusal) if has_code(&error, INSUFFICIENT_PRIVILEGE) => {
+                    missing_rights(connection, refusal.message(), draft.query.spec().effect).await
+                }
+                _ => None,
+            };
+            let mut problem = refusal(draft, error);
+            problem.message.extend(missing.map(|missing| format!("; {missing}")));
+            return Ok(Err(vec![problem]));
+        }
         Err(error) => return Err(error),
     };
     let mut problems = Vec::new();

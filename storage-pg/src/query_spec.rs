@@ -232,6 +232,19 @@ queries! {
     MergeCounts = "gc_merge_query", Peers, Optional, Ours, Writes,
         Single arguments::Nothing, numbered 0, columns Columns::None,
         lacking [], decides [];
+    /// `count_check_query`: compares kept counts with the peers that are there, for up to `@limit` swarms from
+    /// `@info_hash` on; optional, not known to MoChi. Columns `info_hash`, `kept_seeders`, `kept_leechers`, `seeders`,
+    /// `leechers`.
+    CheckCounts = "count_check_query", Peers, Optional, Ours, Reads,
+        Single arguments::CheckCounts<'a>, numbered 1,
+        columns Columns::Named(&[
+            ("info_hash", Reading::Bytes),
+            ("kept_seeders", Reading::Integer),
+            ("kept_leechers", Reading::Integer),
+            ("seeders", Reading::Integer),
+            ("leechers", Reading::Integer),
+        ]),
+        lacking [], decides [CheckCounts];
     /// `info_hash_count_query`: counts swarms that have peers; optional.
     CountInfoHashes = "info_hash_count_query", Peers, Optional, Mochi, Reads,
         Single arguments::Nothing, numbered 0, columns Columns::First(Reading::Integer),

@@ -100,7 +100,7 @@ impl PgStorage {
     }
 }
 
-fn waits() -> ExponentialBuilder {
+pub(crate) fn waits() -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(10))
         .with_max_delay(Duration::from_millis(500))
@@ -315,7 +315,7 @@ fn overreach(touched: u64, meant: u64, what: &str) -> Option<String> {
 }
 
 /// A time of announce in 1990 and a cutoff in 1991: no real peer is that old.
-fn long_ago() -> (Timestamp, Timestamp) {
+pub(crate) fn long_ago() -> (Timestamp, Timestamp) {
     (Timestamp::from_seconds(631_152_000), Timestamp::from_seconds(662_688_000))
 }
 

@@ -10,7 +10,7 @@ use storage_core::config::Problem;
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
-    Result, Role, SharedObserver, Timestamp,
+    QueryCheck, Result, Role, SharedObserver, Timestamp,
 };
 use tokio::time::timeout;
 
@@ -325,6 +325,10 @@ impl Backend for PgStorage {
 
     async fn inspect(&self) -> Result<Inspection> {
         self.look().await
+    }
+
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        self.run_each_query().await
     }
 
     async fn close(&self) -> Result<()> {

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use storage_core::{
-    AddressFamily, Collected, Forgotten, InfoHash, Operation, Rehearsal, Result, Role, Statistics, Timestamp,
-    Upkeep,
+    AddressFamily, Collected, CountCheck, Forgotten, InfoHash, Operation, PeerCounts, Rehearsal, Result,
+    Role, Statistics, Timestamp, Upkeep, WrongCounts,
 };
 
 use crate::argument::Argument;
@@ -17,6 +17,13 @@ use crate::storage::PgStorage;
 
 /// How many peers a piece of a garbage collection removes, where the query takes a limit.
 const PIECE: u64 = 10_000;
+
+/// How many swarms a check of counts compares.
+const CHECKED_SWARMS: usize = 1_000;
+
+/// What to do about wrong counts. Tables of the operator's own may keep them in any way.
+const COUNT_AGAIN: &str = "if the tables are those of `tracker-storage schema pg`, let their owner run \
+    `SELECT mo_count_all_swarms()`; else count again what your triggers keep";
 
 /// How many peers a swarm is forgotten by at a time.
 const FORGET_AT_A_TIME: usize = 500;
@@ -45,6 +52,31 @@ impl Upkeep for PgStorage {
             let read = |reading| row.as_ref().map_or(0, |row| peers.read_count(row, reading));
             Ok(Statistics { info_hashes, seeders: read(0), leechers: read(1) })
         })
+    }
+
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        let Some(check) = self.core.find(queries::CheckCounts) else { return Ok(None) };
+        let from = InfoHash::V1(rand::random());
+        let swarms = arguments::CheckCounts { info_hash: &from, limit: CHECKED_SWARMS };
+        let rows = attempt!(&self.core, Operation::CheckCounts, Together::No, |connection| {
+            check.rows(connection, swarms).await
+        })?;
+        let mut found = CountCheck { compared: rows.len() as u64, wrong: Vec::new(), remedy: COUNT_AGAIN };
+        let mut unreadable = 0;
+        for row in &rows {
+            let number = |reading| check.read_integer(row, reading).unwrap_or_default();
+            let kept = PeerCounts { seeders: number(1), leechers: number(2) };
+            let counted = PeerCounts { seeders: number(3), leechers: number(4) };
+            if kept == counted {
+                continue;
+            }
+            match check.read_bytes(row, 0).map(InfoHash::try_from) {
+                Some(Ok(info_hash)) => found.wrong.push(WrongCounts { info_hash, kept, counted }),
+                _ => unreadable += 1,
+            }
+        }
+        self.core.skipped(&check, unreadable);
+        Ok(Some(found))
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

@@ -5,6 +5,7 @@ mod batches;
 mod changed_tables;
 mod check;
 mod contention;
+mod count_checks;
 mod counts;
 mod expiry;
 mod hosts;
@@ -12,6 +13,7 @@ mod lost_answers;
 mod plans;
 mod pooler;
 mod query_checks;
+mod rights;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -38,11 +40,13 @@ pub fn tests() -> Vec<Trial> {
         changed_tables::tests(),
         check::tests(),
         contention::tests(),
+        count_checks::tests(),
         counts::tests(),
         expiry::tests(),
         plans::tests(),
         pooler::tests(),
         query_checks::tests(),
+        rights::tests(),
         versions::tests(),
         hosts::tests(),
         lost_answers::tests(),

@@ -84,6 +84,14 @@ impl SqlDatabase {
         self.databases.server.clone().database(&self.name)
     }
 
+    /// Runs a script in it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn execute(&self, script: &str) -> sqlx::Result<()> {
+        run(&self.direct_url(), script).await
+    }
+
     /// Empties every table.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `check`: whether a configuration works, and what it works on.
 
 use storage_core::config::{ConfigFile, StorageConfig};
-use storage_core::{Backend, Inspection, Opened, Registry, Schedule};
+use storage_core::{Backend, Inspection, OpenError, Opened, Registry, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit::{Exit, Failure};
@@ -38,11 +38,16 @@ async fn found(registry: &Registry, arguments: &CheckArguments) -> Result<Vec<[S
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
     let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
+    let queries = storage.check_queries().await.map_err(|error| configured.failed(&error))?;
     let mut rows = rows(&opened, inspection);
+    rows.extend(queries.unknown.iter().map(|problem| ["warning".into(), problem.to_string()]));
     if at == StorageConfig::DEFAULT_PATH {
         rows.extend(of_serving(&file, &opened.schedule));
     }
     storage.close().await.map_err(|error| configured.failed(&error))?;
+    if !queries.refused.is_empty() {
+        return Err(configured.refused(&OpenError::Configuration(queries.refused)));
+    }
     Ok(rows)
 }
 

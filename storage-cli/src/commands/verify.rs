@@ -71,6 +71,9 @@ fn print(found: &Comparison, kinds: &[Kind], output: &mut Output) -> Result<(), 
             }
         }
     }
+    for warning in &found.wrong_counts {
+        output.line(format_args!("counts: {warning}"))?;
+    }
     output.line(if found.is_equal() { "equal" } else { "not equal" })?;
     Ok(())
 }

@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep_until};
 use super::Provider;
 use crate::config::Problem;
 use crate::{
-    Announce, AnnounceAnswer, Backend, BulkPeerStorage, ClockReading, Collected, Context, Cursor, DataRecord,
-    DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, OpenError, Operation,
-    Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites, Rehearsal, Result, Role,
-    Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer, Upkeep, When, Written,
+    Announce, AnnounceAnswer, Backend, BulkPeerStorage, ClockReading, Collected, Context, CountCheck, Cursor,
+    DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, OpenError,
+    Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites, QueryCheck,
+    Rehearsal, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer,
+    Upkeep, When, Written,
 };
 
 /// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and after a write
@@ -159,6 +160,10 @@ impl Backend for Nodes {
         self.idle().inspect().await
     }
 
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        self.idle().check_queries().await
+    }
+
     async fn close(&self) -> Result<()> {
         let [first, second] = &self.nodes;
         let (first, second) = tokio::join!(first.close(), second.close());
@@ -228,6 +233,10 @@ impl Upkeep for Nodes {
 
     async fn statistics(&self) -> Result<Statistics> {
         self.reader().await.statistics().await
+    }
+
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        self.reader().await.check_counts().await
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

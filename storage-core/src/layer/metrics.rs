@@ -13,7 +13,7 @@ use prometheus::{
 use super::Layer;
 use queries::QueryMetrics;
 
-use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, Timestamp};
+use crate::{Backend, Collected, CountCheck, Event, Observer, Operation, Result, Statistics, Timestamp};
 
 /// The metrics of all storages of a program; all names begin with `tracker_storage_`.
 ///
@@ -23,6 +23,8 @@ use crate::{Backend, Collected, Event, Observer, Operation, Result, Statistics, 
 /// | `operations_total` | backend, operation, outcome | counter: calls |
 /// | `info_hashes`, `seeders`, `leechers` | backend | gauges: the last statistics |
 /// | `statistics_timestamp_seconds` | backend | gauge: when these were taken; their age is `time()` less this |
+/// | `count_check_swarms`, `count_check_wrong_swarms` | backend | gauges: how many swarms the last check of counts compared, and whose counts were wrong |
+/// | `count_check_timestamp_seconds` | backend | gauge: when that was |
 /// | `repeated_completions_total` | backend | counter: clients that told again that they have everything |
 /// | `gc_seconds` | backend | gauge: how long the last garbage collection took |
 /// | `gc_removed_peers_total` | backend | counter: peers removed |
@@ -51,6 +53,9 @@ pub struct Metrics {
     seeders: IntGaugeVec,
     leechers: IntGaugeVec,
     statistics_timestamp: GaugeVec,
+    count_check_swarms: IntGaugeVec,
+    count_check_wrong: IntGaugeVec,
+    count_check_timestamp: GaugeVec,
     repeated_completions: IntCounterVec,
     gc_seconds: GaugeVec,
     gc_removed: IntCounterVec,
@@ -88,6 +93,18 @@ impl Metrics {
             statistics_timestamp: add(
                 registry,
                 float_gauges("statistics_timestamp_seconds", "When statistics were last taken"),
+            )?,
+            count_check_swarms: add(
+                registry,
+                gauges("count_check_swarms", "Swarms that the last check of counts compared", &["backend"]),
+            )?,
+            count_check_wrong: add(
+                registry,
+                gauges("count_check_wrong_swarms", "Those of them whose counts were wrong", &["backend"]),
+            )?,
+            count_check_timestamp: add(
+                registry,
+                float_gauges("count_check_timestamp_seconds", "When counts were last checked"),
             )?,
             repeated_completions: add(
                 registry,
@@ -232,6 +249,16 @@ impl Layer for Meter {
         set(&self.metrics.leechers, statistics.leechers);
         let taken = Timestamp::now().nanoseconds() as f64 / 1e9;
         self.metrics.statistics_timestamp.with_label_values(&[backend]).set(taken);
+    }
+
+    fn counts_checked(&self, backend: &'static str, check: &CountCheck) {
+        let set = |gauges: &IntGaugeVec, value: u64| {
+            gauges.with_label_values(&[backend]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.metrics.count_check_swarms, check.compared);
+        set(&self.metrics.count_check_wrong, check.wrong.len() as u64);
+        let checked = Timestamp::now().nanoseconds() as f64 / 1e9;
+        self.metrics.count_check_timestamp.with_label_values(&[backend]).set(checked);
     }
 
     fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {

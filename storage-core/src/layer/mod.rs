@@ -23,10 +23,10 @@ pub use trace::Trace;
 
 use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, ClockReading, Collected, Context,
-    Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking,
-    Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites,
-    Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, SwarmSnapshot, Timestamp, Transfer, Upkeep,
-    When, Written, failed_for_each,
+    CountCheck, Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection,
+    Lacking, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage, PeerWrite,
+    PendingWrites, QueryCheck, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, SwarmSnapshot,
+    Timestamp, Transfer, Upkeep, When, Written, failed_for_each,
 };
 
 /// Sees every call of a storage pass.
@@ -53,6 +53,9 @@ pub trait Layer: Send + Sync + 'static {
 
     /// Statistics were taken.
     fn counted(&self, _backend: &'static str, _statistics: &Statistics) {}
+
+    /// Kept counts were compared with the peers that are there.
+    fn counts_checked(&self, _backend: &'static str, _check: &CountCheck) {}
 
     /// Garbage was collected, and it took this long.
     fn collected(&self, _backend: &'static str, _collected: &Collected, _took: Duration) {}
@@ -134,6 +137,10 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
 
     async fn inspect(&self) -> Result<Inspection> {
         self.pass(Operation::Inspect, self.storage.inspect()).await
+    }
+
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        self.pass(Operation::Rehearse, self.storage.check_queries()).await
     }
 
     async fn close(&self) -> Result<()> {
@@ -229,6 +236,14 @@ impl<S: Upkeep + ?Sized, L: Layer> Upkeep for Layered<S, L> {
         let statistics = self.pass(Operation::Statistics, self.storage.statistics()).await?;
         self.layer.counted(self.storage.name(), &statistics);
         Ok(statistics)
+    }
+
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        let check = self.pass(Operation::CheckCounts, self.storage.check_counts()).await?;
+        if let Some(check) = &check {
+            self.layer.counts_checked(self.storage.name(), check);
+        }
+        Ok(check)
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

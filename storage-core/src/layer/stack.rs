@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Layer;
-use crate::{Collected, Operation, Result, Statistics};
+use crate::{Collected, CountCheck, Operation, Result, Statistics};
 
 /// Two layers as one: the first is the outer one.
 pub struct Stack<Outer, Inner>(pub Outer, pub Inner);
@@ -34,6 +34,11 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
     fn counted(&self, backend: &'static str, statistics: &Statistics) {
         self.0.counted(backend, statistics);
         self.1.counted(backend, statistics);
+    }
+
+    fn counts_checked(&self, backend: &'static str, check: &CountCheck) {
+        self.0.counts_checked(backend, check);
+        self.1.counts_checked(backend, check);
     }
 
     fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {

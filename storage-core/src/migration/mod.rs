@@ -61,11 +61,19 @@ pub enum Failure {
     Ledger(io::Error),
 }
 
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Storage(Side::Source, error) => write!(f, "source: {error}"),
-            Self::Storage(Side::Target, error) => write!(f, "target: {error}"),
+            Self::Storage(side, error) => write!(f, "{side}: {error}"),
             Self::Ledger(error) => write!(f, "a temporary file cannot be kept: {error}"),
         }
     }

@@ -13,10 +13,11 @@ use super::ledger::{Ledger, Owed};
 use super::secondary::Secondary;
 use super::turns::Turns;
 use super::{MirrorConfig, Missed, NAME, Suspended, findings};
+use crate::config::Problem;
 use crate::layer::{time_left, with_time_left};
 use crate::{
     Backend, ClockReading, Error, ErrorKind, Inspection, Lacking, NoObserver, Operation, PendingWrites,
-    Result, SharedObserver, Storage, Timestamp,
+    QueryCheck, Result, SharedObserver, Storage, Timestamp,
 };
 
 /// How long the two storages may take to close, if nobody says how much time is left.
@@ -223,6 +224,25 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         Ok(findings::inspection(self.primary.name(), primary, lacking, secondary, &self.status()))
     }
 
+    /// Those of both sides, unless the secondary is suspended.
+    async fn check_queries(&self) -> Result<QueryCheck> {
+        let mut found = of_side("primary", self.primary.check_queries().await.map_err(of_primary)?);
+        if let Some(secondary) = self.secondary.in_service() {
+            match secondary.check_queries().await {
+                Ok(check) => {
+                    let check = of_side("secondary", check);
+                    found.refused.extend(check.refused);
+                    found.unknown.extend(check.unknown);
+                }
+                Err(error) => {
+                    let message = format!("its queries could not be tried: {error}");
+                    found.unknown.push(Problem { key: "secondary".into(), message });
+                }
+            }
+        }
+        Ok(found)
+    }
+
     async fn close(&self) -> Result<()> {
         self.drained.get_or_init(|| self.drain()).await;
         let at_most = time_left().unwrap_or(CLOSE);
@@ -250,6 +270,14 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
             tracing::warn!(backend = NAME, ?error, "could not close the secondary");
         }
     }
+}
+
+fn of_side(side: &str, check: QueryCheck) -> QueryCheck {
+    let prefixed = |problems: Vec<Problem>| {
+        let prefixed = |Problem { key, message }| Problem { key: format!("{side}.config.{key}"), message };
+        problems.into_iter().map(prefixed).collect()
+    };
+    QueryCheck { refused: prefixed(check.refused), unknown: prefixed(check.unknown) }
 }
 
 async fn close_within<S: Backend + ?Sized>(at_most: Duration, storage: &S) -> Result<()> {

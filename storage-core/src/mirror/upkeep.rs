@@ -8,7 +8,8 @@ use super::peers::PEER_BYTES;
 use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use crate::{
-    Capability, Collected, Forgotten, InfoHash, Operation, Rehearsal, Result, Statistics, Timestamp, Upkeep,
+    Capability, Collected, CountCheck, Forgotten, InfoHash, Operation, Rehearsal, Result, Statistics,
+    Timestamp, Upkeep,
 };
 
 #[async_trait]
@@ -31,6 +32,24 @@ impl<S: Upkeep + ?Sized + 'static> Upkeep for MirrorStorage<S> {
 
     async fn statistics(&self) -> Result<Statistics> {
         self.primary.statistics().await.map_err(of_primary)
+    }
+
+    /// Of both sides together, unless the secondary is suspended. A failure there is a warning in the log.
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        let of_primary_side = self.primary.check_counts().await.map_err(of_primary)?;
+        let Some(secondary) = self.secondary.in_service() else { return Ok(of_primary_side) };
+        let of_secondary_side = secondary.check_counts().await.unwrap_or_else(|error| {
+            tracing::warn!(backend = NAME, %error, "the counts of the secondary were not checked");
+            None
+        });
+        Ok(match (of_primary_side, of_secondary_side) {
+            (Some(primary), Some(secondary)) => Some(CountCheck {
+                compared: primary.compared + secondary.compared,
+                remedy: if primary.wrong.is_empty() { secondary.remedy } else { primary.remedy },
+                wrong: [primary.wrong, secondary.wrong].concat(),
+            }),
+            (primary, secondary) => primary.or(secondary),
+        })
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

@@ -319,6 +319,34 @@ SELECT r.request
 FROM unnest(@request::int4[], @context::varchar[], @key::bytea[]) AS r (request, context, key)
 INNER LOOKUP JOIN mo_kv AS d ON d.context = r.context AND d.name = r.key";
 
+/// Goes from one swarm to the next by the indexes of both tables, from a random place on and round.
+const CHECK_COUNTS: &str = "\
+WITH RECURSIVE walk AS (
+  SELECT 0 AS number, @info_hash::bytea AS info_hash, FALSE AS is_wrapped
+  UNION ALL
+  SELECT walk.number + 1, next.info_hash, next.is_wrapped
+  FROM walk CROSS JOIN LATERAL (
+    (SELECT p.info_hash, walk.is_wrapped FROM mo_peers AS p WHERE p.info_hash > walk.info_hash
+      ORDER BY p.info_hash LIMIT 1)
+    UNION ALL
+    (SELECT s.info_hash, walk.is_wrapped FROM mo_swarms AS s WHERE s.info_hash > walk.info_hash
+      ORDER BY s.info_hash LIMIT 1)
+    UNION ALL
+    (SELECT p.info_hash, TRUE FROM mo_peers AS p WHERE NOT walk.is_wrapped ORDER BY p.info_hash LIMIT 1)
+    UNION ALL
+    (SELECT s.info_hash, TRUE FROM mo_swarms AS s WHERE NOT walk.is_wrapped ORDER BY s.info_hash LIMIT 1)
+    ORDER BY 2, 1 LIMIT 1) AS next (info_hash, is_wrapped)
+  WHERE walk.number < @limit::int8 AND (NOT next.is_wrapped OR next.info_hash <= @info_hash))
+SELECT walk.info_hash, kept.seeders AS kept_seeders, kept.leechers AS kept_leechers, there.seeders, there.leechers
+FROM walk
+CROSS JOIN LATERAL (
+  SELECT COALESCE(SUM(s.seeders), 0) AS seeders, COALESCE(SUM(s.leechers), 0) AS leechers
+  FROM mo_swarms AS s WHERE s.info_hash = walk.info_hash) AS kept
+CROSS JOIN LATERAL (
+  SELECT COUNT(1) FILTER (WHERE p.is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT p.is_seeder) AS leechers
+  FROM mo_peers AS p WHERE p.info_hash = walk.info_hash) AS there
+WHERE walk.number > 0";
+
 const IMPORT_DATA: &str = "\
 INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
 ON CONFLICT (context, name) DO NOTHING";
@@ -467,6 +495,8 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
             "Not MoChi's, optional: after each collection, joins the rows of counts that are left of a swarm.",
             only_on_postgres("SELECT mo_merge_swarms()".into()),
         ),
+        // CockroachDB keeps no counts.
+        Query::CheckCounts => commented(CHECK_COUNTS_COMMENT, only_on_postgres(CHECK_COUNTS.into())),
         Query::CountInfoHashes => commented(
             "Counts swarms that have peers.",
             match dialect {
@@ -589,6 +619,10 @@ Not MoChi's, optional: del_query for many peers at once; the result has the @req
 
 const COUNT_BATCH_COMMENT: &str = "\
 Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+
+const CHECK_COUNTS_COMMENT: &str = "\
+Not MoChi's, optional: compares counts that triggers keep with the peers that are there, for up to @limit swarms from
+the random @info_hash on; a row for each swarm that has either.";
 
 const FORGET_PEERS_COMMENT: &str = "\
 Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";

@@ -85,9 +85,13 @@ async fn every_call(
         (Operation::ImportData, storage.import_data(&[data]).await.map(drop)),
     ];
     let rehearsed = storage.rehearse().await;
-    // A storage that never has anything to rehearse need not notice that it is closed.
+    // A storage that never has anything to rehearse or to check need not notice that it is closed.
     if !rehearsed.as_ref().is_ok_and(Vec::is_empty) {
         calls.push((Operation::Rehearse, rehearsed.map(drop)));
+    }
+    let checked = storage.check_counts().await;
+    if !checked.as_ref().is_ok_and(Option::is_none) {
+        calls.push((Operation::CheckCounts, checked.map(drop)));
     }
     calls
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 pub use differences::{Differences, Finding};
 
+use super::endurance::endure;
 use super::{Failure, Kind, Progress, Side, Stop};
 use crate::{Capability, Context, ErrorKind, Storage, Timestamp};
 
@@ -75,12 +76,18 @@ pub struct Comparison {
     pub downloads: Differences,
     /// Data.
     pub data: Differences,
+    /// Sides that keep wrong counts of their swarms, as far as a sample shows, and what to do about it. What is
+    /// stored may be equal all the same.
+    pub wrong_counts: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether everything was compared, and nothing differs but what a live source or target explains.
+    /// Whether everything was compared, nothing differs but what a live source or target explains, and no counts are
+    /// wrong.
     pub fn is_equal(&self) -> bool {
-        self.complete && Kind::ALL.iter().all(|kind| self.of(*kind).is_equal())
+        self.complete
+            && self.wrong_counts.is_empty()
+            && Kind::ALL.iter().all(|kind| self.of(*kind).is_equal())
     }
 
     /// The differences of a kind.
@@ -137,6 +144,7 @@ impl Verification {
         let wants = |kind| self.options.kinds.contains(&kind);
         if wants(Kind::Peers) {
             self.compare_peers(&mut found.peers).await?;
+            self.check_counts(&mut found.wrong_counts).await?;
         }
         if wants(Kind::Downloads) {
             self.compare_downloads(&mut found.downloads).await?;
@@ -146,6 +154,16 @@ impl Verification {
         }
         found.complete = !self.stop.is_stopped();
         Ok(found)
+    }
+
+    /// Both may hold the same peers while clients are told wrong counts.
+    async fn check_counts(&self, wrong: &mut Vec<String>) -> Result<(), Failure> {
+        for side in [Side::Source, Side::Target] {
+            let check = endure(side, &self.stop, || self.storage(side).check_counts()).await?;
+            let warning = check.and_then(|check| check.warning());
+            wrong.extend(warning.map(|warning| format!("{side}: {warning}")));
+        }
+        Ok(())
     }
 
     fn storage(&self, side: Side) -> &dyn Storage {
