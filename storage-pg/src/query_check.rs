@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::arguments::{self, Address};
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::query_spec::{Query, queries};
+use crate::query_spec::{Effect, Query, queries};
 use crate::rehearsal::{long_ago, probe_peer, waits};
 use crate::rights::missing_rights;
 use crate::statement::tell;
@@ -149,6 +149,10 @@ impl Run<'_> {
 
     async fn note(&mut self, query: Query, failure: &Failure, found: &mut QueryCheck) {
         let code = failure.code().unwrap_or_default();
+        if code == QUERY_CANCELED && query.spec().effect == Effect::Reads {
+            // It was at work, so it may be run.
+            return;
+        }
         let mut message = format!("the server refuses to run it: {} (SQLSTATE {code})", failure.message());
         let refusal = failure.refusal();
         let context = refusal.and_then(PgDatabaseError::r#where).and_then(|context| context.lines().last());
@@ -344,8 +348,10 @@ fn problem(query: Query, message: String) -> Problem {
 
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
+const QUERY_CANCELED: &str = "57014";
+
 /// Whether a refusal may be on account of our rows, or of what others do: query_canceled, lock_not_available,
 /// integrity constraints, and what functions raise by themselves.
 fn is_of_rows(code: &str) -> bool {
-    matches!(code, "57014" | "55P03") || code.starts_with("23") || code.starts_with("P0")
+    matches!(code, QUERY_CANCELED | "55P03") || code.starts_with("23") || code.starts_with("P0")
 }
