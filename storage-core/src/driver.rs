@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::config::{Findings, Problem, Section, Settings, StorageConfig};
+use crate::config::{Findings, Problem, Section, Settings, StorageConfig, is_word, nearest};
 use crate::layer::{Layer, Layered, Limit, Limits, Stack, Trace};
 use crate::{DataStorage, Error, NoObserver, Schedule, SharedObserver, Storage};
 
@@ -89,7 +89,14 @@ pub struct UnknownBackend {
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, known } = self;
-        write!(f, "`name`: there is no backend `{name}`; known are {}", known.join(", "))?;
+        if !is_word(name) {
+            return write!(f, "`name`: is no name of a backend; known are {}", known.join(", "));
+        }
+        write!(f, "`name`: there is no backend `{name}`; ")?;
+        match self.meant() {
+            Some(meant) => write!(f, "did you mean `{meant}`? Known are {}", known.join(", "))?,
+            None => write!(f, "known are {}", known.join(", "))?,
+        }
         match name.to_ascii_lowercase().as_str() {
             "keydb" => f.write_str(
                 "\n`keydb` is MoChi's storage on KeyDB, which keeps peers as sets with expiring members; \
@@ -101,6 +108,29 @@ impl fmt::Display for UnknownBackend {
             ),
             _ => Ok(()),
         }
+    }
+}
+
+/// Servers by the names that people know them by, and the backends for them.
+const SERVERS: &[(&str, &str)] = &[
+    ("cockroach", "pg"),
+    ("cockroachdb", "pg"),
+    ("inmemory", "memory"),
+    ("in-memory", "memory"),
+    ("pgsql", "pg"),
+    ("postgres", "pg"),
+    ("postgresql", "pg"),
+    ("timescaledb", "pg"),
+    ("valkey", "redis"),
+    ("yugabytedb", "pg"),
+];
+
+impl UnknownBackend {
+    /// The backend that is likely meant.
+    fn meant(&self) -> Option<&str> {
+        let of_server = SERVERS.iter().find(|(server, _)| server.eq_ignore_ascii_case(&self.name));
+        let of_server = of_server.and_then(|(_, meant)| self.known.iter().find(|known| *known == meant));
+        of_server.copied().or_else(|| nearest(&self.name, self.known.iter().copied()))
     }
 }
 
@@ -320,6 +350,30 @@ mod tests {
 
         async fn close(&self) -> Result<()> {
             Err(Error::new("stuck", Operation::Close, ErrorKind::Timeout))
+        }
+    }
+
+    #[test]
+    fn a_backend_is_found_by_the_name_of_its_server_and_no_value_is_repeated() {
+        let told = |name: &str| {
+            UnknownBackend { name: name.into(), known: vec!["memory", "redis", "pg"] }.to_string()
+        };
+        for (name, meant) in [
+            ("postgres", Some("pg")),
+            ("PostgreSQL", Some("pg")),
+            ("cockroachdb", Some("pg")),
+            ("valkey", Some("redis")),
+            ("rediss", Some("redis")),
+            ("memroy", Some("memory")),
+            ("sqlite", None),
+        ] {
+            let hint = meant.map(|meant| format!("did you mean `{meant}`?"));
+            let told = told(name);
+            assert!(hint.is_none_or(|hint| told.contains(&hint)), "{told}");
+            assert_eq!(told.contains("did you mean"), meant.is_some(), "{told}");
+        }
+        for name in ["postgres://me:hunter2@db1/tracker", "Host=db1;Password=hunter2"] {
+            assert!(!told(name).contains("hunter2"), "{}", told(name));
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, nearest};
+use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, is_word, nearest};
 use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
@@ -286,7 +286,7 @@ fn hook_names(hooks: Option<Value>) -> Vec<String> {
         let Value::Section(entries) = hook else { return "a hook".to_owned() };
         let name = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("name"));
         match name {
-            Some((_, Value::Text(name))) => format!("`{name}`"),
+            Some((_, Value::Text(name))) if name.split(' ').all(is_word) => format!("`{name}`"),
             _ => "a hook without a name".to_owned(),
         }
     };

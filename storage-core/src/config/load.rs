@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml, Yaml};
 
-use super::{Problem, Section, StorageConfig, Value, environment, nearest};
+use super::{Problem, Section, StorageConfig, Value, environment, is_word, nearest};
 
 /// A configuration that cannot be read, or has no storage where one was looked for.
 #[derive(Debug)]
@@ -131,6 +131,9 @@ impl StorageConfig {
                 ("name", Value::Text(text) | Value::Variable { text, .. }) => name = Some(text),
                 ("name", other) => return Err(("name", format!("expected text, found {}", other.kind()))),
                 ("config", value) => config = value,
+                (unknown, _) if !is_word(unknown) => {
+                    return Err(("", "a key is no word; a storage has `name` and `config`".into()));
+                }
                 (unknown, _) => {
                     let hint = match nearest(unknown, ["name", "config"].into_iter()) {
                         Some(known) => format!("did you mean `{known}`?"),
@@ -150,7 +153,12 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
     for level in at.split('.') {
         value = match value {
             Value::Section(entries) => {
-                let keys: Vec<_> = entries.iter().map(|(key, _)| format!("`{key}`")).collect();
+                let keys: Vec<_> = entries
+                    .iter()
+                    .map(|(key, _)| key)
+                    .filter(|key| is_word(key))
+                    .map(|key| format!("`{key}`"))
+                    .collect();
                 let found = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(level));
                 found.map(|(_, value)| value).ok_or_else(|| {
                     format!(
@@ -259,6 +267,9 @@ mod tests {
             (".yaml", "storage: {name: [hunter2"),
             (".yaml", "storage:\n  name: pg\n config: hunter2\n"),
             (".yaml", "storage: hunter2"),
+            (".yaml", "storage: {password:hunter2}"),
+            (".yaml", "storage: {name: memory, 'redis://:hunter2@db1'}"),
+            (".yaml", "{'postgres://me:hunter2@db1': , other: 1}"),
             (".toml", "password = \"hunter2"),
             (".toml", "password = hunter2"),
         ];

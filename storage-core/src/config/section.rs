@@ -273,6 +273,15 @@ impl Section {
     /// Ends the reading: what is left over is unknown.
     pub fn finish(mut self) -> Findings {
         for (name, _) in std::mem::take(&mut self.entries) {
+            if !is_word(&name) {
+                let message = format!(
+                    "a key is no word of letters, digits, `_` and `-`: a space belongs between `key:` and its value; \
+                     known here are {}",
+                    quoted(&self.known)
+                );
+                self.findings.unknown.push(Problem { key: self.path.clone(), message });
+                continue;
+            }
             let message = match nearest(&name, self.known.iter().map(String::as_str)) {
                 Some(known) => format!("unknown key; did you mean `{known}`?"),
                 None => format!("unknown key; known here are {}", quoted(&self.known)),
@@ -291,6 +300,13 @@ impl Section {
         self.problem(key, format!("expected {expected}, found {}", found.kind()));
         None
     }
+}
+
+/// Whether a name may be repeated: one with other characters may be a value in the wrong place, as in
+/// `password:hunter2` without a space, or a URL.
+pub fn is_word(name: &str) -> bool {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    !name.is_empty() && name.len() <= 64 && name.chars().all(is_part)
 }
 
 /// The known name nearest to one that is not known, if it is near enough to be a slip.
@@ -351,6 +367,16 @@ mod tests {
         assert_eq!(findings.problems.len(), 4, "{text}");
         assert!(!text.contains("hunter2"), "{text}");
         assert_eq!(findings.problems[3].to_string(), "`query`: is missing");
+    }
+
+    #[test]
+    fn a_key_that_may_be_a_value_is_not_repeated() {
+        for name in ["password:hunter2", "postgres://me:hunter2@db1/tracker", "password=hunter2", ""] {
+            let findings = section(&[("port", Value::Integer(1)), (name, Value::Null)]).finish();
+            let text = format!("{findings:?}");
+            assert_eq!(findings.unknown.len(), 2, "{text}");
+            assert!(!text.contains("hunter2") && text.contains("a space belongs"), "{text}");
+        }
     }
 
     #[test]

@@ -354,26 +354,134 @@ mod tests {
         assert_eq!(parse(&settings.masked()).unwrap(), settings);
     }
 
+    /// In which a password is pasted: strings of other drivers, other separators, other fields.
+    const PASTED: &[&str] = &[
+        "Host=db1;Username=me;Password=SECRET",
+        "Server=db1;Port=5432;Database=tracker;User Id=me;Password=SECRET;",
+        "User ID=me;Password=SECRET;Host=db1",
+        "jdbc:postgresql://db1/tracker?user=me&password=SECRET",
+        "postgresql+psycopg2://me:SECRET@db1/tracker",
+        "Postgres://me:SECRET@db1/tracker",
+        "me:SECRET@db1/tracker",
+        "me/SECRET@db1",
+        "postgres://me@db1/tracker&password=SECRET",
+        "postgres://me@db1/tracker;password=SECRET",
+        "postgres://me@db1/tracker,password=SECRET",
+        "postgres://me@db1;password=SECRET",
+        "postgres://me@db1,password=SECRET/tracker",
+        "postgres://me;password=SECRET@db1/tracker",
+        "postgres://me@SECRET@db1/tracker",
+        "postgres://me@db1/tracker?sslmode=require;password=SECRET",
+        "postgres://me@db1/tracker?sslmode=require,password=SECRET",
+        "postgres://me@db1/tracker?search_path=a;password=SECRET",
+        "postgres://me@db1/tracker?application_name=a;password=SECRET",
+        "postgres://me@db1/tracker?password=SECRET",
+        "postgres://me:SECRET@db1:5432,db2/tracker",
+        "postgres://me:SECRET@db1/x?sslmode=wrong&pool_max_conns=0",
+        "user=me;password=SECRET",
+        "user=me,password=SECRET",
+        "user=me&password=SECRET",
+        "user=me/SECRET host=db1",
+        "user=me:SECRET host=db1",
+        "user=me:SECRET@db1",
+        "host=db1,password=SECRET",
+        "host=db1;password=SECRET",
+        "host=db1&password=SECRET",
+        "host=me:SECRET@db1",
+        "host=postgres://me:SECRET@db1/tracker",
+        "host='db1 password=SECRET'",
+        "host=/tmp;password=SECRET",
+        "host=db1 hostaddr=::1,password=SECRET",
+        "port=5432;password=SECRET",
+        "dbname=tracker;password=SECRET",
+        "dbname=tracker,password=SECRET",
+        "dbname=postgres://me:SECRET@db1/tracker",
+        "dbname=me:SECRET@db1",
+        "sslmode=verify-full;password=SECRET",
+        "sslrootcert=/nonexistent;password=SECRET",
+        "sslcert=/nonexistent,password=SECRET sslkey=/nonexistent",
+        "sslkey=/nonexistent&password=SECRET",
+        "passfile=/tmp,password=SECRET",
+        "service=x servicefile=/nonexistent;password=SECRET",
+        "service=x;password=SECRET",
+        "connect_timeout=5;password=SECRET",
+        "pool_max_conns=5;password=SECRET",
+        "pool_max_conn_lifetime=5m;password=SECRET",
+        "target_session_attrs=any;password=SECRET",
+        "application_name=a;password=SECRET",
+        "search_path=a;password=SECRET",
+        "timezone=UTC;password=SECRET",
+        "password=first SECRET host=db1",
+        "password=first SECRET=1 host=db1",
+        "password=SECRET host=db1",
+        "password='SECRET' host=db1",
+        "connect_timeout=x password=SECRET",
+        "pasword=SECRET host=db1",
+    ];
+
+    /// Pieces of a secret that nothing else has.
+    fn pieces(secret: &str) -> impl Iterator<Item = &str> {
+        (0..=secret.len() - 6).map(|start| &secret[start..start + 6])
+    }
+
+    /// All that is ever shown of a connection string, and what a server would repeat of it.
+    fn shown(text: &str, variable: Variable<'_>) -> String {
+        let settings = match ConnectionSettings::parse(text, variable) {
+            Ok(settings) => settings,
+            Err(problems) => return problems.concat(),
+        };
+        let session = &settings.session;
+        let repeated = session.settings.iter().map(|(name, value)| {
+            session.mask(&format!("invalid value for parameter \"{name}\": \"{value}\"")).into_owned()
+        });
+        let zone = session.time_zone.as_ref().map(|zone| session.mask(zone).into_owned());
+        let repeated: String = repeated.chain(zone).collect();
+        format!(
+            "{settings:?}{:?}{} {} {:?} {repeated}",
+            settings.warnings, settings.user, settings.database, settings.tls
+        )
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         #[test]
-        fn no_text_makes_a_password_show(
-            before in "[a-z0-9=:/?#@%&' ]{0,20}",
-            after in "[a-z0-9:/?#@%&' ]{0,20}",
-            frame in prop::sample::select(vec![
-                ("password='", "' host=db1"),
-                ("postgres://me:", "@db1:5432/tracker"),
-                ("postgres://me:", "@db1/x?sslmode=wrong&pool_max_conns=0"),
-                ("connect_timeout=x password=", ""),
-            ]),
+        fn a_pasted_password_is_never_repeated(
+            secret in "[a-zA-Z0-9!$%^*(),/?@=&;:#._-]{8,24}",
+            form in prop::sample::select(PASTED),
         ) {
-            let text = format!("{}{before}hunter2{after}{}", frame.0, frame.1);
-            if let Err(problems) = parse(&text) {
-                prop_assert!(!problems.concat().contains("hunter2"), "{:?}", problems);
+            let text = form.replace("SECRET", &secret);
+            let shown = shown(&text, &nothing);
+            for piece in pieces(&secret) {
+                prop_assert!(!shown.contains(piece), "{} of {} in {}", piece, text, shown);
             }
-            if let Ok(settings) = parse(&format!("password='hunter2' host=db1 user=me {before}")) {
-                let shown = format!("{settings:?}{:?}", settings.warnings);
-                prop_assert!(!shown.contains("hunter2"), "{}", shown);
+        }
+
+        #[test]
+        fn a_password_pasted_into_a_variable_is_never_repeated(
+            secret in "[a-zA-Z0-9!$%^*(),/?@=&;:#._-]{8,24}",
+            name in prop::sample::select(vec!["PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGDATABASE", "PGSSLROOTCERT"]),
+            form in prop::sample::select(vec!["db1;password=SECRET", "db1,password=SECRET", "postgres://me:SECRET@db1/t"]),
+        ) {
+            let text = form.replace("SECRET", &secret);
+            let shown = shown("", &|asked| (asked == name).then(|| text.clone()));
+            for piece in pieces(&secret) {
+                prop_assert!(!shown.contains(piece), "{} of {} in {}", piece, text, shown);
             }
+        }
+    }
+
+    #[test]
+    fn what_no_name_has_in_it_is_told_by_its_position() {
+        let expected = "expected pairs with spaces between them, as in `host=db1 user=me password=secret`, or a URL such \
+                        as `postgres://me:secret@db1/tracker?sslmode=require`";
+        for (text, place) in [
+            ("Host=db1;Username=me;Password=hunter2", "`host`: character 4 of its value is a `;`"),
+            ("postgres://u@h/t&password=hunter2", "`dbname`: character 2 of its value is a `&`"),
+            ("user=x;password=hunter2", "`user`: character 2 of its value is a `;`"),
+            ("host=h,password=hunter2", "`host`: character 11 of its value is a `=`"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), [format!("{place}; {expected}")], "{text}");
         }
     }
 }
