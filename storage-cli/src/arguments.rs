@@ -27,6 +27,14 @@ const ENVIRONMENT: &str = "\
 Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
 storage.config.connection_string (two underscores between levels).";
 
+const CHECK: &str = "\
+The first line is `ok`, `ok, 2 warnings` or `failed`; then problems and warnings, a line each, and what was \
+found. All problems are told at once; where the file has some, no server is asked, but for keys that are \
+unknown. The exit code is 1 also where `serve` would refuse the rest of the file.
+
+Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
+storage.config.connection_string (two underscores between levels).";
+
 /// Checks, tests and looks into storages of BitTorrent trackers.
 #[derive(Debug, Parser)]
 #[command(name = "tracker-storage", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -41,7 +49,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Read a configuration, connect, check every query, and tell what was found
-    #[command(after_help = ENVIRONMENT)]
+    #[command(after_help = CHECK)]
     Check(CheckArguments),
     /// Run the conformance suite on a configured storage
     #[command(after_help = CONFORMANCE)]
@@ -174,6 +182,12 @@ pub(crate) struct CheckArguments {
     /// The storage keeps arbitrary data alone, as those of hooks do: it needs no queries for peers
     #[arg(long)]
     pub(crate) data_only: bool,
+    /// Take a file with hooks that `serve` would not run, as its option of this name does
+    #[arg(long)]
+    pub(crate) ignore_hooks: bool,
+    /// Show the arguments of every query and their types, too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 /// What to run the suite on, and how.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
-use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Storage};
+use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
 
 use crate::arguments::StorageArguments;
 use crate::exit::Failure;
@@ -95,6 +95,12 @@ impl Configured {
     pub(crate) async fn open_all_strictly(&self) -> Result<Opened<dyn Storage>, Failure> {
         let strict = self.registry.clone().strict();
         strict.open(self.config.clone()).await.map_err(|error| self.refused(&error))
+    }
+
+    /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
+    pub(crate) fn review(&self, part: Part) -> Result<Review, Failure> {
+        let review = self.registry.review(self.config.clone(), part == Part::DataOnly);
+        review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
     /// The name of the file.

@@ -41,12 +41,11 @@ impl PgStorage {
                 "behind a connection pooler: every statement in a transaction".to_owned(),
             ));
         }
-        findings.extend(
-            self.core
-                .statements()
-                .iter()
-                .map(|statement| (statement.query.key().to_owned(), describe(statement))),
-        );
+        let statements = self.core.statements();
+        let details = statements
+            .iter()
+            .map(|statement| (statement.query.key().to_owned(), describe(statement)))
+            .collect();
 
         let mut warnings = self.core.settings.warnings.clone();
         warnings.extend(self.core.pool.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
@@ -61,7 +60,7 @@ impl PgStorage {
             }
         }
         warnings.extend(self.advice(product).await);
-        Ok(Inspection { server, findings, warnings })
+        Ok(Inspection { server, findings, details, warnings })
     }
 }
 

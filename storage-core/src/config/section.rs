@@ -29,7 +29,9 @@ impl fmt::Display for Problem {
 pub struct Findings {
     /// What makes the configuration unusable.
     pub problems: Vec<Problem>,
-    /// Keys that nothing reads; whether they are problems is the caller's choice.
+    /// Keys that nothing reads and that resemble a known one: something is not set that was meant to be.
+    pub slips: Vec<Problem>,
+    /// Other keys that nothing reads; whether they are problems is the caller's choice.
     pub unknown: Vec<Problem>,
     /// What is taken, though not as written.
     pub warnings: Vec<Problem>,
@@ -47,7 +49,7 @@ pub struct Findings {
 /// let findings = section.finish();
 /// assert_eq!(shards, None);
 /// assert_eq!(
-///     findings.unknown[0].to_string(),
+///     findings.slips[0].to_string(),
 ///     "`Shard_Cuont`: unknown key; did you mean `shard_count`?"
 /// );
 /// ```
@@ -253,6 +255,7 @@ impl Section {
         let result = read(&mut section);
         let findings = section.finish();
         self.findings.problems.extend(findings.problems);
+        self.findings.slips.extend(findings.slips);
         self.findings.unknown.extend(findings.unknown);
         self.findings.warnings.extend(findings.warnings);
         result
@@ -282,12 +285,17 @@ impl Section {
                 self.findings.unknown.push(Problem { key: self.path.clone(), message });
                 continue;
             }
-            let message = match nearest(&name, self.known.iter().map(String::as_str)) {
-                Some(known) => format!("unknown key; did you mean `{known}`?"),
-                None => format!("unknown key; known here are {}", quoted(&self.known)),
-            };
             let key = self.full_key(&name);
-            self.findings.unknown.push(Problem { key, message });
+            match nearest(&name, self.known.iter().map(String::as_str)) {
+                Some(known) => {
+                    let message = format!("unknown key; did you mean `{known}`?");
+                    self.findings.slips.push(Problem { key, message });
+                }
+                None => {
+                    let message = format!("unknown key; known here are {}", quoted(&self.known));
+                    self.findings.unknown.push(Problem { key, message });
+                }
+            }
         }
         self.findings
     }
@@ -410,7 +418,7 @@ mod tests {
         section.within("Announce", |announce| announce.required_text("query"));
         section.within("peer", |peer| peer.text("add_query"));
         let findings = section.finish();
-        assert_eq!(findings.unknown[0].to_string(), "`Announce.querry`: unknown key; did you mean `query`?");
+        assert_eq!(findings.slips[0].to_string(), "`Announce.querry`: unknown key; did you mean `query`?");
         assert_eq!(findings.problems[0].to_string(), "`Announce.query`: is missing");
         assert_eq!(findings.problems[1].to_string(), "`peer`: expected a section with keys, found a number");
     }
