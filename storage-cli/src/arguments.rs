@@ -21,7 +21,12 @@ pub(crate) use serve::{Listen, ServeArguments};
 pub(crate) use swarm::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
-                          3 acknowledged writes left behind (serve), 130 after Ctrl-C.";
+                          3 acknowledged writes left behind (serve), 130 after Ctrl-C.
+
+Logs, with every command, go to the standard error:
+      --log <FILTER>         a level (off, error, warn, info, debug, trace) or directives such as
+                             `info,sqlx=debug`; goes before the environment variable RUST_LOG [default: warn]
+      --log-format <FORMAT>  human or json [default: human]";
 
 const ENVIRONMENT: &str = "\
 Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
@@ -141,14 +146,14 @@ newer or more at the target, as it may be.";
 
 /// How to log.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Logs")]
 pub(crate) struct LoggingArguments {
     /// What to log to the standard error: a level (off, error, warn, info, debug, trace) or directives
     /// such as `info,sqlx=debug`; goes before the environment variable RUST_LOG [default: warn]
-    #[arg(long, global = true, value_name = "FILTER")]
+    // The help of the whole program describes both; that of each command is about the command.
+    #[arg(long, global = true, value_name = "FILTER", hide = true)]
     pub(crate) log: Option<String>,
     /// The form of logs
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide = true)]
     pub(crate) log_format: LogFormat,
 }
 

@@ -122,8 +122,10 @@ fn swarm(stage: &Stage) {
 
     let removed = stage.done(["swarm", "remove"], &[INFO_HASH, "--yes"]);
     assert_eq!(removed, "removed 2 peers and the downloads\n");
-    let shown = stage.done(["swarm", "show"], &[INFO_HASH]);
-    assert_eq!(shown, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
+    let shown = stage.run(["swarm", "show"], &[INFO_HASH]);
+    assert_eq!(shown.code, Some(1), "{shown:?}");
+    assert_eq!(shown.stdout, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
+    assert!(shown.stderr.contains("the storage does not know this swarm"), "{shown:?}");
 }
 
 /// As a hook has it: queries of data, and none of peers.

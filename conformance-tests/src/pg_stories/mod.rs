@@ -12,6 +12,8 @@ mod lost_answers;
 mod plans;
 mod pooler;
 mod query_checks;
+mod row_counts;
+mod unusual_types;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +44,8 @@ pub fn tests() -> Vec<Trial> {
         plans::tests(),
         pooler::tests(),
         query_checks::tests(),
+        row_counts::tests(),
+        unusual_types::tests(),
         hosts::tests(),
         lost_answers::tests(),
     ]

@@ -25,6 +25,12 @@ struct Counts {
     downloads: u64,
 }
 
+impl Counts {
+    fn is_nothing(&self) -> bool {
+        (self.seeders, self.leechers, self.downloads) == (0, 0, 0)
+    }
+}
+
 /// Does what is asked for.
 pub(crate) async fn run(
     registry: &Registry,
@@ -44,12 +50,20 @@ async fn show(registry: &Registry, arguments: &ShowArguments, output: &mut Outpu
     if arguments.json {
         output.json(&counts)?;
     } else {
-        let Counts { info_hash, seeders, leechers, downloads } = counts;
+        let Counts { info_hash, seeders, leechers, downloads } = &counts;
         output.line(format_args!(
             "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}"
         ))?;
     }
-    let exit = show_peers(&*storage, &configured, arguments, output).await?;
+    let is_unknown = counts.is_nothing();
+    let mut exit = show_peers(&*storage, &configured, arguments, output).await?;
+    if is_unknown && exit == Exit::Success {
+        note(format_args!(
+            "{}: no peers and no downloads: the storage does not know this swarm",
+            arguments.info_hash
+        ));
+        exit = Exit::Finding;
+    }
     storage.close().await.map_err(|error| configured.failed(&error))?;
     Ok(exit)
 }

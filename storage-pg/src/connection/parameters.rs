@@ -232,6 +232,19 @@ impl Parameters {
         number
     }
 
+    /// Takes a number of seconds out, which may have a unit; a negative one is zero.
+    pub(super) fn seconds(&mut self, key: &str) -> Option<Duration> {
+        let given = self.take(key)?;
+        let text = given.value.trim();
+        let whole =
+            text.parse::<i32>().map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+        let seconds = whole.ok().or_else(|| parse_duration(text));
+        if seconds.is_none() {
+            self.problems.push(format!("{}: expected seconds such as 5 or 5s", given.place));
+        }
+        seconds
+    }
+
     /// Takes a duration out, as Go writes it; the default where it is absent.
     pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
         let Some(given) = self.take(key) else { return default };

@@ -206,8 +206,8 @@ fn take_passwords(
 }
 
 fn take_connect_timeout(parameters: &mut Parameters) -> Duration {
-    match parameters.number("connect_timeout", i32::MIN..=i32::MAX) {
-        Some(seconds) if seconds > 0 => Duration::from_secs(u64::from(seconds.unsigned_abs())),
+    match parameters.seconds("connect_timeout") {
+        Some(timeout) if !timeout.is_zero() => timeout,
         Some(_) => {
             parameters.warnings.push(format!(
                 "`connect_timeout` must be above zero; the default {DEFAULT_CONNECT_TIMEOUT:?} is used"
@@ -299,6 +299,35 @@ mod tests {
         };
         assert_eq!(settings.pool, expected);
         assert!(settings.pooler_mode);
+    }
+
+    #[test]
+    fn seconds_may_have_a_unit() {
+        for (text, seconds) in [("5", 5.0), ("5s", 5.0), ("1500ms", 1.5), ("1m", 60.0), (" 7 ", 7.0)] {
+            let settings = parse(&format!("host=db1 user=me connect_timeout='{text}'")).unwrap();
+            assert_eq!(settings.connect_timeout, Duration::from_secs_f64(seconds), "{text}");
+        }
+        assert_eq!(
+            parse("host=db1 user=me connect_timeout=soon").unwrap_err(),
+            ["`connect_timeout`: expected seconds such as 5 or 5s"]
+        );
+        let negative = parse("host=db1 user=me connect_timeout=-1").unwrap();
+        assert_eq!(negative.connect_timeout, DEFAULT_CONNECT_TIMEOUT);
+    }
+
+    #[test]
+    fn channel_binding_that_is_required_is_replaced_by_a_certificate_that_is_verified() {
+        let neon = "postgresql://me:secret@db1.neon.example/tracker?sslmode=require&channel_binding=require";
+        let settings = parse(neon).unwrap();
+        assert_eq!((settings.tls.mode, settings.warnings.len()), (TlsMode::VerifyFull, 1), "{settings:?}");
+        assert!(settings.warnings[0].starts_with("`channel_binding`: "), "{:?}", settings.warnings);
+        for mode in ["", "sslmode=prefer", "sslmode=verify-full", "sslmode=allow"] {
+            let settings = parse(&format!("host=db1 user=me channel_binding=require {mode}")).unwrap();
+            assert_eq!(settings.tls.mode, TlsMode::VerifyFull, "{mode}");
+        }
+        let ca = parse("host=db1 user=me channel_binding=require sslmode=verify-ca").unwrap();
+        assert_eq!(ca.tls.mode, TlsMode::VerifyAuthority);
+        assert_eq!(parse("host=db1 user=me channel_binding=require sslmode=disable").unwrap_err().len(), 1);
     }
 
     #[test]
