@@ -109,7 +109,7 @@ impl Backend for ExampleStorage {
         Ok(Inspection {
             server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
             findings: vec![("capacity".into(), format!("{} peers", self.capacity))],
-            warnings: Vec::new(),
+            ..Inspection::default()
         })
     }
 

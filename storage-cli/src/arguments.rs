@@ -21,9 +21,22 @@ pub(crate) use serve::{Listen, ServeArguments};
 pub(crate) use swarm::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
-                          3 acknowledged writes left behind (serve), 130 after Ctrl-C.";
+                          3 acknowledged writes left behind (serve), 130 after Ctrl-C.
+
+Logs, with every command, go to the standard error:
+      --log <FILTER>         a level (off, error, warn, info, debug, trace) or directives such as
+                             `info,sqlx=debug`; goes before the environment variable RUST_LOG [default: warn]
+      --log-format <FORMAT>  human or json [default: human]";
 
 const ENVIRONMENT: &str = "\
+Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
+storage.config.connection_string (two underscores between levels).";
+
+const CHECK: &str = "\
+The first line is `ok`, `ok, 2 warnings` or `failed`; then problems and warnings, a line each, and what was \
+found. All problems are told at once; where the file has some, no server is asked, but for keys that are \
+unknown. The exit code is 1 also where `serve` would refuse the rest of the file.
+
 Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
 storage.config.connection_string (two underscores between levels).";
 
@@ -41,7 +54,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Read a configuration, connect, check every query, and tell what was found
-    #[command(after_help = ENVIRONMENT)]
+    #[command(after_help = CHECK)]
     Check(CheckArguments),
     /// Run the conformance suite on a configured storage
     #[command(after_help = CONFORMANCE)]
@@ -142,14 +155,14 @@ newer or more at the target, as it may be.";
 
 /// How to log.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Logs")]
 pub(crate) struct LoggingArguments {
     /// What to log to the standard error: a level (off, error, warn, info, debug, trace) or directives
     /// such as `info,sqlx=debug`; goes before the environment variable RUST_LOG [default: warn]
-    #[arg(long, global = true, value_name = "FILTER")]
+    // The help of the whole program describes both; that of each command is about the command.
+    #[arg(long, global = true, value_name = "FILTER", hide = true)]
     pub(crate) log: Option<String>,
     /// The form of logs
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide = true)]
     pub(crate) log_format: LogFormat,
 }
 
@@ -183,6 +196,12 @@ pub(crate) struct CheckArguments {
     /// The storage keeps arbitrary data alone, as those of hooks do: it needs no queries for peers
     #[arg(long)]
     pub(crate) data_only: bool,
+    /// Take a file with hooks that `serve` would not run, as its option of this name does
+    #[arg(long)]
+    pub(crate) ignore_hooks: bool,
+    /// Show the arguments of every query and their types, too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 /// What to run the suite on, and how.

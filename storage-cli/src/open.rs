@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
-use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Storage};
+use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
 
 use crate::arguments::StorageArguments;
 use crate::exit::Failure;
 use crate::output::note;
+
+/// The backend without a file.
+pub(crate) const DEFAULT_BACKEND: &str = "memory";
 
 /// Which part of a storage is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +100,12 @@ impl Configured {
         strict.open(self.config.clone()).await.map_err(|error| self.refused(&error))
     }
 
+    /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
+    pub(crate) fn review(&self, part: Part) -> Result<Review, Failure> {
+        let review = self.registry.review(self.config.clone(), part == Part::DataOnly);
+        review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
+    }
+
     /// The name of the file.
     pub(crate) fn file(&self) -> &Path {
         &self.file
@@ -162,7 +171,28 @@ fn unreadable(error: &LoadError) -> Failure {
 fn with_cause(error: &Error) -> String {
     let text = error.to_string();
     match error.source().map(ToString::to_string) {
-        Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+        Some(cause) if !says(&text, &cause) => format!("{text}: {cause}"),
         _ => text,
+    }
+}
+
+/// Whether a text says what its cause says, which libraries begin with words of their own:
+/// `error returned from database: …`.
+fn says(text: &str, cause: &str) -> bool {
+    text.contains(cause) || cause.split_once(": ").is_some_and(|(_, what)| text.contains(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_says_already_is_not_said_again() {
+        let size = "index row size 2712 exceeds btree version 4 maximum 2704 for index \"mo_kv_pkey\"";
+        let text = format!("pg: put_data: `data.add_query`: {size}");
+        assert!(says(&text, &format!("error returned from database: {size}")));
+        assert!(says(&text, size));
+        assert!(!says(&text, "error returned from database: connection reset"));
+        assert!(!says(&text, "connection reset"));
     }
 }

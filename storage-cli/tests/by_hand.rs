@@ -50,6 +50,7 @@ fn data(stage: &Stage) {
     let mut lines: Vec<_> = list.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["00ff\t02", "ab\t"]);
+    assert_eq!(stage.done(["data", "contexts"], &[]), "2\tMW\n1\tother\n");
     let list = stage.done(["data", "list"], &of(&["--json"]));
     assert!(list.contains(r#"{"kind":"data","context":"MW","key":"00ff","value":"02"}"#), "{list}");
 
@@ -116,14 +117,17 @@ fn swarm(stage: &Stage) {
         let line = lines.iter().find(|line| line.ends_with(address)).unwrap();
         assert!(line.starts_with(role) && line.contains(port) && line.contains(&id), "{shown}");
     }
+    assert!(!shown.contains("stale"), "{shown}");
     let json = stage.done(["swarm", "show"], &[INFO_HASH, "--json"]);
     assert!(json.contains(r#""seeders":1,"leechers":1,"downloads":1"#), "{json}");
     assert_eq!(json.matches(r#""kind":"peer""#).count(), 2, "{json}");
 
     let removed = stage.done(["swarm", "remove"], &[INFO_HASH, "--yes"]);
     assert_eq!(removed, "removed 2 peers and the downloads\n");
-    let shown = stage.done(["swarm", "show"], &[INFO_HASH]);
-    assert_eq!(shown, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
+    let shown = stage.run(["swarm", "show"], &[INFO_HASH]);
+    assert_eq!(shown.code, Some(1), "{shown:?}");
+    assert_eq!(shown.stdout, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
+    assert!(shown.stderr.contains("the storage does not know this swarm"), "{shown:?}");
 }
 
 /// As a hook has it: queries of data, and none of peers.

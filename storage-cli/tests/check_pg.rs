@@ -35,6 +35,11 @@ fn main() -> ExitCode {
         on("a database that is not there is named", recommended, a_wrong_database),
         on("a variable of the wrong form is named and its text is not", recommended, wrong_variables),
         on("all problems are told at once", recommended, all_problems_at_once),
+        on(
+            "what is wrong in the file is told at once, with its warnings",
+            recommended,
+            what_the_file_alone_tells,
+        ),
         on("without tables each query is told with the way out", without_tables, no_tables),
         on("a port of type int2 has no room for all ports", with_narrow_ports, narrow_ports),
         on("queries of data alone are not enough for `check`", data_alone, queries_of_data_alone),
@@ -201,6 +206,29 @@ fn all_problems_at_once(live: &Live) {
     live.assert_unchanged();
 }
 
+fn what_the_file_alone_tells(live: &Live) {
+    let ran = live.check(&[
+        ("gc_interval", "often"),
+        ("peer_lifetime", "0s"),
+        ("retry_timeout", "long"),
+        ("peer.graduate_query", ""),
+        ("gc_querry", "DELETE FROM mo_peers"),
+        ("connection_string", "host=127.0.0.1;password=hunter2"),
+    ]);
+    for (key, words) in [
+        ("gc_interval", "expected a duration"),
+        ("retry_timeout", "expected a duration"),
+        ("peer.graduate_query", "is missing or empty"),
+        ("gc_querry", "did you mean `gc_query`?"),
+        ("connection_string", "character 10 of its value is a `;`"),
+        ("peer_lifetime", "must be above zero"),
+    ] {
+        assert_told(&ran, key, &[words]);
+    }
+    assert_refused(&ran, 6);
+    live.assert_unchanged();
+}
+
 fn no_tables(live: &Live) {
     let ran = live.check(&[]);
     for (key, table) in [
@@ -264,8 +292,14 @@ fn findings<'a>(ran: &'a Ran, item: &'a str) -> Vec<&'a str> {
 /// has.
 fn assert_ok(ran: &Ran, warned: &[&str]) {
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    assert_eq!(ran.stdout.lines().next(), Some("ok"), "{ran:#?}");
-    let mut warnings = findings(ran, "warning");
+    let all = findings(ran, "warning:");
+    let first = match all.len() {
+        0 => "ok".to_owned(),
+        1 => "ok, 1 warning".to_owned(),
+        count => format!("ok, {count} warnings"),
+    };
+    assert_eq!(ran.stdout.lines().next(), Some(first.as_str()), "{ran:#?}");
+    let mut warnings = all;
     warnings.retain(|warning| !warning.starts_with("the role is a superuser"));
     assert_eq!(warnings.len(), warned.len(), "{ran:#?}");
     for (warning, part) in warnings.iter().zip(warned) {
@@ -284,7 +318,8 @@ fn what_is_recommended(live: &Live) {
     assert!(findings(&ran, "connection")[0].contains(":***@"), "{ran:#?}");
     let arguments = "@info_hash bytea, @peer_id bytea, @address inet, @port int4, @is_seeder bool, \
                      @expires timestamptz";
-    assert_eq!(findings(&ran, "peer.del_query"), [arguments]);
+    assert_eq!(findings(&ran, "peer.del_query"), [""; 0], "without --verbose: {ran:#?}");
+    assert_eq!(findings(&live.run(&["check", "--verbose"], &[]), "peer.del_query"), [arguments]);
     assert!(findings(&ran, "newest announce")[0].ends_with('Z'), "{ran:#?}");
     live.assert_unchanged();
 }

@@ -34,7 +34,11 @@ fn a_file_that_cannot_be_read_exits_with_2() {
 #[test]
 fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
     let wrong = [
-        ("storage: {name: memroy}", &["no backend `memroy`; known are memory, pg"] as &[_]),
+        (
+            "storage: {name: memroy}",
+            &["no backend `memroy`; did you mean `memory`? Known are memory, pg"] as &[_],
+        ),
+        ("storage: {name: postgres}", &["did you mean `pg`?"]),
         ("storage: {name: keydb}", &["KeyDB", "use `redis` or `pg`"]),
         ("storage: {name: LMDB}", &["LMDB", "use `memory` or `pg`"]),
         ("storage: {name: pg}", &["`connection_string`: is missing"]),
@@ -58,43 +62,84 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         for word in words {
             assert!(ran.stdout.contains(word), "{config} without {word}: {ran:?}");
         }
-        assert!(ran.stdout.lines().next().unwrap().contains(".yaml: "), "{ran:?}");
-        assert!(ran.stdout.lines().all(|line| line != "ok"), "{ran:?}");
+        let mut lines = ran.stdout.lines();
+        assert_eq!(lines.next(), Some("failed"), "{ran:?}");
+        assert!(lines.next().unwrap().contains(".yaml: "), "{ran:?}");
     }
 }
 
 #[test]
 fn an_unknown_key_is_an_error_in_check_and_a_warning_elsewhere() {
-    let config = "storage: {name: memory, config: {shard_cuont: 4}}";
+    let config = "storage: {name: memory, config: {colour: red}}";
     assert_eq!(check(config).code, Some(1));
     let ran = run_on(config, "ping", &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.starts_with("ok: memory answers in "), "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    assert!(ran.stderr.contains("`shard_cuont`: unknown key; did you mean `shard_count`?"), "{ran:?}");
+    assert!(ran.stderr.contains("`colour`: unknown key; known here are"), "{ran:?}");
+}
+
+#[test]
+fn a_slip_is_an_error_everywhere_and_no_server_is_waited_for() {
+    let config = "storage: {name: memory, config: {shard_cuont: 4}}";
+    for command in ["check", "ping", "stats", "gc"] {
+        let ran = run_on(config, command, &[]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains("`shard_cuont`: unknown key; did you mean `shard_count`?"), "{ran:?}");
+    }
+    let config = "storage: {name: redis, config: {adresses: ['192.0.2.1:6379']}}";
+    for (command, longest) in [("check", 10), ("ping", 3), ("serve", 3)] {
+        let begun = std::time::Instant::now();
+        let ran = run_on(config, command, &[]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains("`adresses`: unknown key; did you mean `addresses`?"), "{ran:?}");
+        assert!(begun.elapsed().as_secs() < longest, "{command}: {:?}", begun.elapsed());
+    }
 }
 
 #[test]
 fn a_setting_taken_though_not_as_written_is_a_warning_of_check() {
     let ran = check("storage: {name: memory, config: {gc_interval: 0s}}");
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let warning = ran.stdout.lines().find(|line| line.trim_start().starts_with("warning"));
-    assert!(warning.unwrap().contains("`gc_interval`"), "{ran:?}");
+    assert_eq!(ran.stdout.lines().next(), Some("ok, 1 warning"), "{ran:?}");
+    let warning = ran.stdout.lines().nth(1).unwrap();
+    assert!(warning.starts_with("warning: ") && warning.contains("`gc_interval`"), "{ran:?}");
 }
 
 #[test]
-fn what_serve_would_say_is_told_by_check() {
-    for (key, row) in [
-        ("anounce_interval: 5m", "serve warns"),
-        ("announce_interval: often", "serve refuses"),
-        ("prehooks: [{name: jwt}]", "serve refuses"),
-    ] {
-        let ran = check(&format!("storage: {{name: memory}}\n{key}\n"));
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        let said = ran.stdout.lines().find(|line| line.trim_start().starts_with(row));
-        let (key, _) = key.split_once(':').unwrap();
-        assert!(said.is_some_and(|said| said.contains(&format!("`{key}`"))), "{ran:?}");
+fn a_refusal_hides_no_other_and_no_warning() {
+    let ran = check(
+        "storage: {name: memory, config: {gc_interval: often, peer_lifetime: 0s, shard_cuont: 4, colour: red}}\n\
+         announce_interval: often\nmax_numwant: 0\n",
+    );
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for key in ["gc_interval", "peer_lifetime", "shard_cuont", "colour", "announce_interval", "max_numwant"] {
+        let about = ran.stdout.lines().filter(|line| line.contains(&format!("`{key}`:")));
+        assert_eq!(about.count(), 1, "{key}: {ran:?}");
     }
+}
+
+#[test]
+fn what_serve_would_refuse_is_refused_by_check() {
+    for (text, key) in [
+        ("anounce_interval: 5m", "anounce_interval"),
+        ("announce_interval: often", "announce_interval"),
+        ("prehooks: [{name: jwt}]", "prehooks"),
+    ] {
+        let config = format!("storage: {{name: memory}}\n{text}\n");
+        let ran = check(&config);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert_eq!(ran.stdout.lines().next(), Some("failed"), "{ran:?}");
+        let said = ran.stdout.lines().find(|line| line.ends_with("(serve refuses)"));
+        assert!(said.is_some_and(|said| said.contains(&format!("`{key}`"))), "{ran:?}");
+        assert_eq!(run_on(&config, "serve", &[]).code, Some(1));
+    }
+    let hooks = "storage: {name: memory}\nprehooks: [{name: jwt}]\n";
+    let ran = run_on(hooks, "check", &["--ignore-hooks"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.starts_with("ok, 1 warning\nwarning: "), "{ran:?}");
 }
 
 #[test]
@@ -113,7 +158,7 @@ fn a_lifetime_that_is_short_for_the_interval_is_a_warning_of_check_and_serve() {
         let ran = check(&config);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let said =
-            ran.stdout.lines().any(|line| line.contains("serve warns") && line.contains("`peer_lifetime`"));
+            ran.stdout.lines().any(|line| line.ends_with("(serve)") && line.contains("`peer_lifetime`"));
         assert_eq!(said, warns, "{lifetime} {interval}: {ran:?}");
     }
     let defaults = check("storage: {name: memory}\n");
@@ -174,13 +219,13 @@ fn statistics_are_a_table_or_json() {
 
 #[test]
 fn logs_go_to_the_standard_error_in_the_form_asked_for() {
-    let config = "storage: {name: memory, config: {shard_cuont: 4}}";
+    let config = "storage: {name: memory, config: {colour: red}}";
     let ran = run_on(config, "ping", &["--log", "warn", "--log-format", "json"]);
     let logged = ran.stderr.lines().find(|line| line.starts_with('{')).unwrap();
     let logged: serde_json::Value = serde_json::from_str(logged).unwrap();
     assert_eq!(logged["level"], "WARN");
-    assert!(logged["fields"]["message"].as_str().unwrap().contains("shard_cuont"), "{logged}");
-    assert!(!ran.stdout.contains("shard_cuont"), "{ran:?}");
+    assert!(logged["fields"]["message"].as_str().unwrap().contains("colour"), "{logged}");
+    assert!(!ran.stdout.contains("colour"), "{ran:?}");
 
     let file = file(config);
     let mut command = command(&["ping", "-c", file.to_str().unwrap()]);

@@ -186,6 +186,8 @@ fn moves(stage: &Stage) {
     let password = url.split_once(':').unwrap().1.split_once(':').unwrap().1.split_once('@').unwrap().0;
     assert!(!format!("{moved:?}").contains(password));
     stage.assert_equal();
+    let told = "2000 peers announced longer ago than the source's `peer_lifetime`";
+    assert!(moved.stderr.contains(told) && moved.stderr.contains("--skip-stale"), "{moved:#?}");
     let again = stage.run("migrate", &["--yes", "--json", "--only", "peers"]);
     assert!(again.stdout.contains(r#""peers":{"read":2000,"written":0,"kept":2000"#), "{again:#?}");
 

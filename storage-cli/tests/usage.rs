@@ -27,13 +27,34 @@ fn help_of_each_level_names_what_is_there() {
         (&["example-config", "--help"], &["memory", "pg", "--for", "mochi", "--dialect"]),
         (&["ping", "--help"], &["--config <FILE>"]),
         (&["stats", "--help"], &["--config <FILE>", "--json"]),
-        (&["bench", "--help"], &["--workload <NAME>", "put-new", "tracker", "--concurrency", "64", "--keep"]),
+        (
+            &["bench", "--help"],
+            &[
+                "[default: a storage of the backend memory]",
+                "--workload <NAME>",
+                "put-new",
+                "tracker",
+                "--concurrency",
+                "64",
+                "--keep",
+            ],
+        ),
     ];
     for (arguments, words) in expected {
         let ran = run(arguments);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         for word in words {
             assert!(ran.stdout.contains(word), "{arguments:?} lacks {word}: {}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn the_help_of_a_command_is_about_the_command() {
+    for command in ["check", "ping", "stats", "migrate", "serve", "bench", "gc"] {
+        for help in ["--help", "-h"] {
+            let ran = run(&[command, help]);
+            assert!(!ran.stdout.contains("--log"), "{}", ran.stdout);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::{Findings, Problem, Section, Settings, StorageConfig};
+use crate::config::{Findings, Problem, Section, Settings, StorageConfig, is_word, nearest};
 use crate::layer::{Layer, Layered, Limit, Limits, Stack, Trace};
 use crate::{DataStorage, Error, NoObserver, Schedule, SharedObserver, Storage};
 
@@ -34,6 +35,11 @@ pub trait Driver: Send + Sync {
 pub trait Opener: Send {
     /// Opens the storage.
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError>;
+
+    /// What can be told of the settings without connecting, beyond what reading the section told.
+    fn findings(&self, _data_alone: bool) -> Findings {
+        Findings::default()
+    }
 
     /// Opens its data part alone; a configuration that has no peers in it will do.
     async fn open_data(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn DataStorage>, OpenError>;
@@ -89,7 +95,14 @@ pub struct UnknownBackend {
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, known } = self;
-        write!(f, "`name`: there is no backend `{name}`; known are {}", known.join(", "))?;
+        if !is_word(name) {
+            return write!(f, "`name`: is no name of a backend; known are {}", known.join(", "));
+        }
+        write!(f, "`name`: there is no backend `{name}`; ")?;
+        match self.meant() {
+            Some(meant) => write!(f, "did you mean `{meant}`? Known are {}", known.join(", "))?,
+            None => write!(f, "known are {}", known.join(", "))?,
+        }
         match name.to_ascii_lowercase().as_str() {
             "keydb" => f.write_str(
                 "\n`keydb` is MoChi's storage on KeyDB, which keeps peers as sets with expiring members; \
@@ -104,6 +117,29 @@ impl fmt::Display for UnknownBackend {
     }
 }
 
+/// Servers by the names that people know them by, and the backends for them.
+const SERVERS: &[(&str, &str)] = &[
+    ("cockroach", "pg"),
+    ("cockroachdb", "pg"),
+    ("inmemory", "memory"),
+    ("in-memory", "memory"),
+    ("pgsql", "pg"),
+    ("postgres", "pg"),
+    ("postgresql", "pg"),
+    ("timescaledb", "pg"),
+    ("valkey", "redis"),
+    ("yugabytedb", "pg"),
+];
+
+impl UnknownBackend {
+    /// The backend that is likely meant.
+    fn meant(&self) -> Option<&str> {
+        let of_server = SERVERS.iter().find(|(server, _)| server.eq_ignore_ascii_case(&self.name));
+        let of_server = of_server.and_then(|(_, meant)| self.known.iter().find(|known| *known == meant));
+        of_server.copied().or_else(|| nearest(&self.name, self.known.iter().copied()))
+    }
+}
+
 /// A storage opened from a configuration.
 pub struct Opened<S: ?Sized> {
     /// The storage, with limits, traces and, where handed in, metrics around it.
@@ -112,6 +148,17 @@ pub struct Opened<S: ?Sized> {
     /// [started](crate::Maintenance::start).
     pub schedule: Schedule,
     /// What was taken though not as written, unknown keys among it.
+    pub warnings: Vec<Problem>,
+}
+
+/// What a configuration says before anything is connected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// The schedule that it asks for.
+    pub schedule: Schedule,
+    /// What is wrong with it. Keys that nothing reads are among it.
+    pub problems: Vec<Problem>,
+    /// What is taken though not as written.
     pub warnings: Vec<Problem>,
 }
 
@@ -178,13 +225,34 @@ impl Registry {
             .ok_or_else(|| UnknownBackend { name: name.to_owned(), known: self.names() })
     }
 
+    /// Reads a configuration and connects to nothing; unknown keys are problems.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`] if the registry has no backend of that name.
+    pub fn review(&self, config: StorageConfig, data_alone: bool) -> Result<Review, UnknownBackend> {
+        let driver = self.driver(&config.name)?;
+        let mut section = Section::new(config.config);
+        let settings = Settings::read(&mut section);
+        let opener = driver.configure(&mut section);
+        let Findings { mut problems, slips, unknown, mut warnings } = section.finish();
+        let further = opener.findings(data_alone);
+        // Of a setting that could not be read its default is no second problem.
+        let is_told =
+            |problem: &Problem| problems.iter().any(|told| !told.key.is_empty() && told.key == problem.key);
+        let further_problems: Vec<_> =
+            further.problems.into_iter().filter(|problem| !is_told(problem)).collect();
+        problems.extend(further_problems.into_iter().chain(slips).chain(unknown));
+        warnings.extend(further.warnings);
+        Ok(Review { schedule: settings.schedule, problems, warnings })
+    }
+
     /// Opens a storage.
     ///
     /// # Errors
     /// [`OpenError`], with every problem of the configuration; nothing was changed anywhere.
     pub async fn open(&self, config: StorageConfig) -> Result<Opened<dyn Storage>, OpenError> {
         let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
-        let storage = all_or_problems(unknown, opener.open(self.observer()).await).await?;
+        let storage = all_or_problems(unknown, opener.open(self.observer())).await?;
         let storage = self.layered(storage, settings.limits);
         Ok(Opened { storage, schedule: settings.schedule, warnings })
     }
@@ -195,7 +263,7 @@ impl Registry {
     /// As [`open`](Self::open).
     pub async fn open_data(&self, config: StorageConfig) -> Result<Opened<dyn DataStorage>, OpenError> {
         let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
-        let storage = all_or_problems(unknown, opener.open_data(self.observer()).await).await?;
+        let storage = all_or_problems(unknown, opener.open_data(self.observer())).await?;
         let storage = self.layered_data(storage, settings.limits);
         Ok(Opened { storage, schedule: settings.schedule, warnings })
     }
@@ -227,10 +295,12 @@ impl Registry {
         let mut section = Section::new(config.config);
         let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
-        let Findings { mut problems, mut unknown, mut warnings } = section.finish();
+        let Findings { mut problems, mut slips, mut unknown, mut warnings } = section.finish();
         if !self.strict && !settings.strict {
+            problems.append(&mut slips);
             warnings.append(&mut unknown);
         }
+        unknown.append(&mut slips);
         if !problems.is_empty() {
             problems.append(&mut unknown);
             return Err(OpenError::Configuration(problems));
@@ -259,15 +329,22 @@ struct Configured {
     warnings: Vec<Problem>,
 }
 
-/// What was opened, unless there are unknown keys: they are told together with what only the server
-/// could tell.
+/// How long a server is asked about the rest of a configuration with unknown keys: its address may be what was
+/// misspelt.
+const SERVER_BESIDE_UNKNOWN: Duration = Duration::from_secs(3);
+
+/// What is opened, unless there are unknown keys: they are told together with what only the server
+/// can tell.
 async fn all_or_problems<S: crate::Backend + ?Sized>(
     mut unknown: Vec<Problem>,
-    opened: Result<Arc<S>, OpenError>,
+    opening: impl Future<Output = Result<Arc<S>, OpenError>>,
 ) -> Result<Arc<S>, OpenError> {
     if unknown.is_empty() {
-        return opened;
+        return opening.await;
     }
+    let Ok(opened) = tokio::time::timeout(SERVER_BESIDE_UNKNOWN, opening).await else {
+        return Err(OpenError::Configuration(unknown));
+    };
     match opened {
         Ok(storage) => {
             if let Err(error) = storage.close().await {
@@ -275,6 +352,8 @@ async fn all_or_problems<S: crate::Backend + ?Sized>(
             }
         }
         Err(OpenError::Configuration(problems)) => unknown.extend(problems),
+        // A server that is not the one meant need not be there.
+        Err(OpenError::Storage(error)) if error.is_retryable() => {}
         Err(other) => unknown.push(Problem { key: String::new(), message: other.to_string() }),
     }
     Err(OpenError::Configuration(unknown))
@@ -323,10 +402,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_backend_is_found_by_the_name_of_its_server_and_no_value_is_repeated() {
+        let told = |name: &str| {
+            UnknownBackend { name: name.into(), known: vec!["memory", "redis", "pg"] }.to_string()
+        };
+        for (name, meant) in [
+            ("postgres", Some("pg")),
+            ("PostgreSQL", Some("pg")),
+            ("cockroachdb", Some("pg")),
+            ("valkey", Some("redis")),
+            ("rediss", Some("redis")),
+            ("memroy", Some("memory")),
+            ("sqlite", None),
+        ] {
+            let hint = meant.map(|meant| format!("did you mean `{meant}`?"));
+            let told = told(name);
+            assert!(hint.is_none_or(|hint| told.contains(&hint)), "{told}");
+            assert_eq!(told.contains("did you mean"), meant.is_some(), "{told}");
+        }
+        for name in ["postgres://me:hunter2@db1/tracker", "Host=db1;Password=hunter2"] {
+            assert!(!told(name).contains("hunter2"), "{}", told(name));
+        }
+    }
+
     #[tokio::test]
     async fn a_failure_to_close_hides_no_problem() {
         let unknown = vec![Problem { key: "gc_querry".into(), message: "unknown key".into() }];
-        match all_or_problems(unknown.clone(), Ok(Arc::new(Stuck))).await {
+        match all_or_problems(unknown.clone(), async { Ok(Arc::new(Stuck)) }).await {
             Err(OpenError::Configuration(problems)) => assert_eq!(problems, unknown),
             other => panic!("{:?}", other.map(drop)),
         }

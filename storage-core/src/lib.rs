@@ -78,7 +78,7 @@ pub use bulk::{
 };
 pub use capability::{Capability, Lacking};
 pub use context::{Context, InvalidContext};
-pub use driver::{Driver, OpenError, Opened, Opener, Registry, UnknownBackend, guarded};
+pub use driver::{Driver, OpenError, Opened, Opener, Registry, Review, UnknownBackend, guarded};
 pub use error::{Error, ErrorKind, Result};
 pub use info_hash::{InfoHash, InvalidInfoHash};
 pub use maintenance::{Collection, Maintenance, Schedule};

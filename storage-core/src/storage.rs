@@ -482,6 +482,8 @@ pub struct Inspection {
     pub server: String,
     /// What was found, as (item, finding) in the order to be shown.
     pub findings: Vec<(String, String)>,
+    /// What is shown to whom asks for more, as findings are: the arguments of queries and their types.
+    pub details: Vec<(String, String)>,
     /// What works and yet wants attention.
     pub warnings: Vec<String>,
 }

@@ -72,7 +72,7 @@ impl Backend for MemoryStorage {
                 ("shards".into(), self.swarms.count().to_string()),
                 ("peers".into(), format!("{} of at most {}", self.room.taken(), self.room.most())),
             ],
-            warnings: Vec::new(),
+            ..Inspection::default()
         })
     }
 

@@ -261,7 +261,7 @@ mod tests {
             let mut section = Section::new(value);
             let config = PgConfig::read(&mut section);
             assert_eq!(config.queries[*query], "SELECT 2", "{query:?}");
-            assert!(section.finish().unknown.is_empty(), "{query:?}");
+            assert_eq!(section.finish().slips, [], "{query:?}");
         }
     }
 
@@ -275,8 +275,8 @@ mod tests {
         assert_eq!(config.announce.port_column, "port");
         assert_eq!(config.queries[Query::PutPeer], "");
         assert_eq!(config.queries[Query::Ping], "SELECT 1");
-        let unknown = section.finish().unknown;
-        assert_eq!(unknown.len(), 1, "{unknown:?}");
-        assert_eq!(unknown[0].to_string(), "`data.ad_query`: unknown key; did you mean `add_query`?");
+        let slips = section.finish().slips;
+        assert_eq!(slips.len(), 1, "{slips:?}");
+        assert_eq!(slips[0].to_string(), "`data.ad_query`: unknown key; did you mean `add_query`?");
     }
 }

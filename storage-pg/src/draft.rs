@@ -5,7 +5,7 @@ use storage_core::config::Problem;
 use crate::config::PgConfig;
 use crate::kind::Reading;
 use crate::query_spec::{Columns, Need, Part, Query};
-use crate::rewrite::{Rewritten, rewrite};
+use crate::rewrite::{Rewritten, rewrite, without_semicolon};
 
 /// A configured query, its arguments numbered.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Drafts {
         let (spec, text) = (query.spec(), &config.queries[query]);
         if text.trim().is_empty() {
             if spec.need == Need::Required {
-                self.problem(spec.key, "is missing or empty; a query is required here");
+                self.problem(spec.key, "is missing or empty; a query is required here, such as `tracker-storage example-config pg` prints");
             }
             return;
         }
@@ -81,10 +81,11 @@ impl Drafts {
         if !self.drafts.iter().any(|draft| draft.query == Query::CountPeers) {
             self.drafts.retain(|draft| draft.query != Query::CountSwarm);
         }
-        let count_query = count_query.trim().trim_end_matches(';');
+        let count_query = without_semicolon(count_query);
         for draft in &mut self.drafts {
             if draft.query == Query::CountSwarm {
-                draft.rewritten.sql = format!("{count_query} {}", draft.rewritten.sql);
+                // A comment may be what the query ends with.
+                draft.rewritten.sql = format!("{count_query}\n{}", draft.rewritten.sql);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use storage_core::config::Section;
+use storage_core::config::{Findings, Section};
 use storage_core::{DataStorage, Driver, OpenError, Opener, SharedObserver, Storage};
 
 use crate::{PgConfig, PgStorage};
@@ -26,6 +26,10 @@ struct PgOpener(PgConfig);
 
 #[async_trait]
 impl Opener for PgOpener {
+    fn findings(&self, data_alone: bool) -> Findings {
+        PgStorage::findings(&self.0, data_alone)
+    }
+
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError> {
         Ok(Arc::new(PgStorage::open(self.0, observer).await?))
     }

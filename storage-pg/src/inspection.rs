@@ -14,6 +14,7 @@ use crate::attempt::{Together, attempt};
 use crate::connection::{ServerAnswer, ask_server};
 use crate::failure::Failure;
 use crate::query_spec::queries;
+use crate::row_counts;
 use crate::server;
 use crate::statement::{QueryStatement, Statement};
 use crate::storage::PgStorage;
@@ -42,12 +43,11 @@ impl PgStorage {
                 "behind a connection pooler: every statement in a transaction".to_owned(),
             ));
         }
-        findings.extend(
-            self.core
-                .statements()
-                .iter()
-                .map(|statement| (statement.query.key().to_owned(), describe(statement))),
-        );
+        let statements = self.core.statements();
+        let details = statements
+            .iter()
+            .map(|statement| (statement.query.key().to_owned(), describe(statement)))
+            .collect();
 
         let mut warnings = self.core.settings.warnings.clone();
         warnings.extend(self.core.pool.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
@@ -56,8 +56,9 @@ impl PgStorage {
             let ahead = newest.since(now);
             if ahead > CLOCK_TOLERANCE {
                 warnings.push(format!(
-                    "the newest announce is {ahead:?} in the future: if the column holds local times, \
-                     set `created_zone` to their zone"
+                    "the newest announce is {} in the future: if the column holds local times, \
+                     set `created_zone` to their zone",
+                    in_words(ahead)
                 ));
             }
         }
@@ -73,8 +74,9 @@ impl PgStorage {
             Ok(None) => {}
             Err(error) => warnings.push(format!("counts could not be checked: {error}")),
         }
+        warnings.extend(row_counts::warnings(self.core.statements()));
         warnings.extend(self.advice(product).await);
-        Ok(Inspection { server, findings, warnings })
+        Ok(Inspection { server, findings, details, warnings })
     }
 }
 
@@ -94,6 +96,17 @@ async fn ask(
     Ok(Answers { version, clock: time, newest })
 }
 
+/// A duration in the unit that suits it.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7_200 => format!("{} minutes", seconds / 60),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// Arguments and types of a statement: `@info_hash bytea, @count int8`.
 fn describe(statement: &Statement) -> String {
     use sqlx::TypeInfo;
@@ -105,4 +118,22 @@ fn describe(statement: &Statement) -> String {
         .map(|parameter| format!("{} {}", parameter.argument, parameter.type_info.name().to_lowercase()));
     let parameters: Vec<_> = parameters.collect();
     if parameters.is_empty() { "no arguments".into() } else { parameters.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_the_unit_that_suits_them() {
+        for (seconds, words) in [
+            (7.9, "7 seconds"),
+            (119.0, "119 seconds"),
+            (3_600.04, "60 minutes"),
+            (7_200.0, "2 hours"),
+            (7_427_758_076.88, "85969 days"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs_f64(seconds)), words);
+        }
+    }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, Postgres};
-use sqlx::{Encode, Type};
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgTypeKind, Postgres};
+use sqlx::{Encode, Type, TypeInfo};
 
 use crate::argument::Argument;
 use crate::array;
@@ -30,8 +30,33 @@ pub(crate) enum Kind {
 /// CockroachDB before 22.1 takes at its word.)
 pub(crate) const UNKNOWN: PgTypeInfo = PgTypeInfo::with_oid(Oid(0));
 
+/// The name of a type of which only the number is known.
+const UNRESOLVED: &str = "?";
+
 impl Kind {
-    /// The kind of a type; of an array, that of its elements, and their type's number.
+    /// The kind of a type that was described when its query was prepared; of an array, that of its elements, and their
+    /// type's number. Domains are what they are made of, and `citext` is text.
+    pub(crate) fn described(type_info: &PgTypeInfo) -> Option<(Self, Option<u32>)> {
+        if let Some(found) = Self::of(type_info) {
+            return Some(found);
+        }
+        // The library knows nothing else of a type that it has not looked up.
+        if type_info.name() == UNRESOLVED {
+            return None;
+        }
+        match type_info.kind() {
+            PgTypeKind::Domain(base) => Self::described(base),
+            PgTypeKind::Array(element) => {
+                let (kind, inner) = Self::described(element)?;
+                // The binary form of an array names the type of its elements, which may be a domain.
+                inner.is_none().then_some((kind, Some(element.oid()?.0)))
+            }
+            PgTypeKind::Simple if type_info.name().eq_ignore_ascii_case("citext") => Some((Self::Text, None)),
+            _ => None,
+        }
+    }
+
+    /// The kind of a type of the server's own; of an array, that of its elements, and their type's number.
     pub(crate) fn of(type_info: &PgTypeInfo) -> Option<(Self, Option<u32>)> {
         let oid = type_info.oid()?.0;
         let element = Self::element(oid);
@@ -47,6 +72,11 @@ impl Kind {
             1184 => (Self::TimestampTz, element),
             _ => return None,
         })
+    }
+
+    /// Whether a type is that of whole numbers.
+    pub(crate) fn is_integer(type_info: &PgTypeInfo) -> bool {
+        matches!(Self::of(type_info), Some((Self::Int2 | Self::Int4 | Self::Int8, None)))
     }
 
     /// The type of an array's elements.

@@ -22,6 +22,7 @@ use crate::kind::Kind;
 use crate::query_check::INSUFFICIENT_PRIVILEGE;
 use crate::query_spec::{Effect, Query};
 use crate::rights::missing_rights;
+use crate::row_counts::RowCount;
 use crate::server::{Product, Server};
 use crate::statement::{Column, Parameter, Statement, Types, nulls, query};
 use crate::zone::Zone;
@@ -84,7 +85,8 @@ pub(crate) async fn ask_types(
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
-    Ok(Ok(Types { parameters, columns: columns.into() }))
+    let row_count = RowCount::of(&sql, &described.columns);
+    Ok(Ok(Types { parameters, columns: columns.into(), row_count }))
 }
 
 struct Described {
@@ -241,7 +243,7 @@ fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) 
     for (argument, type_info) in draft.rewritten.arguments.iter().zip(types) {
         let (accepted, expected) = Kind::accepted(*argument);
         let wants_array = draft.query.takes_array_of(*argument);
-        match Kind::of(type_info) {
+        match Kind::described(type_info) {
             Some((kind, element)) if accepted.contains(&kind) && element.is_some() == wants_array => {
                 let type_info = type_info.clone();
                 parameters.push(Parameter { argument: *argument, kind, element, type_info });
@@ -271,11 +273,12 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
             problems.push(Problem { key: (*key).into(), message: missing });
             continue;
         };
-        let kind = Kind::of(column.type_info())
+        let kind = Kind::described(column.type_info())
             .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
         match kind {
             Some((kind, _)) => {
-                columns.push(Column { name: column.name().into(), index: column.ordinal(), kind })
+                let oid = column.type_info().oid().map(|oid| oid.0);
+                columns.push(Column { name: column.name().into(), index: column.ordinal(), kind, oid })
             }
             None => {
                 let found = column.type_info().name().to_lowercase();

@@ -200,6 +200,51 @@ pub(crate) fn first_word(text: &str) -> &str {
     &rest[..leading(rest, is_word)]
 }
 
+/// A query without the semicolons after it, which may stand before a comment.
+pub(crate) fn without_semicolon(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    // Semicolons, spaces and comments since anything else.
+    let mut end = String::new();
+    for token in (Lexer { rest: text.trim(), before: None, named: &[] }) {
+        let (sign, verbatim) = match token {
+            Token::Verbatim(verbatim) => ("", verbatim),
+            Token::Named(name) => ("@", name),
+            Token::Numbered(digits) => ("$", digits),
+        };
+        let is_comment = sign.is_empty() && comment(verbatim).is_some();
+        if is_comment || verbatim == ";" || verbatim.trim().is_empty() {
+            end.push_str(verbatim);
+            continue;
+        }
+        kept.push_str(&std::mem::take(&mut end));
+        kept.push_str(sign);
+        kept.push_str(verbatim);
+    }
+    kept
+}
+
+/// The word that says what a statement does, in lower case: of `WITH … DELETE` it is `delete`.
+pub(crate) fn main_verb(text: &str) -> String {
+    const VERBS: [&str; 7] = ["delete", "insert", "merge", "select", "table", "update", "values"];
+    let first = first_word(text).to_ascii_lowercase();
+    if first != "with" {
+        return first;
+    }
+    let mut depth = 0_usize;
+    for token in (Lexer { rest: text, before: None, named: &[] }) {
+        let Token::Verbatim(verbatim) = token else { continue };
+        match verbatim {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            word if depth == 0 && VERBS.iter().any(|verb| word.eq_ignore_ascii_case(verb)) => {
+                return word.to_ascii_lowercase();
+            }
+            _ => {}
+        }
+    }
+    first
+}
+
 /// The length of the comment that begins here, if one does.
 fn comment(text: &str) -> Option<usize> {
     if text.starts_with("--") {
@@ -261,6 +306,40 @@ mod tests {
         let rewritten = named("a=@peer_id AND b = @info_hash AND c=@peer_id").unwrap();
         assert_eq!(rewritten.sql, "a=$1 AND b = $2 AND c=$1");
         assert_eq!(rewritten.arguments, [Argument::PeerId, Argument::InfoHash]);
+    }
+
+    #[test]
+    fn semicolons_and_comments_at_the_end_are_left_out() {
+        for (text, kept) in [
+            ("SELECT 1;", "SELECT 1"),
+            (" SELECT 1 ; -- all; of them\n", "SELECT 1"),
+            ("SELECT 1 -- all of them", "SELECT 1"),
+            ("SELECT 1 /* ; */;;", "SELECT 1"),
+            ("SELECT ';' -- a\n, $1, @b -- c", "SELECT ';' -- a\n, $1, @b"),
+            ("SELECT 1 - -1", "SELECT 1 - -1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_semicolon(text), kept, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_verb_of_a_statement_is_found_behind_its_subqueries() {
+        for (text, verb) in [
+            ("  DELETE FROM t", "delete"),
+            ("-- SELECT\nUpdate t SET a = 1", "update"),
+            ("CALL p()", "call"),
+            ("WITH a AS (SELECT 1) DELETE FROM t USING a", "delete"),
+            ("WITH a AS (DELETE FROM t RETURNING 1) SELECT count(*) FROM a", "select"),
+            (
+                "WITH a(x) AS (VALUES (')')), b AS (SELECT f(x) FROM a) insert INTO t SELECT x FROM a",
+                "insert",
+            ),
+            ("WITH \"delete\" AS (SELECT 1) /* update */ TABLE \"delete\"", "table"),
+            ("", ""),
+        ] {
+            assert_eq!(main_verb(text), verb, "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::draft::Draft;
 use crate::failure::Failure;
 use crate::kind::{Encoded, Kind, Typed, UNKNOWN, decode_address, decode_inet, decode_integer};
 use crate::query_spec::{Batch, Query, Single, TypedQuery};
+use crate::row_counts::RowCount;
 use crate::zone::Zone;
 
 /// A query that the server has been asked about.
@@ -40,6 +41,8 @@ pub(crate) struct Types {
     pub(crate) parameters: Vec<Parameter>,
     /// Where each column that is read is.
     pub(crate) columns: Arc<[Column]>,
+    /// How it is known how many rows a run touched.
+    pub(crate) row_count: RowCount,
 }
 
 /// What is fed where the text has `$1`, `$2`, ….
@@ -58,6 +61,8 @@ pub(crate) struct Column {
     pub(crate) name: Box<str>,
     pub(crate) index: usize,
     pub(crate) kind: Kind,
+    /// The number of its type.
+    pub(crate) oid: Option<u32>,
 }
 
 /// A row, and where its columns were when it was read.
@@ -195,8 +200,18 @@ impl Statement {
         (self.query == Q::QUERY).then_some(QueryStatement { statement: self, query: PhantomData })
     }
 
-    async fn affected(&self, connection: &mut PgConnection, (query, _): Bound) -> Result<u64, Failure> {
-        Ok(self.timed(query.execute(connection)).await?.rows_affected())
+    async fn affected(&self, connection: &mut PgConnection, (query, types): Bound) -> Result<u64, Failure> {
+        if types.row_count != RowCount::Returned {
+            return Ok(self.timed(query.execute(connection)).await?.rows_affected());
+        }
+        let rows = self.timed(query.fetch_all(connection)).await?;
+        let [row] = &rows[..] else { return Ok(rows.len() as u64) };
+        if !row.columns().first().is_some_and(|column| Kind::is_integer(column.type_info())) {
+            return Err(Failure::other_columns(self.query.key()));
+        }
+        let returned = row.try_get_raw(0).ok().filter(|value| !value.is_null());
+        let returned = returned.and_then(|value| decode_integer(value.as_bytes().ok()?));
+        Ok(returned.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
     }
 
     async fn fetched(
@@ -222,7 +237,8 @@ impl Statement {
         let is_there = |column: &Column| {
             row.columns().get(column.index).is_some_and(|found| {
                 found.name() == &*column.name
-                    && Kind::of(found.type_info()).is_some_and(|(kind, _)| kind == column.kind)
+                    && (found.type_info().oid().map(|oid| oid.0) == column.oid
+                        || Kind::of(found.type_info()).is_some_and(|(kind, _)| kind == column.kind))
             })
         };
         if types.columns.iter().all(is_there) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
-use storage_core::config::Problem;
+use storage_core::config::{Findings, Problem};
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
@@ -55,37 +55,25 @@ impl PgStorage {
         Self::open_part(config, observer, Opened::DataAlone).await
     }
 
+    /// What can be told of a configuration without a server.
+    pub(crate) fn findings(config: &PgConfig, data_alone: bool) -> Findings {
+        let opened = if data_alone { Opened::DataAlone } else { Opened::Everything };
+        let Offline { settings, problems, .. } = Offline::read(config, opened);
+        let warnings = settings.map(|settings| settings.warnings).unwrap_or_default();
+        let warnings = warnings.into_iter().map(|warning| problem("connection_string", warning)).collect();
+        Findings { problems, warnings, ..Findings::default() }
+    }
+
     async fn open_part(
         config: PgConfig,
         observer: SharedObserver,
         opened: Opened,
     ) -> Result<Self, OpenError> {
-        let Drafts { drafts, mut problems } = Drafts::of(&config, opened);
-        let zone = Zone::named(&config.created_zone);
-        if zone.is_none() {
-            problems.push(problem(
-                "created_zone",
-                "is no time zone; expected an IANA name such as Europe/Berlin, `local`, or UTC",
-            ));
-        }
-        let settings = ConnectionSettings::parse(&config.connection_string, &|name| std::env::var(name).ok());
-        let mut settings = match settings {
-            Ok(settings) => settings,
-            Err(messages) => {
-                problems.extend(messages.into_iter().map(|message| problem("connection_string", message)));
-                return Err(OpenError::Configuration(problems));
-            }
-        };
-        let commit = config.peer.synchronous_commit.trim();
-        settings.session.commit = Commit::named(commit);
-        if settings.session.commit.is_none() && !commit.is_empty() {
-            let names = Commit::ALL.map(Commit::name).join(", ");
-            problems.push(problem("peer.synchronous_commit", format!("expected one of {names}")));
-        }
+        let Offline { drafts, zone, settings, mut problems } = Offline::read(&config, opened);
+        let Some(mut settings) = settings else { return Err(OpenError::Configuration(problems)) };
         for warning in &settings.warnings {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
         }
-        let zone = zone.unwrap_or_default();
         // What is wrong already should not be told only after a long wait for the server.
         let patience = if problems.is_empty() { config.startup_timeout } else { Duration::ZERO };
         let (pool, mut lease) = match connect(&mut settings, patience, &observer).await {
@@ -157,6 +145,42 @@ impl PgStorage {
         let core = Core { pool, settings, retry_timeout, gate, statements, renewal, row_counts, observer };
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
+    }
+}
+
+/// What a configuration means, as far as it can be told without a server.
+struct Offline {
+    drafts: Vec<crate::draft::Draft>,
+    zone: Zone,
+    /// `None` if the connection string cannot be read.
+    settings: Option<ConnectionSettings>,
+    problems: Vec<Problem>,
+}
+
+impl Offline {
+    fn read(config: &PgConfig, opened: Opened) -> Self {
+        let Drafts { drafts, mut problems } = Drafts::of(config, opened);
+        let zone = Zone::named(&config.created_zone);
+        if zone.is_none() {
+            problems.push(problem(
+                "created_zone",
+                "is no time zone; expected an IANA name such as Europe/Berlin, `local`, or UTC",
+            ));
+        }
+        let settings = ConnectionSettings::parse(&config.connection_string, &|name| std::env::var(name).ok());
+        let mut settings = settings.map_err(|messages| {
+            problems.extend(messages.into_iter().map(|message| problem("connection_string", message)));
+        });
+        let commit = config.peer.synchronous_commit.trim();
+        let named = Commit::named(commit);
+        if named.is_none() && !commit.is_empty() {
+            let names = Commit::ALL.map(Commit::name).join(", ");
+            problems.push(problem("peer.synchronous_commit", format!("expected one of {names}")));
+        }
+        if let Ok(settings) = &mut settings {
+            settings.session.commit = named;
+        }
+        Self { drafts, zone: zone.unwrap_or_default(), settings: settings.ok(), problems }
     }
 }
 

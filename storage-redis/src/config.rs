@@ -12,6 +12,9 @@ pub const EXAMPLE_CONFIG: &str = include_str!("example.yaml");
 const DEFAULT_ADDRESS: &str = "127.0.0.1:6379";
 const DEFAULT_PORT: u16 = 6379;
 
+/// With these in it a path is more likely a password with something before it.
+const NOT_IN_PATHS: [char; 4] = [';', '&', '=', '@'];
+
 /// More replicas than anybody waits for.
 const MOST_REPLICAS: u32 = 100;
 
@@ -112,20 +115,22 @@ impl Default for RedisConfig {
 }
 
 impl fmt::Debug for RedisConfig {
-    /// Without the passwords. Addresses that are none may be parts of a URL with one.
+    /// Without the passwords, and without what one may have been pasted into.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let are_addresses = self.addresses.iter().all(|address| read_address(address).is_ok());
         let addresses: &dyn fmt::Debug =
             if are_addresses { &self.addresses } else { &format_args!("(not all are host:port)") };
+        let mode: &dyn fmt::Debug = match &self.mode {
+            Mode::Single => &"Single",
+            Mode::Sentinel { .. } => &"Sentinel",
+            Mode::Cluster => &"Cluster",
+        };
         f.debug_struct("RedisConfig")
             .field("addresses", addresses)
-            .field("mode", &self.mode)
+            .field("mode", mode)
             .field("tls", &self.tls)
-            .field("ca_certs", &self.ca_certs)
             .field("db", &self.db)
             .field("pool_size", &self.pool_size)
-            .field("login", &self.login)
-            .field("master_login", &self.master_login)
             .finish_non_exhaustive()
     }
 }
@@ -175,6 +180,13 @@ impl RedisConfig {
         for (index, address) in self.addresses.iter().enumerate() {
             if let Err(message) = read_address(address) {
                 problem("addresses", format!("number {} {message}", index + 1));
+            }
+        }
+        for (index, file) in self.ca_certs.iter().enumerate() {
+            if file.to_string_lossy().contains(NOT_IN_PATHS) {
+                let message =
+                    format!("number {} has one of ; & = @ in it; expected the path of a file", index + 1);
+                problem("ca_certs", message);
             }
         }
         if matches!(&self.mode, Mode::Sentinel { master } if master.is_empty()) {
@@ -470,6 +482,34 @@ mod tests {
             }
             for piece in pieces(&secret) {
                 prop_assert!(!shown.contains(piece), "{piece} of {pasted} in {shown}");
+            }
+        }
+
+        #[test]
+        fn a_password_in_another_field_is_never_repeated(
+            secret in "[a-zA-Z0-9!$%^*(),/?@=&;:#._-]{8,24}",
+            key in prop::sample::select(vec![
+                "addresses", "tls", "ca_certs", "db", "pool_size", "login", "password", "master_login",
+                "master_password", "sentinel", "sentinel_master", "cluster", "read_timeout", "write_timeout",
+                "connect_timeout", "startup_timeout", "retry_timeout", "wait_replicas", "wait_timeout",
+                "wait_for_peers",
+            ]),
+            form in prop::sample::select(PASTED.to_vec()),
+            is_sentinel: bool,
+        ) {
+            let pasted = form.replace("SECRET", &secret);
+            let mut entries = vec![(key, text(&pasted))];
+            let addresses = ("addresses", text("127.0.0.1:1"));
+            let others = [addresses, ("tls", Value::Boolean(true)), ("sentinel", Value::Boolean(is_sentinel))];
+            entries.extend(others.into_iter().filter(|(other, _)| *other != key));
+            let (config, findings) = read(&entries);
+            let config = RedisConfig { startup_timeout: Duration::from_millis(1), ..config };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let opening = crate::RedisStorage::open(config.clone(), std::sync::Arc::new(storage_core::NoObserver));
+            let error = runtime.block_on(opening).err().unwrap();
+            let shown = format!("{findings:?} {config:?} {error} {error:?}");
+            for piece in pieces(&secret) {
+                prop_assert!(!shown.contains(piece), "{piece} of {pasted} in {key}: {shown}");
             }
         }
 

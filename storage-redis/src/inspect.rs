@@ -106,7 +106,7 @@ pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
     let servers = hello(connections, call).await?;
 
     let mut inspection = Inspection::default();
-    let Inspection { server, findings, warnings } = &mut inspection;
+    let Inspection { server, findings, warnings, .. } = &mut inspection;
     let mut finding = |item: &str, found: String| findings.push((item.into(), found));
     if let Some((_, first)) = servers.first() {
         *server = first.server();

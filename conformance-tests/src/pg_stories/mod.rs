@@ -14,6 +14,8 @@ mod plans;
 mod pooler;
 mod query_checks;
 mod rights;
+mod row_counts;
+mod unusual_types;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub fn tests() -> Vec<Trial> {
         query_checks::tests(),
         rights::tests(),
         versions::tests(),
+        row_counts::tests(),
+        unusual_types::tests(),
         hosts::tests(),
         lost_answers::tests(),
     ]

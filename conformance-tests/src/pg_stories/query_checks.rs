@@ -94,7 +94,7 @@ async fn checking_touches_no_row(schema: &Schema) -> Result<(), Failed> {
     config.queries[Query::DeleteData] =
         "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key) OR @context IS NULL".into();
     let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
-    let findings = storage.inspect().await?.findings;
+    let findings = storage.inspect().await?.details;
     storage.close().await?;
     held.rollback().await?;
 

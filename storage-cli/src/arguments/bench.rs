@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use storage_core::config::{StorageConfig, parse_duration};
 
-use super::StorageArguments;
 use crate::bench::{AnnounceUrl, Pace};
 
 pub(super) const AFTER_HELP: &str = "\
@@ -35,12 +34,12 @@ Exit code 1 if all calls of a workload failed. A caller whose call failed waits 
 /// What to measure a storage by, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// The configuration: YAML, or TOML if it is named .toml
-    #[arg(short, long, value_name = "FILE", required_unless_present = "announce_url")]
-    config: Option<PathBuf>,
+    /// The configuration: YAML, or TOML if it is named .toml [default: a storage of the backend memory]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Where in the file the storage is: keys and list indices between dots
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
-    at: String,
+    pub(crate) at: String,
     /// Instead of a storage, measure a tracker over HTTP or UDP
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "at", "workload", "scattered"])]
     pub(crate) announce_url: Option<AnnounceUrl>,
@@ -75,11 +74,6 @@ pub(crate) struct BenchArguments {
 }
 
 impl BenchArguments {
-    /// The storage, which is named where no tracker is.
-    pub(crate) fn storage(&self) -> StorageArguments {
-        StorageArguments { config: self.config.clone().unwrap_or_default(), at: self.at.clone() }
-    }
-
     /// How many callers, and how long.
     pub(crate) fn pace(&self) -> Pace {
         let Self { concurrency, duration, warmup, .. } = *self;

@@ -6,12 +6,13 @@ use storage_core::Context;
 use super::StorageArguments;
 
 pub(super) const HELP: &str = "\
+Example: tracker-storage data contexts -c tracker.yaml
 Example: tracker-storage data list -c tracker.yaml --context approved
 Example: tracker-storage data put -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567 01
 Example: tracker-storage data get -c tracker.yaml --context tokens --text alice
 
 Keys and values are in hexadecimal, with --text as they are. A storage that keeps data alone, as those of \
-hooks do, is named by its path in the file: --at prehooks.0.config.storage (not for list).";
+hooks do, is named by its path in the file: --at prehooks.0.config.storage (not for list and contexts).";
 
 /// What to do with data.
 #[derive(Debug, Args)]
@@ -23,6 +24,8 @@ pub(crate) struct DataArguments {
 /// Reads and writes of data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
+    /// Print the contexts and how many entries each has, a line each: entries, tab, context
+    Contexts(StorageArguments),
     /// Print all entries of a context, a line each: key, tab, value
     List(ListArguments),
     /// Print the value of a key; the exit code is 1 if it is absent

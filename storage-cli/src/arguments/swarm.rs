@@ -18,7 +18,7 @@ pub(crate) struct SwarmArguments {
 /// Reads and writes of one swarm.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SwarmAction {
-    /// Print the counts of a swarm and its peers
+    /// Print the counts of a swarm and its peers; the exit code is 1 if the storage does not know it
     Show(ShowArguments),
     /// Remove a swarm's peers and, where the storage can, its downloads
     Remove(RemoveArguments),

@@ -10,7 +10,7 @@ use crate::arguments::{BenchArguments, Workload};
 use crate::bench::{self, Report, Scene, Shape};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::{Configured, DEFAULT_BACKEND};
 use crate::output::{Output, note};
 
 /// Swarms, and peers of each, where the command line does not say.
@@ -27,7 +27,9 @@ pub(crate) async fn run(
     if let Some(url) = &arguments.announce_url {
         return outside::run(url, arguments, output).await;
     }
-    let configured = Configured::read(registry.clone(), &arguments.storage())?;
+    let BenchArguments { config, at, .. } = arguments;
+    let (configured, _) =
+        Configured::read_or_default(registry.clone(), config.as_deref(), at, DEFAULT_BACKEND)?;
     let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();

@@ -1,7 +1,7 @@
 //! `check`: whether a configuration works, and what it works on.
 
 use storage_core::config::{ConfigFile, StorageConfig};
-use storage_core::{Backend, Inspection, OpenError, Opened, Registry, Schedule};
+use storage_core::{Backend, Inspection, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit::{Exit, Failure};
@@ -9,73 +9,135 @@ use crate::open::{Configured, Part};
 use crate::output::Output;
 use crate::serve::Settings;
 
+/// What is wrong, what wants attention, and what was found, in the order to be shown.
+#[derive(Default)]
+struct Report {
+    problems: Vec<String>,
+    warnings: Vec<String>,
+    rows: Vec<[String; 2]>,
+}
+
 /// Opens the storage, which checks every query, and prints what was found or what is wrong.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &CheckArguments,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    match found(registry, arguments).await {
-        Ok(rows) => {
-            output.line("ok")?;
-            output.table(rows)?;
-            Ok(Exit::Success)
-        }
+    let Report { mut problems, mut warnings, rows } = match examine(registry, arguments).await {
+        Ok(report) => report,
         // The problems are the result that was asked for.
         Err(Failure { exit: Exit::Finding, message }) => {
-            output.line(message)?;
-            Ok(Exit::Finding)
+            Report { problems: vec![message], ..Report::default() }
         }
-        Err(failure) => Err(failure),
+        Err(failure) => return Err(failure),
+    };
+    remove_repeated(&mut problems);
+    remove_repeated(&mut warnings);
+    output.line(match (problems.len(), warnings.len()) {
+        (0, 0) => "ok".to_owned(),
+        (0, 1) => "ok, 1 warning".to_owned(),
+        (0, warnings) => format!("ok, {warnings} warnings"),
+        _ => "failed".to_owned(),
+    })?;
+    for problem in &problems {
+        output.line(problem)?;
     }
+    for warning in &warnings {
+        output.line(format_args!("warning: {warning}"))?;
+    }
+    if !rows.is_empty() {
+        output.table(rows)?;
+    }
+    Ok(if problems.is_empty() { Exit::Success } else { Exit::Finding })
 }
 
-async fn found(registry: &Registry, arguments: &CheckArguments) -> Result<Vec<[String; 2]>, Failure> {
+async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<Report, Failure> {
     let StorageArguments { config, at } = &arguments.storage;
     let (configured, file) = Configured::read_all(registry.clone(), config, at)?;
     let part = if arguments.data_only { Part::DataOnly } else { Part::Everything };
-    let opened = configured.open_strictly(part).await?;
-    let storage = &opened.storage;
-    storage.ping().await.map_err(|error| configured.failed(&error))?;
-    let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
-    let queries = storage.check_queries().await.map_err(|error| configured.failed(&error))?;
-    let mut rows = rows(&opened, inspection);
-    rows.extend(queries.unknown.iter().map(|problem| ["warning".into(), problem.to_string()]));
+    let name = file.name().display();
+    let mut report = Report::default();
+    let schedule = match configured.review(part) {
+        Ok(Review { schedule, problems, warnings }) => {
+            report.problems.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
+            report.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
+            Some(schedule)
+        }
+        Err(failure) => {
+            report.problems.push(failure.message);
+            None
+        }
+    };
+    let is_readable = schedule.is_some();
     if at == StorageConfig::DEFAULT_PATH {
-        rows.extend(of_serving(&file, &opened.schedule));
+        add_serving(&mut report, &file, arguments.ignore_hooks, &schedule.unwrap_or_default());
     }
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    if !queries.refused.is_empty() {
-        return Err(configured.refused(&OpenError::Configuration(queries.refused)));
+    if is_readable {
+        // What is wrong in the file alone was told above, and may be told again.
+        match configured.open_strictly(part).await {
+            Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
+            Err(refused) => report.problems.extend(refused.message.lines().map(str::to_owned)),
+        }
     }
-    Ok(rows)
+    Ok(report)
 }
 
-fn rows(opened: &Opened<dyn Backend>, inspection: Inspection) -> Vec<[String; 2]> {
+async fn add_opened(
+    report: &mut Report,
+    configured: &Configured,
+    opened: Opened<dyn Backend>,
+    verbose: bool,
+) -> Result<(), Failure> {
     let storage = &opened.storage;
+    storage.ping().await.map_err(|error| configured.failed(&error))?;
+    let Inspection { server, findings, details, warnings } =
+        storage.inspect().await.map_err(|error| configured.failed(&error))?;
+    let QueryCheck { refused, unknown } =
+        storage.check_queries().await.map_err(|error| configured.failed(&error))?;
+    if !refused.is_empty() {
+        let failure = configured.refused(&OpenError::Configuration(refused));
+        report.problems.extend(failure.message.lines().map(str::to_owned));
+    }
+    report.warnings.extend(unknown.iter().map(ToString::to_string));
     let durable = if storage.durable() { "yes" } else { "no, gone with the process" };
-    let mut rows = vec![
+    report.rows.extend([
         ["backend".into(), storage.name().into()],
-        ["server".into(), inspection.server],
+        ["server".into(), server],
         ["durable".into(), durable.into()],
-    ];
-    rows.extend(inspection.findings.into_iter().map(|(item, finding)| [item, finding]));
+    ]);
+    report.rows.extend(findings.into_iter().map(|(item, finding)| [item, finding]));
     let lacking = storage.lacking();
-    rows.extend(lacking.iter().map(|(capability, reason)| [format!("lacks {capability}"), reason.into()]));
-    rows.extend(opened.warnings.iter().map(|warning| ["warning".into(), warning.to_string()]));
-    rows.extend(inspection.warnings.into_iter().map(|warning| ["warning".into(), warning]));
-    rows
+    report
+        .rows
+        .extend(lacking.iter().map(|(capability, reason)| [format!("lacks {capability}"), reason.into()]));
+    if verbose {
+        report.rows.extend(details.into_iter().map(|(item, detail)| [item, detail]));
+    }
+    // The file's own are told already; they lack its name here.
+    let is_told = |warning: &String| report.warnings.iter().any(|told| told.ends_with(warning.as_str()));
+    let further: Vec<_> = warnings.into_iter().filter(|warning| !is_told(warning)).collect();
+    report.warnings.extend(further);
+    storage.close().await.map_err(|error| configured.failed(&error))
 }
 
 /// What `serve` would say to the rest of the file, which may be another tracker's.
-fn of_serving(file: &ConfigFile, schedule: &Schedule) -> Vec<[String; 2]> {
-    let (item, lines) = match Settings::read(file, false) {
-        Ok((settings, mut warnings)) => {
+fn add_serving(report: &mut Report, file: &ConfigFile, ignore_hooks: bool, schedule: &Schedule) {
+    match Settings::read(file, ignore_hooks) {
+        Ok((settings, warnings)) => {
+            report.warnings.extend(warnings.into_iter().map(|warning| format!("{warning} (serve)")));
             let warning = settings.lifetime_warning(schedule);
-            warnings.extend(warning.map(|warning| format!("{}: {warning}", file.name().display())));
-            ("serve warns", warnings)
+            report
+                .warnings
+                .extend(warning.map(|warning| format!("{}: {warning} (serve)", file.name().display())));
         }
-        Err(refusal) => ("serve refuses", refusal.message.lines().map(str::to_owned).collect()),
-    };
-    lines.into_iter().map(|line| [item.to_owned(), line]).collect()
+        Err(refusal) => {
+            report.problems.extend(refusal.message.lines().map(|line| format!("{line} (serve refuses)")));
+        }
+    }
+}
+
+/// Keeps the first of equal lines.
+fn remove_repeated(lines: &mut Vec<String>) {
+    let mut seen = std::collections::HashSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
 }

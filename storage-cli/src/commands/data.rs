@@ -1,10 +1,13 @@
 //! `data`: what an operator reads and writes by hand.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use storage_core::{Capability, DataRecord, DataStorage, Record, Registry};
+use storage_core::{Capability, Context, DataRecord, DataStorage, Record, Registry};
 
 use crate::arguments::{
     DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
+    StorageArguments,
 };
 use crate::consent::ask;
 use crate::exit::{Exit, Failure};
@@ -22,11 +25,46 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     match &arguments.action {
+        DataAction::Contexts(arguments) => contexts(registry, arguments, output).await,
         DataAction::List(arguments) => list(registry, arguments, output).await,
         DataAction::Get(arguments) => get(registry, arguments, output).await,
         DataAction::Put(arguments) => put(registry, arguments).await,
         DataAction::Delete(arguments) => delete(registry, arguments, output).await,
     }
+}
+
+async fn contexts(
+    registry: &Registry,
+    arguments: &StorageArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let configured = Configured::read(registry.clone(), arguments)?;
+    let storage = configured.open().await?.storage;
+    if let Some(reason) = storage.lacking().reason(Capability::ExportData) {
+        return Err(Failure::finding(format!("cannot list contexts: {reason}")));
+    }
+    let interrupt = Interrupt::listen();
+    let mut entries: BTreeMap<Context, u64> = BTreeMap::new();
+    let mut from = None;
+    loop {
+        let page = storage.export_data(from.as_ref(), PAGE).await;
+        let page = page.map_err(|error| configured.failed(&error))?;
+        for record in page.records {
+            *entries.entry(record.context).or_default() += 1;
+        }
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+        if interrupt.has_happened() {
+            return Ok(Exit::Interrupted);
+        }
+    }
+    for (context, entries) in entries {
+        output.line(format_args!("{entries}\t{}", context.as_str()))?;
+    }
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    Ok(Exit::Success)
 }
 
 async fn list(registry: &Registry, arguments: &ListArguments, output: &mut Output) -> Result<Exit, Failure> {

@@ -74,6 +74,7 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
             arguments::DataRule::Replace => migration::DataRule::Replace,
         },
         stale_after: sides.skip_stale.then_some(peer_lifetime),
+        peer_lifetime: Some(peer_lifetime),
         batch: usize::try_from(sides.batch).unwrap_or(usize::MAX),
         parallel: usize::try_from(arguments.parallel).unwrap_or(usize::MAX),
         rate: arguments.rate,
@@ -128,6 +129,13 @@ fn print(
     }
     for kind in kinds {
         note_unreadable(*kind, summary.of(*kind));
+    }
+    let past_lifetime = summary.of(Kind::Peers).past_lifetime;
+    if past_lifetime > 0 {
+        note(format_args!(
+            "{past_lifetime} peers announced longer ago than the source's `peer_lifetime` and are removed by the next \
+             garbage collection at the target; --skip-stale leaves them out"
+        ));
     }
     if !summary.complete {
         note("stopped before the end; start the command again to go on");

@@ -8,12 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::{Listen, ServeArguments};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::{Configured, DEFAULT_BACKEND};
 use crate::output::{Output, note};
 use crate::serve::{Addresses, Plan, Serving, Settings};
-
-/// The backend without a file.
-const DEFAULT_BACKEND: &str = "memory";
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) async fn run(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
-    Capability, InfoHash, PeerRecord, Record, Registry, Scope, Storage, SwarmCounts, Timestamp,
+    Capability, InfoHash, Opened, PeerRecord, Record, Registry, Scope, Storage, SwarmCounts, Timestamp,
 };
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
@@ -25,6 +25,12 @@ struct Counts {
     downloads: u64,
 }
 
+impl Counts {
+    fn is_nothing(&self) -> bool {
+        (self.seeders, self.leechers, self.downloads) == (0, 0, 0)
+    }
+}
+
 /// Does what is asked for.
 pub(crate) async fn run(
     registry: &Registry,
@@ -39,17 +45,25 @@ pub(crate) async fn run(
 
 async fn show(registry: &Registry, arguments: &ShowArguments, output: &mut Output) -> Result<Exit, Failure> {
     let configured = Configured::read(registry.clone(), &arguments.storage)?;
-    let storage = configured.open().await?.storage;
+    let Opened { storage, schedule, .. } = configured.open().await?;
     let counts = counts(&*storage, &configured, arguments.info_hash).await?;
     if arguments.json {
         output.json(&counts)?;
     } else {
-        let Counts { info_hash, seeders, leechers, downloads } = counts;
+        let Counts { info_hash, seeders, leechers, downloads } = &counts;
         output.line(format_args!(
             "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}"
         ))?;
     }
-    let exit = show_peers(&*storage, &configured, arguments, output).await?;
+    let is_unknown = counts.is_nothing();
+    let mut exit = show_peers(&*storage, schedule.peer_lifetime, &configured, arguments, output).await?;
+    if is_unknown && exit == Exit::Success {
+        note(format_args!(
+            "{}: no peers and no downloads: the storage does not know this swarm",
+            arguments.info_hash
+        ));
+        exit = Exit::Finding;
+    }
     storage.close().await.map_err(|error| configured.failed(&error))?;
     Ok(exit)
 }
@@ -66,6 +80,7 @@ async fn counts(
 
 async fn show_peers(
     storage: &dyn Storage,
+    lifetime: Duration,
     configured: &Configured,
     arguments: &ShowArguments,
     output: &mut Output,
@@ -84,8 +99,10 @@ async fn show_peers(
             output.json_lines(page.records.into_iter().map(Record::Peer))?;
         } else if !page.records.is_empty() {
             let header = std::mem::take(&mut is_first).then(header);
-            let now = storage.now();
-            output.table(header.into_iter().chain(page.records.iter().map(|record| row(record, now))))?;
+            let (now, stale_at) = (storage.now(), storage.now().before(lifetime));
+            output.table(
+                header.into_iter().chain(page.records.iter().map(|record| row(record, now, stale_at))),
+            )?;
         }
         from = page.next;
         if from.is_none() || output.is_unread() {
@@ -101,17 +118,18 @@ async fn show_peers(
     Ok(Exit::Success)
 }
 
-fn header() -> [String; 5] {
-    ["role", "peer id", "announced", "port", "address"].map(str::to_owned)
+fn header() -> [String; 6] {
+    ["role", "peer id", "announced", "", "port", "address"].map(str::to_owned)
 }
 
 /// A peer, with what has no fixed width at the end, so that pages have the same columns.
-fn row(record: &PeerRecord, now: Timestamp) -> [String; 5] {
+fn row(record: &PeerRecord, now: Timestamp, stale_at: Timestamp) -> [String; 6] {
     let PeerRecord { peer, role, announced, .. } = record;
     [
         format!("{:<7}", role.to_string()),
         hex::encode(peer.id().as_bytes()),
         format!("{:>9}", age(*announced, now)),
+        format!("{:<5}", if *announced <= stale_at { "stale" } else { "" }),
         format!("{:>5}", peer.port()),
         peer.address().to_string(),
     ]

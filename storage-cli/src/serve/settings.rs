@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use storage_core::config::{ConfigFile, Findings, Problem, Section, Value, nearest};
+use storage_core::config::{ConfigFile, Findings, Section, Value, is_word};
 use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
@@ -177,45 +177,22 @@ impl Settings {
                 );
             }
         }
-        let Findings { problems, unknown, mut warnings } = section.finish();
+        for key in OF_OTHERS {
+            section.take(key);
+        }
+        // Keys that resemble none are other programs' own.
+        let Findings { mut problems, slips, warnings, .. } = section.finish();
+        problems.extend(slips);
         let file = config.name();
         if !problems.is_empty() {
             return Err(Failure::finding(lines(file, problems).join("\n")));
         }
-        warnings.extend(unknown.into_iter().filter_map(slip));
         Ok((settings, lines(file, warnings)))
     }
 }
 
 fn lines(file: &Path, findings: Vec<impl fmt::Display>) -> Vec<String> {
     findings.iter().map(|finding| format!("{}: {finding}", file.display())).collect()
-}
-
-/// An unknown key that is a slip of the pen; all others are other programs' own.
-fn slip(unknown: Problem) -> Option<Problem> {
-    let known = [
-        "announce_interval",
-        "min_announce_interval",
-        "max_numwant",
-        "default_numwant",
-        "max_scrape_infohashes",
-        "max_udp_answer",
-        "max_requests_per_address",
-        "max_burst_per_address",
-        "max_connections_per_address",
-        "allow_ip_spoofing",
-        "real_ip_header",
-        "trusted_proxies",
-        "announce_routes",
-        "scrape_routes",
-        "approval",
-        "prehooks",
-        "posthooks",
-    ];
-    if OF_OTHERS.iter().any(|key| key.eq_ignore_ascii_case(&unknown.key)) {
-        return None;
-    }
-    nearest(&unknown.key, known.into_iter()).map(|_| unknown)
 }
 
 fn read_addresses(section: &mut Section) -> AddressRules {
@@ -286,7 +263,7 @@ fn hook_names(hooks: Option<Value>) -> Vec<String> {
         let Value::Section(entries) = hook else { return "a hook".to_owned() };
         let name = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("name"));
         match name {
-            Some((_, Value::Text(name))) => format!("`{name}`"),
+            Some((_, Value::Text(name))) if name.split(' ').all(is_word) => format!("`{name}`"),
             _ => "a hook without a name".to_owned(),
         }
     };

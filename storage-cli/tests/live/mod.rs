@@ -174,6 +174,8 @@ pub fn assert_told(ran: &Ran, key: &str, words: &[&str]) {
 /// `check` must end with a finding, so many problems, and nothing else said.
 pub fn assert_refused(ran: &Ran, problems: usize) {
     assert_eq!(ran.code, Some(1), "{ran:#?}");
-    assert_eq!(ran.stdout.lines().count(), problems, "{ran:#?}");
+    let mut lines = ran.stdout.lines();
+    assert_eq!(lines.next(), Some("failed"), "{ran:#?}");
+    assert_eq!(lines.count(), problems, "{ran:#?}");
     assert_eq!(ran.stderr, "", "{ran:#?}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml, Yaml};
 
-use super::{Problem, Section, StorageConfig, Value, environment, nearest};
+use super::{Problem, Section, StorageConfig, Value, environment, is_word, nearest};
 
 /// A configuration that cannot be read, or has no storage where one was looked for.
 #[derive(Debug)]
@@ -42,7 +42,11 @@ impl ConfigFile {
     /// [`LoadError`] if the file cannot be read or is malformed, or a variable does not fit it.
     pub fn read(file: &Path, variables: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
         let fail = |message: String| LoadError::new(file, "", message);
-        let text = std::fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
+        let bytes = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| fail(no_text(error.as_bytes())))?;
+        if text.starts_with(RECORDS) {
+            return Err(fail(format!("is no configuration but a list of records; {TAKEN_IN}")));
+        }
         let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
         let parsed = if is_toml {
             Figment::from(Toml::string(&text)).extract::<Value>()
@@ -131,6 +135,9 @@ impl StorageConfig {
                 ("name", Value::Text(text) | Value::Variable { text, .. }) => name = Some(text),
                 ("name", other) => return Err(("name", format!("expected text, found {}", other.kind()))),
                 ("config", value) => config = value,
+                (unknown, _) if !is_word(unknown) => {
+                    return Err(("", "a key is no word; a storage has `name` and `config`".into()));
+                }
                 (unknown, _) => {
                     let hint = match nearest(unknown, ["name", "config"].into_iter()) {
                         Some(known) => format!("did you mean `{known}`?"),
@@ -150,7 +157,12 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
     for level in at.split('.') {
         value = match value {
             Value::Section(entries) => {
-                let keys: Vec<_> = entries.iter().map(|(key, _)| format!("`{key}`")).collect();
+                let keys: Vec<_> = entries
+                    .iter()
+                    .map(|(key, _)| key)
+                    .filter(|key| is_word(key))
+                    .map(|key| format!("`{key}`"))
+                    .collect();
                 let found = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(level));
                 found.map(|(_, value)| value).ok_or_else(|| {
                     format!(
@@ -169,6 +181,21 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
         };
     }
     Ok(value)
+}
+
+/// How the records of an export begin.
+const RECORDS: &str = "{\"kind\":";
+
+const TAKEN_IN: &str = "`tracker-storage import -c FILE` takes it into the storage of a configuration";
+
+/// What a file is that is no text.
+fn no_text(bytes: &[u8]) -> String {
+    if bytes.starts_with(b"REDIS") {
+        return "is no configuration but a snapshot of Redis (RDB); start a Redis on it, \
+                `redis-server --dir FOLDER --dbfilename NAME`, and name that in a configuration"
+            .into();
+    }
+    "is no text in UTF-8; expected a configuration in YAML, or in TOML if it is named .toml".into()
 }
 
 /// What figment says, without the values and source lines it repeats.
@@ -259,12 +286,29 @@ mod tests {
             (".yaml", "storage: {name: [hunter2"),
             (".yaml", "storage:\n  name: pg\n config: hunter2\n"),
             (".yaml", "storage: hunter2"),
+            (".yaml", "storage: {password:hunter2}"),
+            (".yaml", "storage: {name: memory, 'redis://:hunter2@db1'}"),
+            (".yaml", "{'postgres://me:hunter2@db1': , other: 1}"),
             (".toml", "password = \"hunter2"),
             (".toml", "password = hunter2"),
         ];
         for (suffix, text) in malformed {
             let error = load(suffix, text, "storage", &[]).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_configuration_is_told_what_it_is() {
+        for (content, words) in [
+            (b"REDIS0010\xfa\x09redis-ver\xff".as_slice(), "a snapshot of Redis (RDB)"),
+            (b"\xff\xfe\x00".as_slice(), "is no text in UTF-8; expected a configuration in YAML"),
+            (b"{\"kind\":\"downloads\",\"downloads\":3}\n".as_slice(), "`tracker-storage import"),
+        ] {
+            let mut file = tempfile::Builder::new().suffix(".rdb").tempfile().unwrap();
+            file.write_all(content).unwrap();
+            let error = StorageConfig::load(file.path(), "storage", std::iter::empty()).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
         }
     }
 

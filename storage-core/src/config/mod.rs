@@ -19,7 +19,7 @@ pub use duration::parse_duration;
 pub use environment::variables;
 #[cfg(feature = "figment")]
 pub use load::{ConfigFile, LoadError};
-pub use section::{Findings, Problem, Section, nearest};
+pub use section::{Findings, Problem, Section, is_word, nearest};
 pub use settings::Settings;
 pub use value::Value;
 

@@ -29,7 +29,9 @@ impl fmt::Display for Problem {
 pub struct Findings {
     /// What makes the configuration unusable.
     pub problems: Vec<Problem>,
-    /// Keys that nothing reads; whether they are problems is the caller's choice.
+    /// Keys that nothing reads and that resemble a known one: something is not set that was meant to be.
+    pub slips: Vec<Problem>,
+    /// Other keys that nothing reads; whether they are problems is the caller's choice.
     pub unknown: Vec<Problem>,
     /// What is taken, though not as written.
     pub warnings: Vec<Problem>,
@@ -47,7 +49,7 @@ pub struct Findings {
 /// let findings = section.finish();
 /// assert_eq!(shards, None);
 /// assert_eq!(
-///     findings.unknown[0].to_string(),
+///     findings.slips[0].to_string(),
 ///     "`Shard_Cuont`: unknown key; did you mean `shard_count`?"
 /// );
 /// ```
@@ -253,6 +255,7 @@ impl Section {
         let result = read(&mut section);
         let findings = section.finish();
         self.findings.problems.extend(findings.problems);
+        self.findings.slips.extend(findings.slips);
         self.findings.unknown.extend(findings.unknown);
         self.findings.warnings.extend(findings.warnings);
         result
@@ -273,12 +276,26 @@ impl Section {
     /// Ends the reading: what is left over is unknown.
     pub fn finish(mut self) -> Findings {
         for (name, _) in std::mem::take(&mut self.entries) {
-            let message = match nearest(&name, self.known.iter().map(String::as_str)) {
-                Some(known) => format!("unknown key; did you mean `{known}`?"),
-                None => format!("unknown key; known here are {}", quoted(&self.known)),
-            };
+            if !is_word(&name) {
+                let message = format!(
+                    "a key is no word of letters, digits, `_` and `-`: a space belongs between `key:` and its value; \
+                     known here are {}",
+                    quoted(&self.known)
+                );
+                self.findings.unknown.push(Problem { key: self.path.clone(), message });
+                continue;
+            }
             let key = self.full_key(&name);
-            self.findings.unknown.push(Problem { key, message });
+            match nearest(&name, self.known.iter().map(String::as_str)) {
+                Some(known) => {
+                    let message = format!("unknown key; did you mean `{known}`?");
+                    self.findings.slips.push(Problem { key, message });
+                }
+                None => {
+                    let message = format!("unknown key; known here are {}", quoted(&self.known));
+                    self.findings.unknown.push(Problem { key, message });
+                }
+            }
         }
         self.findings
     }
@@ -291,6 +308,13 @@ impl Section {
         self.problem(key, format!("expected {expected}, found {}", found.kind()));
         None
     }
+}
+
+/// Whether a name may be repeated: one with other characters may be a value in the wrong place, as in
+/// `password:hunter2` without a space, or a URL.
+pub fn is_word(name: &str) -> bool {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    !name.is_empty() && name.len() <= 64 && name.chars().all(is_part)
 }
 
 /// The known name nearest to one that is not known, if it is near enough to be a slip.
@@ -354,6 +378,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_may_be_a_value_is_not_repeated() {
+        for name in ["password:hunter2", "postgres://me:hunter2@db1/tracker", "password=hunter2", ""] {
+            let findings = section(&[("port", Value::Integer(1)), (name, Value::Null)]).finish();
+            let text = format!("{findings:?}");
+            assert_eq!(findings.unknown.len(), 2, "{text}");
+            assert!(!text.contains("hunter2") && text.contains("a space belongs"), "{text}");
+        }
+    }
+
+    #[test]
     fn the_text_of_a_variable_is_converted_by_the_setting_it_is_for() {
         let mut section = section(&[
             ("password", variable("007")),
@@ -384,7 +418,7 @@ mod tests {
         section.within("Announce", |announce| announce.required_text("query"));
         section.within("peer", |peer| peer.text("add_query"));
         let findings = section.finish();
-        assert_eq!(findings.unknown[0].to_string(), "`Announce.querry`: unknown key; did you mean `query`?");
+        assert_eq!(findings.slips[0].to_string(), "`Announce.querry`: unknown key; did you mean `query`?");
         assert_eq!(findings.problems[0].to_string(), "`Announce.query`: is missing");
         assert_eq!(findings.problems[1].to_string(), "`peer`: expected a section with keys, found a number");
     }

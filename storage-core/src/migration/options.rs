@@ -81,6 +81,8 @@ pub struct Options {
     pub data: DataRule,
     /// Leaves out peers that last announced this long ago or longer.
     pub stale_after: Option<Duration>,
+    /// Peers that announced longer ago are counted, and moved all the same (none are counted).
+    pub peer_lifetime: Option<Duration>,
     /// Records in one page of the source and one batch of the target (1,000).
     pub batch: usize,
     /// Batches written at once (4).
@@ -99,6 +101,7 @@ impl Default for Options {
             downloads: DownloadsRule::default(),
             data: DataRule::default(),
             stale_after: None,
+            peer_lifetime: None,
             batch: 1_000,
             parallel: 4,
             rate: None,

@@ -9,6 +9,8 @@ use crate::{Cursor, Page, PeerRecord, Result, Scope, Storage, Timestamp};
 pub(super) struct Peers {
     /// Peers last announced at or before this are stale.
     pub(super) stale_at: Option<Timestamp>,
+    /// Peers last announced at or before this are past their lifetime, which is counted.
+    pub(super) old_at: Option<Timestamp>,
     /// What was announced before this is at the target already.
     pub(super) since: Option<Timestamp>,
 }
@@ -27,6 +29,10 @@ impl Movement for Peers {
             let before = records.len();
             records.retain(|record| record.announced > stale_at);
             counts.note_stale(before - records.len());
+        }
+        if let Some(old_at) = self.old_at {
+            let old = records.iter().filter(|record| record.announced <= old_at).count();
+            counts.note_past_lifetime(old);
         }
         if let Some(since) = self.since {
             let before = records.len();

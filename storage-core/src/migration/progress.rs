@@ -36,6 +36,7 @@ pub struct Counts {
     written: AtomicU64,
     kept: AtomicU64,
     stale: AtomicU64,
+    past_lifetime: AtomicU64,
     in_both_roles: AtomicU64,
     unreadable: AtomicU64,
     gone: AtomicU64,
@@ -55,6 +56,7 @@ impl Counts {
             written: self.written.load(Relaxed),
             kept: self.kept.load(Relaxed),
             stale: self.stale.load(Relaxed),
+            past_lifetime: self.past_lifetime.load(Relaxed),
             in_both_roles: self.in_both_roles.load(Relaxed),
             unreadable: self.unreadable.load(Relaxed),
             gone: self.gone.load(Relaxed),
@@ -86,6 +88,10 @@ impl Counts {
         self.stale.fetch_add(records as u64, Relaxed);
     }
 
+    pub(super) fn note_past_lifetime(&self, records: usize) {
+        self.past_lifetime.fetch_add(records as u64, Relaxed);
+    }
+
     pub(super) fn note_kept(&self, records: usize) {
         self.kept.fetch_add(records as u64, Relaxed);
     }
@@ -95,8 +101,8 @@ impl Counts {
     }
 
     pub(super) fn restart(&self) {
-        let Self { read, written, kept, stale, in_both_roles, unreadable, gone, .. } = self;
-        for count in [read, written, kept, stale, in_both_roles, unreadable, gone] {
+        let Self { read, written, kept, stale, past_lifetime, in_both_roles, unreadable, gone, .. } = self;
+        for count in [read, written, kept, stale, past_lifetime, in_both_roles, unreadable, gone] {
             count.store(0, Relaxed);
         }
         self.names().clear();
@@ -118,6 +124,8 @@ pub struct Tally {
     pub kept: u64,
     /// Peers left out as stale.
     pub stale: u64,
+    /// Peers moved though they are stale by [`Options::peer_lifetime`](super::Options::peer_lifetime).
+    pub past_lifetime: u64,
     /// Peers that the source has in both roles; the record that stays was moved.
     pub in_both_roles: u64,
     /// Entries of the source that cannot be understood.
@@ -138,6 +146,7 @@ impl Tally {
         self.kept += later.kept;
         self.gone += later.gone;
         self.stale = later.stale;
+        self.past_lifetime = later.past_lifetime;
         self.in_both_roles = later.in_both_roles;
         self.unreadable = later.unreadable;
         self.unreadable_names.clone_from(&later.unreadable_names);

@@ -182,7 +182,8 @@ impl Migration {
                 && match kind {
                     Kind::Peers => {
                         let stale_at = shared.options.stale_after.map(|lifetime| began.before(lifetime));
-                        pipeline::run(shared, Peers { stale_at, since }, &mut pace).await?
+                        let old_at = shared.options.peer_lifetime.map(|lifetime| began.before(lifetime));
+                        pipeline::run(shared, Peers { stale_at, old_at, since }, &mut pace).await?
                     }
                     Kind::Downloads => pipeline::run(shared, Downloads, &mut pace).await?,
                     Kind::Data => {

@@ -36,6 +36,9 @@ fn add_side(whole: &mut Inspection, side: &str, name: &str, inspection: Inspecti
     for (item, finding) in inspection.findings {
         add(whole, &format!("{side} {item}"), finding);
     }
+    whole
+        .details
+        .extend(inspection.details.into_iter().map(|(item, detail)| (format!("{side} {item}"), detail)));
     whole.warnings.extend(inspection.warnings.into_iter().map(|warning| format!("{side}: {warning}")));
 }
 

@@ -234,13 +234,18 @@ impl Connector {
                 Ok(begun) => return Ok(begun),
                 Err(error) => error,
             };
-            let reason = match (first_reason.take(), describe(&error)) {
+            let said = describe(&error);
+            let shown = self.settings.session.mask(&said);
+            let is_masked = shown != said;
+            let reason = match (first_reason.take(), shown.into_owned()) {
                 (Some(first), second) if first != second => format!("{first}, and then {second}"),
                 (_, only) => only,
             };
             if modes.peek().is_none() || !may_depend_on_encryption(&error) {
                 let kind = judge(&error);
-                return Err(Failure { source: Some(error), ..self.failure(index, kind, &reason) });
+                // The error itself would repeat what is masked.
+                let source = (!is_masked).then_some(error);
+                return Err(Failure { source, ..self.failure(index, kind, &reason) });
             }
             first_reason = Some(reason);
         }

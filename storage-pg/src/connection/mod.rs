@@ -5,7 +5,7 @@
 //! sqlx makes single connections.
 //!
 //! - reading: [`parameters`] gathers names and values from the string ([`url`], [`keyword_value`]),
-//!   the [`service_file`] and the environment; [`settings`] gives them their meaning, with the help
+//!   the [`service_file`] and the environment, and refuses what looks like another form ([`names`]); [`settings`] gives them their meaning, with the help
 //!   of [`host`], [`password_file`], [`tls`], [`session`] and [`unsupported`];
 //! - connecting: [`attempt`] tries one host after the other, [`pool`] keeps what is connected.
 
@@ -17,6 +17,7 @@ mod error;
 mod host;
 mod keyword_value;
 mod lease;
+mod names;
 mod options;
 mod parameters;
 mod password_file;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use storage_core::config::parse_duration;
 
+use super::names::{is_shown, stray_character};
 use super::{keyword_value, service_file, url};
 
 /// A key and its value.
@@ -17,6 +18,10 @@ pub(super) type Pair = (String, String);
 
 /// Looks up an environment variable.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The forms of a connection string.
+const EXPECTED: &str = "expected pairs with spaces between them, as in `host=db1 user=me password=secret`, or a URL \
+                        such as `postgres://me:secret@db1/tracker?sslmode=require`";
 
 /// Variables of libpq and pgx, and the parameters they stand for.
 const VARIABLES: &[(&str, &str)] = &[
@@ -55,16 +60,18 @@ const VARIABLES: &[(&str, &str)] = &[
 /// Where a parameter was given, as problems name it.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
-    ConnectionString { key: String },
-    Service { key: String, file: PathBuf },
+    ConnectionString { key: String, number: usize },
+    Service { key: String, number: usize, file: PathBuf },
     Variable(&'static str),
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ConnectionString { key } => write!(f, "`{key}`"),
-            Self::Service { key, file } => write!(f, "`{key}` in {}", file.display()),
+            Self::ConnectionString { key, .. } if is_shown(key) => write!(f, "`{key}`"),
+            Self::ConnectionString { number, .. } => write!(f, "parameter {number}"),
+            Self::Service { key, file, .. } if is_shown(key) => write!(f, "`{key}` in {}", file.display()),
+            Self::Service { number, file, .. } => write!(f, "parameter {number} in {}", file.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
         }
     }
@@ -77,7 +84,7 @@ pub(super) struct Given {
 }
 
 /// Parameters being read: each method takes one out and notes what is wrong with it. No message
-/// repeats a value, but for the path of a file.
+/// repeats a value, but for the path of a file, nor a key that may be a piece of a password.
 #[derive(Default)]
 pub(super) struct Parameters {
     given: BTreeMap<String, Given>,
@@ -104,7 +111,7 @@ impl Parameters {
             None => keyword_value::parse(text).map_err(|problem| vec![problem]),
         };
         match parsed {
-            Ok(pairs) => parameters.add(pairs, |key| Place::ConnectionString { key }),
+            Ok(pairs) => parameters.add(pairs, |key, number| Place::ConnectionString { key, number }),
             Err(problems) => parameters.problems = problems,
         }
         parameters.add_service(variable);
@@ -116,11 +123,11 @@ impl Parameters {
         parameters
     }
 
-    fn add(&mut self, pairs: Vec<Pair>, place: impl Fn(String) -> Place) {
+    fn add(&mut self, pairs: Vec<Pair>, place: impl Fn(String, usize) -> Place) {
         let mut seen = Vec::with_capacity(pairs.len());
-        for (key, value) in pairs {
+        for (number, (key, value)) in (1..).zip(pairs) {
             let key = canonical(&key);
-            let place = place(key.clone());
+            let place = place(key.clone(), number);
             if seen.contains(&key) {
                 self.problems.push(format!("{place} is given more than once"));
             }
@@ -134,7 +141,17 @@ impl Parameters {
             self.problems.push(format!("{} has a NUL in it", given.place));
             return;
         }
-        self.given.entry(key.to_owned()).or_insert(given);
+        if self.given.contains_key(key) {
+            return;
+        }
+        if let Some((position, stray)) = stray_character(key, &given.value) {
+            self.problems.push(format!(
+                "{}: character {position} of its value is a `{stray}`; {EXPECTED}",
+                given.place
+            ));
+            return;
+        }
+        self.given.insert(key.to_owned(), given);
     }
 
     fn add_service(&mut self, variable: Variable<'_>) {
@@ -152,7 +169,7 @@ impl Parameters {
             match std::fs::read_to_string(file) {
                 Ok(text) => match service_file::find(&text, &service) {
                     Ok(Some(pairs)) => {
-                        self.add(pairs, |key| Place::Service { key, file: file.clone() });
+                        self.add(pairs, |key, number| Place::Service { key, number, file: file.clone() });
                         return;
                     }
                     Ok(None) => {}
@@ -215,6 +232,19 @@ impl Parameters {
         number
     }
 
+    /// Takes a number of seconds out, which may have a unit; a negative one is zero.
+    pub(super) fn seconds(&mut self, key: &str) -> Option<Duration> {
+        let given = self.take(key)?;
+        let text = given.value.trim();
+        let whole =
+            text.parse::<i32>().map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+        let seconds = whole.ok().or_else(|| parse_duration(text));
+        if seconds.is_none() {
+            self.problems.push(format!("{}: expected seconds such as 5 or 5s", given.place));
+        }
+        seconds
+    }
+
     /// Takes a duration out, as Go writes it; the default where it is absent.
     pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
         let Some(given) = self.take(key) else { return default };
@@ -258,7 +288,8 @@ pub(super) fn in_home(name: &str, variable: Variable<'_>) -> Option<PathBuf> {
 
 fn has_scheme(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| scheme.chars().all(|character| character.is_ascii_alphanumeric()))
+    let may_be_in_scheme = |character: char| character.is_ascii_alphanumeric() || "+-.:".contains(character);
+    scheme.is_some_and(|scheme| scheme.chars().all(may_be_in_scheme))
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Settings of the session: whatever is no parameter of the connection is one of the server.
 
+use std::borrow::Cow;
+
 use storage_core::config::nearest;
 
 use super::commit::Commit;
+use super::names::is_shown;
 use super::parameters::{Pair, Parameters};
 
 /// Parameters that are likely meant where a name is near to theirs.
@@ -37,6 +40,25 @@ pub(crate) struct Session {
     pub(crate) commit: Option<Commit>,
 }
 
+impl Session {
+    /// What a server says, without the settings that it repeats: a password that was pasted in the wrong form may
+    /// have become one.
+    pub(super) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let settings =
+            self.settings.iter().flat_map(|(name, value)| [(!is_shown(name)).then_some(name), Some(value)]);
+        let mut repeated: Vec<_> = settings.flatten().chain(&self.time_zone).collect();
+        repeated.retain(|repeated| repeated.len() >= SHORTEST_MASKED && text.contains(repeated.as_str()));
+        // A longer one may have a shorter one in it.
+        repeated.sort_by_key(|repeated| std::cmp::Reverse(repeated.len()));
+        repeated
+            .into_iter()
+            .fold(Cow::Borrowed(text), |text, repeated| Cow::Owned(text.replace(repeated, "***")))
+    }
+}
+
+/// Shorter texts are in words by chance, and no password.
+const SHORTEST_MASKED: usize = 4;
+
 /// Takes everything out that is left over, and `options`.
 pub(super) fn take_session(parameters: &mut Parameters) -> Session {
     let mut settings = Vec::new();
@@ -50,7 +72,9 @@ pub(super) fn take_session(parameters: &mut Parameters) -> Session {
     }
     for (name, given) in parameters.rest() {
         if !is_name(&name) {
-            parameters.problems.push("a keyword is no name of a setting: letters, digits, _ and .".into());
+            parameters
+                .problems
+                .push(format!("{}: its key is no name of a setting: letters, digits, _ and .", given.place));
             continue;
         }
         if let Some(near) = nearest(&name, COMMON.into_iter()) {

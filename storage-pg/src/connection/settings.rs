@@ -206,8 +206,8 @@ fn take_passwords(
 }
 
 fn take_connect_timeout(parameters: &mut Parameters) -> Duration {
-    match parameters.number("connect_timeout", i32::MIN..=i32::MAX) {
-        Some(seconds) if seconds > 0 => Duration::from_secs(u64::from(seconds.unsigned_abs())),
+    match parameters.seconds("connect_timeout") {
+        Some(timeout) if !timeout.is_zero() => timeout,
         Some(_) => {
             parameters.warnings.push(format!(
                 "`connect_timeout` must be above zero; the default {DEFAULT_CONNECT_TIMEOUT:?} is used"
@@ -302,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn seconds_may_have_a_unit() {
+        for (text, seconds) in [("5", 5.0), ("5s", 5.0), ("1500ms", 1.5), ("1m", 60.0), (" 7 ", 7.0)] {
+            let settings = parse(&format!("host=db1 user=me connect_timeout='{text}'")).unwrap();
+            assert_eq!(settings.connect_timeout, Duration::from_secs_f64(seconds), "{text}");
+        }
+        assert_eq!(
+            parse("host=db1 user=me connect_timeout=soon").unwrap_err(),
+            ["`connect_timeout`: expected seconds such as 5 or 5s"]
+        );
+        let negative = parse("host=db1 user=me connect_timeout=-1").unwrap();
+        assert_eq!(negative.connect_timeout, DEFAULT_CONNECT_TIMEOUT);
+    }
+
+    #[test]
+    fn channel_binding_that_is_required_is_replaced_by_a_certificate_that_is_verified() {
+        let neon = "postgresql://me:secret@db1.neon.example/tracker?sslmode=require&channel_binding=require";
+        let settings = parse(neon).unwrap();
+        assert_eq!((settings.tls.mode, settings.warnings.len()), (TlsMode::VerifyFull, 1), "{settings:?}");
+        assert!(settings.warnings[0].starts_with("`channel_binding`: "), "{:?}", settings.warnings);
+        for mode in ["", "sslmode=prefer", "sslmode=verify-full", "sslmode=allow"] {
+            let settings = parse(&format!("host=db1 user=me channel_binding=require {mode}")).unwrap();
+            assert_eq!(settings.tls.mode, TlsMode::VerifyFull, "{mode}");
+        }
+        let ca = parse("host=db1 user=me channel_binding=require sslmode=verify-ca").unwrap();
+        assert_eq!(ca.tls.mode, TlsMode::VerifyAuthority);
+        assert_eq!(parse("host=db1 user=me channel_binding=require sslmode=disable").unwrap_err().len(), 1);
+    }
+
+    #[test]
     fn every_problem_is_reported() {
         let problems = parse(
             "host=db1 port=x connect_timeout=x pool_max_conns=0 pool_max_conn_lifetime=x sslmode=x \
@@ -354,26 +383,134 @@ mod tests {
         assert_eq!(parse(&settings.masked()).unwrap(), settings);
     }
 
+    /// In which a password is pasted: strings of other drivers, other separators, other fields.
+    const PASTED: &[&str] = &[
+        "Host=db1;Username=me;Password=SECRET",
+        "Server=db1;Port=5432;Database=tracker;User Id=me;Password=SECRET;",
+        "User ID=me;Password=SECRET;Host=db1",
+        "jdbc:postgresql://db1/tracker?user=me&password=SECRET",
+        "postgresql+psycopg2://me:SECRET@db1/tracker",
+        "Postgres://me:SECRET@db1/tracker",
+        "me:SECRET@db1/tracker",
+        "me/SECRET@db1",
+        "postgres://me@db1/tracker&password=SECRET",
+        "postgres://me@db1/tracker;password=SECRET",
+        "postgres://me@db1/tracker,password=SECRET",
+        "postgres://me@db1;password=SECRET",
+        "postgres://me@db1,password=SECRET/tracker",
+        "postgres://me;password=SECRET@db1/tracker",
+        "postgres://me@SECRET@db1/tracker",
+        "postgres://me@db1/tracker?sslmode=require;password=SECRET",
+        "postgres://me@db1/tracker?sslmode=require,password=SECRET",
+        "postgres://me@db1/tracker?search_path=a;password=SECRET",
+        "postgres://me@db1/tracker?application_name=a;password=SECRET",
+        "postgres://me@db1/tracker?password=SECRET",
+        "postgres://me:SECRET@db1:5432,db2/tracker",
+        "postgres://me:SECRET@db1/x?sslmode=wrong&pool_max_conns=0",
+        "user=me;password=SECRET",
+        "user=me,password=SECRET",
+        "user=me&password=SECRET",
+        "user=me/SECRET host=db1",
+        "user=me:SECRET host=db1",
+        "user=me:SECRET@db1",
+        "host=db1,password=SECRET",
+        "host=db1;password=SECRET",
+        "host=db1&password=SECRET",
+        "host=me:SECRET@db1",
+        "host=postgres://me:SECRET@db1/tracker",
+        "host='db1 password=SECRET'",
+        "host=/tmp;password=SECRET",
+        "host=db1 hostaddr=::1,password=SECRET",
+        "port=5432;password=SECRET",
+        "dbname=tracker;password=SECRET",
+        "dbname=tracker,password=SECRET",
+        "dbname=postgres://me:SECRET@db1/tracker",
+        "dbname=me:SECRET@db1",
+        "sslmode=verify-full;password=SECRET",
+        "sslrootcert=/nonexistent;password=SECRET",
+        "sslcert=/nonexistent,password=SECRET sslkey=/nonexistent",
+        "sslkey=/nonexistent&password=SECRET",
+        "passfile=/tmp,password=SECRET",
+        "service=x servicefile=/nonexistent;password=SECRET",
+        "service=x;password=SECRET",
+        "connect_timeout=5;password=SECRET",
+        "pool_max_conns=5;password=SECRET",
+        "pool_max_conn_lifetime=5m;password=SECRET",
+        "target_session_attrs=any;password=SECRET",
+        "application_name=a;password=SECRET",
+        "search_path=a;password=SECRET",
+        "timezone=UTC;password=SECRET",
+        "password=first SECRET host=db1",
+        "password=first SECRET=1 host=db1",
+        "password=SECRET host=db1",
+        "password='SECRET' host=db1",
+        "connect_timeout=x password=SECRET",
+        "pasword=SECRET host=db1",
+    ];
+
+    /// Pieces of a secret that nothing else has.
+    fn pieces(secret: &str) -> impl Iterator<Item = &str> {
+        (0..=secret.len() - 6).map(|start| &secret[start..start + 6])
+    }
+
+    /// All that is ever shown of a connection string, and what a server would repeat of it.
+    fn shown(text: &str, variable: Variable<'_>) -> String {
+        let settings = match ConnectionSettings::parse(text, variable) {
+            Ok(settings) => settings,
+            Err(problems) => return problems.concat(),
+        };
+        let session = &settings.session;
+        let repeated = session.settings.iter().map(|(name, value)| {
+            session.mask(&format!("invalid value for parameter \"{name}\": \"{value}\"")).into_owned()
+        });
+        let zone = session.time_zone.as_ref().map(|zone| session.mask(zone).into_owned());
+        let repeated: String = repeated.chain(zone).collect();
+        format!(
+            "{settings:?}{:?}{} {} {:?} {repeated}",
+            settings.warnings, settings.user, settings.database, settings.tls
+        )
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         #[test]
-        fn no_text_makes_a_password_show(
-            before in "[a-z0-9=:/?#@%&' ]{0,20}",
-            after in "[a-z0-9:/?#@%&' ]{0,20}",
-            frame in prop::sample::select(vec![
-                ("password='", "' host=db1"),
-                ("postgres://me:", "@db1:5432/tracker"),
-                ("postgres://me:", "@db1/x?sslmode=wrong&pool_max_conns=0"),
-                ("connect_timeout=x password=", ""),
-            ]),
+        fn a_pasted_password_is_never_repeated(
+            secret in "[a-zA-Z0-9!$%^*(),/?@=&;:#._-]{8,24}",
+            form in prop::sample::select(PASTED),
         ) {
-            let text = format!("{}{before}hunter2{after}{}", frame.0, frame.1);
-            if let Err(problems) = parse(&text) {
-                prop_assert!(!problems.concat().contains("hunter2"), "{:?}", problems);
+            let text = form.replace("SECRET", &secret);
+            let shown = shown(&text, &nothing);
+            for piece in pieces(&secret) {
+                prop_assert!(!shown.contains(piece), "{} of {} in {}", piece, text, shown);
             }
-            if let Ok(settings) = parse(&format!("password='hunter2' host=db1 user=me {before}")) {
-                let shown = format!("{settings:?}{:?}", settings.warnings);
-                prop_assert!(!shown.contains("hunter2"), "{}", shown);
+        }
+
+        #[test]
+        fn a_password_pasted_into_a_variable_is_never_repeated(
+            secret in "[a-zA-Z0-9!$%^*(),/?@=&;:#._-]{8,24}",
+            name in prop::sample::select(vec!["PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGDATABASE", "PGSSLROOTCERT"]),
+            form in prop::sample::select(vec!["db1;password=SECRET", "db1,password=SECRET", "postgres://me:SECRET@db1/t"]),
+        ) {
+            let text = form.replace("SECRET", &secret);
+            let shown = shown("", &|asked| (asked == name).then(|| text.clone()));
+            for piece in pieces(&secret) {
+                prop_assert!(!shown.contains(piece), "{} of {} in {}", piece, text, shown);
             }
+        }
+    }
+
+    #[test]
+    fn what_no_name_has_in_it_is_told_by_its_position() {
+        let expected = "expected pairs with spaces between them, as in `host=db1 user=me password=secret`, or a URL such \
+                        as `postgres://me:secret@db1/tracker?sslmode=require`";
+        for (text, place) in [
+            ("Host=db1;Username=me;Password=hunter2", "`host`: character 4 of its value is a `;`"),
+            ("postgres://u@h/t&password=hunter2", "`dbname`: character 2 of its value is a `&`"),
+            ("user=x;password=hunter2", "`user`: character 2 of its value is a `;`"),
+            ("host=h,password=hunter2", "`host`: character 11 of its value is a `=`"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), [format!("{place}; {expected}")], "{text}");
         }
     }
 }

@@ -58,7 +58,33 @@ pub(super) fn take_tls(parameters: &mut Parameters, variable: Variable<'_>) -> T
         return TlsSettings { mode: TlsMode::Disable, root_certificates: None, client: None };
     }
     let (mode, root_certificates) = take_root_certificates(parameters, mode, variable);
+    let mode = if binds_channel(parameters) { verified(mode) } else { mode };
     TlsSettings { mode, root_certificates, client: take_client(parameters, variable) }
+}
+
+/// Whether channel binding is required. It makes sure that nobody stands between us and the server, which the
+/// library can't do; a certificate that is verified does as well.
+fn binds_channel(parameters: &mut Parameters) -> bool {
+    let Some(given) = parameters.take("channel_binding") else { return false };
+    let is_required = given.value.eq_ignore_ascii_case("require");
+    if is_required {
+        parameters.warnings.push(format!(
+            "{}: channel binding is not supported; the server's certificate is verified instead, as by `sslmode` \
+             verify-full",
+            given.place
+        ));
+    } else {
+        parameters.put_back("channel_binding", given);
+    }
+    is_required
+}
+
+/// The mode that verifies the server's certificate.
+fn verified(mode: TlsMode) -> TlsMode {
+    match mode {
+        TlsMode::VerifyAuthority => TlsMode::VerifyAuthority,
+        _ => TlsMode::VerifyFull,
+    }
 }
 
 fn take_root_certificates(

@@ -44,7 +44,7 @@ const REFUSED: &[Refused] = &[
     Refused {
         key: "channel_binding",
         value: Some("require"),
-        way_out: "channel binding can't be required; `sslmode` verify-full makes sure of the server",
+        way_out: "channel binding needs TLS, which `sslmode` disable turns off",
     },
     Refused { key: "gssencmode", value: Some("require"), way_out: "GSSAPI is not supported; use `sslmode`" },
     Refused { key: "replication", value: None, way_out: "replication connections are not supported" },

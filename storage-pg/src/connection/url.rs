@@ -47,6 +47,13 @@ impl Reading {
         if path.contains('@') || path.get(1..).is_some_and(|name| name.contains('/')) {
             self.problems.push(format!("the URL has an `@` or a second `/` after the servers; {ENCODE}"));
         }
+        // A password may have an `@` of its own, and so may the names of users in some clouds.
+        let parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+        let may_have_at =
+            |key: &str| ["password", "user"].iter().any(|known| key.eq_ignore_ascii_case(known));
+        if parameters.into_iter().any(|(key, value)| value.contains('@') && !may_have_at(key)) {
+            self.problems.push(format!("the URL has an `@` in a parameter; {ENCODE}"));
+        }
         if path.contains('#') || query.contains('#') {
             self.problems.push(format!("the URL has a `#`; {ENCODE}"));
         }
@@ -54,6 +61,10 @@ impl Reading {
 
     fn login(&mut self, login: &str) {
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        if user.contains('@') {
+            self.problems.push(format!("the URL has more than one `@` before the servers; {ENCODE}"));
+            return;
+        }
         self.add_decoded("user", user);
         if !password.is_empty() {
             self.add_decoded("password", password);

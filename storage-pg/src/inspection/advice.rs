@@ -16,6 +16,17 @@ use crate::server::Product;
 use crate::statement::{Statement, nulls, query};
 use crate::storage::PgStorage;
 
+/// The fewest connections that the role, the database and the server allow; no row where none does.
+const CONNECTIONS: &str = "\
+SELECT most::int4, what FROM (
+  SELECT rolconnlimit, 'the role (`ALTER ROLE … CONNECTION LIMIT`)' FROM pg_roles WHERE rolname = session_user
+  UNION ALL
+  SELECT datconnlimit, 'the database (`ALTER DATABASE … CONNECTION LIMIT`)' FROM pg_database
+    WHERE datname = current_database()
+  UNION ALL
+  SELECT current_setting('max_connections')::int4, 'the server (`max_connections`)'
+) AS limits (most, what) WHERE most >= 0 ORDER BY most LIMIT 1";
+
 /// The tables that this transaction has touched, planning among it, and that are not in the server's log.
 const UNLOGGED: &str = "\
 SELECT DISTINCT relname::text FROM pg_locks JOIN pg_class ON pg_class.oid = pg_locks.relation
@@ -43,6 +54,7 @@ impl PgStorage {
         }
         // Others have no unlogged tables, and reading catalogs is dear there.
         if product == Product::Postgres {
+            advice.extend(self.too_few_connections().await.unwrap_or_default());
             advice.extend(tables::advice(&self.core).await.unwrap_or_default());
             let tables = self.unlogged_tables().await.unwrap_or_default();
             advice.extend(tables.into_iter().map(|table| {
@@ -62,6 +74,23 @@ impl PgStorage {
                 setting.persistent(false).fetch_one(&mut *connection).await.map_err(failed)?;
             Ok(setting.as_deref() == Some("on"))
         })
+    }
+
+    /// A pool that is larger than what is allowed: calls that would open one more connection fail.
+    async fn too_few_connections(&self) -> Result<Option<String>> {
+        let (allowed, who): (i32, String) =
+            attempt!(&self.core, Operation::Inspect, Together::No, |connection| {
+                let row = sqlx::query(CONNECTIONS).persistent(false).fetch_one(&mut *connection).await;
+                let row = row.map_err(failed)?;
+                Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))
+            })?;
+        let wanted = self.core.settings.pool.max_connections;
+        Ok(usize::try_from(allowed).ok().filter(|allowed| *allowed < wanted).map(|allowed| {
+            format!(
+                "`pool_max_conns` is {wanted}, and {who} allows {allowed} connections, all nodes together: calls that \
+                 would need a further one fail; lower `pool_max_conns`, or raise the limit"
+            )
+        }))
     }
 
     async fn unlogged_tables(&self) -> Result<Vec<String>> {

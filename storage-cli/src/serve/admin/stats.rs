@@ -94,18 +94,18 @@ impl From<Sources> for Stats {
         let Sources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
             sources;
         let Totals { announces, malformed, denied, limited, full, failed, .. } = totals;
-        let milliseconds = |seconds: f64| seconds * 1e3;
+        let milliseconds = |seconds: f64| rounded(seconds * 1e3);
         Self {
             backend,
             server,
-            clock_ahead_seconds: clock.map(|clock| clock.ahead_seconds),
+            clock_ahead_seconds: clock.map(|clock| rounded(clock.ahead_seconds)),
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: begun.elapsed().as_secs(),
             swarms: last.statistics.map(|(_, counts)| counts.info_hashes),
             seeders: last.statistics.map(|(_, counts)| counts.seeders),
             leechers: last.statistics.map(|(_, counts)| counts.leechers),
             statistics_seconds_ago: last.statistics.map(|(taken, _)| ago(taken)),
-            announces_per_second: recent.announces_per_second,
+            announces_per_second: rounded(recent.announces_per_second),
             latency_milliseconds: Latency {
                 p50: recent.p50.map(milliseconds),
                 p99: recent.p99.map(milliseconds),
@@ -123,7 +123,7 @@ impl From<Sources> for Stats {
 impl From<Collection> for LastCollection {
     fn from(collection: Collection) -> Self {
         let Collection { ended, took, collected } = collection;
-        let took_milliseconds = Duration::as_secs_f64(&took) * 1e3;
+        let took_milliseconds = rounded(Duration::as_secs_f64(&took) * 1e3);
         Self {
             seconds_ago: ago(ended),
             took_milliseconds,
@@ -133,6 +133,22 @@ impl From<Collection> for LastCollection {
     }
 }
 
+/// To thousandths: what is beyond them is not measured.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
+
 fn ago(at: Instant) -> u64 {
     at.elapsed().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_no_more_places_than_are_measured() {
+        assert_eq!(rounded(0.062_309_999_999_999_99).to_string(), "0.062");
+        assert_eq!(rounded(1_234.567_89).to_string(), "1234.568");
+    }
 }
