@@ -8,6 +8,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
+use storage_pg::recommended::Recommendation;
 
 use super::{Counter, ensure, open, test, ways_to};
 use crate::runtime::block_on;
@@ -57,9 +58,25 @@ async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Read-only and no longer so is what matters of a promotion here.
+/// In a database of its own: it is read-only for a while, which others must not meet.
 async fn a_standby_is_promoted(url: &PgUrl) -> Result<(), Failed> {
     let mut server = PgConnection::connect(&url.to_string()).await?;
+    let name = format!("promoted_{:016x}", rand::random::<u64>());
+    server.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
+    let promoted = on_a_promoted_standby(&url.clone().database(&name)).await;
+    server.execute(AssertSqlSafe(format!("DROP DATABASE {name} (FORCE)"))).await?;
+    promoted
+}
+
+/// Read-only and no longer so is what matters of a promotion here.
+async fn on_a_promoted_standby(url: &PgUrl) -> Result<(), Failed> {
+    let mut server = PgConnection::connect(&url.to_string()).await?;
+    // The path names a schema that only the shared database has.
+    let text = url.to_string();
+    let (_, schema) = text.rsplit_once("search_path=").ok_or("a path")?;
+    let tables = Recommendation::default().schema();
+    let make = format!("CREATE SCHEMA {schema}; SET search_path TO {schema}; {tables}");
+    server.execute(sqlx::raw_sql(AssertSqlSafe(make))).await?;
     let (mut ways, _) = ways_to(url, 1).await?;
     let standby = ways.pop().ok_or("there is a way")?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
