@@ -9,6 +9,7 @@ mod count_checks;
 mod counts;
 mod expiry;
 mod hosts;
+mod layouts;
 mod lost_answers;
 mod plans;
 mod pooler;
@@ -45,6 +46,7 @@ pub fn tests() -> Vec<Trial> {
         count_checks::tests(),
         counts::tests(),
         expiry::tests(),
+        layouts::tests(),
         plans::tests(),
         pooler::tests(),
         query_checks::tests(),
@@ -73,8 +75,17 @@ fn on_schema(
     recommendation: Recommendation,
     story: impl FnOnce(&Schema) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
+    on_design(name, Design::from(recommendation), story)
+}
+
+/// The same on other tables.
+fn on_design(
+    name: &str,
+    design: Design,
+    story: impl FnOnce(&Schema) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
     Trial::ignorable_test(format!("pg/stories/{name}"), move || {
-        let schema = match Design::from(recommendation).schema() {
+        let schema = match design.schema() {
             Ok(schema) => schema,
             Err(missing) => return unless_missing("pg", missing),
         };

@@ -73,6 +73,7 @@ pub(super) fn all() -> Vec<UnderTest> {
         changed("pg/batches", BATCHES_ALWAYS),
         changed("pg/no-batches", NO_BATCHES),
         on_two_nodes("pg/two-nodes"),
+        under_test("pg/partitioned", Design::partitioned()),
         under_test("pg/from-seed", from_the_seed()),
         under_test("pg/release-0.1", Design::release_0_1()),
         under_test("pg/release-0.1-queries", queries_of_release_0_1()),
@@ -103,6 +104,28 @@ impl Design {
     /// The tables and queries that were recommended by releases 0.1.
     pub fn release_0_1() -> Self {
         design!("release-0.1")
+    }
+
+    /// What is recommended, with the table of peers in partitions.
+    ///
+    /// # Panics
+    /// If the recommended script is not as it was.
+    pub fn partitioned() -> Self {
+        let recommended = Self::from(Recommendation::default());
+        let (before, rest) =
+            recommended.tables.split_once("CREATE TABLE IF NOT EXISTS mo_peers (").expect("peers");
+        let (columns, rest) = rest.split_once("\n)").expect("the end of the columns");
+        let (_, after) = rest.split_once(';').expect("the end of the statement");
+        let tables = format!(
+            "{before}CREATE TABLE IF NOT EXISTS mo_peers ({columns}\n) PARTITION BY HASH (info_hash);
+             CREATE TABLE IF NOT EXISTS mo_peers_0 PARTITION OF mo_peers
+               FOR VALUES WITH (MODULUS 3, REMAINDER 0) WITH (fillfactor = 85);
+             CREATE TABLE IF NOT EXISTS mo_peers_1 PARTITION OF mo_peers
+               FOR VALUES WITH (MODULUS 3, REMAINDER 1) WITH (fillfactor = 85);
+             CREATE TABLE IF NOT EXISTS mo_peers_2 PARTITION OF mo_peers
+               FOR VALUES WITH (MODULUS 3, REMAINDER 2) WITH (fillfactor = 85);{after}"
+        );
+        Self { tables, ..recommended }
     }
 
     /// Makes the tables in a schema of their own.

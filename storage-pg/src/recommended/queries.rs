@@ -95,8 +95,9 @@ RETURNING r.request"
 }
 
 /// Graduates many clients of one address each. A row for each that is done, which those are not that became
-/// leechers meanwhile. A row that was inserted has no `xmax`, one that was there has. All are locked in the order of
-/// keys before any is changed, as batches of puts lock them.
+/// leechers meanwhile. A row that was inserted has the random number that was drawn for it, one that was there has its
+/// own. (`xmax` would tell them apart too, but partitioned tables do not return it.) All are locked in the order of keys
+/// before any is changed, as batches of puts lock them.
 fn graduate_peers(address: AddressColumn) -> String {
     graduate_peers_where(address, "", "EXCLUDED.created")
 }
@@ -111,7 +112,8 @@ fn graduate_peers_where(address: AddressColumn, unless_later: &str, refreshed: &
     format!(
         "\
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[],
+  SELECT r.*, floor(random() * 2147483648)::int4 AS sample
+  FROM unnest(@request::int4[], @info_hash::bytea[], @peer_id::bytea[], @address::{address}[],
     @port::int4[], @is_v6::bool[], @created::timestamptz[], @expires::timestamptz[])
     AS r (request, info_hash, peer_id, address, port, is_v6, created, expires)
   WHERE clock_timestamp() < expires),
@@ -124,16 +126,16 @@ moved AS (
     AND NOT p.is_seeder{unless_later} AND (SELECT COUNT(1) FROM locked) >= 0
   RETURNING r.request, r.info_hash),
 put AS (
-  INSERT INTO mo_peers AS p (info_hash, peer_id, address, port, is_seeder, is_v6, created)
-  SELECT info_hash, peer_id, address, port, TRUE, is_v6, created FROM r
+  INSERT INTO mo_peers AS p (info_hash, peer_id, address, port, is_seeder, is_v6, created, sample)
+  SELECT info_hash, peer_id, address, port, TRUE, is_v6, created, sample FROM r
   WHERE request NOT IN (SELECT request FROM moved)
   ON CONFLICT (info_hash, peer_id, address, port)
   DO UPDATE SET created = {refreshed} WHERE p.is_seeder
-  RETURNING info_hash, peer_id, address, port, xmax = 0 AS is_new),
+  RETURNING info_hash, peer_id, address, port, sample),
 done AS (
   SELECT request, info_hash, TRUE AS is_download FROM moved
   UNION ALL
-  SELECT r.request, r.info_hash, put.is_new
+  SELECT r.request, r.info_hash, put.sample = r.sample
   FROM put JOIN r USING (info_hash, peer_id, address, port)),
 counted AS (
   INSERT INTO mo_downloads (info_hash, downloads)
@@ -411,7 +413,7 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::GraduatePeer => {
             commented("Makes exactly this leecher a seeder, and sets its time.", graduate(for_mochi))
         }
-        // CockroachDB has no `xmax`.
+        // CockroachDB changes a table once in a statement at most.
         Query::GraduatePeerBatch => {
             commented(GRADUATE_PEERS_COMMENT, only_on_postgres(graduate_peers(address)))
         }
