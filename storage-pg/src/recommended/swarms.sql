@@ -42,6 +42,20 @@ BEGIN
     DELETE FROM %1$s.mo_swarms;
     RETURN NULL;
   END IF;
+  -- Most statements are re-announces, which change nothing that is counted: rows come in the order in which they went.
+  IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM came) THEN
+      RETURN NULL;
+    END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM went) THEN
+      RETURN NULL;
+    END IF;
+  ELSIF (SELECT (array_agg(info_hash), array_agg(is_seeder)) FROM went)
+    IS NOT DISTINCT FROM (SELECT (array_agg(info_hash), array_agg(is_seeder)) FROM came)
+  THEN
+    RETURN NULL;
+  END IF;
   -- Where those fail who change what others changed meanwhile, each has rows of its own.
   IF current_setting('transaction_isolation') = 'read committed' THEN
     WHILE place < 64 AND NOT pg_try_advisory_xact_lock(%2$s, place) LOOP
@@ -68,7 +82,6 @@ BEGIN
     DELETE FROM %1$s.mo_swarms AS s USING (SELECT DISTINCT info_hash FROM went) AS left_by
     WHERE s.info_hash = left_by.info_hash AND s.slot = place AND s.seeders = 0 AND s.leechers = 0;
   ELSE
-    -- Nothing for re-announces.
     INSERT INTO %1$s.mo_swarms AS s (info_hash, slot, seeders, leechers)
     SELECT info_hash, place, sum(seeders), sum(leechers) FROM (
       SELECT info_hash, is_seeder::int4 AS seeders, (NOT is_seeder)::int4 AS leechers FROM came
