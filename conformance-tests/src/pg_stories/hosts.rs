@@ -26,6 +26,11 @@ pub(super) fn tests() -> Vec<Trial> {
             Recommendation::default(),
             |schema| block_on(a_standby_is_promoted(schema)),
         ),
+        on_schema(
+            "a role that may have fewer connections than the pool fails no call",
+            Recommendation::default(),
+            |schema| block_on(fewer_connections(schema)),
+        ),
         test("connections are kept alive unless the operator wants none of it", |url| {
             block_on(connections_are_kept_alive(url))
         }),
@@ -65,6 +70,36 @@ async fn a_standby_is_promoted(schema: &Schema) -> Result<(), Failed> {
     schema.execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{password}'")).await?;
     let used = promoted_for(schema, &role, password).await;
     schema.execute(&format!("DROP ROLE {role}")).await?;
+    used
+}
+
+async fn fewer_connections(schema: &Schema) -> Result<(), Failed> {
+    let (role, password) = (format!("{}_role", schema.name()), "limited");
+    // A superuser has no limit.
+    let create = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD '{password}' CONNECTION LIMIT 2;
+         GRANT USAGE ON SCHEMA {} TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA {} TO {role}",
+        schema.name(),
+        schema.name()
+    );
+    schema.execute(&create).await?;
+    let url = PgUrl::parse(&schema.connection_string()).of_role(&role, password).with("pool_max_conns", 8);
+    let used = async {
+        let storage = open(&url, Arc::default()).await?;
+        for round in 0..10 {
+            let calls = (0..64).map(|_| use_it(&*storage, round));
+            join_all(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            // Connections that are idle for long are verified first.
+            tokio::time::sleep(Duration::from_millis(if round == 5 { 1_500 } else { 10 })).await;
+        }
+        Ok::<_, Failed>(storage.close().await?)
+    };
+    let used = used.await;
+    let drop = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}';
+         DROP OWNED BY {role}; DROP ROLE {role}"
+    );
+    schema.execute(&drop).await?;
     used
 }
 

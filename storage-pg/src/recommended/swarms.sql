@@ -47,14 +47,12 @@ BEGIN
     IF NOT EXISTS (SELECT FROM came) THEN
       RETURN NULL;
     END IF;
-  ELSIF TG_OP = 'DELETE' THEN
-    IF NOT EXISTS (SELECT FROM went) THEN
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT (array_agg(info_hash), array_agg(is_seeder)) FROM went)
+      IS NOT DISTINCT FROM (SELECT (array_agg(info_hash), array_agg(is_seeder)) FROM came)
+    THEN
       RETURN NULL;
     END IF;
-  ELSIF (SELECT (array_agg(info_hash), array_agg(is_seeder)) FROM went)
-    IS NOT DISTINCT FROM (SELECT (array_agg(info_hash), array_agg(is_seeder)) FROM came)
-  THEN
-    RETURN NULL;
   END IF;
   -- Where those fail who change what others changed meanwhile, each has rows of its own.
   IF current_setting('transaction_isolation') = 'read committed' THEN
