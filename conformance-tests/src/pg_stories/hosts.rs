@@ -86,11 +86,11 @@ async fn fewer_connections(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string()).of_role(&role, password).with("pool_max_conns", 8);
     let used = async {
         let storage = open(&url, Arc::default()).await?;
-        for round in 0..10 {
-            let calls = (0..64).map(|_| use_it(&*storage, round));
+        for round in 0..4 {
+            let calls = (0..64).map(|caller| use_it(&*storage, caller));
             join_all(calls).await.into_iter().collect::<Result<Vec<_>, _>>()?;
             // Connections that are idle for long are verified first.
-            tokio::time::sleep(Duration::from_millis(if round == 5 { 1_500 } else { 10 })).await;
+            tokio::time::sleep(Duration::from_millis(if round == 2 { 1_500 } else { 10 })).await;
         }
         Ok::<_, Failed>(storage.close().await?)
     };

@@ -172,7 +172,7 @@ async fn behind_counts(schema: &Schema) -> Result<(), Failed> {
     ensure(refused.is_empty(), || format!("{refused:?}"))?;
     for (right, keys) in [
         ("INSERT", ["peer.add_query", "peer.del_query", "gc_query", "bulk.graduate_query"]),
-        ("UPDATE", ["peer.add_query", "peer.add_batch_query", "peer.graduate_query", "import.peers_query"]),
+        ("UPDATE", ["peer.add_query", "peer.add_batch_query", "peer.del_query", "import.peers_query"]),
         ("DELETE", ["peer.del_query", "peer.del_batch_query", "bulk.del_query", "peer.forget_query"]),
     ] {
         schema.execute(&format!("REVOKE {right} ON mo_swarms FROM {name}")).await?;
