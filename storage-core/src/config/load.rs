@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Format, Toml, Yaml};
+use figment::providers::{Format, Toml};
 
-use super::{Problem, Section, StorageConfig, Value, environment, is_word, nearest};
+use super::{Problem, Section, StorageConfig, Value, environment, is_word, nearest, yaml};
 
 /// A configuration that cannot be read, or has no storage where one was looked for.
 #[derive(Debug)]
@@ -48,13 +48,15 @@ impl ConfigFile {
             return Err(fail(format!("is no configuration but a list of records; {TAKEN_IN}")));
         }
         let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-        let parsed = if is_toml {
-            Figment::from(Toml::string(&text)).extract::<Value>()
+        let root = if is_toml {
+            let parsed = Figment::from(Toml::string(&text)).extract::<Value>();
+            parsed.map_err(|error| fail(format!("not TOML: {}", explain(&error))))?
         } else {
-            Figment::from(Yaml::string(&text)).extract::<Value>()
+            yaml::parse(&text).map_err(|reason| fail(format!("not YAML: {reason}")))?
         };
-        let format = if is_toml { "TOML" } else { "YAML" };
-        let root = parsed.map_err(|error| fail(format!("not {format}: {}", explain(&error))))?;
+        if !matches!(root, Value::Section(_) | Value::Null) {
+            return Err(fail(format!("expected keys and values, found {}", root.kind())));
+        }
         Self { file: file.to_owned(), root }.with(variables)
     }
 
@@ -248,6 +250,15 @@ mod tests {
             load(".yml", yaml, "storage", &[]).unwrap_err(),
             "FILE: `storage`: there is no key `storage`; there are `prehooks`"
         );
+    }
+
+    #[test]
+    fn a_password_that_looks_like_a_number_is_the_text_that_was_written() {
+        for written in ["0x10", "012", "1e3", "1.50", "12", "0o17", "+5"] {
+            let yaml = format!("storage:\n  name: redis\n  config:\n    password: {written}\n");
+            let mut section = Section::new(load(".yaml", &yaml, "storage", &[]).unwrap().config);
+            assert_eq!(section.text("password").as_deref(), Some(written));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod load;
 mod section;
 mod settings;
 mod value;
+#[cfg(feature = "figment")]
+mod yaml;
 
 pub use duration::parse_duration;
 #[cfg(feature = "figment")]

@@ -109,10 +109,10 @@ impl Section {
         taken.filter(|value| *value != Value::Null)
     }
 
-    /// Text; a whole number is taken as its digits.
+    /// Text; a number is taken as it was written.
     pub fn text(&mut self, key: &str) -> Option<String> {
         match self.take(key)? {
-            Value::Text(text) | Value::Variable { text, .. } => Some(text),
+            Value::Text(text) | Value::Number(text) | Value::Variable { text, .. } => Some(text),
             Value::Integer(number) => Some(number.to_string()),
             other => self.wrong_type(key, "text (in quotes)", &other),
         }
@@ -152,7 +152,7 @@ impl Section {
         let value = self.take(key)?;
         let number = match &value {
             Value::Integer(number) => Some(*number),
-            Value::Variable { text, .. } => text.trim().parse().ok(),
+            Value::Variable { text, .. } | Value::Number(text) => text.trim().parse().ok(),
             _ => None,
         };
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
@@ -213,7 +213,7 @@ impl Section {
         let share = match &value {
             Value::Integer(number) => Some(*number as f64),
             Value::Float(number) => Some(*number),
-            Value::Variable { text, .. } => text.trim().parse().ok(),
+            Value::Variable { text, .. } | Value::Number(text) => text.trim().parse().ok(),
             _ => None,
         };
         let expected = "a number from 0 to 1, such as 0.5";
@@ -237,7 +237,9 @@ impl Section {
                 let mut texts = Vec::with_capacity(values.len());
                 for value in values {
                     match value {
-                        Value::Text(text) | Value::Variable { text, .. } => texts.push(text),
+                        Value::Text(text) | Value::Number(text) | Value::Variable { text, .. } => {
+                            texts.push(text);
+                        }
                         Value::Integer(number) => texts.push(number.to_string()),
                         other => return self.wrong_type(key, "a list of texts", &other),
                     }

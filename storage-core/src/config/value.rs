@@ -15,6 +15,8 @@ pub enum Value {
     Integer(i64),
     /// Any other number.
     Float(f64),
+    /// A number as it was written, where that is not how Rust writes it: `0x10`, `012`, `1.50`.
+    Number(String),
     /// Text.
     Text(String),
     /// Text from an environment variable; the setting it is for decides its type.
@@ -41,7 +43,7 @@ impl Value {
         match self {
             Self::Null => "nothing".into(),
             Self::Boolean(_) => "a boolean".into(),
-            Self::Integer(_) | Self::Float(_) => "a number".into(),
+            Self::Integer(_) | Self::Float(_) | Self::Number(_) => "a number".into(),
             Self::Text(_) => "text".into(),
             Self::Variable { name, .. } => format!("the text of environment variable {name}"),
             Self::List(_) => "a list".into(),
