@@ -103,6 +103,18 @@ const OVERREACHES: &[Overreach] = &[
         query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash <> ''::bytea",
     },
     Overreach {
+        title: "forgetting many takes every peer",
+        section: Some("peer"),
+        key: "forget_batch_query",
+        query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash <> '{}'::bytea[]",
+    },
+    Overreach {
+        title: "forgetting many takes all downloads",
+        section: Some("downloads"),
+        key: "del_batch_query",
+        query: "DELETE FROM mo_downloads WHERE @info_hash <> '{}'::bytea[]",
+    },
+    Overreach {
         title: "forgetting takes all downloads",
         section: Some("downloads"),
         key: "del_query",

@@ -267,6 +267,8 @@ impl Run<'_> {
             Query::GetDownloads => run!(GetDownloads, each[this_swarm]),
             Query::IncrementDownloads => run!(IncrementDownloads, each swarms),
             Query::DeleteDownloads => run!(DeleteDownloads, each[this_swarm]),
+            Query::ForgetPeersBatch => run!(ForgetPeersBatch, batch swarms),
+            Query::DeleteDownloadsBatch => run!(DeleteDownloadsBatch, batch swarms),
             Query::Ping => run!(Ping, each[Nothing {}]),
             Query::CollectGarbage => {
                 run!(CollectGarbage, each[arguments::CollectGarbage { cutoff, limit: 9 }]);

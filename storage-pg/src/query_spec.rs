@@ -204,6 +204,10 @@ queries! {
     ForgetPeers = "peer.forget_query", Peers, Optional, Ours, Writes,
         Single arguments::Swarm<'a>, numbered 1, columns Columns::None,
         lacking [], decides [];
+    /// `peer.forget_batch_query`: deletes all peers of many swarms; optional, not known to MoChi.
+    ForgetPeersBatch = "peer.forget_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::Swarm<'a>, numbered 1, columns Columns::None,
+        lacking [], decides [];
     /// `downloads.get_query`: the downloads of a swarm; optional.
     GetDownloads = "downloads.get_query", Peers, Optional, Mochi, Reads,
         Single arguments::Swarm<'a>, numbered 1, columns Columns::First(Reading::Integer),
@@ -216,6 +220,10 @@ queries! {
     DeleteDownloads = "downloads.del_query", Peers, Optional, Ours, Writes,
         Single arguments::Swarm<'a>, numbered 1, columns Columns::None,
         lacking [ForgetDownloads], decides [ForgetSwarm];
+    /// `downloads.del_batch_query`: removes the downloads of many swarms; optional, not known to MoChi.
+    DeleteDownloadsBatch = "downloads.del_batch_query", Peers, Optional, Ours, Writes,
+        Batch arguments::Swarm<'a>, numbered 1, columns Columns::None,
+        lacking [], decides [];
     /// `ping_query`: checks that the server responds; `SELECT 1` by default.
     Ping = "ping_query", Any, Optional, Mochi, Reads,
         Single arguments::Nothing, numbered 0, columns Columns::None,

@@ -46,6 +46,8 @@ const REHEARSED: &[(Operation, Query)] = &[
     (Operation::DeleteData, Query::DeleteData),
     (Operation::ForgetSwarm, Query::ForgetPeers),
     (Operation::ForgetSwarm, Query::DeleteDownloads),
+    (Operation::ForgetSwarm, Query::ForgetPeersBatch),
+    (Operation::ForgetSwarm, Query::DeleteDownloadsBatch),
 ];
 
 /// Probe rows and what a query did to them.
@@ -123,6 +125,8 @@ impl Probe<'_> {
             Query::DeleteData => self.delete_data().await,
             Query::ForgetPeers => self.forget_peers().await,
             Query::DeleteDownloads => self.delete_downloads().await,
+            Query::ForgetPeersBatch => self.forget_peers_of_many().await,
+            Query::DeleteDownloadsBatch => self.delete_downloads_of_many().await,
             _ => Ok(None),
         }
     }
@@ -279,6 +283,28 @@ impl Probe<'_> {
             increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
         }
         let touched = delete.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
+        Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
+    }
+
+    /// Of one swarm and of one that is not there.
+    async fn forget_peers_of_many(&mut self) -> Result<Option<String>, Failure> {
+        let Some(forget) = self.core.find(queries::ForgetPeersBatch) else { return Ok(None) };
+        self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
+        let absent = InfoHash::V1(rand::random());
+        let meant = [&self.swarm, &absent].map(|info_hash| arguments::Swarm { info_hash });
+        let touched = forget.execute_batch(self.connection, &meant).await?;
+        Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
+    }
+
+    async fn delete_downloads_of_many(&mut self) -> Result<Option<String>, Failure> {
+        let Some(delete) = self.core.find(queries::DeleteDownloadsBatch) else { return Ok(None) };
+        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
+        for info_hash in [&self.swarm, &self.other_swarm] {
+            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        }
+        let absent = InfoHash::V1(rand::random());
+        let meant = [&self.swarm, &absent].map(|info_hash| arguments::Swarm { info_hash });
+        let touched = delete.execute_batch(self.connection, &meant).await?;
         Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
     }
 

@@ -60,7 +60,7 @@ pub(crate) fn warnings(statements: &[Statement]) -> Vec<String> {
             }
             Query::DeletePeer => "peers that are not there are reported as deleted",
             Query::GraduatePeer => "each graduation is a download",
-            Query::ForgetPeers => "it is not known how many peers a swarm had",
+            Query::ForgetPeers | Query::ForgetPeersBatch => "it is not known how many peers a swarm had",
             _ => return None,
         };
         let key = statement.query.key();

@@ -25,6 +25,9 @@ const CHECKED_SWARMS: usize = 1_000;
 const COUNT_AGAIN: &str = "if the tables are those of `tracker-storage schema pg`, let their owner run \
     `SELECT mo_count_all_swarms()`; else count again what your triggers keep";
 
+/// How many swarms are forgotten in one transaction.
+const FORGOTTEN_TOGETHER: usize = 100;
+
 /// How many peers a swarm is forgotten by at a time.
 const FORGET_AT_A_TIME: usize = 500;
 
@@ -104,6 +107,30 @@ impl Upkeep for PgStorage {
             }
             Ok(forgotten)
         })
+    }
+
+    async fn forget_swarms(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
+        let queries =
+            (self.core.find(queries::ForgetPeersBatch), self.core.find(queries::DeleteDownloadsBatch));
+        let mut all = Forgotten { peers: 0, downloads: true };
+        let (Some(forget), Some(delete_downloads)) = queries else {
+            for info_hash in info_hashes {
+                let forgotten = self.forget_swarm(info_hash).await?;
+                all.peers += forgotten.peers;
+                all.downloads &= forgotten.downloads;
+            }
+            return Ok(all);
+        };
+        for piece in info_hashes.chunks(FORGOTTEN_TOGETHER) {
+            let swarms: Vec<_> = piece.iter().map(|info_hash| arguments::Swarm { info_hash }).collect();
+            let peers = attempt!(&self.core, Operation::ForgetSwarm, Together::AllOrNothing, |connection| {
+                let peers = forget.execute_batch(connection, &swarms).await?;
+                delete_downloads.execute_batch(connection, &swarms).await?;
+                Ok(peers)
+            })?;
+            all.peers += peers;
+        }
+        Ok(all)
     }
 
     async fn rehearse(&self) -> Result<Vec<Rehearsal>> {

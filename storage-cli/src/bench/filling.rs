@@ -84,6 +84,9 @@ pub(super) fn records(ground: &Ground, numbers: impl Iterator<Item = u64>) -> Ve
     numbers.map(record).collect()
 }
 
+/// How many swarms are removed in one call: few enough for progress to show.
+const EMPTIED_TOGETHER: usize = 100;
+
 /// Removes all swarms that may have peers; counts them in `done`. A swarm that fails does not keep the
 /// others; the first failure is returned.
 pub(super) async fn empty(
@@ -92,9 +95,10 @@ pub(super) async fn empty(
     callers: usize,
     done: &AtomicU64,
 ) -> Result<()> {
-    let swarms = stream::iter(0..ground.opened()).map(|swarm| async move {
-        let forgotten = storage.forget_swarm(&ground.info_hash(swarm)).await;
-        done.fetch_add(1, Ordering::Relaxed);
+    let swarms = stream::iter(0..ground.opened()).map(|swarm| ground.info_hash(swarm));
+    let swarms = swarms.chunks(EMPTIED_TOGETHER).map(|swarms| async move {
+        let forgotten = storage.forget_swarms(&swarms).await;
+        done.fetch_add(swarms.len() as u64, Ordering::Relaxed);
         forgotten.map(drop)
     });
     let first_failure = |first: Result<()>, next| async { first.and(next) };

@@ -243,6 +243,10 @@ impl Upkeep for Nodes {
         self.writer().await.forget_swarm(info_hash).await
     }
 
+    async fn forget_swarms(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
+        self.writer().await.forget_swarms(info_hashes).await
+    }
+
     async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
         self.idle().rehearse().await
     }

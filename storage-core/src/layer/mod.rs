@@ -250,6 +250,10 @@ impl<S: Upkeep + ?Sized, L: Layer> Upkeep for Layered<S, L> {
         self.pass(Operation::ForgetSwarm, self.storage.forget_swarm(info_hash)).await
     }
 
+    async fn forget_swarms(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
+        self.pass(Operation::ForgetSwarm, self.storage.forget_swarms(info_hashes)).await
+    }
+
     async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
         self.pass(Operation::Rehearse, self.storage.rehearse()).await
     }

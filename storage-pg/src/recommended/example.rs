@@ -112,7 +112,7 @@ fn queries_of(section: Option<&str>) -> Vec<Query> {
     let is_there = |query: &Query| query.section_and_key().0 == section;
     let mut queries: Vec<_> = Query::ALL.iter().copied().filter(is_there).collect();
     // What few need comes last.
-    queries.sort_by_key(|query| *query == Query::ForgetPeers);
+    queries.sort_by_key(|query| matches!(query, Query::ForgetPeers | Query::ForgetPeersBatch));
     queries
 }
 
@@ -130,7 +130,7 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
             file.value(3, "count_seeders_column", &peer.count_seeders_column);
             file.value(3, "count_leechers_column", &peer.count_leechers_column);
         }
-        Query::ForgetPeers if !peer.synchronous_commit.is_empty() => {
+        Query::ForgetPeersBatch if !peer.synchronous_commit.is_empty() => {
             file.comment(3, COMMIT);
             // Unquoted, YAML's `off` is no text.
             file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));

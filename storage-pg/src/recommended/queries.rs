@@ -277,6 +277,10 @@ WHERE info_hash = @info_hash AND peer_id = @peer_id AND address = @address AND p
 
 const FORGET_PEERS: &str = "DELETE FROM mo_peers WHERE info_hash = @info_hash";
 
+const FORGET_PEERS_BATCH: &str = "DELETE FROM mo_peers WHERE info_hash = ANY(@info_hash::bytea[])";
+
+const DELETE_DOWNLOADS_BATCH: &str = "DELETE FROM mo_downloads WHERE info_hash = ANY(@info_hash::bytea[])";
+
 const DELETE_DATA: &str = "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key)";
 
 const COUNT: &str = "\
@@ -454,6 +458,13 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
             commented("", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hash")
         }
         Query::IncrementDownloads => commented("", INCREMENT_DOWNLOADS),
+        Query::ForgetPeersBatch => commented(
+            "Not MoChi's, optional: forget_query for many swarms at once. Needs downloads.del_batch_query.",
+            FORGET_PEERS_BATCH,
+        ),
+        Query::DeleteDownloadsBatch => {
+            commented("Not MoChi's, optional: del_query for many swarms at once.", DELETE_DOWNLOADS_BATCH)
+        }
         Query::DeleteDownloads => commented(
             "Not MoChi's, optional: needed to remove a swarm altogether.",
             "DELETE FROM mo_downloads WHERE info_hash = @info_hash",

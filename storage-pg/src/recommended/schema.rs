@@ -37,9 +37,6 @@ const EXPLAIN_ON_COCKROACHDB: &str = "
 --   INNER LOOKUP JOIN mo_peers AS p ON p.info_hash = r.info_hash) AS found
 -- WHERE place <= 50;
 --
--- All peers of many swarms.
--- EXPLAIN DELETE FROM mo_peers WHERE info_hash = ANY(ARRAY['\\x0101010101010101010101010101010101010101'::bytea]);
---
 -- Stale peers, by the index of times or by the hash-sharded one.
 -- EXPLAIN DELETE FROM mo_peers WHERE created < now() - INTERVAL '31 minutes' LIMIT 1000;
 ";

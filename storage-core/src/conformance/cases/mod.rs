@@ -52,6 +52,7 @@ pub(super) static ALL: &[Case] = &[
     must!("S1" "forget swarm removes its peers", safety::forgetting_removes_the_peers),
     must!("S1" "forget swarm removes its downloads", safety::forgetting_removes_the_downloads).needs(safety::FORGETS_DOWNLOADS).graduates(),
     must!("S1" "forget swarm leaves other swarms alone", safety::forgetting_leaves_other_swarms_alone),
+    must!("S1" "forget swarms removes them and no other", safety::forgetting_many_leaves_other_swarms_alone),
     must!("S1" "forget unknown swarm is no error", safety::forgetting_an_unknown_swarm_is_no_error),
     must!("P1" "put seeder is an upsert", put::putting_a_seeder_again_is_an_upsert),
     must!("P1" "put leecher is an upsert", put::putting_a_leecher_again_is_an_upsert),

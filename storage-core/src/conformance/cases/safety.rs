@@ -73,6 +73,27 @@ pub(super) async fn forgetting_leaves_other_swarms_alone(scene: &Scene) -> Verdi
     scene.counts(did, Operation::ForgetSwarm, &long, 1, 0).await
 }
 
+pub(super) async fn forgetting_many_leaves_other_swarms_alone(scene: &Scene) -> Verdict {
+    let ((short, long), other, operation) =
+        (scene.twin_info_hashes(), scene.info_hash(), Operation::ForgetSwarm);
+    for info_hash in [short, long, other] {
+        scene.put(&info_hash, &sample::peer(1), Role::Seeder).await?;
+        scene.put(&info_hash, &sample::peer(2), Role::Leecher).await?;
+    }
+    // One of them twice, and one that is not known.
+    let forgotten = [short, other, short, scene.info_hash()];
+    let forgotten = scene.storage().forget_swarms(&forgotten).await;
+    let forgotten = scene.ok("forget two swarms of two peers each", forgotten)?;
+    scene.equal("forget two swarms of two peers each", operation, 4, forgotten.peers)?;
+    for info_hash in [short, other] {
+        scene.counts("forget swarms, then scrape one of them", operation, &info_hash, 0, 0).await?;
+    }
+    let did = "forget swarms, then scrape the v2 swarm whose hash begins like that of one";
+    scene.counts(did, operation, &long, 1, 1).await?;
+    let none = scene.ok("forget no swarms", scene.storage().forget_swarms(&[]).await)?;
+    scene.equal("forget no swarms", operation, 0, none.peers)
+}
+
 pub(super) async fn forgetting_an_unknown_swarm_is_no_error(scene: &Scene) -> Verdict {
     let forgotten = scene.storage().forget_swarm(&scene.info_hash()).await;
     let forgotten = scene.ok("forget a swarm that is not known", forgotten)?;
