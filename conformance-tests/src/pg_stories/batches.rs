@@ -133,11 +133,25 @@ async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
 async fn callers_delete_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
     const PEERS: u16 = 20;
     let (storage, batches) = open(url, |config| config).await?;
-    for number in 0..PEERS {
+    // On a busy machine one may have its answer before the next is called, so that none go together.
+    for _ in 0..20 {
+        delete_the_same_peers(&storage, PEERS).await?;
+        if batches.largest() > 30 {
+            break;
+        }
+    }
+    ensure(batches.largest() > 30, || format!("the largest batch had {}", batches.largest()))?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts == SwarmCounts::default(), || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+async fn delete_the_same_peers(storage: &Arc<dyn Storage>, peers: u16) -> Result<(), Failed> {
+    for number in 0..peers {
         storage.put_seeder(&SWARM, &peer(number, 6881)).await?;
     }
-    let deletions = (0..3 * PEERS).map(|caller| {
-        let (storage, role) = (Arc::clone(&storage), Role::from_is_seeder(caller % 3 > 0));
+    let deletions = (0..3 * peers).map(|caller| {
+        let (storage, role) = (Arc::clone(storage), Role::from_is_seeder(caller % 3 > 0));
         async move { storage.delete_peer(&SWARM, &peer(caller / 3, 6881), role).await }
     });
     let results = join_all(deletions).await;
@@ -148,10 +162,7 @@ async fn callers_delete_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
         let mut errors = peer.iter().filter_map(|result| result.as_ref().err());
         ensure(errors.all(|error| error.kind() == ErrorKind::NotFound), || format!("{peer:?}"))?;
     }
-    ensure(batches.largest() > 30, || format!("the largest batch had {}", batches.largest()))?;
-    let counts = storage.scrape_swarm(&SWARM).await?;
-    ensure(counts == SwarmCounts::default(), || format!("{counts:?}"))?;
-    Ok(storage.close().await?)
+    Ok(())
 }
 
 async fn the_last_put_wins(url: &PgUrl) -> Result<(), Failed> {
