@@ -91,7 +91,7 @@ pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
     Backend, Collected, CountCheck, DataStorage, Forgotten, Inspection, PeerCounts, PeerSelection,
     PeerStorage, PendingWrites, QueryCheck, Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer,
-    Upkeep, WrongCounts,
+    Upkeep, WrongCounts, forget_swarms_one_by_one,
 };
 pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp, When};

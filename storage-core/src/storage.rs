@@ -268,13 +268,7 @@ pub trait Upkeep: Backend {
     /// gone if those of each are. A storage that can remove many at once needs far fewer round trips. After an
     /// error some may be gone: removing them again changes nothing.
     async fn forget_swarms(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
-        let mut all = Forgotten { peers: 0, downloads: true };
-        for info_hash in info_hashes {
-            let forgotten = self.forget_swarm(info_hash).await?;
-            all.peers += forgotten.peers;
-            all.downloads &= forgotten.downloads;
-        }
-        Ok(all)
+        forget_swarms_one_by_one(self, info_hashes).await
     }
 
     /// Compares the counts that the storage keeps of about a thousand swarms, taken at random, with the peers that
@@ -459,6 +453,23 @@ pub struct Collected {
     /// Stale peers that were left, since they are more than the call may remove; a storage need not count
     /// beyond that. 0: none were.
     pub withheld: u64,
+}
+
+/// Forgets swarms by the call for one: what [`Upkeep::forget_swarms`] does unless a storage can do better.
+///
+/// # Errors
+/// The first; the swarms before it are gone.
+pub async fn forget_swarms_one_by_one<S: Upkeep + ?Sized>(
+    storage: &S,
+    info_hashes: &[InfoHash],
+) -> Result<Forgotten> {
+    let mut all = Forgotten { peers: 0, downloads: true };
+    for info_hash in info_hashes {
+        let forgotten = storage.forget_swarm(info_hash).await?;
+        all.peers += forgotten.peers;
+        all.downloads &= forgotten.downloads;
+    }
+    Ok(all)
 }
 
 /// What forgetting a swarm did.

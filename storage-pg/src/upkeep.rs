@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use storage_core::{
     AddressFamily, Collected, CountCheck, Forgotten, InfoHash, Operation, PeerCounts, Rehearsal, Result,
-    Role, Statistics, Timestamp, Upkeep, WrongCounts,
+    Role, Statistics, Timestamp, Upkeep, WrongCounts, forget_swarms_one_by_one,
 };
 
 use crate::argument::Argument;
@@ -112,15 +112,10 @@ impl Upkeep for PgStorage {
     async fn forget_swarms(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
         let queries =
             (self.core.find(queries::ForgetPeersBatch), self.core.find(queries::DeleteDownloadsBatch));
-        let mut all = Forgotten { peers: 0, downloads: true };
         let (Some(forget), Some(delete_downloads)) = queries else {
-            for info_hash in info_hashes {
-                let forgotten = self.forget_swarm(info_hash).await?;
-                all.peers += forgotten.peers;
-                all.downloads &= forgotten.downloads;
-            }
-            return Ok(all);
+            return forget_swarms_one_by_one(self, info_hashes).await;
         };
+        let mut all = Forgotten { peers: 0, downloads: true };
         for piece in info_hashes.chunks(FORGOTTEN_TOGETHER) {
             let swarms: Vec<_> = piece.iter().map(|info_hash| arguments::Swarm { info_hash }).collect();
             let peers = attempt!(&self.core, Operation::ForgetSwarm, Together::AllOrNothing, |connection| {
