@@ -6,6 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::Inspection;
 use storage_pg::recommended::Recommendation;
 
+use super::rights::Role;
 use super::{Counter, ensure, on_schema, open, test};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
@@ -66,16 +67,9 @@ async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
     };
     ensure(warns(&inspect(&url).await?), || "no warning: these tests need a superuser".into())?;
 
-    let role = format!("{}_role", schema.name());
-    let rights = format!(
-        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {} TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role};
-         GRANT SELECT ON mo_swarms TO {role}",
-        schema.name()
-    );
-    schema.execute(&rights).await?;
-    let inspected = inspect(&url.with("role", &role)).await;
-    schema.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await?;
+    let role = Role::create(schema).await?;
+    let inspected = inspect(&role.url()).await;
+    role.remove().await?;
     let inspection = inspected?;
     ensure(!warns(&inspection), || format!("{:?}", inspection.warnings))
 }

@@ -76,13 +76,13 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 /// A role of a story's own, with the rights that `schema pg` recommends.
-struct Role<'a> {
+pub(super) struct Role<'a> {
     schema: &'a Schema,
     name: String,
 }
 
 impl<'a> Role<'a> {
-    async fn create(schema: &'a Schema) -> Result<Self, Failed> {
+    pub(super) async fn create(schema: &'a Schema) -> Result<Self, Failed> {
         let name = format!("{}_role", schema.name());
         let rights = format!(
             "CREATE ROLE {name}; GRANT USAGE ON SCHEMA {} TO {name};
@@ -94,15 +94,19 @@ impl<'a> Role<'a> {
         Ok(Self { schema, name })
     }
 
-    async fn remove(self) -> Result<(), Failed> {
+    /// The way to the tables as this role.
+    pub(super) fn url(&self) -> PgUrl {
+        PgUrl::parse(&self.schema.connection_string()).with("role", &self.name)
+    }
+
+    pub(super) async fn remove(self) -> Result<(), Failed> {
         Ok(self.schema.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", self.name)).await?)
     }
 
     /// What is refused, at the opening or by the check after it, as `KEY: MESSAGE`. Nothing may be left behind.
     async fn refused(&self) -> Result<Vec<String>, Failed> {
         let before = self.schema.rows().await?;
-        let url = PgUrl::parse(&self.schema.connection_string()).with("role", &self.name);
-        let check = check(&url, Recommendation::default().config()).await?;
+        let check = check(&self.url(), Recommendation::default().config()).await?;
         let after = self.schema.rows().await?;
         ensure(before == after, || format!("before {before:?}, after {after:?}"))?;
         ensure(check.unknown.is_empty(), || format!("{check:?}"))?;

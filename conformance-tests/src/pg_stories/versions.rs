@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use storage_pg::recommended::{Recommendation, TABLES_VERSION, from_seed, to_seed};
 
 use super::contention::{one_after_the_other, open_patiently, write_at_once};
 use super::counts::{THREE_AND_TWO, counts};
-use super::{Counter, ensure};
-use crate::harness::unless_missing;
+use super::{Counter, ensure, on_design};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
 use crate::storages::pg::Design;
@@ -40,32 +39,24 @@ const CATALOG: &str = "
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
-        test("the way up and back ends where it began", Design::release_0_1, |schema| {
+        test("the way up and back ends where it began", Design::release_0_1(), |schema| {
             block_on(up_and_back(schema))
         }),
-        test("the way from the seed's tables and back ends where it began", Design::seed, |schema| {
+        test("the way from the seed's tables and back ends where it began", Design::seed(), |schema| {
             block_on(from_seed_and_back(schema))
         }),
-        test("an upgrade that does not get its locks changes nothing", Design::release_0_1, |schema| {
+        test("an upgrade that does not get its locks changes nothing", Design::release_0_1(), |schema| {
             block_on(without_locks(schema))
         }),
-        test("no call fails while tables are upgraded and downgraded", Design::release_0_1, |schema| {
+        test("no call fails while tables are upgraded and downgraded", Design::release_0_1(), |schema| {
             block_on(under_load(schema))
         }),
-        test("check names the version", Design::release_0_1, |schema| block_on(check(schema))),
+        test("check names the version", Design::release_0_1(), |schema| block_on(check(schema))),
     ]
 }
 
-fn test(name: &str, design: fn() -> Design, story: fn(&Schema) -> Result<(), Failed>) -> Trial {
-    Trial::ignorable_test(format!("pg/stories/versions: {name}"), move || {
-        let schema = match design().schema() {
-            Ok(schema) => schema,
-            Err(missing) => return unless_missing("pg", missing),
-        };
-        let result = story(&schema);
-        block_on(schema.remove())?;
-        result.map(|()| Completion::Completed)
-    })
+fn test(name: &str, design: Design, story: fn(&Schema) -> Result<(), Failed>) -> Trial {
+    on_design(&format!("versions: {name}"), design, story)
 }
 
 fn upgrade() -> String {
