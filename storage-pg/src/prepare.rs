@@ -48,7 +48,7 @@ pub(crate) async fn prepare(
         Err(problems) => return Ok(Err(problems)),
     };
     let Sending { zone, pooler_mode, observer, .. } = sending.clone();
-    // A check of counts runs rarely, and shall be planned for the tables as they are then.
+    // A check of counts runs rarely. The server plans it anew each time, for the tables as they are then.
     let is_kept = !pooler_mode && draft.query != Query::CheckCounts;
     Ok(Ok(Statement::new(draft, types, zone, is_kept, observer)))
 }

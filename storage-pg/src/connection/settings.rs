@@ -472,6 +472,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_text_makes_a_password_show(
+            before in "[a-z0-9=:/?#@%&' ]{0,20}",
+            after in "[a-z0-9:/?#@%&' ]{0,20}",
+            frame in prop::sample::select(vec![
+                ("password='", "' host=db1"),
+                ("postgres://me:", "@db1:5432/tracker"),
+                ("postgres://me:", "@db1/x?sslmode=wrong&pool_max_conns=0"),
+                ("connect_timeout=x password=", ""),
+            ]),
+        ) {
+            let text = format!("{}{before}hunter2{after}{}", frame.0, frame.1);
+            if let Err(problems) = parse(&text) {
+                prop_assert!(!problems.concat().contains("hunter2"), "{:?}", problems);
+            }
+            if let Ok(settings) = parse(&format!("password='hunter2' host=db1 user=me {before}")) {
+                let shown = format!("{settings:?}{:?}", settings.warnings);
+                prop_assert!(!shown.contains("hunter2"), "{}", shown);
+            }
+        }
+    }
+
+    proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
