@@ -16,7 +16,7 @@ use super::raw::{peer_key, swarm_key};
 use crate::servers::redis::{Node, Rights, RightsOnCluster, RightsOnSentinel, RightsOnServer, Setup};
 use crate::servers::{Found, Missing};
 use crate::storages::ByConfiguration;
-use crate::storages::redis::config;
+use crate::storages::redis::{config, with_patience};
 
 /// What only describes the servers, or the client, and is not among the rights.
 const OPTIONAL: [&str; 3] = ["info", "config|get", "client|setinfo"];
@@ -69,7 +69,7 @@ pub(super) async fn behind_sentinels_are_enough(servers: &RightsOnSentinel) {
 }
 
 pub(super) async fn of_a_cluster_are_all_used(cluster: &RightsOnCluster) {
-    let storage = use_everything(cluster.settings()).await;
+    let storage = use_everything(with_patience(cluster.settings())).await;
     ask_while_a_slot_moves(cluster, &*storage).await;
     storage.close().await.unwrap();
     let nodes: Vec<_> = cluster.nodes().iter().collect();

@@ -47,7 +47,7 @@ fn on_sentinel(name: &str, servers: fn(&Servers) -> Found<Arc<Sentinel>>) -> Und
 fn on_cluster(name: &str, settings: fn() -> Found<Vec<(String, Value)>>) -> UnderTest {
     let shared = OnceLock::new();
     without_stories(UnderTest::new(name, move || {
-        let settings = settings()?;
+        let settings = with_patience(settings()?);
         let fresh = shared.get_or_init(|| Fresh::new(config(settings), Place::Server));
         Ok(fresh.share())
     }))
@@ -56,6 +56,13 @@ fn on_cluster(name: &str, settings: fn() -> Found<Vec<(String, Value)>>) -> Unde
 /// They would tell nothing that they don't tell of the single server.
 fn without_stories(under_test: UnderTest) -> UnderTest {
     UnderTest { has_stories: false, ..under_test }
+}
+
+/// On a cluster a call for many takes a thousand rounds one after the other: on a busy machine that is more
+/// than the default allows.
+pub fn with_patience(mut settings: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    settings.push(("operation_timeout".to_owned(), Value::Text("30s".to_owned())));
+    settings
 }
 
 /// A configuration with these keys.
