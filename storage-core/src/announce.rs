@@ -70,7 +70,49 @@ impl AnnounceAnswer {
     }
 }
 
+/// An [`Announce`] that owns what it says, for those who queue it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedAnnounce {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The client, once for each address that it is reached at.
+    pub peers: Vec<Peer>,
+    /// Whether it has everything.
+    pub role: Role,
+    /// Why it announces.
+    pub event: AnnounceEvent,
+    /// The most peers to return.
+    pub num_want: usize,
+    /// The families of the peers to return, the one preferred first.
+    pub families: Vec<AddressFamily>,
+    /// The time of the announce.
+    pub announced: When,
+}
+
+impl OwnedAnnounce {
+    /// The announce.
+    pub fn as_announce(&self) -> Announce<'_> {
+        let Self { info_hash, peers, role, event, num_want, families, announced } = self;
+        Announce {
+            info_hash: *info_hash,
+            peers,
+            role: *role,
+            event: *event,
+            num_want: *num_want,
+            families,
+            announced: *announced,
+        }
+    }
+}
+
 impl<'a> Announce<'a> {
+    /// A copy that owns what it says.
+    pub fn to_owned(&self) -> OwnedAnnounce {
+        let Self { info_hash, peers, role, event, num_want, families, announced } = *self;
+        let (peers, families) = (peers.to_vec(), families.to_vec());
+        OwnedAnnounce { info_hash, peers, role, event, num_want, families, announced }
+    }
+
     /// The selections that find the peers, each for `num_want` of them, in order of preference; none
     /// for a client that leaves or wants none.
     pub fn selections(&self) -> impl Iterator<Item = PeerSelection> + 'a {

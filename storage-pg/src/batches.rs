@@ -20,20 +20,20 @@ use crate::arguments::{self, random_sample};
 use crate::attempt::{self, Attempt, attempt};
 use crate::config::PgConfig;
 use crate::core::Core;
-use crate::query_spec::{Batch, TypedQuery, queries};
+use crate::query_spec::{Batch, Query, queries};
 use crate::statement::{ResultRow, Statement};
+use crate::whole_announces::WholeAnnounces;
 
 /// A kind of calls that can be answered together.
 pub(crate) trait BatchKind: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     type Answer: Send + 'static;
 
-    /// The query that answers them.
-    type Query: Batch;
-
+    /// The queries that answer them.
+    const QUERIES: &'static [Query];
     const OPERATION: Operation;
-    /// The query's configuration key.
-    const KEY: &'static str = <Self::Query as TypedQuery>::QUERY.key();
+    /// The first query's configuration key.
+    const KEY: &'static str = Self::QUERIES[0].key();
 
     /// Answers them all, each in its place.
     fn answer(
@@ -82,7 +82,10 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
     }
 
     fn leaves(&self, calls: usize, waited: Duration, left: usize) {
-        self.core.observe(Event::Gathered { key: K::KEY, calls: calls as u64, waited, left: left as u64 });
+        for query in K::QUERIES {
+            let (key, calls, left) = (query.key(), calls as u64, left as u64);
+            self.core.observe(Event::Gathered { key, calls, waited, left });
+        }
     }
 }
 
@@ -92,6 +95,7 @@ pub(crate) struct Batches {
     pub(crate) deletions: Option<PgBatcher<Deletions>>,
     pub(crate) graduations: Option<PgBatcher<Graduations>>,
     pub(crate) announces: Option<PgBatcher<Announces>>,
+    pub(crate) whole_announces: Option<PgBatcher<WholeAnnounces>>,
     pub(crate) scrapes: Option<PgBatcher<Scrapes>>,
     pub(crate) lookups: Option<PgBatcher<Lookups>>,
 }
@@ -111,6 +115,7 @@ impl Batches {
             // One alone takes its locks in another order: it and a batch might wait for each other.
             graduations: batcher(core, Bounds { when_idle: true, ..bounds }),
             announces: batcher(core, bounds),
+            whole_announces: batcher(core, bounds),
             scrapes: batcher(core, bounds),
             lookups: batcher(core, bounds),
         }
@@ -123,6 +128,7 @@ impl Batches {
             close(&self.deletions, at_most),
             close(&self.graduations, at_most),
             close(&self.announces, at_most),
+            close(&self.whole_announces, at_most),
             close(&self.scrapes, at_most),
             close(&self.lookups, at_most),
         );
@@ -135,9 +141,9 @@ async fn close<K: BatchKind>(batcher: &Option<PgBatcher<K>>, at_most: Duration) 
     }
 }
 
-/// A batcher for a query, if it is configured.
+/// A batcher for calls of a kind, if their queries are configured.
 fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds) -> Option<PgBatcher<K>> {
-    core.has(<K::Query as TypedQuery>::QUERY).then(|| {
+    K::QUERIES.iter().all(|query| core.has(*query)).then(|| {
         let batch = PgBatch { core: Arc::clone(core), kind: PhantomData };
         PgBatcher(Batcher::new(batch, bounds))
     })
@@ -179,8 +185,8 @@ pub(crate) struct Puts;
 impl BatchKind for Puts {
     type Request = PeerRecord;
     type Answer = ();
-    type Query = queries::PutPeerBatch;
 
+    const QUERIES: &'static [Query] = &[Query::PutPeerBatch];
     const OPERATION: Operation = Operation::PutPeer;
 
     /// Of a peer put twice the last is written.
@@ -248,8 +254,8 @@ pub(crate) struct Deletions;
 impl BatchKind for Deletions {
     type Request = Deletion;
     type Answer = ();
-    type Query = queries::DeletePeerBatch;
 
+    const QUERIES: &'static [Query] = &[Query::DeletePeerBatch];
     const OPERATION: Operation = Operation::DeletePeer;
 
     /// Of those who delete the same peer one has found it. A peer whose role does not matter has a row for
@@ -303,8 +309,8 @@ impl BatchKind for Graduations {
     type Request = PeerRecord;
     /// Whether it is a download; `None` if it was not done.
     type Answer = Option<bool>;
-    type Query = queries::GraduatePeerBatch;
 
+    const QUERIES: &'static [Query] = &[Query::GraduatePeerBatch];
     const OPERATION: Operation = Operation::GraduatePeers;
 
     /// Of those who graduate the same peer the first makes it a download.
@@ -358,8 +364,8 @@ pub(crate) struct Announces;
 impl BatchKind for Announces {
     type Request = PeerSelection;
     type Answer = Vec<Peer>;
-    type Query = queries::AnnounceBatch;
 
+    const QUERIES: &'static [Query] = &[Query::AnnounceBatch];
     const OPERATION: Operation = Operation::AnnouncePeers;
 
     async fn answer(core: &Core, calls: &[BatchCall<PeerSelection>]) -> Vec<Result<Vec<Peer>>> {
@@ -403,8 +409,8 @@ pub(crate) struct Scrapes;
 impl BatchKind for Scrapes {
     type Request = InfoHash;
     type Answer = SwarmCounts;
-    type Query = queries::CountSwarmBatch;
 
+    const QUERIES: &'static [Query] = &[Query::CountSwarmBatch];
     const OPERATION: Operation = Operation::ScrapeSwarm;
 
     async fn answer(core: &Core, calls: &[BatchCall<InfoHash>]) -> Vec<Result<SwarmCounts>> {
@@ -460,8 +466,8 @@ pub(crate) struct Lookups;
 impl BatchKind for Lookups {
     type Request = Lookup;
     type Answer = Vec<bool>;
-    type Query = queries::ContainsDataBatch;
 
+    const QUERIES: &'static [Query] = &[Query::ContainsDataBatch];
     const OPERATION: Operation = Operation::ContainsData;
 
     async fn answer(core: &Core, calls: &[BatchCall<Lookup>]) -> Vec<Result<Vec<bool>>> {

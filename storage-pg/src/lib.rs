@@ -72,6 +72,7 @@ mod statement;
 mod storage;
 mod transfer;
 mod upkeep;
+mod whole_announces;
 mod zone;
 
 pub use config::{AnnounceSettings, PeerSettings, PgConfig, Queries};

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, try_join_all};
 use sqlx::postgres::PgConnection;
 use storage_core::{
-    Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord, PeerSelection, PeerStorage, Result,
-    Role, SwarmCounts, When,
+    Announce, AnnounceAnswer, AnnounceEvent, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts, write_announce,
 };
 
 use crate::arguments::{self, random_sample};
@@ -18,6 +18,7 @@ use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
+use crate::whole_announces::WholeAnnounce;
 
 #[async_trait]
 impl PeerStorage for PgStorage {
@@ -73,6 +74,20 @@ impl PeerStorage for PgStorage {
             Some(announces) => announces.call(selection.clone(), |_| self.announce_alone(selection)).await,
             None => self.announce_alone(selection).await,
         }
+    }
+
+    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+        let Some(whole_announces) = &self.batches.whole_announces else {
+            return announce_by_parts(self, announce).await;
+        };
+        let (is_download, put_at) = match announce.event {
+            AnnounceEvent::Stopped => return announce_by_parts(self, announce).await,
+            AnnounceEvent::Completed => (write_announce(self, announce).await?, None),
+            AnnounceEvent::None | AnnounceEvent::Started => (false, Some(announce.announced.on(self))),
+        };
+        let whole = WholeAnnounce { announce: announce.to_owned(), put_at };
+        let answer = whole_announces.call(whole, |whole| whole.alone(&self.core)).await?;
+        Ok(AnnounceAnswer { is_download, ..answer })
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {

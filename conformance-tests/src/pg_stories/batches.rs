@@ -9,7 +9,8 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    ErrorKind, Event, InfoHash, Observer, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts, When,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, Event, InfoHash, Observer, Peer,
+    PeerId, PeerSelection, Role, Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -26,6 +27,9 @@ const REFUSED: u16 = 666;
 pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("a bad row fails only its caller", |url| block_on(a_bad_row_fails_only_its_caller(url))),
+        test("whole announces go together, and a bad row fails only its announce", |url| {
+            block_on(whole_announces_go_together(url))
+        }),
         test("64 callers put the same peers and none waits for good", |url| {
             block_on(callers_put_the_same_peers(url))
         }),
@@ -104,6 +108,44 @@ async fn a_bad_row_fails_only_its_caller(url: &PgUrl) -> Result<(), Failed> {
     ensure(batches.largest() > 1, || format!("the largest batch had {}", batches.largest()))?;
     let counts = storage.scrape_swarm(&SWARM).await?;
     ensure(counts.seeders == u64::from(CALLERS) - 3, || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+/// Of clients at two addresses, one of whose rows the server refuses at some.
+async fn whole_announces_go_together(url: &PgUrl) -> Result<(), Failed> {
+    let (storage, batches) = open(url, |config| PgConfig { batch_when_idle: true, ..config }).await?;
+    execute(url, "ALTER TABLE mo_peers ADD CHECK (port <> 666)").await?.close().await?;
+    let is_bad = |number: u16| number % 20 == 7;
+    let announces = (0..CALLERS).map(|number| {
+        let peers = [peer(number, 6881), peer(number, if is_bad(number) { REFUSED } else { 6882 })];
+        let storage = Arc::clone(&storage);
+        async move {
+            let announce = Announce {
+                info_hash: SWARM,
+                peers: &peers,
+                role: Role::Seeder,
+                event: AnnounceEvent::None,
+                num_want: 10,
+                families: &[AddressFamily::V4],
+                announced: When::Now,
+            };
+            storage.announce(&announce).await
+        }
+    });
+    for (number, answer) in (0..).zip(join_all(announces).await) {
+        match answer {
+            Ok(AnnounceAnswer { peers: Some(peers), counts: Some(counts), failure: None, .. })
+                if !is_bad(number) && peers.is_empty() && counts.seeders >= 2 => {}
+            Err(error) if is_bad(number) && error.kind() == ErrorKind::Rejected => {}
+            answer => return Err(format!("announce number {number}: {answer:?}").into()),
+        }
+    }
+    ensure(batches.largest() > 1, || format!("the largest batch had {}", batches.largest()))?;
+    // Three queries for each batch.
+    let number = batches.number.load(Ordering::SeqCst);
+    ensure(number < u64::from(CALLERS), || format!("{number} batches for {CALLERS} announces"))?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.seeders == 2 * u64::from(CALLERS) - 3, || format!("{counts:?}"))?;
     Ok(storage.close().await?)
 }
 

@@ -1,0 +1,116 @@
+//! Whole announces that are answered together: one batch of writes, and after it peers and counts at the same time.
+
+use futures::future::{BoxFuture, join};
+use storage_core::batcher::BatchCall;
+use storage_core::layer::deadline;
+use storage_core::{
+    AnnounceAnswer, InfoHash, Operation, OwnedAnnounce, Peer, PeerRecord, Result, SwarmCounts, Timestamp,
+};
+
+use crate::batches::{Announces, BatchKind, Puts, count};
+use crate::core::Core;
+use crate::query_spec::Query;
+
+/// An announce whose answer is read, after its peers are put.
+#[derive(Debug)]
+pub(crate) struct WholeAnnounce {
+    pub(crate) announce: OwnedAnnounce,
+    /// When the peers announced; `None` if they have been written.
+    pub(crate) put_at: Option<Timestamp>,
+}
+
+impl WholeAnnounce {
+    /// Answers it without others.
+    pub(crate) fn alone(self, core: &Core) -> BoxFuture<'_, Result<AnnounceAnswer>> {
+        Box::pin(async move {
+            let call = BatchCall { request: self, deadline: deadline(WholeAnnounces::OPERATION) };
+            let mut answers = WholeAnnounces::answer(core, &[call]).await;
+            answers.pop().unwrap_or(Ok(AnnounceAnswer::default()))
+        })
+    }
+
+    /// What is put.
+    fn records(&self) -> impl Iterator<Item = PeerRecord> {
+        let OwnedAnnounce { info_hash, peers, role, .. } = &self.announce;
+        let (info_hash, role) = (*info_hash, *role);
+        let put = self.put_at.map(|announced| {
+            peers.iter().map(move |peer| PeerRecord { info_hash, peer: *peer, role, announced })
+        });
+        put.into_iter().flatten()
+    }
+}
+
+type Calls = [BatchCall<WholeAnnounce>];
+
+/// Clients that begin or go on, and the answers to those whose downloads are complete.
+pub(crate) struct WholeAnnounces;
+
+impl BatchKind for WholeAnnounces {
+    type Request = WholeAnnounce;
+    type Answer = AnnounceAnswer;
+
+    const QUERIES: &'static [Query] = &[Query::PutPeerBatch, Query::AnnounceBatch, Query::CountSwarmBatch];
+    const OPERATION: Operation = Operation::Announce;
+
+    async fn answer(core: &Core, calls: &Calls) -> Vec<Result<AnnounceAnswer>> {
+        let written = put(core, calls).await;
+        let info_hashes: Vec<InfoHash> = calls.iter().map(|call| call.request.announce.info_hash).collect();
+        let (peers, counts) =
+            join(select(core, calls, &written), count(core, Operation::ScrapeSwarm, &info_hashes)).await;
+        let read = peers.into_iter().zip(counts);
+        let answer = |(written, (peers, counts)): (Result<()>, (Result<Vec<Peer>>, Result<SwarmCounts>))| {
+            written.map(|()| AnnounceAnswer::after_write(false, peers, counts))
+        };
+        written.into_iter().zip(read).map(answer).collect()
+    }
+}
+
+/// Puts the peers of all, and says of each announce whether all of its peers were.
+async fn put(core: &Core, calls: &Calls) -> Vec<Result<()>> {
+    let (mut puts, mut places) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+    for (place, BatchCall { request, deadline }) in calls.iter().enumerate() {
+        for record in request.records() {
+            puts.push(BatchCall { request: record, deadline: *deadline });
+            places.push(place);
+        }
+    }
+    let mut written: Vec<Result<()>> = calls.iter().map(|_| Ok(())).collect();
+    if puts.is_empty() {
+        return written;
+    }
+    for (place, put) in places.into_iter().zip(Puts::answer(core, &puts).await) {
+        if put.is_err() {
+            written[place] = put;
+        }
+    }
+    written
+}
+
+/// Peers for those whose write went well, family by family as each prefers them.
+async fn select(core: &Core, calls: &Calls, written: &[Result<()>]) -> Vec<Result<Vec<Peer>>> {
+    let announces: Vec<_> = calls.iter().map(|call| call.request.announce.as_announce()).collect();
+    let mut selections: Vec<_> = announces.iter().map(|announce| announce.selections()).collect();
+    let mut found: Vec<Result<Vec<Peer>>> = calls.iter().map(|_| Ok(Vec::new())).collect();
+    loop {
+        let (mut asked, mut places) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+        for (place, announce) in announces.iter().enumerate() {
+            let Ok(peers) = &found[place] else { continue };
+            if written[place].is_err() || peers.len() >= announce.num_want {
+                continue;
+            }
+            let Some(mut request) = selections[place].next() else { continue };
+            request.num_want -= peers.len();
+            asked.push(BatchCall { request, deadline: calls[place].deadline });
+            places.push(place);
+        }
+        if asked.is_empty() {
+            return found;
+        }
+        for (place, more) in places.into_iter().zip(Announces::answer(core, &asked).await) {
+            match (&mut found[place], more) {
+                (Ok(peers), Ok(more)) => announces[place].fill(peers, more),
+                (found, more) => *found = more,
+            }
+        }
+    }
+}
