@@ -47,10 +47,10 @@ pub(crate) struct PgBatcher<K: BatchKind>(Batcher<PgBatch<K>>);
 
 impl<K: BatchKind> PgBatcher<K> {
     /// Makes a call: by `alone` while few are in flight, or else together with others.
-    pub(crate) async fn call<'a>(
+    pub(crate) async fn call<'a, R: Into<K::Request>>(
         &self,
-        request: K::Request,
-        alone: impl FnOnce(K::Request) -> BoxFuture<'a, Result<K::Answer>>,
+        request: R,
+        alone: impl FnOnce(R) -> BoxFuture<'a, Result<K::Answer>>,
     ) -> Result<K::Answer> {
         self.0.call(request, deadline(K::OPERATION), alone).await
     }

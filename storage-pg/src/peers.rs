@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, FutureExt, try_join_all};
 use sqlx::postgres::PgConnection;
 use storage_core::{
     Announce, AnnounceAnswer, AnnounceEvent, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
-    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts, write_announce,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts, read_announce,
+    write_announce,
 };
 
 use crate::arguments::{self, random_sample};
@@ -18,7 +19,7 @@ use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
-use crate::whole_announces::WholeAnnounce;
+use crate::whole_announces::ToRead;
 
 #[async_trait]
 impl PeerStorage for PgStorage {
@@ -80,14 +81,20 @@ impl PeerStorage for PgStorage {
         let Some(whole_announces) = &self.batches.whole_announces else {
             return announce_by_parts(self, announce).await;
         };
-        let (is_download, put_at) = match announce.event {
-            AnnounceEvent::Stopped => return announce_by_parts(self, announce).await,
-            AnnounceEvent::Completed => (write_announce(self, announce).await?, None),
-            AnnounceEvent::None | AnnounceEvent::Started => (false, Some(announce.announced.on(self))),
-        };
-        let whole = WholeAnnounce { announce: announce.to_owned(), put_at };
-        let answer = whole_announces.call(whole, |whole| whole.alone(&self.core)).await?;
-        Ok(AnnounceAnswer { is_download, ..answer })
+        match announce.event {
+            AnnounceEvent::Stopped => announce_by_parts(self, announce).await,
+            AnnounceEvent::Completed => {
+                let is_download = write_announce(self, announce).await?;
+                let read = ToRead { announce, put_at: None };
+                let alone = |_| async move { Ok(read_announce(self, announce, is_download).await) }.boxed();
+                Ok(AnnounceAnswer { is_download, ..whole_announces.call(read, alone).await? })
+            }
+            AnnounceEvent::None | AnnounceEvent::Started => {
+                let put_at = Some(announce.announced.on(self));
+                let alone = |_| announce_by_parts(self, announce).boxed();
+                whole_announces.call(ToRead { announce, put_at }, alone).await
+            }
+        }
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {

@@ -1,10 +1,10 @@
 //! Whole announces that are answered together: one batch of writes, and after it peers and counts at the same time.
 
-use futures::future::{BoxFuture, join};
+use futures::future::join;
 use storage_core::batcher::BatchCall;
-use storage_core::layer::deadline;
 use storage_core::{
-    AnnounceAnswer, InfoHash, Operation, OwnedAnnounce, Peer, PeerRecord, Result, SwarmCounts, Timestamp,
+    Announce, AnnounceAnswer, InfoHash, Operation, OwnedAnnounce, Peer, PeerRecord, Result, SwarmCounts,
+    Timestamp,
 };
 
 use crate::batches::{Announces, BatchKind, Puts, count};
@@ -12,23 +12,27 @@ use crate::core::Core;
 use crate::query_spec::Query;
 
 /// An announce whose answer is read, after its peers are put.
-#[derive(Debug)]
-pub(crate) struct WholeAnnounce {
-    pub(crate) announce: OwnedAnnounce,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToRead<'a> {
+    pub(crate) announce: &'a Announce<'a>,
     /// When the peers announced; `None` if they have been written.
     pub(crate) put_at: Option<Timestamp>,
 }
 
-impl WholeAnnounce {
-    /// Answers it without others.
-    pub(crate) fn alone(self, core: &Core) -> BoxFuture<'_, Result<AnnounceAnswer>> {
-        Box::pin(async move {
-            let call = BatchCall { request: self, deadline: deadline(WholeAnnounces::OPERATION) };
-            let mut answers = WholeAnnounces::answer(core, &[call]).await;
-            answers.pop().unwrap_or(Ok(AnnounceAnswer::default()))
-        })
-    }
+/// The same in a queue.
+#[derive(Debug)]
+pub(crate) struct WholeAnnounce {
+    announce: OwnedAnnounce,
+    put_at: Option<Timestamp>,
+}
 
+impl From<ToRead<'_>> for WholeAnnounce {
+    fn from(ToRead { announce, put_at }: ToRead<'_>) -> Self {
+        Self { announce: announce.to_owned(), put_at }
+    }
+}
+
+impl WholeAnnounce {
     /// What is put.
     fn records(&self) -> impl Iterator<Item = PeerRecord> {
         let OwnedAnnounce { info_hash, peers, role, .. } = &self.announce;
