@@ -1,6 +1,8 @@
 //! Swarms.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
@@ -81,19 +83,24 @@ impl PeerStorage for PgStorage {
         let Some(whole_announces) = &self.batches.whole_announces else {
             return announce_by_parts(self, announce).await;
         };
-        match announce.event {
-            AnnounceEvent::Stopped => announce_by_parts(self, announce).await,
-            AnnounceEvent::Completed => {
-                let is_download = write_announce(self, announce).await?;
-                let read = ToRead { announce, put_at: None };
-                let alone = |_| async move { Ok(read_announce(self, announce, is_download).await) }.boxed();
-                Ok(AnnounceAnswer { is_download, ..whole_announces.call(read, alone).await? })
+        let (is_download, put_at) = match announce.event {
+            AnnounceEvent::Stopped => return announce_by_parts(self, announce).await,
+            AnnounceEvent::Completed => (write_announce(self, announce).await?, None),
+            AnnounceEvent::None | AnnounceEvent::Started => (false, Some(announce.announced.on(self))),
+        };
+        let is_written = Arc::new(AtomicBool::new(put_at.is_none()));
+        let alone = |ToRead { put_at, .. }: ToRead<'_>| match put_at {
+            Some(_) => announce_by_parts(self, announce).boxed(),
+            None => read_announce(self, announce, is_download).map(Ok).boxed(),
+        };
+        let to_read = ToRead { announce, put_at, is_written: &is_written };
+        match whole_announces.call(to_read, alone).await {
+            Ok(answer) => Ok(AnnounceAnswer { is_download, ..answer }),
+            Err(error) if is_written.load(Ordering::Acquire) => {
+                let failure = Some(not_read(&error));
+                Ok(AnnounceAnswer { is_download, failure, ..AnnounceAnswer::default() })
             }
-            AnnounceEvent::None | AnnounceEvent::Started => {
-                let put_at = Some(announce.announced.on(self));
-                let alone = |_| announce_by_parts(self, announce).boxed();
-                whole_announces.call(ToRead { announce, put_at }, alone).await
-            }
+            Err(error) => Err(error),
         }
     }
 
@@ -245,6 +252,12 @@ fn read_peer(announce: &Statement, row: &ResultRow) -> Option<Peer> {
     let address = announce.read_address(row, 1)?;
     let port = u16::try_from(announce.read_integer(row, 2)?).ok()?;
     Some(Peer::new(id, address, port))
+}
+
+/// Why an announce was not read: of what was only read nothing is uncertain.
+fn not_read(error: &Error) -> Error {
+    let kind = if error.kind() == ErrorKind::Uncertain { ErrorKind::Timeout } else { error.kind() };
+    Error::new(crate::NAME, Operation::AnnouncePeers, kind).with_message(error.message().to_owned())
 }
 
 fn not_found() -> Error {
