@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::argument::Argument;
 use crate::connection::{Commit, ConnectError, Lease, ask_server};
+use crate::contention_limiter::{ContentionLimiter, Permit};
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::gate::{Gate, Pass};
 use crate::statement::Statement;
 use crate::storage::not_connected;
 
@@ -44,7 +44,7 @@ pub(crate) struct Attempts<'a> {
     moves_left: u8,
     renewals_left: u8,
     conflicts: u32,
-    pass: Option<Pass<'a>>,
+    permit: Option<Permit<'a>>,
 }
 
 /// What an attempt knows of its circumstances.
@@ -130,7 +130,7 @@ impl<'a> Attempts<'a> {
             moves_left: MOVES,
             renewals_left: RENEWALS,
             conflicts: 0,
-            pass: None,
+            permit: None,
         }
     }
 
@@ -154,7 +154,7 @@ impl<'a> Attempts<'a> {
                 Err(error) => return Err(self.not_connected(error)),
             };
             // Not before there is a connection: nobody waits for those who wait for one.
-            self.pass = self.pass_gate().await;
+            self.permit = self.acquire_permit().await;
             let begun = match self.begin {
                 Some(begin) => {
                     lease.in_transaction();
@@ -168,7 +168,7 @@ impl<'a> Attempts<'a> {
                 return Ok((lease, attempt));
             };
             lease.give_up();
-            self.pass = None;
+            self.permit = None;
             // Nothing has been written yet: any lost connection may be replaced.
             if !(failure.is_lost() || failure.is_gone()) || !self.again("connection").await {
                 return Err(failure.into_error(self.operation, !self.after_loss));
@@ -229,7 +229,7 @@ impl<'a> Attempts<'a> {
             lease.release();
         }
         if is_renewed {
-            self.pass = None;
+            self.permit = None;
             self.after_loss |= may_count && result.is_err_and(|failure| failure.is_unknown());
             self.storage.observe(Event::Retried { reason: "statement" });
             return ControlFlow::Continue(());
@@ -239,7 +239,7 @@ impl<'a> Attempts<'a> {
 
     /// `may_count` is whether an attempt whose answer was lost may have taken effect.
     async fn decide<T>(&mut self, result: Result<T, Failure>, may_count: bool) -> ControlFlow<Result<T>> {
-        self.pass = None;
+        self.permit = None;
         let failure = match result {
             Ok(value) => return ControlFlow::Break(Ok(value)),
             Err(failure) => failure,
@@ -264,12 +264,12 @@ impl<'a> Attempts<'a> {
         self.after_loss && self.operation.is_write()
     }
 
-    /// Waits for the next attempt's turn.
-    async fn pass_gate(&self) -> Option<Pass<'a>> {
-        if !Gate::is_passed_by(self.operation) {
+    /// Waits for the permit of the next attempt.
+    async fn acquire_permit(&self) -> Option<Permit<'a>> {
+        if !ContentionLimiter::limits(self.operation) {
             return None;
         }
-        self.storage.gate.pass(self.conflicts, Some(self.give_up)).await
+        self.storage.contention.acquire(self.conflicts, Some(self.give_up)).await
     }
 
     /// Waits before the next attempt; false if it is too late for one.

@@ -19,9 +19,9 @@ use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
 use crate::config::PgConfig;
 use crate::connection::{Commit, ConnectError, ConnectionSettings, Lease, Pool};
+use crate::contention_limiter::ContentionLimiter;
 use crate::core::{Core, not_configured};
 use crate::draft::{Drafts, Opened};
-use crate::gate::Gate;
 use crate::prepare::{Sending, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
 use crate::renewal::Renewal;
@@ -139,10 +139,11 @@ impl PgStorage {
             return Err(OpenError::Configuration(problems));
         }
         let retry_timeout = config.retry_timeout;
-        let gate = Gate::new(settings.pool.max_connections);
+        let contention = ContentionLimiter::new(settings.pool.max_connections);
         let renewal = Renewal::new(sending);
         let row_counts = RowCounts::of(&statements);
-        let core = Core { pool, settings, retry_timeout, gate, statements, renewal, row_counts, observer };
+        let core =
+            Core { pool, settings, retry_timeout, contention, statements, renewal, row_counts, observer };
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
     }
