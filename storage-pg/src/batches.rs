@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
-use crate::attempt::{self, Attempt, attempt};
 use crate::config::PgConfig;
 use crate::core::Core;
 use crate::query_spec::{Batch, Query, queries};
+use crate::retry::{Attempt, TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
 use crate::whole_announces::WholeAnnounces;
 
@@ -279,7 +279,7 @@ impl BatchKind for Deletions {
             |ran, piece| {
                 for row in piece.clone() {
                     // What took effect, and was repeated because its answer was lost, finds nothing.
-                    found[row] = ran.attempt.after_loss;
+                    found[row] = ran.attempt.may_have_committed;
                     expired[row] = ran.may_have_expired(rows[row].deadline);
                 }
                 ran.by_request(piece).for_each(|(request, _)| found[request] = true);
@@ -337,7 +337,7 @@ impl BatchKind for Graduations {
                 for (request, row) in ran.by_request(piece) {
                     // What took effect, and was repeated because its answer was lost, finds a seeder.
                     let is_download = ran.statement.read_boolean(row, 1).unwrap_or(false);
-                    answers[request] = Some(is_download || ran.attempt.after_loss);
+                    answers[request] = Some(is_download || ran.attempt.may_have_committed);
                 }
             },
         )
@@ -572,7 +572,7 @@ async fn run<'s, 'a, Q: Batch>(
 ) -> Result<Ran<'s>> {
     let typed = core.statement(query, operation)?;
     let statement = typed.untyped();
-    attempt!(core, operation, attempt::Together::No, |connection, attempt| {
+    with_retries!(core, operation, TxMode::Autocommit, |connection, attempt| {
         let batch = arguments(attempt.clock);
         if statement.has_result() {
             let rows = typed.rows_of_batch(connection, &batch).await?;

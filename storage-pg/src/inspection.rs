@@ -10,10 +10,10 @@ use sqlx::postgres::PgConnection;
 use storage_core::{Inspection, Operation, Result, Timestamp, Upkeep};
 
 use crate::arguments;
-use crate::attempt::{Together, attempt};
 use crate::connection::{ServerAnswer, ask_server};
 use crate::failure::Failure;
 use crate::query_spec::queries;
+use crate::retry::{TxMode, with_retries};
 use crate::row_counts;
 use crate::server;
 use crate::statement::{QueryStatement, Statement};
@@ -31,9 +31,10 @@ struct Answers {
 impl PgStorage {
     pub(crate) async fn look(&self) -> Result<Inspection> {
         let newest = self.core.find(queries::NewestPeer);
-        let answers =
-            attempt!(&self.core, Operation::Inspect, Together::No, |connection| ask(connection, newest)
-                .await)?;
+        let answers = with_retries!(&self.core, Operation::Inspect, TxMode::Autocommit, |connection| ask(
+            connection, newest
+        )
+        .await)?;
         let now = answers.clock;
         let (product, server) = server::recognize(&answers.version);
         let mut findings = vec![("connection".to_owned(), self.core.settings.masked())];

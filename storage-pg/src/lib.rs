@@ -43,7 +43,6 @@
 mod argument;
 mod arguments;
 mod array;
-mod attempt;
 mod batches;
 mod bulk;
 mod config;
@@ -64,6 +63,7 @@ mod query_spec;
 pub mod recommended;
 mod rehearsal;
 mod renewal;
+mod retry;
 mod rewrite;
 mod rights;
 mod row_counts;

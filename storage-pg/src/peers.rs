@@ -14,11 +14,11 @@ use storage_core::{
 };
 
 use crate::arguments::{self, random_sample};
-use crate::attempt::{Together, attempt};
 use crate::batches::{self, Deletion};
 use crate::failure::Failure;
 use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
+use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
 use crate::whole_announces::ToRead;
@@ -62,10 +62,10 @@ impl PeerStorage for PgStorage {
             }
         }
         let graduation = Graduation::of(&self.core)?;
-        attempt!(&self.core, Operation::GraduatePeers, Together::AllOrNothing, |connection, attempt| {
+        with_retries!(&self.core, Operation::GraduatePeers, TxMode::Transaction, |connection, attempt| {
             let is_download = graduation.run(connection, info_hash, &peers, announced).await?;
             // One that took effect, and was repeated because its answer was lost, finds a seeder.
-            Ok(is_download || attempt.after_loss)
+            Ok(is_download || attempt.may_have_committed)
         })
     }
 
@@ -132,7 +132,7 @@ impl PgStorage {
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let put = self.core.statement(queries::PutPeer, Operation::PutPeer)?;
-            attempt!(&self.core, Operation::PutPeer, Together::No, |connection, attempt| {
+            with_retries!(&self.core, Operation::PutPeer, TxMode::Autocommit, |connection, attempt| {
                 let PeerRecord { info_hash, peer, role, announced } = &record;
                 let (role, announced, expires) = (*role, *announced, Some(attempt.expiry()));
                 let peer = arguments::PutPeer { info_hash, peer, role, announced, expires };
@@ -147,21 +147,26 @@ impl PgStorage {
             let delete = self.core.statement(queries::DeletePeer, Operation::DeletePeer)?;
             let Deletion { info_hash, peer, .. } = &deletion;
             // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
-            let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, attempt| {
-                let mut deleted = 0;
-                for role in deletion.roles() {
-                    let (role, expires) = (*role, Some(attempt.expiry()));
-                    let peer = arguments::DeletePeer { info_hash, peer, role, expires };
-                    deleted = delete.execute(connection, peer).await?;
-                    if deleted > 0 {
-                        break;
+            let found = with_retries!(
+                &self.core,
+                Operation::DeletePeer,
+                TxMode::Autocommit,
+                |connection, attempt| {
+                    let mut deleted = 0;
+                    for role in deletion.roles() {
+                        let (role, expires) = (*role, Some(attempt.expiry()));
+                        let peer = arguments::DeletePeer { info_hash, peer, role, expires };
+                        deleted = delete.execute(connection, peer).await?;
+                        if deleted > 0 {
+                            break;
+                        }
                     }
+                    if deleted == 0 && attempt.may_have_expired(&delete) {
+                        return Err(Failure::expired(delete.query.key()));
+                    }
+                    Ok(deleted > 0 || attempt.may_have_committed)
                 }
-                if deleted == 0 && attempt.may_have_expired(&delete) {
-                    return Err(Failure::expired(delete.query.key()));
-                }
-                Ok(deleted > 0 || attempt.after_loss)
-            })?;
+            )?;
             if found { Ok(()) } else { Err(not_found()) }
         })
     }
@@ -169,7 +174,7 @@ impl PgStorage {
     fn announce_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
         Box::pin(async move {
             let announce = self.core.statement(queries::Announce, Operation::AnnouncePeers)?;
-            attempt!(&self.core, Operation::AnnouncePeers, Together::No, |connection| {
+            with_retries!(&self.core, Operation::AnnouncePeers, TxMode::Autocommit, |connection| {
                 self.select(announce, connection, selection).await
             })
         })
@@ -180,7 +185,7 @@ impl PgStorage {
             let count = self.core.statement(queries::CountSwarm, Operation::ScrapeSwarm)?;
             let get_downloads = self.core.find(queries::GetDownloads);
             let swarm = arguments::Swarm { info_hash };
-            attempt!(&self.core, Operation::ScrapeSwarm, Together::No, |connection| {
+            with_retries!(&self.core, Operation::ScrapeSwarm, TxMode::Autocommit, |connection| {
                 let row = count.first(connection, swarm).await?;
                 let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
                 let (seeders, leechers) = (read(0), read(1));

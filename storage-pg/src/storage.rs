@@ -15,7 +15,6 @@ use storage_core::{
 use tokio::time::timeout;
 
 use crate::arguments;
-use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
 use crate::config::PgConfig;
 use crate::connection::{Commit, ConnectError, ConnectionSettings, Lease, Pool};
@@ -25,6 +24,7 @@ use crate::draft::{Drafts, Opened};
 use crate::prepare::{Sending, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
 use crate::renewal::Renewal;
+use crate::retry::{TxMode, with_retries};
 use crate::row_counts::RowCounts;
 use crate::server::Server;
 use crate::statement::{Statement, tell};
@@ -313,7 +313,7 @@ impl Backend for PgStorage {
 
     async fn ping(&self) -> Result<()> {
         let Some(ping) = self.core.find(queries::Ping) else { return Ok(()) };
-        attempt!(&self.core, Operation::Ping, Together::No, |connection| {
+        with_retries!(&self.core, Operation::Ping, TxMode::Autocommit, |connection| {
             ping.execute(connection, arguments::Nothing {}).await.map(drop)
         })
     }
@@ -333,7 +333,7 @@ impl Backend for PgStorage {
     /// Puts a peer of its own into a swarm of its own, and takes it back before the transaction ends.
     async fn probe(&self) -> Result<()> {
         let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
-        attempt!(&self.core, Operation::Probe, Together::AllOrNothing, |connection| {
+        with_retries!(&self.core, Operation::Probe, TxMode::Transaction, |connection| {
             let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::rehearsal::probe_peer(1, 1));
             let leecher = arguments::PutPeer {
                 info_hash: &info_hash,

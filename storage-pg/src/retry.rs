@@ -1,4 +1,4 @@
-//! Attempts: running statements on a leased connection, again where others got in the way or the
+//! RetryLoop: running statements on a leased connection, again where others got in the way or the
 //! connection was lost.
 
 use std::ops::ControlFlow;
@@ -19,17 +19,17 @@ use crate::failure::Failure;
 use crate::statement::Statement;
 use crate::storage::not_connected;
 
-/// How the statements of an attempt belong together.
+/// Whether the statements of an attempt run in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Together {
+pub(crate) enum TxMode {
     /// One statement, or several that need not see the same state.
-    No,
+    Autocommit,
     /// All of them take effect, or none.
-    AllOrNothing,
+    Transaction,
 }
 
-/// The attempts of one call.
-pub(crate) struct Attempts<'a> {
+/// The attempts of one call, and when the next one runs.
+pub(crate) struct RetryLoop<'a> {
     storage: &'a Core,
     operation: Operation,
     /// What begins a transaction, where one is needed.
@@ -40,7 +40,7 @@ pub(crate) struct Attempts<'a> {
     /// After this no further attempt begins.
     give_up: Instant,
     /// Whether an earlier attempt may have taken effect though its answer was lost.
-    after_loss: bool,
+    may_have_committed: bool,
     moves_left: u8,
     renewals_left: u8,
     conflicts: u32,
@@ -51,7 +51,7 @@ pub(crate) struct Attempts<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     /// Whether an earlier attempt may have taken effect though its answer was lost.
-    pub(crate) after_loss: bool,
+    pub(crate) may_have_committed: bool,
     /// The clock of the server that it runs on.
     pub(crate) clock: ServerClock,
     /// When the call must have ended.
@@ -107,8 +107,8 @@ const RENEWALS: u8 = 3;
 /// The part of the time for a call in which new attempts begin.
 const TRIED_FOR: f32 = 0.8;
 
-impl<'a> Attempts<'a> {
-    pub(crate) fn new(storage: &'a Core, operation: Operation, together: Together) -> Self {
+impl<'a> RetryLoop<'a> {
+    pub(crate) fn new(storage: &'a Core, operation: Operation, mode: TxMode) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(2))
             .with_max_delay(LONGEST_WAIT)
@@ -122,11 +122,11 @@ impl<'a> Attempts<'a> {
         Self {
             storage,
             operation,
-            begin: begin(storage, operation, together),
+            begin: begin(storage, operation, mode),
             waits: waits.build(),
             deadline,
             give_up: now + time_to_try,
-            after_loss: false,
+            may_have_committed: false,
             moves_left: MOVES,
             renewals_left: RENEWALS,
             conflicts: 0,
@@ -163,15 +163,15 @@ impl<'a> Attempts<'a> {
                 None => Ok(()),
             };
             let Err(failure) = begun else {
-                let Self { after_loss, deadline, .. } = *self;
-                let attempt = Attempt { after_loss, clock: lease.clock(), deadline };
+                let Self { may_have_committed, deadline, .. } = *self;
+                let attempt = Attempt { may_have_committed, clock: lease.clock(), deadline };
                 return Ok((lease, attempt));
             };
             lease.give_up();
             self.permit = None;
             // Nothing has been written yet: any lost connection may be replaced.
             if !(failure.is_lost() || failure.is_gone()) || !self.again("connection").await {
-                return Err(failure.into_error(self.operation, !self.after_loss));
+                return Err(failure.into_error(self.operation, !self.may_have_committed));
             }
         }
     }
@@ -230,7 +230,7 @@ impl<'a> Attempts<'a> {
         }
         if is_renewed {
             self.permit = None;
-            self.after_loss |= may_count && result.is_err_and(|failure| failure.is_unknown());
+            self.may_have_committed |= may_count && result.is_err_and(|failure| failure.is_unknown());
             self.storage.observe(Event::Retried { reason: "statement" });
             return ControlFlow::Continue(());
         }
@@ -245,7 +245,7 @@ impl<'a> Attempts<'a> {
             Err(failure) => failure,
         };
         let is_unknown = failure.is_unknown() && may_count;
-        self.after_loss |= is_unknown;
+        self.may_have_committed |= is_unknown;
         if failure.is_conflict() {
             self.conflicts += 1;
             if self.again("conflict").await {
@@ -256,12 +256,12 @@ impl<'a> Attempts<'a> {
             self.moves_left -= 1;
             return ControlFlow::Continue(());
         }
-        ControlFlow::Break(Err(failure.into_error(self.operation, !self.after_loss)))
+        ControlFlow::Break(Err(failure.into_error(self.operation, !self.may_have_committed)))
     }
 
     /// Whether it is a write that may have taken effect, for all we know.
     fn is_doubtful(&self) -> bool {
-        self.after_loss && self.operation.is_write()
+        self.may_have_committed && self.operation.is_write()
     }
 
     /// Waits for the permit of the next attempt.
@@ -294,9 +294,9 @@ impl<'a> Attempts<'a> {
 
 /// What begins the transaction of a call. A session commits as the writes of peers are to; what must not be
 /// lost waits as long as the server has it by default.
-fn begin(storage: &Core, operation: Operation, together: Together) -> Option<&'static str> {
+fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<&'static str> {
     use Operation::{CollectGarbage, DeletePeer, PutPeer};
-    let is_needed = together == Together::AllOrNothing || storage.pooler_mode();
+    let is_needed = mode == TxMode::Transaction || storage.pooler_mode();
     let commit = storage.settings.session.commit.filter(|_| operation.is_write());
     let is_of_peers = matches!(operation, PutPeer | DeletePeer | CollectGarbage);
     match commit {
@@ -306,14 +306,14 @@ fn begin(storage: &Core, operation: Operation, together: Together) -> Option<&'s
     }
 }
 
-/// Runs statements on a connection, again as [`Attempts`] decides, and no longer than the call may take. The
-/// body sees the connection, and the [`Attempt`] where it asks for it, and uses `?` on [`Failure`]s.
-macro_rules! attempt {
-    ($storage:expr, $operation:expr, $together:expr, |$connection:ident| $body:expr) => {
-        $crate::attempt::attempt!($storage, $operation, $together, |$connection, _attempt| $body)
+/// Runs statements on a connection, retries them as [`RetryLoop`] decides, and ends when the time for the call is
+/// over. The body gets the connection, and the [`Attempt`] if it asks for it, and uses `?` on [`Failure`]s.
+macro_rules! with_retries {
+    ($storage:expr, $operation:expr, $mode:expr, |$connection:ident| $body:expr) => {
+        $crate::retry::with_retries!($storage, $operation, $mode, |$connection, _attempt| $body)
     };
-    ($storage:expr, $operation:expr, $together:expr, |$connection:ident, $attempt:ident| $body:expr) => {{
-        let mut attempts = $crate::attempt::Attempts::new($storage, $operation, $together);
+    ($storage:expr, $operation:expr, $mode:expr, |$connection:ident, $attempt:ident| $body:expr) => {{
+        let mut attempts = $crate::retry::RetryLoop::new($storage, $operation, $mode);
         loop {
             let (mut lease, $attempt) = attempts.begin().await?;
             let run = async {
@@ -334,4 +334,4 @@ macro_rules! attempt {
     }};
 }
 
-pub(crate) use attempt;
+pub(crate) use with_retries;
