@@ -7,7 +7,7 @@ use bytes::Bytes;
 use storage_core::{AddressFamily, Context, InfoHash, Peer, Role, Timestamp};
 
 use crate::argument::Argument;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::kind::{Encoded, Kind};
 use crate::statement::{Parameter, Statement};
 
@@ -387,7 +387,11 @@ impl<'a> Value<'a> {
     }
 
     /// In the form that the parameter has.
-    pub(crate) fn encode(self, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+    pub(crate) fn encode(
+        self,
+        statement: &Statement,
+        parameter: &Parameter,
+    ) -> Result<Encoded<'a>, QueryError> {
         let time = |time| Encoded::Int8(statement.zone.encode(time, parameter.kind));
         Ok(match self {
             Self::Bytes(bytes) => Encoded::Bytes(bytes),
@@ -414,11 +418,11 @@ impl<'a> Address<'a> {
 }
 
 /// A whole number as wide as its parameter.
-fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, QueryError> {
     let misfit = || {
         let Parameter { argument, kind, .. } = parameter;
         let message = format!("`{argument}` is {kind:?} there, too small for {number}");
-        Failure::misfit(statement.query.key(), message)
+        QueryError::misfit(statement.query.key(), message)
     };
     match parameter.kind {
         Kind::Int2 => i16::try_from(number).map(Encoded::Int2).map_err(|_| misfit()),

@@ -8,7 +8,7 @@ use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::arguments;
 use crate::batches::Lookup;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
 use crate::storage::PgStorage;
@@ -67,7 +67,7 @@ impl DataStorage for PgStorage {
             let entries = arguments::DeleteData { context, keys, expires: Some(attempt.expiry()) };
             let deleted = delete.execute(connection, entries).await?;
             if deleted < keys.len() as u64 && attempt.may_have_expired(&delete) {
-                return Err(Failure::expired(delete.query.key()));
+                return Err(QueryError::expired(delete.query.key()));
             }
             Ok(())
         })

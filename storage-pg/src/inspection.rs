@@ -11,7 +11,7 @@ use storage_core::{Inspection, Operation, Result, Timestamp, Upkeep};
 
 use crate::arguments;
 use crate::connection::{ServerAnswer, ask_server};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
 use crate::row_counts;
@@ -84,9 +84,9 @@ impl PgStorage {
 async fn ask(
     connection: &mut PgConnection,
     newest: Option<QueryStatement<'_, queries::NewestPeer>>,
-) -> Result<Answers, Failure> {
+) -> Result<Answers, QueryError> {
     let ServerAnswer { time, version, .. } =
-        ask_server(connection).await.map_err(|error| Failure::of("", error))?;
+        ask_server(connection).await.map_err(|error| QueryError::of("", error))?;
     let newest = match newest {
         Some(newest) => {
             let row = newest.first(connection, arguments::Nothing {}).await?;

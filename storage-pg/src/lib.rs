@@ -52,7 +52,7 @@ mod core;
 mod data;
 mod draft;
 mod driver;
-mod failure;
+mod error;
 mod graduation;
 mod inspection;
 mod kind;

@@ -15,7 +15,7 @@ use storage_core::{
 
 use crate::arguments::{self, random_sample};
 use crate::batches::{self, Deletion};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
 use crate::retry::{TxMode, with_retries};
@@ -162,7 +162,7 @@ impl PgStorage {
                         }
                     }
                     if deleted == 0 && attempt.may_have_expired(&delete) {
-                        return Err(Failure::expired(delete.query.key()));
+                        return Err(QueryError::expired(delete.query.key()));
                     }
                     Ok(deleted > 0 || attempt.may_have_committed)
                 }
@@ -206,7 +206,7 @@ impl PgStorage {
         announce: QueryStatement<'_, queries::Announce>,
         connection: &mut PgConnection,
         selection: &PeerSelection,
-    ) -> Result<Vec<Peer>, Failure> {
+    ) -> Result<Vec<Peer>, QueryError> {
         let PeerSelection { info_hash, num_want, family, exclude, .. } = selection;
         let mut peers = Vec::new();
         for role in selection.roles() {
@@ -240,7 +240,7 @@ impl PgStorage {
         announce: QueryStatement<'_, queries::Announce>,
         connection: &mut PgConnection,
         wanted: arguments::Announce<'_>,
-    ) -> Result<Vec<Peer>, Failure> {
+    ) -> Result<Vec<Peer>, QueryError> {
         let rows = announce.rows(connection, wanted).await?;
         let mut peers = Vec::with_capacity(rows.len());
         peers.extend(rows.iter().filter_map(|row| {

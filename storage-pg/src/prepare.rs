@@ -17,7 +17,7 @@ use storage_core::SharedObserver;
 use storage_core::config::Problem;
 
 use crate::draft::{Draft, DraftColumn};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::kind::Kind;
 use crate::query_check::INSUFFICIENT_PRIVILEGE;
 use crate::query_spec::{Effect, Query};
@@ -203,7 +203,7 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
 
 fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {
     let hint = hint(&error);
-    let failure = Failure::of(draft.query.key(), error);
+    let failure = QueryError::of(draft.query.key(), error);
     let mut message = match failure.code() {
         Some(code) => format!("the server refuses it: {} (SQLSTATE {code})", failure.message()),
         None => failure.message().to_owned(),

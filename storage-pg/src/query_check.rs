@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::arguments::{self, Address};
 use crate::core::Core;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::{Effect, Query, queries};
 use crate::rehearsal::{long_ago, probe_peer, waits};
 use crate::rights::missing_rights;
@@ -36,13 +36,13 @@ impl PgStorage {
     }
 
     async fn run_each_query_once(&self) -> Result<QueryCheck> {
-        let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
+        let fail = |error: QueryError| error.into_error(Operation::Rehearse, true);
         let end = Instant::now() + LONGEST;
         let leased = self.core.lease(end, true).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
-        let Some(connection) = lease.connection() else { return Err(fail(Failure::out_of_time())) };
-        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;
-        let mut transaction = begun.map_err(|error| fail(Failure::of("", error)))?;
+        let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
+        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
+        let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
         let mut found = QueryCheck::default();
         let mut run = Run { core: &self.core, connection: &mut transaction, rows: Rows::new(), tried: 0 };
         let ran = timeout_at(end, run.all(&mut found)).await;
@@ -60,8 +60,8 @@ impl PgStorage {
         }
         let rolled_back = timeout_at(end, transaction.rollback()).await;
         rolled_back
-            .map_err(|_| fail(Failure::out_of_time()))?
-            .map_err(|error| fail(Failure::of("", error)))?;
+            .map_err(|_| fail(QueryError::out_of_time()))?
+            .map_err(|error| fail(QueryError::of("", error)))?;
         lease.release();
         Ok(found)
     }
@@ -112,7 +112,7 @@ impl Rows {
 }
 
 impl Run<'_> {
-    async fn all(&mut self, found: &mut QueryCheck) -> Result<(), Failure> {
+    async fn all(&mut self, found: &mut QueryCheck) -> Result<(), QueryError> {
         let there = [Query::PutPeer, Query::IncrementDownloads, Query::PutData];
         let before = BOUNDS.map(Step::Set).into_iter().chain(there.map(Step::Prepare));
         for step in before {
@@ -131,7 +131,7 @@ impl Run<'_> {
 
     /// What fails, and every query that is tried, is taken back. The outer error is one of the connection or the
     /// transaction.
-    async fn take(&mut self, step: Step) -> Result<Result<(), Failure>, Failure> {
+    async fn take(&mut self, step: Step) -> Result<Result<(), QueryError>, QueryError> {
         tell(self.connection, "SAVEPOINT tried").await?;
         let done = match step {
             Step::Set(setting) => tell(self.connection, setting).await,
@@ -147,7 +147,7 @@ impl Run<'_> {
         Ok(done)
     }
 
-    async fn note(&mut self, query: Query, failure: &Failure, found: &mut QueryCheck) {
+    async fn note(&mut self, query: Query, failure: &QueryError, found: &mut QueryCheck) {
         let code = failure.code().unwrap_or_default();
         if code == QUERY_CANCELED && query.spec().effect == Effect::Reads {
             // It was at work, so it may be run.
@@ -172,7 +172,7 @@ impl Run<'_> {
         found.refused.push(problem(query, message));
     }
 
-    async fn prepare(&mut self, query: Query) -> Result<(), Failure> {
+    async fn prepare(&mut self, query: Query) -> Result<(), QueryError> {
         let Self { core, connection, rows, .. } = self;
         let (announced, _) = long_ago();
         match query {
@@ -199,7 +199,7 @@ impl Run<'_> {
     }
 
     /// Runs one query, on a row that is there and, if it may put one, on one that is not.
-    async fn one(&mut self, query: Query) -> Result<(), Failure> {
+    async fn one(&mut self, query: Query) -> Result<(), QueryError> {
         use arguments::Nothing;
 
         let Self { core, connection, rows, .. } = self;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{ConnectError, Lease};
 use crate::core::Core;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::prepare::{Sending, ask_types};
 
 /// The time between two looks at the tables, if the first one finds nothing new: a query that is refused for
@@ -53,16 +53,16 @@ impl Core {
     pub(crate) async fn renew(
         &self,
         lease: &mut Lease,
-        refusal: &Failure,
+        refusal: &QueryError,
         deadline: Instant,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, QueryError> {
         match timeout_at(deadline, self.renew_once(lease, refusal)).await {
-            Ok(renewed) => renewed.map_err(|error| Failure::of("", error)),
-            Err(_) => Err(Failure::out_of_time()),
+            Ok(renewed) => renewed.map_err(|error| QueryError::of("", error)),
+            Err(_) => Err(QueryError::out_of_time()),
         }
     }
 
-    async fn renew_once(&self, lease: &mut Lease, refusal: &Failure) -> sqlx::Result<bool> {
+    async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
         let Renewal { sending, generation, in_vain } = &self.renewal;
         let mut in_vain = in_vain.lock().await;
         if lease.statements() < self.renewal.generation() {

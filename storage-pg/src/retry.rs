@@ -15,7 +15,7 @@ use crate::argument::Argument;
 use crate::connection::{Commit, ConnectError, Lease, ask_server};
 use crate::contention_limiter::{ContentionLimiter, Permit};
 use crate::core::Core;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::statement::Statement;
 use crate::storage::not_connected;
 
@@ -75,18 +75,18 @@ impl Attempt {
         statement: &Statement,
         connection: &mut PgConnection,
         (affected, expected): (u64, usize),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), QueryError> {
         if affected >= expected as u64 || !statement.uses(Argument::Expires) {
             return Ok(());
         }
         let key = statement.query.key();
-        let clock = ask_server(connection).await.map_err(|error| Failure::of(key, error))?.clock;
+        let clock = ask_server(connection).await.map_err(|error| QueryError::of(key, error))?.clock;
         if self.clock.was_set_before(&clock) {
-            return Err(Failure::clock_was_set(key));
+            return Err(QueryError::clock_was_set(key));
         }
         // Rows of other callers in the same batch may have more time.
         if expected == 1 && clock.time_at(Instant::now()) >= self.expiry() {
-            return Err(Failure::expired(key));
+            return Err(QueryError::expired(key));
         }
         Ok(())
     }
@@ -177,31 +177,31 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Executes statements of our own, within the time for the call.
-    async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), Failure> {
-        let Some(connection) = lease.connection() else { return Err(Failure::out_of_time()) };
+    async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), QueryError> {
+        let Some(connection) = lease.connection() else { return Err(QueryError::out_of_time()) };
         let executed = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
         match timeout_at(self.deadline, executed).await {
-            Ok(executed) => executed.map(drop).map_err(|error| Failure::of("", error)),
-            Err(_) => Err(Failure::out_of_time()),
+            Ok(executed) => executed.map(drop).map_err(|error| QueryError::of("", error)),
+            Err(_) => Err(QueryError::out_of_time()),
         }
     }
 
     /// Commits, unless the time for the call has passed when the server comes to it.
-    async fn commit(&self, lease: &mut Lease) -> Result<(), Failure> {
+    async fn commit(&self, lease: &mut Lease) -> Result<(), QueryError> {
         if !self.operation.is_write() {
             return self.execute(lease, "COMMIT").await;
         }
         // The division fails, and what follows it in the message is not executed.
         let expiry = lease.clock().time_at(self.deadline);
         let commit = format!("SELECT 1 / (clock_timestamp() < '{expiry}'::timestamptz)::int4; COMMIT");
-        self.execute(lease, &commit).await.map_err(Failure::or_expired)
+        self.execute(lease, &commit).await.map_err(QueryError::or_expired)
     }
 
     /// Ends an attempt: the call's result, or another attempt.
     pub(crate) async fn end<T>(
         &mut self,
         mut lease: Lease,
-        result: Result<T, Failure>,
+        result: Result<T, QueryError>,
     ) -> ControlFlow<Result<T>> {
         // Without a COMMIT sent, a transaction comes to nothing.
         let may_count = result.is_ok() || self.begin.is_none();
@@ -209,7 +209,7 @@ impl<'a> RetryLoop<'a> {
             Ok(value) if self.begin.is_some() => self.commit(&mut lease).await.map(|()| value),
             other => other,
         };
-        let mut is_useless = result.as_ref().err().is_some_and(Failure::leaves_no_connection);
+        let mut is_useless = result.as_ref().err().is_some_and(QueryError::leaves_no_connection);
         if result.is_err() && self.begin.is_some() && !is_useless {
             // A connection that cannot roll back is not given back.
             is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
@@ -238,7 +238,7 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// `may_count` is whether an attempt whose answer was lost may have taken effect.
-    async fn decide<T>(&mut self, result: Result<T, Failure>, may_count: bool) -> ControlFlow<Result<T>> {
+    async fn decide<T>(&mut self, result: Result<T, QueryError>, may_count: bool) -> ControlFlow<Result<T>> {
         self.permit = None;
         let failure = match result {
             Ok(value) => return ControlFlow::Break(Ok(value)),
@@ -307,7 +307,7 @@ fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<&'static 
 }
 
 /// Runs statements on a connection, retries them as [`RetryLoop`] decides, and ends when the time for the call is
-/// over. The body gets the connection, and the [`Attempt`] if it asks for it, and uses `?` on [`Failure`]s.
+/// over. The body gets the connection, and the [`Attempt`] if it asks for it, and uses `?` on [`QueryError`]s.
 macro_rules! with_retries {
     ($storage:expr, $operation:expr, $mode:expr, |$connection:ident| $body:expr) => {
         $crate::retry::with_retries!($storage, $operation, $mode, |$connection, _attempt| $body)
@@ -318,14 +318,14 @@ macro_rules! with_retries {
             let (mut lease, $attempt) = attempts.begin().await?;
             let run = async {
                 let Some($connection) = lease.connection() else {
-                    return Err($crate::failure::Failure::out_of_time());
+                    return Err($crate::error::QueryError::out_of_time());
                 };
                 $body
             };
-            let result: ::std::result::Result<_, $crate::failure::Failure> =
+            let result: ::std::result::Result<_, $crate::error::QueryError> =
                 match ::tokio::time::timeout_at(attempts.deadline(), run).await {
                     Ok(result) => result,
-                    Err(_) => Err($crate::failure::Failure::out_of_time()),
+                    Err(_) => Err($crate::error::QueryError::out_of_time()),
                 };
             if let ::std::ops::ControlFlow::Break(result) = attempts.end(lease, result).await {
                 break result;

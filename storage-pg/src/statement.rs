@@ -15,7 +15,7 @@ use crate::argument::Argument;
 use crate::arguments::Arguments;
 use crate::array;
 use crate::draft::Draft;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::kind::{Encoded, Kind, Typed, UNKNOWN, decode_address, decode_inet, decode_integer};
 use crate::query_spec::{Batch, Query, Single, TypedQuery};
 use crate::row_counts::RowCount;
@@ -110,7 +110,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         self.affected(connection, self.bind(&arguments)?).await
     }
 
@@ -119,7 +119,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<Vec<ResultRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, QueryError> {
         self.fetched(connection, self.bind(&arguments)?).await
     }
 
@@ -128,7 +128,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<Option<ResultRow>, Failure> {
+    ) -> Result<Option<ResultRow>, QueryError> {
         let (query, types) = self.bind(&arguments)?;
         let row = self.timed(query.fetch_optional(connection)).await?;
         row.map(|row| self.check_row(row, &types)).transpose()
@@ -141,7 +141,7 @@ impl<Q: Batch> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         batch: &[Q::Arguments<'_>],
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         self.affected(connection, self.bind_batch(batch)?).await
     }
 
@@ -150,7 +150,7 @@ impl<Q: Batch> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         batch: &[Q::Arguments<'_>],
-    ) -> Result<Vec<ResultRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, QueryError> {
         self.fetched(connection, self.bind_batch(batch)?).await
     }
 }
@@ -200,14 +200,18 @@ impl Statement {
         (self.query == Q::QUERY).then_some(QueryStatement { statement: self, query: PhantomData })
     }
 
-    async fn affected(&self, connection: &mut PgConnection, (query, types): Bound) -> Result<u64, Failure> {
+    async fn affected(
+        &self,
+        connection: &mut PgConnection,
+        (query, types): Bound,
+    ) -> Result<u64, QueryError> {
         if types.row_count != RowCount::Returned {
             return Ok(self.timed(query.execute(connection)).await?.rows_affected());
         }
         let rows = self.timed(query.fetch_all(connection)).await?;
         let [row] = &rows[..] else { return Ok(rows.len() as u64) };
         if !row.columns().first().is_some_and(|column| Kind::is_integer(column.type_info())) {
-            return Err(Failure::other_columns(self.query.key()));
+            return Err(QueryError::other_columns(self.query.key()));
         }
         let returned = row.try_get_raw(0).ok().filter(|value| !value.is_null());
         let returned = returned.and_then(|value| decode_integer(value.as_bytes().ok()?));
@@ -218,7 +222,7 @@ impl Statement {
         &self,
         connection: &mut PgConnection,
         (query, types): Bound,
-    ) -> Result<Vec<ResultRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, QueryError> {
         let rows = self.timed(query.fetch_all(connection)).await?;
         let mut checked = Vec::with_capacity(rows.len());
         for row in rows {
@@ -233,7 +237,7 @@ impl Statement {
     }
 
     /// A connection that prepares the query only now may find other columns than were described.
-    fn check_row(&self, row: PgRow, types: &Types) -> Result<ResultRow, Failure> {
+    fn check_row(&self, row: PgRow, types: &Types) -> Result<ResultRow, QueryError> {
         let is_there = |column: &Column| {
             row.columns().get(column.index).is_some_and(|found| {
                 found.name() == &*column.name
@@ -244,17 +248,17 @@ impl Statement {
         if types.columns.iter().all(is_there) {
             return Ok(ResultRow { row, columns: Arc::clone(&types.columns) });
         }
-        Err(Failure::other_columns(self.query.key()))
+        Err(QueryError::other_columns(self.query.key()))
     }
 
-    async fn timed<T>(&self, run: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+    async fn timed<T>(&self, run: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueryError> {
         let begun = Instant::now();
         let result = run.await;
         self.observer.observe(crate::NAME, Event::Ran { key: self.query.key(), took: begun.elapsed() });
         result.map_err(|error| self.failed(error))
     }
 
-    fn bind(&self, arguments: &impl Arguments) -> Result<Bound, Failure> {
+    fn bind(&self, arguments: &impl Arguments) -> Result<Bound, QueryError> {
         let (mut bound, types) = (PgArguments::default(), self.types());
         for parameter in &types.parameters {
             self.add(&mut bound, self.encode(arguments, parameter)?, parameter)?;
@@ -262,7 +266,7 @@ impl Statement {
         Ok((query(&self.sql, bound, self.persistent), types))
     }
 
-    fn bind_batch(&self, batch: &[impl Arguments]) -> Result<Bound, Failure> {
+    fn bind_batch(&self, batch: &[impl Arguments]) -> Result<Bound, QueryError> {
         let (mut bound, types) = (PgArguments::default(), self.types());
         let mut values = Vec::with_capacity(batch.len());
         for parameter in &types.parameters {
@@ -283,10 +287,10 @@ impl Statement {
         &self,
         arguments: &'a impl Arguments,
         parameter: &Parameter,
-    ) -> Result<Encoded<'a>, Failure> {
+    ) -> Result<Encoded<'a>, QueryError> {
         let argument = parameter.argument;
         let value = arguments.value(argument).ok_or_else(|| {
-            Failure::misfit(self.query.key(), format!("`{argument}` is no argument of this query"))
+            QueryError::misfit(self.query.key(), format!("`{argument}` is no argument of this query"))
         })?;
         value.encode(self, parameter)
     }
@@ -296,13 +300,13 @@ impl Statement {
         arguments: &mut PgArguments,
         value: Encoded<'_>,
         parameter: &Parameter,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), QueryError> {
         let added = arguments.add(Typed(value, parameter.type_info.clone()));
         added.map_err(|error| self.failed(sqlx::Error::Encode(error)))
     }
 
-    fn failed(&self, error: sqlx::Error) -> Failure {
-        Failure::of(self.query.key(), error)
+    fn failed(&self, error: sqlx::Error) -> QueryError {
+        QueryError::of(self.query.key(), error)
     }
 
     pub(crate) fn read_bytes<'r>(&self, row: &'r ResultRow, reading: usize) -> Option<&'r [u8]> {
@@ -375,9 +379,9 @@ pub(crate) fn query(
 }
 
 /// Runs a statement that has neither arguments nor a result.
-pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), Failure> {
+pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), QueryError> {
     let told = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
-    told.map(drop).map_err(|error| Failure::of("", error))
+    told.map(drop).map_err(|error| QueryError::of("", error))
 }
 
 /// As many nulls, of types that the server is to find out.

@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, tell};
@@ -201,7 +201,7 @@ impl PgStorage {
         info_hash: &InfoHash,
         role: Role,
         family: AddressFamily,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         let mut forgotten = 0;
         loop {
             let (count, sample) = (FORGET_AT_A_TIME, random_sample());

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::clock::{ServerAnswer, ask_server};
 use super::closing::close_in_background;
-use super::error::{ConnectError, ConnectErrorKind, Failure, describe, judge};
+use super::error::{ConnectError, ConnectErrorKind, HostError, describe, judge};
 use super::host::Host;
 use super::options::{connect_options, modes};
 use super::role::{Fit, judge_role};
@@ -122,7 +122,7 @@ impl Connector {
             }
             attempts.extend(later);
         }
-        let mut failures: Vec<Failure> = Vec::new();
+        let mut failures: Vec<HostError> = Vec::new();
         let mut unfit = Vec::new();
         let mut second_choice = None;
         while let Some((host, timeout)) = attempts.pop_front() {
@@ -209,7 +209,7 @@ impl Connector {
         order
     }
 
-    async fn try_host(&self, host: usize, timeout: Duration) -> Result<(Connected, Fit), Failure> {
+    async fn try_host(&self, host: usize, timeout: Duration) -> Result<(Connected, Fit), HostError> {
         let mut trial = Trial::begin(&self.hosts[host]);
         let opened = tokio::time::timeout(timeout, self.open(host)).await;
         let result = opened.unwrap_or_else(|_| {
@@ -224,7 +224,7 @@ impl Connector {
         result
     }
 
-    async fn open(&self, index: usize) -> Result<(Connected, Fit), Failure> {
+    async fn open(&self, index: usize) -> Result<(Connected, Fit), HostError> {
         let host = &self.settings.hosts[index];
         let mut first_reason: Option<String> = None;
         let mut modes = modes(self.settings.tls.mode, host).iter().peekable();
@@ -245,7 +245,7 @@ impl Connector {
                 let kind = judge(&error);
                 // The error itself would repeat what is masked.
                 let source = (!is_masked).then_some(error);
-                return Err(Failure { source, ..self.failure(index, kind, &reason) });
+                return Err(HostError { source, ..self.failure(index, kind, &reason) });
             }
             first_reason = Some(reason);
         }
@@ -322,9 +322,9 @@ impl Connector {
         Ok(())
     }
 
-    fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> Failure {
+    fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> HostError {
         let host: &Host = &self.settings.hosts[host];
-        Failure { kind, host: host.to_string(), reason: reason.to_owned(), source: None }
+        HostError { kind, host: host.to_string(), reason: reason.to_owned(), source: None }
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum ConnectError {
         /// What kind of failure it is.
         kind: ConnectErrorKind,
         /// What each server that was tried said.
-        failures: Arc<[Failure]>,
+        failures: Arc<[HostError]>,
     },
 }
 
@@ -63,7 +63,7 @@ impl ConnectErrorKind {
 }
 
 /// What one server said.
-pub(crate) struct Failure {
+pub(crate) struct HostError {
     pub(super) kind: ConnectErrorKind,
     pub(super) host: String,
     pub(super) reason: String,
@@ -72,7 +72,7 @@ pub(crate) struct Failure {
 
 impl ConnectError {
     /// Of several failures one that may pass counts more: the server it belongs to may come back.
-    pub(super) fn new(failures: Vec<Failure>) -> Self {
+    pub(super) fn new(failures: Vec<HostError>) -> Self {
         let transient = failures.iter().find(|failure| failure.kind.is_transient());
         let decisive = transient.or(failures.first());
         let kind = decisive.map_or(ConnectErrorKind::Unreachable, |failure| failure.kind);
@@ -80,7 +80,7 @@ impl ConnectError {
     }
 
     /// The last failure is final, whatever the others are.
-    pub(super) fn decided_by_last(failures: Vec<Failure>) -> Self {
+    pub(super) fn decided_by_last(failures: Vec<HostError>) -> Self {
         let kind = failures.last().map_or(ConnectErrorKind::Refused, |failure| failure.kind);
         Self::Failed { kind, failures: failures.into() }
     }
@@ -105,7 +105,7 @@ impl fmt::Display for ConnectError {
             Self::Failed { kind, failures } => (kind, failures),
         };
         f.write_str("cannot connect: ")?;
-        for (index, Failure { host, reason, .. }) in failures.iter().enumerate() {
+        for (index, HostError { host, reason, .. }) in failures.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{host}: {reason}")?;
         }
@@ -210,8 +210,8 @@ fn way_out_of_pooler(message: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn failure(kind: ConnectErrorKind, host: &str, reason: &str) -> Failure {
-        Failure { kind, host: host.into(), reason: reason.into(), source: Some(sqlx::Error::RowNotFound) }
+    fn failure(kind: ConnectErrorKind, host: &str, reason: &str) -> HostError {
+        HostError { kind, host: host.into(), reason: reason.into(), source: Some(sqlx::Error::RowNotFound) }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use storage_core::{Operation, Result};
 
 use super::tables;
 use crate::argument::Argument;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
 use crate::server::Product;
@@ -115,6 +115,6 @@ pub(super) async fn plan(connection: &mut PgConnection, statement: &Statement) -
     connection.execute(end).await.map(drop)
 }
 
-pub(super) fn failed(error: sqlx::Error) -> Failure {
-    Failure::of("", error)
+pub(super) fn failed(error: sqlx::Error) -> QueryError {
+    QueryError::of("", error)
 }
