@@ -10,7 +10,7 @@ use storage_core::{
 };
 
 use crate::arguments::{self, Address};
-use crate::kind::decode_integer;
+use crate::pg_type::decode_integer;
 use crate::query_spec::{Batch, Single, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
