@@ -7,9 +7,9 @@ use storage_core::{Error, ErrorKind, Event, Operation, Result, SharedObserver};
 use crate::connection::{ConnectionSettings, Pool};
 use crate::contention_limiter::ContentionLimiter;
 use crate::query_spec::{Query, TypedQuery};
-use crate::renewal::Renewal;
 use crate::row_counts::RowCounts;
 use crate::statement::{QueryStatement, Statement};
+use crate::statement_refresh::StatementRefresher;
 
 pub(crate) struct Core {
     pub(crate) pool: Pool,
@@ -17,7 +17,7 @@ pub(crate) struct Core {
     pub(crate) retry_timeout: Duration,
     pub(crate) contention: ContentionLimiter,
     pub(crate) statements: Vec<Statement>,
-    pub(crate) renewal: Renewal,
+    pub(crate) renewal: StatementRefresher,
     pub(crate) row_counts: RowCounts,
     pub(crate) observer: SharedObserver,
 }

@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::arguments::{self, Address};
 use crate::core::Core;
 use crate::error::QueryError;
+use crate::query_scope::{long_ago, probe_peer, waits};
 use crate::query_spec::{Effect, Query, queries};
-use crate::rehearsal::{long_ago, probe_peer, waits};
 use crate::rights::missing_rights;
 use crate::statement::tell;
 use crate::storage::{PgStorage, not_connected};
@@ -44,7 +44,12 @@ impl PgStorage {
         let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
         let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
         let mut found = QueryCheck::default();
-        let mut run = Run { core: &self.core, connection: &mut transaction, rows: Rows::new(), tried: 0 };
+        let mut run = QueryCheckRun {
+            core: &self.core,
+            connection: &mut transaction,
+            rows: CheckRows::new(),
+            tried: 0,
+        };
         let ran = timeout_at(end, run.all(&mut found)).await;
         let untried = self.core.statements().get(run.tried..).unwrap_or_default();
         match ran {
@@ -68,16 +73,16 @@ impl PgStorage {
 }
 
 /// The queries under way.
-struct Run<'a> {
+struct QueryCheckRun<'a> {
     core: &'a Core,
     connection: &'a mut PgConnection,
-    rows: Rows,
+    rows: CheckRows,
     /// How many have been tried.
     tried: usize,
 }
 
 /// A part of it. The others do not depend on it.
-enum Step {
+enum QueryCheckStep {
     Set(&'static str),
     /// Puts rows for the other queries by this one.
     Prepare(Query),
@@ -85,7 +90,7 @@ enum Step {
 }
 
 /// What the queries are run on.
-struct Rows {
+struct CheckRows {
     swarm: InfoHash,
     other_swarm: InfoHash,
     leecher: Peer,
@@ -96,7 +101,7 @@ struct Rows {
     key: Bytes,
 }
 
-impl Rows {
+impl CheckRows {
     fn new() -> Self {
         let run: u128 = rand::random();
         Self {
@@ -111,16 +116,16 @@ impl Rows {
     }
 }
 
-impl Run<'_> {
+impl QueryCheckRun<'_> {
     async fn all(&mut self, found: &mut QueryCheck) -> Result<(), QueryError> {
         let there = [Query::PutPeer, Query::IncrementDownloads, Query::PutData];
-        let before = BOUNDS.map(Step::Set).into_iter().chain(there.map(Step::Prepare));
+        let before = BOUNDS.map(QueryCheckStep::Set).into_iter().chain(there.map(QueryCheckStep::Prepare));
         for step in before {
             // CockroachDB does not have all settings; a query that cannot be run leaves the others without its rows.
             let _ = self.take(step).await?;
         }
         for statement in self.core.statements() {
-            let ran = self.take(Step::Try(statement.query)).await?;
+            let ran = self.take(QueryCheckStep::Try(statement.query)).await?;
             self.tried += 1;
             if let Err(failure) = ran {
                 self.note(statement.query, &failure, found).await;
@@ -131,16 +136,16 @@ impl Run<'_> {
 
     /// What fails, and every query that is tried, is taken back. The outer error is one of the connection or the
     /// transaction.
-    async fn take(&mut self, step: Step) -> Result<Result<(), QueryError>, QueryError> {
+    async fn take(&mut self, step: QueryCheckStep) -> Result<Result<(), QueryError>, QueryError> {
         tell(self.connection, "SAVEPOINT tried").await?;
         let done = match step {
-            Step::Set(setting) => tell(self.connection, setting).await,
-            Step::Prepare(query) => self.prepare(query).await,
-            Step::Try(query) => self.one(query).await,
+            QueryCheckStep::Set(setting) => tell(self.connection, setting).await,
+            QueryCheckStep::Prepare(query) => self.prepare(query).await,
+            QueryCheckStep::Try(query) => self.one(query).await,
         };
         match &done {
             Err(failure) if failure.leaves_no_connection() || failure.is_conflict() => return done.map(Ok),
-            Ok(()) if !matches!(step, Step::Try(_)) => {}
+            Ok(()) if !matches!(step, QueryCheckStep::Try(_)) => {}
             _ => tell(self.connection, "ROLLBACK TO SAVEPOINT tried").await?,
         }
         tell(self.connection, "RELEASE SAVEPOINT tried").await?;
@@ -204,7 +209,7 @@ impl Run<'_> {
 
         let Self { core, connection, rows, .. } = self;
         let connection: &mut PgConnection = connection;
-        let Rows { swarm, other_swarm, leecher, seeder, absent, context, key } = &*rows;
+        let CheckRows { swarm, other_swarm, leecher, seeder, absent, context, key } = &*rows;
         let Some(context) = context else { return Ok(()) };
         let (info_hash, key, absent_key) = (swarm, &key[..], b"two".as_slice());
         let (expires, value, announced) = (None, b"value".as_slice(), Timestamp::now());

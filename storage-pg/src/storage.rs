@@ -23,11 +23,11 @@ use crate::core::{Core, not_configured};
 use crate::parsed_query::{OpenedParts, ParsedQueries};
 use crate::prepare::{StatementOptions, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
-use crate::renewal::Renewal;
 use crate::retry::{TxMode, with_retries};
 use crate::row_counts::RowCounts;
 use crate::server::Server;
 use crate::statement::{Statement, tell};
+use crate::statement_refresh::StatementRefresher;
 use crate::zone::Zone;
 
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
@@ -140,7 +140,7 @@ impl PgStorage {
         }
         let retry_timeout = config.retry_timeout;
         let contention = ContentionLimiter::new(settings.pool.max_connections);
-        let renewal = Renewal::new(options);
+        let renewal = StatementRefresher::new(options);
         let row_counts = RowCounts::of(&statements);
         let core =
             Core { pool, settings, retry_timeout, contention, statements, renewal, row_counts, observer };
@@ -334,7 +334,7 @@ impl Backend for PgStorage {
     async fn probe(&self) -> Result<()> {
         let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
         with_retries!(&self.core, Operation::Probe, TxMode::Transaction, |connection| {
-            let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::rehearsal::probe_peer(1, 1));
+            let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::query_scope::probe_peer(1, 1));
             let leecher = arguments::PutPeer {
                 info_hash: &info_hash,
                 peer: &peer,

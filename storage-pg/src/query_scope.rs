@@ -50,8 +50,8 @@ const REHEARSED: &[(Operation, Query)] = &[
     (Operation::ForgetSwarm, Query::DeleteDownloadsBatch),
 ];
 
-/// Probe rows and what a query did to them.
-struct Probe<'a> {
+/// ScopeProbe rows and what a query did to them.
+struct ScopeProbe<'a> {
     core: &'a Core,
     connection: &'a mut PgConnection,
     swarm: InfoHash,
@@ -82,7 +82,7 @@ impl PgStorage {
         let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
         let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
         let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
-        let mut probe = Probe {
+        let mut probe = ScopeProbe {
             core: &self.core,
             connection: &mut transaction,
             swarm: InfoHash::V1(rand::random()),
@@ -110,7 +110,7 @@ pub(crate) fn waits() -> ExponentialBuilder {
         .with_jitter()
 }
 
-impl Probe<'_> {
+impl ScopeProbe<'_> {
     async fn run(&mut self, query: Query) -> Result<Option<String>, QueryError> {
         match query {
             Query::DeletePeer => self.delete_peer().await,

@@ -16,7 +16,7 @@ use crate::prepare::{StatementOptions, ask_types};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which generation of the statements is the valid one.
-pub(crate) struct Renewal {
+pub(crate) struct StatementRefresher {
     options: StatementOptions,
     /// Counts the renewals.
     generation: AtomicU64,
@@ -24,7 +24,7 @@ pub(crate) struct Renewal {
     in_vain: Mutex<Option<Instant>>,
 }
 
-impl Renewal {
+impl StatementRefresher {
     pub(crate) fn new(options: StatementOptions) -> Self {
         Self { options, generation: AtomicU64::new(0), in_vain: Mutex::new(None) }
     }
@@ -63,7 +63,7 @@ impl Core {
     }
 
     async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
-        let Renewal { options, generation, in_vain } = &self.renewal;
+        let StatementRefresher { options, generation, in_vain } = &self.renewal;
         let mut in_vain = in_vain.lock().await;
         if lease.statements() < self.renewal.generation() {
             return Ok(true);

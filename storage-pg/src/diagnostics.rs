@@ -22,7 +22,7 @@ use crate::storage::PgStorage;
 /// How far two clocks may be apart before somebody should look at them.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
-struct Answers {
+struct ServerState {
     version: String,
     clock: Timestamp,
     newest: Option<Timestamp>,
@@ -84,7 +84,7 @@ impl PgStorage {
 async fn ask(
     connection: &mut PgConnection,
     newest: Option<QueryStatement<'_, queries::NewestPeer>>,
-) -> Result<Answers, QueryError> {
+) -> Result<ServerState, QueryError> {
     let ServerAnswer { time, version, .. } =
         ask_server(connection).await.map_err(|error| QueryError::of("", error))?;
     let newest = match newest {
@@ -94,7 +94,7 @@ async fn ask(
         }
         None => None,
     };
-    Ok(Answers { version, clock: time, newest })
+    Ok(ServerState { version, clock: time, newest })
 }
 
 /// A duration in the unit that suits it.
