@@ -18,7 +18,9 @@ pub(crate) use data::{
     DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
 };
 pub(crate) use serve::{Listen, ServeArguments};
-pub(crate) use swarm::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
+pub(crate) use swarm::{
+    ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmArguments, SwarmSort,
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
                           3 acknowledged writes left behind (serve), 130 after Ctrl-C.
@@ -92,7 +94,7 @@ pub(crate) enum Command {
     /// Read and write arbitrary data
     #[command(after_help = data::HELP)]
     Data(DataArguments),
-    /// Look at a swarm, or remove it
+    /// List the largest swarms, look at one, or remove it
     #[command(after_help = swarm::HELP)]
     Swarm(SwarmArguments),
     /// Measure how many calls a storage answers, and how fast

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         on("a right that is missing behind a trigger is named", recommended, a_right_behind_a_trigger),
         on("no log shows the password", recommended, no_log_shows_the_password),
         on("ping and stats tell of a storage in use", recommended, ping_and_stats),
+        on("swarms are not listed without the queries for it", recommended, unlisted_swarms),
         on("the schema run again changes nothing", recommended, the_schema_again),
     ]);
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
@@ -403,6 +404,17 @@ fn ping_and_stats(live: &Live) {
     let ran = live.run(&["stats"], &[("info_hash_count_query", "")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("no `info_hash_count_query` is configured"), "{ran:?}");
+    live.assert_unchanged();
+}
+
+fn unlisted_swarms(live: &Live) {
+    for (sort, key) in [("peers", "export.peers_query"), ("downloads", "export.downloads_query")] {
+        let list = ["swarm", "list", "--sort", sort];
+        let ran = live.run(&list, &[(key, "")]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("cannot list swarms: no `{key}` is configured")), "{ran:?}");
+        assert_eq!(live.run(&list, &[]).code, Some(0));
+    }
     live.assert_unchanged();
 }
 
