@@ -18,7 +18,9 @@ pub(crate) use data::{
     DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
 };
 pub(crate) use serve::{Listen, ServeArguments};
-pub(crate) use swarm::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
+pub(crate) use swarm::{
+    ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmArguments, SwarmSort,
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
                           3 acknowledged writes left behind (serve), 130 after Ctrl-C.
@@ -83,8 +85,8 @@ pub(crate) enum Command {
     /// Check that the server of a storage responds
     #[command(after_help = ENVIRONMENT)]
     Ping(StorageArguments),
-    /// Count info hashes, seeders and leechers
-    #[command(after_help = ENVIRONMENT)]
+    /// Count info hashes, seeders, leechers and downloads
+    #[command(after_help = STATS)]
     Stats(StatsArguments),
     /// Remove stale peers once, now
     #[command(after_help = GC)]
@@ -92,7 +94,7 @@ pub(crate) enum Command {
     /// Read and write arbitrary data
     #[command(after_help = data::HELP)]
     Data(DataArguments),
-    /// Look at a swarm, or remove it
+    /// List the largest swarms, look at one, or remove it
     #[command(after_help = swarm::HELP)]
     Swarm(SwarmArguments),
     /// Measure how many calls a storage answers, and how fast
@@ -138,6 +140,16 @@ Example: tracker-storage migrate --from redis.yaml --to pg.yaml
 Of a peer the later announce stays, of downloads the greater number, of data what is at the target. \
 Nothing is deleted at the source, and no schedule runs. However it was interrupted, it is simply started \
 again.";
+
+const STATS: &str = "\
+Example: tracker-storage stats -c tracker.yaml --peers
+
+Downloads are the sum over all swarms, also those without peers, and are read a page at a time. The rest is what \
+the file says of maintenance: when `serve`, or another tracker with this file, collects garbage and takes \
+statistics. When a running `serve` last did so, and when it will do so next, is on its admin page and in its metrics.
+
+Environment variables are laid over the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
+storage.config.connection_string (two underscores between levels).";
 
 const GC: &str = "\
 Example: tracker-storage gc -c tracker.yaml
@@ -381,6 +393,10 @@ pub(crate) enum Kind {
 pub(crate) struct StatsArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
+    /// Also count peers by address family, and those past `peer_lifetime`; reads all peers, which takes minutes
+    /// where there are millions
+    #[arg(long)]
+    pub(crate) peers: bool,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,

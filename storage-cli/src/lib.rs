@@ -27,7 +27,9 @@ mod interrupt;
 mod logging;
 mod open;
 mod output;
+mod progress;
 mod recommended;
+mod scan;
 mod serve;
 mod sides;
 

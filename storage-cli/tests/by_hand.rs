@@ -10,12 +10,13 @@
 mod common;
 mod stage;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 
 use conformance_tests::runtime::block_on;
 use conformance_tests::servers::Servers;
 use libtest_mimic::{Arguments, Trial};
-use storage_core::{Context, Peer, PeerId};
+use storage_core::{Context, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Timestamp};
 
 use common::{file, run};
 use stage::{Kind, Place, Stage, Story, on};
@@ -23,12 +24,13 @@ use stage::{Kind, Place, Stage, Story, on};
 const INFO_HASH: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn main() -> ExitCode {
-    let stories: [(&str, Story); 5] = [
+    let stories: [(&str, Story); 6] = [
         ("data that is put is got, listed and deleted", data),
         ("text is taken as it is", text),
         ("a list is longer than a page", long_list),
         ("nothing is removed without being asked for", nobody_to_ask),
         ("a swarm is shown and removed", swarm),
+        ("the largest swarms are listed", largest_swarms),
     ];
     let both = stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story)));
     let mut trials: Vec<Trial> = both.collect();
@@ -128,6 +130,72 @@ fn swarm(stage: &Stage) {
     assert_eq!(shown.code, Some(1), "{shown:?}");
     assert_eq!(shown.stdout, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
     assert!(shown.stderr.contains("the storage does not know this swarm"), "{shown:?}");
+}
+
+/// More peers than a page holds: a swarm of 1,500, one with peers of both families, small ones, and one that has
+/// downloads and no peers.
+fn largest_swarms(stage: &Stage) {
+    let none = stage.run(["swarm", "list"], &[]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""), "{none:#?}");
+    let hash = |number: u8| InfoHash::V1([number; 20]);
+    let peers = |swarm: u8, seeders: u16, leechers: u16| {
+        (0..seeders + leechers).map(move |number| PeerRecord {
+            info_hash: hash(swarm),
+            peer: match number % 2 {
+                0 => Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), Ipv4Addr::LOCALHOST.into(), 1 + number),
+                _ => Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), Ipv6Addr::LOCALHOST.into(), 1 + number),
+            },
+            role: if number < seeders { Role::Seeder } else { Role::Leecher },
+            announced: Timestamp::now(),
+        })
+    };
+    block_on(async {
+        let storage = stage.open().await;
+        let records: Vec<_> = peers(1, 1_000, 500)
+            .chain(peers(2, 2, 600))
+            .chain(peers(3, 0, 9))
+            .chain((10..=109).flat_map(|swarm| peers(swarm, 1, 0)))
+            .collect();
+        for records in records.chunks(500) {
+            storage.import_peers(records).await.unwrap();
+        }
+        let downloads = [(3, 5), (4, 7)].map(|(swarm, downloads)| (hash(swarm), downloads));
+        let downloads = downloads.map(|(info_hash, downloads)| DownloadsRecord { info_hash, downloads });
+        storage.import_downloads(&downloads).await.unwrap();
+        storage.close().await.unwrap();
+    });
+    let json = |swarm, [seeders, leechers, downloads]: [u64; 3]| {
+        let info_hash = hash(swarm);
+        format!(
+            r#"{{"info_hash":"{info_hash}","seeders":{seeders},"leechers":{leechers},"downloads":{downloads}}}"#
+        )
+    };
+    let (first, second) = (json(1, [1_000, 500, 0]), json(2, [2, 600, 0]));
+    let (third, last) = (json(3, [0, 9, 5]), json(4, [0, 0, 7]));
+    for (sort, expected) in [
+        ("peers", [&first, &second, &third]),
+        ("seeders", [&first, &second, &json(10, [1, 0, 0])]),
+        ("leechers", [&second, &first, &third]),
+        ("info-hash", [&first, &second, &third]),
+    ] {
+        let list = stage.done(["swarm", "list"], &["--sort", sort, "--limit", "3", "--json"]);
+        assert_eq!(list.lines().collect::<Vec<_>>(), expected, "{sort}");
+    }
+    let list = stage.done(["swarm", "list"], &["--sort", "downloads", "--json"]);
+    assert_eq!(list.lines().collect::<Vec<_>>(), [&last, &third]);
+
+    let list = stage.run(["swarm", "list"], &[]);
+    assert_eq!(list.code, Some(0), "{list:#?}");
+    let lines: Vec<Vec<_>> = list.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["info", "hash", "seeders", "leechers", "downloads"]);
+    assert_eq!(lines[3], [hash(3).to_string().as_str(), "0", "9", "5"]);
+    assert_eq!(lines.len(), 51, "{list:#?}");
+    assert!(list.stderr.contains("these are the first 50; --limit lists more"), "{list:#?}");
+    let all = stage.run(["swarm", "list"], &["--limit", "100000"]);
+    assert_eq!((all.stdout.lines().count(), all.stderr.as_str()), (104, ""), "{all:#?}");
+    for limit in ["0", "100001"] {
+        assert_eq!(stage.run(["swarm", "list"], &["--limit", limit]).code, Some(2));
+    }
 }
 
 /// As a hook has it: queries of data, and none of peers.

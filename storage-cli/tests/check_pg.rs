@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         on("a right that is missing behind a trigger is named", recommended, a_right_behind_a_trigger),
         on("no log shows the password", recommended, no_log_shows_the_password),
         on("ping and stats tell of a storage in use", recommended, ping_and_stats),
+        on("swarms are not listed without the queries for it", recommended, unlisted_swarms),
         on("the schema run again changes nothing", recommended, the_schema_again),
     ]);
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
@@ -398,11 +399,52 @@ fn ping_and_stats(live: &Live) {
     let ran = live.run(&["stats", "--json"], &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(counts, serde_json::json!({"info_hashes": 2, "seeders": 1, "leechers": 2}));
+    let maintenance = serde_json::json!({
+        "enabled": true,
+        "gc_interval_seconds": 180.0,
+        "peer_lifetime_seconds": 1860.0,
+        "reporting_interval_seconds": 60.0,
+    });
+    let mut expected = serde_json::json!({
+        "info_hashes": 2,
+        "seeders": 1,
+        "leechers": 2,
+        "downloads": 7,
+        "maintenance": maintenance,
+    });
+    assert_eq!(counts, expected);
+    let ran = live.run(&["stats", "--json", "--peers"], &[]);
+    let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    expected["peers"] = serde_json::json!({"ipv4": 2, "ipv6": 1, "stale": 1});
+    assert_eq!(counts, expected, "{ran:?}");
+
+    let ran = live.run(&["stats"], &[("export.downloads_query", ""), ("maintenance", "false")]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for (item, value) in [
+        ("downloads", "not known: no `export.downloads_query` is configured"),
+        ("garbage collection", "off: `maintenance` is false"),
+    ] {
+        let row = ran.stdout.lines().find(|line| line.starts_with(item)).unwrap();
+        assert!(row.ends_with(value), "{ran:?}");
+    }
+    let ran = live.run(&["stats", "--peers"], &[("export.peers_query", "")]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("no `export.peers_query` is configured"), "{ran:?}");
 
     let ran = live.run(&["stats"], &[("info_hash_count_query", "")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("no `info_hash_count_query` is configured"), "{ran:?}");
+    live.assert_unchanged();
+}
+
+fn unlisted_swarms(live: &Live) {
+    for (sort, key) in [("peers", "export.peers_query"), ("downloads", "export.downloads_query")] {
+        let list = ["swarm", "list", "--sort", sort];
+        let ran = live.run(&list, &[(key, "")]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("cannot list swarms: no `{key}` is configured")), "{ran:?}");
+        assert_eq!(live.run(&list, &[]).code, Some(0));
+    }
     live.assert_unchanged();
 }
 

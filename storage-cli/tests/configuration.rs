@@ -208,13 +208,25 @@ fn an_environment_that_is_no_text_is_left_alone() {
 fn statistics_are_a_table_or_json() {
     let ran = run_on(MEMORY, "stats", &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    for item in ["info hashes", "seeders", "leechers"] {
-        let row = ran.stdout.lines().find(|line| line.trim_start().starts_with(item));
-        assert!(row.unwrap().ends_with(" 0"), "{ran:?}");
+    let rows = |ran: &Ran| -> Vec<String> {
+        ran.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let counts = ["info hashes 0", "seeders 0", "leechers 0", "downloads 0"];
+    let maintenance = ["peer lifetime 1860s", "garbage collection every 180s", "statistics every 1s"];
+    assert_eq!(rows(&ran), [&counts[..], &maintenance].concat());
+    let ran = run_on(MEMORY, "stats", &["--peers"]);
+    let peers = ["IPv4 peers 0", "IPv6 peers 0", "stale peers 0"];
+    assert_eq!(rows(&ran), [&counts[..], &peers, &maintenance].concat());
+
+    let config = "storage: {name: memory, config: {maintenance: false, gc_interval: 1m}}\n";
+    let ran = run_on(config, "stats", &["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    for key in ["info_hashes", "seeders", "leechers", "downloads"] {
+        assert_eq!(told[key], 0, "{ran:?}");
     }
-    let ran = run_on(MEMORY, "stats", &["--json"]);
-    let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(counts, serde_json::json!({"info_hashes": 0, "seeders": 0, "leechers": 0}));
+    assert_eq!(told["maintenance"]["enabled"], false, "{ran:?}");
+    assert_eq!(told["maintenance"]["gc_interval_seconds"], 60.0, "{ran:?}");
+    assert_eq!(told["peers"], serde_json::Value::Null, "{ran:?}");
 }
 
 #[test]

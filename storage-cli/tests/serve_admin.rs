@@ -68,12 +68,42 @@ fn garbage_collections_are_told_of() {
     let tracker = Tracker::with(config, &[]);
     client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
     loop {
-        let collection = &get(tracker.admin(), "/stats").json()["last_garbage_collection"];
+        let stats = get(tracker.admin(), "/stats").json();
+        let collection = &stats["last_garbage_collection"];
         if collection.is_object() {
             assert!(collection["took_milliseconds"].as_f64().unwrap() >= 0.0, "{collection}");
+            assert_eq!(stats["next_garbage_collection_seconds"], 0, "{stats}");
             break;
         }
     }
+}
+
+/// The grace after a start is longer than the interval.
+#[test]
+fn the_next_garbage_collection_is_told_of() {
+    let tracker =
+        Tracker::with("storage: {name: memory, config: {gc_interval: 1m, peer_lifetime: 40m}}\n", &[]);
+    let next = loop {
+        if let Some(next) = get(tracker.admin(), "/stats").json()["next_garbage_collection_seconds"].as_u64()
+        {
+            break next;
+        }
+    };
+    assert!((2_300..=2_400).contains(&next), "{next}");
+    let due = metric(&tracker, "tracker_storage_gc_next_timestamp_seconds{backend=\"memory\"}").unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!((2_300.0..=2_400.0).contains(&(due - now)), "{due}");
+
+    let tracker = Tracker::with("storage: {name: memory, config: {maintenance: false}}\n", &[]);
+    let stats = get(tracker.admin(), "/stats").json();
+    assert_eq!(stats["next_garbage_collection_seconds"], Value::Null, "{stats}");
+    assert_eq!(metric(&tracker, "tracker_storage_gc_next_timestamp_seconds{backend=\"memory\"}"), None);
+}
+
+/// The value of a metric.
+fn metric(tracker: &Tracker, name: &str) -> Option<f64> {
+    let metrics = get(tracker.admin(), "/metrics").text();
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 #[test]
@@ -93,10 +123,7 @@ fn metrics_are_those_of_the_storage_and_of_the_front_ends() {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
     assert!(!metrics.contains("mochi_"), "{metrics}");
-    let taken = metrics.lines().find_map(|line| {
-        line.strip_prefix("tracker_storage_statistics_timestamp_seconds{backend=\"memory\"} ")
-    });
-    let taken: f64 = taken.unwrap().parse().unwrap();
+    let taken = metric(&tracker, "tracker_storage_statistics_timestamp_seconds{backend=\"memory\"}").unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     assert!((0.0..60.0).contains(&(now - taken)), "{taken}");
 }

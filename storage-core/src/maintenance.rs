@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::layer::{Layer, Layered, time_left};
 use crate::{
-    Capability, Collected, Error, ErrorKind, Operation, Result, Storage, TaskSpawner, Tasks, Timestamp,
+    Capability, Collected, Error, ErrorKind, Event, NoObserver, Operation, Result, SharedObserver, Storage,
+    TaskSpawner, Tasks, Timestamp,
 };
 
 use service::{LOOKS, Service};
@@ -107,11 +108,26 @@ impl Maintenance {
     /// Starts the schedule. The storage returned stops it when it is closed; put further layers
     /// around that one.
     pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
+        Self::start_observed(storage, schedule, Arc::new(NoObserver))
+    }
+
+    /// [`start`](Self::start), and the observer learns when garbage is
+    /// [collected next](Event::CollectionScheduled): metrics, say.
+    pub fn start_observed(
+        storage: Arc<dyn Storage>,
+        schedule: Schedule,
+        observer: SharedObserver,
+    ) -> Arc<dyn Storage> {
         let (tasks, service) = (Tasks::default(), Arc::new(Service::begun()));
         let spawner = tasks.spawner();
         if schedule.enabled {
-            let collect = collect(Arc::clone(&storage), schedule, Arc::clone(&service), spawner.clone());
-            spawner.spawn(collect);
+            let collector = Collector {
+                storage: Arc::clone(&storage),
+                schedule,
+                service: Arc::clone(&service),
+                observer,
+            };
+            spawner.spawn(collector.run(spawner.clone()));
             if !schedule.reporting_interval.is_zero() {
                 spawner.spawn_until_stopped(count(Arc::clone(&storage), schedule.reporting_interval));
                 spawner.spawn_until_stopped(check_counts(Arc::clone(&storage)));
@@ -180,30 +196,48 @@ fn is_served(operation: Operation, error: &Error) -> bool {
         || operation == Operation::Announce && error.operation() != operation && !error.operation().is_write()
 }
 
-/// Collects garbage until it is time to stop; a collection under way is finished.
-async fn collect(storage: Arc<dyn Storage>, schedule: Schedule, service: Arc<Service>, tasks: TaskSpawner) {
-    let grace = schedule.gc_grace.unwrap_or(schedule.peer_lifetime);
-    let mut in_grace = false;
-    loop {
-        tokio::select! {
-            () = tasks.stopped() => return,
-            () = wait(jittered(schedule.gc_interval), &service) => {}
+/// Collects garbage on a schedule.
+struct Collector {
+    storage: Arc<dyn Storage>,
+    schedule: Schedule,
+    service: Arc<Service>,
+    observer: SharedObserver,
+}
+
+impl Collector {
+    /// Collects until it is time to stop; a collection under way is finished.
+    async fn run(self, tasks: TaskSpawner) {
+        let backend = self.storage.name();
+        let mut in_grace = false;
+        loop {
+            let interval = jittered(self.schedule.gc_interval);
+            let after = self.grace_left().map_or(interval, |left| left.max(interval));
+            self.observer.observe(backend, Event::CollectionScheduled { after });
+            tokio::select! {
+                () = tasks.stopped() => return,
+                () = wait(interval, &self.service) => {}
+            }
+            let Some(left) = self.grace_left() else {
+                in_grace = false;
+                collect_once(&*self.storage, &self.schedule).await;
+                continue;
+            };
+            if !std::mem::replace(&mut in_grace, true) {
+                tracing::info!(
+                    backend,
+                    ?left,
+                    "no garbage is collected yet: peers could not announce for a while, or a clock was wrong"
+                );
+            }
         }
-        let backend = storage.name();
-        let noticed = storage.clock().and_then(|clock| clock.noticed);
-        let of_clock = noticed.and_then(|noticed| schedule.peer_lifetime.checked_sub(noticed));
-        let Some(left) = service.grace_left(grace).max(of_clock) else {
-            in_grace = false;
-            collect_once(&*storage, &schedule).await;
-            continue;
-        };
-        if !std::mem::replace(&mut in_grace, true) {
-            tracing::info!(
-                backend,
-                ?left,
-                "no garbage is collected yet: peers could not announce for a while, or a clock was wrong"
-            );
-        }
+    }
+
+    /// For how long no garbage is collected: peers could not announce, or a clock was wrong. `None` if it may be.
+    fn grace_left(&self) -> Option<Duration> {
+        let Schedule { peer_lifetime, gc_grace, .. } = self.schedule;
+        let noticed = self.storage.clock().and_then(|clock| clock.noticed);
+        let of_clock = noticed.and_then(|noticed| peer_lifetime.checked_sub(noticed));
+        self.service.grace_left(gc_grace.unwrap_or(peer_lifetime)).max(of_clock)
     }
 }
 

@@ -51,6 +51,12 @@ pub enum Event {
         /// How many connections the pool has.
         connections: u64,
     },
+    /// Garbage is collected again after this time, and not before; told when [maintenance](crate::Maintenance)
+    /// starts and after each run.
+    CollectionScheduled {
+        /// How long from now, what is left of [`gc_grace`](crate::Schedule::gc_grace) included.
+        after: Duration,
+    },
     /// The secondary of a mirror did not get writes that the primary has, or may have.
     MirrorMissed {
         /// How many.

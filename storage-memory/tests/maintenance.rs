@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use storage_core::layer::{Layer, Layered, with_time_left};
 use storage_core::{
-    Error, ErrorKind, InfoHash, Maintenance, Operation, Peer, PeerId, PeerStorage, Result, Role, Schedule,
-    Storage, Timestamp, When,
+    Error, ErrorKind, Event, InfoHash, Maintenance, Observer, Operation, Peer, PeerId, PeerStorage, Result,
+    Role, Schedule, SharedObserver, Storage, Timestamp, When,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};
@@ -123,6 +123,33 @@ async fn no_garbage_is_collected_for_a_while_after_a_start_and_after_standing_st
         // As after a SIGSTOP: all timers are late.
         advance(Duration::from_secs(7_200)).await;
     }
+}
+
+/// Keeps when garbage was said to be collected next.
+#[derive(Default)]
+struct Scheduled(Mutex<Vec<Duration>>);
+
+impl Observer for Scheduled {
+    fn observe(&self, _backend: &'static str, event: Event) {
+        if let Event::CollectionScheduled { after } = event {
+            self.0.lock().unwrap().push(after);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_learns_when_garbage_is_collected_next() {
+    let storage = Arc::new(MemoryStorage::new(MemoryConfig::default()));
+    let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
+    let scheduled = Arc::new(Scheduled::default());
+    let _maintained =
+        Maintenance::start_observed(storage, schedule, Arc::clone(&scheduled) as SharedObserver);
+    let last = || scheduled.0.lock().unwrap().last().copied();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(last(), Some(schedule.peer_lifetime), "the grace after the start");
+    sleep(schedule.peer_lifetime + schedule.gc_interval * 2).await;
+    let after = last().unwrap();
+    assert!((schedule.gc_interval * 9 / 10..=schedule.gc_interval * 11 / 10).contains(&after), "{after:?}");
 }
 
 /// Real time passes: the storage's times are the machine's.

@@ -43,6 +43,11 @@ pub fn tests() -> Vec<Trial> {
         test("a stop ends it and the next run completes it".into(), memory, rules::stopped),
         test("a comparison tells every difference".into(), memory, verify::differences),
         test("a comparison tells apart what announced after the copy".into(), memory, verify::live),
+        test(
+            "a comparison counts peers of the source past their lifetime".into(),
+            redis,
+            verify::past_lifetime,
+        ),
         test("a comparison of a sample finds what is wrong everywhere".into(), memory, verify::sample),
         test("a comparison of large swarms looks at every peer".into(), redis, verify::large_swarm),
     ]);

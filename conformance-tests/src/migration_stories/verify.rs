@@ -80,6 +80,27 @@ pub(super) async fn live(from: &Ground, to: &Ground) {
     assert_eq!(found.peers.count(Finding::Different), 1);
 }
 
+pub(super) async fn past_lifetime(from: &Ground, to: &Ground) {
+    let lifetime = Duration::from_secs(1_860);
+    let ago = |seconds| When::At(from.storage.now().before(Duration::from_secs(seconds)));
+    for (storage, number, announced) in [
+        (&from.storage, 1, ago(4_000)),
+        (&from.storage, 2, ago(2_000)),
+        (&from.storage, 3, ago(60)),
+        (&to.storage, 3, ago(60)),
+        (&to.storage, 4, ago(4_000)),
+    ] {
+        storage.put_peer(&swarm(1), &peer(number), Role::Seeder, announced).await.unwrap();
+    }
+    let found = compare(from, to, VerifyOptions::default()).await;
+    assert_eq!((found.past_lifetime, found.peers.compared), (0, 3), "it was not asked for");
+    let counted = || VerifyOptions { peer_lifetime: Some(lifetime), ..VerifyOptions::default() };
+    let found = compare(from, to, counted()).await;
+    assert_eq!((found.past_lifetime, found.peers.compared), (2, 3), "{found:#?}");
+    let found = compare(from, to, VerifyOptions { stale_after: Some(lifetime), ..counted() }).await;
+    assert_eq!((found.past_lifetime, found.peers.compared), (0, 1), "{found:#?}");
+}
+
 pub(super) async fn sample(from: &Ground, to: &Ground) {
     fill(&*from.storage, 200).await;
     let sample = || VerifyOptions { sample: Some(5), ..VerifyOptions::default() };

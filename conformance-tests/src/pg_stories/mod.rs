@@ -14,6 +14,7 @@ mod lost_answers;
 mod plans;
 mod pooler;
 mod query_checks;
+mod repeated_secrets;
 mod rights;
 mod row_counts;
 mod unusual_types;
@@ -50,6 +51,7 @@ pub fn tests() -> Vec<Trial> {
         plans::tests(),
         pooler::tests(),
         query_checks::tests(),
+        repeated_secrets::tests(),
         rights::tests(),
         versions::tests(),
         row_counts::tests(),

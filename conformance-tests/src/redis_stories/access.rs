@@ -1,5 +1,6 @@
 //! The way to servers: TLS, passwords, keepalives.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use storage_core::config::Value;
 use storage_core::{Error, ErrorKind, OpenError};
 
 use super::ground::Place;
-use super::material::swarm;
+use super::material::{peer, swarm};
 use crate::servers::redis::{Node, Sentinel};
 use crate::servers::{Found, Servers, open_sockets_to};
 use crate::storages::redis::config;
@@ -40,6 +41,32 @@ pub(super) async fn keeps_connections_alive(node: &Node) {
     let open = open_sockets_to(node.port()).unwrap();
     assert!(open.all > 0 && open.kept_alive == open.all, "{open:?}");
     storage.close().await.unwrap();
+}
+
+/// Servers newer than Redis 7.0 name the user, whose name may have the password in it.
+pub(super) async fn names_no_user_that_lacks_a_right(node: &Node) {
+    let (name, password) = ("tracker-Hunter2", "Hunter2");
+    let mut user = redis::cmd("ACL");
+    user.arg(&["SETUSER", name, "on", ">Hunter2", "~CHI_*", "+@all", "-evalsha", "-eval"]);
+    node.ask::<()>(&user).unwrap();
+    let mut settings = node.settings();
+    for (key, value) in [("login", name), ("password", password)] {
+        settings.retain(|(known, _)| known != key);
+        settings.push((key.to_owned(), Value::Text(value.into())));
+    }
+    let storage = registry().open(config(settings)).await.unwrap().storage;
+    let error = storage.put_seeder(&swarm(1), &peer(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+    assert!(error.message().contains("user has no permissions to run the 'evalsha' command"), "{error}");
+    let mut shown = format!("{error} {error:?} {error:#?}");
+    let mut source = error.source();
+    while let Some(below) = source {
+        shown += &format!(" {below} {below:?}");
+        source = below.source();
+    }
+    assert!(!shown.contains("Hunter2"), "{shown}");
+    storage.close().await.unwrap();
+    node.ask::<()>(redis::cmd("ACL").arg("DELUSER").arg(name)).unwrap();
 }
 
 /// What opening says with one setting changed; it must not try until `startup_timeout`.

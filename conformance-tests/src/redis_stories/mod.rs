@@ -85,6 +85,7 @@ pub fn tests() -> Vec<Trial> {
         lost_answers::leave_a_delete_uncertain,
         lost_answers::are_made_up_for_where_that_is_safe,
         access::keeps_connections_alive,
+        access::names_no_user_that_lacks_a_right,
         check::takes_the_example_as_it_is,
         crowd::is_told_when_a_storage_is_opened,
         crowd::is_waited_for_at_start,

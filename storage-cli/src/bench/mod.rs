@@ -7,7 +7,6 @@ mod filling;
 mod gauge;
 mod ground;
 mod outside;
-mod progress;
 mod report;
 mod resident;
 mod scene;

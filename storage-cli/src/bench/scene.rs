@@ -11,11 +11,11 @@ use super::callers::{AnnouncePeers, Lifecycle, Put, PutNew, Scrape, Seat};
 use super::filling;
 use super::gauge::{Caller, Gauged, Pace, gauge};
 use super::ground::Ground;
-use super::progress::{counted, watched};
 use super::report::Report;
 use crate::arguments::Workload;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
+use crate::progress::{counted, watched};
 
 /// Sizes of swarms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

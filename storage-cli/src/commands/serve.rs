@@ -1,5 +1,7 @@
 //! `serve`: a tracker to try a storage with.
 
+use std::sync::Arc;
+
 use prometheus::Registry as Prometheus;
 use storage_core::layer::Metrics;
 use storage_core::{PendingWrites, Registry, mirror};
@@ -21,7 +23,7 @@ pub(crate) async fn run(
     let addresses = addresses(arguments)?;
     let prometheus = Prometheus::new();
     let metrics = Metrics::register(&prometheus).map_err(metrics_failed)?;
-    let registry = registry.clone().with_metrics(metrics);
+    let registry = registry.clone().with_metrics(Arc::clone(&metrics));
     let (configured, file) =
         Configured::read_or_default(registry, arguments.config.as_deref(), &arguments.at, DEFAULT_BACKEND)?;
     let (settings, warnings) = Settings::read(&file, arguments.ignore_hooks)?;
@@ -48,7 +50,7 @@ pub(crate) async fn run(
     }
     let backend = opened.storage.name();
     let mochi_metric_names = arguments.mochi_metric_names;
-    let plan = Plan { settings, addresses, prometheus, mochi_metric_names };
+    let plan = Plan { settings, addresses, prometheus, observer: metrics, mochi_metric_names };
     let serving = Serving::start(opened, plan).await?;
     output.line(format_args!("serving {backend}"))?;
     output.table(serving.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;

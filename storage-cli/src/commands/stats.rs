@@ -1,12 +1,19 @@
-//! `stats`: how much a storage holds.
+//! `stats`: how much a storage holds, and when it is maintained.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::Serialize;
-use storage_core::{Registry, Statistics};
+use storage_core::{
+    Capability, Opened, PeerRecord, Registry, Result as StorageResult, Schedule, Statistics, Storage,
+    Timestamp,
+};
 
 use crate::arguments::StatsArguments;
 use crate::exit::{Exit, Failure};
 use crate::open::Configured;
 use crate::output::{Output, note};
+use crate::scan::{Scan, Scanned};
 
 /// The storage made of two.
 const MIRROR: &str = "mirror";
@@ -22,6 +29,30 @@ struct Counts {
     info_hashes: u64,
     seeders: u64,
     leechers: u64,
+    /// Of all swarms; `None` where the storage cannot tell.
+    downloads: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<PeerBreakdown>,
+    maintenance: MaintenanceSettings,
+}
+
+/// All peers, by address family and age.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct PeerBreakdown {
+    ipv4: u64,
+    ipv6: u64,
+    /// Past `peer_lifetime`.
+    stale: u64,
+}
+
+/// When a tracker with this configuration maintains the storage.
+#[derive(Serialize)]
+struct MaintenanceSettings {
+    enabled: bool,
+    gc_interval_seconds: f64,
+    peer_lifetime_seconds: f64,
+    /// 0: no statistics are taken.
+    reporting_interval_seconds: f64,
 }
 
 /// Counts and prints.
@@ -31,14 +62,22 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     let configured = Configured::read(registry.clone(), &arguments.storage)?;
-    let storage = configured.open().await?.storage;
-    let counted = storage.statistics().await.map_err(|error| configured.failed(&error))?;
-    let Statistics { info_hashes, seeders, leechers } = counted;
+    let Opened { storage, schedule, .. } = configured.open().await?;
+    let lacking = storage.lacking();
+    if arguments.peers
+        && let Some(reason) = lacking.reason(Capability::ExportPeers)
+    {
+        return Err(Failure::finding(format!("cannot count peers by address family and age: {reason}")));
+    }
+    let without_downloads =
+        [Capability::Downloads, Capability::ExportDownloads].iter().find_map(|part| lacking.reason(*part));
+    let what = What { downloads: without_downloads.is_none(), peers: arguments.peers };
+    let counted = count(&*storage, &schedule, what).await.map_err(|error| configured.failed(&error))?;
+    let Some(counts) = counted else { return Ok(Exit::Interrupted) };
     if arguments.json {
-        output.json(&Counts { info_hashes, seeders, leechers })?;
+        output.json(&counts)?;
     } else {
-        let rows = [("info hashes", info_hashes), ("seeders", seeders), ("leechers", leechers)];
-        let mut rows: Vec<_> = rows.map(|(item, count)| [item.to_owned(), count.to_string()]).into();
+        let mut rows = rows(&counts, without_downloads, &schedule);
         if storage.name() == MIRROR {
             // Whether it may be switched is what its operator wants to know.
             let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
@@ -49,4 +88,98 @@ pub(crate) async fn run(
     }
     storage.close().await.map_err(|error| configured.failed(&error))?;
     Ok(Exit::Success)
+}
+
+/// What is counted beside the statistics.
+#[derive(Debug, Clone, Copy)]
+struct What {
+    downloads: bool,
+    peers: bool,
+}
+
+/// Counts; `None` after Ctrl-C.
+async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> StorageResult<Option<Counts>> {
+    let Statistics { info_hashes, seeders, leechers } = storage.statistics().await?;
+    let scan = Scan::new(storage);
+    let mut downloads = 0_u64;
+    if what.downloads {
+        let scanned = scan.downloads(async |records| {
+            downloads = records.iter().fold(downloads, |sum, record| sum.saturating_add(record.downloads));
+            Ok(())
+        });
+        if scanned.await? == Scanned::Interrupted {
+            return Ok(None);
+        }
+    }
+    let mut peers = PeerBreakdown::default();
+    if what.peers {
+        let stale_at = storage.now().before(schedule.peer_lifetime);
+        let scanned = scan.peers(async |records| {
+            peers.add(&records, stale_at);
+            Ok(())
+        });
+        if scanned.await? == Scanned::Interrupted {
+            return Ok(None);
+        }
+    }
+    let downloads = what.downloads.then_some(downloads);
+    let peers = what.peers.then_some(peers);
+    let maintenance = MaintenanceSettings::of(schedule);
+    Ok(Some(Counts { info_hashes, seeders, leechers, downloads, peers, maintenance }))
+}
+
+impl PeerBreakdown {
+    fn add(&mut self, records: &[PeerRecord], stale_at: Timestamp) {
+        for record in records {
+            match record.peer.address() {
+                IpAddr::V4(_) => self.ipv4 += 1,
+                IpAddr::V6(_) => self.ipv6 += 1,
+            }
+            self.stale += u64::from(record.announced <= stale_at);
+        }
+    }
+}
+
+impl MaintenanceSettings {
+    fn of(schedule: &Schedule) -> Self {
+        Self {
+            enabled: schedule.enabled,
+            gc_interval_seconds: schedule.gc_interval.as_secs_f64(),
+            peer_lifetime_seconds: schedule.peer_lifetime.as_secs_f64(),
+            reporting_interval_seconds: schedule.reporting_interval.as_secs_f64(),
+        }
+    }
+}
+
+fn rows(counts: &Counts, without_downloads: Option<&str>, schedule: &Schedule) -> Vec<[String; 2]> {
+    let Counts { info_hashes, seeders, leechers, downloads, peers, .. } = counts;
+    let downloads = match downloads {
+        Some(downloads) => downloads.to_string(),
+        None => format!("not known: {}", without_downloads.unwrap_or_default()),
+    };
+    let mut rows = vec![
+        ("info hashes", info_hashes.to_string()),
+        ("seeders", seeders.to_string()),
+        ("leechers", leechers.to_string()),
+        ("downloads", downloads),
+    ];
+    if let Some(PeerBreakdown { ipv4, ipv6, stale }) = peers {
+        rows.extend([
+            ("IPv4 peers", ipv4.to_string()),
+            ("IPv6 peers", ipv6.to_string()),
+            ("stale peers", stale.to_string()),
+        ]);
+    }
+    let Schedule { gc_interval, peer_lifetime, reporting_interval, enabled, .. } = schedule;
+    let every = |interval: &Duration| match (enabled, interval.is_zero()) {
+        (false, _) => "off: `maintenance` is false".to_owned(),
+        (true, true) => "off".to_owned(),
+        (true, false) => format!("every {interval:?}"),
+    };
+    rows.extend([
+        ("peer lifetime", format!("{peer_lifetime:?}")),
+        ("garbage collection", every(gc_interval)),
+        ("statistics", every(reporting_interval)),
+    ]);
+    rows.into_iter().map(|(item, value)| [item.to_owned(), value]).collect()
 }

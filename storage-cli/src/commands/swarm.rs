@@ -1,4 +1,6 @@
-//! `swarm`: one swarm, looked at or removed by hand.
+//! `swarm`: swarms listed, and one of them looked at or removed by hand.
+
+mod list;
 
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use crate::output::{Output, note};
 /// How many peers are read at a time.
 const PAGE: usize = 1_000;
 
-#[derive(Serialize)]
+/// The counts of a swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Counts {
     info_hash: InfoHash,
     seeders: u64,
@@ -26,6 +29,11 @@ struct Counts {
 }
 
 impl Counts {
+    fn new(info_hash: InfoHash, counts: SwarmCounts) -> Self {
+        let SwarmCounts { seeders, leechers, downloads } = counts;
+        Self { info_hash, seeders, leechers, downloads }
+    }
+
     fn is_nothing(&self) -> bool {
         (self.seeders, self.leechers, self.downloads) == (0, 0, 0)
     }
@@ -38,6 +46,7 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     match &arguments.action {
+        SwarmAction::List(arguments) => list::run(registry, arguments, output).await,
         SwarmAction::Show(arguments) => show(registry, arguments, output).await,
         SwarmAction::Remove(arguments) => remove(registry, arguments, output).await,
     }
@@ -74,8 +83,7 @@ async fn counts(
     info_hash: InfoHash,
 ) -> Result<Counts, Failure> {
     let counted = storage.scrape_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
-    let SwarmCounts { seeders, leechers, downloads } = counted;
-    Ok(Counts { info_hash, seeders, leechers, downloads })
+    Ok(Counts::new(info_hash, counted))
 }
 
 async fn show_peers(

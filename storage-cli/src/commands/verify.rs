@@ -29,6 +29,7 @@ async fn compare(sides: &Sides, arguments: &VerifyArguments, output: &mut Output
         sample: arguments.sample,
         copied_at: arguments.copied_at,
         stale_after: arguments.sides.skip_stale.then_some(lifetime),
+        peer_lifetime: Some(lifetime),
         batch: usize::try_from(arguments.sides.batch).unwrap_or(usize::MAX),
     };
     let kinds = options.kinds.clone();
@@ -47,6 +48,13 @@ async fn compare(sides: &Sides, arguments: &VerifyArguments, output: &mut Output
     }
     for kind in &kinds {
         note_unreadable(*kind, &progress.of(*kind).tally());
+    }
+    if found.past_lifetime > 0 {
+        note(format_args!(
+            "{} peers announced longer ago than the source's `peer_lifetime` ({lifetime:?}) and differ once \
+             garbage is collected at one side; leave them out with --skip-stale",
+            found.past_lifetime
+        ));
     }
     if !found.complete {
         note("stopped before the end: what was not compared may differ");

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::{Layered, with_time_left};
-use storage_core::{Maintenance, Opened, PendingWrites, Storage, TaskSpawner, Tasks};
+use storage_core::{Maintenance, Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::exit::Failure;
@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) addresses: Addresses,
     /// The metrics, those of the storage among them.
     pub(crate) prometheus: Prometheus,
+    /// The storage's metrics, which learn of the schedule.
+    pub(crate) observer: SharedObserver,
     /// Whether to offer counts under MoChi's names, too.
     pub(crate) mochi_metric_names: bool,
 }
@@ -89,7 +91,8 @@ impl Serving {
         let Opened { storage, schedule, .. } = opened;
         let metrics = Metrics::register(&plan).map_err(|error| metrics_failed(&error))?;
         let watched = Arc::new(Layered::new(storage, Watch(Arc::clone(&metrics.seen))));
-        let storage = Maintenance::start(watched, schedule);
+        let observer = Arc::clone(&metrics.seen) as SharedObserver;
+        let storage = Maintenance::start_observed(watched, schedule, observer);
         let tasks = Tasks::default();
         match serve(&storage, metrics, plan, tasks.spawner()) {
             Ok(listening) => {
@@ -141,7 +144,7 @@ impl Metrics {
         let front = Arc::new(FrontMetrics::register(&plan.prometheus)?);
         let health = Health::new(front.healthy().clone());
         let mochi = plan.mochi_metric_names.then_some(&plan.prometheus);
-        let seen = Seen::new(Arc::clone(&health), mochi)?;
+        let seen = Seen::new(Arc::clone(&health), Arc::clone(&plan.observer), mochi)?;
         Ok(Self { front, health, seen })
     }
 }

@@ -1,5 +1,5 @@
 //! A layer that remembers what its operator wants to see: the last statistics, the last garbage
-//! collection, the last failure.
+//! collection and the next, the last failure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry, exponential_buckets};
 use storage_core::layer::Layer;
-use storage_core::{Collected, Operation, Result, Statistics};
+use storage_core::{Collected, Event, Observer, Operation, Result, SharedObserver, Statistics};
 
 use super::health::Health;
 
@@ -24,6 +24,7 @@ pub(crate) struct Seen {
     last: Mutex<Last>,
     warnings: Mutex<Warnings>,
     failures: AtomicU64,
+    observer: SharedObserver,
     mochi: Option<MochiMetrics>,
 }
 
@@ -34,6 +35,8 @@ pub(crate) struct Last {
     pub(crate) statistics: Option<(Instant, Statistics)>,
     /// A garbage collection.
     pub(crate) collection: Option<Collection>,
+    /// When garbage is next collected, at the earliest.
+    pub(crate) next_collection: Option<Instant>,
     /// A call that failed: when, and how.
     pub(crate) failure: Option<(Instant, String)>,
 }
@@ -58,13 +61,19 @@ pub(crate) struct Collection {
 }
 
 impl Seen {
-    /// Nothing yet; what is seen is also offered under MoChi's names, if there is a registry for them.
-    pub(crate) fn new(health: Arc<Health>, mochi: Option<&Registry>) -> prometheus::Result<Arc<Self>> {
+    /// Nothing yet; events go on to the observer, and what is seen is also offered under MoChi's names, if there
+    /// is a registry for them.
+    pub(crate) fn new(
+        health: Arc<Health>,
+        observer: SharedObserver,
+        mochi: Option<&Registry>,
+    ) -> prometheus::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             health,
             last: Mutex::default(),
             warnings: Mutex::default(),
             failures: AtomicU64::new(0),
+            observer,
             mochi: mochi.map(MochiMetrics::register).transpose()?,
         }))
     }
@@ -111,6 +120,15 @@ impl Seen {
         let Warnings { first_failure, failures, .. } = std::mem::take(&mut *warnings);
         warnings.last = Some(tokio::time::Instant::now());
         first_failure.map(|(_, first)| (failures, first))
+    }
+}
+
+impl Observer for Seen {
+    fn observe(&self, backend: &'static str, event: Event) {
+        if let Event::CollectionScheduled { after } = event {
+            self.last.lock().next_collection = Instant::now().checked_add(after);
+        }
+        self.observer.observe(backend, event);
     }
 }
 
@@ -188,11 +206,12 @@ impl MochiMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage_core::{Error, ErrorKind};
+    use storage_core::{Error, ErrorKind, NoObserver};
     use tokio::time::advance;
 
     fn seen() -> Arc<Seen> {
-        Seen::new(Health::new(IntGauge::new("healthy", "healthy").unwrap()), None).unwrap()
+        let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
+        Seen::new(health, Arc::new(NoObserver), None).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

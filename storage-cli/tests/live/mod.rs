@@ -72,7 +72,7 @@ impl Live {
     /// says no password.
     pub fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
         let file = file(&connected(&self.config, &self.schema.connection_string()));
-        let mut command = command(&[&[arguments[0], "-c", file.to_str().unwrap()], &arguments[1..]].concat());
+        let mut command = command(&[arguments, &["-c", file.to_str().unwrap()]].concat());
         command.envs(settings.iter().map(|(key, text)| (variable(key), text)));
         let ran: Ran = command.output().unwrap().into();
         let shown = format!("{ran:?}");

@@ -29,6 +29,7 @@ use crate::{Backend, Collected, CountCheck, Event, Observer, Operation, Result, 
 /// | `gc_seconds` | backend | gauge: how long the last garbage collection took |
 /// | `gc_removed_peers_total` | backend | counter: peers removed |
 /// | `gc_last_success_timestamp_seconds` | backend | gauge: when one last succeeded |
+/// | `gc_next_timestamp_seconds` | backend | gauge: when the next is due on this node, at the earliest; there is none where `maintenance` is false |
 /// | `gc_withheld_peers` | backend | gauge: stale peers that the last one left, since they are more than `gc_max_share` |
 /// | `retries_total` | backend, reason | counter: attempts made again |
 /// | `reconnects_total` | backend | counter: connections replaced |
@@ -60,6 +61,7 @@ pub struct Metrics {
     gc_seconds: GaugeVec,
     gc_removed: IntCounterVec,
     gc_last_success: GaugeVec,
+    gc_next: GaugeVec,
     gc_withheld: IntGaugeVec,
     retries: IntCounterVec,
     reconnects: IntCounterVec,
@@ -123,6 +125,10 @@ impl Metrics {
                 registry,
                 float_gauges("gc_last_success_timestamp_seconds", "When garbage was last collected"),
             )?,
+            gc_next: add(
+                registry,
+                float_gauges("gc_next_timestamp_seconds", "When garbage is next collected, at the earliest"),
+            )?,
             gc_withheld: add(
                 registry,
                 gauges("gc_withheld_peers", "Stale peers left, since they are too many", &["backend"]),
@@ -180,6 +186,10 @@ impl Observer for Metrics {
             Event::Leased { waited, connections } => self.queries.leased(backend, waited, connections),
             Event::ClockLooked { ahead_seconds } => {
                 self.clock_ahead.with_label_values(&[backend]).set(ahead_seconds);
+            }
+            Event::CollectionScheduled { after } => {
+                let due = Timestamp::now().after(after).nanoseconds() as f64 / 1e9;
+                self.gc_next.with_label_values(&[backend]).set(due);
             }
             Event::MirrorMissed { writes } => {
                 self.mirror_missed.with_label_values(&[backend]).inc_by(writes);

@@ -124,7 +124,9 @@ pub struct Tally {
     pub kept: u64,
     /// Peers left out as stale.
     pub stale: u64,
-    /// Peers moved though they are stale by [`Options::peer_lifetime`](super::Options::peer_lifetime).
+    /// Peers of the source that were moved or compared though they are stale by
+    /// [`Options::peer_lifetime`](super::Options::peer_lifetime) or
+    /// [`VerifyOptions::peer_lifetime`](super::VerifyOptions::peer_lifetime).
     pub past_lifetime: u64,
     /// Peers that the source has in both roles; the record that stays was moved.
     pub in_both_roles: u64,

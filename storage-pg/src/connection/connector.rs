@@ -235,7 +235,7 @@ impl Connector {
                 Err(error) => error,
             };
             let said = describe(&error);
-            let shown = self.settings.session.mask(&said);
+            let shown = self.settings.mask(&said);
             let is_masked = shown != said;
             let reason = match (first_reason.take(), shown.into_owned()) {
                 (Some(first), second) if first != second => format!("{first}, and then {second}"),

@@ -1,7 +1,5 @@
 //! Settings of the session: whatever is no parameter of the connection is one of the server.
 
-use std::borrow::Cow;
-
 use storage_core::config::nearest;
 
 use super::commit::Commit;
@@ -41,23 +39,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// What a server says, without the settings that it repeats: a password that was pasted in the wrong form may
-    /// have become one.
-    pub(super) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// What is not shown where a server repeats it: a password that was pasted in the wrong form may have become a
+    /// setting.
+    pub(super) fn hidden(&self) -> impl Iterator<Item = &str> {
         let settings =
             self.settings.iter().flat_map(|(name, value)| [(!is_shown(name)).then_some(name), Some(value)]);
-        let mut repeated: Vec<_> = settings.flatten().chain(&self.time_zone).collect();
-        repeated.retain(|repeated| repeated.len() >= SHORTEST_MASKED && text.contains(repeated.as_str()));
-        // A longer one may have a shorter one in it.
-        repeated.sort_by_key(|repeated| std::cmp::Reverse(repeated.len()));
-        repeated
-            .into_iter()
-            .fold(Cow::Borrowed(text), |text, repeated| Cow::Owned(text.replace(repeated, "***")))
+        settings.flatten().chain(&self.time_zone).map(String::as_str)
     }
 }
-
-/// Shorter texts are in words by chance, and no password.
-const SHORTEST_MASKED: usize = 4;
 
 /// Takes everything out that is left over, and `options`.
 pub(super) fn take_session(parameters: &mut Parameters) -> Session {

@@ -1,15 +1,16 @@
 //! What a connection string means.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Secret;
 use super::host::{Host, give_passwords, take_hosts};
 use super::parameters::{Parameters, Variable, in_home};
 use super::password_file::PasswordFile;
+use super::secret::{MASK, SHORTEST_MASKED, Secret, mask};
 use super::session::{Session, take_session};
 #[cfg(target_os = "linux")]
 use super::socket::{SocketSettings, take_socket};
@@ -160,9 +161,28 @@ impl ConnectionSettings {
         })
     }
 
+    /// What a server says, without what it repeats of these settings and may be a password or have one in it.
+    pub(super) fn mask<'a>(&'a self, said: &'a str) -> Cow<'a, str> {
+        let names = [&self.user, &self.database].into_iter().filter(|name| self.has_password_in(name));
+        let hidden = names.flat_map(|name| [name, as_server_cuts(name)]).chain(self.session.hidden());
+        mask(said, hidden)
+    }
+
+    /// Whether a name has a password in it. Not where that is the user's name: what is hidden then would tell what
+    /// the password is.
+    fn has_password_in(&self, name: &str) -> bool {
+        let passwords = self.hosts.iter().filter_map(Host::password).map(Secret::expose);
+        passwords
+            .filter(|password| password.len() >= SHORTEST_MASKED && *password != self.user)
+            .any(|password| name.contains(password))
+    }
+
     /// For people to read: `postgres://user:***@host1:5432,host2:5433/database`.
     pub(crate) fn masked(&self) -> String {
-        let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
+        let encode = |text: &str| match self.has_password_in(text) {
+            true => MASK.to_owned(),
+            false => utf8_percent_encode(text, ENCODED).to_string(),
+        };
         let has_password = self.hosts.iter().any(|host| host.password().is_some());
         let password = if has_password { ":***" } else { "" };
         let hosts: Vec<_> = self.hosts.iter().map(|host| host.to_string().replace('/', "%2F")).collect();
@@ -175,6 +195,11 @@ impl fmt::Debug for ConnectionSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ConnectionSettings").field(&self.masked()).finish()
     }
+}
+
+/// A name as servers repeat it: of a longer one the first 63 bytes.
+fn as_server_cuts(name: &str) -> &str {
+    (0..=63).rev().find_map(|end| name.get(..end)).unwrap_or(name)
 }
 
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -377,6 +402,32 @@ mod tests {
     }
 
     #[test]
+    fn names_with_the_password_in_them_are_masked() {
+        let settings = parse("host=db1 user=me password=hunter2 dbname=tracker-hunter2").unwrap();
+        assert_eq!(settings.masked(), "postgres://me:***@db1:5432/***");
+        let said = "database \"tracker-hunter2\" does not exist";
+        assert_eq!(settings.mask(said), "database \"***\" does not exist");
+        let settings = parse("host=db1 user=hunter2-me password=hunter2 dbname=tracker").unwrap();
+        assert_eq!(settings.masked(), "postgres://***:***@db1:5432/tracker");
+        let said = "password authentication failed for user \"hunter2-me\"";
+        assert_eq!(settings.mask(said), "password authentication failed for user \"***\"");
+        let long = "ü".repeat(40);
+        let settings = parse(&format!("host=db1 user=me password=üüüü dbname={long}")).unwrap();
+        assert_eq!(
+            settings.mask(&format!("database \"{}\" does not exist", &long[..62])),
+            "database \"***\" does not exist"
+        );
+    }
+
+    #[test]
+    fn a_password_that_is_the_name_of_the_user_is_not_told_by_a_mask() {
+        let settings = parse("host=db1 user=tracker password=tracker dbname=tracker-2").unwrap();
+        assert_eq!(settings.masked(), "postgres://tracker:***@db1:5432/tracker-2");
+        let said = "database \"tracker-2\" does not exist";
+        assert_eq!(settings.mask(said), said);
+    }
+
+    #[test]
     fn a_masked_string_can_be_read_again() {
         let settings = parse("host=/var/run/x,::1 user='m e' dbname='a/b'").unwrap();
         assert_eq!(settings.masked(), "postgres://m%20e@%2Fvar%2Frun%2Fx:5432,[::1]:5432/a%2Fb");
@@ -461,9 +512,9 @@ mod tests {
         };
         let session = &settings.session;
         let repeated = session.settings.iter().map(|(name, value)| {
-            session.mask(&format!("invalid value for parameter \"{name}\": \"{value}\"")).into_owned()
+            settings.mask(&format!("invalid value for parameter \"{name}\": \"{value}\"")).into_owned()
         });
-        let zone = session.time_zone.as_ref().map(|zone| session.mask(zone).into_owned());
+        let zone = session.time_zone.as_ref().map(|zone| settings.mask(zone).into_owned());
         let repeated: String = repeated.chain(zone).collect();
         format!(
             "{settings:?}{:?}{} {} {:?} {repeated}",

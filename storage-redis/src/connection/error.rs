@@ -232,11 +232,16 @@ fn code(error: &ServerError) -> &str {
     WITHIN_SCRIPTS.into_iter().find(|code| details.contains(code)).unwrap_or("ERR")
 }
 
-/// What the server says, without the arguments of commands that it repeats.
+/// What the server says, without the arguments of commands and the name of the user that it repeats.
 fn server_text(error: &ServerError) -> String {
     let details = error.details().unwrap_or_default();
     let details = details.split(", with args beginning with").next().unwrap_or_default();
     let details = details.split(" script: ").next().unwrap_or_default();
+    let right = details.strip_prefix("User ").and_then(|user| user.split_once(" has no permissions"));
+    let details = match right {
+        Some((_, right)) => format!("the user has no permissions{right}"),
+        None => details.to_owned(),
+    };
     format!("{} {details}", error.code()).trim_end().to_owned()
 }
 
@@ -350,6 +355,15 @@ mod tests {
         let line = "ERR unknown command 'HRANDFIELD', with args beginning with: 'secret' ";
         let error = refusal(line).into_error(Operation::AnnouncePeers, false);
         assert_eq!(error.message(), "ERR unknown command 'HRANDFIELD'");
+    }
+
+    #[test]
+    fn the_name_of_the_user_that_the_server_repeats_is_left_out() {
+        let line = "NOPERM User secret has no permissions to run the 'hset' command";
+        let error = refusal(line).into_error(Operation::PutPeer, false);
+        assert_eq!(error.message(), "NOPERM the user has no permissions to run the 'hset' command");
+        let of_redis_7_0 = "NOPERM this user has no permissions to run the 'hset' command";
+        assert_eq!(refusal(of_redis_7_0).message, of_redis_7_0);
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use storage_core::{Opened, Schedule, Statistics, Storage, Upkeep};
+use storage_core::{NoObserver, Opened, Schedule, Statistics, Storage, Upkeep};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
 use super::Visit;
@@ -22,6 +22,7 @@ async fn tracker() -> (Arc<MemoryStorage>, Serving) {
     let plan = Plan {
         settings: Settings::default(),
         addresses: Addresses { http: any(), udp: any(), admin: Vec::new() },
+        observer: Arc::new(NoObserver),
         prometheus: Registry::new(),
         mochi_metric_names: false,
     };

@@ -14,10 +14,10 @@ use crate::bench::announces::{Announcer, Clients};
 use crate::bench::callers::Seat;
 use crate::bench::gauge::{Gauged, Pace, gauge};
 use crate::bench::ground::Ground;
-use crate::bench::progress::{counted, watched};
 use crate::bench::report::Report;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
+use crate::progress::{counted, watched};
 
 /// A visit to a tracker.
 pub(crate) struct Visit {

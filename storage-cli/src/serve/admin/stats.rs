@@ -38,6 +38,8 @@ pub(super) struct Stats {
     pub(super) errors: u64,
     pub(super) last_error: Option<LastError>,
     pub(super) last_garbage_collection: Option<LastCollection>,
+    /// How long until the next, at the earliest; null where none is scheduled on this node.
+    pub(super) next_garbage_collection_seconds: Option<u64>,
     /// Announces in each of the last seconds, the last one last.
     pub(super) announces_by_second: Vec<u64>,
 }
@@ -115,6 +117,9 @@ impl From<Sources> for Stats {
             errors,
             last_error: last.failure.map(|(at, message)| LastError { seconds_ago: ago(at), message }),
             last_garbage_collection: last.collection.map(LastCollection::from),
+            next_garbage_collection_seconds: last
+                .next_collection
+                .map(|due| due.saturating_duration_since(Instant::now()).as_secs()),
             announces_by_second: recent.announces,
         }
     }

@@ -38,6 +38,8 @@ pub struct VerifyOptions {
     pub copied_at: Option<Timestamp>,
     /// Leaves out peers that last announced this long ago or longer.
     pub stale_after: Option<Duration>,
+    /// Peers of the source that announced longer ago are counted, and compared all the same (none are counted).
+    pub peer_lifetime: Option<Duration>,
     /// Records in one page (1,000).
     pub batch: usize,
 }
@@ -50,6 +52,7 @@ impl Default for VerifyOptions {
             sample: None,
             copied_at: None,
             stale_after: None,
+            peer_lifetime: None,
             batch: 1_000,
         }
     }
@@ -76,6 +79,8 @@ pub struct Comparison {
     pub downloads: Differences,
     /// Data.
     pub data: Differences,
+    /// Peers of the source that are past [`VerifyOptions::peer_lifetime`], and were compared all the same.
+    pub past_lifetime: u64,
     /// Sides that keep wrong counts of their swarms, as far as a sample shows, and what to do about it. What is
     /// stored may be equal all the same.
     pub wrong_counts: Vec<String>,
@@ -144,6 +149,7 @@ impl Verification {
         let wants = |kind| self.options.kinds.contains(&kind);
         if wants(Kind::Peers) {
             self.compare_peers(&mut found.peers).await?;
+            found.past_lifetime = self.progress.of(Kind::Peers).tally().past_lifetime;
             self.check_counts(&mut found.wrong_counts).await?;
         }
         if wants(Kind::Downloads) {

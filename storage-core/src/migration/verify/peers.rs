@@ -119,8 +119,12 @@ impl Verification {
     /// source is walked.
     fn judge_swarm(&self, side: Side, records: &[PeerRecord], others: &Swarm, found: &mut Differences) {
         let stale_at = self.options.stale_after.map(|lifetime| self.began.before(lifetime));
+        let old_at = self.options.peer_lifetime.map(|lifetime| self.began.before(lifetime));
         let records = records.iter().filter(|record| stale_at.is_none_or(|at| record.announced > at));
         for record in records {
+            if side == Side::Source && old_at.is_some_and(|at| record.announced <= at) {
+                self.progress.of(Kind::Peers).note_past_lifetime(1);
+            }
             let other = others.get(&record.peer);
             let finding = match side {
                 Side::Source => {

@@ -1,4 +1,4 @@
-//! How far a run has come: a line that changes on a terminal, lines now and then elsewhere.
+//! How far work has come: a line that changes on a terminal, lines now and then elsewhere.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ const LINES: Duration = Duration::from_secs(5);
 const DRAWS: Duration = Duration::from_millis(200);
 
 /// Runs work, and tells how far it has come; `describe` is given the time since it began.
-pub(super) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(Duration) -> String) -> T {
+pub(crate) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(Duration) -> String) -> T {
     let bar = std::io::stderr().is_terminal().then(|| {
         let style = ProgressStyle::with_template("{spinner} {msg}");
         ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
@@ -47,6 +47,6 @@ pub(super) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(
 }
 
 /// A number for people.
-pub(super) fn counted(done: &AtomicU64) -> HumanCount {
+pub(crate) fn counted(done: &AtomicU64) -> HumanCount {
     HumanCount(done.load(Ordering::Relaxed))
 }

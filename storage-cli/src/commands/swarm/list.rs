@@ -1,0 +1,223 @@
+//! `swarm list`: the largest swarms of a storage.
+//!
+//! Storages give peers in an order of their own, and the peers of one swarm need not come together (Redis has those of
+//! each address family apart). So every swarm of a page is scraped: its exact counts decide whether it is one of the
+//! largest so far, and no more than these are kept.
+
+use std::cmp::Reverse;
+
+use storage_core::{
+    Capability, DownloadsRecord, InfoHash, PeerRecord, Registry, Result as StorageResult, Storage,
+};
+
+use super::Counts;
+use crate::arguments::{ListSwarmsArguments, SwarmSort};
+use crate::exit::{Exit, Failure};
+use crate::open::Configured;
+use crate::output::{Output, note};
+use crate::scan::{Scan, Scanned};
+
+/// How many swarms are scraped at once: a few more than a request over UDP asks for.
+const SCRAPED_AT_ONCE: usize = 100;
+
+/// Finds the largest swarms and prints them.
+pub(super) async fn run(
+    registry: &Registry,
+    arguments: &ListSwarmsArguments,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let storage = configured.open().await?.storage;
+    let lacking = storage.lacking();
+    let needed = arguments.sort.needed();
+    if let Some(reason) = needed.iter().find_map(|capability| lacking.reason(*capability)) {
+        return Err(Failure::finding(format!("cannot list swarms: {reason}")));
+    }
+    let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let mut largest = Largest::new(arguments.sort, limit);
+    let scanned = largest.find(&*storage).await.map_err(|error| configured.failed(&error))?;
+    if scanned == Scanned::Interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    let found = largest.recounted(&*storage).await.map_err(|error| configured.failed(&error))?;
+    storage.close().await.map_err(|error| configured.failed(&error))?;
+    if arguments.json {
+        output.json_lines(found.iter())?;
+    } else if !found.is_empty() {
+        output.table(rows(&found))?;
+    }
+    if found.is_empty() {
+        note("there are no such swarms");
+    } else if largest.left_out {
+        note(format_args!("these are the first {}; --limit lists more", found.len()));
+    }
+    Ok(Exit::Success)
+}
+
+impl SwarmSort {
+    /// What a storage needs to list swarms in this order.
+    fn needed(self) -> &'static [Capability] {
+        match self {
+            Self::Downloads => &[Capability::Downloads, Capability::ExportDownloads],
+            Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => &[Capability::ExportPeers],
+        }
+    }
+
+    /// Where a swarm is in this order.
+    fn rank(self, counts: &Counts) -> (Reverse<u64>, InfoHash) {
+        let Counts { info_hash, seeders, leechers, downloads } = counts;
+        let count = match self {
+            Self::Peers => seeders.saturating_add(*leechers),
+            Self::Seeders => *seeders,
+            Self::Leechers => *leechers,
+            Self::Downloads => *downloads,
+            Self::InfoHash => 0,
+        };
+        (Reverse(count), *info_hash)
+    }
+
+    /// Whether a swarm is listed in this order at all.
+    fn lists(self, counts: &Counts) -> bool {
+        match self {
+            Self::Downloads => counts.downloads > 0,
+            Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => {
+                (counts.seeders, counts.leechers) != (0, 0)
+            }
+        }
+    }
+}
+
+/// The largest swarms so far.
+struct Largest {
+    sort: SwarmSort,
+    limit: usize,
+    /// These, and as many again at most that are not sorted in yet.
+    swarms: Vec<Counts>,
+    /// Whether there are swarms beyond the limit.
+    left_out: bool,
+}
+
+impl Largest {
+    fn new(sort: SwarmSort, limit: usize) -> Self {
+        Self { sort, limit, swarms: Vec::new(), left_out: false }
+    }
+
+    /// Looks at every swarm of a storage.
+    async fn find(&mut self, storage: &dyn Storage) -> StorageResult<Scanned> {
+        let scan = Scan::new(storage);
+        if self.sort == SwarmSort::Downloads {
+            let each = async |records: Vec<DownloadsRecord>| {
+                let swarms: Vec<_> = records.iter().map(|record| record.info_hash).collect();
+                self.offer(scrape(storage, &swarms).await?);
+                Ok(())
+            };
+            return scan.downloads(each).await;
+        }
+        let mut last = None;
+        let each = async |records: Vec<PeerRecord>| {
+            let mut swarms: Vec<_> = records.iter().map(|record| record.info_hash).collect();
+            swarms.dedup();
+            // A swarm that goes on from the page before was scraped then.
+            let begun = usize::from(last.is_some() && swarms.first().copied() == last);
+            last = swarms.last().copied().or(last);
+            self.offer(scrape(storage, &swarms[begun..]).await?);
+            Ok(())
+        };
+        scan.peers(each).await
+    }
+
+    fn offer(&mut self, swarms: Vec<Counts>) {
+        self.swarms.extend(swarms.into_iter().filter(|counts| self.sort.lists(counts)));
+        if self.swarms.len() > self.limit.saturating_mul(2) {
+            self.shrink();
+        }
+    }
+
+    /// Keeps the largest, in their order, and each once: as it was counted last.
+    fn shrink(&mut self) {
+        self.swarms.reverse();
+        self.swarms.sort_by_key(|counts| counts.info_hash);
+        self.swarms.dedup_by_key(|counts| counts.info_hash);
+        self.swarms.sort_by_key(|counts| self.sort.rank(counts));
+        self.left_out |= self.swarms.len() > self.limit;
+        self.swarms.truncate(self.limit);
+    }
+
+    /// The largest, in their order, with their counts as they are now.
+    async fn recounted(&mut self, storage: &dyn Storage) -> StorageResult<Vec<Counts>> {
+        self.shrink();
+        let swarms: Vec<_> = self.swarms.iter().map(|counts| counts.info_hash).collect();
+        let mut counts = scrape(storage, &swarms).await?;
+        counts.retain(|counts| self.sort.lists(counts));
+        counts.sort_by_key(|counts| self.sort.rank(counts));
+        Ok(counts)
+    }
+}
+
+/// The counts of these swarms.
+async fn scrape(storage: &dyn Storage, swarms: &[InfoHash]) -> StorageResult<Vec<Counts>> {
+    let mut found = Vec::with_capacity(swarms.len());
+    for swarms in swarms.chunks(SCRAPED_AT_ONCE) {
+        let counts = storage.scrape_swarms(swarms).await?;
+        found.extend(swarms.iter().zip(counts).map(|(info_hash, counts)| Counts::new(*info_hash, counts)));
+    }
+    Ok(found)
+}
+
+/// A header, and a row a swarm with the numbers at the right.
+fn rows(swarms: &[Counts]) -> impl Iterator<Item = [String; 4]> {
+    let header = ["info hash", "seeders", "leechers", "downloads"].map(str::to_owned);
+    let row = |counts: &Counts| {
+        let Counts { info_hash, seeders, leechers, downloads } = counts;
+        [info_hash.to_string(), format!("{seeders:>7}"), format!("{leechers:>8}"), format!("{downloads:>9}")]
+    };
+    std::iter::once(header).chain(swarms.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swarm(number: u8, [seeders, leechers, downloads]: [u64; 3]) -> Counts {
+        Counts { info_hash: InfoHash::V1([number; 20]), seeders, leechers, downloads }
+    }
+
+    /// The first bytes of the swarms that are listed.
+    fn listed(sort: SwarmSort, limit: usize, swarms: &[Counts]) -> (Vec<u8>, bool) {
+        let mut largest = Largest::new(sort, limit);
+        swarms.iter().for_each(|counts| largest.offer(vec![counts.clone()]));
+        largest.shrink();
+        let first = |counts: &Counts| counts.info_hash.as_bytes()[0];
+        (largest.swarms.iter().map(first).collect(), largest.left_out)
+    }
+
+    #[test]
+    fn the_largest_are_kept_in_their_order() {
+        let swarms = [
+            swarm(4, [3, 0, 1]),
+            swarm(3, [1, 2, 9]),
+            swarm(2, [0, 4, 0]),
+            swarm(1, [2, 0, 2]),
+            swarm(5, [0, 0, 7]),
+        ];
+        for (sort, all) in [
+            (SwarmSort::Peers, vec![2, 3, 4, 1]),
+            (SwarmSort::Seeders, vec![4, 1, 3, 2]),
+            (SwarmSort::Leechers, vec![2, 3, 1, 4]),
+            (SwarmSort::Downloads, vec![3, 5, 1, 4]),
+            (SwarmSort::InfoHash, vec![1, 2, 3, 4]),
+        ] {
+            for limit in 1..6 {
+                let expected = (all[..limit.min(4)].to_vec(), limit < 4);
+                assert_eq!(listed(sort, limit, &swarms), expected, "{sort:?} {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_swarm_that_comes_twice_is_listed_once_as_it_was_last() {
+        let swarms = [swarm(1, [5, 0, 0]), swarm(2, [4, 0, 0]), swarm(1, [3, 0, 0])];
+        assert_eq!(listed(SwarmSort::Peers, 2, &swarms), (vec![2, 1], false));
+        assert_eq!(listed(SwarmSort::Peers, 1, &swarms[1..]), (vec![2], true));
+    }
+}
