@@ -18,7 +18,7 @@ pub enum Mark {
 }
 
 #[derive(Default, Clone, Copy)]
-struct Count {
+struct CaseCount {
     passed: u32,
     failed: u32,
     skipped: u32,
@@ -26,7 +26,7 @@ struct Count {
 
 /// Counts of passed, failed and skipped cases per storage and rule. Shows nothing if nothing ran.
 #[derive(Default)]
-pub struct Matrix(Mutex<BTreeMap<String, BTreeMap<&'static str, Count>>>);
+pub struct Matrix(Mutex<BTreeMap<String, BTreeMap<&'static str, CaseCount>>>);
 
 impl Matrix {
     /// Counts a case.
@@ -60,7 +60,7 @@ impl fmt::Display for Matrix {
     }
 }
 
-impl fmt::Display for Count {
+impl fmt::Display for CaseCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { passed, failed, skipped } = *self;
         let mut parts = Vec::new();

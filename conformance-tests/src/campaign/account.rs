@@ -16,11 +16,11 @@ macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
         /// A kind of call.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Kind {
+        pub enum CallKind {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Kind {
+        impl CallKind {
             /// Every kind.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant,)*];
 
@@ -63,7 +63,7 @@ kinds! {
 
 /// What is known about a call after it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// It was answered.
     Acknowledged,
     /// It failed and has changed nothing.
@@ -72,7 +72,7 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl CallOutcome {
     /// The outcome of a call by its error.
     pub fn of(error: Option<&Error>) -> Self {
         match error.map(Error::kind) {
@@ -93,20 +93,20 @@ impl Outcome {
 
 /// A call that has ended.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct RecordedCall {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: CallKind,
     /// When it was made.
     pub begun: Instant,
     /// How long it took.
     pub took: Duration,
     /// Its outcome.
-    pub outcome: Outcome,
+    pub outcome: CallOutcome,
     /// The error, if it failed.
     pub error: Option<String>,
 }
 
-impl Call {
+impl RecordedCall {
     /// When it ended.
     pub fn ended(&self) -> Instant {
         self.begun + self.took
@@ -160,19 +160,19 @@ impl PeerAccount {
     }
 
     /// A write to this state has ended.
-    pub fn written(&mut self, state: PeerState, outcome: Outcome) {
+    pub fn written(&mut self, state: PeerState, outcome: CallOutcome) {
         match outcome {
-            Outcome::Acknowledged => {
+            CallOutcome::Acknowledged => {
                 self.possible = BTreeSet::from([state]);
                 self.maybe_seeder = state == Some(Role::Seeder);
                 self.is_open = false;
             }
-            Outcome::Unknown => {
+            CallOutcome::Unknown => {
                 self.possible.insert(state);
                 self.maybe_seeder |= state == Some(Role::Seeder);
                 self.is_open &= state == Some(Role::Seeder);
             }
-            Outcome::Refused => {}
+            CallOutcome::Refused => {}
         }
         self.note(format!("{} {outcome:?}", state_name(state)));
     }
@@ -181,22 +181,22 @@ impl PeerAccount {
     ///
     /// # Errors
     /// What is wrong with its answer: whether it was a download, if it was acknowledged.
-    pub fn graduated(&mut self, outcome: Outcome, was_download: bool) -> Result<(u64, u64), String> {
+    pub fn graduated(&mut self, outcome: CallOutcome, was_download: bool) -> Result<(u64, u64), String> {
         let was_seeder = self.maybe_seeder && self.is(Some(Role::Seeder));
         let (maybe_seeder, is_open) = (self.maybe_seeder, self.is_open);
-        if outcome == Outcome::Acknowledged && !was_download && !self.may_be(Some(Role::Seeder)) {
+        if outcome == CallOutcome::Acknowledged && !was_download && !self.may_be(Some(Role::Seeder)) {
             return Err(format!("no download, though it was no seeder: {self}"));
         }
         self.written(Some(Role::Seeder), outcome);
         // Of graduations one after the other one counts, whichever took effect.
         let greatest = u64::from(!was_seeder && !is_open);
         Ok(match outcome {
-            Outcome::Acknowledged => (u64::from(!maybe_seeder), greatest),
-            Outcome::Unknown => {
+            CallOutcome::Acknowledged => (u64::from(!maybe_seeder), greatest),
+            CallOutcome::Unknown => {
                 (self.maybe_seeder, self.is_open) = (maybe_seeder, !was_seeder);
                 (0, greatest)
             }
-            Outcome::Refused => (0, 0),
+            CallOutcome::Refused => (0, 0),
         })
     }
 
@@ -206,13 +206,13 @@ impl PeerAccount {
     /// What is wrong with its answer.
     pub fn deleted(&mut self, role: Role, result: &Result<()>) -> Result<(), String> {
         let error = result.as_ref().err();
-        match (Outcome::of(error), error) {
+        match (CallOutcome::of(error), error) {
             // Also where it was absent: a deletion that is sent again, since its answer was lost, succeeds.
-            (Outcome::Acknowledged, None) => {
-                self.written(None, Outcome::Acknowledged);
+            (CallOutcome::Acknowledged, None) => {
+                self.written(None, CallOutcome::Acknowledged);
                 Ok(())
             }
-            (Outcome::Acknowledged, Some(_)) => {
+            (CallOutcome::Acknowledged, Some(_)) => {
                 self.note(format!("not found as {role:?}"));
                 if self.is(Some(role)) {
                     return Err(format!("not found as {role:?}, in which role it is: {self}"));
@@ -279,11 +279,11 @@ impl DataAccount {
     }
 
     /// A write of this value has ended.
-    pub fn written(&mut self, value: Option<Bytes>, outcome: Outcome) {
+    pub fn written(&mut self, value: Option<Bytes>, outcome: CallOutcome) {
         match outcome {
-            Outcome::Acknowledged => self.possible = BTreeSet::from([value]),
-            Outcome::Unknown => drop(self.possible.insert(value)),
-            Outcome::Refused => {}
+            CallOutcome::Acknowledged => self.possible = BTreeSet::from([value]),
+            CallOutcome::Unknown => drop(self.possible.insert(value)),
+            CallOutcome::Refused => {}
         }
     }
 }
@@ -296,7 +296,7 @@ impl fmt::Display for DataAccount {
 
 /// The least and the greatest number of downloads of a swarm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Downloads {
+pub struct DownloadAccount {
     /// Those that were acknowledged.
     pub least: u64,
     /// Those and the ones whose outcome is unknown.
@@ -311,9 +311,9 @@ pub struct Account {
     /// Its entries of data.
     pub data: Vec<DataAccount>,
     /// The downloads that it has counted.
-    pub downloads: BTreeMap<InfoHash, Downloads>,
+    pub downloads: BTreeMap<InfoHash, DownloadAccount>,
     /// Its calls.
-    pub calls: Vec<Call>,
+    pub calls: Vec<RecordedCall>,
     /// What was wrong with answers.
     pub wrong_answers: Vec<String>,
     /// The longest that the machine let a waiting thread wait for a core.
@@ -361,18 +361,18 @@ mod tests {
     #[test]
     fn an_unknown_write_adds_a_state_until_the_next_acknowledged_one() {
         let mut peer = peer();
-        peer.written(Some(Role::Leecher), Outcome::Unknown);
+        peer.written(Some(Role::Leecher), CallOutcome::Unknown);
         assert!(peer.may_be(None) && peer.may_be(Some(Role::Leecher)));
-        peer.written(Some(Role::Seeder), Outcome::Refused);
+        peer.written(Some(Role::Seeder), CallOutcome::Refused);
         assert!(!peer.may_be(Some(Role::Seeder)));
-        peer.written(None, Outcome::Acknowledged);
+        peer.written(None, CallOutcome::Acknowledged);
         assert!(peer.is(None));
     }
 
     #[test]
     fn a_deletion_that_finds_nothing_contradicts_an_acknowledged_put() {
         let mut peer = peer();
-        peer.written(Some(Role::Leecher), Outcome::Acknowledged);
+        peer.written(Some(Role::Leecher), CallOutcome::Acknowledged);
         peer.deleted(Role::Seeder, &failed(ErrorKind::NotFound)).unwrap();
         peer.deleted(Role::Leecher, &failed(ErrorKind::NotFound)).unwrap_err();
         peer.deleted(Role::Leecher, &Ok(())).unwrap();
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_graduation_counts_once_at_most() {
-        use Outcome::{Acknowledged, Unknown};
+        use CallOutcome::{Acknowledged, Unknown};
         let mut peer = peer();
         assert_eq!(peer.graduated(Unknown, false), Ok((0, 1)));
         assert_eq!(peer.graduated(Unknown, false), Ok((0, 0)));

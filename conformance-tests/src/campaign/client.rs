@@ -13,7 +13,7 @@ use storage_core::{
 };
 use tokio::time::Instant;
 
-use super::account::{Account, Call, DataAccount, Kind, Outcome, PeerAccount};
+use super::account::{Account, CallKind, CallOutcome, DataAccount, PeerAccount, RecordedCall};
 
 const NUM_WANT: usize = 10;
 const PEERS_PER_SWARM: usize = 2;
@@ -44,7 +44,7 @@ pub fn peer(client: usize, number: usize) -> Peer {
 }
 
 /// A client: the sole writer of its peers and its entries of data.
-pub struct Client {
+pub struct CampaignClient {
     storage: Arc<dyn Storage>,
     context: Context,
     rng: StdRng,
@@ -52,7 +52,7 @@ pub struct Client {
     writes: u64,
 }
 
-impl Client {
+impl CampaignClient {
     /// A client with some peers in each swarm.
     pub fn new(storage: Arc<dyn Storage>, number: usize, swarms: usize, rng: StdRng) -> Self {
         let peers = (0..swarms * PEERS_PER_SWARM)
@@ -75,25 +75,25 @@ impl Client {
 
     /// Makes a random call.
     pub async fn step(&mut self) {
-        let mut kind = Kind::ALL[self.rng.random_range(0..Kind::ALL.len())];
+        let mut kind = CallKind::ALL[self.rng.random_range(0..CallKind::ALL.len())];
         if self.rng.random_bool(WHOLE_ANNOUNCES) {
-            kind = Kind::Announce;
+            kind = CallKind::Announce;
         }
         let index = self.rng.random_range(0..self.account.peers.len());
         let begun = Instant::now();
         let (outcome, error) = match kind {
-            Kind::PutSeeder => self.put(index, Role::Seeder).await,
-            Kind::PutLeecher => self.put(index, Role::Leecher).await,
-            Kind::Delete => self.delete(index).await,
-            Kind::Graduate => self.graduate(index).await,
-            Kind::AnnouncePeers => self.announce_peers(index).await,
-            Kind::Scrape => self.scrape(index).await,
-            Kind::Announce => self.announce(index).await,
-            Kind::WritePeers => self.write_peers(index).await,
-            Kind::ReadSwarms => self.read_swarms(index).await,
-            Kind::PutData => self.put_data().await,
-            Kind::LoadData => self.load_data().await,
-            Kind::DeleteData => self.delete_data().await,
+            CallKind::PutSeeder => self.put(index, Role::Seeder).await,
+            CallKind::PutLeecher => self.put(index, Role::Leecher).await,
+            CallKind::Delete => self.delete(index).await,
+            CallKind::Graduate => self.graduate(index).await,
+            CallKind::AnnouncePeers => self.announce_peers(index).await,
+            CallKind::Scrape => self.scrape(index).await,
+            CallKind::Announce => self.announce(index).await,
+            CallKind::WritePeers => self.write_peers(index).await,
+            CallKind::ReadSwarms => self.read_swarms(index).await,
+            CallKind::PutData => self.put_data().await,
+            CallKind::LoadData => self.load_data().await,
+            CallKind::DeleteData => self.delete_data().await,
         };
         let took = begun.elapsed();
         if let Some(error) = &error
@@ -105,65 +105,65 @@ impl Client {
             self.wrong(kind, format!("unexpected error: {error:?}"));
         }
         let error = error.filter(|error| !error.is_not_found()).map(|error| format!("{error:?}"));
-        self.account.calls.push(Call { kind, begun, took, outcome, error });
+        self.account.calls.push(RecordedCall { kind, begun, took, outcome, error });
     }
 
-    async fn put(&mut self, index: usize, role: Role) -> (Outcome, Option<Error>) {
+    async fn put(&mut self, index: usize, role: Role) -> (CallOutcome, Option<Error>) {
         let account = &mut self.account.peers[index];
         let result = match role {
             Role::Seeder => self.storage.put_seeder(&account.info_hash, &account.peer).await,
             Role::Leecher => self.storage.put_leecher(&account.info_hash, &account.peer).await,
         };
-        let outcome = Outcome::of(result.as_ref().err());
+        let outcome = CallOutcome::of(result.as_ref().err());
         account.written(Some(role), outcome);
         (outcome, result.err())
     }
 
-    async fn delete(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn delete(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let account = &mut self.account.peers[index];
         let role = account.likely_role();
         let result = self.storage.delete_peer(&account.info_hash, &account.peer, role).await;
         let answer = account.deleted(role, &result);
         if let Err(message) = answer {
-            self.wrong(Kind::Delete, message);
+            self.wrong(CallKind::Delete, message);
         }
-        (Outcome::of(result.as_ref().err()), result.err())
+        (CallOutcome::of(result.as_ref().err()), result.err())
     }
 
-    async fn graduate(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn graduate(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let account = &mut self.account.peers[index];
         let result = self.storage.graduate_leecher(&account.info_hash, &account.peer).await;
-        let outcome = Outcome::of(result.as_ref().err());
+        let outcome = CallOutcome::of(result.as_ref().err());
         let is_download = result.as_ref().is_ok_and(|is_download| *is_download);
         let (info_hash, downloads) = (account.info_hash, account.graduated(outcome, is_download));
-        self.count(Kind::Graduate, info_hash, downloads);
+        self.count(CallKind::Graduate, info_hash, downloads);
         (outcome, result.err())
     }
 
-    async fn announce_peers(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn announce_peers(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let selection = PeerSelection::new(self.account.peers[index].info_hash, NUM_WANT);
         let result = self.storage.announce_peers(&selection).await;
         if let Ok(peers) = &result
             && peers.len() > NUM_WANT
         {
-            self.wrong(Kind::AnnouncePeers, format!("{} peers for {NUM_WANT}", peers.len()));
+            self.wrong(CallKind::AnnouncePeers, format!("{} peers for {NUM_WANT}", peers.len()));
         }
         read(result)
     }
 
-    async fn scrape(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn scrape(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let info_hash = self.account.peers[index].info_hash;
         let result = self.storage.scrape_swarm(&info_hash).await;
         if let Ok(counts) = &result {
             let least = self.account.downloads.get(&info_hash).map_or(0, |downloads| downloads.least);
             if counts.downloads < least {
-                self.wrong(Kind::Scrape, format!("{} downloads, {least} acknowledged", counts.downloads));
+                self.wrong(CallKind::Scrape, format!("{} downloads, {least} acknowledged", counts.downloads));
             }
         }
         read(result)
     }
 
-    async fn announce(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn announce(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let (event, role) = match self.rng.random_range(0..10) {
             0..3 => (AnnounceEvent::Started, Role::Leecher),
             3..5 => (AnnounceEvent::None, Role::Leecher),
@@ -184,13 +184,13 @@ impl Client {
             announced: When::Now,
         };
         let result = self.storage.announce(&announce).await;
-        let outcome = Outcome::of(result.as_ref().err());
+        let outcome = CallOutcome::of(result.as_ref().err());
         match event {
             AnnounceEvent::Stopped => account.written(None, outcome),
             AnnounceEvent::Completed => {
                 let is_download = result.as_ref().is_ok_and(|answer| answer.is_download);
                 let downloads = account.graduated(outcome, is_download);
-                self.count(Kind::Announce, info_hash, downloads);
+                self.count(CallKind::Announce, info_hash, downloads);
             }
             AnnounceEvent::Started | AnnounceEvent::None => account.written(Some(role), outcome),
         }
@@ -201,15 +201,15 @@ impl Client {
         if let Some(peers) = &answer.peers
             && (peers.len() > NUM_WANT || peers.contains(&own))
         {
-            self.wrong(Kind::Announce, format!("too many peers or the client itself: {peers:?}"));
+            self.wrong(CallKind::Announce, format!("too many peers or the client itself: {peers:?}"));
         }
         // The write is accounted for; for the client the call has failed all the same.
-        let outcome = if answer.failure.is_some() { Outcome::Refused } else { outcome };
+        let outcome = if answer.failure.is_some() { CallOutcome::Refused } else { outcome };
         (outcome, answer.failure)
     }
 
     /// Writes two of its peers, each put or deleted as of now.
-    async fn write_peers(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn write_peers(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let announced = self.storage.now();
         let (places, mut writes) = ([index, (index + 1) % self.account.peers.len()], Vec::new());
         for place in places {
@@ -221,16 +221,16 @@ impl Client {
             writes.push(PeerWrite { info_hash: *info_hash, peer: *peer, change, announced });
         }
         let results = self.storage.write_peers(&writes).await;
-        let mut of_call = (Outcome::Acknowledged, None);
+        let mut of_call = (CallOutcome::Acknowledged, None);
         for ((place, write), result) in places.into_iter().zip(&writes).zip(results) {
-            let outcome = Outcome::of(result.as_ref().err());
+            let outcome = CallOutcome::of(result.as_ref().err());
             let state = match write.change {
                 PeerChange::Put(role) => Some(role),
                 _ => None,
             };
             self.account.peers[place].written(state, outcome);
             if let Err(error) = result
-                && of_call.0 != Outcome::Unknown
+                && of_call.0 != CallOutcome::Unknown
             {
                 of_call = (outcome, Some(error));
             }
@@ -238,7 +238,7 @@ impl Client {
         of_call
     }
 
-    async fn read_swarms(&mut self, index: usize) -> (Outcome, Option<Error>) {
+    async fn read_swarms(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let account = &self.account.peers[index];
         let result = self.storage.read_swarms(&[account.info_hash], usize::MAX).await;
         if let Ok(snapshots) = &result {
@@ -246,24 +246,24 @@ impl Client {
             let found = peers.find(|record| record.peer == account.peer).map(|record| record.role);
             if !account.may_be(found) {
                 let message = format!("{account}, read as {found:?}");
-                self.wrong(Kind::ReadSwarms, message);
+                self.wrong(CallKind::ReadSwarms, message);
             }
         }
         read(result)
     }
 
-    async fn put_data(&mut self) -> (Outcome, Option<Error>) {
+    async fn put_data(&mut self) -> (CallOutcome, Option<Error>) {
         self.writes += 1;
         let value = Bytes::from(self.writes.to_string());
         let entry = self.rng.random_range(0..ENTRIES);
         let entry = &mut self.account.data[entry];
         let result = self.storage.put_data(&self.context, &[(entry.key.clone(), value.clone())]).await;
-        let outcome = Outcome::of(result.as_ref().err());
+        let outcome = CallOutcome::of(result.as_ref().err());
         entry.written(Some(value), outcome);
         (outcome, result.err())
     }
 
-    async fn load_data(&mut self) -> (Outcome, Option<Error>) {
+    async fn load_data(&mut self) -> (CallOutcome, Option<Error>) {
         let entry = self.rng.random_range(0..ENTRIES);
         let entry = &self.account.data[entry];
         let result = self.storage.load_data(&self.context, &entry.key).await;
@@ -271,37 +271,37 @@ impl Client {
             && !entry.may_be(value.as_ref())
         {
             let message = format!("{entry}, loaded {value:?}");
-            self.wrong(Kind::LoadData, message);
+            self.wrong(CallKind::LoadData, message);
         }
         read(result)
     }
 
-    async fn delete_data(&mut self) -> (Outcome, Option<Error>) {
+    async fn delete_data(&mut self) -> (CallOutcome, Option<Error>) {
         let entry = self.rng.random_range(0..ENTRIES);
         let entry = &mut self.account.data[entry];
         let result = self.storage.delete_data(&self.context, std::slice::from_ref(&entry.key)).await;
-        let outcome = Outcome::of(result.as_ref().err());
+        let outcome = CallOutcome::of(result.as_ref().err());
         entry.written(None, outcome);
         (outcome, result.err())
     }
 
-    fn count(&mut self, kind: Kind, info_hash: InfoHash, downloads: Result<(u64, u64), String>) {
+    fn count(&mut self, kind: CallKind, info_hash: InfoHash, downloads: Result<(u64, u64), String>) {
         match downloads {
             Ok(downloads) => self.account.count(info_hash, downloads),
             Err(message) => self.wrong(kind, message),
         }
     }
 
-    fn wrong(&mut self, kind: Kind, message: String) {
+    fn wrong(&mut self, kind: CallKind, message: String) {
         self.account.wrong_answers.push(format!("{}: {message}", kind.name()));
     }
 }
 
 /// A read changes nothing, however it ends.
-fn read<T>(result: Result<T>) -> (Outcome, Option<Error>) {
+fn read<T>(result: Result<T>) -> (CallOutcome, Option<Error>) {
     let error = result.err();
-    match Outcome::of(error.as_ref()) {
-        Outcome::Unknown => (Outcome::Refused, error),
+    match CallOutcome::of(error.as_ref()) {
+        CallOutcome::Unknown => (CallOutcome::Refused, error),
         outcome => (outcome, error),
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use storage_core::{Cursor, InfoHash, Page, Peer, Result, Role, Scope, Storage};
 use tokio::time::Instant;
 
-use super::account::{Account, Call, Kind, Outcome, state_name};
+use super::account::{Account, CallKind, CallOutcome, RecordedCall, state_name};
 
 /// What a call may take beyond `operation_timeout`.
 const ALLOWANCE: Duration = Duration::from_millis(300);
@@ -26,7 +26,7 @@ const PAGE: usize = 1000;
 
 /// Everything that a storage holds.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub struct StoredContents {
     /// Peers and their roles.
     pub peers: HashMap<(InfoHash, Peer), Role>,
     /// Downloads of swarms.
@@ -35,7 +35,7 @@ pub struct Contents {
     pub data: BTreeMap<Bytes, Bytes>,
 }
 
-impl Contents {
+impl StoredContents {
     /// Reads everything, in pages.
     ///
     /// # Errors
@@ -63,10 +63,10 @@ impl Contents {
 }
 
 /// Where the next page begins; `Some(None)` after the last.
-type Position = Option<Option<Cursor>>;
+type ExportPosition = Option<Option<Cursor>>;
 
 async fn next<T>(
-    position: &mut Position,
+    position: &mut ExportPosition,
     page: impl AsyncFnOnce(Option<&Cursor>) -> Result<Page<T>>,
 ) -> Result<Option<Vec<T>>> {
     let from = match position {
@@ -80,7 +80,7 @@ async fn next<T>(
 }
 
 /// Every peer, swarm and entry of data is in a state that the account allows.
-pub fn accounts(account: &Account, contents: &Contents) -> Vec<String> {
+pub fn accounts(account: &Account, contents: &StoredContents) -> Vec<String> {
     let mut peers = Vec::new();
     let mut known = 0;
     for peer in &account.peers {
@@ -132,11 +132,11 @@ pub fn service_is_back(
 ) -> Vec<String> {
     let back = fault + operation_timeout + BACK_WITHIN + account.starvation;
     let mut late = Vec::new();
-    for kind in Kind::ALL {
+    for kind in CallKind::ALL {
         let successes = account.calls.iter().filter(|call| {
-            call.kind == kind && call.outcome == Outcome::Acknowledged && call.ended() >= fault
+            call.kind == kind && call.outcome == CallOutcome::Acknowledged && call.ended() >= fault
         });
-        let first = successes.map(Call::ended).min();
+        let first = successes.map(RecordedCall::ended).min();
         if first.is_none_or(|first| first > back) {
             let when = first.map_or("never".to_owned(), |first| format!("after {:?}", first - fault));
             late.push(format!("{} succeeds again {when}", kind.name()));
@@ -145,7 +145,7 @@ pub fn service_is_back(
     // A call that the next fault may have hit is not meant, unless it was overdue then.
     let failed = account.calls.iter().filter(|call| {
         let is_of_this_fault = call.ended() < next_fault || call.begun + OVERDUE < next_fault;
-        call.begun > back && is_of_this_fault && call.outcome != Outcome::Acknowledged
+        call.begun > back && is_of_this_fault && call.outcome != CallOutcome::Acknowledged
     });
     let failed = failed.map(|call| {
         let error = call.error.as_deref().unwrap_or_default();

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
-use super::client::Client;
+use super::client::CampaignClient;
 
 /// The number of clients: enough that calls go in batches.
 pub const CLIENTS: usize = 40;
@@ -25,20 +25,20 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 const PROBE: Duration = Duration::from_millis(20);
 
 /// Clients that call until they are told to stop.
-pub struct Load {
+pub struct CampaignLoad {
     stopping: CancellationToken,
     clients: JoinSet<Account>,
     starvation: Starvation,
 }
 
-impl Load {
+impl CampaignLoad {
     /// Starts the clients.
     pub fn start(storage: &Arc<dyn Storage>, rng: &mut StdRng) -> Self {
         let stopping = CancellationToken::new();
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let rng = StdRng::seed_from_u64(rng.random());
-            let client = Client::new(Arc::clone(storage), number, SWARMS, rng);
+            let client = CampaignClient::new(Arc::clone(storage), number, SWARMS, rng);
             clients.spawn(call_until(client, stopping.clone()));
         }
         Self { stopping, clients, starvation: Starvation::measure() }
@@ -65,7 +65,7 @@ impl Load {
     }
 }
 
-async fn call_until(mut client: Client, stopping: CancellationToken) -> Account {
+async fn call_until(mut client: CampaignClient, stopping: CancellationToken) -> Account {
     while !stopping.is_cancelled() {
         client.step().await;
         let pause = client.pause();

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use comfy_table::{Table, presets};
 use rand::RngExt;
 
-use super::{Report, SEED_VARIABLE, scenarios};
+use super::{SEED_VARIABLE, ScenarioReport, scenarios};
 
-static SUMMARY: Mutex<Summary> = Mutex::new(Summary(BTreeMap::new()));
+static SUMMARY: Mutex<CampaignSummary> = Mutex::new(CampaignSummary(BTreeMap::new()));
 
 /// What has come of the scenarios so far.
-struct Summary(BTreeMap<String, Row>);
+struct CampaignSummary(BTreeMap<String, SummaryRow>);
 
 #[derive(Default, Clone, Copy)]
-struct Row {
+struct SummaryRow {
     runs: u64,
     acknowledged: u64,
     refused: u64,
@@ -25,7 +25,7 @@ struct Row {
     violations: u64,
 }
 
-impl Row {
+impl SummaryRow {
     fn add(&mut self, other: Self) {
         self.runs += other.runs;
         self.acknowledged += other.acknowledged;
@@ -39,14 +39,14 @@ impl Row {
     }
 }
 
-impl From<&Report> for Row {
-    fn from(report: &Report) -> Self {
-        let Report { acknowledged, refused, unknown, .. } = *report;
+impl From<&ScenarioReport> for SummaryRow {
+    fn from(report: &ScenarioReport) -> Self {
+        let ScenarioReport { acknowledged, refused, unknown, .. } = *report;
         Self { runs: 1, acknowledged, refused, unknown, violations: report.violations.len() as u64 }
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for CampaignSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -60,9 +60,9 @@ impl fmt::Display for Summary {
     }
 }
 
-impl Summary {
-    fn total(&self) -> Row {
-        let mut total = Row::default();
+impl CampaignSummary {
+    fn total(&self) -> SummaryRow {
+        let mut total = SummaryRow::default();
         self.0.values().for_each(|row| total.add(*row));
         total
     }
@@ -93,7 +93,7 @@ pub(super) fn run(duration: Duration) -> ExitCode {
         let seed = rand::random();
         let report = scenario.play(seed).unwrap_or_else(|missing| {
             let violations = vec![format!("the scenario could not be played: {missing}")];
-            Report { violations, ..Report::default() }
+            ScenarioReport { violations, ..ScenarioReport::default() }
         });
         let outcome = if report.violations.is_empty() { "ok" } else { "VIOLATED" };
         println!(
@@ -104,13 +104,13 @@ pub(super) fn run(duration: Duration) -> ExitCode {
         for violation in &report.violations {
             println!("        {violation}");
         }
-        summary().0.entry(scenario.name.clone()).or_default().add(Row::from(&report));
+        summary().0.entry(scenario.name.clone()).or_default().add(SummaryRow::from(&report));
     }
     let summary = summary();
     println!("\n{summary}");
     ExitCode::from(summary.exit_code())
 }
 
-fn summary() -> MutexGuard<'static, Summary> {
+fn summary() -> MutexGuard<'static, CampaignSummary> {
     SUMMARY.lock().unwrap_or_else(PoisonError::into_inner)
 }

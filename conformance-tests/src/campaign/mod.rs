@@ -30,10 +30,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::unless_missing;
 use crate::servers::{Found, Missing};
-use account::{Account, Outcome};
-use invariants::Contents;
-use load::Load;
-use target::{Backend, POOL, Server, Target};
+use account::{Account, CallOutcome};
+use invariants::StoredContents;
+use load::CampaignLoad;
+use target::{CampaignTarget, POOL, TargetBackend, TargetServer};
 
 /// The environment variable with the seed of every scenario.
 pub const SEED_VARIABLE: &str = "TRACKER_STORAGE_CAMPAIGN_SEED";
@@ -57,23 +57,23 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Scenario {
     /// Backend and fault: `pg/silent/all held once`.
     pub name: String,
-    backend: Backend,
-    play: Box<dyn Fn(Run) -> LocalBoxFuture<'static, Found<Report>> + Send + Sync>,
+    backend: TargetBackend,
+    play: Box<dyn Fn(Run) -> LocalBoxFuture<'static, Found<ScenarioReport>> + Send + Sync>,
 }
 
 /// What a scenario runs on.
 pub struct Run {
     /// The server and the proxy before it.
-    pub target: Target,
+    pub target: CampaignTarget,
     /// Decides the details.
     pub rng: StdRng,
     /// What the scenario has found so far.
-    pub report: Report,
+    pub report: ScenarioReport,
 }
 
 /// What a scenario has found.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct ScenarioReport {
     /// The invariants that did not hold.
     pub violations: Vec<String>,
     /// Calls that were acknowledged.
@@ -84,7 +84,7 @@ pub struct Report {
     pub unknown: u64,
 }
 
-impl Report {
+impl ScenarioReport {
     /// Adds violations.
     pub fn add(&mut self, violations: Vec<String>) {
         self.violations.extend(violations);
@@ -101,25 +101,25 @@ impl Report {
     pub fn count(&mut self, account: &Account) {
         for call in &account.calls {
             match call.outcome {
-                Outcome::Acknowledged => self.acknowledged += 1,
-                Outcome::Refused => self.refused += 1,
-                Outcome::Unknown => self.unknown += 1,
+                CallOutcome::Acknowledged => self.acknowledged += 1,
+                CallOutcome::Refused => self.refused += 1,
+                CallOutcome::Unknown => self.unknown += 1,
             }
         }
     }
 }
 
 impl Scenario {
-    fn new<F>(backend: Backend, name: &str, play: fn(Run) -> F) -> Self
+    fn new<F>(backend: TargetBackend, name: &str, play: fn(Run) -> F) -> Self
     where
-        F: Future<Output = Found<Report>> + 'static,
+        F: Future<Output = Found<ScenarioReport>> + 'static,
     {
         Self::with(backend, name, play)
     }
 
-    fn with<F>(backend: Backend, name: &str, play: impl Fn(Run) -> F + Send + Sync + 'static) -> Self
+    fn with<F>(backend: TargetBackend, name: &str, play: impl Fn(Run) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Found<Report>> + 'static,
+        F: Future<Output = Found<ScenarioReport>> + 'static,
     {
         let name = format!("{}/{name}", backend.name());
         Self { name, backend, play: Box::new(move |run| Box::pin(play(run))) }
@@ -129,21 +129,21 @@ impl Scenario {
     ///
     /// # Errors
     /// [`Missing`] if there is no server, or a part of the scenario itself fails.
-    pub fn play(&self, seed: u64) -> Found<Report> {
-        let server = Server::start(self.backend)?;
+    pub fn play(&self, seed: u64) -> Found<ScenarioReport> {
+        let server = TargetServer::start(self.backend)?;
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).thread_name(&self.name).enable_all().build();
         let runtime = runtime.map_err(Missing::failed)?;
         let play = async {
-            let target = Target::new(server).await?;
-            let run = Run { target, rng: StdRng::seed_from_u64(seed), report: Report::default() };
+            let target = CampaignTarget::new(server).await?;
+            let run = Run { target, rng: StdRng::seed_from_u64(seed), report: ScenarioReport::default() };
             (self.play)(run).await
         };
         let played = runtime.block_on(async { tokio::time::timeout(SCENARIO_TIMEOUT, play).await });
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         let mut report = played.unwrap_or_else(|_| {
             let violations = vec![format!("the scenario takes longer than {SCENARIO_TIMEOUT:?}")];
-            Ok(Report { violations, ..Report::default() })
+            Ok(ScenarioReport { violations, ..ScenarioReport::default() })
         })?;
         report.add(panics::take(&self.name));
         Ok(report)
@@ -155,7 +155,11 @@ impl Run {
     ///
     /// # Errors
     /// [`Missing`] if the server cannot be asked.
-    pub async fn conclude_after_return(mut self, storage: Arc<dyn Storage>, load: Load) -> Found<Report> {
+    pub async fn conclude_after_return(
+        mut self,
+        storage: Arc<dyn Storage>,
+        load: CampaignLoad,
+    ) -> Found<ScenarioReport> {
         let returned = Instant::now();
         sleep(WATCHED).await;
         let end = Instant::now();
@@ -174,7 +178,7 @@ impl Run {
         storage: Arc<dyn Storage>,
         account: Account,
         operation_timeout: Duration,
-    ) -> Found<Report> {
+    ) -> Found<ScenarioReport> {
         let report = &mut self.report;
         report.count(&account);
         report.add(invariants::answers(&account));
@@ -191,7 +195,7 @@ impl Run {
         report.add(invariants::at_most("sessions after the close", 0, sessions).await);
         report.add(invariants::at_most("connections open after the close", 0, open).await);
         let clean = target.open_clean().await?;
-        let contents = Contents::export(&*clean).await.map_err(Missing::failed)?;
+        let contents = StoredContents::export(&*clean).await.map_err(Missing::failed)?;
         report.add(invariants::accounts(&account, &contents));
         clean.close().await.map_err(Missing::failed)?;
         proxy.stop().await;

@@ -12,8 +12,8 @@ use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
 use super::client::{peer, swarm};
-use super::target::{Server, open, pg_address, pg_config, redis_config};
-use super::{OPERATION_TIMEOUT, Report, Run, panics};
+use super::target::{TargetServer, open, pg_address, pg_config, redis_config};
+use super::{OPERATION_TIMEOUT, Run, ScenarioReport, panics};
 use crate::servers::tcp_proxy::{Direction, Fault};
 use crate::servers::{Found, Missing, TcpProxy};
 
@@ -28,10 +28,10 @@ const CHILD_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`Missing`] if it does not start.
-pub async fn play(mut run: Run) -> Found<Report> {
+pub async fn play(mut run: Run) -> Found<ScenarioReport> {
     let backend = match &run.target.server {
-        Server::Pg(_) => "pg",
-        Server::Redis(_) => "redis",
+        TargetServer::Pg(_) => "pg",
+        TargetServer::Redis(_) => "redis",
     };
     let program = std::env::current_exe().map_err(Missing::failed)?;
     let mut command = std::process::Command::new(program);

@@ -26,14 +26,14 @@ const FILLING: usize = 20;
 
 /// A backend that the campaign knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
+pub enum TargetBackend {
     /// PostgreSQL.
     Pg,
     /// A single Redis.
     Redis,
 }
 
-impl Backend {
+impl TargetBackend {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Pg, Self::Redis];
 
@@ -47,22 +47,22 @@ impl Backend {
 }
 
 /// A server of a scenario's own.
-pub enum Server {
+pub enum TargetServer {
     /// PostgreSQL.
     Pg(Arc<Postgres>),
     /// Redis.
     Redis(Node),
 }
 
-impl Server {
+impl TargetServer {
     /// Starts a server that keeps what it has acknowledged when it is killed. Blocks the thread.
     ///
     /// # Errors
     /// [`Missing`] if there are no programs for it, or they do not start.
-    pub fn start(backend: Backend) -> Found<Self> {
+    pub fn start(backend: TargetBackend) -> Found<Self> {
         match backend {
-            Backend::Pg => Postgres::of_a_test().map(Self::Pg),
-            Backend::Redis => {
+            TargetBackend::Pg => Postgres::of_a_test().map(Self::Pg),
+            TargetBackend::Redis => {
                 let setup = Setup::default().setting("appendonly yes").setting("appendfsync always");
                 Node::start(&setup).map(Self::Redis)
             }
@@ -71,23 +71,23 @@ impl Server {
 }
 
 /// A server with a proxy before it.
-pub struct Target {
+pub struct CampaignTarget {
     /// The server.
-    pub server: Server,
+    pub server: TargetServer,
     /// The way of the storage under test to the server.
     pub proxy: TcpProxy,
     /// The URL of PostgreSQL for the storage under test, without the proxy.
     url: String,
 }
 
-impl Target {
+impl CampaignTarget {
     /// Makes the tables where there are any, and a proxy before the server.
     ///
     /// # Errors
     /// [`Missing`] if the server does not let it.
-    pub async fn new(server: Server) -> Found<Self> {
+    pub async fn new(server: TargetServer) -> Found<Self> {
         let (address, url) = match &server {
-            Server::Pg(postgres) => {
+            TargetServer::Pg(postgres) => {
                 let url = postgres.new_role(ROLE).await.map_err(Missing::failed)?;
                 let tables = Design::from(Recommendation::default()).tables;
                 let mut connection = postgres.connect().await.map_err(Missing::failed)?;
@@ -95,7 +95,7 @@ impl Target {
                 tables.execute(&mut connection).await.map_err(Missing::failed)?;
                 (pg_address(&url)?, url)
             }
-            Server::Redis(node) => (node.address().parse().map_err(Missing::failed)?, String::new()),
+            TargetServer::Redis(node) => (node.address().parse().map_err(Missing::failed)?, String::new()),
         };
         let proxy = TcpProxy::start(address).await.map_err(Missing::failed)?;
         Ok(Self { server, proxy, url })
@@ -124,16 +124,16 @@ impl Target {
     /// The configuration of the storage under test.
     pub fn config(&self, hosts: &[SocketAddr], operation_timeout: Duration) -> StorageConfig {
         match &self.server {
-            Server::Pg(_) => pg_config(&self.url, hosts, operation_timeout),
-            Server::Redis(_) => redis_config(hosts, operation_timeout),
+            TargetServer::Pg(_) => pg_config(&self.url, hosts, operation_timeout),
+            TargetServer::Redis(_) => redis_config(hosts, operation_timeout),
         }
     }
 
     /// The URL of PostgreSQL for the storage under test, or the address of Redis, without the proxy.
     pub fn direct_address(&self) -> String {
         match &self.server {
-            Server::Pg(_) => self.url.clone(),
-            Server::Redis(node) => node.address(),
+            TargetServer::Pg(_) => self.url.clone(),
+            TargetServer::Redis(node) => node.address(),
         }
     }
 
@@ -144,8 +144,8 @@ impl Target {
     pub async fn open_clean(&self) -> Found<Arc<dyn Storage>> {
         let long = Duration::from_secs(30);
         match &self.server {
-            Server::Pg(postgres) => open_clean_at(postgres).await,
-            Server::Redis(node) => {
+            TargetServer::Pg(postgres) => open_clean_at(postgres).await,
+            TargetServer::Redis(node) => {
                 open(redis_config(&[node.address().parse().map_err(Missing::failed)?], long)).await
             }
         }
@@ -183,8 +183,8 @@ impl Target {
     /// What the server says.
     pub async fn sessions(&self) -> Found<usize> {
         match &self.server {
-            Server::Pg(postgres) => postgres.count_sessions(ROLE).await.map_err(Missing::failed),
-            Server::Redis(node) => {
+            TargetServer::Pg(postgres) => postgres.count_sessions(ROLE).await.map_err(Missing::failed),
+            TargetServer::Redis(node) => {
                 let client = node.client();
                 let mut connection =
                     client.get_multiplexed_async_connection().await.map_err(Missing::failed)?;
@@ -203,8 +203,8 @@ impl Target {
     /// [`Missing`] if it cannot be done.
     pub fn freeze_server(&self) -> Found<Frozen> {
         match &self.server {
-            Server::Pg(postgres) => postgres.freeze(),
-            Server::Redis(node) => node.freeze_process(),
+            TargetServer::Pg(postgres) => postgres.freeze(),
+            TargetServer::Redis(node) => node.freeze_process(),
         }
     }
 
@@ -214,8 +214,8 @@ impl Target {
     /// [`Missing`] if it cannot be done.
     pub fn kill(&self) -> Found<()> {
         match &self.server {
-            Server::Pg(postgres) => postgres.kill(),
-            Server::Redis(node) => node.kill(),
+            TargetServer::Pg(postgres) => postgres.kill(),
+            TargetServer::Redis(node) => node.kill(),
         }
     }
 
@@ -225,8 +225,8 @@ impl Target {
     /// [`Missing`] if it does not start.
     pub fn start_again(&self) -> Found<()> {
         match &self.server {
-            Server::Pg(postgres) => postgres.start_again(),
-            Server::Redis(node) => node.start_again(),
+            TargetServer::Pg(postgres) => postgres.start_again(),
+            TargetServer::Redis(node) => node.start_again(),
         }
     }
 }

@@ -17,42 +17,42 @@ use crate::storages::registry;
 
 /// The backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BackendKind {
     Memory,
     Redis,
     Pg,
 }
 
 /// Where a storage keeps what it is given.
-enum Place {
+enum TestServer {
     Memory,
     Redis(Database),
     Pg(Design, Schema),
 }
 
 /// An open storage, and its place.
-pub(super) struct Ground {
-    place: Place,
+pub(super) struct TestStorage {
+    place: TestServer,
     pub(super) storage: Arc<dyn Storage>,
 }
 
-impl Kind {
+impl BackendKind {
     pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Pg];
 
-    fn place(self) -> Found<Place> {
+    fn place(self) -> Found<TestServer> {
         Ok(match self {
-            Self::Memory => Place::Memory,
-            Self::Redis => Place::Redis(Servers::shared().redis()?.database()),
+            Self::Memory => TestServer::Memory,
+            Self::Redis => TestServer::Redis(Servers::shared().redis()?.database()),
             Self::Pg => {
                 let design = Design::from(Recommendation::default());
                 let schema = design.schema()?;
-                Place::Pg(design, schema)
+                TestServer::Pg(design, schema)
             }
         })
     }
 }
 
-impl Place {
+impl TestServer {
     fn config(&self) -> StorageConfig {
         match self {
             Self::Memory => StorageConfig { name: "memory".into(), config: Value::empty_section() },
@@ -62,8 +62,8 @@ impl Place {
     }
 }
 
-impl Ground {
-    pub(super) fn new(kind: Kind) -> Found<Self> {
+impl TestStorage {
+    pub(super) fn new(kind: BackendKind) -> Found<Self> {
         let place = kind.place()?;
         let opened: Result<_, OpenError> = block_on(registry().open(place.config()));
         let storage = opened.unwrap_or_else(|error| panic!("{error}")).storage;
@@ -73,7 +73,7 @@ impl Ground {
     /// The database, if it is one of Redis.
     pub(super) fn redis(&self) -> Option<&Database> {
         match &self.place {
-            Place::Redis(database) => Some(database),
+            TestServer::Redis(database) => Some(database),
             _ => None,
         }
     }
@@ -81,9 +81,9 @@ impl Ground {
     pub(super) fn remove(self) {
         block_on(self.storage.close()).unwrap();
         match self.place {
-            Place::Memory => {}
-            Place::Redis(database) => block_on(database.remove()).unwrap(),
-            Place::Pg(_, schema) => block_on(schema.remove()).unwrap(),
+            TestServer::Memory => {}
+            TestServer::Redis(database) => block_on(database.remove()).unwrap(),
+            TestServer::Pg(_, schema) => block_on(schema.remove()).unwrap(),
         }
     }
 }
@@ -91,19 +91,19 @@ impl Ground {
 /// A test on two empty storages.
 pub(super) fn test(
     title: String,
-    kinds: [Kind; 2],
-    story: impl AsyncFn(&Ground, &Ground) + Send + 'static,
+    kinds: [BackendKind; 2],
+    story: impl AsyncFn(&TestStorage, &TestStorage) + Send + 'static,
 ) -> Trial {
     Trial::ignorable_test(format!("migration/{title}"), move || {
         let mut grounds = Vec::new();
         for kind in kinds {
-            match Ground::new(kind) {
+            match TestStorage::new(kind) {
                 Ok(ground) => grounds.push(ground),
                 Err(missing) => return unless_missing(&format!("{kind:?}"), missing),
             }
         }
         block_on(story(&grounds[0], &grounds[1]));
-        grounds.into_iter().for_each(Ground::remove);
+        grounds.into_iter().for_each(TestStorage::remove);
         Ok(Completion::Completed)
     })
 }

@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::migration::{Migration, Options};
 
-use super::ground::{Ground, Kind};
+use super::ground::{BackendKind, TestStorage};
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
 use crate::servers::Found;
@@ -19,22 +19,26 @@ use crate::stories::play::export;
 const SNAPSHOT: &[u8] = include_bytes!("../../data/mochi/mochi-redis.rdb");
 const EXPECTED: &str = include_str!("../../data/mochi/mochi-redis.expected.jsonl");
 
-struct Stage {
+struct MochiSetup {
     mochi: Node,
-    pg: Ground,
-    back: Ground,
+    pg: TestStorage,
+    back: TestStorage,
 }
 
-impl Stage {
+impl MochiSetup {
     fn set() -> Found<Self> {
         let mochi = Node::start(&Setup::default().snapshot(SNAPSHOT))?;
-        Ok(Self { mochi, pg: Ground::new(Kind::Pg)?, back: Ground::new(Kind::Redis)? })
+        Ok(Self {
+            mochi,
+            pg: TestStorage::new(BackendKind::Pg)?,
+            back: TestStorage::new(BackendKind::Redis)?,
+        })
     }
 }
 
 pub(super) fn test() -> Trial {
     Trial::ignorable_test("migration/the snapshot of a MoChi moves to pg and back", || {
-        let stage = match Stage::set() {
+        let stage = match MochiSetup::set() {
             Ok(stage) => stage,
             Err(missing) => return unless_missing("pg", missing),
         };
@@ -45,7 +49,7 @@ pub(super) fn test() -> Trial {
     })
 }
 
-async fn there_and_back(stage: &Stage) {
+async fn there_and_back(stage: &MochiSetup) {
     let opened = registry().open(config(stage.mochi.settings())).await;
     let mochi = opened.unwrap_or_else(|error| panic!("{error}")).storage;
     let (pg, back) = (stage.pg.storage.clone(), stage.back.storage.clone());

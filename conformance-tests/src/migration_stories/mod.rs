@@ -9,13 +9,13 @@ mod verify;
 
 use libtest_mimic::Trial;
 
-use ground::{Kind, test};
+use ground::{BackendKind, test};
 
 /// All of them.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![mochi::test()];
-    for from in Kind::ALL {
-        for to in Kind::ALL {
+    for from in BackendKind::ALL {
+        for to in BackendKind::ALL {
             tests.push(test(
                 format!("{from:?} to {to:?} moves everything once"),
                 [from, to],
@@ -23,16 +23,16 @@ pub fn tests() -> Vec<Trial> {
             ));
         }
     }
-    for kind in Kind::ALL {
-        let both = [kind, Kind::Memory];
+    for kind in BackendKind::ALL {
+        let both = [kind, BackendKind::Memory];
         tests.extend([
             test(format!("to {kind:?} data that disappears is not left behind"), both, rules::gone_data),
             test(format!("to {kind:?} downloads are replaced where asked"), both, rules::replaced_downloads),
             test(format!("to {kind:?} data is replaced where asked"), both, rules::replaced_data),
         ]);
     }
-    let redis = [Kind::Redis, Kind::Pg];
-    let memory = [Kind::Memory, Kind::Memory];
+    let redis = [BackendKind::Redis, BackendKind::Pg];
+    let memory = [BackendKind::Memory, BackendKind::Memory];
     tests.extend([
         test("unreadable entries are counted and all others arrive".into(), redis, rules::unreadable_entries),
         test("a dry run writes nothing".into(), memory, rules::dry_run),

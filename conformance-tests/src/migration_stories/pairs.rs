@@ -9,7 +9,7 @@ use storage_core::{
     Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Storage, Timestamp,
 };
 
-use super::ground::Ground;
+use super::ground::TestStorage;
 use crate::stories::play::export;
 
 /// Small, so that there are many pages and batches.
@@ -60,7 +60,7 @@ pub(super) async fn fill(storage: &dyn Storage, records: u32) {
 }
 
 /// Some peers in both roles, as a live MoChi leaves them.
-async fn put_in_both_roles(ground: &Ground) -> u64 {
+async fn put_in_both_roles(ground: &TestStorage) -> u64 {
     let Some(database) = ground.redis() else { return 0 };
     let mut connection = database.connect().await.unwrap();
     for (number, [seeder, leecher]) in [[5_u8, 9], [9, 5], [7, 7]].into_iter().enumerate() {
@@ -82,7 +82,7 @@ async fn put_in_both_roles(ground: &Ground) -> u64 {
     3
 }
 
-pub(super) async fn everything(from: &Ground, to: &Ground) {
+pub(super) async fn everything(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 400).await;
     let in_both_roles = put_in_both_roles(from).await;
     let expected = export(&*from.storage).await.unwrap();

@@ -10,17 +10,17 @@ use storage_core::{
     Context, DataRecord, DownloadsRecord, Operation, PeerRecord, Result, Role, Storage, Timestamp, When,
 };
 
-use super::ground::Ground;
+use super::ground::TestStorage;
 use super::pairs::{at, data, fill, options, peer, swarm};
 use crate::stories::play::export;
 
-fn migration(from: &Ground, to: &Ground, options: Options) -> Migration {
+fn migration(from: &TestStorage, to: &TestStorage, options: Options) -> Migration {
     Migration::new(from.storage.clone(), to.storage.clone(), options)
 }
 
 /// Also long after it was copied, and by a later pass; what the target had of its own stays, and so does
 /// what somebody has changed there.
-pub(super) async fn gone_data(to: &Ground, from: &Ground) {
+pub(super) async fn gone_data(to: &TestStorage, from: &TestStorage) {
     let records: Vec<_> = (0..300).map(data).collect();
     from.storage.import_data(&records).await.unwrap();
     let own = [(Bytes::from_static(b"own"), Bytes::from_static(b"value"))];
@@ -67,7 +67,7 @@ impl Layer for ComesBack {
     }
 }
 
-pub(super) async fn data_that_comes_back(from: &Ground, to: &Ground) {
+pub(super) async fn data_that_comes_back(from: &TestStorage, to: &TestStorage) {
     let entry = data(1);
     from.storage.import_data(std::slice::from_ref(&entry)).await.unwrap();
     let sides = [from.storage.clone(), to.storage.clone()];
@@ -80,7 +80,7 @@ pub(super) async fn data_that_comes_back(from: &Ground, to: &Ground) {
     assert_eq!(to.storage.load_data(&entry.context, &entry.key).await.unwrap(), Some(entry.value));
 }
 
-pub(super) async fn replaced_downloads(to: &Ground, from: &Ground) {
+pub(super) async fn replaced_downloads(to: &TestStorage, from: &TestStorage) {
     let record = |number, downloads| DownloadsRecord { info_hash: swarm(number), downloads };
     from.storage.import_downloads(&[record(1, 5), record(2, 5), record(3, 5)]).await.unwrap();
     to.storage.import_downloads(&[record(1, 9), record(2, 5), record(4, 7)]).await.unwrap();
@@ -98,7 +98,7 @@ pub(super) async fn replaced_downloads(to: &Ground, from: &Ground) {
     assert_eq!(to.storage.scrape_swarm(&swarm(4)).await.unwrap().downloads, 7);
 }
 
-pub(super) async fn replaced_data(to: &Ground, from: &Ground) {
+pub(super) async fn replaced_data(to: &TestStorage, from: &TestStorage) {
     let context = Context::new("MW").unwrap();
     let entry = |value: &'static str| [(Bytes::from_static(b"key"), Bytes::from_static(value.as_bytes()))];
     from.storage.put_data(&context, &entry("source")).await.unwrap();
@@ -113,7 +113,7 @@ pub(super) async fn replaced_data(to: &Ground, from: &Ground) {
     assert_eq!(migration(from, to, replace()).run().await.unwrap().data.written, 0);
 }
 
-pub(super) async fn unreadable_entries(from: &Ground, to: &Ground) {
+pub(super) async fn unreadable_entries(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 200).await;
     let expected = export(&*from.storage).await.unwrap();
     let mut connection = from.redis().unwrap().connect().await.unwrap();
@@ -130,14 +130,14 @@ pub(super) async fn unreadable_entries(from: &Ground, to: &Ground) {
     assert_eq!(export(&*to.storage).await.unwrap(), expected);
 }
 
-pub(super) async fn dry_run(from: &Ground, to: &Ground) {
+pub(super) async fn dry_run(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 100).await;
     let read = migration(from, to, Options { dry_run: true, ..options() }).run().await.unwrap();
     assert_eq!((read.peers.read, read.data.read, read.written()), (100, 100, 0));
     assert_eq!(export(&*to.storage).await.unwrap(), []);
 }
 
-pub(super) async fn stale_peers(from: &Ground, to: &Ground) {
+pub(super) async fn stale_peers(from: &TestStorage, to: &TestStorage) {
     from.storage.put_peer(&swarm(1), &peer(1), Role::Seeder, When::At(at(0))).await.unwrap();
     from.storage.put_seeder(&swarm(1), &peer(2)).await.unwrap();
     let stale_after = Some(Duration::from_secs(1_800));
@@ -145,14 +145,14 @@ pub(super) async fn stale_peers(from: &Ground, to: &Ground) {
     assert_eq!((moved.peers.read, moved.peers.written, moved.peers.stale), (2, 1, 1));
 }
 
-pub(super) async fn contexts(from: &Ground, to: &Ground) {
+pub(super) async fn contexts(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 90).await;
     let contexts = vec![Context::new("MW").unwrap()];
     let moved = migration(from, to, Options { contexts, ..options() }).run().await.unwrap();
     assert_eq!(moved.data.written, 30);
 }
 
-pub(super) async fn passes(from: &Ground, to: &Ground) {
+pub(super) async fn passes(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 100).await;
     let source = from.storage.clone();
     let mut number_of_passes = 0;
@@ -171,7 +171,7 @@ pub(super) async fn passes(from: &Ground, to: &Ground) {
     assert_eq!(to.storage.scrape_swarm(&swarm(50)).await.unwrap().seeders, 1);
 }
 
-pub(super) async fn stopped(from: &Ground, to: &Ground) {
+pub(super) async fn stopped(from: &TestStorage, to: &TestStorage) {
     let records: Vec<_> = (0..2_000)
         .map(|number| PeerRecord {
             info_hash: swarm(1),

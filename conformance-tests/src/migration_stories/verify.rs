@@ -6,14 +6,14 @@ use bytes::Bytes;
 use storage_core::migration::{Comparison, Finding, Kind, Migration, Verification, VerifyOptions};
 use storage_core::{Context, DownloadsRecord, PeerRecord, Role, Timestamp, When};
 
-use super::ground::Ground;
+use super::ground::TestStorage;
 use super::pairs::{at, fill, options, peer, swarm};
 
-async fn compare(from: &Ground, to: &Ground, options: VerifyOptions) -> Comparison {
+async fn compare(from: &TestStorage, to: &TestStorage, options: VerifyOptions) -> Comparison {
     Verification::new(from.storage.clone(), to.storage.clone(), options).run().await.unwrap()
 }
 
-pub(super) async fn differences(from: &Ground, to: &Ground) {
+pub(super) async fn differences(from: &TestStorage, to: &TestStorage) {
     let (from_storage, to_storage) = (&from.storage, &to.storage);
     for (storage, number, role, time) in [
         (from_storage, 1, Role::Seeder, 5),
@@ -58,7 +58,7 @@ pub(super) async fn differences(from: &Ground, to: &Ground) {
     }
 }
 
-pub(super) async fn live(from: &Ground, to: &Ground) {
+pub(super) async fn live(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 100).await;
     let migration = Migration::new(from.storage.clone(), to.storage.clone(), options());
     let copied_at = Some(migration.run().await.unwrap().began);
@@ -80,7 +80,7 @@ pub(super) async fn live(from: &Ground, to: &Ground) {
     assert_eq!(found.peers.count(Finding::Different), 1);
 }
 
-pub(super) async fn past_lifetime(from: &Ground, to: &Ground) {
+pub(super) async fn past_lifetime(from: &TestStorage, to: &TestStorage) {
     let lifetime = Duration::from_secs(1_860);
     let ago = |seconds| When::At(from.storage.now().before(Duration::from_secs(seconds)));
     for (storage, number, announced) in [
@@ -101,7 +101,7 @@ pub(super) async fn past_lifetime(from: &Ground, to: &Ground) {
     assert_eq!((found.past_lifetime, found.peers.compared), (0, 1), "{found:#?}");
 }
 
-pub(super) async fn sample(from: &Ground, to: &Ground) {
+pub(super) async fn sample(from: &TestStorage, to: &TestStorage) {
     fill(&*from.storage, 200).await;
     let sample = || VerifyOptions { sample: Some(5), ..VerifyOptions::default() };
     let found = compare(from, to, sample()).await;
@@ -113,7 +113,7 @@ pub(super) async fn sample(from: &Ground, to: &Ground) {
     assert!(compare(from, to, sample()).await.is_equal());
 }
 
-pub(super) async fn large_swarm(from: &Ground, to: &Ground) {
+pub(super) async fn large_swarm(from: &TestStorage, to: &TestStorage) {
     let record = |number| PeerRecord {
         info_hash: swarm(u8::try_from(number % 3).unwrap() + 1),
         peer: peer(number),

@@ -15,10 +15,10 @@ use storage_core::{
 };
 use tokio::task::JoinSet;
 
-use super::sides::{Mood, Sides, peer, swarm};
+use super::sides::{MirrorSides, Mood, peer, swarm};
 use crate::runtime::block_on;
 use crate::stories::play::{export, play};
-use crate::stories::step::Step;
+use crate::stories::step::StoryStep;
 use crate::stories::tell_many;
 
 const WRITERS: u32 = 16;
@@ -26,7 +26,7 @@ const TURNS: u32 = 300;
 
 /// Few swarms, peers and keys, and sides that dawdle: writes of the same thing meet all the time.
 pub(super) async fn is_the_same_on_both_sides_after_writers_that_meet() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     sides.primary.layer().becomes(Mood::Dawdles);
     sides.secondary.layer().becomes(Mood::Dawdles);
     let mut writers = JoinSet::new();
@@ -52,7 +52,7 @@ pub(super) async fn is_the_same_on_both_sides_after_writers_that_meet() {
 
 /// The primary may get the peer later, with another time, and the secondary before it makes this write.
 pub(super) async fn is_not_touched_where_the_primary_had_nobody_to_touch() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     let (info_hash, peer, at) = (swarm(0), peer(0), Timestamp::from_microseconds);
     sides.secondary.put_peer(&info_hash, &peer, Role::Seeder, When::At(at(1))).await.unwrap();
     let touch = PeerWrite { info_hash, peer, change: PeerChange::Touch, announced: at(5) };
@@ -112,7 +112,7 @@ async fn announce_something(storage: &dyn Storage, info_hash: InfoHash) -> Resul
 
 /// The last of many puts at once decides on both sides alike, whatever times they have.
 pub(super) async fn of_a_peer_is_written_in_the_order_of_the_primary() {
-    let sides = Sides::new(MirrorConfig { lanes: 3, ..MirrorConfig::default() });
+    let sides = MirrorSides::new(MirrorConfig { lanes: 3, ..MirrorConfig::default() });
     sides.primary.layer().becomes(Mood::Dawdles);
     sides.secondary.layer().becomes(Mood::Dawdles);
     for _ in 0..50 {
@@ -133,7 +133,7 @@ pub(super) async fn of_a_peer_is_written_in_the_order_of_the_primary() {
 
 /// Whatever a whole announce writes: a client of two addresses begins, completes and leaves.
 pub(super) async fn of_whole_announces_is_the_same_on_both_sides() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     let peers = [peer(1), peer(2)];
     let announce = async |event| {
         let announce = Announce {
@@ -162,7 +162,7 @@ pub(super) async fn of_whole_announces_is_the_same_on_both_sides() {
 
 /// As many as fill the queue when each waits by itself.
 pub(super) async fn of_large_lists_of_writes_is_the_same_on_both_sides() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     let announced = sides.primary.now();
     for number in 0..10 {
         sides.primary.put_leecher(&swarm(1), &peer(number)).await.unwrap();
@@ -188,7 +188,7 @@ pub(super) async fn of_large_lists_of_writes_is_the_same_on_both_sides() {
 }
 
 pub(super) async fn that_the_secondary_has_already_lost_is_no_miss() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     sides.primary.put_seeder(&swarm(1), &peer(1)).await.unwrap();
     sides.mirror.delete_seeder(&swarm(1), &peer(1)).await.unwrap();
     let status = sides.quiet().await;
@@ -196,7 +196,7 @@ pub(super) async fn that_the_secondary_has_already_lost_is_no_miss() {
 }
 
 pub(super) async fn of_the_queue_is_written_before_closing_ends() {
-    let sides = Sides::new(MirrorConfig { lanes: 1, ..MirrorConfig::default() });
+    let sides = MirrorSides::new(MirrorConfig { lanes: 1, ..MirrorConfig::default() });
     sides.secondary.layer().becomes(Mood::Hangs);
     for number in 0..200 {
         sides.mirror.put_leecher(&swarm(1), &peer(number)).await.unwrap();
@@ -222,9 +222,9 @@ pub(super) fn random_stories() -> Trial {
     })
 }
 
-async fn tell(story: Vec<Step>) -> Result<(), TestCaseError> {
-    let sides = Sides::new(MirrorConfig { lanes: 2, ..MirrorConfig::default() });
-    for step in story.iter().filter(|step| !matches!(step, Step::CollectGarbage(_))) {
+async fn tell(story: Vec<StoryStep>) -> Result<(), TestCaseError> {
+    let sides = MirrorSides::new(MirrorConfig { lanes: 2, ..MirrorConfig::default() });
+    for step in story.iter().filter(|step| !matches!(step, StoryStep::CollectGarbage(_))) {
         play(step, &*sides.mirror).await;
     }
     prop_assert_eq!(sides.quiet().await.missed, None);

@@ -57,7 +57,7 @@ async fn move_over(old: StorageConfig, new: StorageConfig) {
 
     // A mirror with the old storage first, and a migration beside it, as in a process of its own.
     let mirrored = open(&mirror::config(old.clone(), new.clone())).await;
-    let load = Load::start(&mirrored);
+    let load = MovingLoad::start(&mirrored);
     load.goes_on(200).await;
     let options = Options { batch: 50, parallel: 2, ..Options::default() };
     let moved = Migration::new(from.clone(), to.clone(), options).run().await.unwrap();
@@ -145,8 +145,8 @@ async fn nothing_is_due(mirror: &dyn Storage) {
 }
 
 /// Clients that announce, graduate and leave, and someone who revokes tokens.
-struct Load {
-    clients: JoinSet<Done>,
+struct MovingLoad {
+    clients: JoinSet<MovedWrites>,
     calls: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
     /// Whether peers leave. One that leaves while its record is on its way is there again until it is
@@ -156,13 +156,13 @@ struct Load {
 
 /// What was acknowledged last, for each peer and token; and downloads.
 #[derive(Default)]
-struct Done {
+struct MovedWrites {
     peers: BTreeMap<(InfoHash, Peer), Option<Role>>,
     tokens: BTreeMap<u16, bool>,
     graduated: BTreeMap<u8, u64>,
 }
 
-impl Load {
+impl MovingLoad {
     fn start(storage: &Arc<dyn Storage>) -> Self {
         let mut load = Self {
             clients: JoinSet::new(),
@@ -174,7 +174,7 @@ impl Load {
             let (storage, calls) = (Arc::clone(storage), Arc::clone(&load.calls));
             let (is_over, may_delete) = (Arc::clone(&load.is_over), Arc::clone(&load.may_delete));
             load.clients.spawn(async move {
-                let mut done = Done::default();
+                let mut done = MovedWrites::default();
                 while !is_over.load(Ordering::SeqCst) {
                     done.announce(&*storage, client, may_delete.load(Ordering::SeqCst)).await;
                     done.change_token(&*storage, client).await;
@@ -193,9 +193,9 @@ impl Load {
         eventually("the load has gone on", || self.calls.load(Ordering::SeqCst) >= wanted).await;
     }
 
-    async fn finish(self) -> Done {
+    async fn finish(self) -> MovedWrites {
         self.is_over.store(true, Ordering::SeqCst);
-        let mut all = Done::default();
+        let mut all = MovedWrites::default();
         for done in self.clients.join_all().await {
             all.peers.extend(done.peers);
             all.tokens.extend(done.tokens);
@@ -207,7 +207,7 @@ impl Load {
     }
 }
 
-impl Done {
+impl MovedWrites {
     /// Something that a random one of the client's peers does.
     async fn announce(&mut self, storage: &dyn Storage, client: u32, may_delete: bool) {
         let number = client * PEERS + rand::random_range(0..PEERS);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use storage_core::mirror::MirrorConfig;
 use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role, When};
 
-use super::sides::{Mood, Sides, peer, swarm};
+use super::sides::{MirrorSides, Mood, peer, swarm};
 
 pub(super) async fn in_doubt_is_a_missed_write() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     sides.primary.layer().becomes(Mood::Doubts);
     let put = sides.mirror.put_seeder(&swarm(1), &peer(1)).await.unwrap_err();
     assert_eq!((put.kind(), put.backend()), (ErrorKind::Uncertain, "mirror"));
@@ -17,7 +17,7 @@ pub(super) async fn in_doubt_is_a_missed_write() {
 }
 
 pub(super) async fn of_a_call_given_up_is_a_missed_write() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     sides.primary.layer().becomes(Mood::Hangs);
     let (swarm, peer) = (swarm(1), peer(1));
     let put = tokio::time::timeout(Duration::from_millis(20), sides.mirror.put_seeder(&swarm, &peer));
@@ -28,7 +28,7 @@ pub(super) async fn of_a_call_given_up_is_a_missed_write() {
 
 /// The write comes first, and who cannot read afterwards has written.
 pub(super) async fn of_an_announce_that_cannot_read_is_a_missed_write() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     let peers = [peer(1)];
     let announce = Announce {
         info_hash: swarm(1),
@@ -52,7 +52,7 @@ pub(super) async fn of_an_announce_that_cannot_read_is_a_missed_write() {
 }
 
 pub(super) async fn of_a_refused_write_is_no_miss() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     for mood in [Mood::Refuses, Mood::Fails] {
         sides.primary.layer().becomes(mood);
         sides.mirror.put_seeder(&swarm(1), &peer(1)).await.unwrap_err();

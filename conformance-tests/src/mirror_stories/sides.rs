@@ -92,13 +92,13 @@ impl Layer for Moody {
 }
 
 /// A mirror and its sides.
-pub(super) struct Sides {
+pub(super) struct MirrorSides {
     pub(super) primary: Arc<Layered<dyn Storage, Moody>>,
     pub(super) secondary: Arc<Layered<dyn Storage, Moody>>,
     pub(super) mirror: Arc<MirrorStorage>,
 }
 
-impl Sides {
+impl MirrorSides {
     pub(super) fn new(config: MirrorConfig) -> Self {
         let side = || {
             let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));

@@ -7,7 +7,7 @@ use storage_core::migration::{Migration, Options};
 use storage_core::mirror::MirrorConfig;
 use storage_core::{Backend, PeerStorage, Storage, Upkeep};
 
-use super::sides::{Mood, Sides, eventually, peer, swarm};
+use super::sides::{MirrorSides, Mood, eventually, peer, swarm};
 use crate::stories::play::export;
 
 /// Longer than any test may take: nothing below waits for it.
@@ -15,7 +15,7 @@ const FOREVER: Duration = Duration::from_secs(36_000);
 
 pub(super) async fn of_a_hanging_secondary_holds_up_no_call() {
     let config = MirrorConfig { lanes: 1, queue: 10, secondary_timeout: FOREVER, ..MirrorConfig::default() };
-    let sides = Sides::new(config);
+    let sides = MirrorSides::new(config);
     sides.secondary.layer().becomes(Mood::Hangs);
     for number in 0..1_000 {
         sides.mirror.put_leecher(&swarm(1), &peer(number)).await.unwrap();
@@ -31,7 +31,7 @@ pub(super) async fn of_a_hanging_secondary_holds_up_no_call() {
 }
 
 pub(super) async fn of_a_secondary_fails_no_rehearsal() {
-    let sides = Sides::new(MirrorConfig::default());
+    let sides = MirrorSides::new(MirrorConfig::default());
     sides.secondary.layer().becomes(Mood::Fails);
     assert!(sides.secondary.rehearse().await.is_err());
     assert_eq!(sides.mirror.rehearse().await.unwrap(), sides.primary.rehearse().await.unwrap());
@@ -39,7 +39,8 @@ pub(super) async fn of_a_secondary_fails_no_rehearsal() {
 
 pub(super) async fn of_a_failing_secondary_suspends_it_until_it_answers() {
     let probe_interval = Duration::from_millis(20);
-    let sides = Sides::new(MirrorConfig { suspend_after: 3, probe_interval, ..MirrorConfig::default() });
+    let sides =
+        MirrorSides::new(MirrorConfig { suspend_after: 3, probe_interval, ..MirrorConfig::default() });
     sides.mirror.put_leecher(&swarm(1), &peer(0)).await.unwrap();
     sides.quiet().await;
     sides.secondary.layer().becomes(Mood::Fails);
@@ -70,7 +71,7 @@ pub(super) async fn of_a_failing_secondary_suspends_it_until_it_answers() {
 }
 
 pub(super) async fn with_one_write_does_not_suspend() {
-    let sides = Sides::new(MirrorConfig { suspend_after: 1, ..MirrorConfig::default() });
+    let sides = MirrorSides::new(MirrorConfig { suspend_after: 1, ..MirrorConfig::default() });
     sides.secondary.layer().becomes(Mood::Refuses);
     for number in 0..10 {
         sides.mirror.put_leecher(&swarm(1), &peer(number)).await.unwrap();
@@ -82,7 +83,7 @@ pub(super) async fn with_one_write_does_not_suspend() {
 pub(super) async fn that_outlasts_closing_is_missed() {
     let drain_timeout = Duration::from_millis(50);
     let config = MirrorConfig { secondary_timeout: FOREVER, drain_timeout, ..MirrorConfig::default() };
-    let sides = Sides::new(config);
+    let sides = MirrorSides::new(config);
     sides.secondary.layer().becomes(Mood::Hangs);
     for number in 0..200 {
         sides.mirror.put_leecher(&swarm(number as u8), &peer(number)).await.unwrap();
@@ -97,7 +98,7 @@ pub(super) async fn that_outlasts_closing_is_missed() {
     sides.mirror.close().await.unwrap();
 }
 
-async fn told(sides: &Sides, item: &str) -> String {
+async fn told(sides: &MirrorSides, item: &str) -> String {
     let findings = sides.mirror.inspect().await.unwrap().findings;
     findings.into_iter().find(|(name, _)| name == item).unwrap().1
 }

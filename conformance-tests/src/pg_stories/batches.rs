@@ -48,18 +48,18 @@ pub(super) fn tests() -> Vec<Trial> {
 
 /// Counts batches, and the calls in them.
 #[derive(Default)]
-struct Batches {
+struct BatchCounter {
     number: AtomicU64,
     sizes: Mutex<Vec<u64>>,
 }
 
-impl Batches {
+impl BatchCounter {
     fn largest(&self) -> u64 {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().max().unwrap_or(0)
     }
 }
 
-impl Observer for Batches {
+impl Observer for BatchCounter {
     fn observe(&self, _backend: &'static str, event: Event) {
         if let Event::Gathered { calls, .. } = event {
             self.number.fetch_add(1, Ordering::SeqCst);
@@ -71,8 +71,8 @@ impl Observer for Batches {
 async fn open(
     url: &PgUrl,
     change: impl FnOnce(PgConfig) -> PgConfig,
-) -> Result<(Arc<dyn Storage>, Arc<Batches>), Failed> {
-    let batches = Arc::new(Batches::default());
+) -> Result<(Arc<dyn Storage>, Arc<BatchCounter>), Failed> {
+    let batches = Arc::new(BatchCounter::default());
     let config = change(Recommendation::default().config());
     let observer = Arc::clone(&batches) as Arc<dyn Observer>;
     let storage = open_with(config, url, observer, Limits::default()).await?;

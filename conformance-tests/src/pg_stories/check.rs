@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::Inspection;
 use storage_pg::recommended::Recommendation;
 
-use super::rights::Role;
+use super::rights::DatabaseRole;
 use super::{Counter, ensure, on_schema, open, test};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
@@ -67,7 +67,7 @@ async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
     };
     ensure(warns(&inspect(&url).await?), || "no warning: these tests need a superuser".into())?;
 
-    let role = Role::create(schema).await?;
+    let role = DatabaseRole::create(schema).await?;
     let inspected = inspect(&role.url()).await;
     role.remove().await?;
     let inspection = inspected?;

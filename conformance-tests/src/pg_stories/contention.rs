@@ -160,7 +160,7 @@ pub(super) async fn write_at_once(
     for (number, storage) in (0..WRITERS).zip(storages.iter().cycle()) {
         let (storage, swarms) = (Arc::clone(storage), swarms.clone());
         writers.spawn(async move {
-            let mut writer = Writer {
+            let mut writer = ContendingWriter {
                 number,
                 calls: 0,
                 longest: Duration::ZERO,
@@ -207,7 +207,7 @@ fn shared() -> Peer {
 }
 
 /// A writer, and what it knows of peers of its own.
-struct Writer {
+struct ContendingWriter {
     number: u8,
     calls: u64,
     longest: Duration,
@@ -215,7 +215,7 @@ struct Writer {
     downloads: BTreeMap<InfoHash, u64>,
 }
 
-impl Writer {
+impl ContendingWriter {
     /// Does one thing, in a swarm where others do the like.
     async fn step(&mut self, storage: &dyn Storage, swarms: &[InfoHash]) -> Result<()> {
         let (swarm, place, choice) = {

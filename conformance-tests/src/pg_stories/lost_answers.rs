@@ -43,13 +43,13 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 /// A storage behind a way that can be cut.
-struct Scene {
+struct LossyServer {
     storage: Arc<dyn Storage>,
     way: Forwarder,
     retries: Arc<Counter>,
 }
 
-impl Scene {
+impl LossyServer {
     async fn new(url: &PgUrl) -> Result<Self, Failed> {
         Self::of(url, Recommendation::default().config()).await
     }
@@ -75,7 +75,7 @@ impl Scene {
 }
 
 async fn put(url: &PgUrl) -> Result<(), Failed> {
-    let scene = Scene::new(url).await?;
+    let scene = LossyServer::new(url).await?;
     scene.way.cut_at(&PEER_ID.0, Cut::After);
     scene.storage.put_leecher(&SWARM, &peer()).await?;
     scene.ends_with(1, SwarmCounts { leechers: 1, ..SwarmCounts::default() }).await
@@ -83,7 +83,7 @@ async fn put(url: &PgUrl) -> Result<(), Failed> {
 
 async fn delete(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
-    let scene = Scene::of(url, config).await?;
+    let scene = LossyServer::of(url, config).await?;
     scene.storage.put_leecher(&SWARM, &peer()).await?;
     scene.way.cut_at(&PEER_ID.0, Cut::After);
     scene.storage.delete_peer(&SWARM, &peer(), Role::Leecher).await?;
@@ -94,7 +94,7 @@ async fn delete(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
 async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     for role in Role::BOTH {
         let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
-        let scene = Scene::of(url, config).await?;
+        let scene = LossyServer::of(url, config).await?;
         scene.storage.put_peer(&SWARM, &peer(), role, When::Now).await?;
         scene.way.cut_at(&PEER_ID.0, Cut::After);
         let announce = Announce {
@@ -121,7 +121,7 @@ async fn write_many(url: &PgUrl) -> Result<(), Failed> {
         (PeerChange::Delete, SwarmCounts::default()),
         (PeerChange::Graduate, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }),
     ] {
-        let scene = Scene::new(url).await?;
+        let scene = LossyServer::new(url).await?;
         scene.storage.forget_swarm(&SWARM).await?;
         scene.storage.put_leecher(&SWARM, &peer()).await?;
         for at in [PEER_ID.0.as_slice(), b"COMMIT"] {
@@ -138,7 +138,7 @@ async fn write_many(url: &PgUrl) -> Result<(), Failed> {
 }
 
 async fn graduate(url: &PgUrl, at: &[u8], cut: Cut) -> Result<(), Failed> {
-    let scene = Scene::new(url).await?;
+    let scene = LossyServer::new(url).await?;
     scene.storage.put_leecher(&SWARM, &peer()).await?;
     scene.way.cut_at(at, cut);
     let is_download = scene.storage.graduate_leecher(&SWARM, &peer()).await?;

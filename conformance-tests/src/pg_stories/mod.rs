@@ -35,7 +35,7 @@ use crate::servers::{Forwarder, PgUrl, Schema};
 use crate::storages::pg::Design;
 
 /// What a story is.
-type Story = fn(&PgUrl) -> Result<(), Failed>;
+type PgStory = fn(&PgUrl) -> Result<(), Failed>;
 
 /// All stories.
 pub fn tests() -> Vec<Trial> {
@@ -65,7 +65,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// A story on the recommended tables, in a schema of their own.
-fn test(name: &str, story: Story) -> Trial {
+fn test(name: &str, story: PgStory) -> Trial {
     on_schema(name, Recommendation::default(), move |schema| {
         story(&PgUrl::parse(&schema.connection_string()))
     })

@@ -34,7 +34,7 @@ pub(super) fn tests() -> Vec<Trial> {
             block_on(database.remove())?;
             result.map(|()| Completion::Completed)
         })];
-    let on_its_own: [(_, _, Story); 3] = [
+    let on_its_own: [(_, _, PoolerStory); 3] = [
         ("statements of other programs behind a pooler are in nobody's way", "transaction", |database| {
             block_on(others_prepare_statements(database))
         }),
@@ -61,7 +61,7 @@ pub(super) fn tests() -> Vec<Trial> {
     tests
 }
 
-type Story = fn(&SqlDatabase) -> Result<(), Failed>;
+type PoolerStory = fn(&SqlDatabase) -> Result<(), Failed>;
 
 async fn others_prepare_statements(database: &SqlDatabase) -> Result<(), Failed> {
     // Another program that prepares statements by sqlx, and leaves them on the pooler's connection.
@@ -117,7 +117,7 @@ async fn call_at_once(url: &PgUrl) -> Result<(), Failed> {
     let end = Instant::now() + TIME;
     let mut callers = JoinSet::new();
     for number in 1..=CALLERS {
-        let caller = Caller { number, storage: Arc::clone(&storage) };
+        let caller = PoolerCaller { number, storage: Arc::clone(&storage) };
         callers.spawn(async move {
             caller.prepare().await?;
             while Instant::now() < end {
@@ -133,12 +133,12 @@ async fn call_at_once(url: &PgUrl) -> Result<(), Failed> {
 }
 
 /// One who keeps as many of everything as its number says, so that no two have the same answers.
-struct Caller {
+struct PoolerCaller {
     number: u8,
     storage: Arc<dyn Storage>,
 }
 
-impl Caller {
+impl PoolerCaller {
     async fn prepare(&self) -> Result<(), Failed> {
         for place in 0..self.number {
             self.storage.put_leecher(&self.swarm(), &self.peer(place)).await?;

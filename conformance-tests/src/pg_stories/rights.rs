@@ -76,12 +76,12 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 /// A role of a story's own, with the rights that `schema pg` recommends.
-pub(super) struct Role<'a> {
+pub(super) struct DatabaseRole<'a> {
     schema: &'a Schema,
     name: String,
 }
 
-impl<'a> Role<'a> {
+impl<'a> DatabaseRole<'a> {
     pub(super) async fn create(schema: &'a Schema) -> Result<Self, Failed> {
         let name = format!("{}_role", schema.name());
         let rights = format!(
@@ -136,7 +136,7 @@ const SOME: &str = r"
 /// With one right after the other taken away, every query is refused once, but those that need none.
 async fn each_right(schema: &Schema) -> Result<(), Failed> {
     schema.execute(SOME).await?;
-    let role = Role::create(schema).await?;
+    let role = DatabaseRole::create(schema).await?;
     let mut keys = BTreeSet::new();
     for (table, rights) in RIGHTS {
         for right in rights {
@@ -169,7 +169,7 @@ async fn each_right(schema: &Schema) -> Result<(), Failed> {
 
 async fn behind_counts(schema: &Schema) -> Result<(), Failed> {
     schema.execute(&format!("{SOME} {INVOKER}")).await?;
-    let role = Role::create(schema).await?;
+    let role = DatabaseRole::create(schema).await?;
     let name = &role.name;
     schema.execute(&format!("GRANT {} ON mo_swarms TO {name}", ALL_RIGHTS.join(", "))).await?;
     let refused = role.refused().await?;
@@ -197,7 +197,7 @@ async fn behind_counts(schema: &Schema) -> Result<(), Failed> {
 
 async fn behind_own_triggers(schema: &Schema) -> Result<(), Failed> {
     schema.execute(&format!("{NOTES} {SOME}")).await?;
-    let role = Role::create(schema).await?;
+    let role = DatabaseRole::create(schema).await?;
     let refused = role.refused().await?;
     for key in ["peer.add_query", "downloads.inc_query", "data.add_query"] {
         let names = |problem: &String| {

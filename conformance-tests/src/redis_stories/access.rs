@@ -7,7 +7,7 @@ use std::time::Duration;
 use storage_core::config::Value;
 use storage_core::{Error, ErrorKind, OpenError};
 
-use super::ground::Place;
+use super::ground::TestDatabase;
 use super::material::{peer, swarm};
 use crate::servers::redis::{Node, Sentinel};
 use crate::servers::{Found, Servers, open_sockets_to};
@@ -34,7 +34,7 @@ pub(super) async fn needs_the_password_of_the_data_nodes(servers: &Arc<Sentinel>
 }
 
 pub(super) async fn keeps_connections_alive(node: &Node) {
-    let storage = Place::of(node).open().await;
+    let storage = TestDatabase::of(node).open().await;
     storage.scrape_swarm(&swarm(1)).await.unwrap();
     // The timer of a connection that waits for an answer is another.
     tokio::time::sleep(Duration::from_millis(200)).await;

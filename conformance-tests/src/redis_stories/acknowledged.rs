@@ -82,7 +82,7 @@ pub(super) async fn a_primary_that_refuses_writes_without_a_replica_loses_few_in
 
 async fn rounds(first: &Sentinel, strike: Strike, wait: Wait) {
     let rounds = std::env::var(ROUNDS_VARIABLE).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
-    let mut sum = Count::default();
+    let mut sum = WriteCount::default();
     for round in 0..rounds {
         let count = if round == 0 {
             fails_over(first, strike, wait).await
@@ -104,7 +104,7 @@ pub(super) async fn downloads_in_the_log_survive_the_death_of_a_server(server: &
         server.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(policy)).unwrap();
         server.ask::<()>(&redis::cmd("FLUSHALL")).unwrap();
         let storage = open(server.settings(), &[]).await;
-        let load = Load::start(&storage);
+        let load = AckLoad::start(&storage);
         tokio::time::sleep(Duration::from_secs(1)).await;
         server.kill().unwrap();
         let written = load.finish().await;
@@ -123,14 +123,14 @@ pub(super) async fn downloads_in_the_log_survive_the_death_of_a_server(server: &
 
 /// What became of the writes.
 #[derive(Default)]
-struct Count {
+struct WriteCount {
     acknowledged: usize,
     lost: usize,
     uncertain: u64,
     failed: u64,
 }
 
-impl Count {
+impl WriteCount {
     fn add(&mut self, other: &Self) {
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
@@ -139,19 +139,19 @@ impl Count {
     }
 }
 
-impl fmt::Display for Count {
+impl fmt::Display for WriteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { acknowledged, lost, uncertain, failed } = self;
         write!(f, "{acknowledged} acknowledged, {lost} of them lost; {uncertain} uncertain, {failed} failed")
     }
 }
 
-async fn fails_over(servers: &Sentinel, strike: Strike, wait: Wait) -> Count {
+async fn fails_over(servers: &Sentinel, strike: Strike, wait: Wait) -> WriteCount {
     let wait_replicas = i64::from(matches!(wait, Wait::Replica));
     let mut settings = servers.settings(0);
     settings.push(("wait_replicas".into(), Value::Integer(wait_replicas)));
     let storage = open(settings, &[]).await;
-    let load = Load::start(&storage);
+    let load = AckLoad::start(&storage);
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     match strike {
@@ -179,7 +179,7 @@ async fn fails_over(servers: &Sentinel, strike: Strike, wait: Wait) -> Count {
         assert!(lost.is_empty(), "{} of {} are lost", lost.len(), written.acknowledged.len());
     }
     let (uncertain, failed) = (written.uncertain, written.failed);
-    Count { acknowledged: written.acknowledged.len(), lost: lost.len(), uncertain, failed }
+    WriteCount { acknowledged: written.acknowledged.len(), lost: lost.len(), uncertain, failed }
 }
 
 async fn until(is_so: impl Fn() -> bool) {
@@ -191,36 +191,36 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 /// A write that was acknowledged, each with a swarm or a key of its own.
-struct Acknowledged {
+struct AckedWrite {
     number: u64,
     at: Instant,
 }
 
 #[derive(Default)]
-struct Written {
-    acknowledged: Vec<Acknowledged>,
+struct WrittenPeer {
+    acknowledged: Vec<AckedWrite>,
     uncertain: u64,
     failed: u64,
 }
 
 /// Downloads and data, each once, until the load is taken off.
-struct Load {
+struct AckLoad {
     is_over: Arc<AtomicBool>,
-    callers: JoinSet<Written>,
+    callers: JoinSet<WrittenPeer>,
 }
 
-impl Load {
+impl AckLoad {
     fn start(storage: &Arc<dyn Storage>) -> Self {
         let (is_over, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
             let (storage, is_over, next) = (Arc::clone(storage), Arc::clone(&is_over), Arc::clone(&next));
             callers.spawn(async move {
-                let mut written = Written::default();
+                let mut written = WrittenPeer::default();
                 while !is_over.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     match write(&*storage, number).await.map_err(|error| error.kind()) {
-                        Ok(()) => written.acknowledged.push(Acknowledged { number, at: Instant::now() }),
+                        Ok(()) => written.acknowledged.push(AckedWrite { number, at: Instant::now() }),
                         Err(ErrorKind::Uncertain) => written.uncertain += 1,
                         Err(_) => written.failed += 1,
                     }
@@ -232,9 +232,9 @@ impl Load {
         Self { is_over, callers }
     }
 
-    async fn finish(mut self) -> Written {
+    async fn finish(mut self) -> WrittenPeer {
         self.is_over.store(true, Ordering::Relaxed);
-        let mut all = Written::default();
+        let mut all = WrittenPeer::default();
         while let Some(written) = self.callers.join_next().await {
             let written = written.unwrap();
             all.acknowledged.extend(written.acknowledged);
@@ -276,7 +276,7 @@ async fn write(storage: &dyn Storage, number: u64) -> Result<()> {
 }
 
 /// Those of the writes that are not there.
-async fn lost<'a>(storage: &dyn Storage, written: &'a [Acknowledged]) -> Result<Vec<&'a Acknowledged>> {
+async fn lost<'a>(storage: &dyn Storage, written: &'a [AckedWrite]) -> Result<Vec<&'a AckedWrite>> {
     let mut lost = Vec::new();
     let (data, downloads): (Vec<_>, Vec<_>) = written.iter().partition(|written| is_data(written.number));
     for page in data.chunks(PAGE) {

@@ -12,7 +12,7 @@ use crate::harness::with_fresh;
 use crate::runtime::block_on;
 use crate::storages::{self, Fresh, UnderTest};
 use crate::stories::play::{export, play};
-use crate::stories::step::Step;
+use crate::stories::step::StoryStep;
 use crate::stories::tell_long;
 
 const STEPS: usize = 50;
@@ -36,13 +36,13 @@ fn under_test(name: &str) -> UnderTest {
 }
 
 /// One of those that are compared.
-struct Side<'a> {
+struct ViewOfServer<'a> {
     name: &'static str,
     fresh: &'a Fresh,
     storage: Arc<dyn Storage>,
 }
 
-impl Side<'_> {
+impl ViewOfServer<'_> {
     /// The storage, empty: opening takes long where queries are checked, so it is kept.
     async fn emptied(&self) -> Result<Arc<dyn Storage>, TestCaseError> {
         let provider = self.fresh.provider();
@@ -58,15 +58,15 @@ impl Side<'_> {
     }
 }
 
-async fn open<'a>(sides: [(&'static str, &'a Fresh); 3]) -> Result<Vec<Side<'a>>, OpenError> {
+async fn open<'a>(sides: [(&'static str, &'a Fresh); 3]) -> Result<Vec<ViewOfServer<'a>>, OpenError> {
     let mut opened = Vec::new();
     for (name, fresh) in sides {
-        opened.push(Side { name, fresh, storage: fresh.provider().open().await? });
+        opened.push(ViewOfServer { name, fresh, storage: fresh.provider().open().await? });
     }
     Ok(opened)
 }
 
-fn agree(sides: &[Side<'_>]) -> Result<Completion, Failed> {
+fn agree(sides: &[ViewOfServer<'_>]) -> Result<Completion, Failed> {
     tell_long(STEPS, |story| {
         block_on(async {
             let mut storages = Vec::new();
@@ -79,7 +79,7 @@ fn agree(sides: &[Side<'_>]) -> Result<Completion, Failed> {
 }
 
 /// Tells a story to all storages, which are empty, step by step.
-async fn tell(storages: &[(&str, Arc<dyn Storage>)], story: &[Step]) -> Result<(), TestCaseError> {
+async fn tell(storages: &[(&str, Arc<dyn Storage>)], story: &[StoryStep]) -> Result<(), TestCaseError> {
     for step in story {
         let mut answers = Vec::new();
         for (name, storage) in storages {

@@ -6,7 +6,7 @@ use storage_core::config::{StorageConfig, Value};
 use storage_core::{Driver, Inspection};
 use storage_redis::RedisDriver;
 
-use super::ground::{Place, open};
+use super::ground::{TestDatabase, open};
 use crate::servers::Found;
 use crate::servers::redis::{Node, Sentinel, Setup};
 use crate::storages::registry;
@@ -82,5 +82,5 @@ pub(super) async fn says_what_a_failover_costs(servers: &Sentinel) {
 }
 
 async fn inspect(server: &Node) -> Inspection {
-    Place::of(server).open().await.inspect().await.unwrap()
+    TestDatabase::of(server).open().await.inspect().await.unwrap()
 }

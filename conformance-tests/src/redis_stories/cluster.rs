@@ -10,7 +10,7 @@ use storage_core::{AddressFamily, Announce, AnnounceEvent, InfoHash, Role, Stora
 
 use super::garbage;
 use super::ground::open;
-use super::load::{Load, holds_downloads, holds_peers, swarms};
+use super::load::{WriteLoad, holds_downloads, holds_peers, swarms};
 use super::material::{peer, swarm};
 use super::raw::{self, Keys};
 use crate::servers::redis::texts;
@@ -58,7 +58,7 @@ pub(super) async fn completions_at_the_same_time_are_one_download(servers: &Clus
 pub(super) async fn other_nodes_serve_while_one_is_gone(servers: &Cluster) {
     let settings = [("retry_timeout", "300ms"), ("operation_timeout", "2s")];
     let storage = open(servers.settings(), &settings).await;
-    let load = Load::start(&storage);
+    let load = WriteLoad::start(&storage);
     load.puts_more(300, PATIENCE).await;
 
     let node = without_shared_keys(servers);
@@ -89,7 +89,7 @@ pub(super) async fn a_node_whose_connections_fall_silent_is_connected_anew(serve
     let mut settings = servers.settings();
     settings[0].1 = texts(others.iter().map(Node::address));
     let storage = open(settings, &[("retry_timeout", "300ms"), ("operation_timeout", "2s")]).await;
-    let load = Load::start(&storage);
+    let load = WriteLoad::start(&storage);
     load.puts_more(300, PATIENCE).await;
     assert!(proxy.open() > 0);
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ground::open;
-use super::load::{Load, holds_downloads, holds_peers};
+use super::load::{WriteLoad, holds_downloads, holds_peers};
 use crate::servers::Found;
 use crate::servers::redis::{Node, Sentinel, SentinelSetup};
 
@@ -39,7 +39,7 @@ async fn fails_over(servers: &Sentinel, strike: impl FnOnce(&Sentinel)) {
     let retry_timeout = format!("{}s", RETRY_TIMEOUT.as_secs());
     let settings = [("retry_timeout", retry_timeout.as_str()), ("operation_timeout", "30s")];
     let storage = open(servers.settings(0), &settings).await;
-    let load = Load::start(&storage);
+    let load = WriteLoad::start(&storage);
     load.puts_more(300, PATIENCE).await;
 
     let replicated = load.acknowledged();

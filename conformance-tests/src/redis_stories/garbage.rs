@@ -6,7 +6,7 @@ use std::sync::Arc;
 use storage_core::{InfoHash, Peer, PeerRecord, PeerSelection, Role, Storage, Timestamp, When};
 use tokio::task::JoinSet;
 
-use super::ground::Place;
+use super::ground::TestDatabase;
 use super::material::{all_peers, at, peer, peer_v6, record, swarm};
 use super::raw::{self, Content, Keys, Text};
 
@@ -40,7 +40,7 @@ fn returns(record: &PeerRecord) -> bool {
 /// Three nodes of a tracker collect garbage while peers announce, some in another role: what is fresh
 /// stays, with its last role and time, what is stale goes, each once, and the set names the swarms that
 /// are left.
-pub(super) async fn of_three_nodes_takes_what_is_stale_and_nothing_fresh(place: &Place) {
+pub(super) async fn of_three_nodes_takes_what_is_stale_and_nothing_fresh(place: &TestDatabase) {
     let keys = async || raw::all(&mut place.connect().await).await.unwrap();
     collect_while_peers_announce(async || place.open().await, keys).await;
 }

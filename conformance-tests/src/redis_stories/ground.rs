@@ -19,13 +19,13 @@ use crate::storages::registry;
 pub(super) struct InDatabase;
 
 impl InDatabase {
-    pub(super) fn test(&self, title: String, story: impl AsyncFn(&Place) + Send + 'static) -> Trial {
+    pub(super) fn test(&self, title: String, story: impl AsyncFn(&TestDatabase) + Send + 'static) -> Trial {
         Trial::ignorable_test(title, move || {
             let database = match Servers::shared().redis() {
                 Ok(server) => server.database(),
                 Err(missing) => return unless_missing("redis", missing),
             };
-            block_on(story(&Place::new(database.client(), database.settings())));
+            block_on(story(&TestDatabase::new(database.client(), database.settings())));
             block_on(database.remove())?;
             Ok(Completion::Completed)
         })
@@ -50,12 +50,12 @@ impl<S: 'static> On<S> {
 }
 
 /// A database, to be looked at as a storage and as it is.
-pub(super) struct Place {
+pub(super) struct TestDatabase {
     client: Client,
     settings: Vec<(String, Value)>,
 }
 
-impl Place {
+impl TestDatabase {
     /// The first database of a server.
     pub(super) fn of(node: &Node) -> Self {
         Self::new(node.client(), node.settings())

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use storage_core::{DataRecord, DownloadsRecord, InfoHash, Role, When};
 
-use super::ground::Place;
+use super::ground::TestDatabase;
 use super::material::{at, context, peer, peer_v6, record, swarm};
 use super::raw::{self, Content, Keys, Text, hash, peer_key, set, string, swarm_key};
 
@@ -16,13 +16,13 @@ fn keys<const N: usize>(keys: [(&[u8], Content); N]) -> Keys {
 }
 
 /// Nothing but these keys is there.
-async fn holds<const N: usize>(place: &Place, expected: [(&[u8], Content); N]) {
+async fn holds<const N: usize>(place: &TestDatabase, expected: [(&[u8], Content); N]) {
     let found = raw::all(&mut place.connect().await).await.unwrap();
     raw::assert_same(&found, &keys(expected));
 }
 
 /// A peer in each family and role; the info hash is raw, the port big endian, the time in nanoseconds.
-pub(super) async fn peers_stand_in_the_key_of_their_role_and_family(place: &Place) {
+pub(super) async fn peers_stand_in_the_key_of_their_role_and_family(place: &TestDatabase) {
     let storage = place.open().await;
     let (v1, v2) = (swarm(1), InfoHash::V2([2; 32]));
     for (info_hash, peer, role) in [
@@ -52,7 +52,7 @@ pub(super) async fn peers_stand_in_the_key_of_their_role_and_family(place: &Plac
 }
 
 /// MoChi's counters are wrong already; they are changed by differences and stay as wrong as they were.
-pub(super) async fn counters_change_by_differences(place: &Place) {
+pub(super) async fn counters_change_by_differences(place: &TestDatabase) {
     let mut connection = place.connect().await;
     redis::cmd("MSET").arg(&["CHI_C_S", "1000", "CHI_C_L", "500"]).exec_async(&mut connection).await.unwrap();
     let storage = place.open().await;
@@ -90,7 +90,7 @@ pub(super) async fn counters_change_by_differences(place: &Place) {
 }
 
 /// Moves, graduates and the last peer's end leave neither an empty key nor a member of `CHI_I`.
-pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &Place) {
+pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &TestDatabase) {
     let storage = place.open().await;
     let (swarm, other) = (swarm(1), swarm(2));
     let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
@@ -125,7 +125,7 @@ pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &Place) {
 }
 
 async fn holds_all<const N: usize, const M: usize>(
-    place: &Place,
+    place: &TestDatabase,
     expected: [(&[u8], Content); N],
     counters: [(&[u8], Content); M],
 ) {
@@ -135,7 +135,7 @@ async fn holds_all<const N: usize, const M: usize>(
 }
 
 /// Data is a hash a context, the empty context among them, and no other key is written.
-pub(super) async fn data_stands_in_the_key_of_its_context(place: &Place) {
+pub(super) async fn data_stands_in_the_key_of_its_context(place: &TestDatabase) {
     let storage = place.open().await;
     let bytes = Bytes::from_static;
     let entries = [(bytes(b"\0\xff"), bytes(b"")), (bytes(b""), bytes(b"\r\n"))];
@@ -149,7 +149,7 @@ pub(super) async fn data_stands_in_the_key_of_its_context(place: &Place) {
 }
 
 /// What is imported stands as if it had been written by calls.
-pub(super) async fn is_the_same_after_imports(place: &Place) {
+pub(super) async fn is_the_same_after_imports(place: &TestDatabase) {
     let storage = place.open().await;
     let swarm = swarm(1);
     let peers =

@@ -20,17 +20,17 @@ const SWARMS: u8 = 30;
 const GRADUATING: u8 = 200;
 
 /// Peers being put and graduated, each once, until the load is taken off.
-pub(super) struct Load {
+pub(super) struct WriteLoad {
     storage: Arc<dyn Storage>,
-    noted: Arc<Mutex<Noted>>,
+    noted: Arc<Mutex<LoadReport>>,
     is_over: Arc<AtomicBool>,
     tasks: JoinSet<()>,
 }
 
 /// What came of the calls so far.
 #[derive(Default)]
-pub(super) struct Noted {
-    pub(super) acknowledged: Acknowledged,
+pub(super) struct LoadReport {
+    pub(super) acknowledged: AcknowledgedWrites,
     /// The number of graduations whose outcome is not known.
     pub(super) uncertain: u64,
     /// What failed.
@@ -41,14 +41,14 @@ pub(super) struct Noted {
 
 /// The calls that were acknowledged.
 #[derive(Default, Clone)]
-pub(super) struct Acknowledged {
+pub(super) struct AcknowledgedWrites {
     /// The peers that were put.
     pub(super) put: BTreeSet<(InfoHash, Peer)>,
     /// The number of graduations.
     pub(super) graduated: u64,
 }
 
-impl Load {
+impl WriteLoad {
     /// Begins.
     pub(super) fn start(storage: &Arc<dyn Storage>) -> Self {
         let mut load = Self {
@@ -66,7 +66,7 @@ impl Load {
 
     fn repeat<F>(&mut self, call: impl Fn(u32, Arc<dyn Storage>) -> F + Send + 'static)
     where
-        F: Future<Output = Result<Done, Error>> + Send,
+        F: Future<Output = Result<DoneWrite, Error>> + Send,
     {
         let (storage, is_over) = (Arc::clone(&self.storage), Arc::clone(&self.is_over));
         let noted = Arc::clone(&self.noted);
@@ -84,12 +84,12 @@ impl Load {
     }
 
     /// What came of the calls so far.
-    pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
+    pub(super) fn noted(&self) -> MutexGuard<'_, LoadReport> {
         lock(&self.noted)
     }
 
     /// The calls that were acknowledged so far.
-    pub(super) fn acknowledged(&self) -> Acknowledged {
+    pub(super) fn acknowledged(&self) -> AcknowledgedWrites {
         self.noted().acknowledged.clone()
     }
 
@@ -105,7 +105,7 @@ impl Load {
         self.waits_for(patience, |noted| noted.failures.len() > before).await;
     }
 
-    async fn waits_for(&self, patience: Duration, is_awaited: impl Fn(&Noted) -> bool) {
+    async fn waits_for(&self, patience: Duration, is_awaited: impl Fn(&LoadReport) -> bool) {
         let begun = Instant::now();
         while !is_awaited(&self.noted()) {
             assert!(begun.elapsed() < patience, "the last failure: {:?}", self.noted().failures.last());
@@ -114,7 +114,7 @@ impl Load {
     }
 
     /// Ends the load and gives what came of it.
-    pub(super) async fn finish(mut self) -> Noted {
+    pub(super) async fn finish(mut self) -> LoadReport {
         self.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
@@ -129,31 +129,31 @@ pub(super) fn swarms() -> impl Iterator<Item = InfoHash> {
 }
 
 /// A call that was acknowledged.
-enum Done {
+enum DoneWrite {
     Put(InfoHash, Peer),
     Graduated,
 }
 
-async fn put(storage: Arc<dyn Storage>, number: u32) -> Result<Done, Error> {
+async fn put(storage: Arc<dyn Storage>, number: u32) -> Result<DoneWrite, Error> {
     let (swarm, peer) = (swarm((number % u32::from(SWARMS)) as u8), peer(number));
     let role = Role::from_is_seeder(number.is_multiple_of(2));
     storage.put_peer(&swarm, &peer, role, When::Now).await?;
-    Ok(Done::Put(swarm, peer))
+    Ok(DoneWrite::Put(swarm, peer))
 }
 
-async fn graduate(storage: Arc<dyn Storage>, number: u32) -> Result<Done, Error> {
+async fn graduate(storage: Arc<dyn Storage>, number: u32) -> Result<DoneWrite, Error> {
     storage.graduate_leecher(&swarm(GRADUATING), &peer(number)).await?;
-    Ok(Done::Graduated)
+    Ok(DoneWrite::Graduated)
 }
 
-impl Noted {
-    fn note(&mut self, done: Result<Done, Error>, took: Duration) {
+impl LoadReport {
+    fn note(&mut self, done: Result<DoneWrite, Error>, took: Duration) {
         self.longest = self.longest.max(took);
         match done {
-            Ok(Done::Put(swarm, peer)) => {
+            Ok(DoneWrite::Put(swarm, peer)) => {
                 self.acknowledged.put.insert((swarm, peer));
             }
-            Ok(Done::Graduated) => self.acknowledged.graduated += 1,
+            Ok(DoneWrite::Graduated) => self.acknowledged.graduated += 1,
             Err(error) => {
                 let is_uncertain = error.kind() == ErrorKind::Uncertain;
                 self.uncertain += u64::from(is_uncertain && is_graduation(&error));
@@ -190,12 +190,12 @@ pub(super) async fn holds_peers(storage: &dyn Storage, put: &BTreeSet<(InfoHash,
 }
 
 /// The downloads must be those acknowledged, and beyond them at most those whose outcome is not known.
-pub(super) async fn holds_downloads(storage: &dyn Storage, acknowledged: u64, noted: &Noted) {
+pub(super) async fn holds_downloads(storage: &dyn Storage, acknowledged: u64, noted: &LoadReport) {
     let downloads = storage.scrape_swarm(&swarm(GRADUATING)).await.unwrap().downloads;
     let possible = acknowledged..=noted.acknowledged.graduated + noted.uncertain;
     assert!(possible.contains(&downloads), "{downloads} downloads, expected {possible:?}");
 }
 
-fn lock(noted: &Mutex<Noted>) -> MutexGuard<'_, Noted> {
+fn lock(noted: &Mutex<LoadReport>) -> MutexGuard<'_, LoadReport> {
     noted.lock().unwrap_or_else(PoisonError::into_inner)
 }

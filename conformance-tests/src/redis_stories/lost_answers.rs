@@ -9,7 +9,7 @@ use storage_core::{
     ErrorKind, PeerChange, PeerSelection, PeerWrite, Result, Role, Storage, SwarmCounts, When, Written,
 };
 
-use super::ground::{Place, open};
+use super::ground::{TestDatabase, open};
 use super::material::{context, peer, swarm};
 use super::raw::peer_key;
 use crate::servers::redis::Node;
@@ -111,6 +111,6 @@ pub(super) async fn are_made_up_for_where_that_is_safe(node: &Node) {
         assert_eq!(storage.load_data(&context, b"key").await.unwrap(), Some("value".into()));
         assert!(!way.is_waiting());
     }
-    let counted: u64 = Place::of(node).connect().await.get("CHI_C_L").await.unwrap();
+    let counted: u64 = TestDatabase::of(node).connect().await.get("CHI_C_L").await.unwrap();
     assert_eq!(counted, 2, "MoChi's counter counts what is repeated once");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use storage_core::{PeerRecord, Record, Role, Statistics, SwarmCounts, Timestamp};
 
-use super::ground::Place;
+use super::ground::TestDatabase;
 use super::material::all_peers;
 use super::raw::{self, Content, Keys, Text, string};
 use crate::servers::Found;
@@ -67,7 +67,7 @@ fn without_times(records: Vec<Record>) -> Vec<Record> {
 
 /// Export gives what MoChi wrote, and nothing else.
 pub(super) async fn snapshot_reads_back_exactly(node: &Node) {
-    let place = Place::of(node);
+    let place = TestDatabase::of(node);
     let storage = place.open().await;
     let exported = export(&*storage).await.unwrap();
     assert_eq!(without_times(exported), expected());
@@ -80,7 +80,7 @@ pub(super) async fn snapshot_reads_back_exactly(node: &Node) {
 
 /// Statistics and scrapes count the peers that are there, whatever MoChi's counters say.
 pub(super) async fn snapshot_is_counted_by_its_peers(node: &Node) {
-    let place = Place::of(node);
+    let place = TestDatabase::of(node);
     let storage = place.open().await;
     let peers = expected_peers();
     let swarms: BTreeSet<_> = peers.iter().map(|peer| peer.info_hash).collect();
@@ -116,7 +116,7 @@ fn named_and_there(keys: &Keys) -> (BTreeSet<Text>, BTreeSet<Text>) {
 
 /// Garbage collection with a cutoff before all takes nobody, and out of `CHI_I` what has no peers.
 pub(super) async fn snapshot_keeps_its_fresh_peers(node: &Node) {
-    let place = Place::of(node);
+    let place = TestDatabase::of(node);
     let mut connection = place.connect().await;
     let mut before = raw::all(&mut connection).await.unwrap();
     let (named, there) = named_and_there(&before);
@@ -132,7 +132,7 @@ pub(super) async fn snapshot_keeps_its_fresh_peers(node: &Node) {
 
 /// Garbage collection with a cutoff after all takes all peers, and leaves downloads and data.
 pub(super) async fn snapshot_loses_its_stale_peers_only(node: &Node) {
-    let place = Place::of(node);
+    let place = TestDatabase::of(node);
     let mut connection = place.connect().await;
     let mut expected = raw::all(&mut connection).await.unwrap();
     let storage = place.open().await;

@@ -18,7 +18,7 @@ use storage_core::{
 use tokio::task::JoinSet;
 
 use super::ground::open;
-use super::load::{Load, holds_downloads, holds_peers};
+use super::load::{WriteLoad, holds_downloads, holds_peers};
 use super::material::{context, peer, peer_v6, swarm};
 use crate::servers::redis::{Cluster, Setup};
 use crate::servers::{Found, Frozen};
@@ -109,7 +109,7 @@ async fn open_waiting(servers: &Cluster, timeout: Duration) -> Arc<dyn Storage> 
 /// One slot after another is moved, in steps; after each step every call succeeds, and counts what it should.
 async fn serves_while_slots_move(servers: &Cluster, storage: Arc<dyn Storage>) {
     let mut slots = Slots::of(servers).await;
-    let mut clients = Clients::of(&storage, swarm(1));
+    let mut clients = WritingClients::of(&storage, swarm(1));
     for key in clients.keys() {
         let slot = slots.of_key(&key).await;
         let to = (slots.owner(slot) + 1) % slots.nodes.len();
@@ -135,7 +135,7 @@ pub(super) async fn a_slot_is_served_while_it_moves_to_a_node_without_slots(serv
         }
     }
     let storage = open(servers.settings(), &[]).await;
-    let mut clients = Clients::of(&storage, swarm(1));
+    let mut clients = WritingClients::of(&storage, swarm(1));
     for key in clients.keys() {
         let slot = slots.of_key(&key).await;
         let from = slots.owner(slot);
@@ -159,7 +159,7 @@ pub(super) async fn a_slot_is_served_while_it_moves_to_a_node_without_slots(serv
 /// first.
 pub(super) async fn nothing_fails_while_slots_move_back_and_forth(servers: &Cluster) {
     let storage = open(servers.settings(), &[]).await;
-    let (load, completions) = (Load::start(&storage), Completions::start(&storage));
+    let (load, completions) = (WriteLoad::start(&storage), Completions::start(&storage));
     load.puts_more(300, PATIENCE).await;
 
     let mut slots = Slots::of(servers).await;
@@ -193,13 +193,13 @@ fn number() -> usize {
 }
 
 /// Clients of one swarm that do everything that a client does, and what must have come of it.
-struct Clients<'a> {
+struct WritingClients<'a> {
     storage: &'a Arc<dyn Storage>,
     swarm: InfoHash,
     rounds: u32,
 }
 
-impl<'a> Clients<'a> {
+impl<'a> WritingClients<'a> {
     fn of(storage: &'a Arc<dyn Storage>, swarm: InfoHash) -> Self {
         Self { storage, swarm, rounds: 0 }
     }

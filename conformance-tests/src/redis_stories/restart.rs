@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ground::Place;
-use super::load::{Load, holds_downloads, holds_peers};
+use super::ground::TestDatabase;
+use super::load::{WriteLoad, holds_downloads, holds_peers};
 use crate::servers::Found;
 use crate::servers::redis::{Node, Setup};
 
@@ -18,8 +18,8 @@ pub(super) fn server() -> Found<Node> {
 /// opened before, and nothing acknowledged is missing.
 pub(super) async fn calls_fail_while_the_server_is_gone_and_then_succeed(server: &Node) {
     let settings = [("retry_timeout", "200ms"), ("operation_timeout", "1s")];
-    let storage = Place::of(server).open_with(&settings).await;
-    let load = Load::start(&storage);
+    let storage = TestDatabase::of(server).open_with(&settings).await;
+    let load = WriteLoad::start(&storage);
     load.puts_more(300, PATIENCE).await;
 
     server.kill().unwrap();
@@ -41,8 +41,8 @@ pub(super) async fn calls_fail_while_the_server_is_gone_and_then_succeed(server:
 /// A short absence costs time and no error, for writes that may be repeated.
 pub(super) async fn a_short_absence_is_waited_for(server: &Node) {
     let settings = [("retry_timeout", "10s"), ("operation_timeout", "15s")];
-    let storage = Place::of(server).open_with(&settings).await;
-    let load = Load::start(&storage);
+    let storage = TestDatabase::of(server).open_with(&settings).await;
+    let load = WriteLoad::start(&storage);
     load.puts_more(300, PATIENCE).await;
 
     server.kill().unwrap();
@@ -57,8 +57,8 @@ pub(super) async fn a_short_absence_is_waited_for(server: &Node) {
 
 /// A server that has lost its scripts is given them again, without an error.
 pub(super) async fn scripts_that_are_gone_are_loaded_again(server: &Node) {
-    let storage = Place::of(server).open_with(&[("retry_timeout", "0s")]).await;
-    let load = Load::start(&storage);
+    let storage = TestDatabase::of(server).open_with(&[("retry_timeout", "0s")]).await;
+    let load = WriteLoad::start(&storage);
     for _ in 0..5 {
         load.puts_more(20, PATIENCE).await;
         server.ask::<()>(redis::cmd("SCRIPT").arg("FLUSH")).unwrap();

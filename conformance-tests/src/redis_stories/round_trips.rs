@@ -10,7 +10,7 @@ use storage_core::{
 };
 use storage_redis::{RedisConfig, RedisStorage};
 
-use super::ground::Place;
+use super::ground::TestDatabase;
 use super::material::{context, peer, swarm};
 use crate::servers::redis::Node;
 
@@ -40,7 +40,7 @@ const ONE_ROUND_TRIP: (u64, u64) = (1, 1);
 
 /// Each call is one, the first and every later one.
 pub(super) async fn each_call_is_one(node: &Node) {
-    let place = Place::of(node);
+    let place = TestDatabase::of(node);
     let storage = place.open().await;
     let mut counts = place.connect().await;
     let (swarm, context) = (swarm(1), context("tokens"));
@@ -88,7 +88,7 @@ pub(super) async fn each_call_is_one(node: &Node) {
 
 /// So is a batch of scrapes.
 pub(super) async fn a_batch_of_scrapes_is_one(node: &Node) {
-    let place = Place::of(node);
+    let place = TestDatabase::of(node);
     let config = RedisConfig { addresses: vec![node.address()], ..RedisConfig::default() };
     let storage = RedisStorage::open(config, Arc::new(NoObserver)).await.unwrap();
     let swarms: Vec<_> = (0..20).map(swarm).collect();

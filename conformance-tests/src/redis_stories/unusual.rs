@@ -9,7 +9,7 @@ use storage_core::{
     PeerWrite, Role, Scope, Statistics, Storage, SwarmCounts, When, Written,
 };
 
-use super::ground::Place;
+use super::ground::TestDatabase;
 use super::material::{all_peers, announced, at, peer, record, swarm};
 use super::raw::{self, Content, Text, peer_key, swarm_key};
 
@@ -29,7 +29,7 @@ async fn unreadable(storage: &dyn Storage) -> u64 {
 
 /// Where a peer is in both roles, exports and announces see it in the one with the later time, at equal
 /// times as seeder; scrapes count it in both until its next announce through us.
-pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &Place) {
+pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let swarm = swarm(1);
     let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
@@ -62,7 +62,7 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &Place) {
 }
 
 /// A graduation counts by the role that the later time gives, at equal times as seeder.
-pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &Place) {
+pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &TestDatabase) {
     let (storage, mut connection) = (place.open().await, place.connect().await);
     for (number, seeded, leeched) in [(1, 1_000, 999), (2, 999, 1_000), (3, 1_000, 1_000), (4, -999, -1_000)]
     {
@@ -77,7 +77,7 @@ pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &Place) {
 }
 
 /// The same in swarms that Redis keeps as lists and as tables, of which a role is read whole or sampled.
-pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes(place: &Place) {
+pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let storage = place.open().await;
     for (info_hash, size) in [(1, 12), (2, 39), (3, 81), (4, 300), (5, 900)] {
@@ -108,7 +108,7 @@ pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_size
 }
 
 /// Garbage collection takes the stale role of a peer that is in both, and leaves the fresh one.
-pub(super) async fn a_stale_second_role_is_garbage(place: &Place) {
+pub(super) async fn a_stale_second_role_is_garbage(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let swarm = swarm(1);
     add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
@@ -123,7 +123,7 @@ pub(super) async fn a_stale_second_role_is_garbage(place: &Place) {
 }
 
 /// A v2 info hash and the v1 info hash that it begins with are two swarms.
-pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(place: &Place) {
+pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let (v1, v2) = (InfoHash::V1([7; 20]), InfoHash::V2([7; 32]));
     add_peer(&mut connection, &swarm_key("S4", &v1), &peer(1), 1_000).await;
@@ -154,7 +154,7 @@ async fn add_unreadable(connection: &mut MultiplexedConnection, key: &[u8]) {
 }
 
 /// Exports skip and count what cannot be read.
-pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(place: &Place) {
+pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     add_peer(&mut connection, &key, &peer(1), 1_000).await;
@@ -165,7 +165,7 @@ pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(place
 }
 
 /// An announce returns peers only: of what cannot be read, the one whose address is known.
-pub(super) async fn announces_return_no_unreadable_peer(place: &Place) {
+pub(super) async fn announces_return_no_unreadable_peer(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let swarm = swarm(1);
     for kind in ["S4", "L4"] {
@@ -177,7 +177,7 @@ pub(super) async fn announces_return_no_unreadable_peer(place: &Place) {
 }
 
 /// Garbage collection leaves what it cannot read, and reports it.
-pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &Place) {
+pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let key = swarm_key("L4", &swarm(1));
     add_peer(&mut connection, &key, &peer(1), 1_000).await;
@@ -192,7 +192,7 @@ pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &Place) 
 }
 
 /// A peer whose time is no number is mended by its next announce.
-pub(super) async fn an_announce_mends_an_unreadable_time(place: &Place) {
+pub(super) async fn an_announce_mends_an_unreadable_time(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     add(&mut connection, &key, peer_key(&peer(9)), "soon").await;
@@ -204,7 +204,7 @@ pub(super) async fn an_announce_mends_an_unreadable_time(place: &Place) {
 
 /// Swarms that MoChi has lost from `CHI_I` are exported, and garbage collection puts them back there.
 /// Of writes in one script those that the server refuses fail, and no others.
-pub(super) async fn a_write_that_is_refused_stops_no_other(place: &Place) {
+pub(super) async fn a_write_that_is_refused_stops_no_other(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let (info_hash, storage) = (swarm(1), place.open().await);
     let () = connection.hset("CHI_D", info_hash.as_bytes(), "many").await.unwrap();
@@ -225,7 +225,7 @@ pub(super) async fn a_write_that_is_refused_stops_no_other(place: &Place) {
     assert_eq!(kinds, [Err(ErrorKind::Corrupt), Ok(Written::Applied)]);
 }
 
-pub(super) async fn swarms_lost_from_the_set_are_found(place: &Place) {
+pub(super) async fn swarms_lost_from_the_set_are_found(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     let () = connection.hset(&key, peer_key(&peer(1)), 1_000).await.unwrap();
@@ -242,7 +242,7 @@ pub(super) async fn swarms_lost_from_the_set_are_found(place: &Place) {
 }
 
 /// A database that MoChi's `keydb` storage has used: a set where a hash should be, beside a sound swarm.
-async fn with_a_set(place: &Place) -> Vec<u8> {
+async fn with_a_set(place: &TestDatabase) -> Vec<u8> {
     let mut connection = place.connect().await;
     let key = swarm_key("S4", &swarm(1));
     let () = connection.sadd(&key, peer_key(&peer(1))).await.unwrap();
@@ -259,7 +259,7 @@ fn names_keydb<T: std::fmt::Debug>(result: Result<T, Error>) {
 
 /// Calls on a swarm that is a set say that MoChi's `keydb` storage has probably been there, and change
 /// nothing; those on other swarms succeed.
-pub(super) async fn a_set_is_reported_as_keydb(place: &Place) {
+pub(super) async fn a_set_is_reported_as_keydb(place: &TestDatabase) {
     with_a_set(place).await;
     let before = raw::all(&mut place.connect().await).await.unwrap();
     let storage = place.open().await;
@@ -278,7 +278,7 @@ pub(super) async fn a_set_is_reported_as_keydb(place: &Place) {
 
 /// Exports and statistics pass over a key of another type, which exports count and name; the other role of the
 /// swarm, small or large, and all other swarms are there.
-pub(super) async fn keys_of_another_type_are_passed_over_and_counted(place: &Place) {
+pub(super) async fn keys_of_another_type_are_passed_over_and_counted(place: &TestDatabase) {
     let set = with_a_set(place).await;
     let mut connection = place.connect().await;
     for number in 0..2_000 {
@@ -326,7 +326,7 @@ pub(super) async fn keys_of_another_type_are_passed_over_and_counted(place: &Pla
 }
 
 /// A call that needs a key of another type names it, and its value is never repeated.
-pub(super) async fn a_key_of_another_type_is_named(place: &Place) {
+pub(super) async fn a_key_of_another_type_is_named(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let () = connection.hset("CHI_I", "secret", "secret").await.unwrap();
     let () = connection.set("CHI_D", "secret").await.unwrap();
@@ -356,7 +356,7 @@ pub(super) async fn a_key_of_another_type_is_named(place: &Place) {
 }
 
 /// A database with keys of another program only is told of, and one with any of MoChi's is not.
-pub(super) async fn a_database_of_another_program_is_told(place: &Place) {
+pub(super) async fn a_database_of_another_program_is_told(place: &TestDatabase) {
     let mut connection = place.connect().await;
     let storage = place.open().await;
     let is_told = async || {
@@ -378,7 +378,7 @@ pub(super) async fn a_database_of_another_program_is_told(place: &Place) {
 }
 
 /// Garbage collection leaves a set alone and goes on with the other swarms.
-pub(super) async fn garbage_collection_passes_over_a_set(place: &Place) {
+pub(super) async fn garbage_collection_passes_over_a_set(place: &TestDatabase) {
     let key = with_a_set(place).await;
     let storage = place.open().await;
     assert_eq!(storage.collect_garbage(at(1_000)).await.unwrap().removed, 1);

@@ -70,10 +70,10 @@ impl Faults {
 /// Passes connections on to a server, with faults. Stops when it is dropped.
 pub struct TcpProxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
 }
 
-struct Shared {
+struct ProxyState {
     server: SocketAddr,
     connections: Mutex<Vec<Arc<Connection>>>,
     of_new: Mutex<Faults>,
@@ -97,7 +97,7 @@ impl TcpProxy {
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             server,
             connections: Mutex::default(),
             of_new: Mutex::default(),
@@ -182,7 +182,7 @@ impl Drop for TcpProxy {
     }
 }
 
-impl Shared {
+impl ProxyState {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         while let Ok((client, _)) = listener.accept().await {
             if self.refuses.load(Ordering::SeqCst) {

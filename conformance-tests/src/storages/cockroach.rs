@@ -3,7 +3,7 @@
 use storage_pg::recommended::{AddressColumn, Dialect, Recommendation};
 
 use super::pg::Design;
-use super::{Fresh, Place, UnderTest};
+use super::{Fresh, TestTarget, UnderTest};
 use crate::runtime::block_on;
 use crate::servers::{Missing, Servers};
 
@@ -22,7 +22,7 @@ fn under_test(name: &str, address: AddressColumn) -> UnderTest {
         let server = Servers::shared().cockroach()?;
         let database = block_on(server.database(&design.tables)).map_err(Missing::failed)?;
         let config = design.config_at(database.url().to_string());
-        Ok(Fresh::new(config, Place::SqlDatabase(database)))
+        Ok(Fresh::new(config, TestTarget::SqlDatabase(database)))
     });
     under_test.on_rare(|| Servers::shared().cockroach())
 }

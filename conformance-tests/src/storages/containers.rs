@@ -4,7 +4,7 @@ use storage_pg::recommended::{Dialect, Recommendation};
 
 use super::pg::Design;
 use super::redis::config;
-use super::{Fresh, Place, UnderTest};
+use super::{Fresh, TestTarget, UnderTest};
 use crate::runtime::block_on;
 use crate::servers::{FURTHER_POSTGRES, FURTHER_REDIS, Missing, Schema, Servers, containers_are_asked_for};
 
@@ -23,7 +23,7 @@ fn on_postgres(index: usize) -> UnderTest {
     let server = move || Servers::shared().further_postgres(index);
     let under_test = UnderTest::new(FURTHER_POSTGRES[index].storage, move || {
         let schema = block_on(Schema::create(server()?, &design.tables)).map_err(Missing::failed)?;
-        Ok(Fresh::new(design.config_for(&schema), Place::Schema(schema)))
+        Ok(Fresh::new(design.config_for(&schema), TestTarget::Schema(schema)))
     });
     under_test.on_rare(server).required_by_name()
 }
@@ -32,7 +32,7 @@ fn on_redis(index: usize) -> UnderTest {
     let server = move || Servers::shared().further_redis(index);
     let under_test = UnderTest::new(FURTHER_REDIS[index].storage, move || {
         let database = server()?.database();
-        Ok(Fresh::new(config(database.settings()), Place::Database(database)))
+        Ok(Fresh::new(config(database.settings()), TestTarget::Database(database)))
     });
     under_test.on_rare(server).required_by_name()
 }
@@ -43,7 +43,7 @@ fn on_secured_cockroach() -> UnderTest {
     let server = || Servers::shared().cockroach_secured();
     let under_test = UnderTest::new("cockroach/tls", move || {
         let database = block_on(server()?.database(&design.tables)).map_err(Missing::failed)?;
-        Ok(Fresh::new(design.config_at(database.url().to_string()), Place::SqlDatabase(database)))
+        Ok(Fresh::new(design.config_at(database.url().to_string()), TestTarget::SqlDatabase(database)))
     });
     under_test.on_rare(server).required_by_name()
 }

@@ -4,12 +4,13 @@ use storage_core::config::{StorageConfig, Value};
 use storage_pg::recommended::Recommendation;
 
 use super::pg::Design;
-use super::{Fresh, Place, UnderTest, redis};
+use super::{Fresh, TestTarget, UnderTest, redis};
 use crate::servers::{Found, Servers};
 
 pub(super) fn all() -> Vec<UnderTest> {
-    let of_memory =
-        UnderTest::new("mirror/memory-memory", || Ok(Fresh::new(config(memory(), memory()), Place::Opening)));
+    let of_memory = UnderTest::new("mirror/memory-memory", || {
+        Ok(Fresh::new(config(memory(), memory()), TestTarget::Opening))
+    });
     let of_servers = UnderTest::new("mirror/redis-pg", redis_and_pg);
     vec![of_memory, UnderTest { has_stories: false, ..of_servers }]
 }
@@ -19,7 +20,7 @@ fn redis_and_pg() -> Found<Fresh> {
     let redis = Servers::shared().redis()?.database();
     let pg = design.schema()?;
     let config = config(redis::config(redis.settings()), design.config_for(&pg));
-    Ok(Fresh::new(config, Place::Mirror(redis, pg)))
+    Ok(Fresh::new(config, TestTarget::Mirror(redis, pg)))
 }
 
 /// A mirror of these two.

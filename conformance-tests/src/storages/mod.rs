@@ -109,11 +109,11 @@ pub type ServerError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Fresh {
     suite: Arc<Suite>,
     provider: Arc<dyn Provider>,
-    place: Place,
+    place: TestTarget,
 }
 
 /// Where a storage keeps what it is given.
-enum Place {
+enum TestTarget {
     /// Each opening for itself.
     Opening,
     Schema(Schema),
@@ -127,12 +127,12 @@ enum Place {
 
 impl Fresh {
     /// A storage that is emptied and removed by its `place`.
-    fn new(config: StorageConfig, place: Place) -> Self {
-        let is_private = matches!(place, Place::Opening);
+    fn new(config: StorageConfig, place: TestTarget) -> Self {
+        let is_private = matches!(place, TestTarget::Opening);
         Self::from(Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) }), place)
     }
 
-    fn from(provider: Arc<dyn Provider>, place: Place) -> Self {
+    fn from(provider: Arc<dyn Provider>, place: TestTarget) -> Self {
         Self { suite: Arc::new(Suite::new(Arc::clone(&provider))), provider, place }
     }
 
@@ -143,7 +143,11 @@ impl Fresh {
 
     /// The same storage for another test.
     fn share(&self) -> Self {
-        Self { suite: Arc::clone(&self.suite), provider: Arc::clone(&self.provider), place: Place::Server }
+        Self {
+            suite: Arc::clone(&self.suite),
+            provider: Arc::clone(&self.provider),
+            place: TestTarget::Server,
+        }
     }
 
     /// The suite on it.
@@ -162,15 +166,15 @@ impl Fresh {
     /// What the server says; or that others use the storage.
     pub async fn empty(&self) -> Result<(), ServerError> {
         match &self.place {
-            Place::Opening => Ok(()),
-            Place::Schema(schema) => Ok(schema.empty().await?),
-            Place::Database(database) => Ok(database.empty().await?),
-            Place::SqlDatabase(database) => Ok(database.empty().await?),
-            Place::Mirror(database, schema) => {
+            TestTarget::Opening => Ok(()),
+            TestTarget::Schema(schema) => Ok(schema.empty().await?),
+            TestTarget::Database(database) => Ok(database.empty().await?),
+            TestTarget::SqlDatabase(database) => Ok(database.empty().await?),
+            TestTarget::Mirror(database, schema) => {
                 database.empty().await?;
                 Ok(schema.empty().await?)
             }
-            Place::Server => Err("others use the storage too".into()),
+            TestTarget::Server => Err("others use the storage too".into()),
         }
     }
 
@@ -180,11 +184,11 @@ impl Fresh {
     /// What the server says.
     pub async fn remove(self) -> Result<(), ServerError> {
         match self.place {
-            Place::Opening | Place::Server => Ok(()),
-            Place::Schema(schema) => Ok(schema.remove().await?),
-            Place::Database(database) => Ok(database.remove().await?),
-            Place::SqlDatabase(database) => Ok(database.remove().await?),
-            Place::Mirror(database, schema) => {
+            TestTarget::Opening | TestTarget::Server => Ok(()),
+            TestTarget::Schema(schema) => Ok(schema.remove().await?),
+            TestTarget::Database(database) => Ok(database.remove().await?),
+            TestTarget::SqlDatabase(database) => Ok(database.remove().await?),
+            TestTarget::Mirror(database, schema) => {
                 database.remove().await?;
                 Ok(schema.remove().await?)
             }

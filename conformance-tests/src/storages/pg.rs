@@ -3,7 +3,7 @@
 use storage_core::config::StorageConfig;
 use storage_pg::recommended::{self, AddressColumn, Recommendation};
 
-use super::{Fresh, Place, UnderTest};
+use super::{Fresh, TestTarget, UnderTest};
 use crate::runtime::block_on;
 use crate::servers::{Found, Missing, PgUrl, Schema, Servers};
 
@@ -163,7 +163,7 @@ fn under_test(name: &str, design: Design) -> UnderTest {
     UnderTest::new(name, move || {
         let schema = design.schema()?;
         let config = design.config_for(&schema);
-        Ok(Fresh::new(config, Place::Schema(schema)))
+        Ok(Fresh::new(config, TestTarget::Schema(schema)))
     })
 }
 
@@ -175,7 +175,7 @@ fn isolated(isolation: &'static str) -> UnderTest {
         let schema = design.schema()?;
         let url = PgUrl::parse(&schema.connection_string()).with("default_transaction_isolation", isolation);
         let config = design.changed_config_at(url.to_string(), PATIENT);
-        Ok(Fresh::new(config, Place::Schema(schema)))
+        Ok(Fresh::new(config, TestTarget::Schema(schema)))
     })
 }
 
@@ -199,7 +199,7 @@ fn changed(name: &str, changes: Changes) -> UnderTest {
     UnderTest::new(name, move || {
         let schema = design.schema()?;
         let config = design.changed_config_at(schema.connection_string(), changes);
-        Ok(Fresh::new(config, Place::Schema(schema)))
+        Ok(Fresh::new(config, TestTarget::Schema(schema)))
     })
 }
 
@@ -209,7 +209,7 @@ fn on_two_nodes(name: &str) -> UnderTest {
     UnderTest::new(name, move || {
         let schema = design.schema()?;
         let config = design.config_for(&schema);
-        Ok(Fresh::new(config, Place::Schema(schema)).on_two_nodes())
+        Ok(Fresh::new(config, TestTarget::Schema(schema)).on_two_nodes())
     })
 }
 
@@ -220,6 +220,6 @@ fn behind_pgbouncer(name: &str) -> UnderTest {
         let pooler = Servers::shared().pgbouncer()?;
         let database = block_on(pooler.database(&design.tables)).map_err(Missing::failed)?;
         let config = design.config_at(database.url().to_string());
-        Ok(Fresh::new(config, Place::SqlDatabase(database)))
+        Ok(Fresh::new(config, TestTarget::SqlDatabase(database)))
     })
 }

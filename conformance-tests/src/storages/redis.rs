@@ -4,18 +4,18 @@ use std::sync::{Arc, OnceLock};
 
 use storage_core::config::{StorageConfig, Value};
 
-use super::{Fresh, Place, UnderTest};
+use super::{Fresh, TestTarget, UnderTest};
 use crate::servers::{Found, Sentinel, Servers};
 
 pub(super) fn all() -> Vec<UnderTest> {
     vec![
         UnderTest::new("redis/single", || {
             let database = Servers::shared().redis()?.database();
-            Ok(Fresh::new(config(database.settings()), Place::Database(database)))
+            Ok(Fresh::new(config(database.settings()), TestTarget::Database(database)))
         }),
         UnderTest::new("redis/two-nodes", || {
             let database = Servers::shared().redis()?.database();
-            Ok(Fresh::new(config(database.settings()), Place::Database(database)).on_two_nodes())
+            Ok(Fresh::new(config(database.settings()), TestTarget::Database(database)).on_two_nodes())
         }),
         on_sentinel("redis/sentinel", Servers::redis_sentinel),
         on_sentinel("redis/sentinel-tls", Servers::redis_sentinel_secured),
@@ -23,12 +23,12 @@ pub(super) fn all() -> Vec<UnderTest> {
         without_stories(UnderTest::new("redis/least-rights", || {
             let server = Servers::shared().redis_rights()?;
             let database = server.database();
-            Ok(Fresh::new(config(server.settings(&database)), Place::Database(database)))
+            Ok(Fresh::new(config(server.settings(&database)), TestTarget::Database(database)))
         })),
         without_stories(UnderTest::new("redis/sentinel-least-rights", || {
             let servers = Servers::shared().redis_sentinel_rights()?;
             let database = servers.servers().database();
-            Ok(Fresh::new(config(servers.settings(database.number())), Place::Database(database)))
+            Ok(Fresh::new(config(servers.settings(database.number())), TestTarget::Database(database)))
         })),
         on_cluster("redis/cluster-least-rights", || Ok(Servers::shared().redis_cluster_rights()?.settings())),
     ]
@@ -38,7 +38,7 @@ fn on_sentinel(name: &str, servers: fn(&Servers) -> Found<Arc<Sentinel>>) -> Und
     without_stories(UnderTest::new(name, move || {
         let sentinel = servers(Servers::shared())?;
         let database = sentinel.database();
-        Ok(Fresh::new(config(sentinel.settings(database.number())), Place::Database(database)))
+        Ok(Fresh::new(config(sentinel.settings(database.number())), TestTarget::Database(database)))
     }))
 }
 
@@ -48,7 +48,7 @@ fn on_cluster(name: &str, settings: fn() -> Found<Vec<(String, Value)>>) -> Unde
     let shared = OnceLock::new();
     without_stories(UnderTest::new(name, move || {
         let settings = with_patience(settings()?);
-        let fresh = shared.get_or_init(|| Fresh::new(config(settings), Place::Server));
+        let fresh = shared.get_or_init(|| Fresh::new(config(settings), TestTarget::Server));
         Ok(fresh.share())
     }))
 }

@@ -17,7 +17,7 @@ use crate::harness::with_fresh;
 use crate::runtime::block_on;
 use crate::storages::{Fresh, UnderTest};
 use model::Model;
-use step::Step;
+use step::StoryStep;
 
 /// The environment variable with the number of stories of each kind per storage.
 const NUMBER_VARIABLE: &str = "TRACKER_STORAGE_TEST_SEQUENCES";
@@ -43,7 +43,7 @@ fn tell_stories(fresh: &Fresh) -> Result<Completion, Failed> {
 /// the shortest is what the failure shows.
 pub(crate) fn tell_many(
     steps: impl Into<SizeRange>,
-    tell: impl Fn(Vec<Step>) -> Result<(), TestCaseError>,
+    tell: impl Fn(Vec<StoryStep>) -> Result<(), TestCaseError>,
 ) -> Result<Completion, Failed> {
     tell_all(&prop::collection::vec(step::any(), steps), tell)
 }
@@ -51,7 +51,7 @@ pub(crate) fn tell_many(
 /// Tells random stories, each with exactly so many steps unless it fails and is told again, shorter.
 pub(crate) fn tell_long(
     steps: usize,
-    tell: impl Fn(Vec<Step>) -> Result<(), TestCaseError>,
+    tell: impl Fn(Vec<StoryStep>) -> Result<(), TestCaseError>,
 ) -> Result<Completion, Failed> {
     // All are kept at first, and left out one by one.
     let kept = prop::collection::vec(prop::bool::weighted(1.0), steps);
@@ -62,8 +62,8 @@ pub(crate) fn tell_long(
 }
 
 fn tell_all(
-    stories: &impl Strategy<Value = Vec<Step>>,
-    tell: impl Fn(Vec<Step>) -> Result<(), TestCaseError>,
+    stories: &impl Strategy<Value = Vec<StoryStep>>,
+    tell: impl Fn(Vec<StoryStep>) -> Result<(), TestCaseError>,
 ) -> Result<Completion, Failed> {
     let config = Config {
         cases: number()?,
@@ -90,7 +90,7 @@ fn number() -> Result<u32, Failed> {
     }
 }
 
-async fn tell(fresh: &Fresh, story: Vec<Step>) -> Result<(), TestCaseError> {
+async fn tell(fresh: &Fresh, story: Vec<StoryStep>) -> Result<(), TestCaseError> {
     let fail = |what: &dyn std::fmt::Display| TestCaseError::fail(what.to_string());
     fresh.empty().await.map_err(|error| fail(&error))?;
     let storage = fresh.provider().open().await.map_err(|error| fail(&error))?;

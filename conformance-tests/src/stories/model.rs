@@ -9,7 +9,7 @@ use storage_core::{
 };
 
 use super::play::PRECISION;
-use super::step::{Answer, Step, WholeAnnounce};
+use super::step::{AnnounceStep, StepAnswer, StoryStep};
 
 #[derive(Default)]
 pub(super) struct Model {
@@ -19,74 +19,74 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn play(&mut self, step: &Step) -> Answer {
+    pub(super) fn play(&mut self, step: &StoryStep) -> StepAnswer {
         match step {
-            Step::Put(record) => {
+            StoryStep::Put(record) => {
                 self.put(*record);
-                Answer::Done
+                StepAnswer::Done
             }
-            Step::Delete(info_hash, peer, role) => self.delete(*info_hash, *peer, *role),
-            Step::Remove(info_hash, peer) => {
+            StoryStep::Delete(info_hash, peer, role) => self.delete(*info_hash, *peer, *role),
+            StoryStep::Remove(info_hash, peer) => {
                 self.peers.remove(&(*info_hash, *peer));
-                Answer::Done
+                StepAnswer::Done
             }
-            Step::Graduate(info_hash, peers, announced) => {
-                Answer::IsDownload(self.graduate(*info_hash, peers, *announced))
+            StoryStep::Graduate(info_hash, peers, announced) => {
+                StepAnswer::IsDownload(self.graduate(*info_hash, peers, *announced))
             }
-            Step::WholeAnnounce(announce) => self.announce_whole(announce),
-            Step::Scrapes(info_hashes) => {
-                Answer::AllCounts(info_hashes.iter().map(|info_hash| self.scrape(*info_hash)).collect())
+            StoryStep::AnnounceStep(announce) => self.announce_whole(announce),
+            StoryStep::Scrapes(info_hashes) => {
+                StepAnswer::AllCounts(info_hashes.iter().map(|info_hash| self.scrape(*info_hash)).collect())
             }
-            Step::Announce(selection) => self.announce(selection),
-            Step::Scrape(info_hash) => Answer::Counts(self.scrape(*info_hash)),
-            Step::PutData(context, entries) => {
+            StoryStep::Announce(selection) => self.announce(selection),
+            StoryStep::Scrape(info_hash) => StepAnswer::Counts(self.scrape(*info_hash)),
+            StoryStep::PutData(context, entries) => {
                 for (key, value) in entries {
                     self.data.insert((context.clone(), key.clone()), value.clone());
                 }
-                Answer::Done
+                StepAnswer::Done
             }
-            Step::Load(context, key) => {
-                Answer::Value(self.data.get(&(context.clone(), key.clone())).cloned())
+            StoryStep::Load(context, key) => {
+                StepAnswer::Value(self.data.get(&(context.clone(), key.clone())).cloned())
             }
-            Step::Contains(context, keys) => {
+            StoryStep::Contains(context, keys) => {
                 let contains = |key: &Bytes| self.data.contains_key(&(context.clone(), key.clone()));
-                Answer::There(keys.iter().map(contains).collect())
+                StepAnswer::There(keys.iter().map(contains).collect())
             }
-            Step::DeleteData(context, keys) => {
+            StoryStep::DeleteData(context, keys) => {
                 self.data.retain(|(of, key), _| of != context || !keys.contains(key));
-                Answer::Done
+                StepAnswer::Done
             }
-            Step::CollectGarbage(cutoff) => self.remove(|record| record.announced <= *cutoff),
-            Step::Statistics => {
+            StoryStep::CollectGarbage(cutoff) => self.remove(|record| record.announced <= *cutoff),
+            StoryStep::Statistics => {
                 let info_hashes: BTreeSet<_> = self.peers.values().map(|record| record.info_hash).collect();
-                Answer::Statistics(Statistics {
+                StepAnswer::Statistics(Statistics {
                     info_hashes: info_hashes.len() as u64,
                     seeders: self.count(|record| record.role.is_seeder()),
                     leechers: self.count(|record| !record.role.is_seeder()),
                 })
             }
-            Step::Forget(info_hash) => {
+            StoryStep::Forget(info_hash) => {
                 self.downloads.remove(info_hash);
                 self.remove(|record| record.info_hash == *info_hash)
             }
-            Step::ExportSwarm(info_hash) => {
+            StoryStep::ExportSwarm(info_hash) => {
                 let of_swarm = self.peers.values().filter(|record| record.info_hash == *info_hash);
-                Answer::Records(of_swarm.copied().map(exported).collect())
+                StepAnswer::Records(of_swarm.copied().map(exported).collect())
             }
-            Step::WritePeers(writes) => self.write_peers(writes),
-            Step::ReadSwarms(info_hashes) => {
+            StoryStep::WritePeers(writes) => self.write_peers(writes),
+            StoryStep::ReadSwarms(info_hashes) => {
                 let of = |info_hash: &InfoHash| {
                     let of_swarm = self.peers.values().filter(|record| record.info_hash == *info_hash);
                     (of_swarm.copied().map(exported).collect(), self.scrape(*info_hash))
                 };
-                Answer::Snapshots(info_hashes.iter().map(of).collect())
+                StepAnswer::Snapshots(info_hashes.iter().map(of).collect())
             }
-            Step::AnnounceMany(announces) => {
-                Answer::All(announces.iter().map(|announce| self.announce_whole(announce)).collect())
+            StoryStep::AnnounceMany(announces) => {
+                StepAnswer::All(announces.iter().map(|announce| self.announce_whole(announce)).collect())
             }
-            Step::ImportPeers(records) => self.import_peers(records),
-            Step::ImportDownloads(records) => self.import_downloads(records),
-            Step::ImportData(records) => self.import_data(records),
+            StoryStep::ImportPeers(records) => self.import_peers(records),
+            StoryStep::ImportDownloads(records) => self.import_downloads(records),
+            StoryStep::ImportData(records) => self.import_data(records),
         }
     }
 
@@ -121,26 +121,26 @@ impl Model {
         is_download
     }
 
-    fn delete(&mut self, info_hash: InfoHash, peer: Peer, role: Role) -> Answer {
+    fn delete(&mut self, info_hash: InfoHash, peer: Peer, role: Role) -> StepAnswer {
         if self.peers.get(&(info_hash, peer)).is_none_or(|record| record.role != role) {
-            return Answer::NotFound;
+            return StepAnswer::NotFound;
         }
         self.peers.remove(&(info_hash, peer));
-        Answer::Done
+        StepAnswer::Done
     }
 
-    fn announce(&self, selection: &PeerSelection) -> Answer {
+    fn announce(&self, selection: &PeerSelection) -> StepAnswer {
         let is_wanted = |record: &&PeerRecord| {
             record.info_hash == selection.info_hash
                 && selection.roles().contains(&record.role)
                 && record.peer.family() == selection.family
                 && selection.exclude != Some(record.peer)
         };
-        Answer::Peers(self.peers.values().filter(is_wanted).map(|record| record.peer).collect())
+        StepAnswer::Peers(self.peers.values().filter(is_wanted).map(|record| record.peer).collect())
     }
 
-    fn announce_whole(&mut self, announce: &WholeAnnounce) -> Answer {
-        let WholeAnnounce { info_hash, role, announced, event, .. } = *announce;
+    fn announce_whole(&mut self, announce: &AnnounceStep) -> StepAnswer {
+        let AnnounceStep { info_hash, role, announced, event, .. } = *announce;
         let completed = event == AnnounceEvent::Completed;
         let role = if completed { Role::Seeder } else { role };
         let is_download = completed && self.graduate(info_hash, &announce.peers, announced);
@@ -158,7 +158,7 @@ impl Model {
                 && !announce.peers.contains(&record.peer)
         };
         let peers = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
-        Answer::Announced { peers, counts: self.scrape(info_hash), is_download }
+        StepAnswer::Announced { peers, counts: self.scrape(info_hash), is_download }
     }
 
     fn scrape(&self, info_hash: InfoHash) -> SwarmCounts {
@@ -173,13 +173,13 @@ impl Model {
         self.peers.values().filter(|record| is_counted(record)).count() as u64
     }
 
-    fn remove(&mut self, is_removed: impl Fn(&PeerRecord) -> bool) -> Answer {
+    fn remove(&mut self, is_removed: impl Fn(&PeerRecord) -> bool) -> StepAnswer {
         let before = self.peers.len();
         self.peers.retain(|_, record| !is_removed(record));
-        Answer::Removed((before - self.peers.len()) as u64)
+        StepAnswer::Removed((before - self.peers.len()) as u64)
     }
 
-    fn import_peers(&mut self, records: &[PeerRecord]) -> Answer {
+    fn import_peers(&mut self, records: &[PeerRecord]) -> StepAnswer {
         let mut written = 0;
         for record in records {
             let stays = self.peers.get(&(record.info_hash, record.peer)).map(|known| known.newer(*record));
@@ -189,18 +189,18 @@ impl Model {
                 written += 1;
             }
         }
-        Answer::Written(written)
+        StepAnswer::Written(written)
     }
 
     /// By time, those of one time in their order, deletions last.
-    fn write_peers(&mut self, writes: &[PeerWrite]) -> Answer {
+    fn write_peers(&mut self, writes: &[PeerWrite]) -> StepAnswer {
         let mut order: Vec<_> = writes.iter().enumerate().collect();
         order.sort_by_key(|(_, write)| (write.announced, write.change == PeerChange::Delete));
         let mut written = vec![Written::Unchanged; writes.len()];
         for (place, write) in order {
             written[place] = self.write_peer(write);
         }
-        Answer::WrittenEach(written)
+        StepAnswer::WrittenEach(written)
     }
 
     fn write_peer(&mut self, write: &PeerWrite) -> Written {
@@ -236,7 +236,7 @@ impl Model {
         Written::Applied
     }
 
-    fn import_downloads(&mut self, records: &[DownloadsRecord]) -> Answer {
+    fn import_downloads(&mut self, records: &[DownloadsRecord]) -> StepAnswer {
         let mut written = 0;
         for DownloadsRecord { info_hash, downloads } in records {
             let known = self.downloads.entry(*info_hash).or_default();
@@ -245,15 +245,15 @@ impl Model {
                 written += 1;
             }
         }
-        Answer::Written(written)
+        StepAnswer::Written(written)
     }
 
-    fn import_data(&mut self, records: &[DataRecord]) -> Answer {
+    fn import_data(&mut self, records: &[DataRecord]) -> StepAnswer {
         let before = self.data.len();
         for DataRecord { context, key, value } in records {
             self.data.entry((context.clone(), key.clone())).or_insert_with(|| value.clone());
         }
-        Answer::Written((self.data.len() - before) as u64)
+        StepAnswer::Written((self.data.len() - before) as u64)
     }
 }
 

@@ -8,7 +8,7 @@ use storage_core::{
     AnnounceAnswer, Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, SwarmSnapshot, When,
 };
 
-use super::step::{Answer, Step, WholeAnnounce};
+use super::step::{AnnounceStep, StepAnswer, StoryStep};
 
 /// What every backend keeps of a time.
 pub(super) const PRECISION: Duration = Duration::from_micros(1);
@@ -19,78 +19,82 @@ const LIMIT: usize = 50;
 /// Small, so that there are several.
 const PAGE: usize = 3;
 
-pub(crate) async fn play(step: &Step, storage: &dyn Storage) -> Answer {
+pub(crate) async fn play(step: &StoryStep, storage: &dyn Storage) -> StepAnswer {
     match try_to_play(step, storage).await {
         Ok(answer) => answer,
-        Err(error) if error.is_not_found() => Answer::NotFound,
-        Err(error) => Answer::Failed(format!("{error:?}")),
+        Err(error) if error.is_not_found() => StepAnswer::NotFound,
+        Err(error) => StepAnswer::Failed(format!("{error:?}")),
     }
 }
 
-async fn try_to_play(step: &Step, storage: &dyn Storage) -> Result<Answer> {
+async fn try_to_play(step: &StoryStep, storage: &dyn Storage) -> Result<StepAnswer> {
     Ok(match step {
-        Step::Put(PeerRecord { info_hash, peer, role, announced }) => {
+        StoryStep::Put(PeerRecord { info_hash, peer, role, announced }) => {
             storage.put_peer(info_hash, peer, *role, When::At(*announced)).await?;
-            Answer::Done
+            StepAnswer::Done
         }
-        Step::Delete(info_hash, peer, role) => {
+        StoryStep::Delete(info_hash, peer, role) => {
             storage.delete_peer(info_hash, peer, *role).await?;
-            Answer::Done
+            StepAnswer::Done
         }
-        Step::Remove(info_hash, peer) => {
+        StoryStep::Remove(info_hash, peer) => {
             storage.remove_peer(info_hash, peer).await?;
-            Answer::Done
+            StepAnswer::Done
         }
-        Step::Graduate(info_hash, peers, announced) => {
-            Answer::IsDownload(storage.graduate_peers(info_hash, peers, When::At(*announced)).await?)
+        StoryStep::Graduate(info_hash, peers, announced) => {
+            StepAnswer::IsDownload(storage.graduate_peers(info_hash, peers, When::At(*announced)).await?)
         }
-        Step::Announce(selection) => {
+        StoryStep::Announce(selection) => {
             let mut peers = storage.announce_peers(selection).await?;
             peers.sort();
-            Answer::Peers(peers)
+            StepAnswer::Peers(peers)
         }
-        Step::Scrape(info_hash) => Answer::Counts(storage.scrape_swarm(info_hash).await?),
-        Step::WholeAnnounce(announce) => announced(storage.announce(&announce.parts()).await)?,
-        Step::AnnounceMany(announces) => {
-            let parts: Vec<_> = announces.iter().map(WholeAnnounce::parts).collect();
+        StoryStep::Scrape(info_hash) => StepAnswer::Counts(storage.scrape_swarm(info_hash).await?),
+        StoryStep::AnnounceStep(announce) => announced(storage.announce(&announce.parts()).await)?,
+        StoryStep::AnnounceMany(announces) => {
+            let parts: Vec<_> = announces.iter().map(AnnounceStep::parts).collect();
             let mut answers: Vec<_> = storage.announce_many(&parts).collect().await;
             answers.sort_by_key(|(place, _)| *place);
-            Answer::All(answers.into_iter().map(|(_, answer)| announced(answer)).collect::<Result<_>>()?)
+            StepAnswer::All(answers.into_iter().map(|(_, answer)| announced(answer)).collect::<Result<_>>()?)
         }
-        Step::Scrapes(info_hashes) => Answer::AllCounts(storage.scrape_swarms(info_hashes).await?),
-        Step::PutData(context, entries) => {
+        StoryStep::Scrapes(info_hashes) => StepAnswer::AllCounts(storage.scrape_swarms(info_hashes).await?),
+        StoryStep::PutData(context, entries) => {
             storage.put_data(context, entries).await?;
-            Answer::Done
+            StepAnswer::Done
         }
-        Step::Load(context, key) => Answer::Value(storage.load_data(context, key).await?),
-        Step::Contains(context, keys) => Answer::There(storage.contains_data(context, keys).await?),
-        Step::DeleteData(context, keys) => {
+        StoryStep::Load(context, key) => StepAnswer::Value(storage.load_data(context, key).await?),
+        StoryStep::Contains(context, keys) => StepAnswer::There(storage.contains_data(context, keys).await?),
+        StoryStep::DeleteData(context, keys) => {
             storage.delete_data(context, keys).await?;
-            Answer::Done
+            StepAnswer::Done
         }
-        Step::CollectGarbage(cutoff) => Answer::Removed(storage.collect_garbage(*cutoff).await?.removed),
-        Step::Statistics => Answer::Statistics(storage.statistics().await?),
-        Step::Forget(info_hash) => Answer::Removed(storage.forget_swarm(info_hash).await?.peers),
-        Step::ExportSwarm(info_hash) => {
+        StoryStep::CollectGarbage(cutoff) => {
+            StepAnswer::Removed(storage.collect_garbage(*cutoff).await?.removed)
+        }
+        StoryStep::Statistics => StepAnswer::Statistics(storage.statistics().await?),
+        StoryStep::Forget(info_hash) => StepAnswer::Removed(storage.forget_swarm(info_hash).await?.peers),
+        StoryStep::ExportSwarm(info_hash) => {
             let mut records = peers(storage, Scope::Swarm(*info_hash)).await?;
             records.sort_by_key(|record| record.peer);
-            Answer::Records(records)
+            StepAnswer::Records(records)
         }
-        Step::WritePeers(writes) => {
-            Answer::WrittenEach(storage.write_peers(writes).await.into_iter().collect::<Result<_>>()?)
+        StoryStep::WritePeers(writes) => {
+            StepAnswer::WrittenEach(storage.write_peers(writes).await.into_iter().collect::<Result<_>>()?)
         }
-        Step::ReadSwarms(info_hashes) => {
+        StoryStep::ReadSwarms(info_hashes) => {
             let snapshots = storage.read_swarms(info_hashes, LIMIT).await?;
             let snapshots = snapshots.into_iter().map(|SwarmSnapshot { mut peers, counts, .. }| {
                 peers.iter_mut().for_each(at_precision);
                 peers.sort_by_key(|record| record.peer);
                 (peers, counts)
             });
-            Answer::Snapshots(snapshots.collect())
+            StepAnswer::Snapshots(snapshots.collect())
         }
-        Step::ImportPeers(records) => Answer::Written(storage.import_peers(records).await?.written),
-        Step::ImportDownloads(records) => Answer::Written(storage.import_downloads(records).await?.written),
-        Step::ImportData(records) => Answer::Written(storage.import_data(records).await?.written),
+        StoryStep::ImportPeers(records) => StepAnswer::Written(storage.import_peers(records).await?.written),
+        StoryStep::ImportDownloads(records) => {
+            StepAnswer::Written(storage.import_downloads(records).await?.written)
+        }
+        StoryStep::ImportData(records) => StepAnswer::Written(storage.import_data(records).await?.written),
     })
 }
 
@@ -116,14 +120,14 @@ fn at_precision(record: &mut PeerRecord) {
 }
 
 /// The answer to a whole announce that has everything.
-fn announced(answer: Result<AnnounceAnswer>) -> Result<Answer> {
+fn announced(answer: Result<AnnounceAnswer>) -> Result<StepAnswer> {
     let AnnounceAnswer { peers, counts, is_download, failure } = answer?;
     if let Some(failure) = failure {
         return Err(failure);
     }
     let mut peers = peers.unwrap_or_default();
     peers.sort();
-    Ok(Answer::Announced { peers, counts: counts.unwrap_or_default(), is_download })
+    Ok(StepAnswer::Announced { peers, counts: counts.unwrap_or_default(), is_download })
 }
 
 /// The records of all pages.

@@ -12,14 +12,14 @@ use storage_core::{
 
 /// Something asked of a storage.
 #[derive(Debug, Clone)]
-pub(crate) enum Step {
+pub(crate) enum StoryStep {
     Put(PeerRecord),
     Delete(InfoHash, Peer, Role),
     Remove(InfoHash, Peer),
     Graduate(InfoHash, Vec<Peer>, Timestamp),
     Announce(PeerSelection),
     Scrape(InfoHash),
-    WholeAnnounce(WholeAnnounce),
+    AnnounceStep(AnnounceStep),
     Scrapes(Vec<InfoHash>),
     PutData(Context, Vec<(Bytes, Bytes)>),
     Load(Context, Bytes),
@@ -31,7 +31,7 @@ pub(crate) enum Step {
     ExportSwarm(InfoHash),
     WritePeers(Vec<PeerWrite>),
     ReadSwarms(Vec<InfoHash>),
-    AnnounceMany(Vec<WholeAnnounce>),
+    AnnounceMany(Vec<AnnounceStep>),
     ImportPeers(Vec<PeerRecord>),
     ImportDownloads(Vec<DownloadsRecord>),
     ImportData(Vec<DataRecord>),
@@ -39,7 +39,7 @@ pub(crate) enum Step {
 
 /// A whole announce that owns its parts.
 #[derive(Debug, Clone)]
-pub(crate) struct WholeAnnounce {
+pub(crate) struct AnnounceStep {
     pub(crate) info_hash: InfoHash,
     pub(crate) peers: Vec<Peer>,
     pub(crate) role: Role,
@@ -48,7 +48,7 @@ pub(crate) struct WholeAnnounce {
     pub(crate) announced: Timestamp,
 }
 
-impl WholeAnnounce {
+impl AnnounceStep {
     pub(crate) fn parts(&self) -> Announce<'_> {
         Announce {
             info_hash: self.info_hash,
@@ -64,14 +64,14 @@ impl WholeAnnounce {
 
 /// What it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum StepAnswer {
     Done,
     NotFound,
     Peers(Vec<Peer>),
     Counts(SwarmCounts),
     IsDownload(bool),
     Announced { peers: Vec<Peer>, counts: SwarmCounts, is_download: bool },
-    All(Vec<Answer>),
+    All(Vec<StepAnswer>),
     WrittenEach(Vec<Written>),
     Snapshots(Vec<(Vec<PeerRecord>, SwarmCounts)>),
     AllCounts(Vec<SwarmCounts>),
@@ -87,31 +87,31 @@ pub(crate) enum Answer {
 /// More than the peers that there are.
 const NUM_WANT: usize = 50;
 
-pub(crate) fn any() -> impl Strategy<Value = Step> {
+pub(crate) fn any() -> impl Strategy<Value = StoryStep> {
     prop_oneof![
-        6 => peer_record().prop_map(Step::Put),
-        2 => (info_hash(), peer(), role()).prop_map(|(hash, peer, role)| Step::Delete(hash, peer, role)),
-        1 => (info_hash(), peer()).prop_map(|(hash, peer)| Step::Remove(hash, peer)),
-        2 => (info_hash(), own_peers(), time()).prop_map(|(hash, peers, at)| Step::Graduate(hash, peers, at)),
-        2 => selection().prop_map(Step::Announce),
-        1 => info_hash().prop_map(Step::Scrape),
-        4 => whole_announce().prop_map(Step::WholeAnnounce),
-        1 => prop::collection::vec(info_hash(), 0..5).prop_map(Step::Scrapes),
+        6 => peer_record().prop_map(StoryStep::Put),
+        2 => (info_hash(), peer(), role()).prop_map(|(hash, peer, role)| StoryStep::Delete(hash, peer, role)),
+        1 => (info_hash(), peer()).prop_map(|(hash, peer)| StoryStep::Remove(hash, peer)),
+        2 => (info_hash(), own_peers(), time()).prop_map(|(hash, peers, at)| StoryStep::Graduate(hash, peers, at)),
+        2 => selection().prop_map(StoryStep::Announce),
+        1 => info_hash().prop_map(StoryStep::Scrape),
+        4 => whole_announce().prop_map(StoryStep::AnnounceStep),
+        1 => prop::collection::vec(info_hash(), 0..5).prop_map(StoryStep::Scrapes),
         2 => (context(), prop::collection::vec((key(), value()), 0..5))
-            .prop_map(|(context, entries)| Step::PutData(context, entries)),
-        1 => (context(), key()).prop_map(|(context, key)| Step::Load(context, key)),
-        1 => (context(), keys()).prop_map(|(context, keys)| Step::Contains(context, keys)),
-        1 => (context(), keys()).prop_map(|(context, keys)| Step::DeleteData(context, keys)),
-        1 => time().prop_map(Step::CollectGarbage),
-        1 => Just(Step::Statistics),
-        1 => info_hash().prop_map(Step::Forget),
-        1 => info_hash().prop_map(Step::ExportSwarm),
-        4 => prop::collection::vec(peer_write(), 0..8).prop_map(Step::WritePeers),
-        1 => prop::collection::vec(info_hash(), 0..5).prop_map(Step::ReadSwarms),
-        1 => announces().prop_map(Step::AnnounceMany),
-        2 => peer_records().prop_map(Step::ImportPeers),
-        1 => downloads_records().prop_map(Step::ImportDownloads),
-        1 => data_records().prop_map(Step::ImportData),
+            .prop_map(|(context, entries)| StoryStep::PutData(context, entries)),
+        1 => (context(), key()).prop_map(|(context, key)| StoryStep::Load(context, key)),
+        1 => (context(), keys()).prop_map(|(context, keys)| StoryStep::Contains(context, keys)),
+        1 => (context(), keys()).prop_map(|(context, keys)| StoryStep::DeleteData(context, keys)),
+        1 => time().prop_map(StoryStep::CollectGarbage),
+        1 => Just(StoryStep::Statistics),
+        1 => info_hash().prop_map(StoryStep::Forget),
+        1 => info_hash().prop_map(StoryStep::ExportSwarm),
+        4 => prop::collection::vec(peer_write(), 0..8).prop_map(StoryStep::WritePeers),
+        1 => prop::collection::vec(info_hash(), 0..5).prop_map(StoryStep::ReadSwarms),
+        1 => announces().prop_map(StoryStep::AnnounceMany),
+        2 => peer_records().prop_map(StoryStep::ImportPeers),
+        1 => downloads_records().prop_map(StoryStep::ImportDownloads),
+        1 => data_records().prop_map(StoryStep::ImportData),
     ]
 }
 
@@ -189,12 +189,12 @@ fn own_peers() -> impl Strategy<Value = Vec<Peer>> {
     subsequence(peers(), 0..3)
 }
 
-fn whole_announce() -> impl Strategy<Value = WholeAnnounce> {
+fn whole_announce() -> impl Strategy<Value = AnnounceStep> {
     use AnnounceEvent::{Completed, None, Started, Stopped};
     let event = select(vec![None, None, Started, Completed, Stopped]);
     let families = subsequence(AddressFamily::BOTH.to_vec(), 0..=2).prop_shuffle();
     (info_hash(), own_peers(), role(), event, families, time()).prop_map(
-        |(info_hash, peers, role, event, families, announced)| WholeAnnounce {
+        |(info_hash, peers, role, event, families, announced)| AnnounceStep {
             info_hash,
             peers,
             role,
@@ -206,11 +206,11 @@ fn whole_announce() -> impl Strategy<Value = WholeAnnounce> {
 }
 
 /// Of different swarms, so that their answers do not depend on their order.
-fn announces() -> impl Strategy<Value = Vec<WholeAnnounce>> {
+fn announces() -> impl Strategy<Value = Vec<AnnounceStep>> {
     let all = info_hashes();
     let (number, announces) = (all.len(), prop::collection::vec(whole_announce(), all.len()));
     (subsequence(all, 0..=number), announces).prop_map(|(info_hashes, announces)| {
-        let of = |(info_hash, announce)| WholeAnnounce { info_hash, ..announce };
+        let of = |(info_hash, announce)| AnnounceStep { info_hash, ..announce };
         info_hashes.into_iter().zip(announces).map(of).collect()
     })
 }

@@ -11,8 +11,8 @@ use storage_core::{Context, InfoHash, Peer, Storage};
 use tokio::time::{sleep, timeout};
 
 use crate::campaign::client::{context, peer, swarm};
-use crate::campaign::target::{Backend, POOL, Server};
-use crate::campaign::{Report, Run, Scenario, invariants};
+use crate::campaign::target::{POOL, TargetBackend, TargetServer};
+use crate::campaign::{Run, Scenario, ScenarioReport, invariants};
 use crate::servers::tcp_proxy::{Direction, Fault};
 use crate::servers::{Found, Missing};
 
@@ -27,7 +27,7 @@ const LOCK: &str = "BEGIN; SELECT 1 FROM mo_peers FOR UPDATE; LOCK TABLE mo_kv I
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
-    for backend in Backend::ALL {
+    for backend in TargetBackend::ALL {
         for call in [Abandoned::Graduate, Abandoned::Put, Abandoned::ContainsData] {
             let name = format!("abandoned calls/{}", call.name());
             scenarios.push(Scenario::with(backend, &name, move |run| abandon(run, call)));
@@ -69,7 +69,7 @@ struct At {
     keys: Vec<Bytes>,
 }
 
-async fn abandon(mut run: Run, call: Abandoned) -> Found<Report> {
+async fn abandon(mut run: Run, call: Abandoned) -> Found<ScenarioReport> {
     let operation_timeout = Limits::default().operation_timeout;
     let storage = run.target.open(operation_timeout).await?;
     let at = At { swarm: swarm(1), peer: peer(1, 1), context: context(), keys: vec!["key".into()] };
@@ -107,12 +107,12 @@ async fn abandon(mut run: Run, call: Abandoned) -> Found<Report> {
 /// Delays answers until what is returned is dropped and the proxy's faults are cleared.
 async fn delay_answers(run: &mut Run) -> Found<Option<PgConnection>> {
     match &run.target.server {
-        Server::Pg(postgres) => {
+        TargetServer::Pg(postgres) => {
             let mut connection = postgres.connect().await.map_err(Missing::failed)?;
             connection.execute(sqlx::raw_sql(LOCK)).await.map_err(Missing::failed)?;
             Ok(Some(connection))
         }
-        Server::Redis(_) => {
+        TargetServer::Redis(_) => {
             run.target.proxy.fault_new(Direction::ToClient, Fault::Hold);
             run.target.proxy.fault_open(Direction::ToClient, Fault::Hold, 1.0, &mut run.rng);
             Ok(None)

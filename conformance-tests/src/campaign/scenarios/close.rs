@@ -6,10 +6,10 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::campaign::account::{Account, Call, Kind, Outcome};
+use crate::campaign::account::{Account, CallKind, CallOutcome, RecordedCall};
 use crate::campaign::client::{peer, swarm};
-use crate::campaign::target::{Backend, ROLE, Server};
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants, runtime_shutdown};
+use crate::campaign::target::{ROLE, TargetBackend, TargetServer};
+use crate::campaign::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, invariants, runtime_shutdown};
 use crate::servers::tcp_proxy::{Direction, Fault};
 use crate::servers::{Found, Frozen};
 
@@ -17,7 +17,7 @@ const CALLS: usize = 200;
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
-    for backend in Backend::ALL {
+    for backend in TargetBackend::ALL {
         scenarios.push(Scenario::new(backend, "close/while calls hang", close));
         scenarios.push(Scenario::new(
             backend,
@@ -28,7 +28,7 @@ pub(super) fn all() -> Vec<Scenario> {
     scenarios
 }
 
-async fn close(mut run: Run) -> Found<Report> {
+async fn close(mut run: Run) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
     run.target.fill_pool(&*storage).await?;
     let frozen = hang(&mut run).await?;
@@ -39,13 +39,13 @@ async fn close(mut run: Run) -> Found<Report> {
             let (swarm, peer) = (swarm(number % 7), peer(number, 0));
             let begun = Instant::now();
             let (kind, result) = match number % 4 {
-                0 => (Kind::PutLeecher, storage.put_leecher(&swarm, &peer).await),
-                1 => (Kind::Delete, storage.delete_leecher(&swarm, &peer).await),
-                2 => (Kind::Scrape, storage.scrape_swarm(&swarm).await.map(drop)),
-                _ => (Kind::Graduate, storage.graduate_leecher(&swarm, &peer).await.map(drop)),
+                0 => (CallKind::PutLeecher, storage.put_leecher(&swarm, &peer).await),
+                1 => (CallKind::Delete, storage.delete_leecher(&swarm, &peer).await),
+                2 => (CallKind::Scrape, storage.scrape_swarm(&swarm).await.map(drop)),
+                _ => (CallKind::Graduate, storage.graduate_leecher(&swarm, &peer).await.map(drop)),
             };
-            let outcome = Outcome::of(result.as_ref().err());
-            Call { kind, begun, took: begun.elapsed(), outcome, error: None }
+            let outcome = CallOutcome::of(result.as_ref().err());
+            RecordedCall { kind, begun, took: begun.elapsed(), outcome, error: None }
         });
     }
     sleep(Duration::from_millis(run.rng.random_range(50..400))).await;
@@ -67,8 +67,8 @@ async fn close(mut run: Run) -> Found<Report> {
 /// From now on the server answers nothing, on connections old and new.
 async fn hang(run: &mut Run) -> Found<Option<Frozen>> {
     let frozen = match &run.target.server {
-        Server::Pg(postgres) => Some(postgres.freeze_sessions(ROLE).await?),
-        Server::Redis(_) => None,
+        TargetServer::Pg(postgres) => Some(postgres.freeze_sessions(ROLE).await?),
+        TargetServer::Redis(_) => None,
     };
     run.target.proxy.fault_new(Direction::Both, Fault::Hold);
     run.target.proxy.fault_open(Direction::Both, Fault::Hold, 1.0, &mut run.rng);

@@ -5,18 +5,18 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::sleep;
 
-use crate::campaign::load::Load;
-use crate::campaign::target::Backend;
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario};
+use crate::campaign::load::CampaignLoad;
+use crate::campaign::target::TargetBackend;
+use crate::campaign::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport};
 use crate::servers::Found;
 
 pub(super) fn all() -> Vec<Scenario> {
-    Backend::ALL.map(|backend| Scenario::new(backend, "crash/kill -9 and start again", kill)).into()
+    TargetBackend::ALL.map(|backend| Scenario::new(backend, "crash/kill -9 and start again", kill)).into()
 }
 
-async fn kill(mut run: Run) -> Found<Report> {
+async fn kill(mut run: Run) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
-    let load = Load::start(&storage, &mut run.rng);
+    let load = CampaignLoad::start(&storage, &mut run.rng);
     sleep(Duration::from_millis(run.rng.random_range(500..1000))).await;
     run.target.kill()?;
     sleep(Duration::from_millis(run.rng.random_range(0..2000))).await;

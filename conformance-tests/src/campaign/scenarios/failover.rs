@@ -6,21 +6,21 @@ use rand::RngExt;
 use sqlx::Executor;
 use tokio::time::{Instant, sleep};
 
-use crate::campaign::invariants::Contents;
-use crate::campaign::load::Load;
-use crate::campaign::target::{Backend, POOL, ROLE, Server, open_clean_at, pg_address};
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, WATCHED, invariants};
+use crate::campaign::invariants::StoredContents;
+use crate::campaign::load::CampaignLoad;
+use crate::campaign::target::{POOL, ROLE, TargetBackend, TargetServer, open_clean_at, pg_address};
+use crate::campaign::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, WATCHED, invariants};
 use crate::servers::{Found, Missing, TcpProxy};
 
 /// What the primary has acknowledged the standby has, so that accounts hold.
 const SYNCHRONOUS: &str = "ALTER SYSTEM SET synchronous_standby_names = '*'";
 
 pub(super) fn all() -> Vec<Scenario> {
-    vec![Scenario::new(Backend::Pg, "failover/frozen primary, promoted standby", promote)]
+    vec![Scenario::new(TargetBackend::Pg, "failover/frozen primary, promoted standby", promote)]
 }
 
-async fn promote(mut run: Run) -> Found<Report> {
-    let Server::Pg(primary) = &run.target.server else {
+async fn promote(mut run: Run) -> Found<ScenarioReport> {
+    let TargetServer::Pg(primary) = &run.target.server else {
         return Err(Missing::failed("a standby is PostgreSQL's"));
     };
     let standby = primary.start_standby()?;
@@ -32,7 +32,7 @@ async fn promote(mut run: Run) -> Found<Report> {
     let way_to_primary = &run.target.proxy;
     let hosts = [way_to_primary.address(), way_to_standby.address()];
     let storage = run.target.open_at(&hosts, OPERATION_TIMEOUT).await?;
-    let load = Load::start(&storage, &mut run.rng);
+    let load = CampaignLoad::start(&storage, &mut run.rng);
     sleep(Duration::from_millis(run.rng.random_range(500..1000))).await;
 
     let frozen = primary.freeze()?;
@@ -60,7 +60,7 @@ async fn promote(mut run: Run) -> Found<Report> {
     report.add(invariants::clean_close(&storage).await);
     report.add(invariants::at_most("sessions after the close", 0, sessions).await);
     let clean = open_clean_at(&standby).await?;
-    let contents = Contents::export(&*clean).await.map_err(Missing::failed)?;
+    let contents = StoredContents::export(&*clean).await.map_err(Missing::failed)?;
     report.add(invariants::accounts(&account, &contents));
     clean.close().await.map_err(Missing::failed)?;
     Ok(run.report)

@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::campaign::load::Load;
-use crate::campaign::target::{Backend, ROLE, Server};
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, WATCHED, invariants};
+use crate::campaign::load::CampaignLoad;
+use crate::campaign::target::{ROLE, TargetBackend, TargetServer};
+use crate::campaign::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, WATCHED, invariants};
 use crate::servers::{Found, Missing};
 
 const WARM_UP: Duration = Duration::from_millis(700);
 pub(super) fn all() -> Vec<Scenario> {
     vec![
-        Scenario::new(Backend::Pg, "frozen/sessions", sessions),
-        Scenario::new(Backend::Pg, "frozen/server", server),
-        Scenario::new(Backend::Redis, "frozen/server", server),
+        Scenario::new(TargetBackend::Pg, "frozen/sessions", sessions),
+        Scenario::new(TargetBackend::Pg, "frozen/server", server),
+        Scenario::new(TargetBackend::Redis, "frozen/server", server),
     ]
 }
 
 /// New sessions work meanwhile.
-async fn sessions(mut run: Run) -> Found<Report> {
+async fn sessions(mut run: Run) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
-    let load = Load::start(&storage, &mut run.rng);
+    let load = CampaignLoad::start(&storage, &mut run.rng);
     sleep(WARM_UP).await;
-    let Server::Pg(postgres) = &run.target.server else {
+    let TargetServer::Pg(postgres) = &run.target.server else {
         return Err(Missing::failed("only PostgreSQL has a process for each session"));
     };
     let fault = Instant::now();
@@ -39,9 +39,9 @@ async fn sessions(mut run: Run) -> Found<Report> {
 }
 
 /// Nothing works meanwhile.
-async fn server(mut run: Run) -> Found<Report> {
+async fn server(mut run: Run) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
-    let load = Load::start(&storage, &mut run.rng);
+    let load = CampaignLoad::start(&storage, &mut run.rng);
     sleep(WARM_UP).await;
     let frozen = run.target.freeze_server()?;
     sleep(OPERATION_TIMEOUT * 2).await;

@@ -9,9 +9,9 @@ use storage_core::{InfoHash, Peer, Result, Role, Storage};
 use tokio::time::{Instant, sleep};
 
 use crate::campaign::client::{context, peer, swarm};
-use crate::campaign::invariants::Contents;
-use crate::campaign::target::{Backend, ROLE, Server};
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, invariants};
+use crate::campaign::invariants::StoredContents;
+use crate::campaign::target::{ROLE, TargetBackend, TargetServer};
+use crate::campaign::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, invariants};
 use crate::servers::tcp_proxy::{Direction, Fault};
 use crate::servers::{Found, Frozen, Missing};
 
@@ -23,11 +23,11 @@ const TRIED_FOR: Duration = Duration::from_secs(8);
 pub(super) fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for (backend, late) in [
-        (Backend::Pg, Late::FrozenSessions),
-        (Backend::Pg, Late::HeldOnTheWay),
-        (Backend::Redis, Late::HeldOnTheWay),
+        (TargetBackend::Pg, Late::FrozenSessions),
+        (TargetBackend::Pg, Late::HeldOnTheWay),
+        (TargetBackend::Redis, Late::HeldOnTheWay),
     ] {
-        for order in [Order::PutThenDelete, Order::DeleteThenPut] {
+        for order in [WriteOrder::PutThenDelete, WriteOrder::DeleteThenPut] {
             let name = format!("late writes/{}, {}", late.name(), order.name());
             scenarios.push(Scenario::with(backend, &name, move |run| write_late(run, late, order)));
         }
@@ -53,12 +53,12 @@ impl Late {
 
 /// The write that comes late, and the one that is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
+enum WriteOrder {
     PutThenDelete,
     DeleteThenPut,
 }
 
-impl Order {
+impl WriteOrder {
     fn name(self) -> &'static str {
         match self {
             Self::PutThenDelete => "put before delete",
@@ -69,13 +69,13 @@ impl Order {
 
 /// What is written: a peer and an entry of data.
 #[derive(Clone)]
-struct Pair {
+struct WritePair {
     swarm: InfoHash,
     peer: Peer,
     key: Bytes,
 }
 
-impl Pair {
+impl WritePair {
     fn new(number: usize) -> Self {
         Self { swarm: swarm(number % 10), peer: peer(number, 0), key: format!("late/{number}").into() }
     }
@@ -110,9 +110,9 @@ impl Pair {
     }
 }
 
-async fn write_late(mut run: Run, late: Late, order: Order) -> Found<Report> {
+async fn write_late(mut run: Run, late: Late, order: WriteOrder) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
-    let pairs: Vec<_> = (0..NUMBER).map(Pair::new).collect();
+    let pairs: Vec<_> = (0..NUMBER).map(WritePair::new).collect();
     run.target.fill_pool(&*storage).await?;
     // A session that knows a statement already needs nothing but its arguments, so that a late write is whole.
     for round in 0..WARM_UP_ROUNDS {
@@ -121,7 +121,7 @@ async fn write_late(mut run: Run, late: Late, order: Order) -> Found<Report> {
         join_all(writes).await;
     }
     // What is there before is the opposite of the late write.
-    let late_puts = order == Order::PutThenDelete;
+    let late_puts = order == WriteOrder::PutThenDelete;
     write_until_acknowledged(&storage, &pairs, true).await?;
     if late_puts {
         write_until_acknowledged(&storage, &pairs, false).await?;
@@ -139,7 +139,7 @@ async fn write_late(mut run: Run, late: Late, order: Order) -> Found<Report> {
     sleep(Duration::from_secs(1)).await;
 
     let clean = run.target.open_clean().await?;
-    let contents = Contents::export(&*clean).await.map_err(Missing::failed)?;
+    let contents = StoredContents::export(&*clean).await.map_err(Missing::failed)?;
     let is_wrong = |is_there: bool| is_there == late_puts;
     let peers = pairs.iter().filter(|pair| is_wrong(contents.peers.contains_key(&(pair.swarm, pair.peer))));
     let data = pairs.iter().filter(|pair| is_wrong(contents.data.contains_key(&pair.key)));
@@ -158,7 +158,7 @@ async fn write_late(mut run: Run, late: Late, order: Order) -> Found<Report> {
 /// From now on the server does not read what open connections send it.
 async fn hold_up(run: &mut Run, late: Late) -> Found<Option<Frozen>> {
     match (late, &run.target.server) {
-        (Late::FrozenSessions, Server::Pg(postgres)) => postgres.freeze_sessions(ROLE).await.map(Some),
+        (Late::FrozenSessions, TargetServer::Pg(postgres)) => postgres.freeze_sessions(ROLE).await.map(Some),
         _ => {
             run.target.proxy.fault_open(Direction::ToServer, Fault::Hold, 1.0, &mut run.rng);
             Ok(None)
@@ -166,9 +166,9 @@ async fn hold_up(run: &mut Run, late: Late) -> Found<Option<Frozen>> {
     }
 }
 
-async fn write_until_acknowledged(storage: &Arc<dyn Storage>, pairs: &[Pair], puts: bool) -> Found<()> {
+async fn write_until_acknowledged(storage: &Arc<dyn Storage>, pairs: &[WritePair], puts: bool) -> Found<()> {
     let begun = Instant::now();
-    let write = async |pair: &Pair| {
+    let write = async |pair: &WritePair| {
         loop {
             let [peer, data] = pair.write(&**storage, puts).await;
             match peer.and(data) {

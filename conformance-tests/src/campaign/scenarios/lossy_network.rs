@@ -6,9 +6,9 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use tokio::time::{Instant, sleep};
 
-use crate::campaign::load::Load;
-use crate::campaign::target::Backend;
-use crate::campaign::{OPERATION_TIMEOUT, Report, Run, Scenario, WATCHED, invariants};
+use crate::campaign::load::CampaignLoad;
+use crate::campaign::target::TargetBackend;
+use crate::campaign::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, WATCHED, invariants};
 use crate::servers::Found;
 use crate::servers::tcp_proxy::{Direction, Fault};
 
@@ -32,7 +32,7 @@ const SILENCES: [Silence; 4] = [
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
-    for backend in Backend::ALL {
+    for backend in TargetBackend::ALL {
         for silence in &SILENCES {
             scenarios.push(Scenario::with(backend, silence.name, move |run| silent(run, silence)));
         }
@@ -41,9 +41,9 @@ pub(super) fn all() -> Vec<Scenario> {
     scenarios
 }
 
-async fn silent(mut run: Run, silence: &Silence) -> Found<Report> {
+async fn silent(mut run: Run, silence: &Silence) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
-    let load = Load::start(&storage, &mut run.rng);
+    let load = CampaignLoad::start(&storage, &mut run.rng);
     sleep(WARM_UP).await;
     let mut faults = Vec::new();
     for _ in 0..silence.times {
@@ -62,9 +62,9 @@ async fn silent(mut run: Run, silence: &Silence) -> Found<Report> {
     run.conclude(storage, account, OPERATION_TIMEOUT).await
 }
 
-async fn resets(mut run: Run) -> Found<Report> {
+async fn resets(mut run: Run) -> Found<ScenarioReport> {
     let storage = run.target.open(OPERATION_TIMEOUT).await?;
-    let load = Load::start(&storage, &mut run.rng);
+    let load = CampaignLoad::start(&storage, &mut run.rng);
     sleep(WARM_UP).await;
     for _ in 0..10 {
         run.target.proxy.fault_open(Direction::ToClient, Fault::Reset, 0.4, &mut run.rng);

@@ -15,18 +15,18 @@ const USUAL_NUMBER: u32 = 16;
 /// The databases of a server that tests may use.
 pub(super) struct Databases {
     server: ConnectionInfo,
-    state: Mutex<State>,
+    state: Mutex<DatabaseState>,
     returned: Condvar,
 }
 
-struct State {
+struct DatabaseState {
     free: BTreeSet<u32>,
     taken: BTreeSet<u32>,
 }
 
 impl Databases {
     pub(super) fn new(server: ConnectionInfo, numbers: impl IntoIterator<Item = u32>) -> Self {
-        let state = State { free: numbers.into_iter().collect(), taken: BTreeSet::new() };
+        let state = DatabaseState { free: numbers.into_iter().collect(), taken: BTreeSet::new() };
         Self { server, state: Mutex::new(state), returned: Condvar::new() }
     }
 
@@ -86,7 +86,7 @@ impl Databases {
         self.returned.notify_one();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DatabaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
