@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use libtest_mimic::{Completion, Failed, Trial};
 use storage_core::config::Value;
-use storage_core::conformance::{Failure, Outcome, Provider, Suite};
+use storage_core::conformance::{Outcome, Provider, Suite, Violation};
 use storage_core::{Context, InfoHash, Peer, PeerId, Role, Storage, Timestamp, When};
 
 use crate::harness::unless_missing;
@@ -216,7 +216,7 @@ async fn fill(storage: &dyn Storage) -> Result<(), Failed> {
 }
 
 /// Runs every case and returns the failures.
-async fn run_suite(provider: ByConfiguration) -> Vec<Failure> {
+async fn run_suite(provider: ByConfiguration) -> Vec<Violation> {
     let suite = Suite::new(Arc::new(provider));
     let mut failures = Vec::new();
     for case in Suite::cases() {

@@ -152,9 +152,19 @@ pub async fn announce_by_parts<S: PeerStorage + ?Sized>(
     announce: &Announce<'_>,
 ) -> Result<AnnounceAnswer> {
     let is_download = write_announce(storage, announce).await?;
+    Ok(read_announce(storage, announce, is_download).await)
+}
+
+/// The answer to a whole announce whose write went well, by the other methods: peers and counts are read at the same
+/// time.
+pub async fn read_announce<S: PeerStorage + ?Sized>(
+    storage: &S,
+    announce: &Announce<'_>,
+    is_download: bool,
+) -> AnnounceAnswer {
     let (peers, counts) =
         join(peers_for_announce(storage, announce), storage.scrape_swarm(&announce.info_hash)).await;
-    Ok(AnnounceAnswer::after_write(is_download, peers, counts))
+    AnnounceAnswer::after_write(is_download, peers, counts)
 }
 
 /// The peers of a whole announce.

@@ -72,7 +72,7 @@ mod tasks;
 mod timestamp;
 
 pub use announce::{
-    Announce, AnnounceAnswer, AnnounceEvent, OwnedAnnounce, announce_by_parts, write_announce,
+    Announce, AnnounceAnswer, AnnounceEvent, OwnedAnnounce, announce_by_parts, read_announce, write_announce,
 };
 pub use bulk::{
     BulkPeerStorage, PeerChange, PeerWrite, SwarmSnapshot, Written, failed_for_each, read_swarm_in_pages,

@@ -48,7 +48,7 @@ impl MemoryStorage {
             (PeerChange::Delete, Some((role, time))) if time <= *announced => {
                 let swarm = place.get_or_default();
                 swarm.remove(peer, role);
-                self.room.give_back(1);
+                self.capacity.release(1);
                 if swarm.is_empty() {
                     place.remove();
                 }

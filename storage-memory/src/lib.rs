@@ -24,16 +24,16 @@
 //! ```
 
 mod bulk;
+mod capacity;
+mod compact_map;
 mod config;
 mod data;
 mod driver;
+mod peer_list;
 mod peers;
-mod room;
-mod roster;
 mod shards;
 mod storage;
 mod swarm;
-mod table;
 mod transfer;
 mod upkeep;
 

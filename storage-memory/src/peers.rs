@@ -7,7 +7,7 @@ use storage_core::{
 };
 
 use crate::MemoryStorage;
-use crate::shards::Writing;
+use crate::shards::WriteEntry;
 use crate::swarm::Swarm;
 
 #[async_trait]
@@ -26,7 +26,7 @@ impl PeerStorage for MemoryStorage {
         if !swarm.remove(peer, role) {
             return Err(Self::not_found());
         }
-        self.room.give_back(1);
+        self.capacity.release(1);
         if swarm.is_empty() {
             place.remove();
         }
@@ -93,7 +93,7 @@ impl MemoryStorage {
     /// Counts a download, unless those of too many swarms are counted already.
     pub(crate) fn count_download(&self, info_hash: &InfoHash) -> bool {
         let mut place = self.downloads.write(info_hash);
-        if place.get().is_none() && !self.downloads_room.take() {
+        if place.get().is_none() && !self.downloads_capacity.acquire() {
             return false;
         }
         let downloads = place.get_or_default();
@@ -101,14 +101,14 @@ impl MemoryStorage {
         true
     }
 
-    /// Writes a peer of a swarm; what `write` says of it. If it is new and there is no room for it, it is taken out
+    /// Writes a peer of a swarm; what `write` says of it. If it is new and there is no capacity for it, it is taken out
     /// again: looking it up before would cost every announce what only a new peer of a full storage needs.
     ///
     /// # Errors
     /// [`ErrorKind::Full`](storage_core::ErrorKind::Full).
     pub(crate) fn write(
         &self,
-        place: &mut Place<'_>,
+        place: &mut ShardEntry<'_>,
         operation: Operation,
         peer: &Peer,
         write: impl FnOnce(&mut Swarm) -> bool,
@@ -116,7 +116,7 @@ impl MemoryStorage {
         let swarm = place.get_or_default();
         let before = swarm.len();
         let written = write(swarm);
-        if swarm.len() == before || self.room.take() {
+        if swarm.len() == before || self.capacity.acquire() {
             return Ok(written);
         }
         swarm.forget(peer);
@@ -126,10 +126,10 @@ impl MemoryStorage {
         Err(self.full(operation))
     }
 
-    /// Puts the peers of a client in or updates them; fails if there is no room for any of them.
+    /// Puts the peers of a client in or updates them; fails if there is no capacity for any of them.
     fn put_all(
         &self,
-        place: &mut Place<'_>,
+        place: &mut ShardEntry<'_>,
         operation: Operation,
         peers: &[Peer],
         role: Role,
@@ -153,16 +153,16 @@ impl MemoryStorage {
     }
 
     /// Takes peers out of a swarm in whichever role they are.
-    fn remove(&self, place: &mut Place<'_>, peers: &[Peer]) {
+    fn remove(&self, place: &mut ShardEntry<'_>, peers: &[Peer]) {
         let Some(swarm) = place.get_mut() else { return };
-        self.room.give_back(peers.iter().filter(|peer| swarm.forget(peer)).count());
+        self.capacity.release(peers.iter().filter(|peer| swarm.forget(peer)).count());
         if swarm.is_empty() {
             place.remove();
         }
     }
 
     /// Whether it was a download.
-    fn write_announce(&self, place: &mut Place<'_>, announce: &Announce<'_>) -> Result<bool> {
+    fn write_announce(&self, place: &mut ShardEntry<'_>, announce: &Announce<'_>) -> Result<bool> {
         let Announce { info_hash, peers, role, event, .. } = announce;
         let announced = announce.announced.on(self);
         match event {
@@ -181,7 +181,7 @@ impl MemoryStorage {
     /// Makes a client a seeder; whether it was a download. Both are seen or neither, as the swarm is locked.
     fn graduate(
         &self,
-        place: &mut Place<'_>,
+        place: &mut ShardEntry<'_>,
         operation: Operation,
         info_hash: &InfoHash,
         peers: &[Peer],
@@ -197,7 +197,7 @@ impl MemoryStorage {
 }
 
 /// The locked place of a swarm.
-pub(crate) type Place<'a> = Writing<'a, InfoHash, Swarm>;
+pub(crate) type ShardEntry<'a> = WriteEntry<'a, InfoHash, Swarm>;
 
 #[cfg(test)]
 mod tests {

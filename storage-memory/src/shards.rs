@@ -6,30 +6,30 @@ use std::ops::{Deref, DerefMut};
 use hashbrown::DefaultHashBuilder;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::table::Table;
+use crate::compact_map::CompactMap;
 
 /// A map whose entries are spread over shards, each behind a lock of its own.
 pub(crate) struct Shards<K, V> {
-    shards: Box<[RwLock<Table<K, V>>]>,
+    shards: Box<[RwLock<CompactMap<K, V>>]>,
     hashes: DefaultHashBuilder,
 }
 
 /// Where an entry is or would be, under the lock of its shard.
-pub(crate) struct Place<'a, K, G> {
+pub(crate) struct ShardEntry<'a, K, G> {
     shard: G,
     key: &'a K,
     hash: u64,
 }
 
 /// A place to look at.
-pub(crate) type Reading<'a, K, V> = Place<'a, K, RwLockReadGuard<'a, Table<K, V>>>;
+pub(crate) type ReadEntry<'a, K, V> = ShardEntry<'a, K, RwLockReadGuard<'a, CompactMap<K, V>>>;
 /// A place to change.
-pub(crate) type Writing<'a, K, V> = Place<'a, K, RwLockWriteGuard<'a, Table<K, V>>>;
+pub(crate) type WriteEntry<'a, K, V> = ShardEntry<'a, K, RwLockWriteGuard<'a, CompactMap<K, V>>>;
 
 impl<K: Hash + Eq, V> Shards<K, V> {
     pub(crate) fn new(count: usize) -> Self {
         let hashes = DefaultHashBuilder::default();
-        let shard = |_| RwLock::new(Table::with_hashes(hashes.clone()));
+        let shard = |_| RwLock::new(CompactMap::with_hashes(hashes.clone()));
         Self { shards: (0..count.max(1)).map(shard).collect(), hashes }
     }
 
@@ -42,21 +42,21 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         self.index_of(self.hashes.hash_one(key))
     }
 
-    pub(crate) fn read<'a>(&'a self, key: &'a K) -> Reading<'a, K, V> {
+    pub(crate) fn read<'a>(&'a self, key: &'a K) -> ReadEntry<'a, K, V> {
         let hash = self.hashes.hash_one(key);
-        Place { shard: self.read_at(self.index_of(hash)), key, hash }
+        ShardEntry { shard: self.read_at(self.index_of(hash)), key, hash }
     }
 
-    pub(crate) fn write<'a>(&'a self, key: &'a K) -> Writing<'a, K, V> {
+    pub(crate) fn write<'a>(&'a self, key: &'a K) -> WriteEntry<'a, K, V> {
         let hash = self.hashes.hash_one(key);
-        Place { shard: self.write_at(self.index_of(hash)), key, hash }
+        ShardEntry { shard: self.write_at(self.index_of(hash)), key, hash }
     }
 
-    pub(crate) fn read_at(&self, index: usize) -> RwLockReadGuard<'_, Table<K, V>> {
+    pub(crate) fn read_at(&self, index: usize) -> RwLockReadGuard<'_, CompactMap<K, V>> {
         self.shards[index].read()
     }
 
-    pub(crate) fn write_at(&self, index: usize) -> RwLockWriteGuard<'_, Table<K, V>> {
+    pub(crate) fn write_at(&self, index: usize) -> RwLockWriteGuard<'_, CompactMap<K, V>> {
         self.shards[index].write()
     }
 
@@ -66,13 +66,13 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     }
 }
 
-impl<K: Hash + Eq, V, G: Deref<Target = Table<K, V>>> Place<'_, K, G> {
+impl<K: Hash + Eq, V, G: Deref<Target = CompactMap<K, V>>> ShardEntry<'_, K, G> {
     pub(crate) fn get(&self) -> Option<&V> {
         self.shard.get(self.hash, self.key)
     }
 }
 
-impl<K: Hash + Eq, V, G: DerefMut<Target = Table<K, V>>> Place<'_, K, G> {
+impl<K: Hash + Eq, V, G: DerefMut<Target = CompactMap<K, V>>> ShardEntry<'_, K, G> {
     pub(crate) fn get_mut(&mut self) -> Option<&mut V> {
         self.shard.get_mut(self.hash, self.key)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use storage_core::{Backend, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Result};
 
 use crate::MemoryConfig;
-use crate::room::Room;
+use crate::capacity::Capacity;
 use crate::shards::Shards;
 use crate::swarm::Swarm;
 
@@ -17,9 +17,9 @@ pub struct MemoryStorage {
     pub(crate) downloads: Shards<InfoHash, u64>,
     pub(crate) data: Shards<Context, BTreeMap<Bytes, Bytes>>,
     /// For peers.
-    pub(crate) room: Room,
+    pub(crate) capacity: Capacity,
     /// For swarms whose downloads are counted, which outlive their peers.
-    pub(crate) downloads_room: Room,
+    pub(crate) downloads_capacity: Capacity,
 }
 
 impl MemoryStorage {
@@ -32,13 +32,13 @@ impl MemoryStorage {
             swarms: Shards::new(shard_count),
             downloads: Shards::new(shard_count),
             data: Shards::new(shard_count),
-            room: Room::new(max_peers),
-            downloads_room: Room::new(max_peers),
+            capacity: Capacity::new(max_peers),
+            downloads_capacity: Capacity::new(max_peers),
         }
     }
 
     pub(crate) fn full(&self, operation: Operation) -> Error {
-        let message = format!("`max_peers`: there are {} already", self.room.most());
+        let message = format!("`max_peers`: there are {} already", self.capacity.limit());
         Error::new(Self::NAME, operation, ErrorKind::Full).with_message(message)
     }
 
@@ -70,7 +70,7 @@ impl Backend for MemoryStorage {
             server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
             findings: vec![
                 ("shards".into(), self.swarms.count().to_string()),
-                ("peers".into(), format!("{} of at most {}", self.room.taken(), self.room.most())),
+                ("peers".into(), format!("{} of at most {}", self.capacity.used(), self.capacity.limit())),
             ],
             ..Inspection::default()
         })
@@ -79,10 +79,10 @@ impl Backend for MemoryStorage {
     async fn close(&self) -> Result<()> {
         for index in 0..self.swarms.count() {
             let mut swarms = self.swarms.write_at(index);
-            self.room.give_back(swarms.values().map(Swarm::len).sum());
+            self.capacity.release(swarms.values().map(Swarm::len).sum());
             swarms.clear();
             let mut downloads = self.downloads.write_at(index);
-            self.downloads_room.give_back(downloads.len());
+            self.downloads_capacity.release(downloads.len());
             downloads.clear();
             self.data.write_at(index).clear();
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use storage_core::{AddressFamily, Peer, PeerId, PeerSelection, Role, Timestamp};
 
-use crate::roster::Roster;
+use crate::peer_list::PeerList;
 
 /// A peer without its family: as small as it can be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,8 +42,8 @@ impl From<CompactV6> for Peer {
 /// The peers of one swarm.
 #[derive(Default)]
 pub(crate) struct Swarm {
-    v4: Roster<CompactV4>,
-    v6: Option<Box<Roster<CompactV6>>>,
+    v4: PeerList<CompactV4>,
+    v6: Option<Box<PeerList<CompactV6>>>,
 }
 
 impl Swarm {
@@ -71,7 +71,7 @@ impl Swarm {
     pub(crate) fn get(&self, peer: &Peer) -> Option<(Role, Timestamp)> {
         match (peer.address(), &self.v6) {
             (IpAddr::V4(address), _) => self.v4.get(&Compact::new(peer, address.octets())),
-            (IpAddr::V6(address), Some(roster)) => roster.get(&Compact::new(peer, address.octets())),
+            (IpAddr::V6(address), Some(list)) => list.get(&Compact::new(peer, address.octets())),
             (IpAddr::V6(_), None) => None,
         }
     }
@@ -88,33 +88,32 @@ impl Swarm {
     pub(crate) fn remove(&mut self, peer: &Peer, role: Role) -> bool {
         let removed = match peer.address() {
             IpAddr::V4(address) => self.v4.remove(&Compact::new(peer, address.octets()), role),
-            IpAddr::V6(address) => self
-                .v6
-                .as_mut()
-                .is_some_and(|roster| roster.remove(&Compact::new(peer, address.octets()), role)),
+            IpAddr::V6(address) => {
+                self.v6.as_mut().is_some_and(|list| list.remove(&Compact::new(peer, address.octets()), role))
+            }
         };
         self.shrink();
         removed
     }
 
     pub(crate) fn remove_stale(&mut self, cutoff: Timestamp) -> usize {
-        let v6 = self.v6.as_mut().map_or(0, |roster| roster.remove_stale(cutoff));
+        let v6 = self.v6.as_mut().map_or(0, |list| list.remove_stale(cutoff));
         let removed = self.v4.remove_stale(cutoff) + v6;
         self.shrink();
         removed
     }
 
     pub(crate) fn stale(&self, cutoff: Timestamp) -> u64 {
-        let v6 = self.v6.as_ref().map_or(0, |roster| roster.stale(cutoff));
+        let v6 = self.v6.as_ref().map_or(0, |list| list.stale(cutoff));
         (self.v4.stale(cutoff) + v6) as u64
     }
 
     pub(crate) fn count(&self, role: Role) -> usize {
-        self.v4.count(role) + self.v6.as_ref().map_or(0, |roster| roster.count(role))
+        self.v4.count(role) + self.v6.as_ref().map_or(0, |list| list.count(role))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.v4.len() + self.v6.as_ref().map_or(0, |roster| roster.len())
+        self.v4.len() + self.v6.as_ref().map_or(0, |list| list.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -125,7 +124,7 @@ impl Swarm {
     pub(crate) fn select(&self, selection: &PeerSelection) -> Vec<Peer> {
         match (selection.family, &self.v6) {
             (AddressFamily::V4, _) => select(&self.v4, selection),
-            (AddressFamily::V6, Some(roster)) => select(roster, selection),
+            (AddressFamily::V6, Some(list)) => select(list, selection),
             (AddressFamily::V6, None) => Vec::new(),
         }
     }
@@ -143,23 +142,23 @@ impl Swarm {
 
     /// All peers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Peer, Role, Timestamp)> {
-        let v6 = self.v6.iter().flat_map(|roster| roster.iter());
+        let v6 = self.v6.iter().flat_map(|list| list.iter());
         let v6 = v6.map(|(peer, role, announced)| (Peer::from(peer), role, announced));
         self.v4.iter().map(|(peer, role, announced)| (Peer::from(peer), role, announced)).chain(v6)
     }
 
     fn shrink(&mut self) {
-        if self.v6.as_ref().is_some_and(|roster| roster.is_empty()) {
+        if self.v6.as_ref().is_some_and(|list| list.is_empty()) {
             self.v6 = None;
         }
     }
 }
 
-fn select<P: crate::roster::Entrant + Into<Peer>>(
-    roster: &Roster<P>,
+fn select<P: crate::peer_list::PeerKey + Into<Peer>>(
+    list: &PeerList<P>,
     selection: &PeerSelection,
 ) -> Vec<Peer> {
-    let mut peers = Vec::with_capacity(selection.num_want.min(roster.len()));
+    let mut peers = Vec::with_capacity(selection.num_want.min(list.len()));
     for role in selection.roles() {
         let wanted = selection.num_want - peers.len();
         if wanted == 0 {
@@ -167,7 +166,7 @@ fn select<P: crate::roster::Entrant + Into<Peer>>(
         }
         // One more than wanted, in case the one to leave out is drawn.
         let spare = usize::from(selection.exclude.is_some());
-        roster.sample(*role, wanted.saturating_add(spare), |peer, _| {
+        list.sample(*role, wanted.saturating_add(spare), |peer, _| {
             let peer = peer.into();
             if Some(peer) != selection.exclude && peers.len() < selection.num_want {
                 peers.push(peer);

@@ -9,7 +9,7 @@ use storage_core::{
 };
 
 use crate::MemoryStorage;
-use crate::shards::{Shards, Writing};
+use crate::shards::{Shards, WriteEntry};
 use crate::swarm::Swarm;
 
 #[async_trait]
@@ -146,8 +146,8 @@ impl Transfer for MemoryStorage {
 }
 
 impl MemoryStorage {
-    fn take_room_for_downloads(&self, place: &Writing<'_, InfoHash, u64>) -> Result<()> {
-        if place.get().is_some() || self.downloads_room.take() {
+    fn take_room_for_downloads(&self, place: &WriteEntry<'_, InfoHash, u64>) -> Result<()> {
+        if place.get().is_some() || self.downloads_capacity.acquire() {
             return Ok(());
         }
         Err(self.full(Operation::ImportDownloads))

@@ -34,9 +34,9 @@ impl Upkeep for MemoryStorage {
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
         let peers = self.swarms.write(info_hash).remove().map_or(0, |swarm| swarm.len());
-        self.room.give_back(peers);
+        self.capacity.release(peers);
         let downloads = self.downloads.write(info_hash).remove();
-        self.downloads_room.give_back(downloads.iter().count());
+        self.downloads_capacity.release(downloads.iter().count());
         Ok(Forgotten { peers: peers as u64, downloads: true })
     }
 }
@@ -66,7 +66,7 @@ impl MemoryStorage {
             removed += swarm.remove_stale(cutoff);
             !swarm.is_empty()
         });
-        self.room.give_back(removed);
+        self.capacity.release(removed);
         removed as u64
     }
 }

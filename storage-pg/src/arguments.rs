@@ -7,8 +7,8 @@ use bytes::Bytes;
 use storage_core::{AddressFamily, Context, InfoHash, Peer, Role, Timestamp};
 
 use crate::argument::Argument;
-use crate::failure::Failure;
-use crate::kind::{Encoded, Kind};
+use crate::error::QueryError;
+use crate::pg_type::{PgType, PgValue};
 use crate::statement::{Parameter, Statement};
 
 /// The values of a call. A statement takes those that it has parameters for.
@@ -387,42 +387,46 @@ impl<'a> Value<'a> {
     }
 
     /// In the form that the parameter has.
-    pub(crate) fn encode(self, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
-        let time = |time| Encoded::Int8(statement.zone.encode(time, parameter.kind));
+    pub(crate) fn encode(
+        self,
+        statement: &Statement,
+        parameter: &Parameter,
+    ) -> Result<PgValue<'a>, QueryError> {
+        let time = |time| PgValue::Int8(statement.zone.encode(time, parameter.kind));
         Ok(match self {
-            Self::Bytes(bytes) => Encoded::Bytes(bytes),
+            Self::Bytes(bytes) => PgValue::Bytes(bytes),
             Self::Address(address) => address.encode(parameter.kind),
             Self::Integer(number) => return fit(number, statement, parameter),
-            Self::Bool(value) => Encoded::Bool(value),
+            Self::Bool(value) => PgValue::Bool(value),
             Self::Time(at) => time(at),
-            Self::Expiry(expires) => expires.map_or(Encoded::Int8(NEVER), time),
-            Self::Keys(keys) => Encoded::Keys(keys),
+            Self::Expiry(expires) => expires.map_or(PgValue::Int8(NEVER), time),
+            Self::Keys(keys) => PgValue::Keys(keys),
         })
     }
 }
 
 impl<'a> Address<'a> {
-    fn encode(self, kind: Kind) -> Encoded<'a> {
+    fn encode(self, kind: PgType) -> PgValue<'a> {
         match (self, kind) {
-            (Self::Of(address), Kind::Inet) => Encoded::Inet(address),
-            (Self::Of(address), _) => Encoded::Address(address),
-            (Self::Raw(bytes), _) => Encoded::Bytes(bytes),
-            (Self::Lowest, Kind::Inet) => Encoded::Inet(IpAddr::from([0, 0, 0, 0])),
-            (Self::Lowest, _) => Encoded::Bytes(&[]),
+            (Self::Of(address), PgType::Inet) => PgValue::Inet(address),
+            (Self::Of(address), _) => PgValue::Address(address),
+            (Self::Raw(bytes), _) => PgValue::Bytes(bytes),
+            (Self::Lowest, PgType::Inet) => PgValue::Inet(IpAddr::from([0, 0, 0, 0])),
+            (Self::Lowest, _) => PgValue::Bytes(&[]),
         }
     }
 }
 
 /// A whole number as wide as its parameter.
-fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<Encoded<'a>, Failure> {
+fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<PgValue<'a>, QueryError> {
     let misfit = || {
         let Parameter { argument, kind, .. } = parameter;
         let message = format!("`{argument}` is {kind:?} there, too small for {number}");
-        Failure::misfit(statement.query.key(), message)
+        QueryError::misfit(statement.query.key(), message)
     };
     match parameter.kind {
-        Kind::Int2 => i16::try_from(number).map(Encoded::Int2).map_err(|_| misfit()),
-        Kind::Int4 => i32::try_from(number).map(Encoded::Int4).map_err(|_| misfit()),
-        _ => i64::try_from(number).map(Encoded::Int8).map_err(|_| misfit()),
+        PgType::Int2 => i16::try_from(number).map(PgValue::Int2).map_err(|_| misfit()),
+        PgType::Int4 => i32::try_from(number).map(PgValue::Int4).map_err(|_| misfit()),
+        _ => i64::try_from(number).map(PgValue::Int8).map_err(|_| misfit()),
     }
 }

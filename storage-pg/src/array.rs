@@ -3,13 +3,13 @@
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 
-use crate::kind::Encoded;
+use crate::pg_type::PgValue;
 
 /// Dimensions, whether there are nulls, the type of elements; for each dimension its length and first
 /// index; for each element its length, -1 for null, and its bytes.
 pub(crate) fn write<'a>(
     element: u32,
-    values: impl ExactSizeIterator<Item = Encoded<'a>>,
+    values: impl ExactSizeIterator<Item = PgValue<'a>>,
     buffer: &mut Vec<u8>,
 ) -> Result<(), BoxDynError> {
     let dimensions = i32::from(values.len() > 0);
@@ -78,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(values in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 0..20)) {
-            let encoded = values.iter().map(|value| value.as_deref().map_or(Encoded::Null, Encoded::Bytes));
+            let encoded = values.iter().map(|value| value.as_deref().map_or(PgValue::Null, PgValue::Bytes));
             let mut bytes = Vec::new();
             write(17, encoded, &mut bytes).unwrap();
             let read: Vec<_> = elements(&bytes).unwrap().map(|element| element.map(<[u8]>::to_vec)).collect();

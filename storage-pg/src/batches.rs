@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
-use crate::attempt::{self, Attempt, attempt};
 use crate::config::PgConfig;
 use crate::core::Core;
 use crate::query_spec::{Batch, Query, queries};
+use crate::retry::{Attempt, TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
 use crate::whole_announces::WholeAnnounces;
 
@@ -35,7 +35,7 @@ pub(crate) trait BatchKind: Send + Sync + 'static {
     /// The first query's configuration key.
     const KEY: &'static str = Self::QUERIES[0].key();
 
-    /// Answers them all, each in its place.
+    /// ServerState them all, each in its place.
     fn answer(
         core: &Core,
         calls: &[BatchCall<Self::Request>],
@@ -47,10 +47,10 @@ pub(crate) struct PgBatcher<K: BatchKind>(Batcher<PgBatch<K>>);
 
 impl<K: BatchKind> PgBatcher<K> {
     /// Makes a call: by `alone` while few are in flight, or else together with others.
-    pub(crate) async fn call<'a>(
+    pub(crate) async fn call<'a, R: Into<K::Request>>(
         &self,
-        request: K::Request,
-        alone: impl FnOnce(K::Request) -> BoxFuture<'a, Result<K::Answer>>,
+        request: R,
+        alone: impl FnOnce(R) -> BoxFuture<'a, Result<K::Answer>>,
     ) -> Result<K::Answer> {
         self.0.call(request, deadline(K::OPERATION), alone).await
     }
@@ -279,7 +279,7 @@ impl BatchKind for Deletions {
             |ran, piece| {
                 for row in piece.clone() {
                     // What took effect, and was repeated because its answer was lost, finds nothing.
-                    found[row] = ran.attempt.after_loss;
+                    found[row] = ran.attempt.may_have_committed;
                     expired[row] = ran.may_have_expired(rows[row].deadline);
                 }
                 ran.by_request(piece).for_each(|(request, _)| found[request] = true);
@@ -337,7 +337,7 @@ impl BatchKind for Graduations {
                 for (request, row) in ran.by_request(piece) {
                     // What took effect, and was repeated because its answer was lost, finds a seeder.
                     let is_download = ran.statement.read_boolean(row, 1).unwrap_or(false);
-                    answers[request] = Some(is_download || ran.attempt.after_loss);
+                    answers[request] = Some(is_download || ran.attempt.may_have_committed);
                 }
             },
         )
@@ -572,7 +572,7 @@ async fn run<'s, 'a, Q: Batch>(
 ) -> Result<Ran<'s>> {
     let typed = core.statement(query, operation)?;
     let statement = typed.untyped();
-    attempt!(core, operation, attempt::Together::No, |connection, attempt| {
+    with_retries!(core, operation, TxMode::Autocommit, |connection, attempt| {
         let batch = arguments(attempt.clock);
         if statement.has_result() {
             let rows = typed.rows_of_batch(connection, &batch).await?;

@@ -14,9 +14,9 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::arguments::{self, Address, random_sample};
-use crate::attempt::{Together, attempt};
 use crate::batches::{self, Row, answers, in_pieces, unanswered};
 use crate::query_spec::{Batch, Query, queries};
+use crate::retry::{TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
 use crate::storage::PgStorage;
 use crate::transfer;
@@ -62,7 +62,7 @@ impl BulkPeerStorage for PgStorage {
             port: i64::from(peer.port()) - 1,
             count: 1,
         };
-        let row = attempt!(&self.core, Operation::FindPeer, Together::No, |connection| {
+        let row = with_retries!(&self.core, Operation::FindPeer, TxMode::Autocommit, |connection| {
             export.first(connection, before).await
         })?;
         let record = row.and_then(|row| transfer::read_peer(&export, &row));
@@ -134,7 +134,8 @@ impl PgStorage {
             for (request, row) in ran.by_request(piece) {
                 // What took effect, and was repeated because its answer was lost, finds a seeder.
                 let is_download = is_graduation
-                    && (ran.attempt.after_loss || ran.statement.read_boolean(row, 1).unwrap_or(false));
+                    && (ran.attempt.may_have_committed
+                        || ran.statement.read_boolean(row, 1).unwrap_or(false));
                 written[request] = if is_download { Written::Download } else { Written::Applied };
             }
         })

@@ -5,19 +5,19 @@ use std::time::Duration;
 use storage_core::{Error, ErrorKind, Event, Operation, Result, SharedObserver};
 
 use crate::connection::{ConnectionSettings, Pool};
-use crate::gate::Gate;
+use crate::contention_limiter::ContentionLimiter;
 use crate::query_spec::{Query, TypedQuery};
-use crate::renewal::Renewal;
 use crate::row_counts::RowCounts;
 use crate::statement::{QueryStatement, Statement};
+use crate::statement_refresh::StatementRefresher;
 
 pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) settings: ConnectionSettings,
     pub(crate) retry_timeout: Duration,
-    pub(crate) gate: Gate,
+    pub(crate) contention: ContentionLimiter,
     pub(crate) statements: Vec<Statement>,
-    pub(crate) renewal: Renewal,
+    pub(crate) renewal: StatementRefresher,
     pub(crate) row_counts: RowCounts,
     pub(crate) observer: SharedObserver,
 }

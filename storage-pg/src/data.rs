@@ -7,10 +7,10 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::arguments;
-use crate::attempt::{Together, attempt};
 use crate::batches::Lookup;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
+use crate::retry::{TxMode, with_retries};
 use crate::storage::PgStorage;
 
 #[async_trait]
@@ -19,8 +19,8 @@ impl DataStorage for PgStorage {
         let put = self.core.statement(queries::PutData, Operation::PutData)?;
         // In the order of keys, so that two of these cannot wait for each other; the last of a key wins.
         let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key, value)).collect();
-        let together = if entries.len() > 1 { Together::AllOrNothing } else { Together::No };
-        attempt!(&self.core, Operation::PutData, together, |connection, attempt| {
+        let together = if entries.len() > 1 { TxMode::Transaction } else { TxMode::Autocommit };
+        with_retries!(&self.core, Operation::PutData, together, |connection, attempt| {
             for (key, value) in &entries {
                 let entry = arguments::PutData { context, key, value, expires: Some(attempt.expiry()) };
                 let written = put.execute(connection, entry).await?;
@@ -32,7 +32,7 @@ impl DataStorage for PgStorage {
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
         let get = self.core.statement(queries::GetData, Operation::LoadData)?;
-        attempt!(&self.core, Operation::LoadData, Together::No, |connection| {
+        with_retries!(&self.core, Operation::LoadData, TxMode::Autocommit, |connection| {
             let row = get.first(connection, arguments::GetData { context, key }).await?;
             // The sample table allows a null for a value; it reads as an empty one.
             Ok(row.map(|row| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default())))
@@ -48,7 +48,7 @@ impl DataStorage for PgStorage {
             return lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
         }
         let get = self.core.statement(queries::GetData, Operation::ContainsData)?;
-        attempt!(&self.core, Operation::ContainsData, Together::No, |connection| {
+        with_retries!(&self.core, Operation::ContainsData, TxMode::Autocommit, |connection| {
             let mut contained = Vec::with_capacity(keys.len());
             for key in keys {
                 let row = get.first(connection, arguments::GetData { context, key }).await?;
@@ -63,11 +63,11 @@ impl DataStorage for PgStorage {
             return Ok(());
         }
         let delete = self.core.statement(queries::DeleteData, Operation::DeleteData)?;
-        attempt!(&self.core, Operation::DeleteData, Together::No, |connection, attempt| {
+        with_retries!(&self.core, Operation::DeleteData, TxMode::Autocommit, |connection, attempt| {
             let entries = arguments::DeleteData { context, keys, expires: Some(attempt.expiry()) };
             let deleted = delete.execute(connection, entries).await?;
             if deleted < keys.len() as u64 && attempt.may_have_expired(&delete) {
-                return Err(Failure::expired(delete.query.key()));
+                return Err(QueryError::expired(delete.query.key()));
             }
             Ok(())
         })

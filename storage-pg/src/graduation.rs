@@ -5,7 +5,7 @@ use storage_core::{InfoHash, Operation, Peer, Result, Role, Timestamp};
 
 use crate::arguments;
 use crate::core::Core;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::{Query, queries};
 use crate::row_counts::RowCounts;
 use crate::statement::{QueryStatement, tell};
@@ -43,7 +43,7 @@ impl<'s> Graduation<'s> {
         info_hash: &InfoHash,
         peers: &[Peer],
         announced: Timestamp,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, QueryError> {
         let mut others = Vec::new();
         for peer in peers {
             let leecher = arguments::GraduatePeer { info_hash, peer, announced };
@@ -82,7 +82,7 @@ impl<'s> Graduation<'s> {
         info_hash: &InfoHash,
         peers: impl Iterator<Item = &Peer>,
         announced: Timestamp,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         let (role, expires, mut touched) = (Role::Seeder, None, 0);
         for peer in peers {
             let seeder = arguments::PutPeer { info_hash, peer, role, announced, expires };
@@ -91,7 +91,7 @@ impl<'s> Graduation<'s> {
         Ok(touched)
     }
 
-    async fn count(&self, connection: &mut PgConnection, info_hash: &InfoHash) -> Result<(), Failure> {
+    async fn count(&self, connection: &mut PgConnection, info_hash: &InfoHash) -> Result<(), QueryError> {
         if let Some(increment) = self.increment {
             increment.execute(connection, arguments::Swarm { info_hash }).await?;
         }

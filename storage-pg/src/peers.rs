@@ -1,24 +1,27 @@
 //! Swarms.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, FutureExt, try_join_all};
 use sqlx::postgres::PgConnection;
 use storage_core::{
     Announce, AnnounceAnswer, AnnounceEvent, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
-    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts, write_announce,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts, read_announce,
+    write_announce,
 };
 
 use crate::arguments::{self, random_sample};
-use crate::attempt::{Together, attempt};
 use crate::batches::{self, Deletion};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
+use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
-use crate::whole_announces::WholeAnnounce;
+use crate::whole_announces::ToRead;
 
 #[async_trait]
 impl PeerStorage for PgStorage {
@@ -59,10 +62,10 @@ impl PeerStorage for PgStorage {
             }
         }
         let graduation = Graduation::of(&self.core)?;
-        attempt!(&self.core, Operation::GraduatePeers, Together::AllOrNothing, |connection, attempt| {
+        with_retries!(&self.core, Operation::GraduatePeers, TxMode::Transaction, |connection, attempt| {
             let is_download = graduation.run(connection, info_hash, &peers, announced).await?;
             // One that took effect, and was repeated because its answer was lost, finds a seeder.
-            Ok(is_download || attempt.after_loss)
+            Ok(is_download || attempt.may_have_committed)
         })
     }
 
@@ -85,9 +88,20 @@ impl PeerStorage for PgStorage {
             AnnounceEvent::Completed => (write_announce(self, announce).await?, None),
             AnnounceEvent::None | AnnounceEvent::Started => (false, Some(announce.announced.on(self))),
         };
-        let whole = WholeAnnounce { announce: announce.to_owned(), put_at };
-        let answer = whole_announces.call(whole, |whole| whole.alone(&self.core)).await?;
-        Ok(AnnounceAnswer { is_download, ..answer })
+        let is_written = Arc::new(AtomicBool::new(put_at.is_none()));
+        let alone = |ToRead { put_at, .. }: ToRead<'_>| match put_at {
+            Some(_) => announce_by_parts(self, announce).boxed(),
+            None => read_announce(self, announce, is_download).map(Ok).boxed(),
+        };
+        let to_read = ToRead { announce, put_at, is_written: &is_written };
+        match whole_announces.call(to_read, alone).await {
+            Ok(answer) => Ok(AnnounceAnswer { is_download, ..answer }),
+            Err(error) if is_written.load(Ordering::Acquire) => {
+                let failure = Some(not_read(&error));
+                Ok(AnnounceAnswer { is_download, failure, ..AnnounceAnswer::default() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
@@ -118,7 +132,7 @@ impl PgStorage {
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let put = self.core.statement(queries::PutPeer, Operation::PutPeer)?;
-            attempt!(&self.core, Operation::PutPeer, Together::No, |connection, attempt| {
+            with_retries!(&self.core, Operation::PutPeer, TxMode::Autocommit, |connection, attempt| {
                 let PeerRecord { info_hash, peer, role, announced } = &record;
                 let (role, announced, expires) = (*role, *announced, Some(attempt.expiry()));
                 let peer = arguments::PutPeer { info_hash, peer, role, announced, expires };
@@ -133,21 +147,26 @@ impl PgStorage {
             let delete = self.core.statement(queries::DeletePeer, Operation::DeletePeer)?;
             let Deletion { info_hash, peer, .. } = &deletion;
             // A deletion that took effect, and was repeated because its answer was lost, finds nothing.
-            let found = attempt!(&self.core, Operation::DeletePeer, Together::No, |connection, attempt| {
-                let mut deleted = 0;
-                for role in deletion.roles() {
-                    let (role, expires) = (*role, Some(attempt.expiry()));
-                    let peer = arguments::DeletePeer { info_hash, peer, role, expires };
-                    deleted = delete.execute(connection, peer).await?;
-                    if deleted > 0 {
-                        break;
+            let found = with_retries!(
+                &self.core,
+                Operation::DeletePeer,
+                TxMode::Autocommit,
+                |connection, attempt| {
+                    let mut deleted = 0;
+                    for role in deletion.roles() {
+                        let (role, expires) = (*role, Some(attempt.expiry()));
+                        let peer = arguments::DeletePeer { info_hash, peer, role, expires };
+                        deleted = delete.execute(connection, peer).await?;
+                        if deleted > 0 {
+                            break;
+                        }
                     }
+                    if deleted == 0 && attempt.may_have_expired(&delete) {
+                        return Err(QueryError::expired(delete.query.key()));
+                    }
+                    Ok(deleted > 0 || attempt.may_have_committed)
                 }
-                if deleted == 0 && attempt.may_have_expired(&delete) {
-                    return Err(Failure::expired(delete.query.key()));
-                }
-                Ok(deleted > 0 || attempt.after_loss)
-            })?;
+            )?;
             if found { Ok(()) } else { Err(not_found()) }
         })
     }
@@ -155,7 +174,7 @@ impl PgStorage {
     fn announce_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
         Box::pin(async move {
             let announce = self.core.statement(queries::Announce, Operation::AnnouncePeers)?;
-            attempt!(&self.core, Operation::AnnouncePeers, Together::No, |connection| {
+            with_retries!(&self.core, Operation::AnnouncePeers, TxMode::Autocommit, |connection| {
                 self.select(announce, connection, selection).await
             })
         })
@@ -166,7 +185,7 @@ impl PgStorage {
             let count = self.core.statement(queries::CountSwarm, Operation::ScrapeSwarm)?;
             let get_downloads = self.core.find(queries::GetDownloads);
             let swarm = arguments::Swarm { info_hash };
-            attempt!(&self.core, Operation::ScrapeSwarm, Together::No, |connection| {
+            with_retries!(&self.core, Operation::ScrapeSwarm, TxMode::Autocommit, |connection| {
                 let row = count.first(connection, swarm).await?;
                 let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
                 let (seeders, leechers) = (read(0), read(1));
@@ -187,7 +206,7 @@ impl PgStorage {
         announce: QueryStatement<'_, queries::Announce>,
         connection: &mut PgConnection,
         selection: &PeerSelection,
-    ) -> Result<Vec<Peer>, Failure> {
+    ) -> Result<Vec<Peer>, QueryError> {
         let PeerSelection { info_hash, num_want, family, exclude, .. } = selection;
         let mut peers = Vec::new();
         for role in selection.roles() {
@@ -221,7 +240,7 @@ impl PgStorage {
         announce: QueryStatement<'_, queries::Announce>,
         connection: &mut PgConnection,
         wanted: arguments::Announce<'_>,
-    ) -> Result<Vec<Peer>, Failure> {
+    ) -> Result<Vec<Peer>, QueryError> {
         let rows = announce.rows(connection, wanted).await?;
         let mut peers = Vec::with_capacity(rows.len());
         peers.extend(rows.iter().filter_map(|row| {
@@ -238,6 +257,12 @@ fn read_peer(announce: &Statement, row: &ResultRow) -> Option<Peer> {
     let address = announce.read_address(row, 1)?;
     let port = u16::try_from(announce.read_integer(row, 2)?).ok()?;
     Some(Peer::new(id, address, port))
+}
+
+/// Why an announce was not read: of what was only read nothing is uncertain.
+fn not_read(error: &Error) -> Error {
+    let kind = if error.kind() == ErrorKind::Uncertain { ErrorKind::Timeout } else { error.kind() };
+    Error::new(crate::NAME, Operation::AnnouncePeers, kind).with_message(error.message().to_owned())
 }
 
 fn not_found() -> Error {

@@ -16,9 +16,9 @@ use sqlx::{
 use storage_core::SharedObserver;
 use storage_core::config::Problem;
 
-use crate::draft::{Draft, DraftColumn};
-use crate::failure::Failure;
-use crate::kind::Kind;
+use crate::error::QueryError;
+use crate::parsed_query::{ParsedColumn, ParsedQuery};
+use crate::pg_type::PgType;
 use crate::query_check::INSUFFICIENT_PRIVILEGE;
 use crate::query_spec::{Effect, Query};
 use crate::rights::missing_rights;
@@ -29,58 +29,58 @@ use crate::zone::Zone;
 
 /// How statements are to be sent.
 #[derive(Clone)]
-pub(crate) struct Sending {
+pub(crate) struct StatementOptions {
     pub(crate) zone: Zone,
     pub(crate) server: Server,
     pub(crate) pooler_mode: bool,
     pub(crate) observer: SharedObserver,
 }
 
-/// Asks about one draft. The outer error is a failing connection, the inner one are the problems of
+/// Asks about one query. The outer error is a failing connection, the inner one are the problems of
 /// the query.
 pub(crate) async fn prepare(
     connection: &mut PgConnection,
-    draft: Draft,
-    sending: &Sending,
+    parsed: ParsedQuery,
+    options: &StatementOptions,
 ) -> Result<Result<Statement, Vec<Problem>>, sqlx::Error> {
-    let types = match ask_types(connection, &draft, sending).await? {
+    let types = match ask_types(connection, &parsed, options).await? {
         Ok(types) => types,
         Err(problems) => return Ok(Err(problems)),
     };
-    let Sending { zone, pooler_mode, observer, .. } = sending.clone();
+    let StatementOptions { zone, pooler_mode, observer, .. } = options.clone();
     // A check of counts runs rarely. The server plans it anew each time, for the tables as they are then.
-    let is_kept = !pooler_mode && draft.query != Query::CheckCounts;
-    Ok(Ok(Statement::new(draft, types, zone, is_kept, observer)))
+    let is_kept = !pooler_mode && parsed.query != Query::CheckCounts;
+    Ok(Ok(Statement::new(parsed, types, zone, is_kept, observer)))
 }
 
 /// The same, of a query that may be known already.
 pub(crate) async fn ask_types(
     connection: &mut PgConnection,
-    draft: &Draft,
-    sending: &Sending,
+    parsed: &ParsedQuery,
+    options: &StatementOptions,
 ) -> Result<Result<Types, Vec<Problem>>, sqlx::Error> {
-    let sql: Arc<str> = draft.rewritten.sql.as_str().into();
-    let described = match describe(connection, &sql, draft.rewritten.arguments.len(), sending).await {
+    let sql: Arc<str> = parsed.rewritten.sql.as_str().into();
+    let described = match describe(connection, &sql, parsed.rewritten.arguments.len(), options).await {
         Ok(described) => described,
         Err(error @ sqlx::Error::Database(_)) => {
             let missing = match error.as_database_error() {
                 Some(refusal) if has_code(&error, INSUFFICIENT_PRIVILEGE) => {
-                    missing_rights(connection, refusal.message(), draft.query.spec().effect).await
+                    missing_rights(connection, refusal.message(), parsed.query.spec().effect).await
                 }
                 _ => None,
             };
-            let mut problem = refusal(draft, error);
+            let mut problem = refusal(parsed, error);
             problem.message.extend(missing.map(|missing| format!("; {missing}")));
             return Ok(Err(vec![problem]));
         }
         Err(error) => return Err(error),
     };
     let mut problems = Vec::new();
-    let parameters = parameters(draft, &described.parameters, &mut problems);
-    let columns = columns(draft, &described.columns, &mut problems);
-    if sending.server.is_read_only && draft.query.spec().effect == Effect::Writes {
+    let parameters = parameters(parsed, &described.parameters, &mut problems);
+    let columns = columns(parsed, &described.columns, &mut problems);
+    if options.server.is_read_only && parsed.query.spec().effect == Effect::Writes {
         let message = "writes, but the server is read-only (`SHOW transaction_read_only`)".into();
-        problems.push(Problem { key: draft.query.key().into(), message });
+        problems.push(Problem { key: parsed.query.key().into(), message });
     }
     if !problems.is_empty() {
         return Ok(Err(problems));
@@ -108,11 +108,11 @@ async fn describe(
     connection: &mut PgConnection,
     sql: &Arc<str>,
     arguments: usize,
-    sending: &Sending,
+    options: &StatementOptions,
 ) -> Result<Described, sqlx::Error> {
-    let is_postgres = sending.server.product == Product::Postgres;
-    match explain(connection, sql, arguments, sending).await {
-        Err(sqlx::Error::Database(_)) if !is_postgres => run(connection, sql, arguments, sending).await,
+    let is_postgres = options.server.product == Product::Postgres;
+    match explain(connection, sql, arguments, options).await {
+        Err(sqlx::Error::Database(_)) if !is_postgres => run(connection, sql, arguments, options).await,
         described => described,
     }
 }
@@ -122,9 +122,9 @@ async fn explain(
     connection: &mut PgConnection,
     sql: &Arc<str>,
     arguments: usize,
-    sending: &Sending,
+    options: &StatementOptions,
 ) -> Result<Described, sqlx::Error> {
-    let mut transaction = begin(connection, sending).await?;
+    let mut transaction = begin(connection, options).await?;
     let prepared = match transaction.prepare(AssertSqlSafe(Arc::clone(sql)).into_sql_str()).await {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -137,7 +137,7 @@ async fn explain(
     let explain = format!("EXPLAIN {sql}").into();
     let explained = query(&explain, nulls(arguments), false).execute(&mut *savepoint).await;
     savepoint.rollback().await?;
-    end(transaction, sending).await?;
+    end(transaction, options).await?;
     match explained {
         // The server may not explain such a statement. That it is no SQL would have shown before.
         Err(error) if is_finding(&error) && !has_code(&error, "42601") => Err(error),
@@ -150,9 +150,9 @@ async fn run(
     connection: &mut PgConnection,
     sql: &Arc<str>,
     arguments: usize,
-    sending: &Sending,
+    options: &StatementOptions,
 ) -> Result<Described, sqlx::Error> {
-    let mut transaction = begin(connection, sending).await?;
+    let mut transaction = begin(connection, options).await?;
     let mut savepoint = transaction.begin().await?;
     let run = query(sql, nulls(arguments), true).execute(&mut *savepoint).await;
     savepoint.rollback().await?;
@@ -164,7 +164,7 @@ async fn run(
             prepared.map_err(|error| run.err().unwrap_or(error))
         }
     };
-    end(transaction, sending).await?;
+    end(transaction, options).await?;
     Ok(Described::of(&prepared?))
 }
 
@@ -172,18 +172,21 @@ async fn run(
 /// does ours; there nobody can rely on them.
 async fn begin<'c>(
     connection: &'c mut PgConnection,
-    sending: &Sending,
+    options: &StatementOptions,
 ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    if sending.pooler_mode {
+    if options.pooler_mode {
         transaction.execute("DEALLOCATE ALL").await?;
     }
     Ok(transaction)
 }
 
 /// Rolls back. Behind a pooler the server connection goes to somebody else next, who must not find our statements.
-async fn end(mut transaction: Transaction<'_, Postgres>, sending: &Sending) -> Result<(), sqlx::Error> {
-    if sending.pooler_mode {
+async fn end(
+    mut transaction: Transaction<'_, Postgres>,
+    options: &StatementOptions,
+) -> Result<(), sqlx::Error> {
+    if options.pooler_mode {
         transaction.execute("DEALLOCATE ALL").await?;
     }
     transaction.rollback().await
@@ -201,9 +204,9 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(DatabaseError::code).is_some_and(|found| found == code)
 }
 
-fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {
+fn refusal(parsed: &ParsedQuery, error: sqlx::Error) -> Problem {
     let hint = hint(&error);
-    let failure = Failure::of(draft.query.key(), error);
+    let failure = QueryError::of(parsed.query.key(), error);
     let mut message = match failure.code() {
         Some(code) => format!("the server refuses it: {} (SQLSTATE {code})", failure.message()),
         None => failure.message().to_owned(),
@@ -212,10 +215,10 @@ fn refusal(draft: &Draft, error: sqlx::Error) -> Problem {
         Some("42P01") => {
             message.push_str("; `tracker-storage schema pg` prints the tables of the example configuration")
         }
-        Some("42P18") => message.push_str(&untyped(draft, failure.message())),
+        Some("42P18") => message.push_str(&untyped(parsed, failure.message())),
         _ => message.push_str(&hint),
     }
-    Problem { key: draft.query.key().into(), message }
+    Problem { key: parsed.query.key().into(), message }
 }
 
 /// What the server itself suggests: a name like the one that it does not know.
@@ -226,24 +229,24 @@ fn hint(error: &sqlx::Error) -> String {
 }
 
 /// The server speaks of `$2`, which the operator may have written by name.
-fn untyped(draft: &Draft, message: &str) -> String {
+fn untyped(parsed: &ParsedQuery, message: &str) -> String {
     let number = message.rsplit_once('$').and_then(|(_, number)| number.parse::<usize>().ok());
-    let argument = number.and_then(|number| draft.rewritten.arguments.get(number.checked_sub(1)?));
+    let argument = number.and_then(|number| parsed.rewritten.arguments.get(number.checked_sub(1)?));
     match argument {
         Some(argument) => format!(
             ": `{argument}` is not used, or in no way that tells its type; cast it where it is used, to {}",
-            Kind::accepted(*argument).1
+            PgType::accepted(*argument).1
         ),
         None => "; cast the arguments where they are used, as in `$1::bytea`".into(),
     }
 }
 
-fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) -> Vec<Parameter> {
+fn parameters(parsed: &ParsedQuery, types: &[PgTypeInfo], problems: &mut Vec<Problem>) -> Vec<Parameter> {
     let mut parameters = Vec::with_capacity(types.len());
-    for (argument, type_info) in draft.rewritten.arguments.iter().zip(types) {
-        let (accepted, expected) = Kind::accepted(*argument);
-        let wants_array = draft.query.takes_array_of(*argument);
-        match Kind::described(type_info) {
+    for (argument, type_info) in parsed.rewritten.arguments.iter().zip(types) {
+        let (accepted, expected) = PgType::accepted(*argument);
+        let wants_array = parsed.query.takes_array_of(*argument);
+        match PgType::described(type_info) {
             Some((kind, element)) if accepted.contains(&kind) && element.is_some() == wants_array => {
                 let type_info = type_info.clone();
                 parameters.push(Parameter { argument: *argument, kind, element, type_info });
@@ -252,20 +255,20 @@ fn parameters(draft: &Draft, types: &[PgTypeInfo], problems: &mut Vec<Problem>) 
                 let found = type_info.name().to_lowercase();
                 let array = if wants_array { "an array of " } else { "" };
                 let message = format!("`{argument}` is {found} there; expected {array}{expected}");
-                problems.push(Problem { key: draft.query.key().into(), message });
+                problems.push(Problem { key: parsed.query.key().into(), message });
             }
         }
     }
     parameters
 }
 
-fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Vec<Column> {
+fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>) -> Vec<Column> {
     let mut columns = Vec::new();
-    for DraftColumn { key, name, reading } in &draft.columns {
+    for ParsedColumn { key, name, reading } in &parsed.columns {
         let (column, missing) = match name {
             Some(name) => {
                 let column = found.iter().find(|column| column.name().eq_ignore_ascii_case(name));
-                (column, missing_column(draft, key, name, found))
+                (column, missing_column(parsed, key, name, found))
             }
             None => (found.first(), "returns no column; the first one is read".into()),
         };
@@ -273,7 +276,7 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
             problems.push(Problem { key: (*key).into(), message: missing });
             continue;
         };
-        let kind = Kind::described(column.type_info())
+        let kind = PgType::described(column.type_info())
             .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
         match kind {
             Some((kind, _)) => {
@@ -291,14 +294,14 @@ fn columns(draft: &Draft, found: &[PgColumn], problems: &mut Vec<Problem>) -> Ve
     columns
 }
 
-fn missing_column(draft: &Draft, key: &str, name: &str, found: &[PgColumn]) -> String {
+fn missing_column(parsed: &ParsedQuery, key: &str, name: &str, found: &[PgColumn]) -> String {
     let names: Vec<_> = found.iter().map(|column| format!("`{}`", column.name())).collect();
     let there = if names.is_empty() { "none".into() } else { names.join(", ") };
-    if key == draft.query.key() {
+    if key == parsed.query.key() {
         format!("has no column `{name}` in its result; it has {there}")
     } else {
         // The clause has no result of its own.
-        let query = if draft.query == Query::CountSwarm { Query::CountPeers } else { draft.query }.key();
+        let query = if parsed.query == Query::CountSwarm { Query::CountPeers } else { parsed.query }.key();
         format!("names the column `{name}`, which the result of `{query}` does not have; it has {there}")
     }
 }

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::arguments::{self, Address};
 use crate::core::Core;
-use crate::failure::Failure;
+use crate::error::QueryError;
+use crate::query_scope::{long_ago, probe_peer, waits};
 use crate::query_spec::{Effect, Query, queries};
-use crate::rehearsal::{long_ago, probe_peer, waits};
 use crate::rights::missing_rights;
 use crate::statement::tell;
 use crate::storage::{PgStorage, not_connected};
@@ -36,15 +36,20 @@ impl PgStorage {
     }
 
     async fn run_each_query_once(&self) -> Result<QueryCheck> {
-        let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
+        let fail = |error: QueryError| error.into_error(Operation::Rehearse, true);
         let end = Instant::now() + LONGEST;
         let leased = self.core.lease(end, true).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
-        let Some(connection) = lease.connection() else { return Err(fail(Failure::out_of_time())) };
-        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;
-        let mut transaction = begun.map_err(|error| fail(Failure::of("", error)))?;
+        let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
+        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
+        let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
         let mut found = QueryCheck::default();
-        let mut run = Run { core: &self.core, connection: &mut transaction, rows: Rows::new(), tried: 0 };
+        let mut run = QueryCheckRun {
+            core: &self.core,
+            connection: &mut transaction,
+            rows: CheckRows::new(),
+            tried: 0,
+        };
         let ran = timeout_at(end, run.all(&mut found)).await;
         let untried = self.core.statements().get(run.tried..).unwrap_or_default();
         match ran {
@@ -60,24 +65,24 @@ impl PgStorage {
         }
         let rolled_back = timeout_at(end, transaction.rollback()).await;
         rolled_back
-            .map_err(|_| fail(Failure::out_of_time()))?
-            .map_err(|error| fail(Failure::of("", error)))?;
+            .map_err(|_| fail(QueryError::out_of_time()))?
+            .map_err(|error| fail(QueryError::of("", error)))?;
         lease.release();
         Ok(found)
     }
 }
 
 /// The queries under way.
-struct Run<'a> {
+struct QueryCheckRun<'a> {
     core: &'a Core,
     connection: &'a mut PgConnection,
-    rows: Rows,
+    rows: CheckRows,
     /// How many have been tried.
     tried: usize,
 }
 
 /// A part of it. The others do not depend on it.
-enum Step {
+enum QueryCheckStep {
     Set(&'static str),
     /// Puts rows for the other queries by this one.
     Prepare(Query),
@@ -85,7 +90,7 @@ enum Step {
 }
 
 /// What the queries are run on.
-struct Rows {
+struct CheckRows {
     swarm: InfoHash,
     other_swarm: InfoHash,
     leecher: Peer,
@@ -96,7 +101,7 @@ struct Rows {
     key: Bytes,
 }
 
-impl Rows {
+impl CheckRows {
     fn new() -> Self {
         let run: u128 = rand::random();
         Self {
@@ -111,16 +116,16 @@ impl Rows {
     }
 }
 
-impl Run<'_> {
-    async fn all(&mut self, found: &mut QueryCheck) -> Result<(), Failure> {
+impl QueryCheckRun<'_> {
+    async fn all(&mut self, found: &mut QueryCheck) -> Result<(), QueryError> {
         let there = [Query::PutPeer, Query::IncrementDownloads, Query::PutData];
-        let before = BOUNDS.map(Step::Set).into_iter().chain(there.map(Step::Prepare));
+        let before = BOUNDS.map(QueryCheckStep::Set).into_iter().chain(there.map(QueryCheckStep::Prepare));
         for step in before {
             // CockroachDB does not have all settings; a query that cannot be run leaves the others without its rows.
             let _ = self.take(step).await?;
         }
         for statement in self.core.statements() {
-            let ran = self.take(Step::Try(statement.query)).await?;
+            let ran = self.take(QueryCheckStep::Try(statement.query)).await?;
             self.tried += 1;
             if let Err(failure) = ran {
                 self.note(statement.query, &failure, found).await;
@@ -131,23 +136,23 @@ impl Run<'_> {
 
     /// What fails, and every query that is tried, is taken back. The outer error is one of the connection or the
     /// transaction.
-    async fn take(&mut self, step: Step) -> Result<Result<(), Failure>, Failure> {
+    async fn take(&mut self, step: QueryCheckStep) -> Result<Result<(), QueryError>, QueryError> {
         tell(self.connection, "SAVEPOINT tried").await?;
         let done = match step {
-            Step::Set(setting) => tell(self.connection, setting).await,
-            Step::Prepare(query) => self.prepare(query).await,
-            Step::Try(query) => self.one(query).await,
+            QueryCheckStep::Set(setting) => tell(self.connection, setting).await,
+            QueryCheckStep::Prepare(query) => self.prepare(query).await,
+            QueryCheckStep::Try(query) => self.one(query).await,
         };
         match &done {
             Err(failure) if failure.leaves_no_connection() || failure.is_conflict() => return done.map(Ok),
-            Ok(()) if !matches!(step, Step::Try(_)) => {}
+            Ok(()) if !matches!(step, QueryCheckStep::Try(_)) => {}
             _ => tell(self.connection, "ROLLBACK TO SAVEPOINT tried").await?,
         }
         tell(self.connection, "RELEASE SAVEPOINT tried").await?;
         Ok(done)
     }
 
-    async fn note(&mut self, query: Query, failure: &Failure, found: &mut QueryCheck) {
+    async fn note(&mut self, query: Query, failure: &QueryError, found: &mut QueryCheck) {
         let code = failure.code().unwrap_or_default();
         if code == QUERY_CANCELED && query.spec().effect == Effect::Reads {
             // It was at work, so it may be run.
@@ -172,7 +177,7 @@ impl Run<'_> {
         found.refused.push(problem(query, message));
     }
 
-    async fn prepare(&mut self, query: Query) -> Result<(), Failure> {
+    async fn prepare(&mut self, query: Query) -> Result<(), QueryError> {
         let Self { core, connection, rows, .. } = self;
         let (announced, _) = long_ago();
         match query {
@@ -199,12 +204,12 @@ impl Run<'_> {
     }
 
     /// Runs one query, on a row that is there and, if it may put one, on one that is not.
-    async fn one(&mut self, query: Query) -> Result<(), Failure> {
+    async fn one(&mut self, query: Query) -> Result<(), QueryError> {
         use arguments::Nothing;
 
         let Self { core, connection, rows, .. } = self;
         let connection: &mut PgConnection = connection;
-        let Rows { swarm, other_swarm, leecher, seeder, absent, context, key } = &*rows;
+        let CheckRows { swarm, other_swarm, leecher, seeder, absent, context, key } = &*rows;
         let Some(context) = context else { return Ok(()) };
         let (info_hash, key, absent_key) = (swarm, &key[..], b"two".as_slice());
         let (expires, value, announced) = (None, b"value".as_slice(), Timestamp::now());

@@ -5,7 +5,7 @@ use storage_core::{Capability, Operation};
 use crate::argument::Argument;
 use crate::arguments::{self, Arguments};
 use crate::config::PgConfig;
-use crate::kind::Reading;
+use crate::pg_type::ColumnType;
 
 /// What the table says of a query.
 pub(crate) struct QuerySpec {
@@ -72,9 +72,9 @@ pub(crate) enum Mode {
 pub(crate) enum Columns {
     None,
     /// The first column, whatever its name.
-    First(Reading),
+    First(ColumnType),
     /// The columns of these names.
-    Named(&'static [(&'static str, Reading)]),
+    Named(&'static [(&'static str, ColumnType)]),
     /// The columns that the operator names.
     Configured(&'static [ConfiguredColumn]),
 }
@@ -84,7 +84,7 @@ pub(crate) struct ConfiguredColumn {
     /// The configuration key of its name.
     pub(crate) key: &'static str,
     pub(crate) name: fn(&PgConfig) -> &str,
-    pub(crate) reading: Reading,
+    pub(crate) reading: ColumnType,
 }
 
 /// A query as a type, by which the compiler knows its arguments.
@@ -198,7 +198,7 @@ queries! {
         lacking [], decides [ScrapeSwarm, ScrapeSwarms];
     /// `peer.newest_query`: the time of the newest announce, for `check`; optional, not known to MoChi.
     NewestPeer = "peer.newest_query", Peers, Optional, Ours, Reads,
-        Single arguments::Nothing, numbered 0, columns Columns::First(Reading::Time),
+        Single arguments::Nothing, numbered 0, columns Columns::First(ColumnType::Time),
         lacking [], decides [];
     /// `peer.forget_query`: deletes all peers of a swarm; optional, not known to MoChi.
     ForgetPeers = "peer.forget_query", Peers, Optional, Ours, Writes,
@@ -210,7 +210,7 @@ queries! {
         lacking [], decides [];
     /// `downloads.get_query`: the downloads of a swarm; optional.
     GetDownloads = "downloads.get_query", Peers, Optional, Mochi, Reads,
-        Single arguments::Swarm<'a>, numbered 1, columns Columns::First(Reading::Integer),
+        Single arguments::Swarm<'a>, numbered 1, columns Columns::First(ColumnType::Integer),
         lacking [Downloads], decides [];
     /// `downloads.inc_query`: adds one to the downloads of a swarm; optional.
     IncrementDownloads = "downloads.inc_query", Peers, Optional, Mochi, Writes,
@@ -234,7 +234,7 @@ queries! {
         lacking [GarbageCollection], decides [CollectGarbage];
     /// `gc_count_query`: counts stale peers; optional, not known to MoChi.
     CountStale = "gc_count_query", Peers, Optional, Ours, Reads,
-        Single arguments::CountStale, numbered 1, columns Columns::First(Reading::Integer),
+        Single arguments::CountStale, numbered 1, columns Columns::First(ColumnType::Integer),
         lacking [], decides [];
     /// `gc_merge_query`: tidies up what triggers keep, after garbage has been collected; optional, not known to MoChi.
     MergeCounts = "gc_merge_query", Peers, Optional, Ours, Writes,
@@ -246,16 +246,16 @@ queries! {
     CheckCounts = "count_check_query", Peers, Optional, Ours, Reads,
         Single arguments::CheckCounts<'a>, numbered 1,
         columns Columns::Named(&[
-            ("info_hash", Reading::Bytes),
-            ("kept_seeders", Reading::Integer),
-            ("kept_leechers", Reading::Integer),
-            ("seeders", Reading::Integer),
-            ("leechers", Reading::Integer),
+            ("info_hash", ColumnType::Bytes),
+            ("kept_seeders", ColumnType::Integer),
+            ("kept_leechers", ColumnType::Integer),
+            ("seeders", ColumnType::Integer),
+            ("leechers", ColumnType::Integer),
         ]),
         lacking [], decides [CheckCounts];
     /// `info_hash_count_query`: counts swarms that have peers; optional.
     CountInfoHashes = "info_hash_count_query", Peers, Optional, Mochi, Reads,
-        Single arguments::Nothing, numbered 0, columns Columns::First(Reading::Integer),
+        Single arguments::Nothing, numbered 0, columns Columns::First(ColumnType::Integer),
         lacking [Statistics], decides [Statistics];
     /// `data.add_query`: puts a value, overwriting.
     PutData = "data.add_query", Data, Required, Mochi, Writes,
@@ -267,40 +267,40 @@ queries! {
         lacking [], decides [DeleteData];
     /// `data.get_query`: the value of a key.
     GetData = "data.get_query", Data, Required, Mochi, Reads,
-        Single arguments::GetData<'a>, numbered 2, columns Columns::First(Reading::Bytes),
+        Single arguments::GetData<'a>, numbered 2, columns Columns::First(ColumnType::Bytes),
         lacking [], decides [LoadData, ContainsData];
     /// `data.contains_batch_query`: which of many keys exist; optional, not known to MoChi. Column
     /// `request`.
     ContainsDataBatch = "data.contains_batch_query", Data, Optional, Ours, Reads,
         Batch arguments::ContainsDataBatch<'a>, numbered 3,
-        columns Columns::Named(&[("request", Reading::Integer)]),
+        columns Columns::Named(&[("request", ColumnType::Integer)]),
         lacking [], decides [];
     /// `export.peers_query`: a page of peers in the order of their keys; optional, not known to MoChi. Columns
     /// `info_hash`, `peer_id`, `address`, `port`, `is_seeder`, `created`.
     ExportPeers = "export.peers_query", Peers, Optional, Ours, Reads,
         Single arguments::ExportPeers<'a>, numbered 5,
         columns Columns::Named(&[
-            ("info_hash", Reading::Bytes),
-            ("peer_id", Reading::Bytes),
-            ("address", Reading::Address),
-            ("port", Reading::Integer),
-            ("is_seeder", Reading::Boolean),
-            ("created", Reading::Time),
+            ("info_hash", ColumnType::Bytes),
+            ("peer_id", ColumnType::Bytes),
+            ("address", ColumnType::Address),
+            ("port", ColumnType::Integer),
+            ("is_seeder", ColumnType::Boolean),
+            ("created", ColumnType::Time),
         ]),
         lacking [ExportPeers], decides [ExportPeers, FindPeer];
     /// `export.downloads_query`: a page of downloads; optional, not known to MoChi. Columns `info_hash`,
     /// `downloads`.
     ExportDownloads = "export.downloads_query", Peers, Optional, Ours, Reads,
         Single arguments::ExportDownloads<'a>, numbered 2,
-        columns Columns::Named(&[("info_hash", Reading::Bytes), ("downloads", Reading::Integer)]),
+        columns Columns::Named(&[("info_hash", ColumnType::Bytes), ("downloads", ColumnType::Integer)]),
         lacking [ExportDownloads], decides [ExportDownloads];
     /// `export.data_query`: a page of data; optional, not known to MoChi. Columns `context`, `key`, `value`.
     ExportData = "export.data_query", Data, Optional, Ours, Reads,
         Single arguments::ExportData<'a>, numbered 3,
         columns Columns::Named(&[
-            ("context", Reading::Text),
-            ("key", Reading::Bytes),
-            ("value", Reading::Bytes),
+            ("context", ColumnType::Text),
+            ("key", ColumnType::Bytes),
+            ("value", ColumnType::Bytes),
         ]),
         lacking [ExportData], decides [ExportData];
     /// `import.peers_query`: an upsert that keeps the later time, at equal times the seeder; optional, not
@@ -336,56 +336,56 @@ queries! {
     /// `request`.
     DeletePeerBatch = "peer.del_batch_query", Peers, Optional, Ours, Writes,
         Batch arguments::DeletePeerBatch<'a>, numbered 6,
-        columns Columns::Named(&[("request", Reading::Integer)]),
+        columns Columns::Named(&[("request", ColumnType::Integer)]),
         lacking [], decides [];
     /// `peer.graduate_batch_query`: makes many clients seeders at once and counts their downloads; optional,
     /// not known to MoChi. Columns `request`, `is_download`.
     GraduatePeerBatch = "peer.graduate_batch_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
-        columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
+        columns Columns::Named(&[("request", ColumnType::Integer), ("is_download", ColumnType::Boolean)]),
         lacking [], decides [];
     /// `announce.batch_query`: for many announces at once; optional, not known to MoChi. Columns
     /// `request`, and arrays `peer_id`, `address`, `port`.
     AnnounceBatch = "announce.batch_query", Peers, Optional, Ours, Reads,
         Batch arguments::AnnounceBatch<'a>, numbered 4,
         columns Columns::Named(&[
-            ("request", Reading::Integer),
-            ("peer_id", Reading::ManyBytes),
-            ("address", Reading::ManyAddresses),
-            ("port", Reading::ManyIntegers),
+            ("request", ColumnType::Integer),
+            ("peer_id", ColumnType::ManyBytes),
+            ("address", ColumnType::ManyAddresses),
+            ("port", ColumnType::ManyIntegers),
         ]),
         lacking [], decides [];
     /// `bulk.add_query`: `import.peers_query` for many peers at once, with those that were written; optional, not known
     /// to MoChi.
     BulkPut = "bulk.add_query", Peers, Optional, Ours, Writes,
         Batch arguments::BulkPut<'a>, numbered 8,
-        columns Columns::Named(&[("request", Reading::Integer)]),
+        columns Columns::Named(&[("request", ColumnType::Integer)]),
         lacking [AtomicWrites], decides [];
     /// `bulk.touch_query`: sets later times of many peers at once; optional, not known to MoChi.
     BulkTouch = "bulk.touch_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
-        columns Columns::Named(&[("request", Reading::Integer)]),
+        columns Columns::Named(&[("request", ColumnType::Integer)]),
         lacking [AtomicWrites], decides [];
     /// `bulk.del_query`: removes many peers at once that did not announce later; optional, not known to MoChi.
     BulkDelete = "bulk.del_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
-        columns Columns::Named(&[("request", Reading::Integer)]),
+        columns Columns::Named(&[("request", ColumnType::Integer)]),
         lacking [AtomicWrites], decides [];
     /// `bulk.graduate_query`: makes many clients seeders at once that did not announce later; optional, not known to
     /// MoChi.
     BulkGraduate = "bulk.graduate_query", Peers, Optional, Ours, Writes,
         Batch arguments::ChangePeerBatch<'a>, numbered 7,
-        columns Columns::Named(&[("request", Reading::Integer), ("is_download", Reading::Boolean)]),
+        columns Columns::Named(&[("request", ColumnType::Integer), ("is_download", ColumnType::Boolean)]),
         lacking [AtomicWrites], decides [];
     /// `bulk.read_query`: the peers of many swarms at once; optional, not known to MoChi.
     BulkRead = "bulk.read_query", Peers, Optional, Ours, Reads,
         Batch arguments::BulkRead<'a>, numbered 4,
         columns Columns::Named(&[
-            ("request", Reading::Integer),
-            ("peer_id", Reading::Bytes),
-            ("address", Reading::Address),
-            ("port", Reading::Integer),
-            ("created", Reading::Time),
+            ("request", ColumnType::Integer),
+            ("peer_id", ColumnType::Bytes),
+            ("address", ColumnType::Address),
+            ("port", ColumnType::Integer),
+            ("created", ColumnType::Time),
         ]),
         lacking [], decides [];
     /// `peer.count_batch_query`: the counts of many swarms at once; optional, not known to MoChi.
@@ -393,10 +393,10 @@ queries! {
     CountSwarmBatch = "peer.count_batch_query", Peers, Optional, Ours, Reads,
         Batch arguments::CountSwarmBatch<'a>, numbered 2,
         columns Columns::Named(&[
-            ("request", Reading::Integer),
-            ("seeders", Reading::Integer),
-            ("leechers", Reading::Integer),
-            ("downloads", Reading::Integer),
+            ("request", ColumnType::Integer),
+            ("seeders", ColumnType::Integer),
+            ("leechers", ColumnType::Integer),
+            ("downloads", ColumnType::Integer),
         ]),
         lacking [], decides [];
 }
@@ -405,17 +405,17 @@ const ANNOUNCE_COLUMNS: &[ConfiguredColumn] = &[
     ConfiguredColumn {
         key: "announce.peer_id_column",
         name: |config| &config.announce.peer_id_column,
-        reading: Reading::Bytes,
+        reading: ColumnType::Bytes,
     },
     ConfiguredColumn {
         key: "announce.address_column",
         name: |config| &config.announce.address_column,
-        reading: Reading::Address,
+        reading: ColumnType::Address,
     },
     ConfiguredColumn {
         key: "announce.port_column",
         name: |config| &config.announce.port_column,
-        reading: Reading::Integer,
+        reading: ColumnType::Integer,
     },
 ];
 
@@ -423,12 +423,12 @@ const COUNT_COLUMNS: &[ConfiguredColumn] = &[
     ConfiguredColumn {
         key: "peer.count_seeders_column",
         name: |config| &config.peer.count_seeders_column,
-        reading: Reading::Integer,
+        reading: ColumnType::Integer,
     },
     ConfiguredColumn {
         key: "peer.count_leechers_column",
         name: |config| &config.peer.count_leechers_column,
-        reading: Reading::Integer,
+        reading: ColumnType::Integer,
     },
 ];
 

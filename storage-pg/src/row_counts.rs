@@ -7,7 +7,7 @@ use sqlx::Column as _;
 use sqlx::postgres::PgColumn;
 
 use crate::argument::Argument;
-use crate::kind::Kind;
+use crate::pg_type::PgType;
 use crate::query_spec::Query;
 use crate::rewrite::{first_word, main_verb};
 use crate::statement::Statement;
@@ -87,7 +87,7 @@ impl RowCount {
     /// Of a statement with such a result.
     pub(crate) fn of(sql: &str, columns: &[PgColumn]) -> Self {
         let returned = match columns {
-            [column] => Kind::is_integer(column.type_info()),
+            [column] => PgType::is_integer(column.type_info()),
             _ => false,
         };
         Self::by(sql, returned)

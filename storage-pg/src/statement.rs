@@ -14,9 +14,9 @@ use storage_core::{AddressFamily, Event, Peer, PeerId, SharedObserver, Timestamp
 use crate::argument::Argument;
 use crate::arguments::Arguments;
 use crate::array;
-use crate::draft::Draft;
-use crate::failure::Failure;
-use crate::kind::{Encoded, Kind, Typed, UNKNOWN, decode_address, decode_inet, decode_integer};
+use crate::error::QueryError;
+use crate::parsed_query::ParsedQuery;
+use crate::pg_type::{PgParam, PgType, PgValue, UNKNOWN, decode_address, decode_inet, decode_integer};
 use crate::query_spec::{Batch, Query, Single, TypedQuery};
 use crate::row_counts::RowCount;
 use crate::zone::Zone;
@@ -25,7 +25,7 @@ use crate::zone::Zone;
 pub(crate) struct Statement {
     pub(crate) query: Query,
     pub(crate) sql: Arc<str>,
-    pub(crate) draft: Draft,
+    pub(crate) parsed: ParsedQuery,
     /// Exchanged when the server says that the tables have changed.
     types: RwLock<Arc<Types>>,
     pub(crate) zone: Zone,
@@ -49,7 +49,7 @@ pub(crate) struct Types {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
     pub(crate) argument: Argument,
-    pub(crate) kind: Kind,
+    pub(crate) kind: PgType,
     /// The type of an array's elements.
     pub(crate) element: Option<u32>,
     pub(crate) type_info: PgTypeInfo,
@@ -60,7 +60,7 @@ pub(crate) struct Parameter {
 pub(crate) struct Column {
     pub(crate) name: Box<str>,
     pub(crate) index: usize,
-    pub(crate) kind: Kind,
+    pub(crate) kind: PgType,
     /// The number of its type.
     pub(crate) oid: Option<u32>,
 }
@@ -77,7 +77,7 @@ impl ResultRow {
         if value.is_null() { None } else { value.as_bytes().ok() }
     }
 
-    fn kind(&self, reading: usize) -> Option<Kind> {
+    fn kind(&self, reading: usize) -> Option<PgType> {
         self.columns.get(reading).map(|column| column.kind)
     }
 }
@@ -110,7 +110,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         self.affected(connection, self.bind(&arguments)?).await
     }
 
@@ -119,7 +119,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<Vec<ResultRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, QueryError> {
         self.fetched(connection, self.bind(&arguments)?).await
     }
 
@@ -128,7 +128,7 @@ impl<Q: Single> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         arguments: Q::Arguments<'_>,
-    ) -> Result<Option<ResultRow>, Failure> {
+    ) -> Result<Option<ResultRow>, QueryError> {
         let (query, types) = self.bind(&arguments)?;
         let row = self.timed(query.fetch_optional(connection)).await?;
         row.map(|row| self.check_row(row, &types)).transpose()
@@ -141,7 +141,7 @@ impl<Q: Batch> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         batch: &[Q::Arguments<'_>],
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         self.affected(connection, self.bind_batch(batch)?).await
     }
 
@@ -150,7 +150,7 @@ impl<Q: Batch> QueryStatement<'_, Q> {
         self,
         connection: &mut PgConnection,
         batch: &[Q::Arguments<'_>],
-    ) -> Result<Vec<ResultRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, QueryError> {
         self.fetched(connection, self.bind_batch(batch)?).await
     }
 }
@@ -160,15 +160,15 @@ type Bound = (sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, Arc<Type
 
 impl Statement {
     pub(crate) fn new(
-        draft: Draft,
+        parsed: ParsedQuery,
         types: Types,
         zone: Zone,
         persistent: bool,
         observer: SharedObserver,
     ) -> Self {
-        let (query, sql) = (draft.query, draft.rewritten.sql.as_str().into());
+        let (query, sql) = (parsed.query, parsed.rewritten.sql.as_str().into());
         let types = RwLock::new(Arc::new(types));
-        Self { query, sql, draft, types, zone, persistent, observer }
+        Self { query, sql, parsed, types, zone, persistent, observer }
     }
 
     /// The types of parameters and columns, as far as is known.
@@ -187,12 +187,12 @@ impl Statement {
 
     /// Whether columns of a result are read.
     pub(crate) fn has_result(&self) -> bool {
-        !self.draft.columns.is_empty()
+        !self.parsed.columns.is_empty()
     }
 
     /// Whether the query uses an argument.
     pub(crate) fn uses(&self, argument: Argument) -> bool {
-        self.draft.rewritten.arguments.contains(&argument)
+        self.parsed.rewritten.arguments.contains(&argument)
     }
 
     /// As the statement of a query, if it is that.
@@ -200,14 +200,18 @@ impl Statement {
         (self.query == Q::QUERY).then_some(QueryStatement { statement: self, query: PhantomData })
     }
 
-    async fn affected(&self, connection: &mut PgConnection, (query, types): Bound) -> Result<u64, Failure> {
+    async fn affected(
+        &self,
+        connection: &mut PgConnection,
+        (query, types): Bound,
+    ) -> Result<u64, QueryError> {
         if types.row_count != RowCount::Returned {
             return Ok(self.timed(query.execute(connection)).await?.rows_affected());
         }
         let rows = self.timed(query.fetch_all(connection)).await?;
         let [row] = &rows[..] else { return Ok(rows.len() as u64) };
-        if !row.columns().first().is_some_and(|column| Kind::is_integer(column.type_info())) {
-            return Err(Failure::other_columns(self.query.key()));
+        if !row.columns().first().is_some_and(|column| PgType::is_integer(column.type_info())) {
+            return Err(QueryError::other_columns(self.query.key()));
         }
         let returned = row.try_get_raw(0).ok().filter(|value| !value.is_null());
         let returned = returned.and_then(|value| decode_integer(value.as_bytes().ok()?));
@@ -218,7 +222,7 @@ impl Statement {
         &self,
         connection: &mut PgConnection,
         (query, types): Bound,
-    ) -> Result<Vec<ResultRow>, Failure> {
+    ) -> Result<Vec<ResultRow>, QueryError> {
         let rows = self.timed(query.fetch_all(connection)).await?;
         let mut checked = Vec::with_capacity(rows.len());
         for row in rows {
@@ -233,28 +237,28 @@ impl Statement {
     }
 
     /// A connection that prepares the query only now may find other columns than were described.
-    fn check_row(&self, row: PgRow, types: &Types) -> Result<ResultRow, Failure> {
+    fn check_row(&self, row: PgRow, types: &Types) -> Result<ResultRow, QueryError> {
         let is_there = |column: &Column| {
             row.columns().get(column.index).is_some_and(|found| {
                 found.name() == &*column.name
                     && (found.type_info().oid().map(|oid| oid.0) == column.oid
-                        || Kind::of(found.type_info()).is_some_and(|(kind, _)| kind == column.kind))
+                        || PgType::of(found.type_info()).is_some_and(|(kind, _)| kind == column.kind))
             })
         };
         if types.columns.iter().all(is_there) {
             return Ok(ResultRow { row, columns: Arc::clone(&types.columns) });
         }
-        Err(Failure::other_columns(self.query.key()))
+        Err(QueryError::other_columns(self.query.key()))
     }
 
-    async fn timed<T>(&self, run: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+    async fn timed<T>(&self, run: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueryError> {
         let begun = Instant::now();
         let result = run.await;
         self.observer.observe(crate::NAME, Event::Ran { key: self.query.key(), took: begun.elapsed() });
         result.map_err(|error| self.failed(error))
     }
 
-    fn bind(&self, arguments: &impl Arguments) -> Result<Bound, Failure> {
+    fn bind(&self, arguments: &impl Arguments) -> Result<Bound, QueryError> {
         let (mut bound, types) = (PgArguments::default(), self.types());
         for parameter in &types.parameters {
             self.add(&mut bound, self.encode(arguments, parameter)?, parameter)?;
@@ -262,7 +266,7 @@ impl Statement {
         Ok((query(&self.sql, bound, self.persistent), types))
     }
 
-    fn bind_batch(&self, batch: &[impl Arguments]) -> Result<Bound, Failure> {
+    fn bind_batch(&self, batch: &[impl Arguments]) -> Result<Bound, QueryError> {
         let (mut bound, types) = (PgArguments::default(), self.types());
         let mut values = Vec::with_capacity(batch.len());
         for parameter in &types.parameters {
@@ -271,8 +275,8 @@ impl Statement {
                 values.push(self.encode(arguments, parameter)?);
             }
             let value = match parameter.element {
-                Some(element) => Encoded::Array(element, &values),
-                None => values.first().copied().unwrap_or(Encoded::Null),
+                Some(element) => PgValue::Array(element, &values),
+                None => values.first().copied().unwrap_or(PgValue::Null),
             };
             self.add(&mut bound, value, parameter)?;
         }
@@ -283,10 +287,10 @@ impl Statement {
         &self,
         arguments: &'a impl Arguments,
         parameter: &Parameter,
-    ) -> Result<Encoded<'a>, Failure> {
+    ) -> Result<PgValue<'a>, QueryError> {
         let argument = parameter.argument;
         let value = arguments.value(argument).ok_or_else(|| {
-            Failure::misfit(self.query.key(), format!("`{argument}` is no argument of this query"))
+            QueryError::misfit(self.query.key(), format!("`{argument}` is no argument of this query"))
         })?;
         value.encode(self, parameter)
     }
@@ -294,15 +298,15 @@ impl Statement {
     fn add(
         &self,
         arguments: &mut PgArguments,
-        value: Encoded<'_>,
+        value: PgValue<'_>,
         parameter: &Parameter,
-    ) -> Result<(), Failure> {
-        let added = arguments.add(Typed(value, parameter.type_info.clone()));
+    ) -> Result<(), QueryError> {
+        let added = arguments.add(PgParam(value, parameter.type_info.clone()));
         added.map_err(|error| self.failed(sqlx::Error::Encode(error)))
     }
 
-    fn failed(&self, error: sqlx::Error) -> Failure {
-        Failure::of(self.query.key(), error)
+    fn failed(&self, error: sqlx::Error) -> QueryError {
+        QueryError::of(self.query.key(), error)
     }
 
     pub(crate) fn read_bytes<'r>(&self, row: &'r ResultRow, reading: usize) -> Option<&'r [u8]> {
@@ -315,7 +319,7 @@ impl Statement {
 
     pub(crate) fn read_address(&self, row: &ResultRow, reading: usize) -> Option<IpAddr> {
         let bytes = row.bytes(reading)?;
-        if row.kind(reading) == Some(Kind::Inet) { decode_inet(bytes) } else { decode_address(bytes) }
+        if row.kind(reading) == Some(PgType::Inet) { decode_inet(bytes) } else { decode_address(bytes) }
     }
 
     /// The peers of a row with an array for each part of them; how many could not be understood.
@@ -330,7 +334,7 @@ impl Statement {
         else {
             return (Vec::new(), 0);
         };
-        let decode = if row.kind(address) == Some(Kind::Inet) { decode_inet } else { decode_address };
+        let decode = if row.kind(address) == Some(PgType::Inet) { decode_inet } else { decode_address };
         let peer = |id: Option<&[u8]>, address: Option<&[u8]>, port: Option<&[u8]>| {
             let port = u16::try_from(decode_integer(port?)?).ok()?;
             let peer = Peer::new(PeerId::try_from(id?).ok()?, decode(address?)?, port);
@@ -375,9 +379,9 @@ pub(crate) fn query(
 }
 
 /// Runs a statement that has neither arguments nor a result.
-pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), Failure> {
+pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), QueryError> {
     let told = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
-    told.map(drop).map_err(|error| Failure::of("", error))
+    told.map(drop).map_err(|error| QueryError::of("", error))
 }
 
 /// As many nulls, of types that the server is to find out.
@@ -385,7 +389,7 @@ pub(crate) fn nulls(count: usize) -> PgArguments {
     let mut arguments = PgArguments::default();
     for _ in 0..count {
         // A null is encoded without anything that could fail.
-        let _ = arguments.add(Typed(Encoded::Null, UNKNOWN));
+        let _ = arguments.add(PgParam(PgValue::Null, UNKNOWN));
     }
     arguments
 }

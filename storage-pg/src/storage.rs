@@ -15,19 +15,19 @@ use storage_core::{
 use tokio::time::timeout;
 
 use crate::arguments;
-use crate::attempt::{Together, attempt};
 use crate::batches::Batches;
 use crate::config::PgConfig;
 use crate::connection::{Commit, ConnectError, ConnectionSettings, Lease, Pool};
+use crate::contention_limiter::ContentionLimiter;
 use crate::core::{Core, not_configured};
-use crate::draft::{Drafts, Opened};
-use crate::gate::Gate;
-use crate::prepare::{Sending, prepare};
+use crate::parsed_query::{OpenedParts, ParsedQueries};
+use crate::prepare::{StatementOptions, prepare};
 use crate::query_spec::{Query, queries, responsible_for};
-use crate::renewal::Renewal;
+use crate::retry::{TxMode, with_retries};
 use crate::row_counts::RowCounts;
 use crate::server::Server;
 use crate::statement::{Statement, tell};
+use crate::statement_refresh::StatementRefresher;
 use crate::zone::Zone;
 
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
@@ -44,7 +44,7 @@ impl PgStorage {
     /// [`OpenError::Configuration`] with every problem of the configuration;
     /// [`OpenError::Storage`] if there is no server to ask. Nothing has been changed then.
     pub async fn open(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
-        Self::open_part(config, observer, Opened::Everything).await
+        Self::open_part(config, observer, OpenedParts::Everything).await
     }
 
     /// Opens the data part alone; only the queries of the section `data` are needed.
@@ -52,12 +52,12 @@ impl PgStorage {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_data(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
-        Self::open_part(config, observer, Opened::DataAlone).await
+        Self::open_part(config, observer, OpenedParts::DataAlone).await
     }
 
     /// What can be told of a configuration without a server.
     pub(crate) fn findings(config: &PgConfig, data_alone: bool) -> Findings {
-        let opened = if data_alone { Opened::DataAlone } else { Opened::Everything };
+        let opened = if data_alone { OpenedParts::DataAlone } else { OpenedParts::Everything };
         let Offline { settings, problems, .. } = Offline::read(config, opened);
         let warnings = settings.map(|settings| settings.warnings).unwrap_or_default();
         let warnings = warnings.into_iter().map(|warning| problem("connection_string", warning)).collect();
@@ -67,9 +67,9 @@ impl PgStorage {
     async fn open_part(
         config: PgConfig,
         observer: SharedObserver,
-        opened: Opened,
+        opened: OpenedParts,
     ) -> Result<Self, OpenError> {
-        let Offline { drafts, zone, settings, mut problems } = Offline::read(&config, opened);
+        let Offline { queries, zone, settings, mut problems } = Offline::read(&config, opened);
         let Some(mut settings) = settings else { return Err(OpenError::Configuration(problems)) };
         for warning in &settings.warnings {
             tracing::warn!(backend = crate::NAME, "`connection_string`: {warning}");
@@ -97,9 +97,9 @@ impl PgStorage {
                         };
                     }
                     let server = Server::ask(connection, &version).await?;
-                    let sending = Sending { zone, server, pooler_mode, observer: observer.clone() };
-                    let (statements, refused) = prepare_all(connection, drafts, &sending).await?;
-                    Ok(Ok((statements, refused, sending)))
+                    let options = StatementOptions { zone, server, pooler_mode, observer: observer.clone() };
+                    let (statements, refused) = prepare_all(connection, queries, &options).await?;
+                    Ok(Ok((statements, refused, options)))
                 };
                 timeout(config.startup_timeout, prepare).await
             }
@@ -131,7 +131,7 @@ impl PgStorage {
                 return Err(not_checked(ErrorKind::Timeout, message).into());
             }
         };
-        let (statements, refused, sending) = prepared;
+        let (statements, refused, options) = prepared;
         problems.extend(refused);
         problems.dedup();
         if !problems.is_empty() {
@@ -139,10 +139,11 @@ impl PgStorage {
             return Err(OpenError::Configuration(problems));
         }
         let retry_timeout = config.retry_timeout;
-        let gate = Gate::new(settings.pool.max_connections);
-        let renewal = Renewal::new(sending);
+        let contention = ContentionLimiter::new(settings.pool.max_connections);
+        let renewal = StatementRefresher::new(options);
         let row_counts = RowCounts::of(&statements);
-        let core = Core { pool, settings, retry_timeout, gate, statements, renewal, row_counts, observer };
+        let core =
+            Core { pool, settings, retry_timeout, contention, statements, renewal, row_counts, observer };
         let core = Arc::new(core);
         Ok(Self { batches: Batches::new(&core, &config), core })
     }
@@ -150,7 +151,7 @@ impl PgStorage {
 
 /// What a configuration means, as far as it can be told without a server.
 struct Offline {
-    drafts: Vec<crate::draft::Draft>,
+    queries: Vec<crate::parsed_query::ParsedQuery>,
     zone: Zone,
     /// `None` if the connection string cannot be read.
     settings: Option<ConnectionSettings>,
@@ -158,8 +159,8 @@ struct Offline {
 }
 
 impl Offline {
-    fn read(config: &PgConfig, opened: Opened) -> Self {
-        let Drafts { drafts, mut problems } = Drafts::of(config, opened);
+    fn read(config: &PgConfig, opened: OpenedParts) -> Self {
+        let ParsedQueries { queries, mut problems } = ParsedQueries::of(config, opened);
         let zone = Zone::named(&config.created_zone);
         if zone.is_none() {
             problems.push(problem(
@@ -180,7 +181,7 @@ impl Offline {
         if let Ok(settings) = &mut settings {
             settings.session.commit = named;
         }
-        Self { drafts, zone: zone.unwrap_or_default(), settings: settings.ok(), problems }
+        Self { queries, zone: zone.unwrap_or_default(), settings: settings.ok(), problems }
     }
 }
 
@@ -220,12 +221,12 @@ async fn check_transactions(connection: &mut PgConnection) -> Result<(), sqlx::E
 /// The statements, and the problems of those that are none.
 async fn prepare_all(
     connection: &mut PgConnection,
-    drafts: Vec<crate::draft::Draft>,
-    sending: &Sending,
+    queries: Vec<crate::parsed_query::ParsedQuery>,
+    options: &StatementOptions,
 ) -> Result<(Vec<Statement>, Vec<Problem>), sqlx::Error> {
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
-    for draft in drafts {
-        match prepare(connection, draft, sending).await? {
+    for query in queries {
+        match prepare(connection, query, options).await? {
             Ok(statement) => statements.push(statement),
             Err(mut found) => {
                 found.retain(|problem| !is_told(problem, &problems));
@@ -312,7 +313,7 @@ impl Backend for PgStorage {
 
     async fn ping(&self) -> Result<()> {
         let Some(ping) = self.core.find(queries::Ping) else { return Ok(()) };
-        attempt!(&self.core, Operation::Ping, Together::No, |connection| {
+        with_retries!(&self.core, Operation::Ping, TxMode::Autocommit, |connection| {
             ping.execute(connection, arguments::Nothing {}).await.map(drop)
         })
     }
@@ -332,8 +333,8 @@ impl Backend for PgStorage {
     /// Puts a peer of its own into a swarm of its own, and takes it back before the transaction ends.
     async fn probe(&self) -> Result<()> {
         let put = self.core.statement(queries::PutPeer, Operation::Probe)?;
-        attempt!(&self.core, Operation::Probe, Together::AllOrNothing, |connection| {
-            let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::rehearsal::probe_peer(1, 1));
+        with_retries!(&self.core, Operation::Probe, TxMode::Transaction, |connection| {
+            let (info_hash, peer) = (InfoHash::V1(rand::random()), crate::query_scope::probe_peer(1, 1));
             let leecher = arguments::PutPeer {
                 info_hash: &info_hash,
                 peer: &peer,

@@ -10,9 +10,9 @@ use storage_core::{
 };
 
 use crate::arguments::{self, Address};
-use crate::attempt::{Together, attempt};
-use crate::kind::decode_integer;
+use crate::pg_type::decode_integer;
 use crate::query_spec::{Batch, Single, queries};
+use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
 
@@ -104,7 +104,7 @@ impl Transfer for PgStorage {
         let import = self.core.statement(queries::ImportDownloads, Operation::ImportDownloads)?;
         let last: BTreeMap<_, _> =
             records.iter().map(|record| (record.info_hash, record.downloads)).collect();
-        attempt!(&self.core, Operation::ImportDownloads, Together::AllOrNothing, |connection| {
+        with_retries!(&self.core, Operation::ImportDownloads, TxMode::Transaction, |connection| {
             for (info_hash, downloads) in &last {
                 forget.execute(connection, arguments::Swarm { info_hash }).await?;
                 let downloads = arguments::ImportDownloads { info_hash, downloads: *downloads };
@@ -143,12 +143,12 @@ impl PgStorage {
             return Ok(Imported::default());
         }
         let written = if let Some(batch) = self.core.find(batch) {
-            attempt!(&self.core, operation, Together::No, |connection| {
+            with_retries!(&self.core, operation, TxMode::Autocommit, |connection| {
                 batch.execute_batch(connection, &records).await
             })?
         } else {
-            let together = if records.len() > 1 { Together::AllOrNothing } else { Together::No };
-            attempt!(&self.core, operation, together, |connection| {
+            let together = if records.len() > 1 { TxMode::Transaction } else { TxMode::Autocommit };
+            with_retries!(&self.core, operation, together, |connection| {
                 let mut written = 0;
                 for record in &records {
                     written += single.execute(connection, *record).await?.min(1);
@@ -163,7 +163,7 @@ impl PgStorage {
     async fn lowest_data(&self) -> Result<Option<DataRecord>> {
         let get = self.core.statement(queries::GetData, Operation::ExportData)?;
         let Ok(context) = Context::new("") else { return Ok(None) };
-        let row = attempt!(&self.core, Operation::ExportData, Together::No, |connection| {
+        let row = with_retries!(&self.core, Operation::ExportData, TxMode::Autocommit, |connection| {
             get.first(connection, arguments::GetData { context: &context, key: &[] }).await
         })?;
         let value = |row: ResultRow| Bytes::copy_from_slice(get.read_bytes(&row, 0).unwrap_or_default());
@@ -181,7 +181,7 @@ impl PgStorage {
         read: fn(&Statement, &ResultRow) -> Option<T>,
         key: &[usize],
     ) -> Result<Page<T>> {
-        let rows = attempt!(&self.core, operation, Together::No, |connection| {
+        let rows = with_retries!(&self.core, operation, TxMode::Autocommit, |connection| {
             export.rows(connection, after).await
         })?;
         let key_of = |row| key.iter().map(move |column| export.read_bytes(row, *column).unwrap_or_default());

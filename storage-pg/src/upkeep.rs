@@ -9,9 +9,9 @@ use storage_core::{
 
 use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
-use crate::attempt::{Together, attempt};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
+use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, tell};
 use crate::storage::PgStorage;
 
@@ -38,7 +38,7 @@ impl Upkeep for PgStorage {
         if let Some(merge) = self.core.find(queries::MergeCounts)
             && collected.withheld == 0
         {
-            attempt!(&self.core, Operation::CollectGarbage, Together::AllOrNothing, |connection| {
+            with_retries!(&self.core, Operation::CollectGarbage, TxMode::Transaction, |connection| {
                 merge.execute(connection, arguments::Nothing {}).await
             })?;
         }
@@ -48,7 +48,7 @@ impl Upkeep for PgStorage {
     async fn statistics(&self) -> Result<Statistics> {
         let info_hashes = self.core.statement(queries::CountInfoHashes, Operation::Statistics)?;
         let peers = self.core.statement(queries::CountPeers, Operation::Statistics)?;
-        attempt!(&self.core, Operation::Statistics, Together::No, |connection| {
+        with_retries!(&self.core, Operation::Statistics, TxMode::Autocommit, |connection| {
             let row = info_hashes.first(connection, arguments::Nothing {}).await?;
             let info_hashes = row.map_or(0, |row| info_hashes.read_count(&row, 0));
             let row = peers.first(connection, arguments::Nothing {}).await?;
@@ -61,7 +61,7 @@ impl Upkeep for PgStorage {
         let Some(check) = self.core.find(queries::CheckCounts) else { return Ok(None) };
         let from = InfoHash::V1(rand::random());
         let swarms = arguments::CheckCounts { info_hash: &from, limit: CHECKED_SWARMS };
-        let rows = attempt!(&self.core, Operation::CheckCounts, Together::No, |connection| {
+        let rows = with_retries!(&self.core, Operation::CheckCounts, TxMode::Autocommit, |connection| {
             check.rows(connection, swarms).await
         })?;
         let mut found = CountCheck { compared: rows.len() as u64, wrong: Vec::new(), remedy: COUNT_AGAIN };
@@ -86,7 +86,7 @@ impl Upkeep for PgStorage {
         let delete_downloads = self.core.find(queries::DeleteDownloads);
         if let Some(forget) = self.core.find(queries::ForgetPeers) {
             let swarm = arguments::Swarm { info_hash };
-            return attempt!(&self.core, Operation::ForgetSwarm, Together::AllOrNothing, |connection| {
+            return with_retries!(&self.core, Operation::ForgetSwarm, TxMode::Transaction, |connection| {
                 let peers = forget.execute(connection, swarm).await?;
                 if let Some(delete_downloads) = delete_downloads {
                     delete_downloads.execute(connection, swarm).await?;
@@ -96,7 +96,7 @@ impl Upkeep for PgStorage {
         }
         let announce = self.core.statement(queries::Announce, Operation::ForgetSwarm)?;
         let delete = self.core.statement(queries::DeletePeer, Operation::ForgetSwarm)?;
-        attempt!(&self.core, Operation::ForgetSwarm, Together::No, |connection| {
+        with_retries!(&self.core, Operation::ForgetSwarm, TxMode::Autocommit, |connection| {
             let mut forgotten = Forgotten { peers: 0, downloads: delete_downloads.is_some() };
             for (role, family) in every_role_and_family() {
                 forgotten.peers +=
@@ -118,11 +118,12 @@ impl Upkeep for PgStorage {
         let mut all = Forgotten { peers: 0, downloads: true };
         for piece in info_hashes.chunks(FORGOTTEN_TOGETHER) {
             let swarms: Vec<_> = piece.iter().map(|info_hash| arguments::Swarm { info_hash }).collect();
-            let peers = attempt!(&self.core, Operation::ForgetSwarm, Together::AllOrNothing, |connection| {
-                let peers = forget.execute_batch(connection, &swarms).await?;
-                delete_downloads.execute_batch(connection, &swarms).await?;
-                Ok(peers)
-            })?;
+            let peers =
+                with_retries!(&self.core, Operation::ForgetSwarm, TxMode::Transaction, |connection| {
+                    let peers = forget.execute_batch(connection, &swarms).await?;
+                    delete_downloads.execute_batch(connection, &swarms).await?;
+                    Ok(peers)
+                })?;
             all.peers += peers;
         }
         Ok(all)
@@ -142,7 +143,7 @@ impl PgStorage {
         let Some(count) = self.core.find(queries::CountStale) else {
             return self.collect_or_take_back(collect, cutoff, most).await;
         };
-        let stale = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
+        let stale = with_retries!(&self.core, Operation::CollectGarbage, TxMode::Autocommit, |connection| {
             let row = count.first(connection, arguments::CountStale { cutoff }).await?;
             Ok(row.map_or(0, |row| count.read_count(&row, 0)))
         })?;
@@ -160,9 +161,10 @@ impl PgStorage {
         let in_pieces = collect.uses(Argument::Limit);
         let mut collected = Collected::default();
         loop {
-            let removed = attempt!(&self.core, Operation::CollectGarbage, Together::No, |connection| {
-                collect.execute(connection, arguments::CollectGarbage { cutoff, limit: PIECE }).await
-            })?;
+            let removed =
+                with_retries!(&self.core, Operation::CollectGarbage, TxMode::Autocommit, |connection| {
+                    collect.execute(connection, arguments::CollectGarbage { cutoff, limit: PIECE }).await
+                })?;
             collected.removed += removed;
             if !in_pieces || removed < PIECE {
                 return Ok(collected);
@@ -177,7 +179,7 @@ impl PgStorage {
         cutoff: Timestamp,
         most: u64,
     ) -> Result<Collected> {
-        attempt!(&self.core, Operation::CollectGarbage, Together::AllOrNothing, |connection| {
+        with_retries!(&self.core, Operation::CollectGarbage, TxMode::Transaction, |connection| {
             tell(connection, "SAVEPOINT before_removal").await?;
             let stale = arguments::CollectGarbage { cutoff, limit: most + 1 };
             let removed = collect.execute(connection, stale).await?;
@@ -199,7 +201,7 @@ impl PgStorage {
         info_hash: &InfoHash,
         role: Role,
         family: AddressFamily,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, QueryError> {
         let mut forgotten = 0;
         loop {
             let (count, sample) = (FORGET_AT_A_TIME, random_sample());

@@ -1,34 +1,48 @@
 //! Whole announces that are answered together: one batch of writes, and after it peers and counts at the same time.
 
-use futures::future::{BoxFuture, join};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::join;
 use storage_core::batcher::BatchCall;
-use storage_core::layer::deadline;
+use storage_core::layer::{time_left, with_time_left};
 use storage_core::{
-    AnnounceAnswer, InfoHash, Operation, OwnedAnnounce, Peer, PeerRecord, Result, SwarmCounts, Timestamp,
+    Announce, AnnounceAnswer, InfoHash, Operation, OwnedAnnounce, Peer, PeerRecord, Result, Timestamp,
 };
 
 use crate::batches::{Announces, BatchKind, Puts, count};
 use crate::core::Core;
 use crate::query_spec::Query;
 
+/// The part of the time left for a batch in which peers and counts are read: what one of them has found is of use
+/// where the other hangs.
+const READ_FOR: f32 = 0.95;
+
 /// An announce whose answer is read, after its peers are put.
-#[derive(Debug)]
-pub(crate) struct WholeAnnounce {
-    pub(crate) announce: OwnedAnnounce,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToRead<'a> {
+    pub(crate) announce: &'a Announce<'a>,
     /// When the peers announced; `None` if they have been written.
     pub(crate) put_at: Option<Timestamp>,
+    /// Set when they have been written.
+    pub(crate) is_written: &'a Arc<AtomicBool>,
+}
+
+/// The same in a queue.
+#[derive(Debug)]
+pub(crate) struct WholeAnnounce {
+    announce: OwnedAnnounce,
+    put_at: Option<Timestamp>,
+    is_written: Arc<AtomicBool>,
+}
+
+impl From<ToRead<'_>> for WholeAnnounce {
+    fn from(ToRead { announce, put_at, is_written }: ToRead<'_>) -> Self {
+        Self { announce: announce.to_owned(), put_at, is_written: Arc::clone(is_written) }
+    }
 }
 
 impl WholeAnnounce {
-    /// Answers it without others.
-    pub(crate) fn alone(self, core: &Core) -> BoxFuture<'_, Result<AnnounceAnswer>> {
-        Box::pin(async move {
-            let call = BatchCall { request: self, deadline: deadline(WholeAnnounces::OPERATION) };
-            let mut answers = WholeAnnounces::answer(core, &[call]).await;
-            answers.pop().unwrap_or(Ok(AnnounceAnswer::default()))
-        })
-    }
-
     /// What is put.
     fn records(&self) -> impl Iterator<Item = PeerRecord> {
         let OwnedAnnounce { info_hash, peers, role, .. } = &self.announce;
@@ -54,14 +68,19 @@ impl BatchKind for WholeAnnounces {
 
     async fn answer(core: &Core, calls: &Calls) -> Vec<Result<AnnounceAnswer>> {
         let written = put(core, calls).await;
+        for (call, _) in calls.iter().zip(&written).filter(|(_, written)| written.is_ok()) {
+            call.request.is_written.store(true, Ordering::Release);
+        }
         let info_hashes: Vec<InfoHash> = calls.iter().map(|call| call.request.announce.info_hash).collect();
-        let (peers, counts) =
-            join(select(core, calls, &written), count(core, Operation::ScrapeSwarm, &info_hashes)).await;
-        let read = peers.into_iter().zip(counts);
-        let answer = |(written, (peers, counts)): (Result<()>, (Result<Vec<Peer>>, Result<SwarmCounts>))| {
-            written.map(|()| AnnounceAnswer::after_write(false, peers, counts))
-        };
-        written.into_iter().zip(read).map(answer).collect()
+        let read = join(select(core, calls, &written), count(core, Operation::ScrapeSwarm, &info_hashes));
+        let left = time_left().map(|left| left.mul_f32(READ_FOR));
+        let (peers, counts) = with_time_left(left, read).await;
+        let answers = written.into_iter().zip(peers).zip(counts);
+        answers
+            .map(|((written, peers), counts)| {
+                Ok(AnnounceAnswer::after_write(written.map(|()| false)?, peers, counts))
+            })
+            .collect()
     }
 }
 

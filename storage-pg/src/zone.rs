@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use storage_core::Timestamp;
 
-use crate::kind::Kind;
+use crate::pg_type::PgType;
 
 /// Microseconds from the Unix epoch to the server's epoch, the beginning of the year 2000.
 const SERVER_EPOCH: i64 = 946_684_800_000_000;
@@ -27,9 +27,9 @@ impl Zone {
     }
 
     /// Microseconds since the server's epoch, as the column holds them.
-    pub(crate) fn encode(&self, timestamp: Timestamp, kind: Kind) -> i64 {
+    pub(crate) fn encode(&self, timestamp: Timestamp, kind: PgType) -> i64 {
         let microseconds = match (&self.0, kind) {
-            (Some(zone), Kind::Timestamp) => {
+            (Some(zone), PgType::Timestamp) => {
                 let local = zone.to_datetime(timestamp.into());
                 TimeZone::UTC
                     .to_timestamp(local)
@@ -42,11 +42,11 @@ impl Zone {
 
     /// The point in time of what the column holds. A local time that a change of clocks repeats is
     /// the earlier one.
-    pub(crate) fn decode(&self, microseconds: i64, kind: Kind) -> Timestamp {
+    pub(crate) fn decode(&self, microseconds: i64, kind: PgType) -> Timestamp {
         let microseconds = microseconds.saturating_add(SERVER_EPOCH);
         let as_utc = Timestamp::from_microseconds(microseconds);
         match (&self.0, kind) {
-            (Some(zone), Kind::Timestamp) => {
+            (Some(zone), PgType::Timestamp) => {
                 let local: DateTime = TimeZone::UTC.to_datetime(as_utc.into());
                 let instant = zone.to_ambiguous_timestamp(local).compatible();
                 instant.ok().and_then(|instant| Timestamp::try_from(instant).ok()).unwrap_or(as_utc)
@@ -64,10 +64,10 @@ mod tests {
     #[test]
     fn a_timestamp_column_holds_the_local_time_of_its_zone() {
         let noon: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
-        let utc = Zone::default().encode(noon, Kind::Timestamp);
+        let utc = Zone::default().encode(noon, PgType::Timestamp);
         let berlin = Zone::named("Europe/Berlin").unwrap();
-        assert_eq!(berlin.encode(noon, Kind::Timestamp) - utc, 2 * 3_600_000_000);
-        assert_eq!(berlin.encode(noon, Kind::TimestampTz), utc);
+        assert_eq!(berlin.encode(noon, PgType::Timestamp) - utc, 2 * 3_600_000_000);
+        assert_eq!(berlin.encode(noon, PgType::TimestampTz), utc);
         assert!(Zone::named("Atlantis/Capital").is_none());
     }
 
@@ -76,7 +76,7 @@ mod tests {
         fn times_are_read_back_to_the_microsecond(seconds in 0..4_000_000_000i64, micros in 0..1_000_000i64) {
             let timestamp = Timestamp::from_microseconds(seconds * 1_000_000 + micros);
             for zone in [Zone::default(), Zone::named("Asia/Tokyo").unwrap()] {
-                for kind in [Kind::Timestamp, Kind::TimestampTz] {
+                for kind in [PgType::Timestamp, PgType::TimestampTz] {
                     prop_assert_eq!(zone.decode(zone.encode(timestamp, kind), kind), timestamp);
                 }
             }

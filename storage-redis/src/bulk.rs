@@ -85,17 +85,17 @@ impl RedisStorage {
         if self.connections.is_cluster() {
             let mut written = Vec::with_capacity(places.len());
             for place in places {
-                written.push(self.write_stepwise(&writes[*place]).await);
+                written.push(self.write_on_cluster(&writes[*place]).await);
             }
             return written;
         }
-        match self.write_whole(writes, places).await {
+        match self.write_by_script(writes, places).await {
             Ok(written) => written,
             Err(error) => failed_for_each(&error, places.len()),
         }
     }
 
-    async fn write_whole(&self, writes: &[PeerWrite], places: &[usize]) -> Result<Vec<Result<Written>>> {
+    async fn write_by_script(&self, writes: &[PeerWrite], places: &[usize]) -> Result<Vec<Result<Written>>> {
         let completes = places.iter().any(|place| writes[*place].change == PeerChange::Graduate);
         let call = Call::repeatable(Operation::WritePeers).with_download(completes);
         let Some(first) = places.first() else { return Ok(Vec::new()) };
@@ -124,7 +124,7 @@ impl RedisStorage {
     }
 
     /// What is stored is read, and changed if it is still the same then.
-    async fn write_stepwise(&self, write: &PeerWrite) -> Result<Written> {
+    async fn write_on_cluster(&self, write: &PeerWrite) -> Result<Written> {
         let call = Call::repeatable(Operation::WritePeers);
         let PeerWrite { info_hash, peer, change, announced } = write;
         if let PeerChange::Put(_) = change {
@@ -160,7 +160,7 @@ impl RedisStorage {
 
     async fn graduate_at(&self, write: &PeerWrite) -> Result<Written> {
         let peers = std::slice::from_ref(&write.peer);
-        let graduated = self.graduate_stepwise(&write.info_hash, peers, write.announced).await;
+        let graduated = self.graduate_on_cluster(&write.info_hash, peers, write.announced).await;
         let is_download = graduated.map_err(|error| error.of(Operation::WritePeers))?;
         Ok(if is_download { Written::Download } else { Written::Applied })
     }
@@ -207,7 +207,7 @@ impl RedisStorage {
         let call = Call::repeatable(Operation::ReadSwarms);
         let limit = limit.min(MOST_WANTED);
         let mut answer = if self.connections.is_cluster() {
-            self.read_stepwise(call, &info_hash, limit).await?
+            self.read_on_cluster(call, &info_hash, limit).await?
         } else {
             let mut command = scripts::READ_SWARM.call(&keys_about(&info_hash));
             command.arg(info_hash.as_bytes()).arg(limit);
@@ -243,7 +243,7 @@ impl RedisStorage {
     }
 
     /// As the script answers, each key by itself: of a sample, a peer that is in both roles may have come by either.
-    async fn read_stepwise(&self, call: Call, info_hash: &InfoHash, limit: usize) -> Result<Vec<Value>> {
+    async fn read_on_cluster(&self, call: Call, info_hash: &InfoHash, limit: usize) -> Result<Vec<Value>> {
         let keys = keys_of(info_hash);
         let reads = keys.iter().flat_map(|key| {
             let mut sample = command("HRANDFIELD", key);

@@ -107,15 +107,15 @@ mod bulk;
 mod config;
 mod connection;
 mod data;
+mod diagnostics;
 mod driver;
-mod inspect;
 mod layout;
 mod peers;
+mod scan;
 mod scripts;
 mod storage;
 mod transfer;
 mod upkeep;
-mod walk;
 
 pub use config::{EXAMPLE_CONFIG, Mode, RedisConfig};
 pub use driver::RedisDriver;

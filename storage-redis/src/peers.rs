@@ -1,7 +1,7 @@
 //! Peers: on one server each call is a script; on a cluster, steps.
 
-mod stepwise;
-mod whole;
+mod cluster;
+mod scripted;
 
 use async_trait::async_trait;
 use redis::Value;
@@ -13,8 +13,8 @@ use storage_core::{
 use crate::connection::{Call, read};
 use crate::layout::{Swarm, read_decimal};
 use crate::storage::RedisStorage;
-use stepwise::SIZES_UNKNOWN;
-pub(crate) use stepwise::standing;
+use cluster::SIZES_UNKNOWN;
+pub(crate) use cluster::standing;
 
 /// More peers than any answer can hold.
 pub(crate) const MOST_WANTED: usize = 1_000_000;
@@ -26,19 +26,19 @@ impl PeerStorage for RedisStorage {
         let swarm = Swarm::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
             return self
-                .put_stepwise(Call::repeatable(Operation::PutPeer), swarm, peer, role, announced)
+                .put_on_cluster(Call::repeatable(Operation::PutPeer), swarm, peer, role, announced)
                 .await
                 .map(drop);
         }
-        self.put_whole(swarm, peer, role, announced).await
+        self.put_by_script(swarm, peer, role, announced).await
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
         let swarm = Swarm::new(*info_hash, peer.family());
         let removed = if self.connections.is_cluster() {
-            self.delete_stepwise(swarm, peer, role).await?
+            self.delete_on_cluster(swarm, peer, role).await?
         } else {
-            self.delete_whole(swarm, peer, role).await?
+            self.delete_by_script(swarm, peer, role).await?
         };
         if removed { Ok(()) } else { Err(Self::not_found()) }
     }
@@ -46,9 +46,9 @@ impl PeerStorage for RedisStorage {
     async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         let swarm = Swarm::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
-            return self.remove_stepwise(swarm, peer).await;
+            return self.remove_on_cluster(swarm, peer).await;
         }
-        self.remove_whole(swarm, peer).await
+        self.remove_by_script(swarm, peer).await
     }
 
     async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
@@ -58,9 +58,9 @@ impl PeerStorage for RedisStorage {
             return Ok(false);
         }
         if self.connections.is_cluster() {
-            return self.graduate_stepwise(info_hash, peers, announced).await;
+            return self.graduate_on_cluster(info_hash, peers, announced).await;
         }
-        self.graduate_whole(info_hash, peers, announced).await
+        self.graduate_by_script(info_hash, peers, announced).await
     }
 
     async fn announce_peers(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
@@ -70,16 +70,16 @@ impl PeerStorage for RedisStorage {
             return Ok(Vec::new());
         }
         if self.connections.is_cluster() {
-            return self.select_stepwise(&selection, SIZES_UNKNOWN).await;
+            return self.select_on_cluster(&selection, SIZES_UNKNOWN).await;
         }
-        self.announce_whole(&selection).await
+        self.announce_by_script(&selection).await
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         if self.connections.is_cluster() {
-            return self.scrape_stepwise(info_hash).await;
+            return self.scrape_on_cluster(info_hash).await;
         }
-        self.scrape_whole(info_hash).await
+        self.scrape_by_script(info_hash).await
     }
 
     /// In one round trip; on a cluster, in steps side by side. Each swarm's counts belong together; those
@@ -87,9 +87,9 @@ impl PeerStorage for RedisStorage {
     async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
         self.connections.check_open(Operation::ScrapeSwarms)?;
         if !self.connections.is_cluster() {
-            return self.scrape_all_whole(info_hashes).await;
+            return self.scrape_many_by_script(info_hashes).await;
         }
-        futures::future::try_join_all(info_hashes.iter().map(|info_hash| self.scrape_stepwise(info_hash)))
+        futures::future::try_join_all(info_hashes.iter().map(|info_hash| self.scrape_on_cluster(info_hash)))
             .await
     }
 
@@ -97,7 +97,7 @@ impl PeerStorage for RedisStorage {
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         self.connections.check_open(Operation::Announce)?;
         if self.connections.is_cluster() {
-            return self.announce_stepwise(announce).await;
+            return self.announce_on_cluster(announce).await;
         }
         self.announce_at_once(announce).await
     }

@@ -11,9 +11,9 @@ use storage_core::{
 use crate::NAME;
 use crate::config::RedisConfig;
 use crate::connection::{Call, Connections, command};
-use crate::inspect;
+use crate::diagnostics;
 use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter};
-use crate::transfer::Windows;
+use crate::transfer::SortedPages;
 
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
 ///
@@ -23,7 +23,7 @@ use crate::transfer::Windows;
 /// itself.
 pub struct RedisStorage {
     pub(crate) connections: Arc<Connections>,
-    pub(crate) windows: Windows,
+    pub(crate) sorted_pages: SortedPages,
     server: Option<String>,
 }
 
@@ -35,14 +35,14 @@ impl RedisStorage {
     /// server can be reached within `startup_timeout`, or if it refuses or is too old (6.2 is needed).
     pub async fn open(config: RedisConfig, observer: SharedObserver) -> Result<Self, OpenError> {
         let connections = Connections::open(&config, observer).await?;
-        let server = match inspect::check_version(&connections).await {
+        let server = match diagnostics::check_version(&connections).await {
             Ok(server) => server,
             Err(error) => {
                 connections.close().await;
                 return Err(error.into());
             }
         };
-        Ok(Self { connections: Arc::new(connections), windows: Windows::default(), server })
+        Ok(Self { connections: Arc::new(connections), sorted_pages: SortedPages::default(), server })
     }
 
     pub(crate) fn not_found() -> Error {
@@ -120,7 +120,7 @@ impl Backend for RedisStorage {
     }
 
     async fn inspect(&self) -> Result<Inspection> {
-        inspect::inspect(&self.connections).await
+        diagnostics::inspect(&self.connections).await
     }
 
     async fn close(&self) -> Result<()> {

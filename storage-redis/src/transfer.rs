@@ -1,10 +1,9 @@
 //! Transfer: everything out and in again.
 //!
-//! SCAN and its like give what is there all the time at least once, in no order, and may repeat it.
-//! So an export takes names in their order, window by window: a window is the smallest names after a
-//! point, as many as fit into a fixed amount of memory, found in one walk. Nothing comes twice, nothing
-//! that is there all the time is missed, and the cursor is no more than the last name. Windows are kept
-//! between pages to save walks; a page that finds none walks again.
+//! SCAN returns every entry that exists during the whole scan at least once, unordered, possibly repeated. An
+//! export therefore reads names in order, one sorted page at a time: the smallest names after the cursor that fit
+//! into a fixed amount of memory, found by one scan. No entry is exported twice, none that exists the whole time is
+//! missed, and the cursor is just the last name. Sorted pages are kept from one call to the next to save scans.
 
 mod cursor;
 mod export_data;
@@ -12,7 +11,7 @@ mod export_downloads;
 mod export_peers;
 mod import;
 mod import_peers;
-mod window;
+mod sorted_page;
 
 use std::sync::Arc;
 
@@ -24,12 +23,12 @@ use storage_core::{
 };
 
 use self::cursor::Position;
-pub(crate) use self::window::Windows;
-use self::window::{Gatherer, Window};
+pub(crate) use self::sorted_page::SortedPages;
+use self::sorted_page::{SmallestNames, SortedPage};
 use crate::connection::{Call, command};
 use crate::layout::DOWNLOADS;
+use crate::scan::Scan;
 use crate::storage::RedisStorage;
-use crate::walk::Walk;
 
 /// The most records of a page.
 const LARGEST_PAGE: usize = 100_000;
@@ -144,7 +143,7 @@ impl<T> Export<'_, T> {
 
     /// The last page.
     fn last_page(self) -> Page<T> {
-        self.storage.windows.forget(self.position.export);
+        self.storage.sorted_pages.forget(self.position.export);
         self.ending_at(None)
     }
 
@@ -172,16 +171,16 @@ impl<T> Export<'_, T> {
 
     /// The fields of some hashes after the inner position. Of several, those of another type have none; a single
     /// one of another type is [`Corrupt`](ErrorKind::Corrupt).
-    async fn fields(&self, keys: &[Vec<u8>]) -> Result<Arc<Window>> {
+    async fn fields(&self, keys: &[Vec<u8>]) -> Result<Arc<SortedPage>> {
         let (subject, after) = (keys.concat(), self.position.inner.as_deref());
-        if let Some(window) = self.storage.windows.find(self.position.export, &subject, after) {
-            return Ok(window);
+        if let Some(sorted) = self.storage.sorted_pages.find(self.position.export, &subject, after) {
+            return Ok(sorted);
         }
-        let mut gatherer = Gatherer::after(after);
+        let mut gatherer = SmallestNames::after(after);
         for key in keys {
-            let mut walk = Walk::hash(&self.storage.connections, self.call, key.clone());
+            let mut scan = Scan::hash(&self.storage.connections, self.call, key.clone());
             loop {
-                match walk.next::<(Vec<u8>, redis::Value)>().await {
+                match scan.next::<(Vec<u8>, redis::Value)>().await {
                     Ok(Some(entries)) => entries.into_iter().for_each(|(field, _)| gatherer.offer(field)),
                     Ok(None) => break,
                     Err(error) if error.kind() == ErrorKind::Corrupt && keys.len() > 1 => break,
@@ -189,7 +188,7 @@ impl<T> Export<'_, T> {
                 }
             }
         }
-        Ok(self.storage.windows.keep(self.position.export, subject, gatherer))
+        Ok(self.storage.sorted_pages.keep(self.position.export, subject, gatherer))
     }
 
     /// The names that the keys of a pattern have, after the outer position.
@@ -197,19 +196,19 @@ impl<T> Export<'_, T> {
         &self,
         pattern: &'static str,
         mut name: impl FnMut(Vec<u8>) -> Option<Vec<u8>>,
-    ) -> Result<Arc<Window>> {
+    ) -> Result<Arc<SortedPage>> {
         let (subject, after) = (pattern.as_bytes(), self.position.outer.as_deref());
-        if let Some(window) = self.storage.windows.find(self.position.export, subject, after) {
-            return Ok(window);
+        if let Some(sorted) = self.storage.sorted_pages.find(self.position.export, subject, after) {
+            return Ok(sorted);
         }
-        let mut gatherer = Gatherer::after(after);
+        let mut gatherer = SmallestNames::after(after);
         let connections = &self.storage.connections;
         for node in connections.nodes(self.call).await? {
-            let mut walk = Walk::keys(connections, self.call, node, pattern);
-            while let Some(keys) = walk.next::<Vec<u8>>().await? {
+            let mut scan = Scan::keys(connections, self.call, node, pattern);
+            while let Some(keys) = scan.next::<Vec<u8>>().await? {
                 keys.into_iter().filter_map(&mut name).for_each(|name| gatherer.offer(name));
             }
         }
-        Ok(self.storage.windows.keep(self.position.export, subject.to_vec(), gatherer))
+        Ok(self.storage.sorted_pages.keep(self.position.export, subject.to_vec(), gatherer))
     }
 }

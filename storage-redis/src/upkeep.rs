@@ -21,9 +21,9 @@ impl Upkeep for RedisStorage {
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
         let peers = if self.connections.is_cluster() {
-            self.forget_stepwise(info_hash).await?
+            self.forget_on_cluster(info_hash).await?
         } else {
-            self.forget_whole(info_hash).await?
+            self.forget_by_script(info_hash).await?
         };
         Ok(Forgotten { peers, downloads: true })
     }

@@ -9,8 +9,8 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, Event, InfoHash, Observer, Peer,
-    PeerId, PeerSelection, Role, Storage, SwarmCounts, When,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, Event, InfoHash, NoObserver, Observer,
+    Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -29,6 +29,9 @@ pub(super) fn tests() -> Vec<Trial> {
         test("a bad row fails only its caller", |url| block_on(a_bad_row_fails_only_its_caller(url))),
         test("whole announces go together, and a bad row fails only its announce", |url| {
             block_on(whole_announces_go_together(url))
+        }),
+        test("whole announces whose counts hang have peers", |url| {
+            block_on(whole_announces_whose_counts_hang(url))
         }),
         test("64 callers put the same peers and none waits for good", |url| {
             block_on(callers_put_the_same_peers(url))
@@ -119,18 +122,7 @@ async fn whole_announces_go_together(url: &PgUrl) -> Result<(), Failed> {
     let announces = (0..CALLERS).map(|number| {
         let peers = [peer(number, 6881), peer(number, if is_bad(number) { REFUSED } else { 6882 })];
         let storage = Arc::clone(&storage);
-        async move {
-            let announce = Announce {
-                info_hash: SWARM,
-                peers: &peers,
-                role: Role::Seeder,
-                event: AnnounceEvent::None,
-                num_want: 10,
-                families: &[AddressFamily::V4],
-                announced: When::Now,
-            };
-            storage.announce(&announce).await
-        }
+        async move { storage.announce(&by(&peers, Role::Seeder)).await }
     });
     for (number, answer) in (0..).zip(join_all(announces).await) {
         match answer {
@@ -147,6 +139,41 @@ async fn whole_announces_go_together(url: &PgUrl) -> Result<(), Failed> {
     let counts = storage.scrape_swarm(&SWARM).await?;
     ensure(counts.seeders == 2 * u64::from(CALLERS) - 3, || format!("{counts:?}"))?;
     Ok(storage.close().await?)
+}
+
+/// They are written, and what can be read is in the answers.
+async fn whole_announces_whose_counts_hang(url: &PgUrl) -> Result<(), Failed> {
+    let config = PgConfig { batch_when_idle: true, ..Recommendation::default().config() };
+    let limits = Limits { operation_timeout: Duration::from_secs(2), ..Limits::default() };
+    let storage = open_with(config, url, Arc::new(NoObserver), limits).await?;
+    let mut other = execute(url, "BEGIN; LOCK TABLE mo_downloads IN ACCESS EXCLUSIVE MODE").await?;
+    let announces = (0..8).map(|number| {
+        let storage = Arc::clone(&storage);
+        async move { storage.announce(&by(&[peer(number, 6881)], Role::Leecher)).await }
+    });
+    for answer in join_all(announces).await {
+        let answer = answer?;
+        let is_right = matches!(&answer, AnnounceAnswer { peers: Some(_), counts: None, failure: Some(error), .. }
+            if error.kind() == ErrorKind::Timeout);
+        ensure(is_right, || format!("{answer:?}"))?;
+    }
+    other.execute("ROLLBACK").await?;
+    other.close().await?;
+    let counts = storage.scrape_swarm(&SWARM).await?;
+    ensure(counts.leechers == 8, || format!("{counts:?}"))?;
+    Ok(storage.close().await?)
+}
+
+fn by(peers: &[Peer], role: Role) -> Announce<'_> {
+    Announce {
+        info_hash: SWARM,
+        peers,
+        role,
+        event: AnnounceEvent::None,
+        num_want: 10,
+        families: &[AddressFamily::V4],
+        announced: When::Now,
+    }
 }
 
 async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use super::{Failure, Scene, Verdict};
+use super::{CaseResult, TestContext, Violation};
 use crate::{Capability, Lacking, Operation};
 
 /// Whether a rule binds.
@@ -20,16 +20,16 @@ pub enum Outcome {
     /// The rule holds.
     Passed,
     /// The rule is broken.
-    Failed(Failure),
+    Failed(Violation),
     /// A SHOULD does not hold.
-    Warned(Failure),
+    Warned(Violation),
     /// The case did not run, or not to its end, for this reason.
     Skipped(String),
 }
 
-pub(super) type Story = for<'a> fn(&'a Scene) -> BoxFuture<'a, Verdict>;
+pub(super) type CaseFn = for<'a> fn(&'a TestContext) -> BoxFuture<'a, CaseResult>;
 
-/// A case: a short story that proves one rule.
+/// A test of one rule.
 pub struct Case {
     rule: &'static str,
     title: &'static str,
@@ -40,13 +40,13 @@ pub struct Case {
     graduates: bool,
     collects: bool,
     raises_downloads: bool,
-    plays_alone: bool,
-    story: Story,
+    runs_alone: bool,
+    body: CaseFn,
 }
 
 impl Case {
     /// A case about a MUST; it uses swarms and no data.
-    pub(super) const fn must(rule: &'static str, title: &'static str, story: Story) -> Self {
+    pub(super) const fn must(rule: &'static str, title: &'static str, body: CaseFn) -> Self {
         Self {
             rule,
             title,
@@ -57,14 +57,14 @@ impl Case {
             graduates: false,
             collects: false,
             raises_downloads: false,
-            plays_alone: false,
-            story,
+            runs_alone: false,
+            body,
         }
     }
 
     /// A case about a SHOULD.
-    pub(super) const fn should(rule: &'static str, title: &'static str, story: Story) -> Self {
-        Self { level: Level::Should, ..Self::must(rule, title, story) }
+    pub(super) const fn should(rule: &'static str, title: &'static str, body: CaseFn) -> Self {
+        Self { level: Level::Should, ..Self::must(rule, title, body) }
     }
 
     /// It is skipped where one of these is lacking.
@@ -99,12 +99,12 @@ impl Case {
 
     /// It collects garbage, and so runs while no other case does.
     pub(super) const fn collects(self) -> Self {
-        Self { collects: true, plays_alone: true, ..self }
+        Self { collects: true, runs_alone: true, ..self }
     }
 
     /// It counts all that is stored, and so runs while no other case does.
     pub(super) const fn alone(self) -> Self {
-        Self { plays_alone: true, ..self }
+        Self { runs_alone: true, ..self }
     }
 
     /// The rule's name and what is shown about it: `P3 delete absent seeder`.
@@ -122,12 +122,12 @@ impl Case {
         self.level
     }
 
-    pub(super) fn plays_alone(&self) -> bool {
-        self.plays_alone
+    pub(super) fn runs_alone(&self) -> bool {
+        self.runs_alone
     }
 
-    pub(super) fn play<'a>(&self, scene: &'a Scene) -> BoxFuture<'a, Verdict> {
-        (self.story)(scene)
+    pub(super) fn run<'a>(&self, test: &'a TestContext) -> BoxFuture<'a, CaseResult> {
+        (self.body)(test)
     }
 
     /// Why it can't be decided on a storage that lacks this.

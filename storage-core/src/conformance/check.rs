@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Scene, Stop, Verdict};
+use super::{CaseError, CaseResult, TestContext};
 use crate::{
     Context, Error, ErrorKind, InfoHash, Operation, Peer, PeerSelection, Result, Role, Statistics,
     SwarmCounts, Timestamp, When,
@@ -18,14 +18,14 @@ const CALLS_AT_ONCE: usize = 64;
 /// How long a case waits for what must happen by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Scene {
+impl TestContext {
     /// The value of a call that must succeed.
-    pub fn ok<T>(&self, did: &str, result: Result<T>) -> Verdict<T> {
-        result.map_err(|error| Stop::failed_call(did, &**self.storage(), &error))
+    pub fn ok<T>(&self, did: &str, result: Result<T>) -> CaseResult<T> {
+        result.map_err(|error| CaseError::failed_call(did, &**self.storage(), &error))
     }
 
     /// The values of calls that must all succeed.
-    pub fn all_ok<T>(&self, did: &str, results: Vec<Result<T>>) -> Verdict<Vec<T>> {
+    pub fn all_ok<T>(&self, did: &str, results: Vec<Result<T>>) -> CaseResult<Vec<T>> {
         results.into_iter().map(|result| self.ok(did, result)).collect()
     }
 
@@ -36,13 +36,13 @@ impl Scene {
         operation: Operation,
         kind: ErrorKind,
         result: Result<T>,
-    ) -> Verdict<Error> {
+    ) -> CaseResult<Error> {
         match result {
             Err(error) if error.kind() == kind => Ok(error),
             other => {
                 let got = other.map_or_else(|error| format!("{error:?}"), |value| format!("{value:?}"));
                 let expected = format!("the error {}", describe(kind));
-                Err(Stop::unexpected(did, &**self.storage(), operation, expected, got))
+                Err(CaseError::unexpected(did, &**self.storage(), operation, expected, got))
             }
         }
     }
@@ -54,12 +54,12 @@ impl Scene {
         operation: Operation,
         expected: T,
         got: T,
-    ) -> Verdict {
+    ) -> CaseResult {
         if expected == got {
             return Ok(());
         }
         let (expected, got) = (format!("{expected:?}"), format!("{got:?}"));
-        Err(Stop::unexpected(did, &**self.storage(), operation, expected, got))
+        Err(CaseError::unexpected(did, &**self.storage(), operation, expected, got))
     }
 
     /// A condition must hold.
@@ -70,15 +70,15 @@ impl Scene {
         expected: &str,
         holds: bool,
         got: impl Debug,
-    ) -> Verdict {
+    ) -> CaseResult {
         if holds {
             return Ok(());
         }
-        Err(Stop::unexpected(did, &**self.storage(), operation, expected, format!("{got:?}")))
+        Err(CaseError::unexpected(did, &**self.storage(), operation, expected, format!("{got:?}")))
     }
 
     /// Puts a peer, now.
-    pub async fn put(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Verdict {
+    pub async fn put(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> CaseResult {
         self.put_at(info_hash, peer, role, Timestamp::now()).await
     }
 
@@ -89,7 +89,7 @@ impl Scene {
         peer: &Peer,
         role: Role,
         announced: Timestamp,
-    ) -> Verdict {
+    ) -> CaseResult {
         let put = self.storage().put_peer(info_hash, peer, role, When::At(announced)).await;
         self.ok(&format!("put the {role} {peer}, last announced {announced}"), put)
     }
@@ -100,7 +100,7 @@ impl Scene {
         info_hash: &InfoHash,
         peers: impl IntoIterator<Item = Peer>,
         role: Role,
-    ) -> Verdict {
+    ) -> CaseResult {
         let puts = peers.into_iter().map(|peer| async move { self.put(info_hash, &peer, role).await });
         let mut puts = stream::iter(puts.collect::<Vec<_>>()).buffer_unordered(CALLS_AT_ONCE);
         while puts.try_next().await?.is_some() {
@@ -110,25 +110,25 @@ impl Scene {
     }
 
     /// Deletes a peer that is there.
-    pub async fn delete(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Verdict {
+    pub async fn delete(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> CaseResult {
         let deleted = self.storage().delete_peer(info_hash, peer, role).await;
         self.ok(&format!("delete the {role} {peer}"), deleted)
     }
 
     /// Graduates a peer, now; whether it was a download.
-    pub async fn graduate(&self, info_hash: &InfoHash, peer: &Peer) -> Verdict<bool> {
+    pub async fn graduate(&self, info_hash: &InfoHash, peer: &Peer) -> CaseResult<bool> {
         let graduated = self.storage().graduate_peer(info_hash, peer, When::Now).await;
         self.ok(&format!("graduate {peer}"), graduated)
     }
 
     /// Collects garbage; gives the number of peers removed.
-    pub async fn collect(&self, cutoff: Timestamp) -> Verdict<u64> {
+    pub async fn collect(&self, cutoff: Timestamp) -> CaseResult<u64> {
         let collected = self.storage().collect_garbage(cutoff).await;
         Ok(self.ok(&format!("collect garbage up to {cutoff}"), collected)?.removed)
     }
 
     /// The counts of a swarm.
-    pub async fn scrape(&self, info_hash: &InfoHash) -> Verdict<SwarmCounts> {
+    pub async fn scrape(&self, info_hash: &InfoHash) -> CaseResult<SwarmCounts> {
         self.ok("scrape", self.storage().scrape_swarm(info_hash).await)
     }
 
@@ -141,7 +141,7 @@ impl Scene {
         info_hash: &InfoHash,
         seeders: u64,
         leechers: u64,
-    ) -> Verdict {
+    ) -> CaseResult {
         let found = self.scrape(info_hash).await?;
         let expected = count_text(seeders, leechers);
         let got = count_text(found.seeders, found.leechers);
@@ -156,7 +156,7 @@ impl Scene {
         info_hash: &InfoHash,
         seeders: u64,
         leechers: u64,
-    ) -> Verdict {
+    ) -> CaseResult {
         let arrival = async {
             while self.counts(did, operation, info_hash, seeders, leechers).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -175,14 +175,14 @@ impl Scene {
         operation: Operation,
         info_hash: &InfoHash,
         downloads: u64,
-    ) -> Verdict {
+    ) -> CaseResult {
         let found = self.scrape(info_hash).await?.downloads;
         let expected = format!("{downloads} downloads");
         self.holds(did, operation, &expected, found == downloads, found)
     }
 
     /// The peers of an announce in the order they came.
-    pub async fn announce(&self, selection: &PeerSelection) -> Verdict<Vec<Peer>> {
+    pub async fn announce(&self, selection: &PeerSelection) -> CaseResult<Vec<Peer>> {
         self.ok("announce", self.storage().announce_peers(selection).await)
     }
 
@@ -193,7 +193,7 @@ impl Scene {
         operation: Operation,
         selection: &PeerSelection,
         expected: impl IntoIterator<Item = Peer>,
-    ) -> Verdict {
+    ) -> CaseResult {
         let mut expected: Vec<_> = expected.into_iter().collect();
         let mut found = self.announce(selection).await?;
         expected.sort();
@@ -209,19 +209,19 @@ impl Scene {
         context: &Context,
         key: &[u8],
         expected: Option<&[u8]>,
-    ) -> Verdict {
+    ) -> CaseResult {
         let found = self.ok("load data", self.storage().load_data(context, key).await)?;
         let (expected_text, got) = (value_text(expected), value_text(found.as_deref()));
         self.holds(did, operation, &expected_text, expected == found.as_deref(), format_args!("{got}"))
     }
 
     /// For each key whether it is there.
-    pub async fn contains(&self, context: &Context, keys: &[Bytes]) -> Verdict<Vec<bool>> {
+    pub async fn contains(&self, context: &Context, keys: &[Bytes]) -> CaseResult<Vec<bool>> {
         self.ok("look for data", self.storage().contains_data(context, keys).await)
     }
 
     /// The statistics.
-    pub async fn statistics(&self) -> Verdict<Statistics> {
+    pub async fn statistics(&self) -> CaseResult<Statistics> {
         self.ok("take statistics", self.storage().statistics().await)
     }
 }

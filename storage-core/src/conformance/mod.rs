@@ -58,10 +58,10 @@
 mod case;
 mod cases;
 mod check;
-mod failure;
 mod sample;
-mod scene;
+mod test_context;
 mod two_nodes;
+mod violation;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -73,9 +73,9 @@ use futures::FutureExt;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use case::{Case, Level, Outcome};
-pub use failure::{Failure, Stop, Verdict};
-pub use scene::Scene;
+pub use test_context::TestContext;
 pub use two_nodes::TwoNodes;
+pub use violation::{CaseError, CaseResult, Violation};
 
 use crate::{OpenError, Rehearsal, Storage};
 
@@ -106,13 +106,13 @@ pub trait Provider: Send + Sync {
 pub struct Suite {
     provider: Arc<dyn Provider>,
     rehearsals: OnceCell<Vec<Rehearsal>>,
-    stage: RwLock<()>,
+    lock: RwLock<()>,
 }
 
 impl Suite {
     /// The suite on the storage that `provider` opens.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self { provider, rehearsals: OnceCell::new(), stage: RwLock::default() }
+        Self { provider, rehearsals: OnceCell::new(), lock: RwLock::default() }
     }
 
     /// All cases: those about safety first, then in the order of their rules.
@@ -134,94 +134,99 @@ impl Suite {
     /// As [`run`](Self::run), unless `cancelled` completes before the case ends: then the case is
     /// given up, cleaned up after as ever, and [`Skipped`](Outcome::Skipped) as `interrupted`.
     pub async fn run_until(&self, case: &Case, cancelled: impl Future<Output = ()>) -> Outcome {
-        match self.perform(case, pin!(cancelled)).await {
+        match self.open_and_run(case, pin!(cancelled)).await {
             Ok(()) => Outcome::Passed,
-            Err(Stop::Skipped(reason)) => Outcome::Skipped(reason),
-            Err(Stop::Failed(failure)) if case.level() == Level::Should => Outcome::Warned(failure),
-            Err(Stop::Failed(failure)) => Outcome::Failed(failure),
+            Err(CaseError::Skipped(reason)) => Outcome::Skipped(reason),
+            Err(CaseError::Failed(failure)) if case.level() == Level::Should => Outcome::Warned(failure),
+            Err(CaseError::Failed(failure)) => Outcome::Failed(failure),
         }
     }
 
-    async fn perform(&self, case: &Case, mut cancelled: Pin<&mut impl Future<Output = ()>>) -> Verdict {
-        let opening =
-            async { self.provider.open().await.map_err(|error| Stop::could_not("open the storage", &error)) };
-        let storage = unless(cancelled.as_mut(), guarded("open the storage", opening)).await?;
-        let verdict = self.play(case, &storage, cancelled).await;
+    async fn open_and_run(
+        &self,
+        case: &Case,
+        mut cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> CaseResult {
+        let opening = async {
+            self.provider.open().await.map_err(|error| CaseError::could_not("open the storage", &error))
+        };
+        let storage = unless(cancelled.as_mut(), bounded("open the storage", opening)).await?;
+        let result = self.run_on(case, &storage, cancelled).await;
         let closing = async {
             let closed = storage.close().await;
-            closed.map_err(|error| Stop::failed_call("close the storage", &*storage, &error))
+            closed.map_err(|error| CaseError::failed_call("close the storage", &*storage, &error))
         };
-        either_failure(verdict, guarded("close the storage", closing).await)
+        either_failure(result, bounded("close the storage", closing).await)
     }
 
-    async fn play(
+    async fn run_on(
         &self,
         case: &Case,
         storage: &Arc<dyn Storage>,
         mut cancelled: Pin<&mut impl Future<Output = ()>>,
-    ) -> Verdict {
+    ) -> CaseResult {
         let admission = async {
             self.admit(case, storage).await?;
-            Ok(self.take_the_stage(case).await)
+            Ok(self.lock_for(case).await)
         };
-        let stage = unless(cancelled.as_mut(), admission).await?;
-        let scene = Scene::new(Arc::clone(storage), Arc::clone(&self.provider));
+        let lock = unless(cancelled.as_mut(), admission).await?;
+        let test = TestContext::new(Arc::clone(storage), Arc::clone(&self.provider));
         let mut has_ended = false;
-        let story = async {
-            let verdict = case.play(&scene).await;
+        let body = async {
+            let result = case.run(&test).await;
             has_ended = true;
-            verdict
+            result
         };
-        let verdict = unless(cancelled, guarded("play the whole case", story)).await;
+        let result = unless(cancelled, bounded("run the whole case", body)).await;
         if !has_ended {
             tokio::time::sleep(SETTLING).await;
         }
-        let cleaned = guarded("clean up", scene.clean_up()).await;
-        drop(stage);
-        either_failure(verdict, cleaned)
+        let cleaned = bounded("clean up", test.clean_up()).await;
+        drop(lock);
+        either_failure(result, cleaned)
     }
 
     /// Turns away a case that this storage can't decide, and on a storage in use one that would do
     /// harm there.
-    async fn admit(&self, case: &Case, storage: &Arc<dyn Storage>) -> Verdict {
+    async fn admit(&self, case: &Case, storage: &Arc<dyn Storage>) -> CaseResult {
         let lacking = storage.lacking();
         if let Some(reason) = case.is_hindered_by(&lacking) {
-            return Err(Stop::Skipped(reason));
+            return Err(CaseError::Skipped(reason));
         }
         if is_alone(&*self.provider) {
             return Ok(());
         }
         if let Some(reason) = case.leaves_downloads(&lacking) {
-            return Err(Stop::Skipped(reason));
+            return Err(CaseError::Skipped(reason));
         }
         let rehearsed = self.rehearsals.get_or_try_init(|| storage.rehearse()).await;
         let rehearsals = rehearsed
-            .map_err(|error| Stop::failed_call("rehearse destructive operations", &**storage, &error))?;
+            .map_err(|error| CaseError::failed_call("rehearse destructive operations", &**storage, &error))?;
         let overreach = rehearsals
             .iter()
             .find(|rehearsal| rehearsal.overreach.is_some() && case.runs(rehearsal.operation));
         match overreach {
-            Some(Rehearsal { key, .. }) => Err(Stop::Skipped(format!(
+            Some(Rehearsal { key, .. }) => Err(CaseError::Skipped(format!(
                 "refused on a storage in use: `{key}` touches more than it should (see its safety case)"
             ))),
             None => Ok(()),
         }
     }
 
-    /// Waits until the case may play: for the end of all others if it plays alone.
-    async fn take_the_stage(&self, case: &Case) -> Stage<'_> {
+    /// Waits until the case may run: for the end of all others if it runs alone.
+    async fn lock_for(&self, case: &Case) -> SuiteLock<'_> {
         if self.provider.is_private() {
-            return Stage { _alone: None, _among_others: None };
+            return SuiteLock { _alone: None, _among_others: None };
         }
-        if case.plays_alone() {
-            return Stage { _alone: Some(self.stage.write().await), _among_others: None };
+        if case.runs_alone() {
+            return SuiteLock { _alone: Some(self.lock.write().await), _among_others: None };
         }
-        Stage { _alone: None, _among_others: Some(self.stage.read().await) }
+        SuiteLock { _alone: None, _among_others: Some(self.lock.read().await) }
     }
 }
 
-/// Held while a case plays.
-struct Stage<'a> {
+/// Held while a case runs.
+struct SuiteLock<'a> {
     _alone: Option<RwLockWriteGuard<'a, ()>>,
     _among_others: Option<RwLockReadGuard<'a, ()>>,
 }
@@ -234,31 +239,33 @@ fn is_alone(provider: &dyn Provider) -> bool {
 /// Does `work` unless `cancelled` comes first.
 async fn unless<T>(
     cancelled: Pin<&mut impl Future<Output = ()>>,
-    work: impl Future<Output = Verdict<T>>,
-) -> Verdict<T> {
+    work: impl Future<Output = CaseResult<T>>,
+) -> CaseResult<T> {
     tokio::select! {
         biased;
-        () = cancelled => Err(Stop::Skipped("interrupted".into())),
+        () = cancelled => Err(CaseError::Skipped("interrupted".into())),
         result = work => result,
     }
 }
 
 /// Does `work` within the time a case has, and makes a panic a failure.
-async fn guarded<T>(did: &str, work: impl Future<Output = Verdict<T>>) -> Verdict<T> {
+async fn bounded<T>(did: &str, work: impl Future<Output = CaseResult<T>>) -> CaseResult<T> {
     match tokio::time::timeout(CASE_TIMEOUT, AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(panic)) => Err(Stop::panicked(did, &*panic)),
-        Err(_) => {
-            Err(Stop::Failed(Failure::new(did, format!("an end within {CASE_TIMEOUT:?}"), "none came")))
-        }
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(CaseError::panicked(did, &*panic)),
+        Err(_) => Err(CaseError::Failed(Violation::new(
+            did,
+            format!("an end within {CASE_TIMEOUT:?}"),
+            "none came",
+        ))),
     }
 }
 
 /// The first failure of a case and what followed it, else how the case ended.
-fn either_failure(verdict: Verdict, followed: Verdict) -> Verdict {
-    match verdict {
-        Err(Stop::Failed(_)) => verdict,
-        _ => followed.and(verdict),
+fn either_failure(result: CaseResult, followed: CaseResult) -> CaseResult {
+    match result {
+        Err(CaseError::Failed(_)) => result,
+        _ => followed.and(result),
     }
 }
 

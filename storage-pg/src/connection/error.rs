@@ -16,7 +16,7 @@ pub(crate) enum ConnectError {
         /// What kind of failure it is.
         kind: ConnectErrorKind,
         /// What each server that was tried said.
-        failures: Arc<[Failure]>,
+        failures: Arc<[HostError]>,
     },
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum ConnectErrorKind {
     /// Encryption is not possible as configured, or the server's certificate is not trusted.
     Tls,
     /// The server refuses for another reason, a session setting that it does not know for one.
-    Refused,
+    UnsupportedParameter,
 }
 
 impl ConnectErrorKind {
@@ -57,13 +57,13 @@ impl ConnectErrorKind {
             }
             Self::UnknownDatabase => "; create it, or check `dbname`",
             Self::Tls => "; check `sslmode`, `sslrootcert`, `sslcert` and `sslkey`",
-            Self::Refused => "; check `connection_string`",
+            Self::UnsupportedParameter => "; check `connection_string`",
         }
     }
 }
 
 /// What one server said.
-pub(crate) struct Failure {
+pub(crate) struct HostError {
     pub(super) kind: ConnectErrorKind,
     pub(super) host: String,
     pub(super) reason: String,
@@ -72,7 +72,7 @@ pub(crate) struct Failure {
 
 impl ConnectError {
     /// Of several failures one that may pass counts more: the server it belongs to may come back.
-    pub(super) fn new(failures: Vec<Failure>) -> Self {
+    pub(super) fn new(failures: Vec<HostError>) -> Self {
         let transient = failures.iter().find(|failure| failure.kind.is_transient());
         let decisive = transient.or(failures.first());
         let kind = decisive.map_or(ConnectErrorKind::Unreachable, |failure| failure.kind);
@@ -80,8 +80,8 @@ impl ConnectError {
     }
 
     /// The last failure is final, whatever the others are.
-    pub(super) fn decided_by_last(failures: Vec<Failure>) -> Self {
-        let kind = failures.last().map_or(ConnectErrorKind::Refused, |failure| failure.kind);
+    pub(super) fn decided_by_last(failures: Vec<HostError>) -> Self {
+        let kind = failures.last().map_or(ConnectErrorKind::UnsupportedParameter, |failure| failure.kind);
         Self::Failed { kind, failures: failures.into() }
     }
 
@@ -105,7 +105,7 @@ impl fmt::Display for ConnectError {
             Self::Failed { kind, failures } => (kind, failures),
         };
         f.write_str("cannot connect: ")?;
-        for (index, Failure { host, reason, .. }) in failures.iter().enumerate() {
+        for (index, HostError { host, reason, .. }) in failures.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{host}: {reason}")?;
         }
@@ -142,13 +142,13 @@ pub(super) fn judge(error: &sqlx::Error) -> ConnectErrorKind {
         sqlx::Error::Io(error) => match error.kind() {
             // So rustls reports a certificate that it does not trust.
             Io::InvalidData => ConnectErrorKind::Tls,
-            Io::PermissionDenied => ConnectErrorKind::Refused,
+            Io::PermissionDenied => ConnectErrorKind::UnsupportedParameter,
             _ => ConnectErrorKind::Unreachable,
         },
         sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => ConnectErrorKind::Tls,
         sqlx::Error::Protocol(text) if text.contains(HANGS_UP) => ConnectErrorKind::Unreachable,
         sqlx::Error::Database(error) => judge_answer(&error.code().unwrap_or_default(), error.message()),
-        _ => ConnectErrorKind::Refused,
+        _ => ConnectErrorKind::UnsupportedParameter,
     }
 }
 
@@ -160,7 +160,7 @@ fn judge_answer(code: &str, message: &str) -> ConnectErrorKind {
         "57P01" | "57P02" | "57P03" => ConnectErrorKind::NotReady,
         _ if code.starts_with("28") => ConnectErrorKind::Authentication,
         _ if code.starts_with("53") => ConnectErrorKind::NotReady,
-        _ => ConnectErrorKind::Refused,
+        _ => ConnectErrorKind::UnsupportedParameter,
     }
 }
 
@@ -174,7 +174,7 @@ fn judge_pooler(message: &str) -> ConnectErrorKind {
     } else if says(&["no more connections allowed"]) {
         ConnectErrorKind::TooManyConnections
     } else if says(&["unsupported startup parameter", "SSL required"]) {
-        ConnectErrorKind::Refused
+        ConnectErrorKind::UnsupportedParameter
     } else {
         ConnectErrorKind::NotReady
     }
@@ -210,8 +210,8 @@ fn way_out_of_pooler(message: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn failure(kind: ConnectErrorKind, host: &str, reason: &str) -> Failure {
-        Failure { kind, host: host.into(), reason: reason.into(), source: Some(sqlx::Error::RowNotFound) }
+    fn failure(kind: ConnectErrorKind, host: &str, reason: &str) -> HostError {
+        HostError { kind, host: host.into(), reason: reason.into(), source: Some(sqlx::Error::RowNotFound) }
     }
 
     #[test]
@@ -244,9 +244,9 @@ mod tests {
             ("3D000", "database \"x\" does not exist", UnknownDatabase),
             ("57P03", "the database system is starting up", NotReady),
             ("53300", "sorry, too many clients already", TooManyConnections),
-            ("42704", "unrecognized configuration parameter \"x\"", Refused),
+            ("42704", "unrecognized configuration parameter \"x\"", UnsupportedParameter),
             ("08P01", "no such database: x", UnknownDatabase),
-            ("08P01", "unsupported startup parameter: extra_float_digits", Refused),
+            ("08P01", "unsupported startup parameter: extra_float_digits", UnsupportedParameter),
             ("08P01", "server login has been failing, try again later", NotReady),
         ] {
             assert_eq!(judge_answer(code, message), kind, "{code} {message}");

@@ -7,7 +7,7 @@ use storage_core::ServerClock;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::pool::{Pooled, Shared};
+use super::pool::{PoolInner, Pooled};
 
 /// A connection in use. It goes back to the pool by [`release`](Self::release). One that is dropped in the
 /// middle of something is brought to an end in the background, no longer than its call may take.
@@ -15,8 +15,8 @@ pub(crate) struct Lease {
     /// `None` after it was given back.
     pooled: Option<Pooled>,
     clock: ServerClock,
-    pool: Arc<Shared>,
-    state: State,
+    pool: Arc<PoolInner>,
+    state: LeaseState,
     in_transaction: bool,
     /// When the call that uses it must have ended.
     deadline: Instant,
@@ -25,18 +25,18 @@ pub(crate) struct Lease {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LeaseState {
     /// Nothing was sent, or all of it was answered and no transaction is open.
     Ready,
     /// A statement may be under way, or a transaction open.
     InUse,
-    /// Given up: it has ended, or is waited for no longer.
+    /// GivenParameter up: it has ended, or is waited for no longer.
     Lost,
 }
 
 impl Lease {
-    pub(super) fn new(pooled: Pooled, pool: Arc<Shared>, deadline: Instant) -> Self {
-        let (clock, state) = (pooled.clock, State::Ready);
+    pub(super) fn new(pooled: Pooled, pool: Arc<PoolInner>, deadline: Instant) -> Self {
+        let (clock, state) = (pooled.clock, LeaseState::Ready);
         Self { pooled: Some(pooled), clock, pool, state, in_transaction: false, deadline, long: None }
     }
 
@@ -48,12 +48,12 @@ impl Lease {
     /// Gives the connection back to the pool: the last statement has ended, well or with an error
     /// that the server answered, and no transaction is open.
     pub(crate) fn release(mut self) {
-        self.state = State::Ready;
+        self.state = LeaseState::Ready;
     }
 
     /// Gives the connection up: it has ended, or does not answer. The others to its host are verified.
     pub(crate) fn give_up(mut self) {
-        self.state = State::Lost;
+        self.state = LeaseState::Lost;
     }
 
     /// Says that a transaction is open from now on, until the lease is released.
@@ -68,10 +68,10 @@ impl Lease {
         if pooled.statements == generation {
             return Ok(());
         }
-        self.state = State::InUse;
+        self.state = LeaseState::InUse;
         pooled.connection.clear_cached_statements().await?;
         pooled.statements = generation;
-        self.state = State::Ready;
+        self.state = LeaseState::Ready;
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Lease {
 
     /// The connection, to send something on. `None` never happens: only dropping takes it out.
     pub(crate) fn connection(&mut self) -> Option<&mut PgConnection> {
-        self.state = State::InUse;
+        self.state = LeaseState::InUse;
         self.pooled.as_mut().map(|pooled| &mut pooled.connection)
     }
 }
@@ -96,13 +96,13 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(pooled) = self.pooled.take() else { return };
         match self.state {
-            State::Ready => self.pool.take_back(pooled),
-            State::InUse if self.long.is_none() => {
+            LeaseState::Ready => self.pool.take_back(pooled),
+            LeaseState::InUse if self.long.is_none() => {
                 self.pool.drain(pooled, self.in_transaction, self.deadline);
             }
             // What a long statement still does is not waited for.
-            State::InUse => self.pool.discard(pooled),
-            State::Lost => self.pool.lost(pooled),
+            LeaseState::InUse => self.pool.discard(pooled),
+            LeaseState::Lost => self.pool.lost(pooled),
         }
     }
 }

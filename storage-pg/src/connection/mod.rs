@@ -9,10 +9,10 @@
 //!   of [`host`], [`password_file`], [`tls`], [`session`] and [`unsupported`];
 //! - connecting: [`attempt`] tries one host after the other, [`pool`] keeps what is connected.
 
-mod attempt;
 mod clock;
 mod closing;
 mod commit;
+mod connector;
 mod error;
 mod host;
 mod keyword_value;

@@ -59,13 +59,13 @@ const VARIABLES: &[(&str, &str)] = &[
 
 /// Where a parameter was given, as problems name it.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum ParameterOrigin {
     ConnectionString { key: String, number: usize },
     Service { key: String, number: usize, file: PathBuf },
     Variable(&'static str),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ParameterOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ConnectionString { key, .. } if is_shown(key) => write!(f, "`{key}`"),
@@ -78,16 +78,16 @@ impl fmt::Display for Place {
 }
 
 /// A value and where it was given.
-pub(super) struct Given {
+pub(super) struct GivenParameter {
     pub(super) value: String,
-    pub(super) place: Place,
+    pub(super) place: ParameterOrigin,
 }
 
 /// Parameters being read: each method takes one out and notes what is wrong with it. No message
 /// repeats a value, but for the path of a file, nor a key that may be a piece of a password.
 #[derive(Default)]
 pub(super) struct Parameters {
-    given: BTreeMap<String, Given>,
+    given: BTreeMap<String, GivenParameter>,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -111,19 +111,21 @@ impl Parameters {
             None => keyword_value::parse(text).map_err(|problem| vec![problem]),
         };
         match parsed {
-            Ok(pairs) => parameters.add(pairs, |key, number| Place::ConnectionString { key, number }),
+            Ok(pairs) => {
+                parameters.add(pairs, |key, number| ParameterOrigin::ConnectionString { key, number })
+            }
             Err(problems) => parameters.problems = problems,
         }
         parameters.add_service(variable);
         for (name, key) in VARIABLES {
             if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
-                parameters.add_absent(key, Given { value, place: Place::Variable(name) });
+                parameters.add_absent(key, GivenParameter { value, place: ParameterOrigin::Variable(name) });
             }
         }
         parameters
     }
 
-    fn add(&mut self, pairs: Vec<Pair>, place: impl Fn(String, usize) -> Place) {
+    fn add(&mut self, pairs: Vec<Pair>, place: impl Fn(String, usize) -> ParameterOrigin) {
         let mut seen = Vec::with_capacity(pairs.len());
         for (number, (key, value)) in (1..).zip(pairs) {
             let key = canonical(&key);
@@ -131,12 +133,12 @@ impl Parameters {
             if seen.contains(&key) {
                 self.problems.push(format!("{place} is given more than once"));
             }
-            self.add_absent(&key, Given { value, place });
+            self.add_absent(&key, GivenParameter { value, place });
             seen.push(key);
         }
     }
 
-    fn add_absent(&mut self, key: &str, given: Given) {
+    fn add_absent(&mut self, key: &str, given: GivenParameter) {
         if given.value.contains('\0') {
             self.problems.push(format!("{} has a NUL in it", given.place));
             return;
@@ -169,7 +171,11 @@ impl Parameters {
             match std::fs::read_to_string(file) {
                 Ok(text) => match service_file::find(&text, &service) {
                     Ok(Some(pairs)) => {
-                        self.add(pairs, |key, number| Place::Service { key, number, file: file.clone() });
+                        self.add(pairs, |key, number| ParameterOrigin::Service {
+                            key,
+                            number,
+                            file: file.clone(),
+                        });
                         return;
                     }
                     Ok(None) => {}
@@ -187,12 +193,12 @@ impl Parameters {
     }
 
     /// Takes a parameter out as it was given; `None` if it is absent or empty.
-    pub(super) fn take(&mut self, key: &str) -> Option<Given> {
+    pub(super) fn take(&mut self, key: &str) -> Option<GivenParameter> {
         self.given.remove(key).filter(|given| !given.value.is_empty())
     }
 
     /// Puts back what was taken.
-    pub(super) fn put_back(&mut self, key: &str, given: Given) {
+    pub(super) fn put_back(&mut self, key: &str, given: GivenParameter) {
         self.given.insert(key.to_owned(), given);
     }
 
@@ -276,7 +282,7 @@ impl Parameters {
     }
 
     /// Everything that was not taken.
-    pub(super) fn rest(&mut self) -> impl Iterator<Item = (String, Given)> + use<> {
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = (String, GivenParameter)> + use<> {
         std::mem::take(&mut self.given).into_iter()
     }
 }

@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
 use super::BACKEND;
-use super::attempt::{Connected, Connector};
 use super::closing::close;
+use super::connector::{Connected, Connector};
 use super::error::ConnectError;
 use super::lease::Lease;
 use super::settings::{ConnectionSettings, PoolSettings};
@@ -49,7 +49,7 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 /// Connections are made, verified, drained and closed by tasks of the pool and not by callers: one that
 /// gives up leaves no connection half made.
 pub(crate) struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolInner>,
     tasks: Tasks,
 }
 
@@ -80,16 +80,16 @@ impl Pooled {
 /// Who waits for a connection.
 type Waiter = oneshot::Sender<Result<Pooled, ConnectError>>;
 
-pub(super) struct Shared {
+pub(super) struct PoolInner {
     connector: Connector,
     observer: SharedObserver,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Long operations leave a connection to the others, if there are several.
     long: Arc<Semaphore>,
     tasks: TaskSpawner,
 }
 
-struct State {
+struct PoolState {
     /// The last used last.
     idle: Vec<Pooled>,
     waiting: VecDeque<Waiter>,
@@ -115,7 +115,7 @@ impl Pool {
     /// A pool without connections as yet.
     pub(crate) fn new(settings: ConnectionSettings, observer: SharedObserver) -> Self {
         let long = settings.pool.max_connections.saturating_sub(1).max(1);
-        let state = State {
+        let state = PoolState {
             idle: Vec::new(),
             waiting: VecDeque::new(),
             size: 0,
@@ -129,7 +129,7 @@ impl Pool {
             is_closed: false,
         };
         let tasks = Tasks::default();
-        let shared = Shared {
+        let shared = PoolInner {
             connector: Connector::new(settings, Arc::clone(&observer)),
             observer,
             state: Mutex::new(state),
@@ -167,9 +167,9 @@ impl Pool {
         let begun = Instant::now();
         let long = if is_long { Some(self.shared.long_permit(deadline).await?) } else { None };
         let lease = match self.shared.enter()? {
-            Entered::Ready(pooled) => Lease::new(pooled, Arc::clone(&self.shared), deadline),
-            Entered::Waits(waiter) => {
-                let waiting = Waiting { waiter, pool: &self.shared };
+            Acquired::Ready(pooled) => Lease::new(pooled, Arc::clone(&self.shared), deadline),
+            Acquired::Waits(waiter) => {
+                let waiting = PendingLease { waiter, pool: &self.shared };
                 let pooled = waiting.until(deadline).await?;
                 Lease::new(pooled, Arc::clone(&self.shared), deadline)
             }
@@ -235,18 +235,18 @@ impl Drop for Pool {
     }
 }
 
-enum Entered {
+enum Acquired {
     Ready(Pooled),
     Waits(oneshot::Receiver<Result<Pooled, ConnectError>>),
 }
 
 /// A caller that waits for a connection. One that comes after it has given up goes to the next.
-struct Waiting<'a> {
+struct PendingLease<'a> {
     waiter: oneshot::Receiver<Result<Pooled, ConnectError>>,
-    pool: &'a Arc<Shared>,
+    pool: &'a Arc<PoolInner>,
 }
 
-impl Waiting<'_> {
+impl PendingLease<'_> {
     async fn until(mut self, deadline: tokio::time::Instant) -> Result<Pooled, ConnectError> {
         match timeout_at(deadline, &mut self.waiter).await {
             Ok(answer) => answer.unwrap_or(Err(ConnectError::Closed)),
@@ -255,7 +255,7 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingLease<'_> {
     fn drop(&mut self) {
         self.waiter.close();
         if let Ok(Ok(pooled)) = self.waiter.try_recv() {
@@ -264,8 +264,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl PoolInner {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock()
     }
 
@@ -289,7 +289,7 @@ impl Shared {
     }
 
     /// Takes an idle connection, or a place among those who wait for one.
-    fn enter(self: &Arc<Self>) -> Result<Entered, ConnectError> {
+    fn enter(self: &Arc<Self>) -> Result<Acquired, ConnectError> {
         let mut state = self.state();
         if state.is_closed {
             return Err(ConnectError::Closed);
@@ -304,17 +304,17 @@ impl Shared {
                 self.verify(&mut state, pooled);
                 break;
             } else {
-                return Ok(Entered::Ready(pooled));
+                return Ok(Acquired::Ready(pooled));
             }
         }
         let (sender, waiter) = oneshot::channel();
         state.waiting.push_back(sender);
         self.bring_more(&mut state);
-        Ok(Entered::Waits(waiter))
+        Ok(Acquired::Waits(waiter))
     }
 
     /// Sees to it that enough connections are on their way to those who wait.
-    fn bring_more(self: &Arc<Self>, state: &mut State) {
+    fn bring_more(self: &Arc<Self>, state: &mut PoolState) {
         while state.coming < state.waiting.len() && !state.is_closed {
             if let Some(pooled) = state.idle.pop() {
                 self.verify(state, pooled);
@@ -327,18 +327,19 @@ impl Shared {
     }
 
     /// Makes a connection in the background.
-    fn connect(self: &Arc<Self>, state: &mut State) {
+    fn connect(self: &Arc<Self>, state: &mut PoolState) {
         state.size += 1;
         state.coming += 1;
         state.connecting += 1;
-        self.tasks.spawn_until_stopped(Place { pool: Arc::clone(self), purpose: Purpose::Connect }.connect());
+        self.tasks
+            .spawn_until_stopped(PoolSlot { pool: Arc::clone(self), purpose: SlotUse::Connect }.connect());
     }
 
     /// Verifies a connection in the background.
-    fn verify(self: &Arc<Self>, state: &mut State, mut pooled: Pooled) {
+    fn verify(self: &Arc<Self>, state: &mut PoolState, mut pooled: Pooled) {
         state.coming += 1;
         let doubts = state.doubts[pooled.host];
-        let place = Place { pool: Arc::clone(self), purpose: Purpose::Verify };
+        let place = PoolSlot { pool: Arc::clone(self), purpose: SlotUse::Verify };
         self.tasks.spawn_until_stopped(async move {
             let verified = place.pool.connector.verify(&mut pooled.connection, &mut pooled.clock);
             let works = tokio::time::timeout(VERIFICATION, verified).await.unwrap_or(false);
@@ -365,7 +366,7 @@ impl Shared {
     }
 
     /// Hands a connection to who waits longest, or keeps it.
-    fn provide(self: &Arc<Self>, state: &mut State, mut pooled: Pooled) {
+    fn provide(self: &Arc<Self>, state: &mut PoolState, mut pooled: Pooled) {
         if state.is_closed {
             state.size -= 1;
             return self.retire(pooled);
@@ -396,7 +397,7 @@ impl Shared {
         in_transaction: bool,
         deadline: tokio::time::Instant,
     ) {
-        let place = Place { pool: Arc::clone(self), purpose: Purpose::Drain };
+        let place = PoolSlot { pool: Arc::clone(self), purpose: SlotUse::Drain };
         let deadline = deadline.min(tokio::time::Instant::now() + LONGEST_DRAIN);
         self.tasks.spawn_until_stopped(async move {
             let ended = async {
@@ -434,7 +435,7 @@ impl Shared {
     }
 
     /// Starts the maintenance of the pool, once.
-    fn maintain(self: &Arc<Self>, state: &mut State) {
+    fn maintain(self: &Arc<Self>, state: &mut PoolState) {
         if std::mem::replace(&mut state.is_maintained, true) {
             return;
         }
@@ -479,13 +480,13 @@ impl Shared {
 }
 
 /// The place of a connection that nobody can use yet. Dropped before it has arrived, the place is free again.
-struct Place {
-    pool: Arc<Shared>,
-    purpose: Purpose,
+struct PoolSlot {
+    pool: Arc<PoolInner>,
+    purpose: SlotUse,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum SlotUse {
     Connect,
     Verify,
     Drain,
@@ -493,7 +494,7 @@ enum Purpose {
     Free,
 }
 
-impl Place {
+impl PoolSlot {
     /// Makes a connection. While others are in use, a failure is nobody's: those who wait may get one of
     /// them.
     async fn connect(mut self) {
@@ -569,23 +570,23 @@ impl Place {
         pool.provide(&mut state, pooled);
     }
 
-    fn free(&mut self, state: &mut State) {
-        match std::mem::replace(&mut self.purpose, Purpose::Free) {
-            Purpose::Free => return,
-            Purpose::Connect => {
+    fn free(&mut self, state: &mut PoolState) {
+        match std::mem::replace(&mut self.purpose, SlotUse::Free) {
+            SlotUse::Free => return,
+            SlotUse::Connect => {
                 state.connecting -= 1;
                 state.coming -= 1;
             }
-            Purpose::Verify => state.coming -= 1,
-            Purpose::Drain => {}
+            SlotUse::Verify => state.coming -= 1,
+            SlotUse::Drain => {}
         }
         state.size -= 1;
     }
 }
 
-impl Drop for Place {
+impl Drop for PoolSlot {
     fn drop(&mut self) {
-        if self.purpose != Purpose::Free {
+        if self.purpose != SlotUse::Free {
             let pool = Arc::clone(&self.pool);
             self.free(&mut pool.state());
         }

@@ -6,7 +6,7 @@ use super::settings::TargetSession;
 
 /// Whether a server will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(super) enum Suitability {
     Suits,
     /// It will, if there is no better one.
     SecondChoice,
@@ -15,15 +15,20 @@ pub(super) enum Fit {
 }
 
 /// Asks the server, unless any will do.
-pub(super) async fn judge_role(connection: &mut PgConnection, target: TargetSession) -> sqlx::Result<Fit> {
+pub(super) async fn judge_role(
+    connection: &mut PgConnection,
+    target: TargetSession,
+) -> sqlx::Result<Suitability> {
     let fit = match target {
-        TargetSession::Any => Fit::Suits,
-        TargetSession::ReadWrite if is_read_only(connection).await? => Fit::Unfit("it is read-only"),
-        TargetSession::ReadOnly if !is_read_only(connection).await? => Fit::Unfit("it is not read-only"),
-        TargetSession::Primary if is_standby(connection).await? => Fit::Unfit("it is a standby"),
-        TargetSession::Standby if !is_standby(connection).await? => Fit::Unfit("it is no standby"),
-        TargetSession::PreferStandby if !is_standby(connection).await? => Fit::SecondChoice,
-        _ => Fit::Suits,
+        TargetSession::Any => Suitability::Suits,
+        TargetSession::ReadWrite if is_read_only(connection).await? => Suitability::Unfit("it is read-only"),
+        TargetSession::ReadOnly if !is_read_only(connection).await? => {
+            Suitability::Unfit("it is not read-only")
+        }
+        TargetSession::Primary if is_standby(connection).await? => Suitability::Unfit("it is a standby"),
+        TargetSession::Standby if !is_standby(connection).await? => Suitability::Unfit("it is no standby"),
+        TargetSession::PreferStandby if !is_standby(connection).await? => Suitability::SecondChoice,
+        _ => Suitability::Suits,
     };
     Ok(fit)
 }

@@ -33,45 +33,53 @@ const WITHOUT_EFFECT: &[&str] = &[
     "tcp_user_timeout",
 ];
 
-struct Refused {
+struct UnsupportedParameter {
     key: &'static str,
     /// The value that is refused; any, if there is none.
     value: Option<&'static str>,
     way_out: &'static str,
 }
 
-const REFUSED: &[Refused] = &[
-    Refused {
+const REFUSED: &[UnsupportedParameter] = &[
+    UnsupportedParameter {
         key: "channel_binding",
         value: Some("require"),
         way_out: "channel binding needs TLS, which `sslmode` disable turns off",
     },
-    Refused { key: "gssencmode", value: Some("require"), way_out: "GSSAPI is not supported; use `sslmode`" },
-    Refused { key: "replication", value: None, way_out: "replication connections are not supported" },
-    Refused {
+    UnsupportedParameter {
+        key: "gssencmode",
+        value: Some("require"),
+        way_out: "GSSAPI is not supported; use `sslmode`",
+    },
+    UnsupportedParameter {
+        key: "replication",
+        value: None,
+        way_out: "replication connections are not supported",
+    },
+    UnsupportedParameter {
         key: "require_auth",
         value: None,
         way_out: "can't be enforced; set the method in the server's pg_hba.conf",
     },
-    Refused {
+    UnsupportedParameter {
         key: "requirepeer",
         value: None,
         way_out: "can't be enforced; use `sslmode` verify-full over TCP",
     },
-    Refused { key: "ssl", value: None, way_out: "is no parameter; write `sslmode=require`" },
-    Refused {
+    UnsupportedParameter { key: "ssl", value: None, way_out: "is no parameter; write `sslmode=require`" },
+    UnsupportedParameter {
         key: "ssl_min_protocol_version",
         value: Some("TLSv1.3"),
         way_out: "can't be enforced; set it in the server's postgresql.conf",
     },
-    Refused {
+    UnsupportedParameter {
         key: "sslinline",
         value: Some("true"),
         way_out: "write the certificates to files and name these",
     },
-    Refused { key: "sslcrl", value: None, way_out: REVOCATION },
-    Refused { key: "sslcrldir", value: None, way_out: REVOCATION },
-    Refused {
+    UnsupportedParameter { key: "sslcrl", value: None, way_out: REVOCATION },
+    UnsupportedParameter { key: "sslcrldir", value: None, way_out: REVOCATION },
+    UnsupportedParameter {
         key: "sslpassword",
         value: None,
         way_out: "encrypted keys can't be read; decrypt the file of `sslkey`",
@@ -83,7 +91,7 @@ const REVOCATION: &str =
 
 /// Takes these parameters out.
 pub(super) fn take_unsupported(parameters: &mut Parameters) {
-    for Refused { key, value, way_out } in REFUSED {
+    for UnsupportedParameter { key, value, way_out } in REFUSED {
         let Some(given) = parameters.take(key) else { continue };
         if value.is_none_or(|value| given.value.eq_ignore_ascii_case(value)) {
             parameters.problems.push(format!("{}: {way_out}", given.place));

@@ -16,7 +16,7 @@ pub(super) fn strip_scheme(text: &str) -> Option<&str> {
 pub(super) fn parse(rest: &str) -> Result<Vec<Pair>, Vec<String>> {
     let (authority, after) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (path, query) = after.split_once('?').unwrap_or((after, ""));
-    let mut reading = Reading::default();
+    let mut reading = UrlParser::default();
     reading.refuse_stray_characters(path, query);
 
     let servers = match authority.rsplit_once('@') {
@@ -35,12 +35,12 @@ pub(super) fn parse(rest: &str) -> Result<Vec<Pair>, Vec<String>> {
 }
 
 #[derive(Default)]
-struct Reading {
+struct UrlParser {
     pairs: Vec<Pair>,
     problems: Vec<String>,
 }
 
-impl Reading {
+impl UrlParser {
     /// These are most likely characters of a password, which would come to light as part of another
     /// setting.
     fn refuse_stray_characters(&mut self, path: &str, query: &str) {

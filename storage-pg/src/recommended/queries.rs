@@ -645,7 +645,7 @@ mod tests {
     use super::super::AddressColumn;
     use super::*;
     use crate::argument::Argument;
-    use crate::draft::{Drafts, Opened};
+    use crate::parsed_query::{OpenedParts, ParsedQueries};
 
     fn recommendations() -> impl Iterator<Item = Recommendation> {
         let dialects = [Dialect::Postgres, Dialect::Cockroachdb];
@@ -660,20 +660,25 @@ mod tests {
     #[test]
     fn what_is_recommended_is_understood() {
         for recommendation in recommendations() {
-            let Drafts { drafts, problems } = Drafts::of(&recommendation.config(), Opened::Everything);
+            let ParsedQueries { queries, problems } =
+                ParsedQueries::of(&recommendation.config(), OpenedParts::Everything);
             assert!(problems.is_empty(), "{recommendation:?}: {problems:?}");
             let known_to_mochi = |query: &Query| query.spec().origin == Origin::Mochi;
-            assert!(drafts.len() >= Query::ALL.iter().filter(|query| known_to_mochi(query)).count());
+            assert!(queries.len() >= Query::ALL.iter().filter(|query| known_to_mochi(query)).count());
         }
     }
 
     #[test]
     fn mochi_is_given_what_it_knows() {
         for recommendation in recommendations().filter(|recommendation| recommendation.for_mochi) {
-            for draft in Drafts::of(&recommendation.config(), Opened::Everything).drafts {
-                assert_eq!(draft.query.spec().origin, Origin::Mochi);
+            for parsed in ParsedQueries::of(&recommendation.config(), OpenedParts::Everything).queries {
+                assert_eq!(parsed.query.spec().origin, Origin::Mochi);
                 for argument in [Argument::Sample, Argument::Limit, Argument::Expires] {
-                    assert!(!draft.rewritten.arguments.contains(&argument), "{:?}: {argument}", draft.query);
+                    assert!(
+                        !parsed.rewritten.arguments.contains(&argument),
+                        "{:?}: {argument}",
+                        parsed.query
+                    );
                 }
             }
         }

@@ -12,7 +12,7 @@ use socket2::TcpKeepalive;
 use storage_core::config::Problem;
 
 use super::sentinels::Sentinels;
-use super::{fault, tls};
+use super::{error as errors, tls};
 use crate::config::{Mode, RedisConfig, read_address};
 
 /// The longest that connecting to a node of a cluster takes: one that does not answer must not keep callers from
@@ -58,7 +58,7 @@ impl Clients {
                 Ok(Clients::Cluster(node_clients(config.tls, access, certificates)))
             }
         };
-        made.map_err(|error| problem(fault::describe(&error)))
+        made.map_err(|error| problem(errors::describe(&error)))
     }
 }
 

@@ -28,8 +28,8 @@ use super::clients::NodeClients;
 use super::connector::ConnectError;
 use super::link::Link;
 use super::node::ReplicaWait;
-use super::renewable::Renewable;
 use super::request::{SendError, by, keys};
+use super::shared_connection::SharedConnection;
 
 /// How often in a row a command is sent on; then the nodes disagree, and it is tried again after a moment.
 const MOST_REFERRALS: usize = 5;
@@ -50,12 +50,12 @@ struct Nodes {
     seeds: Vec<Arc<str>>,
     /// The address of the node that has each slot, as far as it is known.
     slots: Mutex<HashMap<Slot, Arc<str>>>,
-    links: Mutex<HashMap<Arc<str>, Arc<RenewableLink>>>,
+    links: Mutex<HashMap<Arc<str>, Arc<SharedLink>>>,
     /// Looks where the slots are, once for all who want to know.
-    look: Renewable<(), ConnectError>,
+    look: SharedConnection<(), ConnectError>,
 }
 
-type RenewableLink = Renewable<Link, ConnectError>;
+type SharedLink = SharedConnection<Link, ConnectError>;
 
 /// Where a node has referred a command to.
 struct Referral {
@@ -79,7 +79,7 @@ impl Cluster {
             seeds: seeds.iter().map(|seed| Arc::from(seed.as_str())).collect(),
             slots: Mutex::default(),
             links: Mutex::default(),
-            look: Renewable::default(),
+            look: SharedConnection::default(),
         };
         let cluster = Self(Arc::new(nodes));
         cluster.look().await?;
@@ -194,7 +194,7 @@ impl Cluster {
         };
         *self.0.slots.lock() = slots;
         // The connections to nodes that are gone.
-        let is_good = |link: &RenewableLink| link.made().is_none_or(|(_, link)| !link.is_lost());
+        let is_good = |link: &SharedLink| link.made().is_none_or(|(_, link)| !link.is_lost());
         self.0.links.lock().retain(|address, link| known.contains(address) || is_good(link));
         Ok(())
     }

@@ -12,7 +12,7 @@ use storage_core::{ServerTime, SharedObserver, TaskSpawner};
 
 use super::clients::{Clients, NodeClients, connect_timeout, response_timeout};
 use super::cluster::Cluster;
-use super::fault::describe;
+use super::error::describe;
 use super::link::Link;
 use super::node::{NodeConnection, ReplicaWait};
 use super::sentinels::Term;
@@ -22,7 +22,7 @@ use crate::config::RedisConfig;
 /// A connection and what is needed to know that it is good no more.
 #[derive(Clone)]
 pub(super) struct Live {
-    pub(super) wire: Wire,
+    pub(super) transport: Transport,
     lost: Arc<AtomicBool>,
     /// With Sentinel, while the sentinels name this server.
     term: Option<Term>,
@@ -42,14 +42,14 @@ impl Live {
 
 /// What commands are sent over.
 #[derive(Clone)]
-pub(super) enum Wire {
+pub(super) enum Transport {
     Node(NodeConnection),
     Cluster(Cluster),
 }
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum ConnectionUse {
     /// All calls.
     Shared,
     /// Writes that are acknowledged when replicas have them.
@@ -103,10 +103,10 @@ impl Connector {
     /// Makes a connection.
     pub(super) fn connect(
         self: &Arc<Self>,
-        purpose: Purpose,
+        purpose: ConnectionUse,
     ) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let connector = Arc::clone(self);
-        let wait = self.wait.filter(|_| purpose == Purpose::Replicated);
+        let wait = self.wait.filter(|_| purpose == ConnectionUse::Replicated);
         async move {
             match &connector.clients {
                 Clients::Single(client) => connector.connect_node(client, None, wait).await,
@@ -126,15 +126,15 @@ impl Connector {
     /// Whether the server of a connection answers; looks at its clock again. That a node of a cluster does not is no
     /// reason to give up the others.
     pub(super) async fn check(&self, live: &Live) -> bool {
-        match &live.wire {
-            Wire::Node(node) => {
+        match &live.transport {
+            Transport::Node(node) => {
                 let answers = node.check().await;
                 if answers {
                     self.time.looked(&[node.clock()]);
                 }
                 answers
             }
-            Wire::Cluster(cluster) => {
+            Transport::Cluster(cluster) => {
                 self.time.looked(&cluster.clocks().await);
                 true
             }
@@ -197,7 +197,7 @@ impl Connector {
         let made = Link::make(client, &self.node_config, wait, term.is_some()).await;
         let Link { node, lost } = made.map_err(|error| ConnectError { address: address(client), error })?;
         self.time.looked(&[node.clock()]);
-        Ok(Live { wire: Wire::Node(node), lost, term })
+        Ok(Live { transport: Transport::Node(node), lost, term })
     }
 
     async fn connect_cluster(
@@ -209,7 +209,7 @@ impl Connector {
         let cluster = Cluster::connect(&self.addresses, nodes, config, wait).await?;
         self.time.looked(&cluster.clocks().await);
         let lost = Arc::new(AtomicBool::new(false));
-        Ok(Live { wire: Wire::Cluster(cluster), lost, term: None })
+        Ok(Live { transport: Transport::Cluster(cluster), lost, term: None })
     }
 }
 

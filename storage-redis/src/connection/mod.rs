@@ -5,14 +5,14 @@ mod clients;
 mod clock;
 mod cluster;
 mod connector;
-mod fault;
+mod error;
 mod greeting;
 mod link;
 mod node;
 mod pool;
-mod renewable;
 mod request;
 mod sentinels;
+mod shared_connection;
 mod tls;
 
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use storage_core::{
 };
 use tokio::time::Instant;
 
-use self::connector::{Connector, Purpose};
-use self::fault::{Fault, Remedy};
+use self::connector::{ConnectionUse, Connector};
+use self::error::{RequestError, RetryAdvice};
 use self::pool::Pool;
 pub(crate) use self::request::Node;
 use self::request::Request;
@@ -153,7 +153,7 @@ impl Connections {
                 return Ok(());
             };
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            if fault.remedy == Remedy::Nothing || begun.elapsed() + delay > timeout {
+            if fault.remedy == RetryAdvice::Nothing || begun.elapsed() + delay > timeout {
                 return Err(fault.into_error(Operation::Open, false));
             }
             if !told {
@@ -328,13 +328,17 @@ impl Connections {
         self.attempts(call, request).await.map(|(values, _)| values)
     }
 
-    fn purpose(&self, call: Call) -> Purpose {
+    fn purpose(&self, call: Call) -> ConnectionUse {
         let waits = match call.written {
             Written::Lasting => true,
             Written::Peers => self.wait_for_peers,
             Written::Nothing => false,
         };
-        if waits && self.pool.connector().wait().is_some() { Purpose::Replicated } else { Purpose::Shared }
+        if waits && self.pool.connector().wait().is_some() {
+            ConnectionUse::Replicated
+        } else {
+            ConnectionUse::Shared
+        }
     }
 
     /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the
@@ -352,12 +356,12 @@ impl Connections {
                 Err(fault) => fault,
             };
             may_have_run |= fault.may_have_run;
-            if fault.remedy == Remedy::LoadScripts && script_loads < SCRIPT_LOADS {
+            if fault.remedy == RetryAdvice::LoadScripts && script_loads < SCRIPT_LOADS {
                 script_loads += 1;
                 continue;
             }
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            let hopeless = fault.remedy == Remedy::Nothing
+            let hopeless = fault.remedy == RetryAdvice::Nothing
                 || (may_have_run && call.once)
                 || Instant::now() + delay > give_up;
             if hopeless {
@@ -387,14 +391,14 @@ fn delays() -> impl Iterator<Item = Duration> {
 /// One answer of several.
 fn item(call: Call, value: Value, command: &Cmd) -> Result<Result<Value>> {
     let Value::ServerError(error) = value else { return Ok(Ok(value)) };
-    let error = Fault::refused(&error).about(command).into_error(call.operation, false);
+    let error = RequestError::refused(&error).about(command).into_error(call.operation, false);
     if error.kind() == ErrorKind::Corrupt { Ok(Err(error)) } else { Err(error) }
 }
 
 /// Reads an answer.
 pub(crate) fn read<T: FromRedisValue>(call: Call, value: Value) -> Result<T> {
     if let Value::ServerError(error) = &value {
-        return Err(Fault::refused(error).into_error(call.operation, false));
+        return Err(RequestError::refused(error).into_error(call.operation, false));
     }
     // What redis-rs says of it may repeat stored values.
     redis::from_redis_value(value)

@@ -11,10 +11,10 @@ use storage_core::{ErrorKind, Event, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::connector::{ConnectError, Connector, Live, Purpose};
-use super::fault::{Fault, Remedy};
-use super::renewable::Renewable;
+use super::connector::{ConnectError, ConnectionUse, Connector, Live};
+use super::error::{RequestError, RetryAdvice};
 use super::request::{Request, load_scripts};
+use super::shared_connection::SharedConnection;
 use crate::NAME;
 
 /// A caller that gave up after waiting for so long leaves its connection in doubt.
@@ -35,25 +35,25 @@ const BATCHES: u32 = 2;
 
 /// Which connection.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum ConnectionIndex {
     /// One of those for all calls.
     Shared(usize),
     Replicated,
 }
 
-impl Place {
-    fn purpose(self) -> Purpose {
+impl ConnectionIndex {
+    fn purpose(self) -> ConnectionUse {
         match self {
-            Self::Shared(_) => Purpose::Shared,
-            Self::Replicated => Purpose::Replicated,
+            Self::Shared(_) => ConnectionUse::Shared,
+            Self::Replicated => ConnectionUse::Replicated,
         }
     }
 }
 
 /// A connection, where there is one.
 #[derive(Default)]
-struct Slot {
-    live: Renewable<Live, ConnectError>,
+struct PoolSlot {
+    live: SharedConnection<Live, ConnectError>,
     calls: AtomicUsize,
     /// Whether it is being verified or replaced in the background.
     is_attended: AtomicBool,
@@ -64,16 +64,16 @@ struct Slot {
 /// They are made and verified by tasks of the pool and not by callers: one that gives up leaves no connection
 /// half made. When one does not answer, the others are verified side by side.
 pub(super) struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolInner>,
     tasks: Tasks,
 }
 
-struct Shared {
+struct PoolInner {
     connector: Arc<Connector>,
-    first: Slot,
-    others: Box<[Slot]>,
+    first: PoolSlot,
+    others: Box<[PoolSlot]>,
     /// The connection for writes that wait for replicas, which hold up all that comes behind them.
-    replicated: Slot,
+    replicated: PoolSlot,
     observer: SharedObserver,
     tasks: TaskSpawner,
 }
@@ -81,11 +81,11 @@ struct Shared {
 impl Pool {
     /// Tasks end with the pool.
     pub(super) fn new(connector: Connector, size: usize, observer: SharedObserver, tasks: Tasks) -> Self {
-        let shared = Shared {
+        let shared = PoolInner {
             connector: Arc::new(connector),
-            first: Slot::default(),
-            others: (1..size).map(|_| Slot::default()).collect(),
-            replicated: Slot::default(),
+            first: PoolSlot::default(),
+            others: (1..size).map(|_| PoolSlot::default()).collect(),
+            replicated: PoolSlot::default(),
             observer,
             tasks: tasks.spawner().clone(),
         };
@@ -97,10 +97,10 @@ impl Pool {
     }
 
     /// Makes all connections.
-    pub(super) async fn connect_all(&self) -> Result<(), Fault> {
+    pub(super) async fn connect_all(&self) -> Result<(), RequestError> {
         let connected = join_all(self.shared.places().map(|place| self.shared.acquire(place))).await;
         match connected.into_iter().find_map(Result::err) {
-            Some(failed) => Err(Fault::connecting(&failed)),
+            Some(failed) => Err(RequestError::connecting(&failed)),
             None => Ok(()),
         }
     }
@@ -129,23 +129,23 @@ impl Pool {
     pub(super) async fn attempt(
         &self,
         request: &Request,
-        purpose: Purpose,
+        purpose: ConnectionUse,
         deadline: Instant,
-    ) -> Result<Vec<Value>, Fault> {
+    ) -> Result<Vec<Value>, RequestError> {
         self.shared.attempt(request, purpose, deadline).await
     }
 }
 
-impl Shared {
+impl PoolInner {
     async fn attempt(
         self: &Arc<Self>,
         request: &Request,
-        purpose: Purpose,
+        purpose: ConnectionUse,
         deadline: Instant,
-    ) -> Result<Vec<Value>, Fault> {
+    ) -> Result<Vec<Value>, RequestError> {
         let place = match purpose {
-            Purpose::Replicated => Place::Replicated,
-            Purpose::Shared => self.choose(),
+            ConnectionUse::Replicated => ConnectionIndex::Replicated,
+            ConnectionUse::Shared => self.choose(),
         };
         let slot = self.slot(place);
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
@@ -153,59 +153,59 @@ impl Shared {
             Some(made) => made,
             None => self.wait_for_connection(place, deadline).await?,
         };
-        let mut watch = Watch { pool: self, place, begun: Some(Instant::now()) };
+        let mut watch = CallGuard { pool: self, place, begun: Some(Instant::now()) };
         slot.calls.fetch_add(1, Ordering::Relaxed);
-        let answer = request.send(live.wire.clone(), deadline).await;
+        let answer = request.send(live.transport.clone(), deadline).await;
         watch.begun = None;
         drop(watch);
         let fault = match answer {
-            Err(error) => Fault::sending(&error),
+            Err(error) => RequestError::sending(&error),
             // What an old primary takes is lost.
-            Ok(_) if live.is_superseded() => Fault::superseded(),
+            Ok(_) if live.is_superseded() => RequestError::superseded(),
             Ok(values) => match first_remediable(&values) {
                 Some(fault) => fault,
                 None => return Ok(values),
             },
         };
         match fault.remedy {
-            Remedy::Reconnect if !self.connector.is_cluster() => {
+            RetryAdvice::Reconnect if !self.connector.is_cluster() => {
                 slot.live.give_up(generation);
                 self.verify_all();
             }
             // To a node of a cluster that is lost a new connection is made with the next command, but not to one
             // that says nothing.
-            Remedy::Reconnect if fault.kind == ErrorKind::Timeout => self.replace(place, generation),
-            Remedy::LoadScripts => self.load_scripts(&live, deadline).await?,
+            RetryAdvice::Reconnect if fault.kind == ErrorKind::Timeout => self.replace(place, generation),
+            RetryAdvice::LoadScripts => self.load_scripts(&live, deadline).await?,
             _ => {}
         }
         Err(fault)
     }
 
-    async fn load_scripts(&self, live: &Live, deadline: Instant) -> Result<(), Fault> {
-        match timeout_at(deadline, load_scripts(live.wire.clone())).await {
+    async fn load_scripts(&self, live: &Live, deadline: Instant) -> Result<(), RequestError> {
+        match timeout_at(deadline, load_scripts(live.transport.clone())).await {
             // On a cluster it may be another node that can't be reached.
             Ok(Err(error)) if !self.connector.is_cluster() => {
-                Err(Fault { may_have_run: false, ..Fault::answering(&error) })
+                Err(RequestError { may_have_run: false, ..RequestError::answering(&error) })
             }
             Ok(_) => Ok(()),
-            Err(_) => Err(Fault::out_of_time("the scripts were not loaded in time")),
+            Err(_) => Err(RequestError::out_of_time("the scripts were not loaded in time")),
         }
     }
 
-    fn slot(&self, place: Place) -> &Slot {
+    fn slot(&self, place: ConnectionIndex) -> &PoolSlot {
         match place {
-            Place::Shared(number) => self.shared().nth(number).unwrap_or(&self.first),
-            Place::Replicated => &self.replicated,
+            ConnectionIndex::Shared(number) => self.shared().nth(number).unwrap_or(&self.first),
+            ConnectionIndex::Replicated => &self.replicated,
         }
     }
 
-    fn shared(&self) -> impl Iterator<Item = &Slot> {
+    fn shared(&self) -> impl Iterator<Item = &PoolSlot> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    fn places(&self) -> impl Iterator<Item = Place> {
-        let replicated = self.connector.wait().map(|_| Place::Replicated);
-        (0..=self.others.len()).map(Place::Shared).chain(replicated)
+    fn places(&self) -> impl Iterator<Item = ConnectionIndex> {
+        let replicated = self.connector.wait().map(|_| ConnectionIndex::Replicated);
+        (0..=self.others.len()).map(ConnectionIndex::Shared).chain(replicated)
     }
 
     /// Verifies all connections in the background, side by side.
@@ -216,10 +216,12 @@ impl Shared {
     }
 
     /// Verifies a connection in the background, and gives it up if it does not answer.
-    fn verify(self: &Arc<Self>, place: Place) {
+    fn verify(self: &Arc<Self>, place: ConnectionIndex) {
         let Some((generation, live)) = self.slot(place).live.made() else { return };
         let held_up = match place {
-            Place::Replicated => self.connector.wait().map_or(Duration::ZERO, |wait| wait.timeout * BATCHES),
+            ConnectionIndex::Replicated => {
+                self.connector.wait().map_or(Duration::ZERO, |wait| wait.timeout * BATCHES)
+            }
             _ => Duration::ZERO,
         };
         self.attend(place, move |pool| async move {
@@ -231,7 +233,7 @@ impl Shared {
     }
 
     /// Makes another connection in the background, which takes the place of this one once it is made.
-    fn replace(self: &Arc<Self>, place: Place, generation: u64) {
+    fn replace(self: &Arc<Self>, place: ConnectionIndex, generation: u64) {
         self.attend(place, move |pool| async move {
             if let Ok(live) = pool.connector.connect(place.purpose()).await {
                 pool.observer.observe(NAME, Event::Reconnected);
@@ -241,14 +243,14 @@ impl Shared {
     }
 
     /// Starts a task for a connection, unless there is one.
-    fn attend<F>(self: &Arc<Self>, place: Place, task: impl FnOnce(Arc<Self>) -> F)
+    fn attend<F>(self: &Arc<Self>, place: ConnectionIndex, task: impl FnOnce(Arc<Self>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         if self.slot(place).is_attended.swap(true, Ordering::SeqCst) {
             return;
         }
-        let attended = Attended { pool: Arc::clone(self), place };
+        let attended = RepairGuard { pool: Arc::clone(self), place };
         let task = task(Arc::clone(self));
         self.tasks.spawn_until_stopped(async move {
             let _attended = attended;
@@ -257,24 +259,28 @@ impl Shared {
     }
 
     /// The first that is not crowded, or else the one with the fewest calls.
-    fn choose(&self) -> Place {
-        let calls = |(_, slot): &(usize, &Slot)| slot.calls.load(Ordering::Relaxed);
+    fn choose(&self) -> ConnectionIndex {
+        let calls = |(_, slot): &(usize, &PoolSlot)| slot.calls.load(Ordering::Relaxed);
         let open = self.shared().enumerate().find(|slot| calls(slot) < CROWD);
         let chosen = open.or_else(|| self.shared().enumerate().min_by_key(calls));
-        Place::Shared(chosen.map_or(0, |(number, _)| number))
+        ConnectionIndex::Shared(chosen.map_or(0, |(number, _)| number))
     }
 
-    async fn wait_for_connection(&self, place: Place, deadline: Instant) -> Result<(u64, Live), Fault> {
+    async fn wait_for_connection(
+        &self,
+        place: ConnectionIndex,
+        deadline: Instant,
+    ) -> Result<(u64, Live), RequestError> {
         match timeout_at(deadline, self.acquire(place)).await {
-            Ok(acquired) => acquired.map_err(|failed| Fault::connecting(&failed)),
+            Ok(acquired) => acquired.map_err(|failed| RequestError::connecting(&failed)),
             Err(_) => {
                 self.slot(place).live.give_up_attempt(SUSPICIOUS_WAIT);
-                Err(Fault::out_of_time("there was no connection in time"))
+                Err(RequestError::out_of_time("there was no connection in time"))
             }
         }
     }
 
-    async fn acquire(&self, place: Place) -> Result<(u64, Live), ConnectError> {
+    async fn acquire(&self, place: ConnectionIndex) -> Result<(u64, Live), ConnectError> {
         let slot = self.slot(place);
         loop {
             let (generation, live) =
@@ -286,7 +292,11 @@ impl Shared {
         }
     }
 
-    fn make(&self, generation: u64, purpose: Purpose) -> BoxFuture<'static, Result<Live, ConnectError>> {
+    fn make(
+        &self,
+        generation: u64,
+        purpose: ConnectionUse,
+    ) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let (connecting, observer) = (self.connector.connect(purpose), Arc::clone(&self.observer));
         let address = self.connector.addresses();
         // It goes on when those who wait for it give up, and ends when it is given up itself.
@@ -312,14 +322,14 @@ impl Shared {
 
 /// Counts a call, and notices a caller that gives up on an answer early: a server that hangs would otherwise
 /// be waited for by call after call.
-struct Watch<'a> {
-    pool: &'a Arc<Shared>,
-    place: Place,
+struct CallGuard<'a> {
+    pool: &'a Arc<PoolInner>,
+    place: ConnectionIndex,
     /// `None` when there is an answer, whatever it is.
     begun: Option<Instant>,
 }
 
-impl Drop for Watch<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         self.pool.slot(self.place).calls.fetch_sub(1, Ordering::Relaxed);
         if self.begun.is_some_and(|begun| begun.elapsed() >= SUSPICIOUS_WAIT) {
@@ -329,12 +339,12 @@ impl Drop for Watch<'_> {
 }
 
 /// A task is at work for a connection, as long as this is there.
-struct Attended {
-    pool: Arc<Shared>,
-    place: Place,
+struct RepairGuard {
+    pool: Arc<PoolInner>,
+    place: ConnectionIndex,
 }
 
-impl Drop for Attended {
+impl Drop for RepairGuard {
     fn drop(&mut self) {
         self.pool.slot(self.place).is_attended.store(false, Ordering::SeqCst);
     }
@@ -342,10 +352,10 @@ impl Drop for Attended {
 
 /// The first refusal among the answers to several commands after which all of them are worth another
 /// attempt.
-fn first_remediable(values: &[Value]) -> Option<Fault> {
+fn first_remediable(values: &[Value]) -> Option<RequestError> {
     let mut faults = values.iter().filter_map(|value| match value {
-        Value::ServerError(error) => Some(Fault::refused(error)),
+        Value::ServerError(error) => Some(RequestError::refused(error)),
         _ => None,
     });
-    faults.find(|fault| fault.remedy != Remedy::Nothing)
+    faults.find(|fault| fault.remedy != RetryAdvice::Nothing)
 }

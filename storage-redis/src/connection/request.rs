@@ -7,7 +7,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::cluster::Cluster;
-use super::connector::{ConnectError, Wire};
+use super::connector::{ConnectError, Transport};
 use super::node::NodeConnection;
 use crate::layout::read_decimal;
 
@@ -93,10 +93,14 @@ impl Request {
     }
 
     /// Sends it and waits for the answers until the deadline; those of several commands may be refusals.
-    pub(super) async fn send(&self, wire: Wire, deadline: Instant) -> Result<Vec<Value>, SendError> {
-        match wire {
-            Wire::Node(node) => self.send_to_node(node, deadline).await,
-            Wire::Cluster(cluster) => self.send_to_cluster(cluster, deadline).await,
+    pub(super) async fn send(
+        &self,
+        transport: Transport,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, SendError> {
+        match transport {
+            Transport::Node(node) => self.send_to_node(node, deadline).await,
+            Transport::Cluster(cluster) => self.send_to_cluster(cluster, deadline).await,
         }
     }
 
@@ -158,10 +162,10 @@ pub(super) fn keys(command: &Cmd) -> impl Iterator<Item = &[u8]> {
 ///
 /// # Errors
 /// One of those of the nodes that could not.
-pub(super) async fn load_scripts(wire: Wire) -> RedisResult<()> {
-    match wire {
-        Wire::Node(node) => node.load_scripts().await,
-        Wire::Cluster(cluster) => cluster.load_scripts().await,
+pub(super) async fn load_scripts(transport: Transport) -> RedisResult<()> {
+    match transport {
+        Transport::Node(node) => node.load_scripts().await,
+        Transport::Cluster(cluster) => cluster.load_scripts().await,
     }
 }
 

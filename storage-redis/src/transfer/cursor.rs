@@ -6,7 +6,7 @@ use storage_core::Cursor;
 /// follow; 4 bytes, the length of the outer name; the outer name; the inner name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
-    /// A number by which the windows of different exports are told apart.
+    /// A number that tells the sorted pages of different exports apart.
     pub(super) export: u64,
     /// The swarm, info hash or context; it is done unless there is an inner name.
     pub(super) outer: Option<Vec<u8>>,

@@ -30,8 +30,8 @@ pub(super) async fn run(mut export: Export<'_, DataRecord>) -> Result<Page<DataR
 
 async fn next_context(export: &Export<'_, DataRecord>) -> Result<Option<Vec<u8>>> {
     let name = |key: Vec<u8>| read_context_key(&key).map(<[u8]>::to_vec);
-    let window = export.names(CONTEXT_PATTERN, name).await?;
-    Ok(window.after(export.position.outer.as_deref()).first().cloned())
+    let sorted = export.names(CONTEXT_PATTERN, name).await?;
+    Ok(sorted.after(export.position.outer.as_deref()).first().cloned())
 }
 
 fn context(name: &[u8]) -> Option<Context> {
@@ -43,16 +43,16 @@ async fn rest_of(export: &mut Export<'_, DataRecord>, context: &Context) -> Resu
     let name = context.as_str().as_bytes();
     let keys = [context_key(context.as_str())];
     while !export.is_full() {
-        let window = match export.fields(&keys).await {
+        let sorted = match export.fields(&keys).await {
             // Not ours: some other kind of key under the same prefix.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 export.pass_over_key(&keys[0]);
                 export.position.finish(name.to_vec());
                 return Ok(());
             }
-            window => window?,
+            sorted => sorted?,
         };
-        let fields = window.after(export.position.inner.as_deref());
+        let fields = sorted.after(export.position.inner.as_deref());
         let fields = &fields[..fields.len().min(export.room())];
         let Some(last) = fields.last() else {
             export.position.finish(name.to_vec());

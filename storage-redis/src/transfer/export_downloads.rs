@@ -11,14 +11,14 @@ pub(super) async fn run(mut export: Export<'_, DownloadsRecord>) -> Result<Page<
     // The hash is the only outer name; the info hashes are the inner ones.
     export.position.outer = Some(DOWNLOADS.to_vec());
     while !export.is_full() {
-        let window = match export.fields(&keys).await {
+        let sorted = match export.fields(&keys).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 export.pass_over_key(DOWNLOADS);
                 return Ok(export.last_page());
             }
-            window => window?,
+            sorted => sorted?,
         };
-        let names = window.after(export.position.inner.as_deref());
+        let names = sorted.after(export.position.inner.as_deref());
         let names = &names[..names.len().min(export.room())];
         let Some(last) = names.last() else { return Ok(export.last_page()) };
         let mut ask = command("HMGET", DOWNLOADS);

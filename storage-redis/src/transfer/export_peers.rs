@@ -9,7 +9,7 @@ use storage_core::{AddressFamily, Page, PeerRecord, Result, Role, Scope};
 use super::Export;
 use crate::connection::{command, read};
 use crate::layout::{SWARM_PATTERN, Swarm, read_peer_key, read_time};
-use crate::walk::hash_step;
+use crate::scan::hash_step;
 
 /// Swarms read at once.
 const WIDTH: usize = 16;
@@ -76,13 +76,13 @@ impl<'a> PeerExport<'a> {
             }
             swarm.map(|(swarm, _)| swarm.name())
         };
-        let window = self.export.names(SWARM_PATTERN, name).await?;
+        let sorted = self.export.names(SWARM_PATTERN, name).await?;
         // Every walk comes by the same ones.
         if self.export.position.outer.is_none() {
             self.export.unreadable += unreadable;
             self.export.unreadable_names = unreadable_names;
         }
-        let names = window.after(self.export.position.outer.as_deref());
+        let names = sorted.after(self.export.position.outer.as_deref());
         Ok(names.iter().take(count).filter_map(|name| Swarm::read_name(name)).collect())
     }
 
@@ -130,8 +130,8 @@ impl<'a> PeerExport<'a> {
     async fn rest_of(&mut self, swarm: &Swarm) -> Result<()> {
         let keys = Role::BOTH.map(|role| swarm.key(role));
         while !self.export.is_full() {
-            let window = self.export.fields(&keys).await?;
-            let peers = window.after(self.export.position.inner.as_deref());
+            let sorted = self.export.fields(&keys).await?;
+            let peers = sorted.after(self.export.position.inner.as_deref());
             let peers = &peers[..peers.len().min(self.export.room())];
             if peers.is_empty() {
                 self.export.position.finish(swarm.name());

@@ -96,9 +96,9 @@ async fn import_groups(
         }
     }
     if storage.connections.is_cluster() {
-        return put_stepwise(storage, call, puts, imported).await;
+        return put_on_cluster(storage, call, puts, imported).await;
     }
-    put_whole(storage, call, puts, imported).await
+    put_by_script(storage, call, puts, imported).await
 }
 
 /// Whether a record is to replace what is there, by its times in both roles.
@@ -113,7 +113,7 @@ fn is_newer(record: &PeerRecord, seeder: Option<&[u8]>, leecher: Option<&[u8]>) 
     (record.announced, record.role) > (newest.announced.at_precision(precision), newest.role)
 }
 
-async fn put_whole(
+async fn put_by_script(
     storage: &RedisStorage,
     call: Call,
     puts: BTreeMap<(Swarm, Role), Vec<Put>>,
@@ -138,7 +138,7 @@ async fn put_whole(
 }
 
 /// On a cluster: swarm by swarm, several at once.
-async fn put_stepwise(
+async fn put_on_cluster(
     storage: &RedisStorage,
     call: Call,
     puts: BTreeMap<(Swarm, Role), Vec<Put>>,

@@ -7,9 +7,9 @@ use storage_core::{Collected, Operation, Result, Role, Timestamp};
 
 use crate::connection::{CLUSTER_WIDTH, Call, command, read};
 use crate::layout::{SWARM_PATTERN, SWARMS, Swarm, counter, read_peer_key, read_time};
+use crate::scan::{Scan, hash_step};
 use crate::scripts;
 use crate::storage::RedisStorage;
-use crate::walk::{Walk, hash_step};
 
 /// Swarms read at once.
 const WIDTH: usize = 32;
@@ -140,8 +140,8 @@ impl<'a> Collection<'a> {
     /// Collects the swarms that the set names.
     async fn known_swarms(&mut self) -> Result<()> {
         let storage = self.storage;
-        let mut walk = Walk::swarms(&storage.connections, self.call);
-        while let Some(members) = walk.next::<Vec<u8>>().await? {
+        let mut scan = Scan::swarms(&storage.connections, self.call);
+        while let Some(members) = scan.next::<Vec<u8>>().await? {
             self.visit(members).await?;
             if self.is_refused() {
                 break;
@@ -154,8 +154,8 @@ impl<'a> Collection<'a> {
     async fn lost_swarms(&mut self) -> Result<()> {
         let storage = self.storage;
         for node in storage.connections.nodes(self.call).await? {
-            let mut walk = Walk::keys(&storage.connections, self.call, node, SWARM_PATTERN);
-            while let Some(keys) = walk.next::<Vec<u8>>().await? {
+            let mut scan = Scan::keys(&storage.connections, self.call, node, SWARM_PATTERN);
+            while let Some(keys) = scan.next::<Vec<u8>>().await? {
                 let lost = self.missing_members(keys).await?;
                 self.visit(lost.clone()).await?;
                 self.rejoin(lost).await?;

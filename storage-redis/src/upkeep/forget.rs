@@ -9,13 +9,13 @@ use crate::scripts;
 use crate::storage::{RedisStorage, keys_about, keys_of};
 
 impl RedisStorage {
-    pub(super) async fn forget_whole(&self, info_hash: &InfoHash) -> Result<u64> {
+    pub(super) async fn forget_by_script(&self, info_hash: &InfoHash) -> Result<u64> {
         let mut command = scripts::FORGET.call(&keys_about(info_hash));
         command.arg(info_hash.as_bytes());
         self.connections.query(Call::repeatable(Operation::ForgetSwarm), command).await
     }
 
-    pub(super) async fn forget_stepwise(&self, info_hash: &InfoHash) -> Result<u64> {
+    pub(super) async fn forget_on_cluster(&self, info_hash: &InfoHash) -> Result<u64> {
         let call = Call::repeatable(Operation::ForgetSwarm);
         let keys = keys_of(info_hash);
         let lengths = keys.iter().map(|key| self.connections.query::<u64>(call, command("HLEN", key)));

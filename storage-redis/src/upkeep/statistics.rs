@@ -6,8 +6,8 @@ use storage_core::{AddressFamily, InfoHash, Operation, Result, Role, Statistics}
 
 use crate::connection::{Call, command, read};
 use crate::layout::Swarm;
+use crate::scan::Scan;
 use crate::storage::RedisStorage;
-use crate::walk::Walk;
 
 /// Counts by the data, not by MoChi's counters. It costs one HLEN a key, whatever the number of peers,
 /// and some 50 bytes of memory an info hash while it runs.
@@ -15,8 +15,8 @@ pub(super) async fn count(storage: &RedisStorage) -> Result<Statistics> {
     let call = Call::repeatable(Operation::Statistics);
     let mut statistics = Statistics::default();
     let mut seen: HashMap<InfoHash, u8> = HashMap::new();
-    let mut walk = Walk::swarms(&storage.connections, call);
-    while let Some(members) = walk.next::<Vec<u8>>().await? {
+    let mut scan = Scan::swarms(&storage.connections, call);
+    while let Some(members) = scan.next::<Vec<u8>>().await? {
         let keys: Vec<_> = members.iter().filter_map(|member| Swarm::read_key(member)).collect();
         let lengths = keys.iter().map(|(swarm, role)| command("HLEN", &swarm.key(*role)));
         let lengths = storage.connections.many(call, lengths.collect()).await?;

@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::Serialize;
-use storage_core::conformance::{Case, Failure, Level, Outcome};
+use storage_core::conformance::{Case, Level, Outcome, Violation};
 
 use crate::output::Output;
 
@@ -112,7 +112,7 @@ fn line<'a>(case: &'a Case, outcome: &'a Outcome) -> Line<'a> {
     Line { case: case.name(), rule: case.rule(), level, outcome, about }
 }
 
-fn broken(failure: &Failure) -> About<'_> {
-    let Failure { did, expected, got, likely_cause } = failure;
+fn broken(failure: &Violation) -> About<'_> {
+    let Violation { did, expected, got, likely_cause } = failure;
     About::Broken { did, expected, got, likely_cause: *likely_cause }
 }

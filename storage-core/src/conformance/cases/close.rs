@@ -7,25 +7,25 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::conformance::sample::{self, CUTOFF, STALE};
-use crate::conformance::{Scene, Verdict};
+use crate::conformance::{CaseResult, TestContext};
 use crate::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash,
     Operation, PeerChange, PeerRecord, PeerWrite, Result, Role, Scope, Storage, When,
 };
 
-pub(super) async fn closing_twice_is_no_error(scene: &Scene) -> Verdict {
-    let handle = scene.handle_to_close().await?;
-    scene.ok("close the storage", handle.close().await)?;
-    scene.ok("close the storage again", handle.close().await)
+pub(super) async fn closing_twice_is_no_error(test: &TestContext) -> CaseResult {
+    let handle = test.handle_to_close().await?;
+    test.ok("close the storage", handle.close().await)?;
+    test.ok("close the storage again", handle.close().await)
 }
 
-pub(super) async fn every_later_call_is_closed(scene: &Scene) -> Verdict {
-    let handle = scene.handle_to_close().await?;
-    scene.ok("close the storage", handle.close().await)?;
-    let (info_hash, context) = (scene.info_hash(), scene.context()?);
-    scene.adopt_data(&context, [Bytes::from_static(b"key")]);
+pub(super) async fn every_later_call_is_closed(test: &TestContext) -> CaseResult {
+    let handle = test.handle_to_close().await?;
+    test.ok("close the storage", handle.close().await)?;
+    let (info_hash, context) = (test.info_hash(), test.context()?);
+    test.adopt_data(&context, [Bytes::from_static(b"key")]);
     for (operation, result) in every_call(&*handle, info_hash, &context).await {
-        scene.fails(&format!("close, then {operation}"), operation, ErrorKind::Closed, result)?;
+        test.fails(&format!("close, then {operation}"), operation, ErrorKind::Closed, result)?;
     }
     Ok(())
 }
@@ -96,9 +96,9 @@ async fn every_call(
     calls
 }
 
-pub(super) async fn closing_waits_for_running_work(scene: &Scene) -> Verdict {
+pub(super) async fn closing_waits_for_running_work(test: &TestContext) -> CaseResult {
     const WRITERS: u32 = 16;
-    let (info_hash, handle) = (scene.info_hash(), scene.handle_to_close().await?);
+    let (info_hash, handle) = (test.info_hash(), test.handle_to_close().await?);
     let calls = (0..=WRITERS).map(|writer| -> BoxFuture<'static, Result<u64>> {
         let handle = Arc::clone(&handle);
         if writer == WRITERS {
@@ -109,12 +109,12 @@ pub(super) async fn closing_waits_for_running_work(scene: &Scene) -> Verdict {
         )
     });
     let did = "put seeders in 16 tasks and close the node meanwhile";
-    let acknowledged: u64 = scene.all_ok(did, scene.at_once(calls).await?)?.iter().sum();
-    if scene.is_private() {
+    let acknowledged: u64 = test.all_ok(did, test.at_once(calls).await?)?.iter().sum();
+    if test.is_private() {
         return Ok(());
     }
     let did = format!("{did}: {acknowledged} puts succeeded, the others found it closed; scrape on another");
-    scene.counts(&did, Operation::Close, &info_hash, acknowledged, 0).await
+    test.counts(&did, Operation::Close, &info_hash, acknowledged, 0).await
 }
 
 async fn close_soon(storage: &dyn Storage) -> Result<()> {
@@ -138,11 +138,11 @@ async fn put_until_closed(storage: &dyn Storage, info_hash: &InfoHash, numbers: 
     Ok(acknowledged)
 }
 
-pub(super) async fn closing_a_node_leaves_others_open(scene: &Scene) -> Verdict {
-    scene.only_if_shared()?;
-    let (info_hash, handle) = (scene.info_hash(), scene.handle_to_close().await?);
-    scene.ok("put a seeder", handle.put_seeder(&info_hash, &sample::peer(1)).await)?;
-    scene.ok("close the node", handle.close().await)?;
+pub(super) async fn closing_a_node_leaves_others_open(test: &TestContext) -> CaseResult {
+    test.only_if_shared()?;
+    let (info_hash, handle) = (test.info_hash(), test.handle_to_close().await?);
+    test.ok("put a seeder", handle.put_seeder(&info_hash, &sample::peer(1)).await)?;
+    test.ok("close the node", handle.close().await)?;
     let did = "put a seeder on one node, close that node, scrape on another";
-    scene.counts(did, Operation::Close, &info_hash, 1, 0).await
+    test.counts(did, Operation::Close, &info_hash, 1, 0).await
 }

@@ -1,4 +1,4 @@
-//! The cases, a file a group of rules. A case is a function of the scene; this list gives it its
+//! The cases, a file a group of rules. A case is a function of the test; this list gives it its
 //! name and says what it needs.
 
 mod announce;
@@ -27,17 +27,17 @@ use crate::Capability::{
     Statistics,
 };
 
-/// A case of this rule and title; its story is a function of the scene.
+/// A case of this rule and title; its story is a function of the test.
 macro_rules! must {
     ($rule:literal $title:literal, $story:path) => {
-        Case::must($rule, $title, |scene| Box::pin($story(scene)))
+        Case::must($rule, $title, |test| Box::pin($story(test)))
     };
 }
 
 /// The same for a SHOULD.
 macro_rules! should {
     ($rule:literal $title:literal, $story:path) => {
-        Case::should($rule, $title, |scene| Box::pin($story(scene)))
+        Case::should($rule, $title, |test| Box::pin($story(test)))
     };
 }
 

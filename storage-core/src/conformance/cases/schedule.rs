@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::garbage::still_there;
 use crate::conformance::sample::{self, CUTOFF, STALE};
-use crate::conformance::{Scene, Verdict};
+use crate::conformance::{CaseResult, TestContext};
 use crate::layer::{Layer, Layered};
 use crate::{Maintenance, Operation, Result, Role, Schedule, Storage, Timestamp};
 
@@ -54,54 +54,53 @@ impl Layer for Watch {
     }
 }
 
-fn watched(scene: &Scene) -> Arc<Layered<dyn Storage, Watch>> {
-    Arc::new(Layered::new(Arc::clone(scene.storage()), Watch::default()))
+fn watched(test: &TestContext) -> Arc<Layered<dyn Storage, Watch>> {
+    Arc::new(Layered::new(Arc::clone(test.storage()), Watch::default()))
 }
 
-pub(super) async fn stale_peers_go_by_themselves(scene: &Scene) -> Verdict {
-    let info_hash = scene.info_hash();
-    scene.put_at(&info_hash, &sample::peer(1), Role::Leecher, STALE).await?;
-    scene.put(&info_hash, &sample::peer(2), Role::Leecher).await?;
-    let maintained = Maintenance::start(watched(scene), schedule());
+pub(super) async fn stale_peers_go_by_themselves(test: &TestContext) -> CaseResult {
+    let info_hash = test.info_hash();
+    test.put_at(&info_hash, &sample::peer(1), Role::Leecher, STALE).await?;
+    test.put(&info_hash, &sample::peer(2), Role::Leecher).await?;
+    let maintained = Maintenance::start(watched(test), schedule());
     let did = "start the schedule with a stale and a fresh leecher, wait";
-    let counted = scene.counts_in_the_end(did, Operation::CollectGarbage, &info_hash, 0, 1).await;
-    scene.ok("stop the schedule", maintained.close().await)?;
+    let counted = test.counts_in_the_end(did, Operation::CollectGarbage, &info_hash, 0, 1).await;
+    test.ok("stop the schedule", maintained.close().await)?;
     counted
 }
 
-pub(super) async fn switched_off_it_removes_nothing(scene: &Scene) -> Verdict {
-    let info_hash = scene.info_hash();
-    let _maintained = Maintenance::start(watched(scene), Schedule { enabled: false, ..schedule() });
-    scene.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
+pub(super) async fn switched_off_it_removes_nothing(test: &TestContext) -> CaseResult {
+    let info_hash = test.info_hash();
+    let _maintained = Maintenance::start(watched(test), Schedule { enabled: false, ..schedule() });
+    test.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
     tokio::time::sleep(A_WHILE).await;
-    still_there(scene, "wait for a schedule that is switched off, with a stale peer", &info_hash).await
+    still_there(test, "wait for a schedule that is switched off, with a stale peer", &info_hash).await
 }
 
-pub(super) async fn closing_stops_it(scene: &Scene) -> Verdict {
-    let info_hash = scene.info_hash();
-    let maintained = Maintenance::start(watched(scene), schedule());
+pub(super) async fn closing_stops_it(test: &TestContext) -> CaseResult {
+    let info_hash = test.info_hash();
+    let maintained = Maintenance::start(watched(test), schedule());
     tokio::time::sleep(A_WHILE).await;
-    scene.ok("stop the schedule", maintained.close().await)?;
-    scene.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
+    test.ok("stop the schedule", maintained.close().await)?;
+    test.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
     tokio::time::sleep(A_WHILE).await;
-    still_there(scene, "close the storage that the schedule runs on, put a stale peer, wait", &info_hash)
-        .await
+    still_there(test, "close the storage that the schedule runs on, put a stale peer, wait", &info_hash).await
 }
 
-pub(super) async fn no_interval_is_no_statistics(scene: &Scene) -> Verdict {
-    let taken = statistics_taken(scene, Duration::ZERO).await?;
-    scene.equal("wait for a schedule with a reporting interval of 0", Operation::Statistics, 0, taken)
+pub(super) async fn no_interval_is_no_statistics(test: &TestContext) -> CaseResult {
+    let taken = statistics_taken(test, Duration::ZERO).await?;
+    test.equal("wait for a schedule with a reporting interval of 0", Operation::Statistics, 0, taken)
 }
 
-pub(super) async fn statistics_are_taken_by_themselves(scene: &Scene) -> Verdict {
-    let taken = statistics_taken(scene, Duration::from_millis(50)).await?;
+pub(super) async fn statistics_are_taken_by_themselves(test: &TestContext) -> CaseResult {
+    let taken = statistics_taken(test, Duration::from_millis(50)).await?;
     let did = "wait for a schedule with a reporting interval of 50 ms: statistics taken";
-    scene.holds(did, Operation::Statistics, "at least 1", taken >= 1, taken)
+    test.holds(did, Operation::Statistics, "at least 1", taken >= 1, taken)
 }
 
 /// How many statistics a schedule takes in a while, or, if it should take some, until the first.
-async fn statistics_taken(scene: &Scene, reporting_interval: Duration) -> Verdict<usize> {
-    let watched = watched(scene);
+async fn statistics_taken(test: &TestContext, reporting_interval: Duration) -> CaseResult<usize> {
+    let watched = watched(test);
     let an_hour = Duration::from_secs(3600);
     let schedule = Schedule { gc_interval: an_hour, reporting_interval, ..schedule() };
     let maintained = Maintenance::start(Arc::clone(&watched) as Arc<dyn Storage>, schedule);
@@ -111,6 +110,6 @@ async fn statistics_taken(scene: &Scene, reporting_interval: Duration) -> Verdic
         tokio::time::sleep(A_WHILE).await;
         patience -= 1;
     }
-    scene.ok("stop the schedule", maintained.close().await)?;
+    test.ok("stop the schedule", maintained.close().await)?;
     Ok(taken())
 }

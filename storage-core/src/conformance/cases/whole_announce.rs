@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use crate::conformance::{Scene, Stop, Verdict, sample};
+use crate::conformance::{CaseError, CaseResult, TestContext, sample};
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, Result, Role,
     SwarmCounts, When, announce_by_parts,
@@ -35,17 +35,17 @@ struct Complete {
     is_download: bool,
 }
 
-async fn announce(scene: &Scene, did: &str, announce: Announce<'_>) -> Verdict<Complete> {
-    complete(scene, did, scene.storage().announce(&announce).await)
+async fn announce(test: &TestContext, did: &str, announce: Announce<'_>) -> CaseResult<Complete> {
+    complete(test, did, test.storage().announce(&announce).await)
 }
 
 /// Nothing may be missing. The peers come sorted.
-fn complete(scene: &Scene, did: &str, answer: Result<AnnounceAnswer>) -> Verdict<Complete> {
-    let answer = scene.ok(did, answer)?;
-    scene.ok(did, answer.failure.map_or(Ok(()), Err))?;
+fn complete(test: &TestContext, did: &str, answer: Result<AnnounceAnswer>) -> CaseResult<Complete> {
+    let answer = test.ok(did, answer)?;
+    test.ok(did, answer.failure.map_or(Ok(()), Err))?;
     let AnnounceAnswer { peers: Some(mut peers), counts: Some(counts), is_download, .. } = answer else {
         let expected = "peers and counts, or the reason for what is missing";
-        return Err(Stop::unexpected(did, &**scene.storage(), ANNOUNCE, expected, "neither"));
+        return Err(CaseError::unexpected(did, &**test.storage(), ANNOUNCE, expected, "neither"));
     };
     peers.sort();
     Ok(Complete { peers, counts, is_download })
@@ -53,15 +53,15 @@ fn complete(scene: &Scene, did: &str, answer: Result<AnnounceAnswer>) -> Verdict
 
 /// An announce must be answered by these peers in any order, and no other; gives the counts.
 async fn finds(
-    scene: &Scene,
+    test: &TestContext,
     did: &str,
     request: Announce<'_>,
     expected: impl IntoIterator<Item = Peer>,
-) -> Verdict<SwarmCounts> {
-    let answer = announce(scene, did, request).await?;
+) -> CaseResult<SwarmCounts> {
+    let answer = announce(test, did, request).await?;
     let mut expected: Vec<_> = expected.into_iter().collect();
     expected.sort();
-    scene.equal(did, ANNOUNCE, expected, answer.peers)?;
+    test.equal(did, ANNOUNCE, expected, answer.peers)?;
     Ok(answer.counts)
 }
 
@@ -69,205 +69,205 @@ fn counts(seeders: u64, leechers: u64) -> SwarmCounts {
     SwarmCounts { seeders, leechers, downloads: 0 }
 }
 
-pub(super) async fn the_write_comes_first(scene: &Scene) -> Verdict {
-    let info_hash = scene.info_hash();
+pub(super) async fn the_write_comes_first(test: &TestContext) -> CaseResult {
+    let info_hash = test.info_hash();
     let peers = [sample::peer(1)];
     let did = "announce as leecher to an empty swarm";
-    let found = finds(scene, did, by(info_hash, &peers), []).await?;
-    scene.equal(did, ANNOUNCE, counts(0, 1), found)?;
-    scene.counts(did, ANNOUNCE, &info_hash, 0, 1).await
+    let found = finds(test, did, by(info_hash, &peers), []).await?;
+    test.equal(did, ANNOUNCE, counts(0, 1), found)?;
+    test.counts(did, ANNOUNCE, &info_hash, 0, 1).await
 }
 
-pub(super) async fn a_new_role_moves_the_client(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (scene.info_hash(), [sample::peer(1)]);
-    announce(scene, "announce as leecher", by(info_hash, &peers)).await?;
+pub(super) async fn a_new_role_moves_the_client(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (test.info_hash(), [sample::peer(1)]);
+    announce(test, "announce as leecher", by(info_hash, &peers)).await?;
     let as_seeder = Announce { role: Role::Seeder, ..by(info_hash, &peers) };
     let did = "announce as leecher, then as seeder";
-    let found = announce(scene, did, as_seeder).await?;
-    scene.equal(did, ANNOUNCE, counts(1, 0), found.counts)
+    let found = announce(test, did, as_seeder).await?;
+    test.equal(did, ANNOUNCE, counts(1, 0), found.counts)
 }
 
-pub(super) async fn it_refreshes_the_last_announce(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (scene.info_hash(), [sample::peer(1), sample::peer_v6(1)]);
+pub(super) async fn it_refreshes_the_last_announce(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (test.info_hash(), [sample::peer(1), sample::peer_v6(1)]);
     for peer in &peers {
-        scene.put_at(&info_hash, peer, Role::Leecher, sample::STALE).await?;
+        test.put_at(&info_hash, peer, Role::Leecher, sample::STALE).await?;
     }
-    announce(scene, "announce again after a long time", by(info_hash, &peers)).await?;
-    scene.collect(sample::CUTOFF).await?;
+    announce(test, "announce again after a long time", by(info_hash, &peers)).await?;
+    test.collect(sample::CUTOFF).await?;
     let did = "announce again after a long time, then collect garbage";
-    scene.counts(did, ANNOUNCE, &info_hash, 0, 2).await
+    test.counts(did, ANNOUNCE, &info_hash, 0, 2).await
 }
 
-pub(super) async fn a_client_never_gets_itself(scene: &Scene) -> Verdict {
-    let info_hash = scene.info_hash();
-    scene.put_many(&info_hash, [sample::peer(7), sample::peer_v6(8)], Role::Leecher).await?;
+pub(super) async fn a_client_never_gets_itself(test: &TestContext) -> CaseResult {
+    let info_hash = test.info_hash();
+    test.put_many(&info_hash, [sample::peer(7), sample::peer_v6(8)], Role::Leecher).await?;
     let peers = [sample::peer(1), sample::peer_v6(1), sample::peer(2)];
     let did = "announce by a client of two IPv4 addresses and one of IPv6 to a swarm of two others";
     for _ in 0..3 {
         let others = [sample::peer(7), sample::peer_v6(8)];
-        let found = finds(scene, did, by(info_hash, &peers), others).await?;
-        scene.equal(did, ANNOUNCE, counts(0, 5), found)?;
+        let found = finds(test, did, by(info_hash, &peers), others).await?;
+        test.equal(did, ANNOUNCE, counts(0, 5), found)?;
     }
     Ok(())
 }
 
-pub(super) async fn leaving_itself_out_costs_no_place(scene: &Scene) -> Verdict {
-    let info_hash = scene.info_hash();
-    scene.put_many(&info_hash, (10..14).map(sample::peer), Role::Leecher).await?;
+pub(super) async fn leaving_itself_out_costs_no_place(test: &TestContext) -> CaseResult {
+    let info_hash = test.info_hash();
+    test.put_many(&info_hash, (10..14).map(sample::peer), Role::Leecher).await?;
     let peers = [sample::peer(1), sample::peer(2)];
     for _ in 0..5 {
         let request = Announce { num_want: 4, ..by(info_hash, &peers) };
         let did = "announce by a client of two addresses for 4 peers to a swarm of 4 others";
-        finds(scene, did, request, (10..14).map(sample::peer)).await?;
+        finds(test, did, request, (10..14).map(sample::peer)).await?;
     }
     Ok(())
 }
 
 /// Two seeders and two leechers of each family.
-async fn both_families(scene: &Scene) -> Verdict<InfoHash> {
-    let info_hash = scene.info_hash();
+async fn both_families(test: &TestContext) -> CaseResult<InfoHash> {
+    let info_hash = test.info_hash();
     for make in [sample::peer, sample::peer_v6] {
-        scene.put_many(&info_hash, (0..2).map(make), Role::Seeder).await?;
-        scene.put_many(&info_hash, (2..4).map(make), Role::Leecher).await?;
+        test.put_many(&info_hash, (0..2).map(make), Role::Seeder).await?;
+        test.put_many(&info_hash, (2..4).map(make), Role::Leecher).await?;
     }
     Ok(info_hash)
 }
 
-pub(super) async fn the_second_family_fills_what_the_first_leaves(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (both_families(scene).await?, [sample::peer(9)]);
+pub(super) async fn the_second_family_fills_what_the_first_leaves(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     for (first, families) in [
         (AddressFamily::V4, [AddressFamily::V4, AddressFamily::V6]),
         (AddressFamily::V6, [AddressFamily::V6, AddressFamily::V4]),
     ] {
         let request = Announce { families: &families, num_want: 6, ..by(info_hash, &peers) };
         let did = format!("announce for 6 peers of both families, {first:?} first, to 4 of each");
-        let found = announce(scene, &did, request).await?.peers;
+        let found = announce(test, &did, request).await?.peers;
         let of_first = found.iter().filter(|peer| peer.family() == first).count();
         let distinct = found.iter().collect::<BTreeSet<_>>().len();
         let is_right = found.len() == 6 && distinct == 6 && of_first == 4;
-        scene.holds(&did, ANNOUNCE, "all 4 of the first family and 2 of the other", is_right, found)?;
+        test.holds(&did, ANNOUNCE, "all 4 of the first family and 2 of the other", is_right, found)?;
     }
     Ok(())
 }
 
-pub(super) async fn only_the_families_asked_for(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (both_families(scene).await?, [sample::peer(9)]);
+pub(super) async fn only_the_families_asked_for(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     let v4 = Announce { families: &[AddressFamily::V4], ..by(info_hash, &peers) };
-    finds(scene, "announce for IPv4 peers", v4, (0..4).map(sample::peer)).await?;
+    finds(test, "announce for IPv4 peers", v4, (0..4).map(sample::peer)).await?;
     let v6 = Announce { families: &[AddressFamily::V6], ..by(info_hash, &peers) };
-    finds(scene, "announce for IPv6 peers", v6, (0..4).map(sample::peer_v6)).await?;
+    finds(test, "announce for IPv6 peers", v6, (0..4).map(sample::peer_v6)).await?;
     let none = Announce { families: &[], ..by(info_hash, &peers) };
-    finds(scene, "announce for peers of no family", none, []).await.map(drop)
+    finds(test, "announce for peers of no family", none, []).await.map(drop)
 }
 
-pub(super) async fn a_seeder_gets_leechers_only(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (both_families(scene).await?, [sample::peer(9)]);
+pub(super) async fn a_seeder_gets_leechers_only(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     let request = Announce { role: Role::Seeder, ..by(info_hash, &peers) };
     let leechers = (2..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
     let did = "announce as seeder to 4 seeders and 4 leechers";
-    let found = finds(scene, did, request, leechers).await?;
-    scene.equal(did, ANNOUNCE, counts(5, 4), found)
+    let found = finds(test, did, request, leechers).await?;
+    test.equal(did, ANNOUNCE, counts(5, 4), found)
 }
 
-pub(super) async fn none_wanted_gives_the_counts(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (both_families(scene).await?, [sample::peer(9)]);
+pub(super) async fn none_wanted_gives_the_counts(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     let did = "announce for no peers to 4 seeders and 4 leechers";
-    let found = finds(scene, did, Announce { num_want: 0, ..by(info_hash, &peers) }, []).await?;
-    scene.equal(did, ANNOUNCE, counts(4, 5), found)
+    let found = finds(test, did, Announce { num_want: 0, ..by(info_hash, &peers) }, []).await?;
+    test.equal(did, ANNOUNCE, counts(4, 5), found)
 }
 
-pub(super) async fn any_number_may_be_wanted(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (both_families(scene).await?, [sample::peer(9)]);
+pub(super) async fn any_number_may_be_wanted(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     let all = (0..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
     let request = Announce { num_want: usize::MAX, ..by(info_hash, &peers) };
-    finds(scene, "announce for as many peers as can be", request, all).await.map(drop)
+    finds(test, "announce for as many peers as can be", request, all).await.map(drop)
 }
 
-pub(super) async fn a_client_without_addresses_only_looks(scene: &Scene) -> Verdict {
-    let info_hash = both_families(scene).await?;
+pub(super) async fn a_client_without_addresses_only_looks(test: &TestContext) -> CaseResult {
+    let info_hash = both_families(test).await?;
     let all = (0..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
     let did = "announce without an address to 4 seeders and 4 leechers";
-    let found = finds(scene, did, by(info_hash, &[]), all).await?;
-    scene.equal(did, ANNOUNCE, counts(4, 4), found)
+    let found = finds(test, did, by(info_hash, &[]), all).await?;
+    test.equal(did, ANNOUNCE, counts(4, 4), found)
 }
 
-pub(super) async fn a_completed_client_is_one_download(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (scene.info_hash(), [sample::peer(1), sample::peer_v6(1)]);
-    announce(scene, "announce over IPv4 and IPv6", by(info_hash, &peers)).await?;
+pub(super) async fn a_completed_client_is_one_download(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (test.info_hash(), [sample::peer(1), sample::peer_v6(1)]);
+    announce(test, "announce over IPv4 and IPv6", by(info_hash, &peers)).await?;
     let completed = Announce { event: AnnounceEvent::Completed, role: Role::Seeder, ..by(info_hash, &peers) };
     let did = "announce over IPv4 and IPv6, then completed";
-    let found = announce(scene, did, completed).await?;
+    let found = announce(test, did, completed).await?;
     let expected = SwarmCounts { seeders: 2, leechers: 0, downloads: 1 };
-    scene.equal(did, ANNOUNCE, (expected, true), (found.counts, found.is_download))?;
+    test.equal(did, ANNOUNCE, (expected, true), (found.counts, found.is_download))?;
     let did = "announce over IPv4 and IPv6 that it completed, again";
-    let found = announce(scene, did, completed).await?;
-    scene.equal(did, ANNOUNCE, (expected, false), (found.counts, found.is_download))
+    let found = announce(test, did, completed).await?;
+    test.equal(did, ANNOUNCE, (expected, false), (found.counts, found.is_download))
 }
 
-pub(super) async fn a_completed_client_gets_leechers_only(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (both_families(scene).await?, [sample::peer(9)]);
-    scene.put(&info_hash, &peers[0], Role::Leecher).await?;
+pub(super) async fn a_completed_client_gets_leechers_only(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
+    test.put(&info_hash, &peers[0], Role::Leecher).await?;
     let leechers = (2..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
     for role in Role::BOTH {
         let completed = Announce { event: AnnounceEvent::Completed, role, ..by(info_hash, &peers) };
-        finds(scene, "announce that the download is complete", completed, leechers.clone()).await?;
+        finds(test, "announce that the download is complete", completed, leechers.clone()).await?;
     }
-    scene.counts("announce that the download is complete", ANNOUNCE, &info_hash, 5, 4).await
+    test.counts("announce that the download is complete", ANNOUNCE, &info_hash, 5, 4).await
 }
 
-pub(super) async fn a_stopped_client_is_gone(scene: &Scene) -> Verdict {
-    let info_hash = both_families(scene).await?;
+pub(super) async fn a_stopped_client_is_gone(test: &TestContext) -> CaseResult {
+    let info_hash = both_families(test).await?;
     for role in Role::BOTH {
         let peers = [sample::peer(9), sample::peer_v6(9)];
-        announce(scene, "announce", Announce { role, ..by(info_hash, &peers) }).await?;
+        announce(test, "announce", Announce { role, ..by(info_hash, &peers) }).await?;
         let stopped = Announce { event: AnnounceEvent::Stopped, role, ..by(info_hash, &peers) };
         let did = format!("announce as {role} over IPv4 and IPv6, then stopped");
-        let found = finds(scene, &did, stopped, []).await?;
-        scene.equal(&did, ANNOUNCE, counts(4, 4), found)?;
-        scene.counts(&did, ANNOUNCE, &info_hash, 4, 4).await?;
+        let found = finds(test, &did, stopped, []).await?;
+        test.equal(&did, ANNOUNCE, counts(4, 4), found)?;
+        test.counts(&did, ANNOUNCE, &info_hash, 4, 4).await?;
     }
     Ok(())
 }
 
-pub(super) async fn it_stops_in_whichever_role_it_is(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (scene.info_hash(), [sample::peer(1)]);
+pub(super) async fn it_stops_in_whichever_role_it_is(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (test.info_hash(), [sample::peer(1)]);
     for role in Role::BOTH {
-        scene.put(&info_hash, &peers[0], role.other()).await?;
+        test.put(&info_hash, &peers[0], role.other()).await?;
         let stopped = Announce { event: AnnounceEvent::Stopped, role, ..by(info_hash, &peers) };
         let did = format!("put a {}, then announce that it stopped as {role}", role.other());
-        let found = announce(scene, &did, stopped).await?;
-        scene.equal(&did, ANNOUNCE, counts(0, 0), found.counts)?;
+        let found = announce(test, &did, stopped).await?;
+        test.equal(&did, ANNOUNCE, counts(0, 0), found.counts)?;
     }
     Ok(())
 }
 
-pub(super) async fn stopping_without_having_been_there_is_no_error(scene: &Scene) -> Verdict {
-    let (info_hash, peers) = (scene.info_hash(), [sample::peer(1)]);
+pub(super) async fn stopping_without_having_been_there_is_no_error(test: &TestContext) -> CaseResult {
+    let (info_hash, peers) = (test.info_hash(), [sample::peer(1)]);
     let stopped = Announce { event: AnnounceEvent::Stopped, ..by(info_hash, &peers) };
     let did = "announce to an unknown swarm that the client stopped";
-    let found = finds(scene, did, stopped, []).await?;
-    scene.equal(did, ANNOUNCE, SwarmCounts::default(), found)
+    let found = finds(test, did, stopped, []).await?;
+    test.equal(did, ANNOUNCE, SwarmCounts::default(), found)
 }
 
-pub(super) async fn swarms_are_kept_apart(scene: &Scene) -> Verdict {
-    let (short, long) = scene.twin_info_hashes();
+pub(super) async fn swarms_are_kept_apart(test: &TestContext) -> CaseResult {
+    let (short, long) = test.twin_info_hashes();
     for (info_hash, number) in [(short, 1), (long, 2)] {
-        announce(scene, "announce", by(info_hash, &[sample::peer(number)])).await?;
+        announce(test, "announce", by(info_hash, &[sample::peer(number)])).await?;
     }
     let did = "announce one peer to a v1 swarm, one to a v2 swarm that begins alike, then a third to each";
     for (info_hash, number) in [(short, 1), (long, 2)] {
         let peers = [sample::peer(3)];
-        let found = finds(scene, did, by(info_hash, &peers), [sample::peer(number)]).await?;
-        scene.equal(did, ANNOUNCE, counts(0, 2), found)?;
+        let found = finds(test, did, by(info_hash, &peers), [sample::peer(number)]).await?;
+        test.equal(did, ANNOUNCE, counts(0, 2), found)?;
     }
     Ok(())
 }
 
-pub(super) async fn many_tasks_lose_no_announce(scene: &Scene) -> Verdict {
+pub(super) async fn many_tasks_lose_no_announce(test: &TestContext) -> CaseResult {
     const CLIENTS: u32 = 64;
-    let info_hash = scene.info_hash();
+    let info_hash = test.info_hash();
     let calls = (0..CLIENTS).map(|number| {
-        let storage = Arc::clone(scene.storage());
+        let storage = Arc::clone(test.storage());
         async move {
             let peers = [sample::peer(number)];
             for role in [Role::Leecher, Role::Leecher, Role::from_is_seeder(number % 2 == 0)] {
@@ -281,47 +281,47 @@ pub(super) async fn many_tasks_lose_no_announce(scene: &Scene) -> Verdict {
         }
     });
     let did = "announce as 64 clients at once, 32 of them in the end as seeders, of which 16 stop";
-    scene.all_ok(did, scene.at_once(calls).await?)?;
-    scene.counts(did, ANNOUNCE, &info_hash, 16, 32).await
+    test.all_ok(did, test.at_once(calls).await?)?;
+    test.counts(did, ANNOUNCE, &info_hash, 16, 32).await
 }
 
-pub(super) async fn announces_together_have_an_answer_each(scene: &Scene) -> Verdict {
-    let swarms: Vec<_> = (0..8).map(|_| scene.info_hash()).collect();
+pub(super) async fn announces_together_have_an_answer_each(test: &TestContext) -> CaseResult {
+    let swarms: Vec<_> = (0..8).map(|_| test.info_hash()).collect();
     for (number, info_hash) in (0..).zip(&swarms) {
-        scene.put_many(info_hash, (0..number).map(sample::peer), Role::Seeder).await?;
+        test.put_many(info_hash, (0..number).map(sample::peer), Role::Seeder).await?;
     }
     let peers = [sample::peer(100)];
     let announces: Vec<_> = swarms.iter().rev().map(|info_hash| by(*info_hash, &peers)).collect();
     let did = "announce to 8 swarms together, of which each has one seeder less than the one before it";
-    let mut answers = scene.storage().announce_many(&announces);
+    let mut answers = test.storage().announce_many(&announces);
     let mut found = Vec::new();
     while let Some((place, answer)) = answers.next().await {
-        let AnnounceAnswer { counts, peers, .. } = scene.ok(did, answer)?;
+        let AnnounceAnswer { counts, peers, .. } = test.ok(did, answer)?;
         found.push((place, counts.unwrap_or_default(), peers.unwrap_or_default().len() as u64));
     }
     found.sort_by_key(|(place, ..)| *place);
     let expected = (0..8).rev().enumerate().map(|(place, seeders)| (place, counts(seeders, 1), seeders));
     let expected: Vec<_> = expected.collect();
-    scene.equal(&format!("{did}: places, counts and number of peers"), ANNOUNCE, expected, found)
+    test.equal(&format!("{did}: places, counts and number of peers"), ANNOUNCE, expected, found)
 }
 
-pub(super) async fn no_announces_are_an_empty_list(scene: &Scene) -> Verdict {
-    let answers = scene.storage().announce_many(&[]).count().await;
-    scene.equal("make no announces: answers", ANNOUNCE, 0, answers)
+pub(super) async fn no_announces_are_an_empty_list(test: &TestContext) -> CaseResult {
+    let answers = test.storage().announce_many(&[]).count().await;
+    test.equal("make no announces: answers", ANNOUNCE, 0, answers)
 }
 
 /// The same announces, by the backend's own way in one swarm, by the parts in another.
-pub(super) async fn the_parts_give_the_same_answers(scene: &Scene) -> Verdict {
+pub(super) async fn the_parts_give_the_same_answers(test: &TestContext) -> CaseResult {
     const STEPS: u32 = 200;
-    let (whole, parts) = (scene.info_hash(), scene.info_hash());
+    let (whole, parts) = (test.info_hash(), test.info_hash());
     for _ in 0..STEPS {
         let (event, role, peers, families) = any_announce();
         let of = |info_hash| Announce { event, role, families, ..by(info_hash, &peers) };
         let did =
             format!("announce of {peers:?} as {role}, {event:?}, for {families:?}, in one call and by parts");
-        let in_one = announce(scene, &did, of(whole)).await?;
-        let by_parts = complete(scene, &did, announce_by_parts(&**scene.storage(), &of(parts)).await)?;
-        scene.equal(&did, ANNOUNCE, by_parts, in_one)?;
+        let in_one = announce(test, &did, of(whole)).await?;
+        let by_parts = complete(test, &did, announce_by_parts(&**test.storage(), &of(parts)).await)?;
+        test.equal(&did, ANNOUNCE, by_parts, in_one)?;
     }
     Ok(())
 }

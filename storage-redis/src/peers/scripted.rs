@@ -16,7 +16,7 @@ use crate::storage::{RedisStorage, keys_about, keys_of};
 const USUALLY_WANTED: usize = 64;
 
 impl RedisStorage {
-    pub(super) async fn put_whole(
+    pub(super) async fn put_by_script(
         &self,
         swarm: Swarm,
         peer: &Peer,
@@ -34,13 +34,13 @@ impl RedisStorage {
         self.connections.write(Call::repeatable(Operation::PutPeer), command).await
     }
 
-    pub(super) async fn delete_whole(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
+    pub(super) async fn delete_by_script(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
         let mut command = scripts::DELETE.call(&[&swarm.key(role), SWARMS, counter(role)]);
         command.arg(peer_key(peer));
         self.connections.write(Call::once(Operation::DeletePeer), command).await
     }
 
-    pub(super) async fn remove_whole(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
+    pub(super) async fn remove_by_script(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
         let (seeders, leechers) = (swarm.key(Role::Seeder), swarm.key(Role::Leecher));
         let counters = Role::BOTH.map(counter);
         let mut command = scripts::REMOVE.call(&[&seeders, &leechers, SWARMS, counters[0], counters[1]]);
@@ -48,7 +48,7 @@ impl RedisStorage {
         self.connections.write::<i64>(Call::repeatable(Operation::RemovePeer), command).await.map(drop)
     }
 
-    pub(super) async fn graduate_whole(
+    pub(super) async fn graduate_by_script(
         &self,
         info_hash: &InfoHash,
         peers: &[Peer],
@@ -65,7 +65,7 @@ impl RedisStorage {
         Ok(is_download || after_loss)
     }
 
-    pub(super) async fn announce_whole(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
+    pub(super) async fn announce_by_script(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
         let swarm = Swarm::new(selection.info_hash, selection.family);
         let mut command = scripts::ANNOUNCE.call(&[swarm.key(Role::Seeder), swarm.key(Role::Leecher)]);
         command
@@ -81,13 +81,13 @@ impl RedisStorage {
         Ok(peers)
     }
 
-    pub(super) async fn scrape_whole(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+    pub(super) async fn scrape_by_script(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         let call = Call::repeatable(Operation::ScrapeSwarm);
         let value = self.connections.query(call, scrape(info_hash)).await?;
         self.read_counts(call, value)
     }
 
-    pub(super) async fn scrape_all_whole(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
+    pub(super) async fn scrape_many_by_script(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
         let call = Call::repeatable(Operation::ScrapeSwarms);
         let values = self.connections.many(call, info_hashes.iter().map(scrape).collect()).await?;
         values.into_iter().map(|value| self.read_counts(call, value?)).collect()

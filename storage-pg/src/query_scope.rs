@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::arguments;
 use crate::core::Core;
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::{Batch, Query, queries};
 use crate::storage::{PgStorage, not_connected};
 
@@ -50,8 +50,8 @@ const REHEARSED: &[(Operation, Query)] = &[
     (Operation::ForgetSwarm, Query::DeleteDownloadsBatch),
 ];
 
-/// Probe rows and what a query did to them.
-struct Probe<'a> {
+/// ScopeProbe rows and what a query did to them.
+struct ScopeProbe<'a> {
     core: &'a Core,
     connection: &'a mut PgConnection,
     swarm: InfoHash,
@@ -75,14 +75,14 @@ impl PgStorage {
     }
 
     async fn rehearse_one(&self, query: Query) -> Result<Option<String>> {
-        let fail = |error: Failure| error.into_error(Operation::Rehearse, true);
+        let fail = |error: QueryError| error.into_error(Operation::Rehearse, true);
         let end = Instant::now() + LONGEST + LONGEST / 4;
         let leased = self.core.lease(end, true).await;
         let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
-        let Some(connection) = lease.connection() else { return Err(fail(Failure::out_of_time())) };
-        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(Failure::out_of_time()))?;
-        let mut transaction = begun.map_err(|error| fail(Failure::of("", error)))?;
-        let mut probe = Probe {
+        let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
+        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
+        let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
+        let mut probe = ScopeProbe {
             core: &self.core,
             connection: &mut transaction,
             swarm: InfoHash::V1(rand::random()),
@@ -95,8 +95,8 @@ impl PgStorage {
             return Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch")));
         };
         let rolled_back = timeout_at(end, transaction.rollback()).await;
-        let rolled_back = rolled_back.map_err(|_| fail(Failure::out_of_time()))?;
-        rolled_back.map_err(|error| fail(Failure::of("", error)))?;
+        let rolled_back = rolled_back.map_err(|_| fail(QueryError::out_of_time()))?;
+        rolled_back.map_err(|error| fail(QueryError::of("", error)))?;
         lease.release();
         overreach.map_err(fail)
     }
@@ -110,8 +110,8 @@ pub(crate) fn waits() -> ExponentialBuilder {
         .with_jitter()
 }
 
-impl Probe<'_> {
-    async fn run(&mut self, query: Query) -> Result<Option<String>, Failure> {
+impl ScopeProbe<'_> {
+    async fn run(&mut self, query: Query) -> Result<Option<String>, QueryError> {
         match query {
             Query::DeletePeer => self.delete_peer().await,
             Query::DeletePeerBatch => self.delete_peers().await,
@@ -131,7 +131,7 @@ impl Probe<'_> {
         }
     }
 
-    async fn delete_peer(&mut self) -> Result<Option<String>, Failure> {
+    async fn delete_peer(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeletePeer) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
         let meant = arguments::DeletePeer {
@@ -144,7 +144,7 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "one peer was to be deleted"))
     }
 
-    async fn delete_peers(&mut self) -> Result<Option<String>, Failure> {
+    async fn delete_peers(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeletePeerBatch) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
         let (meant, in_other_role) = (probe_peer(1, 1), probe_peer(3, 1));
@@ -155,7 +155,7 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "one peer was to be deleted, and one has the other role"))
     }
 
-    async fn graduate_peer(&mut self) -> Result<Option<String>, Failure> {
+    async fn graduate_peer(&mut self) -> Result<Option<String>, QueryError> {
         let Some(graduate) = self.core.find(queries::GraduatePeer) else { return Ok(None) };
         let (announced, cutoff) = long_ago();
         self.put_neighbours(Role::Leecher, announced).await?;
@@ -185,7 +185,7 @@ impl Probe<'_> {
     }
 
     /// Of one peer and of one that is not there.
-    async fn change<Q>(&mut self, query: Q, what: &str) -> Result<Option<String>, Failure>
+    async fn change<Q>(&mut self, query: Q, what: &str) -> Result<Option<String>, QueryError>
     where
         Q: for<'a> Batch<Arguments<'a> = arguments::ChangePeerBatch<'a>>,
     {
@@ -198,7 +198,7 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, &format!("{what}, and one is not there")))
     }
 
-    async fn graduate_many<Q>(&mut self, query: Q) -> Result<Option<String>, Failure>
+    async fn graduate_many<Q>(&mut self, query: Q) -> Result<Option<String>, QueryError>
     where
         Q: for<'a> Batch<Arguments<'a> = arguments::ChangePeerBatch<'a>>,
     {
@@ -218,7 +218,7 @@ impl Probe<'_> {
     }
 
     /// How many leechers there are in both swarms.
-    async fn leechers(&mut self) -> Result<u64, Failure> {
+    async fn leechers(&mut self) -> Result<u64, QueryError> {
         let Some(count) = self.core.find(queries::CountSwarm) else { return Ok(0) };
         let mut leechers = 0;
         for info_hash in [&self.swarm, &self.other_swarm] {
@@ -228,7 +228,7 @@ impl Probe<'_> {
         Ok(leechers)
     }
 
-    async fn collect_garbage(&mut self) -> Result<Option<String>, Failure> {
+    async fn collect_garbage(&mut self) -> Result<Option<String>, QueryError> {
         let Some(collect) = self.core.find(queries::CollectGarbage) else { return Ok(None) };
         // 1990, 1991.
         let (announced, cutoff) =
@@ -244,7 +244,7 @@ impl Probe<'_> {
         Ok(overreach(touched, 4, "4 peers of the year 1990 were to be removed"))
     }
 
-    async fn delete_data(&mut self) -> Result<Option<String>, Failure> {
+    async fn delete_data(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteData) else { return Ok(None) };
         let Some(put) = self.core.find(queries::PutData) else { return Ok(None) };
         let run: u128 = rand::random();
@@ -260,14 +260,14 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "one key was to be deleted"))
     }
 
-    async fn forget_peers(&mut self) -> Result<Option<String>, Failure> {
+    async fn forget_peers(&mut self) -> Result<Option<String>, QueryError> {
         let Some(forget) = self.core.find(queries::ForgetPeers) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
         let touched = forget.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
     }
 
-    async fn increment_downloads(&mut self) -> Result<Option<String>, Failure> {
+    async fn increment_downloads(&mut self) -> Result<Option<String>, QueryError> {
         let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
         let mut touched = 0;
         for info_hash in [&self.swarm, &self.other_swarm, &self.swarm] {
@@ -276,7 +276,7 @@ impl Probe<'_> {
         Ok(overreach(touched, 1, "the downloads of one swarm were to be raised"))
     }
 
-    async fn delete_downloads(&mut self) -> Result<Option<String>, Failure> {
+    async fn delete_downloads(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteDownloads) else { return Ok(None) };
         let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
         for info_hash in [&self.swarm, &self.other_swarm] {
@@ -287,7 +287,7 @@ impl Probe<'_> {
     }
 
     /// Of one swarm and of one that is not there.
-    async fn forget_peers_of_many(&mut self) -> Result<Option<String>, Failure> {
+    async fn forget_peers_of_many(&mut self) -> Result<Option<String>, QueryError> {
         let Some(forget) = self.core.find(queries::ForgetPeersBatch) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
         let absent = InfoHash::V1(rand::random());
@@ -296,7 +296,7 @@ impl Probe<'_> {
         Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
     }
 
-    async fn delete_downloads_of_many(&mut self) -> Result<Option<String>, Failure> {
+    async fn delete_downloads_of_many(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteDownloadsBatch) else { return Ok(None) };
         let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
         for info_hash in [&self.swarm, &self.other_swarm] {
@@ -310,7 +310,7 @@ impl Probe<'_> {
 
     /// The peer that is meant, and those that differ from it in one thing each: [`IN_THE_SWARM`] are in
     /// its swarm, one is in another.
-    async fn put_neighbours(&mut self, role: Role, announced: Timestamp) -> Result<(), Failure> {
+    async fn put_neighbours(&mut self, role: Role, announced: Timestamp) -> Result<(), QueryError> {
         let (swarm, other_swarm) = (self.swarm, self.other_swarm);
         let meant = probe_peer(1, 1);
         let other_id = Peer::new(*probe_peer(2, 1).id(), meant.address(), meant.port());
@@ -329,7 +329,7 @@ impl Probe<'_> {
         peer: &Peer,
         role: Role,
         announced: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), QueryError> {
         let Some(put) = self.core.find(queries::PutPeer) else { return Ok(()) };
         let peer = arguments::PutPeer { info_hash, peer, role, announced, expires: None };
         put.execute(self.connection, peer).await.map(drop)

@@ -1,39 +1,39 @@
-//! Drafts: queries as configured, before the server is asked about them.
+//! ParsedQueries: queries as configured, before the server is asked about them.
 
 use storage_core::config::Problem;
 
 use crate::config::PgConfig;
-use crate::kind::Reading;
+use crate::pg_type::ColumnType;
 use crate::query_spec::{Columns, Need, Part, Query};
 use crate::rewrite::{Rewritten, rewrite, without_semicolon};
 
 /// A configured query, its arguments numbered.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct ParsedQuery {
     pub(crate) query: Query,
     pub(crate) rewritten: Rewritten,
     /// What is read from the result.
-    pub(crate) columns: Vec<DraftColumn>,
+    pub(crate) columns: Vec<ParsedColumn>,
 }
 
 /// A column that the result should have.
 #[derive(Debug)]
-pub(crate) struct DraftColumn {
+pub(crate) struct ParsedColumn {
     /// The configuration key that says so.
     pub(crate) key: &'static str,
     /// Its name; the first column if there is none.
     pub(crate) name: Option<String>,
-    pub(crate) reading: Reading,
+    pub(crate) reading: ColumnType,
 }
 
 /// Which part of a storage is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opened {
+pub(crate) enum OpenedParts {
     Everything,
     DataAlone,
 }
 
-impl Opened {
+impl OpenedParts {
     /// The parts of a storage, in the order in which their queries are read.
     fn parts(self) -> &'static [Part] {
         match self {
@@ -44,21 +44,21 @@ impl Opened {
 }
 
 /// Reads the queries of a configuration and collects the problems with them.
-pub(crate) struct Drafts {
-    pub(crate) drafts: Vec<Draft>,
+pub(crate) struct ParsedQueries {
+    pub(crate) queries: Vec<ParsedQuery>,
     pub(crate) problems: Vec<Problem>,
 }
 
-impl Drafts {
-    pub(crate) fn of(config: &PgConfig, opened: Opened) -> Self {
-        let mut drafts = Self { drafts: Vec::new(), problems: Vec::new() };
+impl ParsedQueries {
+    pub(crate) fn of(config: &PgConfig, opened: OpenedParts) -> Self {
+        let mut queries = Self { queries: Vec::new(), problems: Vec::new() };
         for part in opened.parts() {
             for query in Query::ALL.iter().filter(|query| query.spec().part == *part) {
-                drafts.read(*query, config);
+                queries.read(*query, config);
             }
         }
-        drafts.append_clause(&config.queries[Query::CountPeers]);
-        drafts
+        queries.append_clause(&config.queries[Query::CountPeers]);
+        queries
     }
 
     fn read(&mut self, query: Query, config: &PgConfig) {
@@ -70,7 +70,9 @@ impl Drafts {
             return;
         }
         match rewrite(text, spec.named, spec.numbered) {
-            Ok(rewritten) => self.drafts.push(Draft { query, rewritten, columns: columns(query, config) }),
+            Ok(rewritten) => {
+                self.queries.push(ParsedQuery { query, rewritten, columns: columns(query, config) })
+            }
             Err(message) => self.problem(spec.key, message),
         }
     }
@@ -78,14 +80,14 @@ impl Drafts {
     /// The query for one swarm is the one for all with a clause after it; without that one the server
     /// cannot be asked about the clause.
     fn append_clause(&mut self, count_query: &str) {
-        if !self.drafts.iter().any(|draft| draft.query == Query::CountPeers) {
-            self.drafts.retain(|draft| draft.query != Query::CountSwarm);
+        if !self.queries.iter().any(|parsed| parsed.query == Query::CountPeers) {
+            self.queries.retain(|parsed| parsed.query != Query::CountSwarm);
         }
         let count_query = without_semicolon(count_query);
-        for draft in &mut self.drafts {
-            if draft.query == Query::CountSwarm {
+        for parsed in &mut self.queries {
+            if parsed.query == Query::CountSwarm {
                 // A comment may be what the query ends with.
-                draft.rewritten.sql = format!("{count_query}\n{}", draft.rewritten.sql);
+                parsed.rewritten.sql = format!("{count_query}\n{}", parsed.rewritten.sql);
             }
         }
     }
@@ -95,20 +97,20 @@ impl Drafts {
     }
 }
 
-fn columns(query: Query, config: &PgConfig) -> Vec<DraftColumn> {
+fn columns(query: Query, config: &PgConfig) -> Vec<ParsedColumn> {
     let key = query.key();
     match query.spec().columns {
         Columns::None => Vec::new(),
-        Columns::First(reading) => vec![DraftColumn { key, name: None, reading }],
+        Columns::First(reading) => vec![ParsedColumn { key, name: None, reading }],
         Columns::Named(columns) => columns
             .iter()
-            .map(|(name, reading)| DraftColumn { key, name: Some((*name).to_owned()), reading: *reading })
+            .map(|(name, reading)| ParsedColumn { key, name: Some((*name).to_owned()), reading: *reading })
             .collect(),
         Columns::Configured(columns) => columns
             .iter()
             .map(|column| {
                 let name = Some((column.name)(config).to_owned());
-                DraftColumn { key: column.key, name, reading: column.reading }
+                ParsedColumn { key: column.key, name, reading: column.reading }
             })
             .collect(),
     }

@@ -4,9 +4,9 @@ use sqlx::Row;
 use storage_core::{Operation, Result};
 
 use super::advice::{failed, plan};
-use crate::attempt::{Together, attempt};
 use crate::core::Core;
 use crate::query_spec::queries;
+use crate::retry::{TxMode, with_retries};
 
 /// The tables that this transaction has touched, planning among it: how full their pages are made, and
 /// which of their indexes hold times.
@@ -26,7 +26,7 @@ ORDER BY 1";
 /// What to change, each with the statement.
 pub(super) async fn advice(core: &Core) -> Result<Vec<String>> {
     let Some(put) = core.find(queries::PutPeer) else { return Ok(Vec::new()) };
-    attempt!(core, Operation::Inspect, Together::AllOrNothing, |connection| {
+    with_retries!(core, Operation::Inspect, TxMode::Transaction, |connection| {
         plan(connection, &put).await.map_err(failed)?;
         let rows = sqlx::query(TABLES).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;
         let mut advice = Vec::new();

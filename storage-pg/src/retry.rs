@@ -1,4 +1,4 @@
-//! Attempts: running statements on a leased connection, again where others got in the way or the
+//! RetryLoop: running statements on a leased connection, again where others got in the way or the
 //! connection was lost.
 
 use std::ops::ControlFlow;
@@ -13,23 +13,23 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::argument::Argument;
 use crate::connection::{Commit, ConnectError, Lease, ask_server};
+use crate::contention_limiter::{ContentionLimiter, Permit};
 use crate::core::Core;
-use crate::failure::Failure;
-use crate::gate::{Gate, Pass};
+use crate::error::QueryError;
 use crate::statement::Statement;
 use crate::storage::not_connected;
 
-/// How the statements of an attempt belong together.
+/// Whether the statements of an attempt run in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Together {
+pub(crate) enum TxMode {
     /// One statement, or several that need not see the same state.
-    No,
+    Autocommit,
     /// All of them take effect, or none.
-    AllOrNothing,
+    Transaction,
 }
 
-/// The attempts of one call.
-pub(crate) struct Attempts<'a> {
+/// The attempts of one call, and when the next one runs.
+pub(crate) struct RetryLoop<'a> {
     storage: &'a Core,
     operation: Operation,
     /// What begins a transaction, where one is needed.
@@ -40,18 +40,18 @@ pub(crate) struct Attempts<'a> {
     /// After this no further attempt begins.
     give_up: Instant,
     /// Whether an earlier attempt may have taken effect though its answer was lost.
-    after_loss: bool,
+    may_have_committed: bool,
     moves_left: u8,
     renewals_left: u8,
     conflicts: u32,
-    pass: Option<Pass<'a>>,
+    permit: Option<Permit<'a>>,
 }
 
 /// What an attempt knows of its circumstances.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     /// Whether an earlier attempt may have taken effect though its answer was lost.
-    pub(crate) after_loss: bool,
+    pub(crate) may_have_committed: bool,
     /// The clock of the server that it runs on.
     pub(crate) clock: ServerClock,
     /// When the call must have ended.
@@ -75,18 +75,18 @@ impl Attempt {
         statement: &Statement,
         connection: &mut PgConnection,
         (affected, expected): (u64, usize),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), QueryError> {
         if affected >= expected as u64 || !statement.uses(Argument::Expires) {
             return Ok(());
         }
         let key = statement.query.key();
-        let clock = ask_server(connection).await.map_err(|error| Failure::of(key, error))?.clock;
+        let clock = ask_server(connection).await.map_err(|error| QueryError::of(key, error))?.clock;
         if self.clock.was_set_before(&clock) {
-            return Err(Failure::clock_was_set(key));
+            return Err(QueryError::clock_was_set(key));
         }
         // Rows of other callers in the same batch may have more time.
         if expected == 1 && clock.time_at(Instant::now()) >= self.expiry() {
-            return Err(Failure::expired(key));
+            return Err(QueryError::expired(key));
         }
         Ok(())
     }
@@ -107,8 +107,8 @@ const RENEWALS: u8 = 3;
 /// The part of the time for a call in which new attempts begin.
 const TRIED_FOR: f32 = 0.8;
 
-impl<'a> Attempts<'a> {
-    pub(crate) fn new(storage: &'a Core, operation: Operation, together: Together) -> Self {
+impl<'a> RetryLoop<'a> {
+    pub(crate) fn new(storage: &'a Core, operation: Operation, mode: TxMode) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(2))
             .with_max_delay(LONGEST_WAIT)
@@ -122,15 +122,15 @@ impl<'a> Attempts<'a> {
         Self {
             storage,
             operation,
-            begin: begin(storage, operation, together),
+            begin: begin(storage, operation, mode),
             waits: waits.build(),
             deadline,
             give_up: now + time_to_try,
-            after_loss: false,
+            may_have_committed: false,
             moves_left: MOVES,
             renewals_left: RENEWALS,
             conflicts: 0,
-            pass: None,
+            permit: None,
         }
     }
 
@@ -154,7 +154,7 @@ impl<'a> Attempts<'a> {
                 Err(error) => return Err(self.not_connected(error)),
             };
             // Not before there is a connection: nobody waits for those who wait for one.
-            self.pass = self.pass_gate().await;
+            self.permit = self.acquire_permit().await;
             let begun = match self.begin {
                 Some(begin) => {
                     lease.in_transaction();
@@ -163,45 +163,45 @@ impl<'a> Attempts<'a> {
                 None => Ok(()),
             };
             let Err(failure) = begun else {
-                let Self { after_loss, deadline, .. } = *self;
-                let attempt = Attempt { after_loss, clock: lease.clock(), deadline };
+                let Self { may_have_committed, deadline, .. } = *self;
+                let attempt = Attempt { may_have_committed, clock: lease.clock(), deadline };
                 return Ok((lease, attempt));
             };
             lease.give_up();
-            self.pass = None;
+            self.permit = None;
             // Nothing has been written yet: any lost connection may be replaced.
             if !(failure.is_lost() || failure.is_gone()) || !self.again("connection").await {
-                return Err(failure.into_error(self.operation, !self.after_loss));
+                return Err(failure.into_error(self.operation, !self.may_have_committed));
             }
         }
     }
 
     /// Executes statements of our own, within the time for the call.
-    async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), Failure> {
-        let Some(connection) = lease.connection() else { return Err(Failure::out_of_time()) };
+    async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), QueryError> {
+        let Some(connection) = lease.connection() else { return Err(QueryError::out_of_time()) };
         let executed = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
         match timeout_at(self.deadline, executed).await {
-            Ok(executed) => executed.map(drop).map_err(|error| Failure::of("", error)),
-            Err(_) => Err(Failure::out_of_time()),
+            Ok(executed) => executed.map(drop).map_err(|error| QueryError::of("", error)),
+            Err(_) => Err(QueryError::out_of_time()),
         }
     }
 
     /// Commits, unless the time for the call has passed when the server comes to it.
-    async fn commit(&self, lease: &mut Lease) -> Result<(), Failure> {
+    async fn commit(&self, lease: &mut Lease) -> Result<(), QueryError> {
         if !self.operation.is_write() {
             return self.execute(lease, "COMMIT").await;
         }
         // The division fails, and what follows it in the message is not executed.
         let expiry = lease.clock().time_at(self.deadline);
         let commit = format!("SELECT 1 / (clock_timestamp() < '{expiry}'::timestamptz)::int4; COMMIT");
-        self.execute(lease, &commit).await.map_err(Failure::or_expired)
+        self.execute(lease, &commit).await.map_err(QueryError::or_expired)
     }
 
     /// Ends an attempt: the call's result, or another attempt.
     pub(crate) async fn end<T>(
         &mut self,
         mut lease: Lease,
-        result: Result<T, Failure>,
+        result: Result<T, QueryError>,
     ) -> ControlFlow<Result<T>> {
         // Without a COMMIT sent, a transaction comes to nothing.
         let may_count = result.is_ok() || self.begin.is_none();
@@ -209,7 +209,7 @@ impl<'a> Attempts<'a> {
             Ok(value) if self.begin.is_some() => self.commit(&mut lease).await.map(|()| value),
             other => other,
         };
-        let mut is_useless = result.as_ref().err().is_some_and(Failure::leaves_no_connection);
+        let mut is_useless = result.as_ref().err().is_some_and(QueryError::leaves_no_connection);
         if result.is_err() && self.begin.is_some() && !is_useless {
             // A connection that cannot roll back is not given back.
             is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
@@ -229,8 +229,8 @@ impl<'a> Attempts<'a> {
             lease.release();
         }
         if is_renewed {
-            self.pass = None;
-            self.after_loss |= may_count && result.is_err_and(|failure| failure.is_unknown());
+            self.permit = None;
+            self.may_have_committed |= may_count && result.is_err_and(|failure| failure.is_unknown());
             self.storage.observe(Event::Retried { reason: "statement" });
             return ControlFlow::Continue(());
         }
@@ -238,14 +238,14 @@ impl<'a> Attempts<'a> {
     }
 
     /// `may_count` is whether an attempt whose answer was lost may have taken effect.
-    async fn decide<T>(&mut self, result: Result<T, Failure>, may_count: bool) -> ControlFlow<Result<T>> {
-        self.pass = None;
+    async fn decide<T>(&mut self, result: Result<T, QueryError>, may_count: bool) -> ControlFlow<Result<T>> {
+        self.permit = None;
         let failure = match result {
             Ok(value) => return ControlFlow::Break(Ok(value)),
             Err(failure) => failure,
         };
         let is_unknown = failure.is_unknown() && may_count;
-        self.after_loss |= is_unknown;
+        self.may_have_committed |= is_unknown;
         if failure.is_conflict() {
             self.conflicts += 1;
             if self.again("conflict").await {
@@ -256,20 +256,20 @@ impl<'a> Attempts<'a> {
             self.moves_left -= 1;
             return ControlFlow::Continue(());
         }
-        ControlFlow::Break(Err(failure.into_error(self.operation, !self.after_loss)))
+        ControlFlow::Break(Err(failure.into_error(self.operation, !self.may_have_committed)))
     }
 
     /// Whether it is a write that may have taken effect, for all we know.
     fn is_doubtful(&self) -> bool {
-        self.after_loss && self.operation.is_write()
+        self.may_have_committed && self.operation.is_write()
     }
 
-    /// Waits for the next attempt's turn.
-    async fn pass_gate(&self) -> Option<Pass<'a>> {
-        if !Gate::is_passed_by(self.operation) {
+    /// Waits for the permit of the next attempt.
+    async fn acquire_permit(&self) -> Option<Permit<'a>> {
+        if !ContentionLimiter::limits(self.operation) {
             return None;
         }
-        self.storage.gate.pass(self.conflicts, Some(self.give_up)).await
+        self.storage.contention.acquire(self.conflicts, Some(self.give_up)).await
     }
 
     /// Waits before the next attempt; false if it is too late for one.
@@ -294,9 +294,9 @@ impl<'a> Attempts<'a> {
 
 /// What begins the transaction of a call. A session commits as the writes of peers are to; what must not be
 /// lost waits as long as the server has it by default.
-fn begin(storage: &Core, operation: Operation, together: Together) -> Option<&'static str> {
+fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<&'static str> {
     use Operation::{CollectGarbage, DeletePeer, PutPeer};
-    let is_needed = together == Together::AllOrNothing || storage.pooler_mode();
+    let is_needed = mode == TxMode::Transaction || storage.pooler_mode();
     let commit = storage.settings.session.commit.filter(|_| operation.is_write());
     let is_of_peers = matches!(operation, PutPeer | DeletePeer | CollectGarbage);
     match commit {
@@ -306,26 +306,26 @@ fn begin(storage: &Core, operation: Operation, together: Together) -> Option<&'s
     }
 }
 
-/// Runs statements on a connection, again as [`Attempts`] decides, and no longer than the call may take. The
-/// body sees the connection, and the [`Attempt`] where it asks for it, and uses `?` on [`Failure`]s.
-macro_rules! attempt {
-    ($storage:expr, $operation:expr, $together:expr, |$connection:ident| $body:expr) => {
-        $crate::attempt::attempt!($storage, $operation, $together, |$connection, _attempt| $body)
+/// Runs statements on a connection, retries them as [`RetryLoop`] decides, and ends when the time for the call is
+/// over. The body gets the connection, and the [`Attempt`] if it asks for it, and uses `?` on [`QueryError`]s.
+macro_rules! with_retries {
+    ($storage:expr, $operation:expr, $mode:expr, |$connection:ident| $body:expr) => {
+        $crate::retry::with_retries!($storage, $operation, $mode, |$connection, _attempt| $body)
     };
-    ($storage:expr, $operation:expr, $together:expr, |$connection:ident, $attempt:ident| $body:expr) => {{
-        let mut attempts = $crate::attempt::Attempts::new($storage, $operation, $together);
+    ($storage:expr, $operation:expr, $mode:expr, |$connection:ident, $attempt:ident| $body:expr) => {{
+        let mut attempts = $crate::retry::RetryLoop::new($storage, $operation, $mode);
         loop {
             let (mut lease, $attempt) = attempts.begin().await?;
             let run = async {
                 let Some($connection) = lease.connection() else {
-                    return Err($crate::failure::Failure::out_of_time());
+                    return Err($crate::error::QueryError::out_of_time());
                 };
                 $body
             };
-            let result: ::std::result::Result<_, $crate::failure::Failure> =
+            let result: ::std::result::Result<_, $crate::error::QueryError> =
                 match ::tokio::time::timeout_at(attempts.deadline(), run).await {
                     Ok(result) => result,
-                    Err(_) => Err($crate::failure::Failure::out_of_time()),
+                    Err(_) => Err($crate::error::QueryError::out_of_time()),
                 };
             if let ::std::ops::ControlFlow::Break(result) = attempts.end(lease, result).await {
                 break result;
@@ -334,4 +334,4 @@ macro_rules! attempt {
     }};
 }
 
-pub(crate) use attempt;
+pub(crate) use with_retries;

@@ -8,7 +8,7 @@ use crate::{Backend, Error, Operation};
 /// A broken rule: what was done, what was expected, what came back, and, where an operator wrote the
 /// query, which configuration key is the likely cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct Violation {
     /// What was done.
     pub did: String,
     /// What was expected.
@@ -19,14 +19,14 @@ pub struct Failure {
     pub likely_cause: Option<&'static str>,
 }
 
-impl Failure {
+impl Violation {
     /// A failure whose cause is not known.
     pub fn new(did: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self { did: did.into(), expected: expected.into(), got: got.into(), likely_cause: None }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  did:      {}\n  expected: {}\n  got:      {}", self.did, self.expected, self.got)?;
         match self.likely_cause {
@@ -38,27 +38,27 @@ impl fmt::Display for Failure {
 
 /// Why a case ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
+pub enum CaseError {
     /// The rule is broken.
-    Failed(Failure),
+    Failed(Violation),
     /// The case can't be decided on this storage, for this reason.
     Skipped(String),
 }
 
 /// What a case returns.
-pub type Verdict<T = ()> = Result<T, Stop>;
+pub type CaseResult<T = ()> = Result<T, CaseError>;
 
-impl Stop {
+impl CaseError {
     /// Something other than a call should have gone well and did not.
     pub(super) fn could_not(did: &str, error: &dyn fmt::Display) -> Self {
-        Self::Failed(Failure::new(did, "success", error.to_string()))
+        Self::Failed(Violation::new(did, "success", error.to_string()))
     }
 
     /// A call that should have gone well failed.
     pub(super) fn failed_call<B: Backend + ?Sized>(did: &str, storage: &B, error: &Error) -> Self {
-        Self::Failed(Failure {
+        Self::Failed(Violation {
             likely_cause: storage.configuration_key(error.operation()),
-            ..Failure::new(did, "success", format!("{error:?}"))
+            ..Violation::new(did, "success", format!("{error:?}"))
         })
     }
 
@@ -70,9 +70,9 @@ impl Stop {
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> Self {
-        Self::Failed(Failure {
+        Self::Failed(Violation {
             likely_cause: storage.configuration_key(operation),
-            ..Failure::new(did, expected, got)
+            ..Violation::new(did, expected, got)
         })
     }
 
@@ -80,6 +80,6 @@ impl Stop {
     pub(super) fn panicked(did: &str, panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-        Self::Failed(Failure::new(did, "no panic", format!("the panic {text:?}")))
+        Self::Failed(Violation::new(did, "no panic", format!("the panic {text:?}")))
     }
 }

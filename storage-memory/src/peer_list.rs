@@ -6,24 +6,24 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use rand::RngExt;
 use storage_core::{Role, Timestamp};
 
-use crate::table::push;
+use crate::compact_map::push;
 
 /// From this many peers on, they are found by a table of hashes rather than by looking at each.
 const INDEX_FROM: usize = 24;
 
-/// What a peer needs to be kept in a roster.
-pub(crate) trait Entrant: Copy + Eq + Hash {}
+/// What a peer needs to be kept in a peer list.
+pub(crate) trait PeerKey: Copy + Eq + Hash {}
 
-impl<T: Copy + Eq + Hash> Entrant for T {}
+impl<T: Copy + Eq + Hash> PeerKey for T {}
 
 /// The time is kept as bytes so that an entry needs no padding.
 #[derive(Clone, Copy)]
-struct Entry<P> {
+struct PeerEntry<P> {
     peer: P,
     nanoseconds: [u8; 8],
 }
 
-impl<P> Entry<P> {
+impl<P> PeerEntry<P> {
     fn new(peer: P, announced: Timestamp) -> Self {
         Self { peer, nanoseconds: announced.nanoseconds().to_ne_bytes() }
     }
@@ -35,25 +35,25 @@ impl<P> Entry<P> {
 
 /// Peers in one list, the seeders before the leechers: counts are lengths, a sample is a choice of
 /// positions, and a change of role is a swap at the border.
-pub(crate) struct Roster<P> {
-    entries: Vec<Entry<P>>,
+pub(crate) struct PeerList<P> {
+    entries: Vec<PeerEntry<P>>,
     seeders: u32,
-    positions: Option<Box<Positions>>,
+    positions: Option<Box<PositionIndex>>,
 }
 
 #[derive(Default)]
-struct Positions {
+struct PositionIndex {
     table: HashTable<u32>,
     hashes: DefaultHashBuilder,
 }
 
-impl<P: Entrant> Default for Roster<P> {
+impl<P: PeerKey> Default for PeerList<P> {
     fn default() -> Self {
         Self { entries: Vec::new(), seeders: 0, positions: None }
     }
 }
 
-impl<P: Entrant> Roster<P> {
+impl<P: PeerKey> PeerList<P> {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -70,7 +70,7 @@ impl<P: Entrant> Roster<P> {
     pub(crate) fn put(&mut self, peer: P, role: Role, announced: Timestamp) {
         match self.find(&peer) {
             Some(position) => {
-                self.entries[position] = Entry::new(peer, announced);
+                self.entries[position] = PeerEntry::new(peer, announced);
                 self.assign(position, role);
             }
             None => self.insert(peer, role, announced),
@@ -164,7 +164,7 @@ impl<P: Entrant> Roster<P> {
     }
 
     fn find(&self, peer: &P) -> Option<usize> {
-        let Some(Positions { table, hashes }) = self.positions.as_deref() else {
+        let Some(PositionIndex { table, hashes }) = self.positions.as_deref() else {
             return self.entries.iter().position(|entry| entry.peer == *peer);
         };
         let found = table.find(hashes.hash_one(peer), |at| self.entries[*at as usize].peer == *peer);
@@ -173,11 +173,11 @@ impl<P: Entrant> Roster<P> {
 
     fn insert(&mut self, peer: P, role: Role, announced: Timestamp) {
         let position = self.entries.len();
-        push(&mut self.entries, Entry::new(peer, announced));
+        push(&mut self.entries, PeerEntry::new(peer, announced));
         match &mut self.positions {
             Some(positions) => positions.insert(&self.entries, position),
             None if self.entries.len() >= INDEX_FROM => {
-                let mut positions = Box::<Positions>::default();
+                let mut positions = Box::<PositionIndex>::default();
                 (0..self.entries.len()).for_each(|position| positions.insert(&self.entries, position));
                 self.positions = Some(positions);
             }
@@ -242,18 +242,18 @@ impl<P: Entrant> Roster<P> {
     }
 }
 
-impl Positions {
-    fn hash<P: Entrant>(&self, entries: &[Entry<P>], position: usize) -> u64 {
+impl PositionIndex {
+    fn hash<P: PeerKey>(&self, entries: &[PeerEntry<P>], position: usize) -> u64 {
         self.hashes.hash_one(entries[position].peer)
     }
 
-    fn insert<P: Entrant>(&mut self, entries: &[Entry<P>], position: usize) {
+    fn insert<P: PeerKey>(&mut self, entries: &[PeerEntry<P>], position: usize) {
         let hash = self.hash(entries, position);
         let Self { table, hashes } = self;
         table.insert_unique(hash, position as u32, |at| hashes.hash_one(entries[*at as usize].peer));
     }
 
-    fn remove<P: Entrant>(&mut self, entries: &[Entry<P>], position: usize) {
+    fn remove<P: PeerKey>(&mut self, entries: &[PeerEntry<P>], position: usize) {
         let hash = self.hash(entries, position);
         if let Ok(entry) = self.table.find_entry(hash, |at| *at as usize == position) {
             entry.remove();
@@ -261,7 +261,7 @@ impl Positions {
     }
 
     /// Before two entries are swapped.
-    fn swap<P: Entrant>(&mut self, entries: &[Entry<P>], one: usize, other: usize) {
+    fn swap<P: PeerKey>(&mut self, entries: &[PeerEntry<P>], one: usize, other: usize) {
         let (hash_of_one, hash_of_other) = (self.hash(entries, one), self.hash(entries, other));
         // No position is that great: while the other entry moves, this one is told apart by it.
         self.renumber(hash_of_one, one as u32, u32::MAX);
@@ -275,7 +275,7 @@ impl Positions {
         }
     }
 
-    fn shrink<P: Entrant>(&mut self, entries: &[Entry<P>]) {
+    fn shrink<P: PeerKey>(&mut self, entries: &[PeerEntry<P>]) {
         let Self { table, hashes } = self;
         table.shrink_to(entries.len(), |at| hashes.hash_one(entries[*at as usize].peer));
     }
@@ -308,20 +308,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_roster_is_a_map_from_peers_to_role_and_time(steps in steps()) {
-            let mut roster = Roster::<[u8; 3]>::default();
+        fn a_peer_list_is_a_map_from_peers_to_role_and_time(steps in steps()) {
+            let mut peers = PeerList::<[u8; 3]>::default();
             let mut model = BTreeMap::new();
             for step in steps {
                 match step {
                     Step::Put(peer, seeder, seconds) => {
                         let value = (Role::from_is_seeder(seeder), Timestamp::from_seconds(seconds));
-                        roster.put([peer; 3], value.0, value.1);
+                        peers.put([peer; 3], value.0, value.1);
                         model.insert([peer; 3], value);
                     }
                     Step::Newer(peer, seeder, seconds) => {
                         let (role, time) = (Role::from_is_seeder(seeder), Timestamp::from_seconds(seconds));
                         let wins = model.get(&[peer; 3]).is_none_or(|&(r, t)| (time, role) > (t, r));
-                        prop_assert_eq!(roster.put_newer([peer; 3], role, time), wins);
+                        prop_assert_eq!(peers.put_newer([peer; 3], role, time), wins);
                         if wins {
                             model.insert([peer; 3], (role, time));
                         }
@@ -329,7 +329,7 @@ mod tests {
                     Step::Remove(peer, seeder) => {
                         let role = Role::from_is_seeder(seeder);
                         let there = model.get(&[peer; 3]).is_some_and(|held| held.0 == role);
-                        prop_assert_eq!(roster.remove(&[peer; 3], role), there);
+                        prop_assert_eq!(peers.remove(&[peer; 3], role), there);
                         if there {
                             model.remove(&[peer; 3]);
                         }
@@ -337,13 +337,13 @@ mod tests {
                     Step::RemoveStale(seconds) => {
                         let before = model.len();
                         model.retain(|_, held| held.1 > Timestamp::from_seconds(seconds));
-                        prop_assert_eq!(roster.remove_stale(Timestamp::from_seconds(seconds)), before - model.len());
+                        prop_assert_eq!(peers.remove_stale(Timestamp::from_seconds(seconds)), before - model.len());
                     }
                 }
-                let held: BTreeMap<_, _> = roster.iter().map(|(peer, role, time)| (peer, (role, time))).collect();
+                let held: BTreeMap<_, _> = peers.iter().map(|(peer, role, time)| (peer, (role, time))).collect();
                 prop_assert_eq!(&held, &model);
                 for peer in 0..=255u8 {
-                    prop_assert_eq!(roster.get(&[peer; 3]), model.get(&[peer; 3]).copied());
+                    prop_assert_eq!(peers.get(&[peer; 3]), model.get(&[peer; 3]).copied());
                 }
             }
         }
@@ -351,13 +351,13 @@ mod tests {
 
     #[test]
     fn a_sample_has_no_peer_twice_and_only_those_of_the_role() {
-        let mut roster = Roster::default();
+        let mut peers = PeerList::default();
         for peer in 0..100u8 {
-            roster.put([peer], Role::from_is_seeder(peer < 60), Timestamp::from_seconds(1));
+            peers.put([peer], Role::from_is_seeder(peer < 60), Timestamp::from_seconds(1));
         }
         for count in [0, 1, 30, 60, 1000] {
             let mut sample = Vec::new();
-            roster.sample(Role::Seeder, count, |peer, _| sample.push(peer[0]));
+            peers.sample(Role::Seeder, count, |peer, _| sample.push(peer[0]));
             sample.sort_unstable();
             sample.dedup();
             assert_eq!(sample.len(), count.min(60));
@@ -367,13 +367,13 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_when_peers_leave() {
-        let mut roster = Roster::default();
+        let mut peers = PeerList::default();
         for peer in 0..10_000u16 {
-            roster.put(peer.to_be_bytes(), Role::Leecher, Timestamp::from_seconds(i64::from(peer)));
+            peers.put(peer.to_be_bytes(), Role::Leecher, Timestamp::from_seconds(i64::from(peer)));
         }
-        roster.remove_stale(Timestamp::from_seconds(9_989));
-        assert_eq!(roster.len(), 10);
-        assert!(roster.entries.capacity() <= 20, "{}", roster.entries.capacity());
-        assert!(roster.positions.is_none());
+        peers.remove_stale(Timestamp::from_seconds(9_989));
+        assert_eq!(peers.len(), 10);
+        assert!(peers.entries.capacity() <= 20, "{}", peers.entries.capacity());
+        assert!(peers.positions.is_none());
     }
 }

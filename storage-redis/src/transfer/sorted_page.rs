@@ -1,24 +1,24 @@
-//! Windows: names in their order, as many as fit into a fixed amount of memory.
+//! Sorted pages: the next names in order, as many as fit into a fixed amount of memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the names of a window may take, in bytes.
+/// The most memory for the names of a sorted page, in bytes.
 const BUDGET: usize = 16 << 20;
 /// What a name takes beside its bytes.
 const OVERHEAD: usize = size_of::<Vec<u8>>();
-/// Windows kept between pages.
+/// The most sorted pages that are kept.
 const MOST_KEPT: usize = 4;
 
-/// Names in their order.
+/// Names in order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct SortedPage {
     names: Vec<Vec<u8>>,
     /// Whether there were no further names.
     pub(super) is_last: bool,
 }
 
-impl Window {
+impl SortedPage {
     /// The names after a point.
     pub(super) fn after(&self, point: Option<&[u8]>) -> &[Vec<u8>] {
         let first = point.map_or(0, |point| self.names.partition_point(|name| name.as_slice() <= point));
@@ -27,16 +27,16 @@ impl Window {
 }
 
 /// Picks the smallest names after a point out of names in any order.
-pub(super) struct Gatherer {
+pub(super) struct SmallestNames {
     after: Option<Vec<u8>>,
-    /// The greatest name of interest; those beyond it belong to a later window.
+    /// The greatest name of interest; those beyond it belong to a later sorted page.
     ceiling: Option<Vec<u8>>,
     names: Vec<Vec<u8>>,
     size: usize,
     budget: usize,
 }
 
-impl Gatherer {
+impl SmallestNames {
     pub(super) fn after(point: Option<&[u8]>) -> Self {
         Self { after: point.map(<[u8]>::to_vec), ceiling: None, names: Vec::new(), size: 0, budget: BUDGET }
     }
@@ -70,55 +70,55 @@ impl Gatherer {
         self.size = self.names.iter().map(|name| name.len() + OVERHEAD).sum();
     }
 
-    fn finish(mut self) -> Window {
+    fn finish(mut self) -> SortedPage {
         self.shrink();
-        Window { names: self.names, is_last: self.ceiling.is_none() }
+        SortedPage { names: self.names, is_last: self.ceiling.is_none() }
     }
 }
 
-/// The windows that exports are in, kept between their pages. An export that is not continued leaves
-/// its own behind until others take their place.
+/// The sorted page of each export under way, kept from one call to the next. That of an abandoned export is evicted
+/// by later ones.
 #[derive(Default)]
-pub(crate) struct Windows(Mutex<VecDeque<Kept>>);
+pub(crate) struct SortedPages(Mutex<VecDeque<KeptPage>>);
 
-struct Kept {
+struct KeptPage {
     export: u64,
     subject: Vec<u8>,
     after: Option<Vec<u8>>,
-    window: Arc<Window>,
+    page: Arc<SortedPage>,
 }
 
-impl Kept {
-    /// Whether the names that follow a point are those of this window.
+impl KeptPage {
+    /// Whether the names that follow a point are those of this page.
     fn covers(&self, point: Option<&[u8]>) -> bool {
         let begins = self.after.as_deref() <= point;
-        begins && (self.window.is_last || !self.window.after(point).is_empty())
+        begins && (self.page.is_last || !self.page.after(point).is_empty())
     }
 }
 
-impl Windows {
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+impl SortedPages {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<KeptPage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The window with the names after a point, if it is there.
-    pub(super) fn find(&self, export: u64, subject: &[u8], after: Option<&[u8]>) -> Option<Arc<Window>> {
+    /// The page with the names after a point, if it is there.
+    pub(super) fn find(&self, export: u64, subject: &[u8], after: Option<&[u8]>) -> Option<Arc<SortedPage>> {
         let kept = self.kept();
         let mut of_export = kept.iter().filter(|kept| kept.export == export && kept.subject == subject);
-        of_export.find(|kept| kept.covers(after)).map(|kept| Arc::clone(&kept.window))
+        of_export.find(|kept| kept.covers(after)).map(|kept| Arc::clone(&kept.page))
     }
 
-    /// Keeps what was gathered, in place of the export's last window of the same.
-    pub(super) fn keep(&self, export: u64, subject: Vec<u8>, gatherer: Gatherer) -> Arc<Window> {
-        let after = gatherer.after.clone();
-        let window = Arc::new(gatherer.finish());
+    /// Keeps the names collected, in place of the export's last sorted page of the same subject.
+    pub(super) fn keep(&self, export: u64, subject: Vec<u8>, names: SmallestNames) -> Arc<SortedPage> {
+        let after = names.after.clone();
+        let page = Arc::new(names.finish());
         let mut kept = self.kept();
         kept.retain(|kept| kept.export != export || kept.subject != subject);
         if kept.len() >= MOST_KEPT {
             kept.pop_front();
         }
-        kept.push_back(Kept { export, subject, after, window: Arc::clone(&window) });
-        window
+        kept.push_back(KeptPage { export, subject, after, page: Arc::clone(&page) });
+        page
     }
 
     /// The export has ended.
@@ -133,24 +133,24 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn gather(names: &[Vec<u8>], after: Option<&[u8]>, budget: usize) -> Window {
-        let mut gatherer = Gatherer { budget, ..Gatherer::after(after) };
+    fn gather(names: &[Vec<u8>], after: Option<&[u8]>, budget: usize) -> SortedPage {
+        let mut gatherer = SmallestNames { budget, ..SmallestNames::after(after) };
         names.iter().for_each(|name| gatherer.offer(name.clone()));
         gatherer.finish()
     }
 
     proptest! {
         #[test]
-        fn windows_give_every_name_once_and_in_order(
+        fn sorted_pages_contain_every_name_once_and_in_order(
             names in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 0..200),
             budget in 1..2_000_usize,
         ) {
             let (mut given, mut after) = (Vec::new(), None::<Vec<u8>>);
             loop {
-                let window = gather(&names, after.as_deref(), budget);
-                given.extend(window.after(after.as_deref()).iter().cloned());
+                let page = gather(&names, after.as_deref(), budget);
+                given.extend(page.after(after.as_deref()).iter().cloned());
                 after = given.last().cloned();
-                if window.is_last {
+                if page.is_last {
                     break;
                 }
             }
@@ -160,18 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_found_by_its_export_only_and_while_it_covers_the_point() {
+    fn a_sorted_page_is_found_by_its_export_only_and_while_it_covers_the_point() {
         let names: Vec<_> = [b"a", b"b", b"c"].iter().map(|name| name.to_vec()).collect();
-        let windows = Windows::default();
-        let mut gatherer = Gatherer { budget: 2 * (1 + OVERHEAD), ..Gatherer::after(None) };
+        let pages = SortedPages::default();
+        let mut gatherer = SmallestNames { budget: 2 * (1 + OVERHEAD), ..SmallestNames::after(None) };
         names.iter().for_each(|name| gatherer.offer(name.clone()));
-        windows.keep(1, b"subject".to_vec(), gatherer);
-        assert!(windows.find(1, b"subject", None).is_some());
-        assert!(windows.find(1, b"subject", Some(b"a")).is_some());
-        assert!(windows.find(1, b"subject", Some(b"b")).is_none());
-        assert!(windows.find(2, b"subject", None).is_none());
-        assert!(windows.find(1, b"other", None).is_none());
-        windows.forget(1);
-        assert!(windows.find(1, b"subject", None).is_none());
+        pages.keep(1, b"subject".to_vec(), gatherer);
+        assert!(pages.find(1, b"subject", None).is_some());
+        assert!(pages.find(1, b"subject", Some(b"a")).is_some());
+        assert!(pages.find(1, b"subject", Some(b"b")).is_none());
+        assert!(pages.find(2, b"subject", None).is_none());
+        assert!(pages.find(1, b"other", None).is_none());
+        pages.forget(1);
+        assert!(pages.find(1, b"subject", None).is_none());
     }
 }

@@ -8,25 +8,25 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{ConnectError, Lease};
 use crate::core::Core;
-use crate::failure::Failure;
-use crate::prepare::{Sending, ask_types};
+use crate::error::QueryError;
+use crate::prepare::{StatementOptions, ask_types};
 
 /// The time between two looks at the tables, if the first one finds nothing new: a query that is refused for
 /// other reasons should not make every call ask about all of them.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which generation of the statements is the valid one.
-pub(crate) struct Renewal {
-    sending: Sending,
+pub(crate) struct StatementRefresher {
+    options: StatementOptions,
     /// Counts the renewals.
     generation: AtomicU64,
     /// When a renewal found that nothing had changed.
     in_vain: Mutex<Option<Instant>>,
 }
 
-impl Renewal {
-    pub(crate) fn new(sending: Sending) -> Self {
-        Self { sending, generation: AtomicU64::new(0), in_vain: Mutex::new(None) }
+impl StatementRefresher {
+    pub(crate) fn new(options: StatementOptions) -> Self {
+        Self { options, generation: AtomicU64::new(0), in_vain: Mutex::new(None) }
     }
 
     fn generation(&self) -> u64 {
@@ -53,17 +53,17 @@ impl Core {
     pub(crate) async fn renew(
         &self,
         lease: &mut Lease,
-        refusal: &Failure,
+        refusal: &QueryError,
         deadline: Instant,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, QueryError> {
         match timeout_at(deadline, self.renew_once(lease, refusal)).await {
-            Ok(renewed) => renewed.map_err(|error| Failure::of("", error)),
-            Err(_) => Err(Failure::out_of_time()),
+            Ok(renewed) => renewed.map_err(|error| QueryError::of("", error)),
+            Err(_) => Err(QueryError::out_of_time()),
         }
     }
 
-    async fn renew_once(&self, lease: &mut Lease, refusal: &Failure) -> sqlx::Result<bool> {
-        let Renewal { sending, generation, in_vain } = &self.renewal;
+    async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
+        let StatementRefresher { options, generation, in_vain } = &self.renewal;
         let mut in_vain = in_vain.lock().await;
         if lease.statements() < self.renewal.generation() {
             return Ok(true);
@@ -81,7 +81,7 @@ impl Core {
         let Some(connection) = lease.connection() else { return Ok(false) };
         let mut is_news = false;
         for statement in &self.statements {
-            match ask_types(connection, &statement.draft, sending).await? {
+            match ask_types(connection, &statement.parsed, options).await? {
                 Ok(types) => is_news |= statement.set_types(types),
                 Err(problems) => problems.iter().for_each(|problem| {
                     tracing::warn!(backend = crate::NAME, key = %problem.key, "{}", problem.message);

@@ -1,4 +1,4 @@
-//! What a case plays with: the storage, and names of its own that are removed in the end.
+//! What a case runs with: the storage, and swarms and data of its own, which are removed when it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use bytes::Bytes;
 use tokio::sync::{Barrier, watch};
 use tokio::task::JoinSet;
 
-use super::{Provider, Stop, Verdict, is_alone};
+use super::{CaseError, CaseResult, Provider, is_alone};
 use crate::{Context, ErrorKind, InfoHash, Result, Storage};
 
-/// The place where a case plays. Names taken from it are new, and removed when the case ends.
-pub struct Scene {
+/// What a case runs with. Info hashes and contexts taken from it are unused, and removed when the case ends.
+pub struct TestContext {
     storage: Arc<dyn Storage>,
     provider: Arc<dyn Provider>,
     used: Mutex<Used>,
@@ -25,7 +25,7 @@ struct Used {
     nodes: Vec<Arc<dyn Storage>>,
 }
 
-impl Scene {
+impl TestContext {
     pub(super) fn new(storage: Arc<dyn Storage>, provider: Arc<dyn Provider>) -> Self {
         Self { storage, provider, used: Mutex::default(), tasks: watch::Sender::default() }
     }
@@ -50,22 +50,22 @@ impl Scene {
     }
 
     /// Skips the case where others use the storage too.
-    pub fn only_if_exclusive(&self) -> Verdict {
+    pub fn only_if_exclusive(&self) -> CaseResult {
         self.skip_unless(self.is_exclusive(), "others use the storage, and this counts all that is in it")
     }
 
     /// Skips the case where openings share nothing.
-    pub fn only_if_shared(&self) -> Verdict {
+    pub fn only_if_shared(&self) -> CaseResult {
         self.skip_unless(!self.is_private(), "each opening has a storage of its own")
     }
 
     /// Skips the case unless a condition holds.
-    pub fn skip_unless(&self, holds: bool, reason: &str) -> Verdict {
-        if holds { Ok(()) } else { Err(Stop::Skipped(reason.to_owned())) }
+    pub fn skip_unless(&self, holds: bool, reason: &str) -> CaseResult {
+        if holds { Ok(()) } else { Err(CaseError::Skipped(reason.to_owned())) }
     }
 
     /// The storage as one more node opens it; the same one where openings share nothing.
-    pub async fn another_node(&self) -> Verdict<Arc<dyn Storage>> {
+    pub async fn another_node(&self) -> CaseResult<Arc<dyn Storage>> {
         if self.is_private() {
             return Ok(Arc::clone(&self.storage));
         }
@@ -73,9 +73,9 @@ impl Scene {
     }
 
     /// One more opening that the case may close. Where openings share nothing it is another storage.
-    pub async fn handle_to_close(&self) -> Verdict<Arc<dyn Storage>> {
+    pub async fn handle_to_close(&self) -> CaseResult<Arc<dyn Storage>> {
         let opened = self.provider.open().await;
-        let opened = opened.map_err(|error| Stop::could_not("open the storage once more", &error))?;
+        let opened = opened.map_err(|error| CaseError::could_not("open the storage once more", &error))?;
         self.used().nodes.push(Arc::clone(&opened));
         Ok(opened)
     }
@@ -100,14 +100,14 @@ impl Scene {
     }
 
     /// A new context.
-    pub fn context(&self) -> Verdict<Context> {
+    pub fn context(&self) -> CaseResult<Context> {
         self.context_named(&format!("conformance-{:032x}", rand::random::<u128>()))
     }
 
     /// The context of this name. Others may use it: take [random keys](Self::key).
-    pub fn context_named(&self, name: &str) -> Verdict<Context> {
+    pub fn context_named(&self, name: &str) -> CaseResult<Context> {
         let did = format!("make the context {name:?}");
-        Context::new(name).map_err(|error| Stop::could_not(&did, &error))
+        Context::new(name).map_err(|error| CaseError::could_not(&did, &error))
     }
 
     /// A new key of 16 bytes.
@@ -116,7 +116,7 @@ impl Scene {
     }
 
     /// Puts data and sees to it that it is removed at the end.
-    pub async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Verdict {
+    pub async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> CaseResult {
         self.adopt_data(context, entries.iter().map(|(key, _)| key.clone()));
         self.ok("put data", self.storage.put_data(context, entries).await)
     }
@@ -130,7 +130,7 @@ impl Scene {
     pub async fn at_once<T: Send + 'static>(
         &self,
         calls: impl IntoIterator<Item: Future<Output = T> + Send + 'static>,
-    ) -> Verdict<Vec<T>> {
+    ) -> CaseResult<Vec<T>> {
         let calls: Vec<_> = calls.into_iter().collect();
         let start = Arc::new(Barrier::new(calls.len()));
         let mut tasks = JoinSet::new();
@@ -145,8 +145,8 @@ impl Scene {
         let mut results = Vec::new();
         while let Some(joined) = tasks.join_next().await {
             results.push(joined.map_err(|error| match error.try_into_panic() {
-                Ok(panic) => Stop::panicked("make calls at the same time", &*panic),
-                Err(error) => Stop::could_not("make calls at the same time", &error),
+                Ok(panic) => CaseError::panicked("make calls at the same time", &*panic),
+                Err(error) => CaseError::could_not("make calls at the same time", &error),
             })?);
         }
         results.sort_by_key(|(place, _)| *place);
@@ -154,7 +154,7 @@ impl Scene {
     }
 
     /// Removes all that the case used, as far as the storage can.
-    pub(super) async fn clean_up(&self) -> Verdict {
+    pub(super) async fn clean_up(&self) -> CaseResult {
         self.tasks.closed().await;
         let used = std::mem::take(&mut *self.used());
         let mut removed = used.remove_from(&*self.storage).await;
@@ -164,7 +164,7 @@ impl Scene {
             } else {
                 let reopened = self.provider.open().await;
                 let reopened =
-                    reopened.map_err(|error| Stop::could_not("open the storage to clean up", &error))?;
+                    reopened.map_err(|error| CaseError::could_not("open the storage to clean up", &error))?;
                 let removed = used.remove_from(&*reopened).await;
                 removed.and(reopened.close().await)
             };

@@ -14,7 +14,7 @@ use crate::array;
 
 /// A type of the server that we can feed or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PgType {
     Bool,
     Bytes,
     Text,
@@ -33,7 +33,7 @@ pub(crate) const UNKNOWN: PgTypeInfo = PgTypeInfo::with_oid(Oid(0));
 /// The name of a type of which only the number is known.
 const UNRESOLVED: &str = "?";
 
-impl Kind {
+impl PgType {
     /// The kind of a type that was described when its query was prepared; of an array, that of its elements, and their
     /// type's number. Domains are what they are made of, and `citext` is text.
     pub(crate) fn described(type_info: &PgTypeInfo) -> Option<(Self, Option<u32>)> {
@@ -121,7 +121,7 @@ impl Kind {
 
 /// What a result column is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum ColumnType {
     Bytes,
     Text,
     Address,
@@ -133,20 +133,20 @@ pub(crate) enum Reading {
     ManyIntegers,
 }
 
-impl Reading {
+impl ColumnType {
     /// Whether it is an array.
     pub(crate) fn is_many(self) -> bool {
         matches!(self, Self::ManyBytes | Self::ManyAddresses | Self::ManyIntegers)
     }
 
-    pub(crate) fn accepts(self, kind: Kind) -> bool {
+    pub(crate) fn accepts(self, kind: PgType) -> bool {
         match self {
-            Self::Bytes | Self::ManyBytes => kind == Kind::Bytes,
-            Self::Text => kind == Kind::Text,
-            Self::Address | Self::ManyAddresses => matches!(kind, Kind::Inet | Kind::Bytes),
-            Self::Integer | Self::ManyIntegers => matches!(kind, Kind::Int2 | Kind::Int4 | Kind::Int8),
-            Self::Boolean => kind == Kind::Bool,
-            Self::Time => matches!(kind, Kind::Timestamp | Kind::TimestampTz),
+            Self::Bytes | Self::ManyBytes => kind == PgType::Bytes,
+            Self::Text => kind == PgType::Text,
+            Self::Address | Self::ManyAddresses => matches!(kind, PgType::Inet | PgType::Bytes),
+            Self::Integer | Self::ManyIntegers => matches!(kind, PgType::Int2 | PgType::Int4 | PgType::Int8),
+            Self::Boolean => kind == PgType::Bool,
+            Self::Time => matches!(kind, PgType::Timestamp | PgType::TimestampTz),
         }
     }
 
@@ -167,7 +167,7 @@ impl Reading {
 
 /// A value in the binary form of its parameter's type.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Encoded<'a> {
+pub(crate) enum PgValue<'a> {
     Null,
     Bool(bool),
     Bytes(&'a [u8]),
@@ -179,10 +179,10 @@ pub(crate) enum Encoded<'a> {
     /// An array of bytes.
     Keys(&'a [Bytes]),
     /// Of one dimension; with the number of its elements' type.
-    Array(u32, &'a [Encoded<'a>]),
+    Array(u32, &'a [PgValue<'a>]),
 }
 
-impl Encoded<'_> {
+impl PgValue<'_> {
     pub(crate) fn write(&self, buffer: &mut Vec<u8>) -> Result<IsNull, BoxDynError> {
         match self {
             Self::Null => return Ok(IsNull::Yes),
@@ -194,23 +194,23 @@ impl Encoded<'_> {
             Self::Inet(address) => write_inet(*address, buffer),
             Self::Address(IpAddr::V4(address)) => buffer.extend_from_slice(&address.octets()),
             Self::Address(IpAddr::V6(address)) => buffer.extend_from_slice(&address.octets()),
-            Self::Keys(keys) => array::write(BYTEA, keys.iter().map(|key| Encoded::Bytes(key)), buffer)?,
+            Self::Keys(keys) => array::write(BYTEA, keys.iter().map(|key| PgValue::Bytes(key)), buffer)?,
             Self::Array(element, values) => array::write(*element, values.iter().copied(), buffer)?,
         }
         Ok(IsNull::No)
     }
 }
 
-/// An [`Encoded`] value with the type that its parameter has.
-pub(crate) struct Typed<'a>(pub(crate) Encoded<'a>, pub(crate) PgTypeInfo);
+/// An [`PgValue`] value with the type that its parameter has.
+pub(crate) struct PgParam<'a>(pub(crate) PgValue<'a>, pub(crate) PgTypeInfo);
 
-impl Type<Postgres> for Typed<'_> {
+impl Type<Postgres> for PgParam<'_> {
     fn type_info() -> PgTypeInfo {
         UNKNOWN
     }
 }
 
-impl Encode<'_, Postgres> for Typed<'_> {
+impl Encode<'_, Postgres> for PgParam<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         self.0.write(buffer)
     }

@@ -10,19 +10,19 @@ use crate::NAME;
 use crate::layout::key_text;
 
 /// A failed attempt.
-pub(super) struct Fault {
+pub(super) struct RequestError {
     pub(super) kind: ErrorKind,
     /// In a word, for metrics.
     pub(super) reason: &'static str,
     pub(super) message: String,
     /// Whether a command may have been carried out all the same.
     pub(super) may_have_run: bool,
-    pub(super) remedy: Remedy,
+    pub(super) remedy: RetryAdvice,
 }
 
 /// What may make the next attempt go well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remedy {
+pub(super) enum RetryAdvice {
     /// Nothing soon.
     Nothing,
     /// A moment's wait.
@@ -33,7 +33,7 @@ pub(super) enum Remedy {
     LoadScripts,
 }
 
-impl Fault {
+impl RequestError {
     /// No connection could be made, so nothing was sent.
     pub(super) fn connecting(failed: &ConnectError) -> Self {
         let ConnectError { address, error } = failed;
@@ -46,19 +46,23 @@ impl Fault {
 
     fn without_connection(error: &RedisError) -> Self {
         let (kind, reason, remedy) = match error.kind() {
-            RedisErrorKind::AuthenticationFailed => (ErrorKind::Rejected, "authentication", Remedy::Nothing),
+            RedisErrorKind::AuthenticationFailed => {
+                (ErrorKind::Rejected, "authentication", RetryAdvice::Nothing)
+            }
             // What redis-rs makes of a refused SELECT.
             RedisErrorKind::Server(ServerErrorKind::ResponseError) => {
-                (ErrorKind::Rejected, "rejected", Remedy::Nothing)
+                (ErrorKind::Rejected, "rejected", RetryAdvice::Nothing)
             }
             RedisErrorKind::InvalidClientConfig
             | RedisErrorKind::RESP3NotSupported
-            | RedisErrorKind::EmptySentinelList => (ErrorKind::Rejected, "configuration", Remedy::Nothing),
-            RedisErrorKind::Io if is_tls_failure(error) => (ErrorKind::Rejected, "tls", Remedy::Nothing),
-            RedisErrorKind::MasterNameNotFoundBySentinel => {
-                (ErrorKind::Unavailable, "no_primary", Remedy::Wait)
+            | RedisErrorKind::EmptySentinelList => {
+                (ErrorKind::Rejected, "configuration", RetryAdvice::Nothing)
             }
-            _ => (ErrorKind::Unavailable, "unreachable", Remedy::Wait),
+            RedisErrorKind::Io if is_tls_failure(error) => (ErrorKind::Rejected, "tls", RetryAdvice::Nothing),
+            RedisErrorKind::MasterNameNotFoundBySentinel => {
+                (ErrorKind::Unavailable, "no_primary", RetryAdvice::Wait)
+            }
+            _ => (ErrorKind::Unavailable, "unreachable", RetryAdvice::Wait),
         };
         Self { kind, reason, message: describe(error), may_have_run: false, remedy }
     }
@@ -72,7 +76,7 @@ impl Fault {
                 reason: "timeout",
                 message: "no answer in time".into(),
                 may_have_run: true,
-                remedy: Remedy::Reconnect,
+                remedy: RetryAdvice::Reconnect,
             },
             SendError::TooFewReplicas { reached, wanted } => Self {
                 kind: ErrorKind::Unavailable,
@@ -81,7 +85,7 @@ impl Fault {
                     "the server has it, and {reached} of its replicas within `wait_timeout`; `wait_replicas` is {wanted}"
                 ),
                 may_have_run: true,
-                remedy: Remedy::Nothing,
+                remedy: RetryAdvice::Nothing,
             },
             SendError::NotSent => Self::out_of_time("it did not leave in time"),
             SendError::NoConnection(failed) => Self::connecting(failed),
@@ -95,7 +99,7 @@ impl Fault {
             reason: "timeout",
             message: message.into(),
             may_have_run: false,
-            remedy: Remedy::Nothing,
+            remedy: RetryAdvice::Nothing,
         }
     }
 
@@ -106,7 +110,7 @@ impl Fault {
             reason: "another_primary",
             message: "the sentinels named another primary meanwhile".into(),
             may_have_run: true,
-            remedy: Remedy::Reconnect,
+            remedy: RetryAdvice::Reconnect,
         }
     }
 
@@ -117,18 +121,18 @@ impl Fault {
         }
         let (kind, reason, may_have_run, remedy) = match error.kind() {
             RedisErrorKind::ClusterConnectionNotFound => {
-                (ErrorKind::Unavailable, "no_node", false, Remedy::Wait)
+                (ErrorKind::Unavailable, "no_node", false, RetryAdvice::Wait)
             }
             RedisErrorKind::Io if error.is_connection_refusal() => {
-                (ErrorKind::Unavailable, "unreachable", false, Remedy::Reconnect)
+                (ErrorKind::Unavailable, "unreachable", false, RetryAdvice::Reconnect)
             }
             RedisErrorKind::Io if error.is_timeout() => {
-                (ErrorKind::Timeout, "timeout", true, Remedy::Reconnect)
+                (ErrorKind::Timeout, "timeout", true, RetryAdvice::Reconnect)
             }
             RedisErrorKind::Io | RedisErrorKind::Parse => {
-                (ErrorKind::Unavailable, "connection_lost", true, Remedy::Reconnect)
+                (ErrorKind::Unavailable, "connection_lost", true, RetryAdvice::Reconnect)
             }
-            _ => (ErrorKind::Rejected, "rejected", false, Remedy::Nothing),
+            _ => (ErrorKind::Rejected, "rejected", false, RetryAdvice::Nothing),
         };
         let message = match kind {
             ErrorKind::Timeout => "`read_timeout` and `write_timeout` have passed".to_owned(),
@@ -142,23 +146,23 @@ impl Fault {
         use ErrorKind::{Corrupt, Rejected, Unavailable};
         let code = code(error);
         let (kind, reason, remedy) = match code {
-            "NOSCRIPT" => (Unavailable, "script_missing", Remedy::LoadScripts),
-            "LOADING" => (Unavailable, "loading", Remedy::Wait),
-            "BUSY" | "UNKILLABLE" => (Unavailable, "busy", Remedy::Wait),
-            "READONLY" => (Unavailable, "read_only", Remedy::Reconnect),
-            "MASTERDOWN" => (Unavailable, "primary_down", Remedy::Reconnect),
-            "NOREPLICAS" => (Unavailable, "too_few_replicas", Remedy::Wait),
-            "MOVED" | "ASK" | "TRYAGAIN" => (Unavailable, "slot_moves", Remedy::Wait),
-            "CLUSTERDOWN" => (Unavailable, "cluster_down", Remedy::Wait),
-            "MISCONF" => (Unavailable, "cannot_save", Remedy::Nothing),
+            "NOSCRIPT" => (Unavailable, "script_missing", RetryAdvice::LoadScripts),
+            "LOADING" => (Unavailable, "loading", RetryAdvice::Wait),
+            "BUSY" | "UNKILLABLE" => (Unavailable, "busy", RetryAdvice::Wait),
+            "READONLY" => (Unavailable, "read_only", RetryAdvice::Reconnect),
+            "MASTERDOWN" => (Unavailable, "primary_down", RetryAdvice::Reconnect),
+            "NOREPLICAS" => (Unavailable, "too_few_replicas", RetryAdvice::Wait),
+            "MOVED" | "ASK" | "TRYAGAIN" => (Unavailable, "slot_moves", RetryAdvice::Wait),
+            "CLUSTERDOWN" => (Unavailable, "cluster_down", RetryAdvice::Wait),
+            "MISCONF" => (Unavailable, "cannot_save", RetryAdvice::Nothing),
             // A caller that hears of it in time has another idea of the server's clock.
-            "EXPIRED" => (ErrorKind::Timeout, "expired", Remedy::Reconnect),
-            "OOM" => (Rejected, "out_of_memory", Remedy::Nothing),
-            "WRONGTYPE" => (Corrupt, WRONG_TYPE, Remedy::Nothing),
+            "EXPIRED" => (ErrorKind::Timeout, "expired", RetryAdvice::Reconnect),
+            "OOM" => (Rejected, "out_of_memory", RetryAdvice::Nothing),
+            "WRONGTYPE" => (Corrupt, WRONG_TYPE, RetryAdvice::Nothing),
             "ERR" if error.details().is_some_and(|text| text.contains("max number of clients")) => {
-                (Unavailable, "too_many_clients", Remedy::Wait)
+                (Unavailable, "too_many_clients", RetryAdvice::Wait)
             }
-            _ => (Rejected, "rejected", Remedy::Nothing),
+            _ => (Rejected, "rejected", RetryAdvice::Nothing),
         };
         let message = match code {
             _ if reason == "too_many_clients" => {
@@ -277,28 +281,36 @@ fn is_tls_failure(error: &RedisError) -> bool {
 mod tests {
     use super::*;
 
-    fn refusal(line: &str) -> Fault {
+    fn refusal(line: &str) -> RequestError {
         let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        Fault::answering(&value.extract_error().unwrap_err())
+        RequestError::answering(&value.extract_error().unwrap_err())
     }
 
     #[test]
     fn refusals_say_whether_trying_again_may_help() {
         let cases = [
-            ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, Remedy::Wait),
-            ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, Remedy::Wait),
+            ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, RetryAdvice::Wait),
+            ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, RetryAdvice::Wait),
             (
                 "READONLY You can't write against a read only replica.",
                 ErrorKind::Unavailable,
-                Remedy::Reconnect,
+                RetryAdvice::Reconnect,
             ),
-            ("CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable, Remedy::Wait),
-            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Rejected, Remedy::Nothing),
-            ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::Unavailable, Remedy::Nothing),
-            ("NOPERM this user has no permissions", ErrorKind::Rejected, Remedy::Nothing),
-            ("NOSCRIPT No matching script.", ErrorKind::Unavailable, Remedy::LoadScripts),
-            ("ERR max number of clients reached", ErrorKind::Unavailable, Remedy::Wait),
-            ("DENIED Redis is running in protected mode because", ErrorKind::Rejected, Remedy::Nothing),
+            ("CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable, RetryAdvice::Wait),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                ErrorKind::Rejected,
+                RetryAdvice::Nothing,
+            ),
+            (
+                "MISCONF Redis is configured to save RDB snapshots",
+                ErrorKind::Unavailable,
+                RetryAdvice::Nothing,
+            ),
+            ("NOPERM this user has no permissions", ErrorKind::Rejected, RetryAdvice::Nothing),
+            ("NOSCRIPT No matching script.", ErrorKind::Unavailable, RetryAdvice::LoadScripts),
+            ("ERR max number of clients reached", ErrorKind::Unavailable, RetryAdvice::Wait),
+            ("DENIED Redis is running in protected mode because", ErrorKind::Rejected, RetryAdvice::Nothing),
         ];
         for (line, kind, remedy) in cases {
             let fault = refusal(line);
@@ -357,17 +369,17 @@ mod tests {
     #[test]
     fn a_connection_lost_under_way_leaves_the_outcome_open() {
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        let fault = Fault::answering(&lost);
+        let fault = RequestError::answering(&lost);
         assert!(fault.may_have_run);
         assert_eq!(fault.into_error(Operation::GraduatePeers, true).kind(), ErrorKind::Uncertain);
         let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
-        assert!(!Fault::answering(&refused).may_have_run);
+        assert!(!RequestError::answering(&refused).may_have_run);
     }
 
     #[test]
     fn a_certificate_that_is_not_trusted_is_not_tried_again() {
         let tls = std::io::Error::new(std::io::ErrorKind::InvalidData, "invalid peer certificate");
         let failed = ConnectError { address: "a:1".into(), error: tls.into() };
-        assert_eq!(Fault::connecting(&failed).remedy, Remedy::Nothing);
+        assert_eq!(RequestError::connecting(&failed).remedy, RetryAdvice::Nothing);
     }
 }

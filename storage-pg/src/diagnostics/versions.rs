@@ -5,9 +5,9 @@ use sqlx::Row;
 use storage_core::{Operation, Result};
 
 use super::advice::failed;
-use crate::attempt::{Together, attempt};
 use crate::core::Core;
 use crate::recommended::{STAMP, TABLES_VERSION};
+use crate::retry::{TxMode, with_retries};
 use crate::server::Product;
 
 /// What belongs to the tables, if they are the recommended ones, and its comment.
@@ -38,7 +38,7 @@ pub(super) struct TablesVersion {
 
 /// The version; none of tables that are not the recommended ones.
 pub(super) async fn tables_version(core: &Core, product: Product) -> Result<Option<TablesVersion>> {
-    attempt!(core, Operation::Inspect, Together::No, |connection| {
+    with_retries!(core, Operation::Inspect, TxMode::Autocommit, |connection| {
         let objects = if product == Product::Cockroach { TABLE } else { OBJECTS };
         let rows =
             sqlx::query(objects).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::NAME;
 use crate::connection::{Call, Connections, command};
 use crate::layout::{CONTEXT_PATTERN, DOWNLOADS, SWARMS};
-use crate::walk::Walk;
+use crate::scan::Scan;
 use losses::Losses;
 
 /// The first version with all commands that are used (HRANDFIELD, SMISMEMBER).
@@ -234,8 +234,8 @@ async fn foreign_keys(connections: &Connections, call: Call, warnings: &mut Vec<
     let begun = Instant::now();
     let mut none = "none of them";
     for node in connections.nodes(call).await? {
-        let mut walk = Walk::keys(connections, call, node, CONTEXT_PATTERN);
-        while let Some(found) = walk.next::<Vec<u8>>().await? {
+        let mut scan = Scan::keys(connections, call, node, CONTEXT_PATTERN);
+        while let Some(found) = scan.next::<Vec<u8>>().await? {
             if !found.is_empty() {
                 return Ok(());
             }

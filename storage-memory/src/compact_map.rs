@@ -1,18 +1,18 @@
-//! A hash map that takes little more than its entries do: they stand in a list without gaps, and only their
-//! positions are hashed.
+//! A hash map with little memory overhead: entries are stored without gaps in a list, and a hash table holds their
+//! positions.
 
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// A hash map. Callers hash, since they need the hash for the choice of a shard too.
-pub(crate) struct Table<K, V> {
+pub(crate) struct CompactMap<K, V> {
     entries: Vec<(K, V)>,
     positions: HashTable<u32>,
     hashes: DefaultHashBuilder,
 }
 
-impl<K: Hash + Eq, V> Table<K, V> {
+impl<K: Hash + Eq, V> CompactMap<K, V> {
     pub(crate) fn with_hashes(hashes: DefaultHashBuilder) -> Self {
         Self { entries: Vec::new(), positions: HashTable::new(), hashes }
     }
@@ -127,7 +127,7 @@ mod tests {
         #[test]
         fn a_table_is_a_map(steps in prop::collection::vec((any::<u8>(), 0..4), 0..200)) {
             let (hashes, mut model) = (DefaultHashBuilder::default(), BTreeMap::new());
-            let mut table = Table::with_hashes(hashes.clone());
+            let mut table = CompactMap::with_hashes(hashes.clone());
             for (key, what) in steps {
                 let hash = hashes.hash_one(key);
                 match what {
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_when_entries_leave() {
         let hashes = DefaultHashBuilder::default();
-        let mut table = Table::<u32, u32>::with_hashes(hashes.clone());
+        let mut table = CompactMap::<u32, u32>::with_hashes(hashes.clone());
         (0..1_000).for_each(|key| *table.get_or_default(hashes.hash_one(key), &key) = key);
         assert!(table.entries.capacity() < 1_150, "{}", table.entries.capacity());
         table.retain(|value| *value < 10);

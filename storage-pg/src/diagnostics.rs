@@ -10,10 +10,10 @@ use sqlx::postgres::PgConnection;
 use storage_core::{Inspection, Operation, Result, Timestamp, Upkeep};
 
 use crate::arguments;
-use crate::attempt::{Together, attempt};
 use crate::connection::{ServerAnswer, ask_server};
-use crate::failure::Failure;
+use crate::error::QueryError;
 use crate::query_spec::queries;
+use crate::retry::{TxMode, with_retries};
 use crate::row_counts;
 use crate::server;
 use crate::statement::{QueryStatement, Statement};
@@ -22,7 +22,7 @@ use crate::storage::PgStorage;
 /// How far two clocks may be apart before somebody should look at them.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
-struct Answers {
+struct ServerState {
     version: String,
     clock: Timestamp,
     newest: Option<Timestamp>,
@@ -31,9 +31,10 @@ struct Answers {
 impl PgStorage {
     pub(crate) async fn look(&self) -> Result<Inspection> {
         let newest = self.core.find(queries::NewestPeer);
-        let answers =
-            attempt!(&self.core, Operation::Inspect, Together::No, |connection| ask(connection, newest)
-                .await)?;
+        let answers = with_retries!(&self.core, Operation::Inspect, TxMode::Autocommit, |connection| ask(
+            connection, newest
+        )
+        .await)?;
         let now = answers.clock;
         let (product, server) = server::recognize(&answers.version);
         let mut findings = vec![("connection".to_owned(), self.core.settings.masked())];
@@ -83,9 +84,9 @@ impl PgStorage {
 async fn ask(
     connection: &mut PgConnection,
     newest: Option<QueryStatement<'_, queries::NewestPeer>>,
-) -> Result<Answers, Failure> {
+) -> Result<ServerState, QueryError> {
     let ServerAnswer { time, version, .. } =
-        ask_server(connection).await.map_err(|error| Failure::of("", error))?;
+        ask_server(connection).await.map_err(|error| QueryError::of("", error))?;
     let newest = match newest {
         Some(newest) => {
             let row = newest.first(connection, arguments::Nothing {}).await?;
@@ -93,7 +94,7 @@ async fn ask(
         }
         None => None,
     };
-    Ok(Answers { version, clock: time, newest })
+    Ok(ServerState { version, clock: time, newest })
 }
 
 /// A duration in the unit that suits it.

@@ -12,10 +12,10 @@ use tokio::sync::Semaphore;
 
 use super::clock::{ServerAnswer, ask_server};
 use super::closing::close_in_background;
-use super::error::{ConnectError, ConnectErrorKind, Failure, describe, judge};
+use super::error::{ConnectError, ConnectErrorKind, HostError, describe, judge};
 use super::host::Host;
 use super::options::{connect_options, modes};
-use super::role::{Fit, judge_role};
+use super::role::{Suitability, judge_role};
 use super::settings::{ConnectionSettings, TargetSession};
 
 /// How long a host that did not answer is tried after the others. Without this a caller that gives up
@@ -122,7 +122,7 @@ impl Connector {
             }
             attempts.extend(later);
         }
-        let mut failures: Vec<Failure> = Vec::new();
+        let mut failures: Vec<HostError> = Vec::new();
         let mut unfit = Vec::new();
         let mut second_choice = None;
         while let Some((host, timeout)) = attempts.pop_front() {
@@ -133,11 +133,11 @@ impl Connector {
                 connected = self.ask_again(&unfit), if !unfit.is_empty() => return Ok(self.chosen(connected)),
             };
             match tried {
-                Ok((connected, Fit::Suits)) => return Ok(self.chosen(connected)),
-                Ok((connected, Fit::SecondChoice)) => {
+                Ok((connected, Suitability::Suits)) => return Ok(self.chosen(connected)),
+                Ok((connected, Suitability::SecondChoice)) => {
                     second_choice.get_or_insert(connected);
                 }
-                Ok((connected, Fit::Unfit(reason))) => {
+                Ok((connected, Suitability::Unfit(reason))) => {
                     close_in_background(connected.connection);
                     failures.push(self.failure(host, ConnectErrorKind::NoSuitableServer, reason));
                     attempts.retain(|(other, _)| *other != host);
@@ -163,7 +163,7 @@ impl Connector {
             tokio::time::sleep(ASKED_AGAIN).await;
             for host in unfit {
                 match self.try_host(*host, DOUBTFUL_TIMEOUT).await {
-                    Ok((connected, Fit::Suits)) => return connected,
+                    Ok((connected, Suitability::Suits)) => return connected,
                     Ok((connected, _)) => close_in_background(connected.connection),
                     Err(_) => {}
                 }
@@ -187,16 +187,16 @@ impl Connector {
     pub(super) async fn verify(&self, connection: &mut PgConnection, clock: &mut ServerClock) -> bool {
         let asked = async {
             let fit = match self.settings.target {
-                TargetSession::Any | TargetSession::PreferStandby => Fit::Suits,
+                TargetSession::Any | TargetSession::PreferStandby => Suitability::Suits,
                 target => judge_role(connection, target).await?,
             };
             *clock = ask_server(connection).await?.clock;
-            if matches!(fit, Fit::Suits) {
+            if matches!(fit, Suitability::Suits) {
                 self.time.looked(&[*clock]);
             }
             Ok::<_, sqlx::Error>(fit)
         };
-        matches!(asked.await, Ok(Fit::Suits))
+        matches!(asked.await, Ok(Suitability::Suits))
     }
 
     fn in_order(&self) -> Vec<usize> {
@@ -209,8 +209,8 @@ impl Connector {
         order
     }
 
-    async fn try_host(&self, host: usize, timeout: Duration) -> Result<(Connected, Fit), Failure> {
-        let mut trial = Trial::begin(&self.hosts[host]);
+    async fn try_host(&self, host: usize, timeout: Duration) -> Result<(Connected, Suitability), HostError> {
+        let mut trial = ConnectAttempt::begin(&self.hosts[host]);
         let opened = tokio::time::timeout(timeout, self.open(host)).await;
         let result = opened.unwrap_or_else(|_| {
             let reason = format!("no answer within {timeout:?}");
@@ -224,7 +224,7 @@ impl Connector {
         result
     }
 
-    async fn open(&self, index: usize) -> Result<(Connected, Fit), Failure> {
+    async fn open(&self, index: usize) -> Result<(Connected, Suitability), HostError> {
         let host = &self.settings.hosts[index];
         let mut first_reason: Option<String> = None;
         let mut modes = modes(self.settings.tls.mode, host).iter().peekable();
@@ -245,14 +245,14 @@ impl Connector {
                 let kind = judge(&error);
                 // The error itself would repeat what is masked.
                 let source = (!is_masked).then_some(error);
-                return Err(Failure { source, ..self.failure(index, kind, &reason) });
+                return Err(HostError { source, ..self.failure(index, kind, &reason) });
             }
             first_reason = Some(reason);
         }
-        Err(self.failure(index, ConnectErrorKind::Refused, "there is no way to try"))
+        Err(self.failure(index, ConnectErrorKind::UnsupportedParameter, "there is no way to try"))
     }
 
-    async fn begin(&self, host: usize, options: &PgConnectOptions) -> sqlx::Result<(Connected, Fit)> {
+    async fn begin(&self, host: usize, options: &PgConnectOptions) -> sqlx::Result<(Connected, Suitability)> {
         let mut connection = options.connect().await?;
         #[cfg(target_os = "linux")]
         self.set_socket_options(host).await;
@@ -322,26 +322,26 @@ impl Connector {
         Ok(())
     }
 
-    fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> Failure {
+    fn failure(&self, host: usize, kind: ConnectErrorKind, reason: &str) -> HostError {
         let host: &Host = &self.settings.hosts[host];
-        Failure { kind, host: host.to_string(), reason: reason.to_owned(), source: None }
+        HostError { kind, host: host.to_string(), reason: reason.to_owned(), source: None }
     }
 }
 
 /// Remembers whether a host answered, also when the caller gave up waiting for it.
-struct Trial<'a> {
+struct ConnectAttempt<'a> {
     candidate: &'a Candidate,
     begun: Instant,
     answered: Option<bool>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> ConnectAttempt<'a> {
     fn begin(candidate: &'a Candidate) -> Self {
         Self { candidate, begun: Instant::now(), answered: None }
     }
 }
 
-impl Drop for Trial<'_> {
+impl Drop for ConnectAttempt<'_> {
     fn drop(&mut self) {
         let mut unanswered = self.candidate.unanswered.lock();
         match self.answered {
@@ -362,7 +362,7 @@ fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
     const INVALID_PASSWORD: &str = "28P01";
     match judge(error) {
         ConnectErrorKind::Tls => true,
-        ConnectErrorKind::Refused => error.as_database_error().is_some(),
+        ConnectErrorKind::UnsupportedParameter => error.as_database_error().is_some(),
         ConnectErrorKind::Authentication => error
             .as_database_error()
             .and_then(|error| error.code())
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn a_host_that_did_not_answer_is_tried_last() {
         let connector = connector("host=db1,db2,db3 user=me");
-        let try_first = |answered| Trial::begin(&connector.hosts[0]).answered = Some(answered);
+        let try_first = |answered| ConnectAttempt::begin(&connector.hosts[0]).answered = Some(answered);
         assert_eq!(connector.in_order(), [0, 1, 2]);
         try_first(false);
         assert_eq!(connector.in_order(), [1, 2, 0]);
@@ -397,8 +397,8 @@ mod tests {
     #[test]
     fn a_host_is_to_blame_only_if_the_caller_waited_for_a_while() {
         let connector = connector("host=db1,db2 user=me");
-        let mut trial = Trial::begin(&connector.hosts[0]);
-        drop(Trial::begin(&connector.hosts[0]));
+        let mut trial = ConnectAttempt::begin(&connector.hosts[0]);
+        drop(ConnectAttempt::begin(&connector.hosts[0]));
         assert_eq!(connector.in_order(), [0, 1]);
         trial.begun -= NO_ANSWER;
         drop(trial);

@@ -10,14 +10,14 @@ use storage_core::{
 };
 
 use super::MOST_WANTED;
-use super::whole::excluded;
+use super::scripted::excluded;
 use crate::connection::{Call, command};
 use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_peer_key, read_time};
 use crate::storage::{RedisStorage, keys_of};
 
 impl RedisStorage {
     /// Puts a peer; whether it was added to the role, and whether it was removed from the other.
-    pub(super) async fn put_stepwise(
+    pub(super) async fn put_on_cluster(
         &self,
         put_call: Call,
         swarm: Swarm,
@@ -44,7 +44,7 @@ impl RedisStorage {
         Ok((added > 0, removed > 0))
     }
 
-    pub(super) async fn delete_stepwise(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
+    pub(super) async fn delete_on_cluster(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
         let mut delete = command("HDEL", &swarm.key(role));
         delete.arg(peer_key(peer));
         let removed: i64 = self.connections.query(Call::once(Operation::DeletePeer), delete).await?;
@@ -52,7 +52,7 @@ impl RedisStorage {
         Ok(removed > 0)
     }
 
-    pub(super) async fn remove_stepwise(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
+    pub(super) async fn remove_on_cluster(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
         let call = Call::repeatable(Operation::RemovePeer);
         for role in Role::BOTH {
             let mut delete = command("HDEL", &swarm.key(role));
@@ -66,7 +66,7 @@ impl RedisStorage {
     /// The download comes last, and is sent once: where that or an answer before it fails it may be missing. Of
     /// graduations of the same client at the same time the one counts that made its first address a seeder, unless
     /// their clocks differ.
-    pub(crate) async fn graduate_stepwise(
+    pub(crate) async fn graduate_on_cluster(
         &self,
         info_hash: &InfoHash,
         peers: &[Peer],
@@ -86,7 +86,7 @@ impl RedisStorage {
         for (place, peer) in peers.iter().enumerate() {
             // Not retried: a second HSET would find the peer there already.
             let call = if place == 0 && is_download { put_once } else { call };
-            let put = self.put_stepwise(call, swarm(peer), peer, Role::Seeder, announced).await?;
+            let put = self.put_on_cluster(call, swarm(peer), peer, Role::Seeder, announced).await?;
             if place == 0 {
                 // One that was in both roles, and a leecher by its times, is in that of the seeders already.
                 let [seeder, _] = &times[0];
@@ -118,7 +118,7 @@ impl RedisStorage {
         Ok([seeder, leecher])
     }
 
-    pub(super) async fn scrape_stepwise(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
+    pub(super) async fn scrape_on_cluster(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
         let call = Call::repeatable(Operation::ScrapeSwarm);
         let keys = keys_of(info_hash);
         let sizes = try_join_all(keys.iter().map(|key| self.size(call, key)));
@@ -138,13 +138,13 @@ impl RedisStorage {
     }
 
     /// After the write the hashes are counted, then peers are read from those that have any.
-    pub(super) async fn announce_stepwise(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    pub(super) async fn announce_on_cluster(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
         let is_download = write_announce(self, announce).await?;
         let call = Call::repeatable(Operation::ScrapeSwarm);
         let keys = keys_of(&announce.info_hash);
         let sizes = join_all(keys.iter().map(|key| self.size(call, key)));
         let (sizes, downloads) = join(sizes, self.downloads(call, &announce.info_hash)).await;
-        let peers = self.peers_stepwise(announce, &sizes).await;
+        let peers = self.peers_on_cluster(announce, &sizes).await;
         let sizes: Result<Vec<_>> = sizes.into_iter().collect();
         let counts = sizes.and_then(|sizes| Ok(counts(&sizes, downloads?)));
         Ok(AnnounceAnswer::after_write(is_download, peers, counts))
@@ -152,7 +152,7 @@ impl RedisStorage {
 
     /// The peers of an announce from hashes of these sizes, in the order of [`keys_of`]. A hash that could not be
     /// counted matters only if it is needed.
-    async fn peers_stepwise(&self, announce: &Announce<'_>, sizes: &[Result<u64>]) -> Result<Vec<Peer>> {
+    async fn peers_on_cluster(&self, announce: &Announce<'_>, sizes: &[Result<u64>]) -> Result<Vec<Peer>> {
         let mut peers = Vec::new();
         for mut selection in announce.selections() {
             if peers.len() >= announce.num_want {
@@ -162,14 +162,14 @@ impl RedisStorage {
             let place = usize::from(selection.family.is_v6());
             let size = |place: usize| sizes[place].as_ref().copied().map_err(Error::copy);
             let sizes = [size(place)?, size(2 + place)?];
-            announce.fill(&mut peers, self.select_stepwise(&selection, sizes).await?);
+            announce.fill(&mut peers, self.select_on_cluster(&selection, sizes).await?);
         }
         Ok(peers)
     }
 
     /// The peers of a selection from hashes of these sizes, seeders first. A hash without peers is not read, and one
     /// that has no more than are wanted is read as a whole.
-    pub(super) async fn select_stepwise(
+    pub(super) async fn select_on_cluster(
         &self,
         selection: &PeerSelection,
         sizes: [u64; 2],
@@ -186,7 +186,7 @@ impl RedisStorage {
             async move {
                 match size {
                     0 => Ok(Some(HashMap::new())),
-                    size if size <= most => self.read_whole(&key).await.map(Some),
+                    size if size <= most => self.read_all(&key).await.map(Some),
                     _ => Ok(None),
                 }
             }
@@ -206,7 +206,7 @@ impl RedisStorage {
         Ok(peers)
     }
 
-    async fn read_whole(&self, key: &[u8]) -> Result<Hash> {
+    async fn read_all(&self, key: &[u8]) -> Result<Hash> {
         self.connections.query(Call::repeatable(Operation::AnnouncePeers), command("HGETALL", key)).await
     }
 

@@ -1,4 +1,4 @@
-//! Walks over keys and their entries in steps that don't hold up the server.
+//! Incremental scans of keys and their entries, which never block the server for long.
 
 use redis::{Cmd, FromRedisValue};
 use storage_core::Result;
@@ -8,12 +8,12 @@ use crate::layout::SWARMS;
 
 /// Entries that the server looks at in one step.
 const STEP: usize = 1_000;
-/// Entries in one step of a walk, where many go together.
+/// Entries in one step of a scan, where many go together.
 const SHORT_STEP: usize = 200;
 
-/// A walk in steps over the keys of a node (SCAN) or the members of a set or hash (SSCAN, HSCAN). What
-/// is there all the time comes at least once.
-pub(crate) struct Walk<'a> {
+/// An incremental scan of the keys of a node (SCAN) or the members of a set or hash (SSCAN, HSCAN). Entries that
+/// exist during the whole scan are returned at least once.
+pub(crate) struct Scan<'a> {
     connections: &'a Connections,
     call: Call,
     node: Node,
@@ -23,7 +23,7 @@ pub(crate) struct Walk<'a> {
     cursor: Option<u64>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Scan<'a> {
     /// Over the keys of a node that match a pattern.
     pub(crate) fn keys(connections: &'a Connections, call: Call, node: Node, pattern: &'static str) -> Self {
         let (command, pattern) = ("SCAN", Some(pattern));

@@ -1,4 +1,4 @@
-//! Something that is made once for all who wait for it, and made anew after it has been given up.
+//! A connection that is made once for all callers that wait for it, and made again after it was given up.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,33 +8,33 @@ use futures::future::{BoxFuture, Shared};
 
 type Making<T, E> = Shared<BoxFuture<'static, Result<T, E>>>;
 
-/// A value that wears out, such as a connection.
-pub(super) struct Renewable<T, E> {
-    state: Mutex<State<T, E>>,
+/// A connection, or what stands for one, that callers share.
+pub(super) struct SharedConnection<T, E> {
+    state: Mutex<ConnectState<T, E>>,
 }
 
-struct State<T, E> {
+struct ConnectState<T, E> {
     generation: u64,
     making: Option<Making<T, E>>,
     /// When that began.
     since: Instant,
 }
 
-impl<T, E> State<T, E> {
+impl<T, E> ConnectState<T, E> {
     fn clear(&mut self) {
         self.generation += 1;
         self.making = None;
     }
 }
 
-impl<T, E> Default for Renewable<T, E> {
+impl<T, E> Default for SharedConnection<T, E> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { generation: 0, making: None, since: Instant::now() }) }
+        Self { state: Mutex::new(ConnectState { generation: 0, making: None, since: Instant::now() }) }
     }
 }
 
-impl<T: Clone + Send + Sync, E: Clone + Send + Sync> Renewable<T, E> {
-    fn state(&self) -> MutexGuard<'_, State<T, E>> {
+impl<T: Clone + Send + Sync, E: Clone + Send + Sync> SharedConnection<T, E> {
+    fn state(&self) -> MutexGuard<'_, ConnectState<T, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_wait_share_one_attempt_and_its_failure() {
-        let (attempts, value) = (Arc::new(AtomicUsize::new(0)), Renewable::default());
+        let (attempts, value) = (Arc::new(AtomicUsize::new(0)), SharedConnection::default());
         let first = value.get(counting(&attempts, true));
         let second = value.get(counting(&attempts, true));
         assert_eq!(futures::join!(first, second), (Err(()), Err(())));
@@ -139,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn giving_up_an_old_value_leaves_the_new_one() {
-        let (attempts, value) = (Arc::new(AtomicUsize::new(0)), Renewable::default());
+        let (attempts, value) = (Arc::new(AtomicUsize::new(0)), SharedConnection::default());
         assert_eq!(value.get(counting(&attempts, false)).await, Ok((0, 0)));
         value.give_up(0);
         assert_eq!(value.get(counting(&attempts, false)).await, Ok((1, 1)));
