@@ -10,15 +10,16 @@
 mod common;
 mod stage;
 
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use conformance_tests::runtime::block_on;
 use conformance_tests::servers::Servers;
 use libtest_mimic::{Arguments, Trial};
 use storage_core::{Context, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Timestamp};
 
-use common::{file, run};
+use common::{Ran, command, file, run};
 use stage::{Kind, Place, Stage, Story, on};
 
 const INFO_HASH: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let both = stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story)));
     let mut trials: Vec<Trial> = both.collect();
     trials.push(on(Kind::Pg, "data of a storage without peers is at hand", data_alone));
+    trials.push(on(Kind::Pg, "a list of swarms ends at Ctrl-C with 130", interrupted_list));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
@@ -137,6 +139,7 @@ fn swarm(stage: &Stage) {
 fn largest_swarms(stage: &Stage) {
     let none = stage.run(["swarm", "list"], &[]);
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""), "{none:#?}");
+    assert_eq!(none.stderr, "no swarm has peers\n");
     let hash = |number: u8| InfoHash::V1([number; 20]);
     let peers = |swarm: u8, seeders: u16, leechers: u16| {
         (0..seeders + leechers).map(move |number| PeerRecord {
@@ -196,6 +199,34 @@ fn largest_swarms(stage: &Stage) {
     for limit in ["0", "100001"] {
         assert_eq!(stage.run(["swarm", "list"], &["--limit", limit]).code, Some(2));
     }
+}
+
+/// Of 12 pages that take half a second each; how far it has come is told after 5 seconds.
+fn interrupted_list(stage: &Stage) {
+    let record = |number: u32| PeerRecord {
+        info_hash: InfoHash::V1([(number % 200) as u8; 20]),
+        peer: Peer::new(PeerId([1; 20]), Ipv4Addr::from(0x0A00_0000 + number).into(), 6881),
+        role: Role::Seeder,
+        announced: Timestamp::now(),
+    };
+    block_on(async {
+        let storage = stage.open().await;
+        let records: Vec<_> = (0..12_000).map(record).collect();
+        storage.import_peers(&records).await.unwrap();
+        storage.close().await.unwrap();
+    });
+    let config = std::fs::read_to_string(&stage.config).unwrap();
+    let slow = config.replacen("created FROM mo_peers", "created FROM pg_sleep(0.5), mo_peers", 1);
+    assert_ne!(slow, config);
+    let slow = file(&slow);
+    let mut list = command(&["swarm", "list", "-c", slow.to_str().unwrap()]);
+    let mut list = list.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = BufReader::new(list.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(told.contains(",000 peers read in "), "{told}");
+    let interrupt = Command::new("kill").args(["-INT", &list.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let ended: Ran = list.wait_with_output().unwrap().into();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
 }
 
 /// As a hook has it: queries of data, and none of peers.

@@ -47,7 +47,7 @@ pub(super) async fn run(
         output.table(rows(&found))?;
     }
     if found.is_empty() {
-        note("there are no such swarms");
+        note(arguments.sort.none_listed());
     } else if largest.left_out {
         note(format_args!("these are the first {}; --limit lists more", found.len()));
     }
@@ -60,6 +60,14 @@ impl SwarmSort {
         match self {
             Self::Downloads => &[Capability::Downloads, Capability::ExportDownloads],
             Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => &[Capability::ExportPeers],
+        }
+    }
+
+    /// What it means that the list is empty.
+    fn none_listed(self) -> &'static str {
+        match self {
+            Self::Downloads => "no torrent was downloaded to the end",
+            Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => "no swarm has peers",
         }
     }
 
