@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use storage_core::config::{StorageConfig, parse_duration};
 
-use crate::bench::{AnnounceUrl, Pace};
+use crate::bench::{AnnounceUrl, CallPace};
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -75,9 +75,9 @@ pub(crate) struct BenchArguments {
 
 impl BenchArguments {
     /// How many callers, and how long.
-    pub(crate) fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> CallPace {
         let Self { concurrency, duration, warmup, .. } = *self;
-        Pace { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
+        CallPace { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
     }
 }
 

@@ -7,7 +7,7 @@ use rand::RngExt;
 use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Storage, Timestamp, When};
 
 use super::callers::{NUM_WANT, Seat};
-use super::gauge::Caller;
+use super::gauge::TimedCaller;
 use crate::interrupt::Interrupt;
 
 /// Looks for a leecher that could complete.
@@ -27,19 +27,19 @@ impl Announcer for Arc<dyn Storage> {
 
 /// Clients of a tracker: a share of all of them, each of which announces as often as any other, so that
 /// large swarms are asked for more often than small ones.
-pub(super) struct Clients<A = Arc<dyn Storage>> {
+pub(super) struct BenchClients<A = Arc<dyn Storage>> {
     seat: Seat<A>,
-    present: Vec<Client>,
+    present: Vec<BenchClient>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Client {
+struct BenchClient {
     swarm: u64,
     number: u64,
     role: Role,
 }
 
-impl<A: Announcer> Clients<A> {
+impl<A: Announcer> BenchClients<A> {
     /// Those of a seat's share, which are there.
     pub(super) fn present(seat: Seat<A>) -> Self {
         Self { present: share(&seat).collect(), seat }
@@ -80,7 +80,7 @@ impl<A: Announcer> Clients<A> {
 
     /// Who announces next, and why: 4 of 100 start and 4 stop, so that swarms keep their sizes; 2
     /// complete, so that they keep their seeders.
-    fn next(&mut self) -> (Client, AnnounceEvent) {
+    fn next(&mut self) -> (BenchClient, AnnounceEvent) {
         let event = match self.seat.random.random_range(0..100) {
             0..4 => AnnounceEvent::Started,
             4..6 => AnnounceEvent::Completed,
@@ -104,14 +104,14 @@ impl<A: Announcer> Clients<A> {
     }
 
     /// One more leecher, where somebody is already.
-    fn arrive(&mut self) -> Client {
+    fn arrive(&mut self) -> BenchClient {
         let swarm = if self.present.is_empty() {
             self.seat.ground.any_swarm(&mut self.seat.random)
         } else {
             let place = self.anyone();
             self.present[place].swarm
         };
-        let client = Client { swarm, number: self.seat.new_number(), role: Role::Leecher };
+        let client = BenchClient { swarm, number: self.seat.new_number(), role: Role::Leecher };
         self.present.push(client);
         client
     }
@@ -132,8 +132,13 @@ impl<A: Announcer> Clients<A> {
         place
     }
 
-    async fn announce(&mut self, client: Client, event: AnnounceEvent, announced: Timestamp) -> Result<()> {
-        let Client { swarm, number, role } = client;
+    async fn announce(
+        &mut self,
+        client: BenchClient,
+        event: AnnounceEvent,
+        announced: Timestamp,
+    ) -> Result<()> {
+        let BenchClient { swarm, number, role } = client;
         let Seat { target, ground, .. } = &mut self.seat;
         let peers = [ground.peer(number)];
         let families = match peers[0].family() {
@@ -156,14 +161,14 @@ impl<A: Announcer> Clients<A> {
 }
 
 /// The clients that the swarms of a run have from the beginning, those of a seat.
-fn share<A>(seat: &Seat<A>) -> impl Iterator<Item = Client> {
+fn share<A>(seat: &Seat<A>) -> impl Iterator<Item = BenchClient> {
     seat.share().map(|number| {
         let swarm = seat.ground.swarm_of(number);
-        Client { swarm, number, role: seat.ground.member(swarm, number).role }
+        BenchClient { swarm, number, role: seat.ground.member(swarm, number).role }
     })
 }
 
-impl<A: Announcer> Caller for Clients<A> {
+impl<A: Announcer> TimedCaller for BenchClients<A> {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         let (client, event) = self.next();
         self.announce(client, event, announced).await

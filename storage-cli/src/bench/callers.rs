@@ -6,8 +6,8 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use storage_core::{PeerSelection, Result, Role, Storage, Timestamp, When};
 
-use super::gauge::Caller;
-use super::ground::Ground;
+use super::gauge::TimedCaller;
+use super::ground::Dataset;
 
 /// Peers that an announce asks for.
 pub(super) const NUM_WANT: usize = 50;
@@ -17,7 +17,7 @@ const NEW_PEERS: u64 = 10_000_000;
 /// Where a caller calls, and which of how many it is.
 pub(super) struct Seat<T = Arc<dyn Storage>> {
     pub(super) target: T,
-    pub(super) ground: Arc<Ground>,
+    pub(super) ground: Arc<Dataset>,
     pub(super) random: SmallRng,
     index: u64,
     seats: u64,
@@ -26,7 +26,7 @@ pub(super) struct Seat<T = Arc<dyn Storage>> {
 }
 
 impl<T> Seat<T> {
-    pub(super) fn new(target: T, ground: &Arc<Ground>, index: u64, seats: u64) -> Self {
+    pub(super) fn new(target: T, ground: &Arc<Dataset>, index: u64, seats: u64) -> Self {
         Self {
             target,
             ground: Arc::clone(ground),
@@ -51,9 +51,9 @@ impl<T> Seat<T> {
 }
 
 /// Re-announces.
-pub(super) struct Put(pub(super) Seat);
+pub(super) struct PutCaller(pub(super) Seat);
 
-impl Caller for Put {
+impl TimedCaller for PutCaller {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         let Seat { target: storage, ground, random, .. } = &mut self.0;
         let swarm = ground.any_swarm(random);
@@ -77,7 +77,7 @@ impl PutNew {
     }
 }
 
-impl Caller for PutNew {
+impl TimedCaller for PutNew {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         if self.left == 0 {
             self.swarm = self.seat.ground.open_swarm();
@@ -98,7 +98,7 @@ impl Caller for PutNew {
 /// Peers for an IPv4 leecher.
 pub(super) struct AnnouncePeers(pub(super) Seat);
 
-impl Caller for AnnouncePeers {
+impl TimedCaller for AnnouncePeers {
     async fn call(&mut self, _announced: Timestamp) -> Result<()> {
         let Seat { target: storage, ground, random, .. } = &mut self.0;
         let info_hash = ground.info_hash(ground.any_swarm(random));
@@ -109,7 +109,7 @@ impl Caller for AnnouncePeers {
 /// Counts of a swarm.
 pub(super) struct Scrape(pub(super) Seat);
 
-impl Caller for Scrape {
+impl TimedCaller for Scrape {
     async fn call(&mut self, _announced: Timestamp) -> Result<()> {
         let Seat { target: storage, ground, random, .. } = &mut self.0;
         let info_hash = ground.info_hash(ground.any_swarm(random));
@@ -120,7 +120,7 @@ impl Caller for Scrape {
 /// New leechers that graduate and leave.
 pub(super) struct Lifecycle(pub(super) Seat);
 
-impl Caller for Lifecycle {
+impl TimedCaller for Lifecycle {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         let number = self.0.new_number();
         let Seat { target: storage, ground, random, .. } = &mut self.0;

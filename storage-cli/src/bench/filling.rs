@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
 use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, When};
 
-use super::ground::Ground;
+use super::ground::Dataset;
 use crate::interrupt::Interrupt;
 
 /// Peers taken in at once.
@@ -16,15 +16,15 @@ const BATCH: u64 = 1_000;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// In which order peers are put there.
-pub(super) enum Order {
+pub(super) enum FillOrder {
     /// Swarm after swarm.
     Swarms,
     /// This one.
     Random(Vec<u64>),
 }
 
-impl Order {
-    pub(super) fn new(ground: &Ground, scattered: bool) -> Self {
+impl FillOrder {
+    pub(super) fn new(ground: &Dataset, scattered: bool) -> Self {
         if !scattered {
             return Self::Swarms;
         }
@@ -45,8 +45,8 @@ impl Order {
 /// Puts all peers of the ground there, or those up to a Ctrl-C; counts them in `done`.
 pub(super) async fn fill(
     storage: &Arc<dyn Storage>,
-    ground: &Ground,
-    order: &Order,
+    ground: &Dataset,
+    order: &FillOrder,
     callers: usize,
     done: &AtomicU64,
     interrupt: &Interrupt,
@@ -75,7 +75,7 @@ pub(super) async fn fill(
 }
 
 /// The peers of these numbers, as having announced now.
-pub(super) fn records(ground: &Ground, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
+pub(super) fn records(ground: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
     let announced = Timestamp::now();
     let record = |number| {
         let member = ground.member(ground.swarm_of(number), number);
@@ -91,7 +91,7 @@ const EMPTIED_TOGETHER: usize = 100;
 /// others; the first failure is returned.
 pub(super) async fn empty(
     storage: &Arc<dyn Storage>,
-    ground: &Ground,
+    ground: &Dataset,
     callers: usize,
     done: &AtomicU64,
 ) -> Result<()> {

@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 use storage_core::{Result, Timestamp};
 use tokio::task::JoinSet;
 
-use super::tally::Tally;
+use super::tally::CallTally;
 use crate::arguments::Workload;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
@@ -25,7 +25,7 @@ const CALLS_A_TURN: u64 = 128;
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 /// One that calls a storage again and again.
-pub(super) trait Caller: Send + 'static {
+pub(super) trait TimedCaller: Send + 'static {
     /// Makes the next call.
     fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;
 
@@ -37,7 +37,7 @@ pub(super) trait Caller: Send + 'static {
 
 /// How many callers, and how long.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct CallPace {
     /// Callers.
     pub(crate) concurrency: usize,
     /// How long they call before it counts.
@@ -46,14 +46,14 @@ pub(crate) struct Pace {
     pub(crate) duration: Duration,
 }
 
-impl fmt::Display for Pace {
+impl fmt::Display for CallPace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { concurrency, warmup, duration } = self;
         write!(f, "{concurrency} callers, {duration:?} each after {warmup:?} of warm-up")
     }
 }
 
-impl Pace {
+impl CallPace {
     /// How far a workload has come after this time, with so many calls.
     pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
         let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
@@ -65,21 +65,21 @@ impl Pace {
 /// What callers did, and how long they took together.
 #[derive(Debug)]
 pub(super) struct Gauged {
-    pub(super) tally: Tally,
+    pub(super) tally: CallTally,
     pub(super) took: Duration,
 }
 
 /// Lets callers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and
 /// gives them back.
-pub(super) async fn gauge<C: Caller>(
+pub(super) async fn gauge<C: TimedCaller>(
     callers: impl IntoIterator<Item = C>,
-    pace: Pace,
+    pace: CallPace,
     done: &Arc<AtomicU64>,
     interrupt: &Interrupt,
 ) -> Result<(Gauged, Vec<C>), Failure> {
     let begin = Instant::now();
     let warm = begin + pace.warmup;
-    let times = Times { warm, end: warm + pace.duration };
+    let times = CallTimes { warm, end: warm + pace.duration };
     let mut tasks = JoinSet::new();
     for caller in callers {
         let (tally, done, interrupt) = (new_tally()?, Arc::clone(done), interrupt.clone());
@@ -98,15 +98,15 @@ pub(super) async fn gauge<C: Caller>(
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct CallTimes {
     warm: Instant,
     end: Instant,
 }
 
-async fn keep_calling<C: Caller>(
+async fn keep_calling<C: TimedCaller>(
     mut caller: C,
-    times: Times,
-    mut tally: Tally,
+    times: CallTimes,
+    mut tally: CallTally,
     done: Arc<AtomicU64>,
     interrupt: Interrupt,
 ) -> (Gauged, C) {
@@ -146,7 +146,7 @@ async fn keep_calling<C: Caller>(
 }
 
 /// How many calls are made for one that is timed, by how long they took so far.
-fn stride_for(tally: &Tally) -> u64 {
+fn stride_for(tally: &CallTally) -> u64 {
     if tally.latencies.is_empty() {
         return 1;
     }
@@ -154,6 +154,6 @@ fn stride_for(tally: &Tally) -> u64 {
     (TIMED_ONCE_IN.as_nanos() as u64 / usual).clamp(1, LONGEST_STRIDE)
 }
 
-fn new_tally() -> Result<Tally, Failure> {
-    Tally::new().map_err(|error| Failure::finding(format!("cannot keep latencies: {error}")))
+fn new_tally() -> Result<CallTally, Failure> {
+    CallTally::new().map_err(|error| Failure::finding(format!("cannot keep latencies: {error}")))
 }

@@ -10,7 +10,7 @@ use storage_core::{InfoHash, Peer, PeerId, Role};
 /// Swarms and peers by number: who they are follows from the number, so that millions of them take no
 /// memory here.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct Dataset {
     prefix: [u8; 4],
     seed: u64,
     /// The number of each swarm's first peer; after the last swarm, how many peers there are.
@@ -27,7 +27,7 @@ pub(super) struct Member {
     pub(super) role: Role,
 }
 
-impl Ground {
+impl Dataset {
     /// Swarms that all have as many peers.
     pub(super) fn even(swarms: u64, peers: u64) -> Self {
         Self::new((0..=swarms).map(|swarm| swarm * peers).collect())
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn half_of_a_swarm_are_seeders_and_half_of_each_role_have_ipv6() {
-        let ground = Ground::even(3, 100);
+        let ground = Dataset::even(3, 100);
         assert_eq!((ground.swarms(), ground.peers()), (3, 300));
         let members: Vec<_> = ground.numbers(1).map(|number| ground.member(1, number)).collect();
         for role in Role::BOTH {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn sizes_of_swarms_fall_as_zipf_has_it() {
-        let ground = Ground::zipf(10_000, 10_000);
+        let ground = Dataset::zipf(10_000, 10_000);
         let sizes = [0, 1, 2, 99, 9_999].map(|swarm| ground.numbers(swarm).count());
         assert_eq!(sizes, [10_000, 5_000, 3_333, 100, 1]);
         for swarm in [0, 7, 9_999] {
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn two_grounds_have_no_swarm_in_common() {
-        let (one, other) = (Ground::even(2, 1), Ground::even(2, 1));
+        let (one, other) = (Dataset::even(2, 1), Dataset::even(2, 1));
         assert_ne!(one.info_hash(0), one.info_hash(1));
         assert_ne!(one.info_hash(0), other.info_hash(0));
         assert!(one.info_hash(0).to_string().starts_with(&one.prefix()));

@@ -15,8 +15,8 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use gauge::Pace;
-pub(crate) use outside::{AnnounceUrl, Visit};
-pub(crate) use report::{Report, rows};
+pub(crate) use gauge::CallPace;
+pub(crate) use outside::{AnnounceUrl, RemoteVisit};
+pub(crate) use report::{BenchReport, rows};
 pub(crate) use resident::bytes_per_peer;
-pub(crate) use scene::{Scene, Shape};
+pub(crate) use scene::{BenchRun, Shape};

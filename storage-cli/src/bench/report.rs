@@ -11,7 +11,7 @@ use crate::arguments::Workload;
 
 /// A workload's figures; as JSON an object.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     backend: &'static str,
     workload: &'static str,
     concurrency: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Report {
     details: Errors,
 }
 
-impl Report {
+impl BenchReport {
     pub(super) fn new(
         backend: &'static str,
         workload: Workload,
@@ -78,9 +78,9 @@ impl Report {
 }
 
 /// A row a workload, under a header.
-pub(crate) fn rows(reports: &[Report]) -> Vec<Vec<String>> {
+pub(crate) fn rows(reports: &[BenchReport]) -> Vec<Vec<String>> {
     let header = ["workload", "a second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
-    std::iter::once(header.to_vec()).chain(reports.iter().map(Report::row)).collect()
+    std::iter::once(header.to_vec()).chain(reports.iter().map(BenchReport::row)).collect()
 }
 
 /// To thousandths.

@@ -5,7 +5,7 @@ use std::fs;
 use storage_core::{Result, Transfer};
 
 use super::filling::records;
-use super::ground::Ground;
+use super::ground::Dataset;
 
 /// Peers by which the process grows.
 const PEERS: u64 = 250_000;
@@ -16,7 +16,7 @@ const BATCH: u64 = 1_000;
 /// so many; `None` where the system does not tell. Rough: it has what the allocator keeps back, and a
 /// storage that was filled before in the same process makes it too low.
 pub(crate) async fn bytes_per_peer(storage: &(impl Transfer + ?Sized), peers: u64) -> Result<Option<u64>> {
-    let ground = Ground::even(PEERS.div_ceil(peers), peers);
+    let ground = Dataset::even(PEERS.div_ceil(peers), peers);
     let Some(before) = resident_bytes() else { return Ok(None) };
     for first in (0..ground.peers()).step_by(BATCH as usize) {
         storage.import_peers(&records(&ground, first..(first + BATCH).min(ground.peers()))).await?;

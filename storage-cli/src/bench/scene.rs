@@ -6,12 +6,12 @@ use std::sync::atomic::AtomicU64;
 use indicatif::HumanCount;
 use storage_core::{Result as StorageResult, Storage};
 
-use super::announces::Clients;
-use super::callers::{AnnouncePeers, Lifecycle, Put, PutNew, Scrape, Seat};
+use super::announces::BenchClients;
+use super::callers::{AnnouncePeers, Lifecycle, PutCaller, PutNew, Scrape, Seat};
 use super::filling;
-use super::gauge::{Caller, Gauged, Pace, gauge};
-use super::ground::Ground;
-use super::report::Report;
+use super::gauge::{CallPace, Gauged, TimedCaller, gauge};
+use super::ground::Dataset;
+use super::report::BenchReport;
 use crate::arguments::Workload;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
@@ -34,26 +34,26 @@ impl Shape {
 }
 
 /// Swarms of a run's own in a storage.
-pub(crate) struct Scene {
+pub(crate) struct BenchRun {
     storage: Arc<dyn Storage>,
-    ground: Arc<Ground>,
-    pace: Pace,
+    ground: Arc<Dataset>,
+    pace: CallPace,
     interrupt: Interrupt,
     scattered: bool,
 }
 
-impl Scene {
+impl BenchRun {
     /// Swarms, none of them there yet.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         shape: Shape,
         (swarms, peers): (u64, u64),
-        pace: Pace,
+        pace: CallPace,
         interrupt: &Interrupt,
     ) -> Self {
         let ground = match shape {
-            Shape::Even => Ground::even(swarms, peers),
-            Shape::Zipf => Ground::zipf(swarms, peers),
+            Shape::Even => Dataset::even(swarms, peers),
+            Shape::Zipf => Dataset::zipf(swarms, peers),
         };
         let (storage, ground) = (Arc::clone(storage), Arc::new(ground));
         Self { storage, ground, pace, interrupt: interrupt.clone(), scattered: false }
@@ -72,7 +72,7 @@ impl Scene {
     /// Puts the peers there.
     pub(crate) async fn fill(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
-        let order = filling::Order::new(&self.ground, self.scattered);
+        let order = filling::FillOrder::new(&self.ground, self.scattered);
         let callers = self.pace.concurrency;
         let fill = filling::fill(&self.storage, &self.ground, &order, callers, &done, &self.interrupt);
         let all = HumanCount(self.ground.peers());
@@ -92,28 +92,28 @@ impl Scene {
         &self,
         workload: Workload,
         bytes_per_peer: Option<u64>,
-    ) -> Result<Report, Failure> {
+    ) -> Result<BenchReport, Failure> {
         let done = Arc::new(AtomicU64::new(0));
         let work = self.run(workload, &done);
         let gauged = watched(work, |elapsed| self.pace.describe(workload, elapsed, &done)).await?;
         let concurrency = self.pace.concurrency;
-        Ok(Report::new(self.storage.name(), workload, concurrency, gauged, bytes_per_peer))
+        Ok(BenchReport::new(self.storage.name(), workload, concurrency, gauged, bytes_per_peer))
     }
 
     async fn run(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<Gauged, Failure> {
         let of = self.pace.concurrency as u64;
         let seats = (0..of).map(|index| Seat::new(Arc::clone(&self.storage), &self.ground, index, of));
         match workload {
-            Workload::Put => self.gauge(seats.map(Put), done).await,
+            Workload::Put => self.gauge(seats.map(PutCaller), done).await,
             Workload::PutNew => self.gauge(seats.map(PutNew::new), done).await,
             Workload::Announce => self.gauge(seats.map(AnnouncePeers), done).await,
             Workload::Scrape => self.gauge(seats.map(Scrape), done).await,
             Workload::Lifecycle => self.gauge(seats.map(Lifecycle), done).await,
-            Workload::Tracker => self.gauge(seats.map(Clients::present), done).await,
+            Workload::Tracker => self.gauge(seats.map(BenchClients::present), done).await,
         }
     }
 
-    async fn gauge<C: Caller>(
+    async fn gauge<C: TimedCaller>(
         &self,
         callers: impl Iterator<Item = C>,
         done: &Arc<AtomicU64>,

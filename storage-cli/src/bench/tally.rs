@@ -8,7 +8,7 @@ use storage_core::{Error, Result};
 
 /// Calls that succeeded, how long they took, and those that failed.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct CallTally {
     pub(super) operations: u64,
     /// Nanoseconds.
     pub(super) latencies: Histogram<u64>,
@@ -22,7 +22,7 @@ pub(super) struct Errors {
     first: Option<Error>,
 }
 
-impl Tally {
+impl CallTally {
     /// Nothing yet; latencies are kept to three digits.
     pub(super) fn new() -> Result<Self, CreationError> {
         Ok(Self { operations: 0, latencies: Histogram::new(3)?, errors: Errors::default() })
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn latencies_of_all_sizes_are_kept_to_three_digits() {
-        let (mut one, mut other) = (Tally::new().unwrap(), Tally::new().unwrap());
+        let (mut one, mut other) = (CallTally::new().unwrap(), CallTally::new().unwrap());
         one.count(Ok(()), Some(Duration::from_nanos(80)));
         one.count(Ok(()), None);
         other.count(Ok(()), Some(Duration::from_secs(5)));

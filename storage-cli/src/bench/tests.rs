@@ -4,20 +4,20 @@ use std::time::Duration;
 use storage_core::{PeerStorage, Statistics, Storage, Transfer, Upkeep};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
-use super::{Pace, Scene, Shape};
+use super::{BenchRun, CallPace, Shape};
 use crate::arguments::Workload;
 use crate::interrupt::Interrupt;
 
-const PACE: Pace =
-    Pace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
+const PACE: CallPace =
+    CallPace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
 
 fn memory() -> (Arc<MemoryStorage>, Arc<dyn Storage>) {
     let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
     (Arc::clone(&memory), memory)
 }
 
-fn scene(storage: &Arc<dyn Storage>, shape: Shape) -> Scene {
-    Scene::new(storage, shape, (20, 8), PACE, &Interrupt::listen())
+fn scene(storage: &Arc<dyn Storage>, shape: Shape) -> BenchRun {
+    BenchRun::new(storage, shape, (20, 8), PACE, &Interrupt::listen())
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn every_workload_succeeds_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn swarms_of_others_are_left_alone() {
     let (memory, storage) = memory();
-    let theirs = super::ground::Ground::even(1, 1).member(0, 0);
+    let theirs = super::ground::Dataset::even(1, 1).member(0, 0);
     memory.put_seeder(&theirs.info_hash, &theirs.peer).await.unwrap();
     let scene = scene(&storage, Shape::Even);
     scene.fill().await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use storage_core::{Capability, Registry, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
-use crate::bench::{self, Report, Scene, Shape};
+use crate::bench::{self, BenchReport, BenchRun, Shape};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::open::{Configured, DEFAULT_BACKEND};
@@ -40,7 +40,7 @@ pub(crate) async fn run(
         bench.print(output)?;
     }
     measured.and(closed)?;
-    Ok(match bench.reports.iter().any(Report::is_failure) {
+    Ok(match bench.reports.iter().any(BenchReport::is_failure) {
         _ if bench.interrupt.has_happened() => Exit::Interrupted,
         true => Exit::Finding,
         false => Exit::Success,
@@ -53,7 +53,7 @@ struct Bench<'a> {
     arguments: &'a BenchArguments,
     interrupt: Interrupt,
     bytes_per_peer: Option<u64>,
-    reports: Vec<Report>,
+    reports: Vec<BenchReport>,
 }
 
 impl Bench<'_> {
@@ -117,7 +117,7 @@ impl Bench<'_> {
         workloads: &[Workload],
         output: &mut Output,
     ) -> Result<(), Failure> {
-        let scene = Scene::new(
+        let scene = BenchRun::new(
             &self.storage,
             shape,
             size(shape, self.arguments),
@@ -142,7 +142,7 @@ impl Bench<'_> {
 
     async fn measure_each(
         &mut self,
-        scene: &Scene,
+        scene: &BenchRun,
         workloads: &[Workload],
         output: &mut Output,
     ) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use crate::serve::Settings;
 
 /// What is wrong, what wants attention, and what was found, in the order to be shown.
 #[derive(Default)]
-struct Report {
+struct CheckReport {
     problems: Vec<String>,
     warnings: Vec<String>,
     rows: Vec<[String; 2]>,
@@ -23,11 +23,11 @@ pub(crate) async fn run(
     arguments: &CheckArguments,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    let Report { mut problems, mut warnings, rows } = match examine(registry, arguments).await {
+    let CheckReport { mut problems, mut warnings, rows } = match examine(registry, arguments).await {
         Ok(report) => report,
         // The problems are the result that was asked for.
         Err(Failure { exit: Exit::Finding, message }) => {
-            Report { problems: vec![message], ..Report::default() }
+            CheckReport { problems: vec![message], ..CheckReport::default() }
         }
         Err(failure) => return Err(failure),
     };
@@ -51,12 +51,12 @@ pub(crate) async fn run(
     Ok(if problems.is_empty() { Exit::Success } else { Exit::Finding })
 }
 
-async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<Report, Failure> {
+async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<CheckReport, Failure> {
     let StorageArguments { config, at } = &arguments.storage;
     let (configured, file) = Configured::read_all(registry.clone(), config, at)?;
     let part = if arguments.data_only { Part::DataOnly } else { Part::Everything };
     let name = file.name().display();
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     let schedule = match configured.review(part) {
         Ok(Review { schedule, problems, warnings }) => {
             report.problems.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
@@ -83,7 +83,7 @@ async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<Repo
 }
 
 async fn add_opened(
-    report: &mut Report,
+    report: &mut CheckReport,
     configured: &Configured,
     opened: Opened<dyn Backend>,
     verbose: bool,
@@ -121,7 +121,7 @@ async fn add_opened(
 }
 
 /// What `serve` would say to the rest of the file, which may be another tracker's.
-fn add_serving(report: &mut Report, file: &ConfigFile, ignore_hooks: bool, schedule: &Schedule) {
+fn add_serving(report: &mut CheckReport, file: &ConfigFile, ignore_hooks: bool, schedule: &Schedule) {
     match Settings::read(file, ignore_hooks) {
         Ok((settings, warnings)) => {
             report.warnings.extend(warnings.into_iter().map(|warning| format!("{warning} (serve)")));

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::open::Configured;
 use crate::output::{Output, note};
-use report::Report;
+use report::ConformanceReport;
 
 /// The most cases under way at once.
 const PARALLEL_CASES: usize = 4;
@@ -40,7 +40,7 @@ pub(crate) async fn run(
 
     let suite = Suite::new(Arc::new(FromFile { configured, is_private, is_exclusive }));
     let interrupt = Interrupt::listen();
-    let mut report = Report::new(output, arguments.json);
+    let mut report = ConformanceReport::new(output, arguments.json);
     let ended = stream::iter(chosen.iter().copied())
         .take_until(interrupt.clone().happens())
         .map(|case| {

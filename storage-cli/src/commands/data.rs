@@ -103,7 +103,7 @@ fn print(
         output.json_lines(records.map(Record::Data))?;
         return Ok(());
     }
-    let form = Form::of(&arguments.place);
+    let form = KeyFormat::of(&arguments.place);
     for DataRecord { key, value, .. } in records {
         output.line(format_args!("{}\t{}", form.write(&key), form.write(&value)))?;
     }
@@ -111,7 +111,7 @@ fn print(
 }
 
 async fn get(registry: &Registry, arguments: &GetArguments, output: &mut Output) -> Result<Exit, Failure> {
-    let form = Form::of(&arguments.place);
+    let form = KeyFormat::of(&arguments.place);
     let key = form.read(&arguments.key)?;
     let (configured, storage) = open(registry, &arguments.place).await?;
     let value = storage.load_data(&arguments.place.context, &key).await;
@@ -128,7 +128,7 @@ async fn get(registry: &Registry, arguments: &GetArguments, output: &mut Output)
 }
 
 async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, Failure> {
-    let form = Form::of(&arguments.place);
+    let form = KeyFormat::of(&arguments.place);
     let entry = (form.read(&arguments.key)?, form.read(&arguments.value)?);
     let (configured, storage) = open(registry, &arguments.place).await?;
     let put = storage.put_data(&arguments.place.context, &[entry]).await;
@@ -142,7 +142,7 @@ async fn delete(
     arguments: &DeleteArguments,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    let (form, context) = (Form::of(&arguments.place), &arguments.place.context);
+    let (form, context) = (KeyFormat::of(&arguments.place), &arguments.place.context);
     let keys: Vec<_> = arguments.keys.iter().map(|key| form.read(key)).collect::<Result<_, _>>()?;
     let (configured, storage) = open(registry, &arguments.place).await?;
     let there = storage.contains_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
@@ -169,12 +169,12 @@ async fn open(
 
 /// How bytes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum KeyFormat {
     Hex,
     Text,
 }
 
-impl Form {
+impl KeyFormat {
     fn of(place: &PlaceArguments) -> Self {
         if place.text { Self::Text } else { Self::Hex }
     }
@@ -204,10 +204,10 @@ mod tests {
 
     #[test]
     fn bytes_are_read_as_they_are_written() {
-        for (form, text) in [(Form::Hex, "00ff"), (Form::Hex, ""), (Form::Text, "ключ")] {
+        for (form, text) in [(KeyFormat::Hex, "00ff"), (KeyFormat::Hex, ""), (KeyFormat::Text, "ключ")] {
             assert_eq!(form.write(&form.read(text).unwrap()), text);
         }
-        assert_eq!(Form::Text.write(b"a\nb"), "hex:610a62");
-        assert!(Form::Hex.read("ключ").is_err());
+        assert_eq!(KeyFormat::Text.write(b"a\nb"), "hex:610a62");
+        assert!(KeyFormat::Hex.read("ключ").is_err());
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(
     let storage = configured.open().await?.storage;
     let kinds = kinds(arguments);
     refuse_what_is_lacking(&*storage, &kinds)?;
-    let mut export = Export { output, interrupt: Interrupt::listen(), exit: Exit::Success };
+    let mut export = ExportRun { output, interrupt: Interrupt::listen(), exit: Exit::Success };
     export.output.json(&ExportHeader::new())?;
     for kind in kinds {
         let exported = export.kind(&*storage, kind).await;
@@ -82,7 +82,7 @@ fn refuse_what_is_lacking(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), F
     if refusals.is_empty() { Ok(()) } else { Err(Failure::finding(refusals.join("\n"))) }
 }
 
-struct Export<'a> {
+struct ExportRun<'a> {
     output: &'a mut Output,
     interrupt: Interrupt,
     exit: Exit,
@@ -91,7 +91,7 @@ struct Export<'a> {
 /// The outer error is one of printing, the inner one of the storage.
 type Exported = Result<StorageResult<()>, Failure>;
 
-impl Export<'_> {
+impl ExportRun<'_> {
     async fn kind(&mut self, storage: &dyn Storage, kind: Kind) -> Exported {
         match kind {
             Kind::Peers => {

@@ -9,7 +9,7 @@ use crate::open::Configured;
 use crate::output::{Output, note};
 
 #[derive(Serialize)]
-struct Done {
+struct GcReport {
     cutoff: String,
     removed: u64,
     unreadable: u64,
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     storage.close().await.map_err(failed)?;
     let (removed, unreadable, withheld) = (collected.removed, collected.unreadable, collected.withheld);
     if arguments.json {
-        output.json(&Done { cutoff: cutoff.to_string(), removed, unreadable, withheld })?;
+        output.json(&GcReport { cutoff: cutoff.to_string(), removed, unreadable, withheld })?;
     } else {
         output.line(format_args!("{removed} peers removed that last announced at or before {cutoff}"))?;
     }

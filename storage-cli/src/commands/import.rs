@@ -13,26 +13,26 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::open::Configured;
 use crate::output::{Output, note};
-use lines::Line;
+use lines::ImportLine;
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
-struct Counts {
-    peers: Count,
-    downloads: Count,
-    data: Count,
+struct ImportCounts {
+    peers: ImportCount,
+    downloads: ImportCount,
+    data: ImportCount,
     unreadable_lines: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, Serialize)]
-struct Count {
+struct ImportCount {
     written: u64,
     kept: u64,
 }
 
 /// Records that wait to be taken in together.
 #[derive(Default)]
-struct Waiting {
+struct PendingRecords {
     peers: Vec<PeerRecord>,
     downloads: Vec<DownloadsRecord>,
     data: Vec<DataRecord>,
@@ -51,8 +51,8 @@ pub(crate) async fn run(
         storage: &*storage,
         configured: &configured,
         batch: usize::try_from(arguments.batch).unwrap_or(usize::MAX),
-        waiting: Waiting::default(),
-        counts: Counts::default(),
+        waiting: PendingRecords::default(),
+        counts: ImportCounts::default(),
     };
     let read = import.lines(arguments, &interrupt).await;
     let counts = import.counts;
@@ -70,8 +70,8 @@ struct Import<'a> {
     storage: &'a dyn Storage,
     configured: &'a Configured,
     batch: usize,
-    waiting: Waiting,
-    counts: Counts,
+    waiting: PendingRecords,
+    counts: ImportCounts,
 }
 
 impl Import<'_> {
@@ -82,7 +82,7 @@ impl Import<'_> {
                 line = lines.recv() => line,
                 () = interrupt.clone().happens() => break,
             };
-            let Some(Line { number, record }) = line else { break };
+            let Some(ImportLine { number, record }) = line else { break };
             match record {
                 Ok(record) => self.take(record).await?,
                 Err(reason) => {
@@ -119,7 +119,7 @@ impl Import<'_> {
     }
 
     async fn write(&mut self, kind: Kind) -> Result<(), Failure> {
-        let Waiting { peers, downloads, data } = &mut self.waiting;
+        let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (count, imported): (_, StorageResult<Imported>) = match kind {
             Kind::Peers if !peers.is_empty() => {
                 (&mut self.counts.peers, self.storage.import_peers(&std::mem::take(peers)).await)
@@ -142,13 +142,13 @@ impl Import<'_> {
     }
 }
 
-fn print(counts: &Counts, arguments: &ImportArguments, output: &mut Output) -> Result<(), Failure> {
+fn print(counts: &ImportCounts, arguments: &ImportArguments, output: &mut Output) -> Result<(), Failure> {
     if arguments.json {
         output.json(counts)?;
         return Ok(());
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
-    for (kind, Count { written, kept }) in kinds {
+    for (kind, ImportCount { written, kept }) in kinds {
         output.line(format_args!("{kind}: {written} written, {kept} there already, newer or greater"))?;
     }
     if counts.unreadable_lines > 0 {

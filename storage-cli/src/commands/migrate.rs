@@ -150,13 +150,13 @@ fn print(
 }
 
 /// A count of a summary, with its name.
-type Count = (&'static str, fn(&Tally) -> u64);
+type MigrationCount = (&'static str, fn(&Tally) -> u64);
 
 /// A row a count, a column a kind.
 fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {
     let header = std::iter::once(String::new()).chain(kinds.iter().map(|kind| kind.name().to_owned()));
     let mut rows = vec![header.collect()];
-    let counts: [Count; 7] = [
+    let counts: [MigrationCount; 7] = [
         ("read", |tally| tally.read),
         ("written", |tally| tally.written),
         ("already newer or the same", |tally| tally.kept),

@@ -25,7 +25,7 @@ const OF_THIS_PROCESS: &str = "note: queued, applied and missed writes are those
                                since the last migrate began)";
 
 #[derive(Serialize)]
-struct Counts {
+struct StatsReport {
     info_hashes: u64,
     seeders: u64,
     leechers: u64,
@@ -98,7 +98,7 @@ struct What {
 }
 
 /// Counts; `None` after Ctrl-C.
-async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> StorageResult<Option<Counts>> {
+async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> StorageResult<Option<StatsReport>> {
     let Statistics { info_hashes, seeders, leechers } = storage.statistics().await?;
     let scan = Scan::new(storage);
     let mut downloads = 0_u64;
@@ -125,7 +125,7 @@ async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> Storag
     let downloads = what.downloads.then_some(downloads);
     let peers = what.peers.then_some(peers);
     let maintenance = MaintenanceSettings::of(schedule);
-    Ok(Some(Counts { info_hashes, seeders, leechers, downloads, peers, maintenance }))
+    Ok(Some(StatsReport { info_hashes, seeders, leechers, downloads, peers, maintenance }))
 }
 
 impl PeerBreakdown {
@@ -151,8 +151,8 @@ impl MaintenanceSettings {
     }
 }
 
-fn rows(counts: &Counts, without_downloads: Option<&str>, schedule: &Schedule) -> Vec<[String; 2]> {
-    let Counts { info_hashes, seeders, leechers, downloads, peers, .. } = counts;
+fn rows(counts: &StatsReport, without_downloads: Option<&str>, schedule: &Schedule) -> Vec<[String; 2]> {
+    let StatsReport { info_hashes, seeders, leechers, downloads, peers, .. } = counts;
     let downloads = match downloads {
         Some(downloads) => downloads.to_string(),
         None => format!("not known: {}", without_downloads.unwrap_or_default()),

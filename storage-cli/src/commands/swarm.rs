@@ -21,14 +21,14 @@ const PAGE: usize = 1_000;
 
 /// The counts of a swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Counts {
+struct NamedCounts {
     info_hash: InfoHash,
     seeders: u64,
     leechers: u64,
     downloads: u64,
 }
 
-impl Counts {
+impl NamedCounts {
     fn new(info_hash: InfoHash, counts: SwarmCounts) -> Self {
         let SwarmCounts { seeders, leechers, downloads } = counts;
         Self { info_hash, seeders, leechers, downloads }
@@ -59,7 +59,7 @@ async fn show(registry: &Registry, arguments: &ShowArguments, output: &mut Outpu
     if arguments.json {
         output.json(&counts)?;
     } else {
-        let Counts { info_hash, seeders, leechers, downloads } = &counts;
+        let NamedCounts { info_hash, seeders, leechers, downloads } = &counts;
         output.line(format_args!(
             "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}"
         ))?;
@@ -81,9 +81,9 @@ async fn counts(
     storage: &dyn Storage,
     configured: &Configured,
     info_hash: InfoHash,
-) -> Result<Counts, Failure> {
+) -> Result<NamedCounts, Failure> {
     let counted = storage.scrape_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
-    Ok(Counts::new(info_hash, counted))
+    Ok(NamedCounts::new(info_hash, counted))
 }
 
 async fn show_peers(
@@ -163,7 +163,7 @@ async fn remove(
 ) -> Result<Exit, Failure> {
     let configured = Configured::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
-    let Counts { info_hash, seeders, leechers, downloads } =
+    let NamedCounts { info_hash, seeders, leechers, downloads } =
         counts(&*storage, &configured, arguments.info_hash).await?;
     let question = format!(
         "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}. Remove the swarm?"

@@ -29,16 +29,16 @@ const LOOKS: Duration = Duration::from_secs(1);
 /// 10 s failed. While these are fewer than 20 the last probe decides; a verdict stays until there is one.
 pub(crate) struct Health {
     begun: Instant,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
     shown: IntGauge,
 }
 
-struct State {
+struct HealthState {
     is_healthy: bool,
     /// When it was unhealthy last, if it has been.
     unhealthy_until: Option<Instant>,
     buckets: [Bucket; SECONDS],
-    trouble: Option<Trouble>,
+    trouble: Option<HealthTrouble>,
 }
 
 /// Announces that ended in one second.
@@ -51,7 +51,7 @@ struct Bucket {
 }
 
 /// Failures since all was well.
-struct Trouble {
+struct HealthTrouble {
     since: Instant,
     /// The first of them.
     cause: String,
@@ -63,7 +63,7 @@ impl Health {
     pub(crate) fn new(shown: IntGauge) -> Arc<Self> {
         shown.set(1);
         let buckets = [Bucket::default(); SECONDS];
-        let state = State { is_healthy: true, unhealthy_until: None, buckets, trouble: None };
+        let state = HealthState { is_healthy: true, unhealthy_until: None, buckets, trouble: None };
         Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), shown })
     }
 
@@ -106,14 +106,14 @@ impl Health {
         self.decide(&mut state, result.is_ok());
     }
 
-    fn judge(&self, state: &mut State) {
+    fn judge(&self, state: &mut HealthState) {
         let (ended, failed) = state.window(self.second());
         if ended >= ENOUGH {
             self.decide(state, failed < ended.div_ceil(2));
         }
     }
 
-    fn decide(&self, state: &mut State, is_healthy: bool) {
+    fn decide(&self, state: &mut HealthState, is_healthy: bool) {
         if state.is_healthy == is_healthy {
             return;
         }
@@ -125,7 +125,7 @@ impl Health {
             return;
         }
         state.unhealthy_until = Some(Instant::now());
-        if let Some(Trouble { since, calls, .. }) = state.trouble.take() {
+        if let Some(HealthTrouble { since, calls, .. }) = state.trouble.take() {
             let after = Duration::from_millis(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
             tracing::warn!(?after, failed_calls = calls, "the storage is back");
         }
@@ -140,7 +140,7 @@ impl Health {
     }
 }
 
-impl State {
+impl HealthState {
     fn count(&mut self, second: u64, has_failed: bool) {
         let bucket = &mut self.buckets[(second % SECONDS as u64) as usize];
         if bucket.second != second {
@@ -166,7 +166,7 @@ impl State {
     }
 
     fn failed(&mut self, error: &Error) {
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+        let trouble = self.trouble.get_or_insert_with(|| HealthTrouble {
             since: Instant::now(),
             cause: format!("{error:?}"),
             calls: 0,

@@ -10,7 +10,7 @@ use super::tracker::Refusal;
 
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) enum ServedProtocol {
     /// BEP 3.
     Http,
     /// BEP 15.
@@ -19,7 +19,7 @@ pub(crate) enum Protocol {
 
 /// What it asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum ServedAction {
     /// A connection id (UDP).
     Connect,
     /// An announce.
@@ -30,7 +30,7 @@ pub(crate) enum Action {
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum AnnounceOutcome {
     /// Answered.
     Ok,
     /// The request was wrong.
@@ -47,7 +47,7 @@ pub(crate) enum Outcome {
     Dropped,
 }
 
-impl From<Refusal> for Outcome {
+impl From<Refusal> for AnnounceOutcome {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotApproved => Self::Denied,
@@ -58,19 +58,22 @@ impl From<Refusal> for Outcome {
     }
 }
 
-const PROTOCOLS: [(Protocol, &str); 2] = [(Protocol::Http, "http"), (Protocol::Udp, "udp")];
+const PROTOCOLS: [(ServedProtocol, &str); 2] = [(ServedProtocol::Http, "http"), (ServedProtocol::Udp, "udp")];
 
-const ACTIONS: [(Action, &str); 3] =
-    [(Action::Connect, "connect"), (Action::Announce, "announce"), (Action::Scrape, "scrape")];
+const ACTIONS: [(ServedAction, &str); 3] = [
+    (ServedAction::Connect, "connect"),
+    (ServedAction::Announce, "announce"),
+    (ServedAction::Scrape, "scrape"),
+];
 
-const OUTCOMES: [(Outcome, &str); 7] = [
-    (Outcome::Ok, "ok"),
-    (Outcome::Malformed, "malformed"),
-    (Outcome::Denied, "denied"),
-    (Outcome::Limited, "limited"),
-    (Outcome::Full, "full"),
-    (Outcome::Failed, "failed"),
-    (Outcome::Dropped, "dropped"),
+const OUTCOMES: [(AnnounceOutcome, &str); 7] = [
+    (AnnounceOutcome::Ok, "ok"),
+    (AnnounceOutcome::Malformed, "malformed"),
+    (AnnounceOutcome::Denied, "denied"),
+    (AnnounceOutcome::Limited, "limited"),
+    (AnnounceOutcome::Full, "full"),
+    (AnnounceOutcome::Failed, "failed"),
+    (AnnounceOutcome::Dropped, "dropped"),
 ];
 
 /// From 10 µs to 10 s, five a decade.
@@ -155,7 +158,13 @@ impl FrontMetrics {
     }
 
     /// A request ended.
-    pub(crate) fn record(&self, protocol: Protocol, action: Action, outcome: Outcome, took: Duration) {
+    pub(crate) fn record(
+        &self,
+        protocol: ServedProtocol,
+        action: ServedAction,
+        outcome: AnnounceOutcome,
+        took: Duration,
+    ) {
         let series = &self.series[protocol as usize][action as usize];
         series.seconds.observe(took.as_secs_f64());
         series.outcomes[outcome as usize].inc();
@@ -185,15 +194,15 @@ impl FrontMetrics {
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
         for series in self.series.iter().flatten() {
-            let count = |outcome: Outcome| series.outcomes[outcome as usize].get();
-            totals.failed += count(Outcome::Failed) + count(Outcome::Dropped);
-            totals.malformed += count(Outcome::Malformed);
-            totals.denied += count(Outcome::Denied);
-            totals.limited += count(Outcome::Limited);
-            totals.full += count(Outcome::Full);
+            let count = |outcome: AnnounceOutcome| series.outcomes[outcome as usize].get();
+            totals.failed += count(AnnounceOutcome::Failed) + count(AnnounceOutcome::Dropped);
+            totals.malformed += count(AnnounceOutcome::Malformed);
+            totals.denied += count(AnnounceOutcome::Denied);
+            totals.limited += count(AnnounceOutcome::Limited);
+            totals.full += count(AnnounceOutcome::Full);
         }
         for protocol in &self.series {
-            let announces = &protocol[Action::Announce as usize];
+            let announces = &protocol[ServedAction::Announce as usize];
             totals.announces += announces.outcomes.iter().map(IntCounter::get).sum::<u64>();
             add_buckets(&mut totals.announces_within, &announces.seconds);
         }
@@ -227,10 +236,15 @@ mod tests {
     fn totals_are_of_both_protocols() {
         let metrics = FrontMetrics::register(&Registry::new()).unwrap();
         let quick = Duration::from_micros(30);
-        metrics.record(Protocol::Http, Action::Announce, Outcome::Ok, quick);
-        metrics.record(Protocol::Udp, Action::Announce, Outcome::Failed, Duration::from_secs(60));
-        metrics.record(Protocol::Udp, Action::Connect, Outcome::Ok, quick);
-        metrics.record(Protocol::Udp, Action::Scrape, Outcome::Malformed, quick);
+        metrics.record(ServedProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
+        metrics.record(
+            ServedProtocol::Udp,
+            ServedAction::Announce,
+            AnnounceOutcome::Failed,
+            Duration::from_secs(60),
+        );
+        metrics.record(ServedProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
+        metrics.record(ServedProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
         let totals = metrics.totals();
         assert_eq!((totals.announces, totals.failed, totals.malformed, totals.denied), (2, 1, 1, 0));
         assert_eq!(totals.announces_within[2], 0);

@@ -34,7 +34,7 @@ use rate_limit::RateLimit;
 use settings::CONNECTIONS;
 use tracker::Tracker;
 use udp::UdpTracker;
-use watch::{Seen, Watch};
+use watch::{Seen, StatusLayer};
 
 pub(crate) use settings::Settings;
 
@@ -90,7 +90,7 @@ impl Serving {
     pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, Failure> {
         let Opened { storage, schedule, .. } = opened;
         let metrics = Metrics::register(&plan).map_err(|error| metrics_failed(&error))?;
-        let watched = Arc::new(Layered::new(storage, Watch(Arc::clone(&metrics.seen))));
+        let watched = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.seen))));
         let observer = Arc::clone(&metrics.seen) as SharedObserver;
         let storage = Maintenance::start_observed(watched, schedule, observer);
         let tasks = Tasks::default();

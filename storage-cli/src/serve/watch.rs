@@ -21,7 +21,7 @@ const UNTIL_JUDGED: Duration = Duration::from_secs(25);
 /// What was last seen of a storage.
 pub(crate) struct Seen {
     health: Arc<Health>,
-    last: Mutex<Last>,
+    last: Mutex<LastSeen>,
     warnings: Mutex<Warnings>,
     failures: AtomicU64,
     observer: SharedObserver,
@@ -30,11 +30,11 @@ pub(crate) struct Seen {
 
 /// The last of each.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Last {
+pub(crate) struct LastSeen {
     /// Counts of all swarms, and when they were taken.
     pub(crate) statistics: Option<(Instant, Statistics)>,
     /// A garbage collection.
-    pub(crate) collection: Option<Collection>,
+    pub(crate) collection: Option<SeenCollection>,
     /// When garbage is next collected, at the earliest.
     pub(crate) next_collection: Option<Instant>,
     /// A call that failed: when, and how.
@@ -51,7 +51,7 @@ struct Warnings {
 
 /// A garbage collection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Collection {
+pub(crate) struct SeenCollection {
     /// When it ended.
     pub(crate) ended: Instant,
     /// How long it took.
@@ -79,7 +79,7 @@ impl Seen {
     }
 
     /// The last of each.
-    pub(crate) fn last(&self) -> Last {
+    pub(crate) fn last(&self) -> LastSeen {
         self.last.lock().clone()
     }
 
@@ -133,9 +133,9 @@ impl Observer for Seen {
 }
 
 /// Sees the calls of a storage.
-pub(crate) struct Watch(pub(crate) Arc<Seen>);
+pub(crate) struct StatusLayer(pub(crate) Arc<Seen>);
 
-impl Layer for Watch {
+impl Layer for StatusLayer {
     async fn around<'a, T: Send + 'a>(
         &'a self,
         _backend: &'static str,
@@ -159,7 +159,7 @@ impl Layer for Watch {
     }
 
     fn collected(&self, _backend: &'static str, collected: &Collected, took: Duration) {
-        let collection = Collection { ended: Instant::now(), took, collected: *collected };
+        let collection = SeenCollection { ended: Instant::now(), took, collected: *collected };
         self.0.last.lock().collection = Some(collection);
         if let Some(mochi) = &self.0.mochi {
             mochi.gc_milliseconds.observe(took.as_secs_f64() * 1e3);
@@ -239,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn failures_are_remembered_and_finding_nothing_is_none() {
-        let watch = Watch(seen());
+        let watch = StatusLayer(seen());
         for kind in [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Unavailable] {
             let call = async { Result::<()>::Err(Error::new("x", Operation::Announce, kind)) };
             watch.around("x", Operation::Announce, call).await.unwrap_err();

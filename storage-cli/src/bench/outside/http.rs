@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use storage_core::{Announce, AnnounceEvent, ErrorKind, Result};
 use tokio::net::TcpStream;
 
-use super::{Cause, Protocol, Tracker, failed, patiently};
+use super::{Cause, TrackerUrl, UrlProtocol, failed, patiently};
 use crate::bench::announces::Announcer;
 
 /// With what an answer begins that is none (BEP 3).
@@ -20,25 +20,25 @@ const REFUSAL: &[u8] = b"d14:failure reason";
 
 /// A client over HTTP.
 pub(super) struct Http {
-    tracker: Arc<Tracker>,
+    tracker: Arc<TrackerUrl>,
     connection: Option<SendRequest<Empty<Bytes>>>,
 }
 
 impl Http {
-    pub(super) fn new(tracker: Arc<Tracker>) -> Self {
+    pub(super) fn new(tracker: Arc<TrackerUrl>) -> Self {
         Self { tracker, connection: None }
     }
 
     async fn ask(&mut self, target: String) -> Result<()> {
         let answer = self.get(target).await;
         let (status, body) =
-            answer.map_err(|cause| failed(Protocol::Http, ErrorKind::Unavailable).with_source(cause))?;
-        let refused = |reason| Err(failed(Protocol::Http, ErrorKind::Rejected).with_message(reason));
+            answer.map_err(|cause| failed(UrlProtocol::Http, ErrorKind::Unavailable).with_source(cause))?;
+        let refused = |reason| Err(failed(UrlProtocol::Http, ErrorKind::Rejected).with_message(reason));
         match body.strip_prefix(REFUSAL) {
             _ if status != StatusCode::OK => refused(status.to_string()),
             Some(reason) => refused(text(reason).escape_ascii().to_string()),
             None if body.starts_with(b"d") => Ok(()),
-            None => Err(failed(Protocol::Http, ErrorKind::Corrupt)),
+            None => Err(failed(UrlProtocol::Http, ErrorKind::Corrupt)),
         }
     }
 
@@ -61,11 +61,11 @@ impl Http {
 impl Announcer for Http {
     async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
         let target = self.tracker.url.path_for_more() + &parameters(announce);
-        patiently(Protocol::Http, self.ask(target)).await
+        patiently(UrlProtocol::Http, self.ask(target)).await
     }
 }
 
-async fn connect(tracker: &Tracker) -> Result<SendRequest<Empty<Bytes>>, Cause> {
+async fn connect(tracker: &TrackerUrl) -> Result<SendRequest<Empty<Bytes>>, Cause> {
     let stream = TcpStream::connect(tracker.address).await?;
     stream.set_nodelay(true)?;
     let (connection, speaking) = handshake(TokioIo::new(stream)).await?;

@@ -12,9 +12,9 @@ use storage_core::{Error, ErrorKind, Operation, Result};
 use tokio::time::timeout;
 
 pub(crate) use url::AnnounceUrl;
-pub(crate) use visit::Visit;
+pub(crate) use visit::RemoteVisit;
 
-use url::{Protocol, Tracker};
+use url::{TrackerUrl, UrlProtocol};
 
 /// The longest that an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,12 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type Cause = Box<dyn StdError + Send + Sync>;
 
 /// A failed announce.
-fn failed(protocol: Protocol, kind: ErrorKind) -> Error {
+fn failed(protocol: UrlProtocol, kind: ErrorKind) -> Error {
     Error::new(protocol.name(), Operation::Announce, kind)
 }
 
 /// Waits for an answer, but not forever.
-async fn patiently<T>(protocol: Protocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
+async fn patiently<T>(protocol: UrlProtocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(failed(protocol, ErrorKind::Timeout)))
 }
 

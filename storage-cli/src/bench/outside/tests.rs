@@ -5,13 +5,13 @@ use prometheus::Registry;
 use storage_core::{NoObserver, Opened, Schedule, Statistics, Storage, Upkeep};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
-use super::Visit;
-use crate::bench::Pace;
+use super::RemoteVisit;
+use crate::bench::CallPace;
 use crate::interrupt::Interrupt;
 use crate::serve::{Addresses, Plan, Serving, Settings};
 
-const PACE: Pace =
-    Pace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
+const PACE: CallPace =
+    CallPace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
 
 /// A tracker over HTTP and UDP, and what it keeps.
 async fn tracker() -> (Arc<MemoryStorage>, Serving) {
@@ -37,7 +37,7 @@ async fn peers_come_announce_and_leave() {
     for (protocol, url) in &serving.listening {
         let url = url.parse().unwrap();
         for keep in [false, true] {
-            let visit = Visit::new(&url, (20, 8), PACE, keep, &Interrupt::listen()).await.unwrap();
+            let visit = RemoteVisit::new(&url, (20, 8), PACE, keep, &Interrupt::listen()).await.unwrap();
             let before = memory.statistics().await.unwrap();
             let report = visit.measure().await.unwrap();
             assert!(!report.is_failure(), "{protocol}: {report:?}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use storage_core::{Announce, AnnounceEvent, Error, ErrorKind, Result};
 use tokio::net::UdpSocket;
 
-use super::{Protocol, Tracker, failed, patiently};
+use super::{TrackerUrl, UrlProtocol, failed, patiently};
 use crate::bench::announces::Announcer;
 
 /// What every connect begins with.
@@ -22,14 +22,14 @@ const ANNOUNCE: u32 = 1;
 const REFUSAL: u32 = 3;
 
 /// A client over UDP.
-pub(super) struct Udp {
+pub(super) struct UdpVisitor {
     socket: UdpSocket,
     connection: Option<(u64, Instant)>,
     transaction: u32,
 }
 
-impl Udp {
-    pub(super) fn new(tracker: &Tracker) -> io::Result<Self> {
+impl UdpVisitor {
+    pub(super) fn new(tracker: &TrackerUrl) -> io::Result<Self> {
         let any: SocketAddr = match tracker.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -47,7 +47,7 @@ impl Udp {
             _ => {
                 let given = Instant::now();
                 let answer = self.ask(MAGIC, CONNECT, &[]).await?;
-                let id = answer.first_chunk().ok_or_else(|| failed(Protocol::Udp, ErrorKind::Corrupt))?;
+                let id = answer.first_chunk().ok_or_else(|| failed(UrlProtocol::Udp, ErrorKind::Corrupt))?;
                 let id = u64::from_be_bytes(*id);
                 self.connection = Some((id, given));
                 Ok(id)
@@ -73,25 +73,25 @@ impl Udp {
             if is_ours && head[..4] == REFUSAL.to_be_bytes() {
                 self.connection = None;
                 let reason = rest.escape_ascii().to_string();
-                return Err(failed(Protocol::Udp, ErrorKind::Rejected).with_message(reason));
+                return Err(failed(UrlProtocol::Udp, ErrorKind::Rejected).with_message(reason));
             }
         }
     }
 }
 
-impl Announcer for Udp {
+impl Announcer for UdpVisitor {
     async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
         let said = body(announce);
         let asked = async {
             let connection = self.connection().await?;
             self.ask(connection, ANNOUNCE, &said).await.map(drop)
         };
-        patiently(Protocol::Udp, asked).await
+        patiently(UrlProtocol::Udp, asked).await
     }
 }
 
 fn unavailable(error: io::Error) -> Error {
-    failed(Protocol::Udp, ErrorKind::Unavailable).with_source(error)
+    failed(UrlProtocol::Udp, ErrorKind::Unavailable).with_source(error)
 }
 
 /// What a client says of itself; of its addresses the tracker sees one.

@@ -11,14 +11,14 @@ use crate::exit::Failure;
 
 /// How a tracker is spoken with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum UrlProtocol {
     /// BEP 3.
     Http,
     /// BEP 15.
     Udp,
 }
 
-impl Protocol {
+impl UrlProtocol {
     /// Its name in URLs.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Protocol {
 /// The announce URL of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnnounceUrl {
-    pub(super) protocol: Protocol,
+    pub(super) protocol: UrlProtocol,
     /// Host and port.
     host: String,
     /// Path and query, of HTTP.
@@ -40,7 +40,7 @@ pub(crate) struct AnnounceUrl {
 
 /// A tracker whose address is known.
 #[derive(Debug)]
-pub(super) struct Tracker {
+pub(super) struct TrackerUrl {
     pub(super) address: SocketAddr,
     pub(super) url: AnnounceUrl,
 }
@@ -52,8 +52,8 @@ impl FromStr for AnnounceUrl {
         let expected = "expected a URL such as http://127.0.0.1:6969/announce or udp://127.0.0.1:6969";
         let url: Uri = text.parse().map_err(|_| expected.to_owned())?;
         let (protocol, usual_port) = match url.scheme_str() {
-            Some("http") => (Protocol::Http, Some(80)),
-            Some("udp") => (Protocol::Udp, None),
+            Some("http") => (UrlProtocol::Http, Some(80)),
+            Some("udp") => (UrlProtocol::Udp, None),
             _ => return Err(expected.to_owned()),
         };
         let (Some(host), Some(port)) = (url.host(), url.port_u16().or(usual_port)) else {
@@ -74,11 +74,11 @@ impl fmt::Display for AnnounceUrl {
 
 impl AnnounceUrl {
     /// Finds the tracker's address.
-    pub(super) async fn resolve(&self) -> Result<Tracker, Failure> {
+    pub(super) async fn resolve(&self) -> Result<TrackerUrl, Failure> {
         let found = lookup_host(&self.host).await;
         let mut found = found.map_err(|error| Failure::finding(format!("{self}: {error}")))?;
         let address = found.next().ok_or_else(|| Failure::finding(format!("{self}: it has no address")))?;
-        Ok(Tracker { address, url: self.clone() })
+        Ok(TrackerUrl { address, url: self.clone() })
     }
 
     /// Host and port.

@@ -7,37 +7,37 @@ use futures::future::{join_all, try_join_all};
 use indicatif::HumanCount;
 
 use super::http::Http;
-use super::udp::Udp;
-use super::{AnnounceUrl, Protocol, Tracker};
+use super::udp::UdpVisitor;
+use super::{AnnounceUrl, TrackerUrl, UrlProtocol};
 use crate::arguments::Workload;
-use crate::bench::announces::{Announcer, Clients};
+use crate::bench::announces::{Announcer, BenchClients};
 use crate::bench::callers::Seat;
-use crate::bench::gauge::{Gauged, Pace, gauge};
-use crate::bench::ground::Ground;
-use crate::bench::report::Report;
+use crate::bench::gauge::{CallPace, Gauged, gauge};
+use crate::bench::ground::Dataset;
+use crate::bench::report::BenchReport;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::{counted, watched};
 
 /// A visit to a tracker.
-pub(crate) struct Visit {
-    tracker: Arc<Tracker>,
-    ground: Arc<Ground>,
-    pace: Pace,
+pub(crate) struct RemoteVisit {
+    tracker: Arc<TrackerUrl>,
+    ground: Arc<Dataset>,
+    pace: CallPace,
     interrupt: Interrupt,
     keep: bool,
 }
 
-impl Visit {
+impl RemoteVisit {
     /// Swarms of all sizes; `keep`: their peers don't leave at the end.
     pub(crate) async fn new(
         url: &AnnounceUrl,
         (swarms, peers): (u64, u64),
-        pace: Pace,
+        pace: CallPace,
         keep: bool,
         interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
-        let (tracker, ground) = (Arc::new(url.resolve().await?), Arc::new(Ground::zipf(swarms, peers)));
+        let (tracker, ground) = (Arc::new(url.resolve().await?), Arc::new(Dataset::zipf(swarms, peers)));
         Ok(Self { tracker, ground, pace, interrupt: interrupt.clone(), keep })
     }
 
@@ -47,19 +47,20 @@ impl Visit {
     }
 
     /// Measures.
-    pub(crate) async fn measure(&self) -> Result<Report, Failure> {
+    pub(crate) async fn measure(&self) -> Result<BenchReport, Failure> {
         let protocol = self.tracker.url.protocol;
         let gauged = match protocol {
-            Protocol::Http => self.by(|| Ok(Http::new(Arc::clone(&self.tracker)))).await?,
-            Protocol::Udp => self.by(|| Udp::new(&self.tracker)).await?,
+            UrlProtocol::Http => self.by(|| Ok(Http::new(Arc::clone(&self.tracker)))).await?,
+            UrlProtocol::Udp => self.by(|| UdpVisitor::new(&self.tracker)).await?,
         };
         let concurrency = self.pace.concurrency;
-        Ok(Report::new(protocol.name(), Workload::Tracker, concurrency, gauged, None))
+        Ok(BenchReport::new(protocol.name(), Workload::Tracker, concurrency, gauged, None))
     }
 
     async fn by<A: Announcer>(&self, make: impl Fn() -> std::io::Result<A>) -> Result<Gauged, Failure> {
         let of = self.pace.concurrency as u64;
-        let clients = (0..of).map(|index| Ok(Clients::absent(Seat::new(make()?, &self.ground, index, of))));
+        let clients =
+            (0..of).map(|index| Ok(BenchClients::absent(Seat::new(make()?, &self.ground, index, of))));
         let clients: std::io::Result<Vec<_>> = clients.collect();
         let mut clients = clients.map_err(|error| self.failed("cannot open a socket", &error))?;
         let come = self.come(&mut clients).await;
@@ -78,7 +79,7 @@ impl Visit {
         Ok(gauged)
     }
 
-    async fn come<A: Announcer>(&self, clients: &mut [Clients<A>]) -> Result<(), Failure> {
+    async fn come<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), Failure> {
         let done = AtomicU64::new(0);
         let all = HumanCount(self.ground.peers());
         let come = try_join_all(clients.iter_mut().map(|some| some.come(&done, &self.interrupt)));
@@ -86,9 +87,9 @@ impl Visit {
         come.map(drop).map_err(|error| self.failed("a peer cannot start", &error))
     }
 
-    async fn leave<A: Announcer>(&self, clients: &mut [Clients<A>]) -> Result<(), Failure> {
+    async fn leave<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), Failure> {
         let done = AtomicU64::new(0);
-        let all = HumanCount(clients.iter().map(Clients::count).sum());
+        let all = HumanCount(clients.iter().map(BenchClients::count).sum());
         // One that fails does not keep the others.
         let leave = join_all(clients.iter_mut().map(|some| some.leave(&done)));
         let left = watched(leave, |_| format!("leaving: {} of {all} peers", counted(&done))).await;

@@ -2,7 +2,7 @@
 
 use super::size;
 use crate::arguments::BenchArguments;
-use crate::bench::{self, AnnounceUrl, Shape, Visit};
+use crate::bench::{self, AnnounceUrl, RemoteVisit, Shape};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
@@ -15,7 +15,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let interrupt = Interrupt::listen();
     let (pace, keep) = (arguments.pace(), arguments.keep);
-    let visit = Visit::new(url, size(Shape::Zipf, arguments), pace, keep, &interrupt).await?;
+    let visit = RemoteVisit::new(url, size(Shape::Zipf, arguments), pace, keep, &interrupt).await?;
     let title = format!("{url}: {pace}");
     if arguments.json {
         note(title);

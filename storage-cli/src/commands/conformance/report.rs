@@ -8,15 +8,15 @@ use storage_core::conformance::{Case, Level, Outcome, Violation};
 use crate::output::Output;
 
 /// Prints how cases end.
-pub(super) struct Report<'a> {
+pub(super) struct ConformanceReport<'a> {
     output: &'a mut Output,
     json: bool,
-    counts: Counts,
+    counts: OutcomeCounts,
 }
 
 /// How many cases ended how. A warned case has passed.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(super) struct Counts {
+pub(super) struct OutcomeCounts {
     passed: usize,
     pub(super) failed: usize,
     skipped: usize,
@@ -25,7 +25,7 @@ pub(super) struct Counts {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ReportLine<'a> {
     case: String,
     rule: &'a str,
     level: &'static str,
@@ -42,9 +42,9 @@ enum About<'a> {
     Broken { did: &'a str, expected: &'a str, got: &'a str, likely_cause: Option<&'static str> },
 }
 
-impl<'a> Report<'a> {
+impl<'a> ConformanceReport<'a> {
     pub(super) fn new(output: &'a mut Output, json: bool) -> Self {
-        Self { output, json, counts: Counts::default() }
+        Self { output, json, counts: OutcomeCounts::default() }
     }
 
     /// A case has ended.
@@ -63,8 +63,8 @@ impl<'a> Report<'a> {
     }
 
     /// All of `chosen` cases that will run have ended.
-    pub(super) fn finish(mut self, chosen: usize) -> io::Result<Counts> {
-        let Counts { passed, failed, skipped, warned, .. } = self.counts;
+    pub(super) fn finish(mut self, chosen: usize) -> io::Result<OutcomeCounts> {
+        let OutcomeCounts { passed, failed, skipped, warned, .. } = self.counts;
         let not_run = chosen.saturating_sub(passed + failed + skipped);
         self.counts.not_run = not_run;
         if self.json {
@@ -84,7 +84,7 @@ impl<'a> Report<'a> {
     }
 }
 
-impl Counts {
+impl OutcomeCounts {
     fn count(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
@@ -98,7 +98,7 @@ impl Counts {
     }
 }
 
-fn line<'a>(case: &'a Case, outcome: &'a Outcome) -> Line<'a> {
+fn line<'a>(case: &'a Case, outcome: &'a Outcome) -> ReportLine<'a> {
     let (outcome, about) = match outcome {
         Outcome::Passed => ("passed", About::Nothing {}),
         Outcome::Failed(failure) => ("failed", broken(failure)),
@@ -109,7 +109,7 @@ fn line<'a>(case: &'a Case, outcome: &'a Outcome) -> Line<'a> {
         Level::Must => "MUST",
         Level::Should => "SHOULD",
     };
-    Line { case: case.name(), rule: case.rule(), level, outcome, about }
+    ReportLine { case: case.name(), rule: case.rule(), level, outcome, about }
 }
 
 fn broken(failure: &Violation) -> About<'_> {

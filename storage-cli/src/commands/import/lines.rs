@@ -14,21 +14,21 @@ const LONGEST: usize = 64 << 20;
 const QUEUE: usize = 1_000;
 
 /// A line that is not empty.
-pub(super) struct Line {
+pub(super) struct ImportLine {
     pub(super) number: u64,
     /// What it says, or why it cannot be read.
     pub(super) record: Result<Record, String>,
 }
 
 /// Reads the standard input to its end.
-pub(super) fn read() -> mpsc::Receiver<Line> {
+pub(super) fn read() -> mpsc::Receiver<ImportLine> {
     let (lines, read) = mpsc::channel(QUEUE);
     std::thread::spawn(move || each(io::stdin().lock(), LONGEST, |line| lines.blocking_send(line).is_ok()));
     read
 }
 
 /// Hands over lines until there are no more, or nobody takes them.
-fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(Line) -> bool) {
+fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(ImportLine) -> bool) {
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
@@ -43,18 +43,18 @@ fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(Line) -> b
             Ok(_) => match serde_json::from_slice(&bytes).map_err(|error| (error, header(&bytes))) {
                 Ok(record) => Ok(record),
                 Err((_, Some(header))) if header.version > ExportHeader::VERSION => {
-                    take(Line { number, record: Err(header.refusal()) });
+                    take(ImportLine { number, record: Err(header.refusal()) });
                     return;
                 }
                 Err((_, Some(_))) => continue,
                 Err((error, None)) => Err(reason(&error)),
             },
             Err(error) => {
-                take(Line { number, record: Err(format!("the input cannot be read: {error}")) });
+                take(ImportLine { number, record: Err(format!("the input cannot be read: {error}")) });
                 return;
             }
         };
-        if !take(Line { number, record }) {
+        if !take(ImportLine { number, record }) {
             return;
         }
     }

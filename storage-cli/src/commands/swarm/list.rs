@@ -10,7 +10,7 @@ use storage_core::{
     Capability, DownloadsRecord, InfoHash, PeerRecord, Registry, Result as StorageResult, Storage,
 };
 
-use super::Counts;
+use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
 use crate::exit::{Exit, Failure};
 use crate::open::Configured;
@@ -72,8 +72,8 @@ impl SwarmSort {
     }
 
     /// Where a swarm is in this order.
-    fn rank(self, counts: &Counts) -> (Reverse<u64>, InfoHash) {
-        let Counts { info_hash, seeders, leechers, downloads } = counts;
+    fn rank(self, counts: &NamedCounts) -> (Reverse<u64>, InfoHash) {
+        let NamedCounts { info_hash, seeders, leechers, downloads } = counts;
         let count = match self {
             Self::Peers => seeders.saturating_add(*leechers),
             Self::Seeders => *seeders,
@@ -85,7 +85,7 @@ impl SwarmSort {
     }
 
     /// Whether a swarm is listed in this order at all.
-    fn lists(self, counts: &Counts) -> bool {
+    fn lists(self, counts: &NamedCounts) -> bool {
         match self {
             Self::Downloads => counts.downloads > 0,
             Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => {
@@ -100,7 +100,7 @@ struct Largest {
     sort: SwarmSort,
     limit: usize,
     /// These, and as many again at most that are not sorted in yet.
-    swarms: Vec<Counts>,
+    swarms: Vec<NamedCounts>,
     /// Whether there are swarms beyond the limit.
     left_out: bool,
 }
@@ -134,7 +134,7 @@ impl Largest {
         scan.peers(each).await
     }
 
-    fn offer(&mut self, swarms: Vec<Counts>) {
+    fn offer(&mut self, swarms: Vec<NamedCounts>) {
         self.swarms.extend(swarms.into_iter().filter(|counts| self.sort.lists(counts)));
         if self.swarms.len() > self.limit.saturating_mul(2) {
             self.shrink();
@@ -152,7 +152,7 @@ impl Largest {
     }
 
     /// The largest, in their order, with their counts as they are now.
-    async fn recounted(&mut self, storage: &dyn Storage) -> StorageResult<Vec<Counts>> {
+    async fn recounted(&mut self, storage: &dyn Storage) -> StorageResult<Vec<NamedCounts>> {
         self.shrink();
         let swarms: Vec<_> = self.swarms.iter().map(|counts| counts.info_hash).collect();
         let mut counts = scrape(storage, &swarms).await?;
@@ -163,20 +163,22 @@ impl Largest {
 }
 
 /// The counts of these swarms.
-async fn scrape(storage: &dyn Storage, swarms: &[InfoHash]) -> StorageResult<Vec<Counts>> {
+async fn scrape(storage: &dyn Storage, swarms: &[InfoHash]) -> StorageResult<Vec<NamedCounts>> {
     let mut found = Vec::with_capacity(swarms.len());
     for swarms in swarms.chunks(SCRAPED_AT_ONCE) {
         let counts = storage.scrape_swarms(swarms).await?;
-        found.extend(swarms.iter().zip(counts).map(|(info_hash, counts)| Counts::new(*info_hash, counts)));
+        found.extend(
+            swarms.iter().zip(counts).map(|(info_hash, counts)| NamedCounts::new(*info_hash, counts)),
+        );
     }
     Ok(found)
 }
 
 /// A header, and a row a swarm with the numbers at the right.
-fn rows(swarms: &[Counts]) -> impl Iterator<Item = [String; 4]> {
+fn rows(swarms: &[NamedCounts]) -> impl Iterator<Item = [String; 4]> {
     let header = ["info hash", "seeders", "leechers", "downloads"].map(str::to_owned);
-    let row = |counts: &Counts| {
-        let Counts { info_hash, seeders, leechers, downloads } = counts;
+    let row = |counts: &NamedCounts| {
+        let NamedCounts { info_hash, seeders, leechers, downloads } = counts;
         [info_hash.to_string(), format!("{seeders:>7}"), format!("{leechers:>8}"), format!("{downloads:>9}")]
     };
     std::iter::once(header).chain(swarms.iter().map(row))
@@ -186,16 +188,16 @@ fn rows(swarms: &[Counts]) -> impl Iterator<Item = [String; 4]> {
 mod tests {
     use super::*;
 
-    fn swarm(number: u8, [seeders, leechers, downloads]: [u64; 3]) -> Counts {
-        Counts { info_hash: InfoHash::V1([number; 20]), seeders, leechers, downloads }
+    fn swarm(number: u8, [seeders, leechers, downloads]: [u64; 3]) -> NamedCounts {
+        NamedCounts { info_hash: InfoHash::V1([number; 20]), seeders, leechers, downloads }
     }
 
     /// The first bytes of the swarms that are listed.
-    fn listed(sort: SwarmSort, limit: usize, swarms: &[Counts]) -> (Vec<u8>, bool) {
+    fn listed(sort: SwarmSort, limit: usize, swarms: &[NamedCounts]) -> (Vec<u8>, bool) {
         let mut largest = Largest::new(sort, limit);
         swarms.iter().for_each(|counts| largest.offer(vec![counts.clone()]));
         largest.shrink();
-        let first = |counts: &Counts| counts.info_hash.as_bytes()[0];
+        let first = |counts: &NamedCounts| counts.info_hash.as_bytes()[0];
         (largest.swarms.iter().map(first).collect(), largest.left_out)
     }
 

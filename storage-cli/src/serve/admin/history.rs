@@ -20,7 +20,7 @@ const LATENCY_OVER: Duration = Duration::from_secs(60);
 
 /// Totals as they were.
 #[derive(Clone)]
-struct Sample {
+struct HistorySample {
     at: Instant,
     totals: Totals,
 }
@@ -28,7 +28,7 @@ struct Sample {
 /// Samples of the front end's totals.
 pub(crate) struct History {
     metrics: Arc<FrontMetrics>,
-    samples: Mutex<VecDeque<Sample>>,
+    samples: Mutex<VecDeque<HistorySample>>,
 }
 
 /// What the samples say.
@@ -47,7 +47,7 @@ pub(crate) struct Recent {
 impl History {
     /// Begins with the totals of now.
     pub(crate) fn new(metrics: Arc<FrontMetrics>) -> Self {
-        let first = Sample { at: Instant::now(), totals: metrics.totals() };
+        let first = HistorySample { at: Instant::now(), totals: metrics.totals() };
         Self { metrics, samples: Mutex::new(VecDeque::from([first])) }
     }
 
@@ -62,7 +62,7 @@ impl History {
     }
 
     fn sample(&self) {
-        let sample = Sample { at: Instant::now(), totals: self.metrics.totals() };
+        let sample = HistorySample { at: Instant::now(), totals: self.metrics.totals() };
         let mut samples = self.samples.lock();
         samples.push_back(sample);
         let too_many = samples.len().saturating_sub(SECONDS + 1);
@@ -72,11 +72,11 @@ impl History {
     /// What the samples and the totals of now say.
     pub(crate) fn recent(&self) -> Recent {
         let samples = self.samples.lock().clone();
-        recent(samples.as_slices(), &Sample { at: Instant::now(), totals: self.metrics.totals() })
+        recent(samples.as_slices(), &HistorySample { at: Instant::now(), totals: self.metrics.totals() })
     }
 }
 
-fn recent((older, newer): (&[Sample], &[Sample]), now: &Sample) -> Recent {
+fn recent((older, newer): (&[HistorySample], &[HistorySample]), now: &HistorySample) -> Recent {
     let samples = || older.iter().chain(newer);
     let since = |duration: Duration| {
         let within = samples().find(|sample| now.at.duration_since(sample.at) <= duration);
@@ -119,9 +119,9 @@ fn quantile(share: f64, within: &[u64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn sample(begun: Instant, second: u64, announces: u64) -> Sample {
+    fn sample(begun: Instant, second: u64, announces: u64) -> HistorySample {
         let totals = Totals { announces, announces_within: vec![announces; 32], ..Totals::default() };
-        Sample { at: begun + Duration::from_secs(second), totals }
+        HistorySample { at: begun + Duration::from_secs(second), totals }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use prometheus::{Registry as Prometheus, TextEncoder};
 use storage_core::Storage;
 
 use super::health::Health;
-use super::http::{Answer, Asked, Site};
+use super::http::{Asked, HttpReply, Site};
 use super::metrics::FrontMetrics;
 use super::watch::Seen;
 use stats::{Sources, Stats};
@@ -58,32 +58,38 @@ impl AdminSite {
         })
     }
 
-    fn metrics(&self) -> Answer {
+    fn metrics(&self) -> HttpReply {
         match TextEncoder::new().encode_to_string(&self.prometheus.gather()) {
-            Ok(text) => {
-                Answer { content_type: "text/plain; version=0.0.4", ..Answer::text(StatusCode::OK, text) }
-            }
+            Ok(text) => HttpReply {
+                content_type: "text/plain; version=0.0.4",
+                ..HttpReply::text(StatusCode::OK, text)
+            },
             Err(error) => failed(&error),
         }
     }
 }
 
 impl Site for AdminSite {
-    async fn get(&self, asked: Asked<'_>) -> Answer {
+    async fn get(&self, asked: Asked<'_>) -> HttpReply {
         let answer = match asked.path {
-            "/" => Answer { content_type: "text/html; charset=utf-8", ..Answer::text(StatusCode::OK, PAGE) },
+            "/" => HttpReply {
+                content_type: "text/html; charset=utf-8",
+                ..HttpReply::text(StatusCode::OK, PAGE)
+            },
             "/stats" => match serde_json::to_vec(&self.stats()) {
-                Ok(json) => Answer { content_type: "application/json", ..Answer::text(StatusCode::OK, json) },
+                Ok(json) => {
+                    HttpReply { content_type: "application/json", ..HttpReply::text(StatusCode::OK, json) }
+                }
                 Err(error) => failed(&error),
             },
             "/metrics" => self.metrics(),
-            "/health" => Answer::health(self.health.is_healthy()),
-            _ => Answer::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
+            "/health" => HttpReply::health(self.health.is_healthy()),
+            _ => HttpReply::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
         };
-        Answer { headers: HEADERS, ..answer }
+        HttpReply { headers: HEADERS, ..answer }
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> Answer {
-    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+fn failed(error: &dyn std::error::Error) -> HttpReply {
+    HttpReply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
 }

@@ -7,7 +7,7 @@ use storage_core::ClockReading;
 
 use super::history::Recent;
 use crate::serve::metrics::Totals;
-use crate::serve::watch::{Collection, Last};
+use crate::serve::watch::{LastSeen, SeenCollection};
 
 /// The state of a tracker. What is not known (yet) is null.
 #[derive(Debug, Serialize)]
@@ -84,7 +84,7 @@ pub(super) struct Sources {
     pub(super) server: Option<String>,
     pub(super) clock: Option<ClockReading>,
     pub(super) begun: Instant,
-    pub(super) last: Last,
+    pub(super) last: LastSeen,
     pub(super) errors: u64,
     pub(super) totals: Totals,
     pub(super) recent: Recent,
@@ -125,9 +125,9 @@ impl From<Sources> for Stats {
     }
 }
 
-impl From<Collection> for LastCollection {
-    fn from(collection: Collection) -> Self {
-        let Collection { ended, took, collected } = collection;
+impl From<SeenCollection> for LastCollection {
+    fn from(collection: SeenCollection) -> Self {
+        let SeenCollection { ended, took, collected } = collection;
         let took_milliseconds = rounded(Duration::as_secs_f64(&took) * 1e3);
         Self {
             seconds_ago: ago(ended),

@@ -11,7 +11,7 @@ use crate::serve::tracker::ClientAnnounce;
 
 /// How the peers of the answer are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum PeersFormat {
     /// 6 or 18 bytes each (BEP 23, BEP 7).
     Compact,
     /// A dictionary each (BEP 3).
@@ -23,7 +23,7 @@ pub(super) enum Form {
 
 /// What the parameters say, the first where one is given more than once.
 #[derive(Default)]
-struct Parameters<'a> {
+struct AnnounceParameters<'a> {
     info_hash: Option<Encoded<'a>>,
     peer_id: Option<Encoded<'a>>,
     port: Option<Encoded<'a>>,
@@ -37,8 +37,12 @@ struct Parameters<'a> {
 
 /// Reads an announce of a client at `from`; addresses in the parameters count only where `spoofing` is
 /// allowed.
-pub(super) fn read(query: &[u8], from: IpAddr, spoofing: bool) -> Result<(ClientAnnounce, Form), Malformed> {
-    let given = Parameters::read(query)?;
+pub(super) fn read(
+    query: &[u8],
+    from: IpAddr,
+    spoofing: bool,
+) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
+    let given = AnnounceParameters::read(query)?;
     let info_hash = required("info_hash", given.info_hash)?;
     let peer_id = required("peer_id", given.peer_id)?;
     let named = if spoofing { &given.addresses[..] } else { &[] };
@@ -61,7 +65,7 @@ pub(super) fn read(query: &[u8], from: IpAddr, spoofing: bool) -> Result<(Client
     Ok((client, form(&given)))
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> AnnounceParameters<'a> {
     fn read(query: &'a [u8]) -> Result<Self, Malformed> {
         let mut given = Self::default();
         for (name, value) in parameters(query) {
@@ -114,12 +118,12 @@ fn event(given: Encoded<'_>) -> AnnounceEvent {
     }
 }
 
-fn form(given: &Parameters<'_>) -> Form {
+fn form(given: &AnnounceParameters<'_>) -> PeersFormat {
     let is = |flag: Option<Encoded<'_>>, text: &str| flag.and_then(Encoded::text).as_deref() == Some(text);
     if is(given.compact, "0") {
-        Form::Dictionaries { peer_id: !is(given.no_peer_id, "1") }
+        PeersFormat::Dictionaries { peer_id: !is(given.no_peer_id, "1") }
     } else {
-        Form::Compact
+        PeersFormat::Compact
     }
 }
 
@@ -149,20 +153,24 @@ mod tests {
 
     const GOOD: &str = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4040-abcdefghijkl&port=6881&left=5";
 
-    fn read_from(query: &str, from: &str, spoofing: bool) -> Result<(ClientAnnounce, Form), Malformed> {
+    fn read_from(
+        query: &str,
+        from: &str,
+        spoofing: bool,
+    ) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
         read(query.as_bytes(), from.parse().unwrap(), spoofing)
     }
 
-    fn good(more: &str) -> (ClientAnnounce, Form) {
+    fn good(more: &str) -> (ClientAnnounce, PeersFormat) {
         read_from(&format!("{GOOD}{more}"), "192.0.2.1", false).unwrap()
     }
 
-    fn without(parameter: &str) -> Result<(ClientAnnounce, Form), Malformed> {
+    fn without(parameter: &str) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
         let query: Vec<_> = GOOD.split('&').filter(|part| !part.starts_with(parameter)).collect();
         read_from(&query.join("&"), "192.0.2.1", false)
     }
 
-    fn replaced(parameter: &str, by: &str) -> Result<(ClientAnnounce, Form), Malformed> {
+    fn replaced(parameter: &str, by: &str) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
         let query = GOOD.split('&').map(|part| if part.starts_with(parameter) { by } else { part });
         read_from(&query.collect::<Vec<_>>().join("&"), "192.0.2.1", false)
     }
@@ -213,10 +221,10 @@ mod tests {
     #[test]
     fn peers_are_compact_unless_asked_otherwise() {
         for compact in ["", "&compact=1", "&compact=", "&no_peer_id=1"] {
-            assert_eq!(good(compact).1, Form::Compact, "{compact}");
+            assert_eq!(good(compact).1, PeersFormat::Compact, "{compact}");
         }
-        assert_eq!(good("&compact=0").1, Form::Dictionaries { peer_id: true });
-        assert_eq!(good("&compact=0&no_peer_id=1").1, Form::Dictionaries { peer_id: false });
+        assert_eq!(good("&compact=0").1, PeersFormat::Dictionaries { peer_id: true });
+        assert_eq!(good("&compact=0&no_peer_id=1").1, PeersFormat::Dictionaries { peer_id: false });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
 
-use super::announce::Form;
+use super::announce::PeersFormat;
 use crate::serve::settings::Limits;
 use crate::serve::tracker::distinct;
 
@@ -47,31 +47,31 @@ struct Dictionary {
 
 #[derive(Serialize)]
 struct Scraped<'a> {
-    files: BTreeMap<Raw<&'a [u8]>, Counts>,
+    files: BTreeMap<Raw<&'a [u8]>, ScrapeCounts>,
 }
 
 #[derive(Serialize)]
-struct Counts {
+struct ScrapeCounts {
     complete: u64,
     downloaded: u64,
     incomplete: u64,
 }
 
 #[derive(Serialize)]
-struct Failed<'a> {
+struct FailureAnswer<'a> {
     #[serde(rename = "failure reason")]
     reason: &'a str,
 }
 
 /// The answer to an announce; counts that could not be read are left out.
-pub(super) fn announced(answer: &AnnounceAnswer, form: Form, limits: &Limits) -> Bytes {
+pub(super) fn announced(answer: &AnnounceAnswer, form: PeersFormat, limits: &Limits) -> Bytes {
     let peers = answer.peers.as_deref().unwrap_or_default();
     match form {
-        Form::Compact => {
+        PeersFormat::Compact => {
             let (v4, v6) = compact(peers);
             with_peers(answer, limits, Raw(v4), Some(Raw(v6)))
         }
-        Form::Dictionaries { peer_id } => {
+        PeersFormat::Dictionaries { peer_id } => {
             let dictionary = |peer: &Peer| Dictionary {
                 peer_id: peer_id.then_some(Raw(*peer.id().as_bytes())),
                 ip: peer.address().to_string(),
@@ -109,7 +109,7 @@ fn with_peers<P: Serialize>(
 pub(super) fn scraped(info_hashes: &[InfoHash], counts: &[SwarmCounts]) -> Bytes {
     let files = info_hashes.iter().zip(counts).map(|(info_hash, counts)| {
         let SwarmCounts { seeders, leechers, downloads } = *counts;
-        let counts = Counts { complete: seeders, downloaded: downloads, incomplete: leechers };
+        let counts = ScrapeCounts { complete: seeders, downloaded: downloads, incomplete: leechers };
         (Raw(info_hash.as_bytes()), counts)
     });
     bencoded(&Scraped { files: files.collect() })
@@ -117,7 +117,7 @@ pub(super) fn scraped(info_hashes: &[InfoHash], counts: &[SwarmCounts]) -> Bytes
 
 /// The answer to a request that is refused.
 pub(super) fn failed(reason: &str) -> Bytes {
-    bencoded(&Failed { reason })
+    bencoded(&FailureAnswer { reason })
 }
 
 /// Address and port of peers, IPv4 and IPv6 apart.
@@ -165,7 +165,7 @@ mod tests {
             .to_vec();
         expected.extend([0; 15]);
         expected.extend(b"\x01\x01\x02e");
-        assert_eq!(announced(&answer(), Form::Compact, &Limits::default()), expected);
+        assert_eq!(announced(&answer(), PeersFormat::Compact, &Limits::default()), expected);
     }
 
     #[test]
@@ -182,8 +182,8 @@ mod tests {
             let text = announced(&answer, form, &Limits::default());
             text.windows(5).filter(|part| part == b"4:por").count()
         };
-        assert_eq!(told(Form::Dictionaries { peer_id: true }), 4);
-        assert_eq!(told(Form::Dictionaries { peer_id: false }), 2);
+        assert_eq!(told(PeersFormat::Dictionaries { peer_id: true }), 4);
+        assert_eq!(told(PeersFormat::Dictionaries { peer_id: false }), 2);
     }
 
     #[test]
@@ -191,16 +191,16 @@ mod tests {
         let failed = || Error::new("pg", Operation::ScrapeSwarm, ErrorKind::Timeout);
         let answer = AnnounceAnswer::after_write(true, Err(failed()), Err(failed()));
         let expected = "d8:intervali60e12:min intervali60e5:peers0:6:peers60:e";
-        assert_eq!(announced(&answer, Form::Compact, &Limits::default()), expected);
+        assert_eq!(announced(&answer, PeersFormat::Compact, &Limits::default()), expected);
     }
 
     #[test]
     fn dictionaries_have_peers_of_both_families() {
         let expected = "d2:ip9:192.0.2.14:porti6881eed2:ip3:::14:porti258eeee";
-        let form = Form::Dictionaries { peer_id: false };
+        let form = PeersFormat::Dictionaries { peer_id: false };
         let text = announced(&answer(), form, &Limits::default());
         assert!(text.ends_with(expected.as_bytes()), "{text:?}");
-        let form = Form::Dictionaries { peer_id: true };
+        let form = PeersFormat::Dictionaries { peer_id: true };
         let text = announced(&answer(), form, &Limits::default());
         let with_id = [b"7:peer id20:".as_slice(), &[0xfe; 20], b"4:porti258e"].concat();
         assert!(text.windows(with_id.len()).any(|part| part == with_id), "{text:?}");

@@ -18,16 +18,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
+use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol};
 use super::tracker::{Refusal, Tracker};
 use malformed::Malformed;
 
-use routes::Target;
+use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
 pub(crate) use per_address::{PerAddress, network};
 pub(crate) use routes::{Route, Routes};
-pub(crate) use server::{Answer, Asked, Places, Site, serve};
+pub(crate) use server::{Asked, HttpReply, Places, Site, serve};
 
 /// What clients see.
 pub(crate) struct TrackerSite {
@@ -52,7 +52,7 @@ impl From<Refusal> for Failed {
     }
 }
 
-impl From<&Failed> for Outcome {
+impl From<&Failed> for AnnounceOutcome {
     fn from(failed: &Failed) -> Self {
         match failed {
             Failed::Malformed(_) => Self::Malformed,
@@ -88,23 +88,27 @@ impl TrackerSite {
     }
 
     /// Counts and times a request; trackers tell of failures in answers that are fine by HTTP.
-    async fn measured(&self, action: Action, work: impl Future<Output = Result<Bytes, Failed>>) -> Answer {
+    async fn measured(
+        &self,
+        action: ServedAction,
+        work: impl Future<Output = Result<Bytes, Failed>>,
+    ) -> HttpReply {
         let begun = Instant::now();
         let result = work.await;
-        let outcome = result.as_ref().map_or_else(Outcome::from, |_| Outcome::Ok);
-        self.metrics.record(Protocol::Http, action, outcome, begun.elapsed());
+        let outcome = result.as_ref().map_or_else(AnnounceOutcome::from, |_| AnnounceOutcome::Ok);
+        self.metrics.record(ServedProtocol::Http, action, outcome, begun.elapsed());
         let body = result.unwrap_or_else(|failed| answer::failed(&failed.to_string()));
-        Answer { content_type: "text/plain", ..Answer::text(StatusCode::OK, body) }
+        HttpReply { content_type: "text/plain", ..HttpReply::text(StatusCode::OK, body) }
     }
 }
 
 impl Site for TrackerSite {
-    async fn get(&self, asked: Asked<'_>) -> Answer {
+    async fn get(&self, asked: Asked<'_>) -> HttpReply {
         match self.routes.target(asked.path) {
-            Some(Target::Announce) => self.measured(Action::Announce, self.announce(&asked)).await,
-            Some(Target::Scrape) => self.measured(Action::Scrape, self.scrape(&asked)).await,
-            Some(Target::Health) => Answer::health(self.tracker.is_healthy()),
-            None => Answer::text(StatusCode::NOT_FOUND, "nothing here\n"),
+            Some(RouteTarget::Announce) => self.measured(ServedAction::Announce, self.announce(&asked)).await,
+            Some(RouteTarget::Scrape) => self.measured(ServedAction::Scrape, self.scrape(&asked)).await,
+            Some(RouteTarget::Health) => HttpReply::health(self.tracker.is_healthy()),
+            None => HttpReply::text(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }
 }

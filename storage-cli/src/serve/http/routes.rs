@@ -24,7 +24,7 @@ enum Segment {
 
 /// What a request asks for by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum RouteTarget {
     Announce,
     Scrape,
     Health,
@@ -43,12 +43,12 @@ impl Routes {
         Self { announce, scrape }
     }
 
-    pub(super) fn target(&self, path: &str) -> Option<Target> {
+    pub(super) fn target(&self, path: &str) -> Option<RouteTarget> {
         let is_among = |routes: &[Route]| routes.iter().any(|route| route.matches(path));
         match path {
-            "/health" => Some(Target::Health),
-            _ if is_among(&self.announce) => Some(Target::Announce),
-            _ if is_among(&self.scrape) => Some(Target::Scrape),
+            "/health" => Some(RouteTarget::Health),
+            _ if is_among(&self.announce) => Some(RouteTarget::Announce),
+            _ if is_among(&self.scrape) => Some(RouteTarget::Scrape),
             _ => None,
         }
     }
@@ -108,19 +108,19 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn target(announce: &[&str], path: &str) -> Option<Target> {
+    fn target(announce: &[&str], path: &str) -> Option<RouteTarget> {
         Routes::new(announce.iter().map(|route| Route::new(route)).collect(), None).target(path)
     }
 
     #[test]
     fn announces_and_scrapes_are_served_with_and_without_a_slash_at_the_end() {
         for (path, expected) in [
-            ("/announce", Some(Target::Announce)),
-            ("/announce/", Some(Target::Announce)),
-            ("//announce", Some(Target::Announce)),
-            ("/scrape", Some(Target::Scrape)),
-            ("/scrape/", Some(Target::Scrape)),
-            ("/health", Some(Target::Health)),
+            ("/announce", Some(RouteTarget::Announce)),
+            ("/announce/", Some(RouteTarget::Announce)),
+            ("//announce", Some(RouteTarget::Announce)),
+            ("/scrape", Some(RouteTarget::Scrape)),
+            ("/scrape/", Some(RouteTarget::Scrape)),
+            ("/health", Some(RouteTarget::Health)),
             ("/announce.php", None),
             ("/0123456789abcdef/announce", None),
             ("/announce/0123456789abcdef", None),
@@ -135,20 +135,20 @@ mod tests {
     fn further_routes_are_served_where_they_are_configured_and_scrapes_beside_them() {
         let routes = ["announce.php", "/:passkey/announce", "/announce/{key}/"];
         for (path, expected) in [
-            ("/announce.php", Some(Target::Announce)),
-            ("/scrape.php", Some(Target::Scrape)),
-            ("/0123456789abcdef/announce", Some(Target::Announce)),
-            ("/0123456789abcdef/announce/", Some(Target::Announce)),
-            ("/0123456789abcdef/scrape", Some(Target::Scrape)),
-            ("/announce/0123456789abcdef", Some(Target::Announce)),
-            ("/scrape/0123456789abcdef", Some(Target::Scrape)),
+            ("/announce.php", Some(RouteTarget::Announce)),
+            ("/scrape.php", Some(RouteTarget::Scrape)),
+            ("/0123456789abcdef/announce", Some(RouteTarget::Announce)),
+            ("/0123456789abcdef/announce/", Some(RouteTarget::Announce)),
+            ("/0123456789abcdef/scrape", Some(RouteTarget::Scrape)),
+            ("/announce/0123456789abcdef", Some(RouteTarget::Announce)),
+            ("/scrape/0123456789abcdef", Some(RouteTarget::Scrape)),
             ("/announce", None),
             ("/a/b/announce", None),
-            ("/health", Some(Target::Health)),
+            ("/health", Some(RouteTarget::Health)),
         ] {
             assert_eq!(target(&routes, path), expected, "{path}");
         }
-        assert_eq!(target(&["/"], "/"), Some(Target::Announce));
+        assert_eq!(target(&["/"], "/"), Some(RouteTarget::Announce));
         assert_eq!(target(&["/tracker"], "/scrape"), None, "clients derive no scrape from it");
     }
 

@@ -43,7 +43,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// What is served.
 pub(crate) trait Site: Send + Sync + 'static {
     /// Answers a GET.
-    fn get(&self, asked: Asked<'_>) -> impl Future<Output = Answer> + Send;
+    fn get(&self, asked: Asked<'_>) -> impl Future<Output = HttpReply> + Send;
 }
 
 /// A request.
@@ -59,7 +59,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// An answer.
-pub(crate) struct Answer {
+pub(crate) struct HttpReply {
     /// Whether it is one.
     pub(crate) status: StatusCode,
     /// What is in it.
@@ -70,7 +70,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl HttpReply {
     /// Text.
     pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", headers: &[], body: body.into() }
@@ -123,7 +123,7 @@ impl Places {
         Self { taken: Some(taken), per_address: Some(per_address), ..Self::new(count) }
     }
 
-    async fn take(&self) -> Option<Place> {
+    async fn take(&self) -> Option<ConnectionPermit> {
         let free = Arc::clone(&self.free);
         let permit = match free.try_acquire_owned() {
             Ok(permit) => permit,
@@ -132,19 +132,19 @@ impl Places {
                 Arc::clone(&self.free).acquire_owned().await.ok()?
             }
         };
-        Some(Place { counted: None, taken: None, _permit: permit })
+        Some(ConnectionPermit { counted: None, taken: None, _permit: permit })
     }
 }
 
 /// The place of one connection.
-struct Place {
+struct ConnectionPermit {
     counted: Option<Counted>,
     taken: Option<IntGauge>,
     /// The last to go: whoever gets it next may come from the same address.
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Counts a connection from there until this is dropped; none, if it is one too many of its address.
     fn taken_by(mut self, from: IpAddr, places: &Places) -> Option<Self> {
         if let Some(per_address) = &places.per_address {
@@ -158,7 +158,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(taken) = &self.taken {
             taken.dec();
@@ -180,7 +180,7 @@ pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: P
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, IpAddr, Place)> {
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, IpAddr, ConnectionPermit)> {
     let place = places.take().await?;
     match listener.accept().await {
         Ok((stream, address)) => {
@@ -199,7 +199,7 @@ async fn attend(
     stream: TcpStream,
     connection: IpAddr,
     site: Arc<impl Site>,
-    place: Place,
+    place: ConnectionPermit,
     crowded: Arc<Notify>,
     tasks: TaskSpawner,
 ) {
@@ -236,10 +236,10 @@ async fn attend(
 }
 
 /// Bodies are not read: nothing here needs one.
-async fn answer(site: &impl Site, request: &Request<Incoming>, connection: IpAddr) -> Answer {
+async fn answer(site: &impl Site, request: &Request<Incoming>, connection: IpAddr) -> HttpReply {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let refused = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        return Answer { headers: &[(ALLOW, "GET")], ..refused };
+        let refused = HttpReply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        return HttpReply { headers: &[(ALLOW, "GET")], ..refused };
     }
     let uri = request.uri();
     let query = uri.query().unwrap_or_default().as_bytes();

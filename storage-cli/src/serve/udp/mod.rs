@@ -14,10 +14,10 @@ use storage_core::{AddressFamily, TaskSpawner};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use super::metrics::{Action, FrontMetrics, Outcome, Protocol};
+use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol};
 use super::tracker::{ClientAnnounce, Tracker};
 use connection_id::ConnectionIds;
-use packet::{Announce, Packet, Request};
+use packet::{AnnounceRequest, Packet, UdpRequest};
 use socket::{Endpoints, PacketSocket};
 
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
@@ -41,13 +41,13 @@ pub(crate) struct UdpTracker {
 }
 
 /// What to do about a packet.
-enum Step {
+enum UdpStep {
     /// Nothing: it is no request.
     Ignore,
     /// Answer without looking anything up.
     Answer(Vec<u8>),
     /// Ask the tracker.
-    Ask(u32, Request),
+    Ask(u32, UdpRequest),
 }
 
 impl UdpTracker {
@@ -57,55 +57,56 @@ impl UdpTracker {
     }
 
     /// An answer to who has no connection id yet is never longer than the packet that asked for it.
-    fn step(&self, bytes: &[u8], client: IpAddr) -> Step {
+    fn step(&self, bytes: &[u8], client: IpAddr) -> UdpStep {
         let begun = Instant::now();
-        let record = |action, outcome| self.metrics.record(Protocol::Udp, action, outcome, begun.elapsed());
+        let record =
+            |action, outcome| self.metrics.record(ServedProtocol::Udp, action, outcome, begun.elapsed());
         match Packet::read(bytes) {
-            None => Step::Ignore,
+            None => UdpStep::Ignore,
             Some(Packet::Connect { transaction }) => {
-                record(Action::Connect, Outcome::Ok);
-                Step::Answer(packet::connected(transaction, self.ids.give(client)))
+                record(ServedAction::Connect, AnnounceOutcome::Ok);
+                UdpStep::Answer(packet::connected(transaction, self.ids.give(client)))
             }
             Some(Packet::Request { connection, transaction, request }) => {
                 if self.ids.accepts(connection, client) {
                     let Err(refusal) = self.tracker.admit(client) else {
-                        return Step::Ask(transaction, request);
+                        return UdpStep::Ask(transaction, request);
                     };
                     record(action(&request), refusal.into());
-                    return Step::Answer(packet::failed(transaction, &refusal.to_string()));
+                    return UdpStep::Answer(packet::failed(transaction, &refusal.to_string()));
                 }
-                record(action(&request), Outcome::Malformed);
+                record(action(&request), AnnounceOutcome::Malformed);
                 let answer = packet::failed(transaction, WRONG_CONNECTION);
-                if answer.len() > bytes.len() { Step::Ignore } else { Step::Answer(answer) }
+                if answer.len() > bytes.len() { UdpStep::Ignore } else { UdpStep::Answer(answer) }
             }
         }
     }
 
-    async fn answer(&self, transaction: u32, request: Request, client: IpAddr) -> Vec<u8> {
+    async fn answer(&self, transaction: u32, request: UdpRequest, client: IpAddr) -> Vec<u8> {
         let begun = Instant::now();
         let action = action(&request);
         let result = self.result(transaction, request, client).await;
-        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Ok);
-        self.metrics.record(Protocol::Udp, action, outcome, begun.elapsed());
+        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| AnnounceOutcome::Ok);
+        self.metrics.record(ServedProtocol::Udp, action, outcome, begun.elapsed());
         result.unwrap_or_else(|(_, reason)| packet::failed(transaction, &reason))
     }
 
     async fn result(
         &self,
         transaction: u32,
-        request: Request,
+        request: UdpRequest,
         client: IpAddr,
-    ) -> Result<Vec<u8>, (Outcome, String)> {
-        let malformed = |reason: &str| (Outcome::Malformed, reason.to_owned());
+    ) -> Result<Vec<u8>, (AnnounceOutcome, String)> {
+        let malformed = |reason: &str| (AnnounceOutcome::Malformed, reason.to_owned());
         match request {
-            Request::Malformed(_) => Err(malformed("the packet is too short")),
-            Request::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
-            Request::Announce(announce) => {
+            UdpRequest::Malformed(_) => Err(malformed("the packet is too short")),
+            UdpRequest::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
+            UdpRequest::Announce(announce) => {
                 let answer = self.tracker.announce(&self.client(announce, client)).await;
                 let answer = answer.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
                 Ok(packet::announced(transaction, &answer, self.tracker.limits()))
             }
-            Request::Scrape(info_hashes) => {
+            UdpRequest::Scrape(info_hashes) => {
                 let counts = self.tracker.scrape(&info_hashes).await;
                 let counts = counts.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
                 Ok(packet::scraped(transaction, &counts))
@@ -113,8 +114,8 @@ impl UdpTracker {
         }
     }
 
-    fn client(&self, announce: Announce, from: IpAddr) -> ClientAnnounce {
-        let Announce { info_hash, peer_id, role, event, address, num_want, port } = announce;
+    fn client(&self, announce: AnnounceRequest, from: IpAddr) -> ClientAnnounce {
+        let AnnounceRequest { info_hash, peer_id, role, event, address, num_want, port } = announce;
         let named = address.filter(|_| self.allow_ip_spoofing && from.is_ipv4());
         let limits = self.tracker.limits();
         let fitting = packet::peers_that_fit(limits.max_udp_answer, from.is_ipv4());
@@ -132,10 +133,12 @@ impl UdpTracker {
     }
 }
 
-fn action(request: &Request) -> Action {
+fn action(request: &UdpRequest) -> ServedAction {
     match request {
-        Request::Announce(_) | Request::Malformed(packet::Action::Announce) => Action::Announce,
-        Request::Scrape(_) | Request::Malformed(packet::Action::Scrape) => Action::Scrape,
+        UdpRequest::Announce(_) | UdpRequest::Malformed(packet::UdpAction::Announce) => {
+            ServedAction::Announce
+        }
+        UdpRequest::Scrape(_) | UdpRequest::Malformed(packet::UdpAction::Scrape) => ServedAction::Scrape,
     }
 }
 
@@ -172,9 +175,9 @@ async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tas
             }
         };
         match tracker.step(&buffer[..length], endpoints.client.ip().to_canonical()) {
-            Step::Ignore => {}
-            Step::Answer(answer) => send(&socket, &answer, endpoints).await,
-            Step::Ask(transaction, request) => {
+            UdpStep::Ignore => {}
+            UdpStep::Answer(answer) => send(&socket, &answer, endpoints).await,
+            UdpStep::Ask(transaction, request) => {
                 ask(&socket, &tracker, transaction, request, endpoints, &tasks).await
             }
         }
@@ -186,12 +189,17 @@ async fn ask(
     socket: &Arc<PacketSocket>,
     tracker: &Arc<UdpTracker>,
     transaction: u32,
-    request: Request,
+    request: UdpRequest,
     endpoints: Endpoints,
     tasks: &TaskSpawner,
 ) {
     let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
-        tracker.metrics.record(Protocol::Udp, action(&request), Outcome::Dropped, Duration::ZERO);
+        tracker.metrics.record(
+            ServedProtocol::Udp,
+            action(&request),
+            AnnounceOutcome::Dropped,
+            Duration::ZERO,
+        );
         return;
     };
     let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
@@ -251,12 +259,12 @@ mod tests {
         let (begun, mut asked, mut refusal) = (Instant::now(), 0, Vec::new());
         for port in 0..60_000 {
             match udp.step(&announce(connection, port), flooder) {
-                Step::Ask(transaction, request) => {
+                UdpStep::Ask(transaction, request) => {
                     udp.answer(transaction, request, flooder).await;
                     asked += 1;
                 }
-                Step::Answer(answer) => refusal = answer,
-                Step::Ignore => panic!("a request is not answered"),
+                UdpStep::Answer(answer) => refusal = answer,
+                UdpStep::Ignore => panic!("a request is not answered"),
             }
         }
         let most = 1_000 + 100 * (begun.elapsed().as_secs() + 1);
@@ -265,6 +273,6 @@ mod tests {
         assert_eq!(statistics.seeders + statistics.leechers, asked);
         assert_eq!(refusal, b"\0\0\0\x03\0\0\0\x09too many requests from this address");
         assert_eq!(metrics.totals().limited, 60_000 - asked);
-        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), Step::Ask(..)));
+        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), UdpStep::Ask(..)));
     }
 }

@@ -19,28 +19,28 @@ pub(super) enum Packet {
     /// A connection id.
     Connect { transaction: u32 },
     /// Something that needs one.
-    Request { connection: u64, transaction: u32, request: Request },
+    Request { connection: u64, transaction: u32, request: UdpRequest },
 }
 
 /// A request of a client that has a connection id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
-    Announce(Announce),
+pub(super) enum UdpRequest {
+    Announce(AnnounceRequest),
     Scrape(Vec<InfoHash>),
     /// An announce or a scrape that is too short.
-    Malformed(Action),
+    Malformed(UdpAction),
 }
 
 /// What a malformed request would have been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum UdpAction {
     Announce,
     Scrape,
 }
 
 /// An announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Announce {
+pub(super) struct AnnounceRequest {
     pub(super) info_hash: InfoHash,
     pub(super) peer_id: PeerId,
     pub(super) role: Role,
@@ -71,8 +71,8 @@ impl Packet {
         let transaction = u32::from_be_bytes(rest.take()?);
         let request = match action {
             0 if connection == MAGIC => return Some(Self::Connect { transaction }),
-            1 => announce(&mut rest).map_or(Request::Malformed(Action::Announce), Request::Announce),
-            2 => scrape(&rest).map_or(Request::Malformed(Action::Scrape), Request::Scrape),
+            1 => announce(&mut rest).map_or(UdpRequest::Malformed(UdpAction::Announce), UdpRequest::Announce),
+            2 => scrape(&rest).map_or(UdpRequest::Malformed(UdpAction::Scrape), UdpRequest::Scrape),
             _ => return None,
         };
         Some(Self::Request { connection, transaction, request })
@@ -80,7 +80,7 @@ impl Packet {
 }
 
 /// Options behind the announce (BEP 41) say nothing that is needed.
-fn announce(rest: &mut Rest<'_>) -> Option<Announce> {
+fn announce(rest: &mut Rest<'_>) -> Option<AnnounceRequest> {
     let info_hash = InfoHash::V1(rest.take()?);
     let peer_id = PeerId(rest.take()?);
     let _downloaded: [u8; 8] = rest.take()?;
@@ -97,7 +97,7 @@ fn announce(rest: &mut Rest<'_>) -> Option<Announce> {
     // -1 says nothing, and no other negative number says more.
     let num_want = usize::try_from(i32::from_be_bytes(rest.take()?)).ok();
     let port = u16::from_be_bytes(rest.take()?);
-    Some(Announce {
+    Some(AnnounceRequest {
         info_hash,
         peer_id,
         role: Role::from_is_seeder(left == 0),
@@ -197,11 +197,13 @@ mod tests {
         packet(1, &more)
     }
 
-    fn read_announce(bytes: &[u8]) -> Announce {
+    fn read_announce(bytes: &[u8]) -> AnnounceRequest {
         match Packet::read(bytes) {
-            Some(Packet::Request { connection: 7, transaction: 9, request: Request::Announce(announce) }) => {
-                announce
-            }
+            Some(Packet::Request {
+                connection: 7,
+                transaction: 9,
+                request: UdpRequest::Announce(announce),
+            }) => announce,
             other => panic!("{other:?}"),
         }
     }
@@ -226,7 +228,7 @@ mod tests {
         let bytes = announce_bytes(0, 0, 1);
         for length in 0..bytes.len() {
             let read = Packet::read(&bytes[..length]);
-            let malformed = Request::Malformed(Action::Announce);
+            let malformed = UdpRequest::Malformed(UdpAction::Announce);
             let expected = Packet::Request { connection: 7, transaction: 9, request: malformed };
             assert_eq!(read, (length >= 16).then_some(expected), "{length}");
         }
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn a_scrape_has_1_to_74_whole_info_hashes() {
         let scrape = |bytes: usize| match Packet::read(&packet(2, &vec![1; bytes])) {
-            Some(Packet::Request { request: Request::Scrape(info_hashes), .. }) => info_hashes.len(),
+            Some(Packet::Request { request: UdpRequest::Scrape(info_hashes), .. }) => info_hashes.len(),
             _ => 0,
         };
         assert_eq!([0, 19, 20, 39, 40, 1480, 2000].map(scrape), [0, 0, 1, 1, 2, 74, 74]);
