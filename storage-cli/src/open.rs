@@ -16,7 +16,7 @@ pub(crate) const DEFAULT_BACKEND: &str = "memory";
 
 /// Which part of a storage is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum OpenedPart {
     Everything,
     DataOnly,
 }
@@ -101,8 +101,8 @@ impl Configured {
     }
 
     /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
-    pub(crate) fn review(&self, part: Part) -> Result<Review, Failure> {
-        let review = self.registry.review(self.config.clone(), part == Part::DataOnly);
+    pub(crate) fn review(&self, part: OpenedPart) -> Result<Review, Failure> {
+        let review = self.registry.review(self.config.clone(), part == OpenedPart::DataOnly);
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
@@ -120,15 +120,15 @@ impl Configured {
     }
 
     /// Opens the storage, or its data part alone, where unknown keys are problems.
-    pub(crate) async fn open_strictly(&self, part: Part) -> Result<Opened<dyn Backend>, Failure> {
+    pub(crate) async fn open_strictly(&self, part: OpenedPart) -> Result<Opened<dyn Backend>, Failure> {
         let strict = self.registry.clone().strict();
         let config = self.config.clone();
         let opened = match part {
-            Part::Everything => strict.open(config).await.map(|opened| {
+            OpenedPart::Everything => strict.open(config).await.map(|opened| {
                 let Opened { storage, schedule, warnings } = opened;
                 Opened { storage: storage as Arc<dyn Backend>, schedule, warnings }
             }),
-            Part::DataOnly => strict.open_data(config).await.map(|opened| {
+            OpenedPart::DataOnly => strict.open_data(config).await.map(|opened| {
                 let Opened { storage, schedule, warnings } = opened;
                 Opened { storage: storage as Arc<dyn Backend>, schedule, warnings }
             }),

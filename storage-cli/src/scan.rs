@@ -13,21 +13,21 @@ const PAGE: usize = 1_000;
 
 /// Reads everything of a storage; shows on the standard error how many records it has read, and stops
 /// after a page at Ctrl-C.
-pub(crate) struct Scan<'a> {
+pub(crate) struct PageScan<'a> {
     storage: &'a dyn Storage,
     interrupt: Interrupt,
 }
 
 /// How reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scanned {
+pub(crate) enum ScanEnd {
     /// All records were read.
     Whole,
     /// Ctrl-C came before the last page.
     Interrupted,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> PageScan<'a> {
     /// Of this storage.
     pub(crate) fn new(storage: &'a dyn Storage) -> Self {
         Self { storage, interrupt: Interrupt::listen() }
@@ -37,7 +37,7 @@ impl<'a> Scan<'a> {
     pub(crate) async fn peers(
         &self,
         each: impl AsyncFnMut(Vec<PeerRecord>) -> Result<()>,
-    ) -> Result<Scanned> {
+    ) -> Result<ScanEnd> {
         let page = async |from: Option<&Cursor>| self.storage.export_peers(Scope::All, from, PAGE).await;
         self.pages("peers", page, each).await
     }
@@ -46,7 +46,7 @@ impl<'a> Scan<'a> {
     pub(crate) async fn downloads(
         &self,
         each: impl AsyncFnMut(Vec<DownloadsRecord>) -> Result<()>,
-    ) -> Result<Scanned> {
+    ) -> Result<ScanEnd> {
         let page = async |from: Option<&Cursor>| self.storage.export_downloads(from, PAGE).await;
         self.pages("downloads of swarms", page, each).await
     }
@@ -56,7 +56,7 @@ impl<'a> Scan<'a> {
         what: &str,
         page: impl AsyncFn(Option<&Cursor>) -> Result<Page<T>>,
         mut each: impl AsyncFnMut(Vec<T>) -> Result<()>,
-    ) -> Result<Scanned> {
+    ) -> Result<ScanEnd> {
         let (read, mut unreadable) = (AtomicU64::new(0), 0);
         let pages = async {
             let mut from = None;
@@ -67,10 +67,10 @@ impl<'a> Scan<'a> {
                 each(records).await?;
                 from = next;
                 if from.is_none() {
-                    return Ok(Scanned::Whole);
+                    return Ok(ScanEnd::Whole);
                 }
                 if self.interrupt.has_happened() {
-                    return Ok(Scanned::Interrupted);
+                    return Ok(ScanEnd::Interrupted);
                 }
             }
         };

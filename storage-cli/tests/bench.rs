@@ -6,14 +6,14 @@ mod tracker;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{MEMORY, Ran, command, file, run, run_on};
+use common::{CommandResult, MEMORY, command, file, run, run_on};
 use serde_json::Value;
-use tracker::Tracker;
+use tracker::RunningTracker;
 
 const SHORT: [&str; 4] = ["--duration", "20ms", "--warmup", "5ms"];
 const WORKLOADS: [&str; 6] = ["put", "announce", "scrape", "lifecycle", "put-new", "tracker"];
 
-fn bench(more: &[&str]) -> Ran {
+fn bench(more: &[&str]) -> CommandResult {
     run_on(MEMORY, "bench", &[&SHORT, more].concat())
 }
 
@@ -54,7 +54,7 @@ fn the_table_has_a_row_a_workload_in_whatever_order_they_are_named() {
 
 #[test]
 fn a_tracker_is_measured_from_outside() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     for url in [format!("http://{}/announce", tracker.http()), format!("udp://{}", tracker.udp6())] {
         let sizes = ["--swarms", "20", "--peers", "8", "--concurrency", "3", "--json"];
         let ran = run(&[&["bench", "--announce-url", &url], &SHORT[..], &sizes].concat());

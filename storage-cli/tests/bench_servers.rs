@@ -22,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempPath;
 
-use common::{Ran, command, file, run};
+use common::{CommandResult, command, file, run};
 
 /// What a tracker in use keeps.
 const IN_USE: &str = r#"{"kind":"peer","info_hash":"1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a","peer_id":"2d5452343034302d616161616161616161616161","address":"192.0.2.1","port":6881,"seeder":true,"announced":"2026-11-22T15:28:09.123456Z"}
@@ -31,10 +31,10 @@ const IN_USE: &str = r#"{"kind":"peer","info_hash":"1a1a1a1a1a1a1a1a1a1a1a1a1a1a
 {"kind":"data","context":"MW","key":"01","value":"02"}
 "#;
 
-type Story = fn(&Place);
+type BenchStory = fn(&BenchPlace);
 
 fn main() -> ExitCode {
-    let stories: [(&str, Story); 4] = [
+    let stories: [(&str, BenchStory); 4] = [
         ("all workloads leave a server as it was", all_workloads),
         ("Ctrl-C while it fills leaves a server as it was", |place| interrupted(place, "filling", "put")),
         ("Ctrl-C among new swarms leaves a server as it was", |place| {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             interrupted(place, "tracker", "tracker");
         }),
     ];
-    let on = |backend: &'static str, set: fn() -> Found<Place>| {
+    let on = |backend: &'static str, set: fn() -> Found<BenchPlace>| {
         stories.map(|(name, story)| {
             Trial::ignorable_test(format!("{backend}: {name}"), move || {
                 let place = match set() {
@@ -58,28 +58,28 @@ fn main() -> ExitCode {
             })
         })
     };
-    let trials = [on("redis", Place::redis), on("pg", Place::pg)].into_iter().flatten().collect();
+    let trials = [on("redis", BenchPlace::redis), on("pg", BenchPlace::pg)].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
 }
 
-enum Server {
+enum BenchServer {
     Redis(Node),
     Pg(Schema),
 }
 
 /// A server, and the configuration for it.
-struct Place {
-    server: Server,
+struct BenchPlace {
+    server: BenchServer,
     file: TempPath,
 }
 
-impl Place {
+impl BenchPlace {
     fn redis() -> Found<Self> {
         let node = Node::start(&Setup::default())?;
         let config = format!("storage:\n  name: redis\n  config:\n    addresses: ['{}']\n", node.address());
-        Ok(Self { server: Server::Redis(node), file: file(&config) })
+        Ok(Self { server: BenchServer::Redis(node), file: file(&config) })
     }
 
     fn pg() -> Found<Self> {
@@ -91,7 +91,7 @@ impl Place {
             None => format!("{line}\n"),
         };
         let config: String = design.config.lines().map(line).collect();
-        Ok(Self { server: Server::Pg(schema), file: file(&config) })
+        Ok(Self { server: BenchServer::Pg(schema), file: file(&config) })
     }
 
     fn start(&self, name: &str, more: &[&str]) -> Child {
@@ -99,8 +99,8 @@ impl Place {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn run(&self, name: &str, more: &[&str]) -> Ran {
-        let ran: Ran = self.start(name, more).wait_with_output().unwrap().into();
+    fn run(&self, name: &str, more: &[&str]) -> CommandResult {
+        let ran: CommandResult = self.start(name, more).wait_with_output().unwrap().into();
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran
     }
@@ -108,22 +108,22 @@ impl Place {
     fn import(&self) {
         let mut import = self.start("import", &[]);
         import.stdin.take().unwrap().write_all(IN_USE.as_bytes()).unwrap();
-        let ran: Ran = import.wait_with_output().unwrap().into();
+        let ran: CommandResult = import.wait_with_output().unwrap().into();
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 
     /// All that the server holds, whether the storage knows of it or not.
     fn held(&self) -> BTreeMap<String, Vec<String>> {
         match &self.server {
-            Server::Redis(node) => keys(node),
-            Server::Pg(schema) => block_on(schema.content()).unwrap(),
+            BenchServer::Redis(node) => keys(node),
+            BenchServer::Pg(schema) => block_on(schema.content()).unwrap(),
         }
     }
 
     fn remove(self) {
         match self.server {
-            Server::Redis(node) => node.stop(),
-            Server::Pg(schema) => block_on(schema.remove()).unwrap(),
+            BenchServer::Redis(node) => node.stop(),
+            BenchServer::Pg(schema) => block_on(schema.remove()).unwrap(),
         }
     }
 }
@@ -159,7 +159,7 @@ fn keys(node: &Node) -> BTreeMap<String, Vec<String>> {
     keys.iter().map(|key| (format!("{key:?}"), content(key))).collect()
 }
 
-fn all_workloads(place: &Place) {
+fn all_workloads(place: &BenchPlace) {
     let before = place.held();
     let small = ["--swarms", "30", "--peers", "20", "--concurrency", "8"];
     let ran =
@@ -169,7 +169,7 @@ fn all_workloads(place: &Place) {
 }
 
 /// Ctrl-C once it says that it is at `stage`.
-fn interrupted(place: &Place, stage: &str, workload: &str) {
+fn interrupted(place: &BenchPlace, stage: &str, workload: &str) {
     let before = place.held();
     // So many that filling is told of, where that is waited for.
     let (swarms, peers) = if stage == "filling" { ("20000", "500") } else { ("100", "100") };

@@ -19,13 +19,13 @@ use conformance_tests::servers::Servers;
 use libtest_mimic::{Arguments, Trial};
 use storage_core::{Context, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Timestamp};
 
-use common::{Ran, command, file, run};
-use stage::{Kind, Place, Stage, Story, on};
+use common::{CommandResult, command, file, run};
+use stage::{CommandStage, StageKind, StagePlace, StageStory, on};
 
 const INFO_HASH: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn main() -> ExitCode {
-    let stories: [(&str, Story); 6] = [
+    let stories: [(&str, StageStory); 6] = [
         ("data that is put is got, listed and deleted", data),
         ("text is taken as it is", text),
         ("a list is longer than a page", long_list),
@@ -33,16 +33,16 @@ fn main() -> ExitCode {
         ("a swarm is shown and removed", swarm),
         ("the largest swarms are listed", largest_swarms),
     ];
-    let both = stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story)));
+    let both = stories.iter().flat_map(|(name, story)| StageKind::BOTH.map(|kind| on(kind, name, *story)));
     let mut trials: Vec<Trial> = both.collect();
-    trials.push(on(Kind::Pg, "data of a storage without peers is at hand", data_alone));
-    trials.push(on(Kind::Pg, "a list of swarms ends at Ctrl-C with 130", interrupted_list));
+    trials.push(on(StageKind::Pg, "data of a storage without peers is at hand", data_alone));
+    trials.push(on(StageKind::Pg, "a list of swarms ends at Ctrl-C with 130", interrupted_list));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
 }
 
-fn data(stage: &Stage) {
+fn data(stage: &CommandStage) {
     let of = |more: &[&'static str]| [&["--context", "MW"], more].concat();
     stage.done(["data", "put"], &of(&["00ff", "01"]));
     stage.done(["data", "put"], &of(&["00ff", "02"]));
@@ -63,7 +63,7 @@ fn data(stage: &Stage) {
     assert_eq!(stage.done(["data", "get"], &["--context", "other", "00ff"]), "03\n");
 }
 
-fn text(stage: &Stage) {
+fn text(stage: &CommandStage) {
     let of = |more: &[&'static str]| [&["--context", "", "--text"], more].concat();
     stage.done(["data", "put"], &of(&["ключ", "a value"]));
     assert_eq!(stage.done(["data", "get"], &of(&["ключ"])), "a value\n");
@@ -77,7 +77,7 @@ fn text(stage: &Stage) {
     assert_eq!(stage.run(["data", "put"], &["--context", "S4_x", "00", "00"]).code, Some(2));
 }
 
-fn long_list(stage: &Stage) {
+fn long_list(stage: &CommandStage) {
     block_on(async {
         let entry = |number: u32| (number.to_be_bytes().to_vec().into(), vec![1].into());
         let storage = stage.open().await;
@@ -93,7 +93,7 @@ fn long_list(stage: &Stage) {
     assert_eq!(stage.done(["data", "list"], &["--context", "other"]), "");
 }
 
-fn nobody_to_ask(stage: &Stage) {
+fn nobody_to_ask(stage: &CommandStage) {
     stage.done(["data", "put"], &["--context", "MW", "00", "01"]);
     let asked = stage.run(["data", "delete"], &["--context", "MW", "00"]);
     assert_eq!(asked.code, Some(2), "{asked:#?}");
@@ -102,7 +102,7 @@ fn nobody_to_ask(stage: &Stage) {
     assert_eq!(stage.run(["swarm", "remove"], &[INFO_HASH]).code, Some(2));
 }
 
-fn swarm(stage: &Stage) {
+fn swarm(stage: &CommandStage) {
     let info_hash = INFO_HASH.parse().unwrap();
     block_on(async {
         let storage = stage.open().await;
@@ -136,7 +136,7 @@ fn swarm(stage: &Stage) {
 
 /// More peers than a page holds: a swarm of 1,500, one with peers of both families, small ones, and one that has
 /// downloads and no peers.
-fn largest_swarms(stage: &Stage) {
+fn largest_swarms(stage: &CommandStage) {
     let none = stage.run(["swarm", "list"], &[]);
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""), "{none:#?}");
     assert_eq!(none.stderr, "no swarm has peers\n");
@@ -202,7 +202,7 @@ fn largest_swarms(stage: &Stage) {
 }
 
 /// Of 12 pages that take half a second each; how far it has come is told after 5 seconds.
-fn interrupted_list(stage: &Stage) {
+fn interrupted_list(stage: &CommandStage) {
     let record = |number: u32| PeerRecord {
         info_hash: InfoHash::V1([(number % 200) as u8; 20]),
         peer: Peer::new(PeerId([1; 20]), Ipv4Addr::from(0x0A00_0000 + number).into(), 6881),
@@ -225,13 +225,13 @@ fn interrupted_list(stage: &Stage) {
     assert!(told.contains(",000 peers read in "), "{told}");
     let interrupt = Command::new("kill").args(["-INT", &list.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
-    let ended: Ran = list.wait_with_output().unwrap().into();
+    let ended: CommandResult = list.wait_with_output().unwrap().into();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{ended:#?}");
 }
 
 /// As a hook has it: queries of data, and none of peers.
-fn data_alone(stage: &Stage) {
-    let Place::Pg(schema) = &stage.place else { return };
+fn data_alone(stage: &CommandStage) {
+    let StagePlace::Pg(schema) = &stage.place else { return };
     let config = format!(
         "prehooks:\n  - config:\n      storage:\n        name: pg\n        config:\n          \
          connection_string: {}\n          data:\n            \

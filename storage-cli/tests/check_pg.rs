@@ -18,8 +18,8 @@ use conformance_tests::storages::pg::Design;
 use libtest_mimic::{Arguments, Trial};
 use storage_core::conformance::Suite;
 
-use common::{Ran, run, run_on};
-use live::{Live, WRONG_PASSWORD, assert_refused, assert_told, mistakes, on};
+use common::{CommandResult, run, run_on};
+use live::{LiveServer, WRONG_PASSWORD, assert_refused, assert_told, mistakes, on};
 
 fn main() -> ExitCode {
     // Those that take longest begin first.
@@ -155,7 +155,7 @@ fn no_server() {
     assert!(!format!("{ran:?}").contains(WRONG_PASSWORD), "{ran:?}");
 }
 
-fn a_wrong_password(live: &Live) {
+fn a_wrong_password(live: &LiveServer) {
     let ran = live.check(&[("connection_string", &live.keywords(&[("password", WRONG_PASSWORD)]))]);
     let words = ["password authentication failed for user", "check `user` and `password`"];
     assert_told(&ran, "connection_string", &words);
@@ -163,7 +163,7 @@ fn a_wrong_password(live: &Live) {
     live.assert_unchanged();
 }
 
-fn a_wrong_database(live: &Live) {
+fn a_wrong_database(live: &LiveServer) {
     let ran = live.check(&[("connection_string", &live.keywords(&[("dbname", "nowhere")]))]);
     let words = ["database \"nowhere\" does not exist", "create it, or check `dbname`"];
     assert_told(&ran, "connection_string", &words);
@@ -171,7 +171,7 @@ fn a_wrong_database(live: &Live) {
     live.assert_unchanged();
 }
 
-fn wrong_variables(live: &Live) {
+fn wrong_variables(live: &LiveServer) {
     let ran = live.check(&[("startup_timeout", WRONG_PASSWORD)]);
     let variable = "the text of environment variable TRACKER_STORAGE__CONFIG__STARTUP_TIMEOUT";
     assert_told(&ran, "startup_timeout", &["expected a duration such as 300ms", variable]);
@@ -184,7 +184,7 @@ fn wrong_variables(live: &Live) {
     live.assert_unchanged();
 }
 
-fn all_problems_at_once(live: &Live) {
+fn all_problems_at_once(live: &LiveServer) {
     let ran = live.check(&[
         ("peer.graduate_query", ""),
         ("downloads.get_query", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hsh"),
@@ -207,7 +207,7 @@ fn all_problems_at_once(live: &Live) {
     live.assert_unchanged();
 }
 
-fn what_the_file_alone_tells(live: &Live) {
+fn what_the_file_alone_tells(live: &LiveServer) {
     let ran = live.check(&[
         ("gc_interval", "often"),
         ("peer_lifetime", "0s"),
@@ -230,7 +230,7 @@ fn what_the_file_alone_tells(live: &Live) {
     live.assert_unchanged();
 }
 
-fn no_tables(live: &Live) {
+fn no_tables(live: &LiveServer) {
     let ran = live.check(&[]);
     for (key, table) in [
         ("announce.query", "mo_peers"),
@@ -246,7 +246,7 @@ fn no_tables(live: &Live) {
     live.assert_unchanged();
 }
 
-fn narrow_ports(live: &Live) {
+fn narrow_ports(live: &LiveServer) {
     let ran = live.check(&[]);
     for key in ["peer.add_query", "peer.del_query", "peer.graduate_query"] {
         let words = ["`@port` is int2 there", "expected int4 or int8", "no room for ports above 32767"];
@@ -256,7 +256,7 @@ fn narrow_ports(live: &Live) {
     live.assert_unchanged();
 }
 
-fn queries_of_data_alone(live: &Live) {
+fn queries_of_data_alone(live: &LiveServer) {
     let ran = live.check(&[]);
     let missing = [
         "announce.query",
@@ -273,7 +273,7 @@ fn queries_of_data_alone(live: &Live) {
     live.assert_unchanged();
 }
 
-fn a_query_that_takes_too_much(live: &Live) {
+fn a_query_that_takes_too_much(live: &LiveServer) {
     let ran = live.check(&[
         ("gc_query", "DELETE FROM mo_peers"),
         ("ping_query", "DELETE FROM mo_downloads WHERE FALSE"),
@@ -285,13 +285,13 @@ fn a_query_that_takes_too_much(live: &Live) {
 }
 
 /// The findings of `check` about an item.
-fn findings<'a>(ran: &'a Ran, item: &'a str) -> Vec<&'a str> {
+fn findings<'a>(ran: &'a CommandResult, item: &'a str) -> Vec<&'a str> {
     ran.stdout.lines().filter_map(|line| line.strip_prefix(item)).map(str::trim).collect()
 }
 
 /// `check` must be content, with these warnings and no other, but for the role that the tests' own server
 /// has.
-fn assert_ok(ran: &Ran, warned: &[&str]) {
+fn assert_ok(ran: &CommandResult, warned: &[&str]) {
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     let all = findings(ran, "warning:");
     let first = match all.len() {
@@ -309,7 +309,7 @@ fn assert_ok(ran: &Ran, warned: &[&str]) {
     assert_eq!(ran.stderr, "", "{ran:#?}");
 }
 
-fn what_is_recommended(live: &Live) {
+fn what_is_recommended(live: &LiveServer) {
     let ran = live.check(&[]);
     assert_ok(&ran, &[]);
     assert_eq!(findings(&ran, "lacks"), [""; 0], "{ran:#?}");
@@ -325,7 +325,7 @@ fn what_is_recommended(live: &Live) {
     live.assert_unchanged();
 }
 
-fn the_sample(live: &Live) {
+fn the_sample(live: &LiveServer) {
     let ran = live.check(&[]);
     assert_ok(
         &ran,
@@ -349,7 +349,7 @@ fn the_sample(live: &Live) {
 }
 
 /// As triggers of the operator's own may be, with the rights of whoever writes.
-fn a_right_behind_a_trigger(live: &Live) {
+fn a_right_behind_a_trigger(live: &LiveServer) {
     let role = format!("tracker_{:016x}", rand::random::<u64>());
     live.execute(&format!(
         "CREATE ROLE {role};
@@ -374,8 +374,8 @@ fn a_right_behind_a_trigger(live: &Live) {
     live.assert_unchanged();
 }
 
-/// That it is not shown is what every [`Live::run`] makes sure of; here it is tried in every way.
-fn no_log_shows_the_password(live: &Live) {
+/// That it is not shown is what every [`LiveServer::run`] makes sure of; here it is tried in every way.
+fn no_log_shows_the_password(live: &LiveServer) {
     let traced = |arguments: &[&str], settings: &[(&str, &str)]| {
         live.run(&[arguments, &["--log", "trace"]].concat(), settings)
     };
@@ -391,7 +391,7 @@ fn no_log_shows_the_password(live: &Live) {
     assert!(ran.stderr.contains("trying again"), "{ran:?}");
 }
 
-fn ping_and_stats(live: &Live) {
+fn ping_and_stats(live: &LiveServer) {
     let ran = live.run(&["ping"], &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.starts_with("ok: pg answers in "), "{ran:?}");
@@ -437,7 +437,7 @@ fn ping_and_stats(live: &Live) {
     live.assert_unchanged();
 }
 
-fn unlisted_swarms(live: &Live) {
+fn unlisted_swarms(live: &LiveServer) {
     for (sort, key) in [("peers", "export.peers_query"), ("downloads", "export.downloads_query")] {
         let list = ["swarm", "list", "--sort", sort];
         let ran = live.run(&list, &[(key, "")]);
@@ -449,7 +449,7 @@ fn unlisted_swarms(live: &Live) {
 }
 
 /// Every case must have passed, MUST and SHOULD, or been skipped for one of these reasons.
-fn assert_conforms(ran: &Ran, reasons: &[&str]) {
+fn assert_conforms(ran: &CommandResult, reasons: &[&str]) {
     let is_expected = |line: &&str| {
         let is_skipped = line.starts_with("skipped ") && reasons.iter().any(|reason| line.contains(reason));
         is_skipped || line.starts_with("ok ")
@@ -460,7 +460,7 @@ fn assert_conforms(ran: &Ran, reasons: &[&str]) {
     assert_eq!(ran.code, Some(0), "{others}\n{}", ran.stderr);
 }
 
-fn the_suite_on_a_storage_in_use(live: &Live) {
+fn the_suite_on_a_storage_in_use(live: &LiveServer) {
     for _ in 0..2 {
         let ran = live.run(&["conformance"], &[]);
         assert_conforms(&ran, &["others use the storage", "the storage lacks nothing"]);
@@ -468,14 +468,14 @@ fn the_suite_on_a_storage_in_use(live: &Live) {
     }
 }
 
-fn the_example_for_mochi(live: &Live) {
+fn the_example_for_mochi(live: &LiveServer) {
     let ran = live.run(&["conformance", "--exclusive"], &[]);
     let queries = ["no query of `forget_swarm`", "no query of `write_peers`"];
     let lacks = ["lacks `export", "lacks `import", "lacks `forget", "lacks `atomic writes"];
     assert_conforms(&ran, &[lacks.as_slice(), &queries].concat());
 }
 
-fn the_schema_again(live: &Live) {
+fn the_schema_again(live: &LiveServer) {
     live.execute(&printed(&["schema", "pg"]));
     live.assert_unchanged();
 }

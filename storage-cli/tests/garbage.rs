@@ -15,9 +15,9 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::signal::Signal;
 use storage_core::{InfoHash, Peer, PeerId, Role, Timestamp, When};
 
-use common::{Ran, command};
-use stage::{Kind, Stage, Story, on};
-use tracker::Tracker;
+use common::{CommandResult, command};
+use stage::{CommandStage, StageKind, StageStory, on};
+use tracker::RunningTracker;
 use tracker::http::{client, counts, get};
 
 const SWARM: [u8; 20] = [1; 20];
@@ -26,11 +26,11 @@ const SWARM: [u8; 20] = [1; 20];
 const OUTAGE: Duration = Duration::from_secs(7_200);
 
 fn main() -> ExitCode {
-    let mut stories: Vec<(&str, Story)> = vec![
+    let mut stories: Vec<(&str, StageStory)> = vec![
         ("who could not announce is not stale", an_outage),
         ("more than half of all peers are not removed", too_many),
     ];
-    let clocks: [(&str, Story); 2] = [
+    let clocks: [(&str, StageStory); 2] = [
         ("a node whose clock is an hour ahead loses no peers", |stage| wrong_clock(stage, 3_600)),
         ("a node whose clock is an hour behind loses no peers", |stage| wrong_clock(stage, -3_600)),
     ];
@@ -41,14 +41,15 @@ fn main() -> ExitCode {
         let ignored = || Ok(Completion::ignored_with("Debian's package `faketime` is not installed"));
         trials.extend(clocks.map(|(name, _)| Trial::ignorable_test(name, ignored)));
     }
-    trials.extend(stories.iter().flat_map(|(name, story)| Kind::BOTH.map(|kind| on(kind, name, *story))));
+    trials
+        .extend(stories.iter().flat_map(|(name, story)| StageKind::BOTH.map(|kind| on(kind, name, *story))));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
 }
 
 /// Puts leechers as they announced so long ago.
-fn put(stage: &Stage, ports: std::ops::Range<u16>, ago: Duration) {
+fn put(stage: &CommandStage, ports: std::ops::Range<u16>, ago: Duration) {
     block_on(async {
         let storage = stage.open().await;
         for port in ports {
@@ -60,12 +61,12 @@ fn put(stage: &Stage, ports: std::ops::Range<u16>, ago: Duration) {
     });
 }
 
-fn leechers(tracker: &Tracker) -> i64 {
+fn leechers(tracker: &RunningTracker) -> i64 {
     counts(tracker.http(), &SWARM)[1]
 }
 
 /// The configuration with these lines in place of its own.
-fn config(stage: &Stage, settings: &[(&str, &str)]) -> String {
+fn config(stage: &CommandStage, settings: &[(&str, &str)]) -> String {
     let text = std::fs::read_to_string(&stage.config).unwrap();
     let is_set = |line: &str| {
         settings
@@ -78,10 +79,11 @@ fn config(stage: &Stage, settings: &[(&str, &str)]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn an_outage(stage: &Stage) {
+fn an_outage(stage: &CommandStage) {
     const LIFETIME: Duration = Duration::from_secs(8);
     put(stage, 1..41, OUTAGE);
-    let tracker = Tracker::with(&config(stage, &[("gc_interval", "200ms"), ("peer_lifetime", "8s")]), &[]);
+    let tracker =
+        RunningTracker::with(&config(stage, &[("gc_interval", "200ms"), ("peer_lifetime", "8s")]), &[]);
     let begun = Instant::now();
     let answer = client(b'f', 100).announce(tracker.http(), &SWARM, 9, "&numwant=50");
     assert_eq!(answer.bytes("peers").len(), 40 * 6, "the first leecher gets all peers");
@@ -100,11 +102,11 @@ fn an_outage(stage: &Stage) {
     assert_eq!(tracker.end_by(Signal::SIGTERM).code, Some(0));
 }
 
-fn too_many(stage: &Stage) {
+fn too_many(stage: &CommandStage) {
     put(stage, 1..31, OUTAGE);
     put(stage, 31..41, Duration::ZERO);
     let settings = [("gc_interval", "200ms"), ("gc_grace", "0")];
-    let tracker = Tracker::with(&config(stage, &settings), &[]);
+    let tracker = RunningTracker::with(&config(stage, &settings), &[]);
     let withheld =
         || get(tracker.admin(), "/stats").json()["last_garbage_collection"]["withheld_peers"].as_u64();
     while withheld().is_none() {
@@ -146,14 +148,15 @@ fn shifted(seconds: i64) -> Option<Vec<(String, String)>> {
     Some(variables.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-fn wrong_clock(stage: &Stage, ahead: i64) {
+fn wrong_clock(stage: &CommandStage, ahead: i64) {
     const LIFETIME: Duration = Duration::from_secs(8);
     const CLIENTS: std::ops::Range<u16> = 1..21;
     let shifted = shifted(ahead).unwrap();
     let settings =
         [("gc_interval", "200ms"), ("peer_lifetime", "8s"), ("gc_grace", "0"), ("gc_max_share", "1")];
     let config = config(stage, &settings);
-    let (right, wrong) = (Tracker::with(&config, &[]), Tracker::in_environment(&config, &shifted));
+    let (right, wrong) =
+        (RunningTracker::with(&config, &[]), RunningTracker::in_environment(&config, &shifted));
     let begun = Instant::now();
     let mut announced = begun;
     // Longer than the other node leaves all garbage alone since the clocks differ.
@@ -191,6 +194,6 @@ fn wrong_clock(stage: &Stage, ahead: i64) {
     assert!(ended.stderr.contains(&format!("s {direction} this machine's")), "{}", ended.stderr);
 
     let mut check = command(&["check", "-c", stage.config.to_str().unwrap()]);
-    let checked: Ran = check.envs(shifted).output().unwrap().into();
+    let checked: CommandResult = check.envs(shifted).output().unwrap().into();
     assert!(format!("{checked:?}").contains(&format!("s {direction} this machine's")), "{checked:?}");
 }

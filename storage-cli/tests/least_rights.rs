@@ -6,7 +6,7 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{Ran, file, run};
+use common::{CommandResult, file, run};
 use conformance_tests::harness::unless_missing;
 use conformance_tests::servers::Servers;
 use conformance_tests::servers::redis::{Login, Node, Rights, Setup};
@@ -46,15 +46,15 @@ fn config(node: &Node, login: Option<&Login>) -> TempPath {
     ))
 }
 
-fn on(config: &TempPath, command: &[&str], more: &[&str]) -> Ran {
+fn on(config: &TempPath, command: &[&str], more: &[&str]) -> CommandResult {
     done(&[command, &["-c", config.to_str().unwrap()], more].concat())
 }
 
-fn between(command: &str, from: &TempPath, to: &TempPath, more: &[&str]) -> Ran {
+fn between(command: &str, from: &TempPath, to: &TempPath, more: &[&str]) -> CommandResult {
     done(&[&[command, "--from", from.to_str().unwrap(), "--to", to.to_str().unwrap()], more].concat())
 }
 
-fn done(arguments: &[&str]) -> Ran {
+fn done(arguments: &[&str]) -> CommandResult {
     let ran = run(arguments);
     assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:#?}");
     ran

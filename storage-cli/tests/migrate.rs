@@ -25,12 +25,12 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use storage_core::{DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Storage, Timestamp};
 use tempfile::TempPath;
 
-use common::{Ran, command, file, run};
+use common::{CommandResult, command, file, run};
 
 fn main() -> ExitCode {
-    let test = |name: &str, story: fn(&Stage)| {
+    let test = |name: &str, story: fn(&MigrateStage)| {
         Trial::ignorable_test(name, move || {
-            let stage = match Stage::set() {
+            let stage = match MigrateStage::set() {
                 Ok(stage) => stage,
                 Err(missing) => return unless_missing("pg", missing),
             };
@@ -40,9 +40,10 @@ fn main() -> ExitCode {
         })
     };
     // Others would not like their server to restart.
-    let test_of_restarts = |name: &str, story: fn(&Stage, &Postgres)| {
+    let test_of_restarts = |name: &str, story: fn(&MigrateStage, &Postgres)| {
         Trial::ignorable_test(name, move || {
-            let set = Postgres::of_a_test().and_then(|server| Ok((Stage::on(server.clone())?, server)));
+            let set =
+                Postgres::of_a_test().and_then(|server| Ok((MigrateStage::on(server.clone())?, server)));
             match set {
                 Ok((stage, server)) => story(&stage, &server),
                 Err(missing) => return unless_missing("pg", missing),
@@ -72,14 +73,14 @@ fn main() -> ExitCode {
 }
 
 /// An empty Redis that keeps what it has acknowledged, and empty tables.
-struct Stage {
+struct MigrateStage {
     redis: Node,
     schema: Schema,
     from: TempPath,
     to: TempPath,
 }
 
-impl Stage {
+impl MigrateStage {
     fn set() -> Found<Self> {
         Self::on(Servers::shared().postgres()?)
     }
@@ -100,7 +101,7 @@ impl Stage {
         sides.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
-    fn run(&self, command: &str, more: &[&str]) -> Ran {
+    fn run(&self, command: &str, more: &[&str]) -> CommandResult {
         let arguments = self.both(command, more);
         run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -176,7 +177,7 @@ fn record(number: u32) -> PeerRecord {
     }
 }
 
-fn moves(stage: &Stage) {
+fn moves(stage: &MigrateStage) {
     stage.fill(2_000);
     let moved = stage.run("migrate", &["--yes"]);
     assert_eq!(moved.code, Some(0), "{moved:#?}");
@@ -204,7 +205,7 @@ fn moves(stage: &Stage) {
     assert!(!without.stderr.contains("longer ago"), "{without:#?}");
 }
 
-fn nobody_to_ask(stage: &Stage) {
+fn nobody_to_ask(stage: &MigrateStage) {
     stage.fill(10);
     let ran = stage.run("migrate", &[]);
     assert_eq!(ran.code, Some(2), "{ran:#?}");
@@ -212,14 +213,14 @@ fn nobody_to_ask(stage: &Stage) {
     assert!(block_on(stage.schema.rows()).unwrap().values().all(Vec::is_empty));
 }
 
-fn dry_run(stage: &Stage) {
+fn dry_run(stage: &MigrateStage) {
     stage.fill(10);
     let ran = stage.run("migrate", &["--dry-run"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     assert!(block_on(stage.schema.rows()).unwrap().values().all(Vec::is_empty));
 }
 
-fn missing_queries(stage: &Stage) {
+fn missing_queries(stage: &MigrateStage) {
     let for_mochi = file(&connected(&recommended(&["--for", "mochi"]).config, &stage.schema));
     let (from, to) = (stage.from.to_str().unwrap(), for_mochi.to_str().unwrap());
     let ran = run(&["migrate", "--from", from, "--to", to, "--yes"]);
@@ -229,7 +230,7 @@ fn missing_queries(stage: &Stage) {
     }
 }
 
-fn missing_table(stage: &Stage) {
+fn missing_table(stage: &MigrateStage) {
     let config = connected(&recommended(&[]).config.replace("mo_kv", "mo_other"), &stage.schema);
     let (from, to) = (stage.from.to_str().unwrap(), file(&config));
     let ran = run(&["migrate", "--from", from, "--to", to.to_str().unwrap(), "--yes"]);
@@ -237,14 +238,14 @@ fn missing_table(stage: &Stage) {
     assert!(ran.stderr.contains("tracker-storage schema pg"), "{ran:#?}");
 }
 
-fn same_storage(stage: &Stage) {
+fn same_storage(stage: &MigrateStage) {
     let to = stage.to.to_str().unwrap();
     let ran = run(&["migrate", "--from", to, "--to", to, "--yes"]);
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     assert!(ran.stderr.contains("the same storage"), "{ran:#?}");
 }
 
-fn unreadable_entries(stage: &Stage) {
+fn unreadable_entries(stage: &MigrateStage) {
     stage.fill(100);
     let mut spoil = redis::cmd("HSET");
     spoil.arg("CHI_D").arg("no hash").arg(7);
@@ -256,7 +257,7 @@ fn unreadable_entries(stage: &Stage) {
     stage.assert_equal();
 }
 
-fn export_and_import(stage: &Stage) {
+fn export_and_import(stage: &MigrateStage) {
     stage.fill(1_500);
     let dump = printed(&["export", "-c", stage.from.to_str().unwrap()]);
     let taken = import(stage, &dump, &[]);
@@ -267,7 +268,7 @@ fn export_and_import(stage: &Stage) {
     assert!(again.stdout.contains(r#""peers":{"written":0,"kept":1500}"#), "{again:#?}");
 }
 
-fn unreadable_lines(stage: &Stage) {
+fn unreadable_lines(stage: &MigrateStage) {
     stage.fill(2);
     let dump = printed(&["export", "-c", stage.from.to_str().unwrap(), "--only", "peers"]);
     let (header, records) = dump.split_once('\n').unwrap();
@@ -281,7 +282,7 @@ fn unreadable_lines(stage: &Stage) {
     assert!(went_on.stdout.contains("peers: 1 written, 1 there already"), "{went_on:#?}");
 }
 
-fn import(stage: &Stage, dump: &str, more: &[&str]) -> Ran {
+fn import(stage: &MigrateStage, dump: &str, more: &[&str]) -> CommandResult {
     let arguments = [&["import", "-c", stage.to.to_str().unwrap()], more].concat();
     let mut command = command(&arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -290,13 +291,13 @@ fn import(stage: &Stage, dump: &str, more: &[&str]) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-fn interrupted(stage: &Stage) {
+fn interrupted(stage: &MigrateStage) {
     stage.fill(5_000);
     let child = stage.start("migrate", &["--yes", "--rate", "1000/s"]);
     std::thread::sleep(Duration::from_secs(2));
     let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
-    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran: CommandResult = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(130), "{ran:#?}");
     assert!(ran.stderr.contains("start the command again"), "{ran:#?}");
     assert_eq!(stage.run("migrate", &["--yes"]).code, Some(0));
@@ -304,7 +305,7 @@ fn interrupted(stage: &Stage) {
 }
 
 /// Ten times: the command itself, or one of the servers beneath it and then the command.
-fn killed(stage: &Stage, server: &Postgres) {
+fn killed(stage: &MigrateStage, server: &Postgres) {
     stage.fill(40_000);
     for time in 0..10 {
         let mut child = stage.start("migrate", &["--yes", "--rate", "4000/s", "--batch", "100"]);
@@ -336,33 +337,33 @@ fn a_while() {
     std::thread::sleep(Duration::from_millis(rand::random_range(100..1_500)));
 }
 
-fn source_restarts(stage: &Stage, _: &Postgres) {
+fn source_restarts(stage: &MigrateStage, _: &Postgres) {
     stage.fill(5_000);
     let child = stage.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
     std::thread::sleep(Duration::from_secs(1));
     stage.redis.kill().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     stage.redis.start_again().unwrap();
-    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran: CommandResult = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     stage.assert_equal();
 }
 
-fn target_restarts(stage: &Stage, server: &Postgres) {
+fn target_restarts(stage: &MigrateStage, server: &Postgres) {
     stage.fill(5_000);
     let child = stage.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
     std::thread::sleep(Duration::from_secs(1));
     server.crash().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     server.start_again().unwrap();
-    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran: CommandResult = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     stage.assert_equal();
 }
 
 /// Takes minutes, so that it runs only when asked for:
 /// `cargo test --release -p storage-cli --test migrate -- --ignored --nocapture`.
-fn two_million(stage: &Stage) {
+fn two_million(stage: &MigrateStage) {
     const PEERS: u32 = 2_000_000;
     stage.fill(PEERS);
     for (command, more) in [("migrate", &["--yes"][..]), ("verify", &[])] {
@@ -374,7 +375,7 @@ fn two_million(stage: &Stage) {
             std::thread::sleep(Duration::from_millis(100));
         }
         let took = begun.elapsed();
-        let ran: Ran = child.wait_with_output().unwrap().into();
+        let ran: CommandResult = child.wait_with_output().unwrap().into();
         println!(
             "{command}: {took:.1?}, {:.0} peers a second, {peak} KiB of resident memory at most\n{}",
             f64::from(PEERS) / took.as_secs_f64(),

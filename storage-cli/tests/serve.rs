@@ -5,19 +5,21 @@ mod tracker;
 
 use common::{command, file};
 use nix::sys::signal::Signal;
-use tracker::Tracker;
+use tracker::RunningTracker;
 use tracker::http::{client, counts, get, get_with, scrape};
-use tracker::udp::{Announce, Udp, number, request};
+use tracker::udp::{Udp, UdpAnnounce, number, request};
 
 const V1: [u8; 20] = [0xfe; 20];
 const V2: [u8; 32] = [0xfe; 32];
 
-const LEECHER: Announce = Announce { info_hash: V1, peer: b'L', port: 6881, left: 9, event: 2, num_want: -1 };
-const SEEDER: Announce = Announce { info_hash: V1, peer: b'S', port: 6882, left: 0, event: 0, num_want: -1 };
+const LEECHER: UdpAnnounce =
+    UdpAnnounce { info_hash: V1, peer: b'L', port: 6881, left: 9, event: 2, num_want: -1 };
+const SEEDER: UdpAnnounce =
+    UdpAnnounce { info_hash: V1, peer: b'S', port: 6882, left: 0, event: 0, num_want: -1 };
 
 #[test]
 fn a_download_over_http_from_its_start_to_its_end() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let (seeder, leecher) = (client(b's', 6881), client(b'l', 6882));
     let first = seeder.announce(tracker.http(), &V1, 0, "&event=started");
     assert_eq!((first.bytes("peers"), first.bytes("peers6")), (&b""[..], &b""[..]));
@@ -38,23 +40,23 @@ fn a_download_over_http_from_its_start_to_its_end() {
 
 #[test]
 fn a_download_over_udp_from_its_start_to_its_end() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let udp = Udp::to(tracker.udp());
     udp.announce(&SEEDER);
     let answer = udp.announce(&LEECHER);
     assert_eq!([0, 4, 8, 12, 16].map(|at| number(&answer, at)), [1, 5, 1800, 1, 1]);
     assert_eq!(answer[20..], *b"\x7f\0\0\x01\x1a\xe2");
-    udp.announce(&Announce { left: 0, event: 1, ..LEECHER });
+    udp.announce(&UdpAnnounce { left: 0, event: 1, ..LEECHER });
     assert_eq!(udp.scrape(V1), [2, 1, 0]);
-    udp.announce(&Announce { left: 0, event: 3, ..LEECHER });
-    udp.announce(&Announce { event: 3, ..SEEDER });
+    udp.announce(&UdpAnnounce { left: 0, event: 3, ..LEECHER });
+    udp.announce(&UdpAnnounce { event: 3, ..SEEDER });
     assert_eq!(udp.scrape(V1), [0, 1, 0]);
     assert_eq!(counts(tracker.http(), &V1), [0, 0, 1], "it is one tracker");
 }
 
 #[test]
 fn peers_of_the_other_family_are_told_where_they_fit() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     client(b'4', 1).announce(tracker.http(), &V1, 0, "");
     client(b'6', 2).announce(tracker.http6(), &V1, 0, "");
     let mut ipv6 = [0; 18];
@@ -66,13 +68,13 @@ fn peers_of_the_other_family_are_told_where_they_fit() {
     }
     let preferred = client(b'l', 3).announce(tracker.http6(), &V1, 9, "&numwant=1");
     assert_eq!((preferred.bytes("peers"), preferred.bytes("peers6")), (&b""[..], &ipv6[..]));
-    let answer = Udp::to(tracker.udp6()).announce(&Announce { num_want: 1, ..LEECHER });
+    let answer = Udp::to(tracker.udp6()).announce(&UdpAnnounce { num_want: 1, ..LEECHER });
     assert_eq!(answer[20..], ipv6, "a packet has peers of one family");
 }
 
 #[test]
 fn peers_are_dictionaries_for_who_wants_them_so() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let seeder = client(b's', 6881);
     seeder.announce(tracker.http6(), &V1, 0, "");
     let leecher = client(b'l', 6882);
@@ -84,7 +86,7 @@ fn peers_are_dictionaries_for_who_wants_them_so() {
 
 #[test]
 fn v1_and_v2_hashes_name_swarms_of_their_own() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     client(b's', 1).announce(tracker.http(), &V1, 0, "");
     client(b's', 1).announce(tracker.http(), &V2, 9, "");
     let files = scrape(tracker.http(), &[&V1, &V2, &[0; 20]]).within("files");
@@ -97,7 +99,7 @@ fn v1_and_v2_hashes_name_swarms_of_their_own() {
 fn limits_and_intervals_are_those_of_the_file() {
     let config = "storage: {name: memory}\nannounce_interval: 10m\nmin_announce_interval: 5m\n\
                   max_numwant: 3\ndefault_numwant: 2\nmax_scrape_infohashes: 1\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     for letter in b'a'..=b'e' {
         client(letter, letter.into()).announce(tracker.http(), &V1, 0, "");
     }
@@ -108,7 +110,7 @@ fn limits_and_intervals_are_those_of_the_file() {
     }
     let udp = Udp::to(tracker.udp());
     for (num_want, expected) in [(-1, 2), (i32::MIN, 2), (1, 1), (99, 3), (0, 0)] {
-        let answer = udp.announce(&Announce { num_want, ..LEECHER });
+        let answer = udp.announce(&UdpAnnounce { num_want, ..LEECHER });
         assert_eq!(answer.len(), 20 + 6 * expected, "{num_want}");
     }
     let answer = udp.ask(&request(udp.connect(), 2, 6, &[V1, [0; 20]].concat()));
@@ -120,18 +122,18 @@ fn limits_and_intervals_are_those_of_the_file() {
 #[test]
 fn an_answer_over_udp_fits_a_packet_of_ipv6_unless_configured_otherwise() {
     for (more, length) in [("", 20 + 18 * 67), ("max_udp_answer: 4096\n", 20 + 18 * 100)] {
-        let tracker = Tracker::with(&format!("storage: {{name: memory}}\n{more}"), &[]);
+        let tracker = RunningTracker::with(&format!("storage: {{name: memory}}\n{more}"), &[]);
         let udp = Udp::to(tracker.udp6());
         for peer in 100..=250 {
-            udp.announce(&Announce { port: peer.into(), peer, num_want: 0, ..LEECHER });
+            udp.announce(&UdpAnnounce { port: peer.into(), peer, num_want: 0, ..LEECHER });
         }
-        assert_eq!(udp.announce(&Announce { num_want: 100, ..LEECHER }).len(), length, "{more}");
+        assert_eq!(udp.announce(&UdpAnnounce { num_want: 100, ..LEECHER }).len(), length, "{more}");
     }
 }
 
 #[test]
 fn answers_over_udp_come_from_the_address_that_was_asked() {
-    let tracker = Tracker::with("storage: {name: memory}\n", &["--udp", "0.0.0.0:0"]);
+    let tracker = RunningTracker::with("storage: {name: memory}\n", &["--udp", "0.0.0.0:0"]);
     // The address printed after those that every tracker of these tests has.
     let port = tracker.last_udp().port();
     for asked in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
@@ -143,7 +145,7 @@ fn answers_over_udp_come_from_the_address_that_was_asked() {
 
 #[test]
 fn clients_need_not_wait_longer_than_they_are_asked_to() {
-    let tracker = Tracker::with("storage: {name: memory}\nannounce_interval: 5m\n", &[]);
+    let tracker = RunningTracker::with("storage: {name: memory}\nannounce_interval: 5m\n", &[]);
     let answer = client(b'l', 1).announce(tracker.http(), &V1, 9, "");
     assert_eq!((answer.number("interval"), answer.number("min interval")), (300, 300));
 }
@@ -151,7 +153,7 @@ fn clients_need_not_wait_longer_than_they_are_asked_to() {
 #[test]
 fn a_client_has_the_address_that_a_trusted_proxy_names() {
     let config = "storage: {name: memory}\nreal_ip_header: X-Real-IP\ntrusted_proxies: [127.0.0.0/8]\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     let query = client(b's', 1).query(&V1, 0, "");
     get_with(tracker.http(), &query, "x-real-ip: 192.0.2.7\r\n");
     get_with(tracker.http6(), &query, "x-real-ip: 192.0.2.8\r\n");
@@ -164,7 +166,7 @@ fn a_client_has_the_address_that_a_trusted_proxy_names() {
 fn a_flood_from_one_address_is_refused_and_others_are_served() {
     let config = "storage: {name: memory}\nreal_ip_header: X-Real-IP\ntrusted_proxies: [127.0.0.0/8]\n\
                   max_requests_per_address: 1\nmax_burst_per_address: 20\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     let announce = |peer: u8, from: &str| {
         let path = format!(
             "/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4040-abcdefghi{peer:03}&port=6881&left=5"
@@ -190,7 +192,7 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
 
 #[test]
 fn a_full_storage_is_told_to_new_clients_and_counted() {
-    let tracker = Tracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
+    let tracker = RunningTracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let answer = Udp::to(tracker.udp()).announce(&LEECHER);
     assert_eq!(&answer[8..], b"the tracker takes no further peers at this time");
@@ -203,7 +205,7 @@ fn a_full_storage_is_told_to_new_clients_and_counted() {
 #[test]
 fn forwarded_names_the_client() {
     let config = "storage: {name: memory}\nreal_ip_header: Forwarded\ntrusted_proxies: [127.0.0.0/8]\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     let query = client(b's', 1).query(&V1, 0, "");
     let header = "Forwarded: for=203.0.113.1, for=\"192.0.2.7:4711\";proto=https, for=127.0.0.2\r\n";
     get_with(tracker.http(), &query, header);
@@ -218,14 +220,14 @@ fn forwarded_names_the_client() {
 #[test]
 fn announces_are_served_at_the_routes_of_the_file() {
     let query = client(b's', 1).query(&V1, 0, "").replace("/announce", "");
-    let status = |tracker: &Tracker, path: &str| get(tracker.http(), &format!("{path}{query}")).status;
-    let tracker = Tracker::start();
+    let status = |tracker: &RunningTracker, path: &str| get(tracker.http(), &format!("{path}{query}")).status;
+    let tracker = RunningTracker::start();
     for (path, expected) in [("/announce/", 200), ("/announce.php", 404), ("/passkey/announce", 404)] {
         assert_eq!(status(&tracker, path), expected, "{path}");
     }
     let config =
         "storage: {name: memory}\nannounce_routes: [/announce, announce.php, '/:passkey/announce']\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     for path in ["/announce", "/announce/", "/announce.php", "/0123456789abcdef/announce"] {
         assert_eq!(status(&tracker, path), 200, "{path}");
     }
@@ -239,7 +241,7 @@ fn announces_are_served_at_the_routes_of_the_file() {
 fn an_address_in_the_request_counts_only_where_that_is_allowed() {
     for (allow, expected) in [(true, b"\xc0\0\x02\x09\0\x01"), (false, b"\x7f\0\0\x01\0\x01")] {
         let config = format!("storage: {{name: memory}}\nallow_ip_spoofing: {allow}\n");
-        let tracker = Tracker::with(&config, &[]);
+        let tracker = RunningTracker::with(&config, &[]);
         client(b's', 1).announce(tracker.http(), &V1, 0, "&ip=192.0.2.9");
         let answer = client(b'l', 2).announce(tracker.http(), &V1, 9, "");
         assert_eq!(answer.bytes("peers"), expected);
@@ -249,7 +251,7 @@ fn an_address_in_the_request_counts_only_where_that_is_allowed() {
 #[test]
 fn connections_are_kept_for_who_wants_that() {
     use std::io::{Read, Write};
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let mut stream = tracker::http::connect(tracker.http());
     for _ in 0..3 {
         stream.write_all(b"GET /health HTTP/1.1\r\nhost: tracker\r\n\r\n").unwrap();
@@ -265,7 +267,7 @@ fn connections_are_kept_for_who_wants_that() {
 
 #[test]
 fn the_port_of_the_tracker_has_announces_scrapes_and_health_alone() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     assert_eq!(get(tracker.http(), "/health").text(), "ok\n");
     for path in ["/", "/stats", "/metrics", "/announces", "/favicon.ico"] {
         assert_eq!(get(tracker.http(), path).status, 404, "{path}");
@@ -276,7 +278,7 @@ fn the_port_of_the_tracker_has_announces_scrapes_and_health_alone() {
 fn sigterm_is_success_and_ctrl_c_is_not() {
     use std::io::Write;
     for (signal, code) in [(Signal::SIGTERM, 0), (Signal::SIGINT, 130)] {
-        let tracker = Tracker::start();
+        let tracker = RunningTracker::start();
         let address = tracker.http();
         let _idle = tracker::http::connect(address);
         let mut half = tracker::http::connect(address);
@@ -291,9 +293,9 @@ fn sigterm_is_success_and_ctrl_c_is_not() {
 
 #[test]
 fn an_address_in_use_is_named() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let taken = tracker.http().to_string();
-    let ran: common::Ran =
+    let ran: common::CommandResult =
         command(&["serve", "--http", &taken, "--udp", "none", "--admin", "none"]).output().unwrap().into();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains(&format!("--http: cannot listen on {taken}")), "{ran:?}");
@@ -302,7 +304,8 @@ fn an_address_in_use_is_named() {
 #[test]
 fn without_a_file_the_environment_may_name_the_storage() {
     let serve = ["serve", "--http", "127.0.0.1:0", "--udp", "none", "--admin", "none"];
-    let ran: common::Ran = command(&serve).env("TRACKER_STORAGE__NAME", "memroy").output().unwrap().into();
+    let ran: common::CommandResult =
+        command(&serve).env("TRACKER_STORAGE__NAME", "memroy").output().unwrap().into();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("environment: `name`: there is no backend `memroy`"), "{ran:?}");
 }

@@ -5,17 +5,17 @@ mod tracker;
 
 use common::MEMORY;
 use serde_json::Value;
-use tracker::Tracker;
+use tracker::RunningTracker;
 use tracker::http::{client, get, send};
-use tracker::udp::{Announce, Udp};
+use tracker::udp::{Udp, UdpAnnounce};
 
 const INFO_HASH: [u8; 20] = [7; 20];
 
 /// Two seeders and a leecher of one swarm, and a request that is wrong.
-fn in_use(tracker: &Tracker) {
+fn in_use(tracker: &RunningTracker) {
     client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
     client(b'l', 2).announce(tracker.http6(), &INFO_HASH, 9, "");
-    Udp::to(tracker.udp()).announce(&Announce {
+    Udp::to(tracker.udp()).announce(&UdpAnnounce {
         info_hash: INFO_HASH,
         peer: b'S',
         port: 3,
@@ -27,7 +27,7 @@ fn in_use(tracker: &Tracker) {
 }
 
 /// The state, once the storage has been counted with these peers.
-fn stats_with(tracker: &Tracker, peers: u64) -> Value {
+fn stats_with(tracker: &RunningTracker, peers: u64) -> Value {
     loop {
         let stats = get(tracker.admin(), "/stats").json();
         let count = |key: &str| stats[key].as_u64().unwrap_or_default();
@@ -39,7 +39,7 @@ fn stats_with(tracker: &Tracker, peers: u64) -> Value {
 
 #[test]
 fn the_state_is_told_as_json() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     in_use(&tracker);
     let stats = stats_with(&tracker, 3);
     assert_eq!(stats["backend"], "memory");
@@ -57,7 +57,7 @@ fn the_state_is_told_as_json() {
 #[test]
 fn swarms_are_counted_at_once_however_seldom_they_are_counted() {
     let config = "storage: {name: memory, config: {prometheus_reporting_interval: 1h}}\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     while get(tracker.admin(), "/stats").json()["swarms"].is_null() {}
     assert!(get(tracker.admin(), "/stats").json()["statistics_seconds_ago"].as_u64().unwrap() < 60);
 }
@@ -65,7 +65,7 @@ fn swarms_are_counted_at_once_however_seldom_they_are_counted() {
 #[test]
 fn garbage_collections_are_told_of() {
     let config = "storage: {name: memory, config: {gc_interval: 100ms, peer_lifetime: 1ms}}\n";
-    let tracker = Tracker::with(config, &[]);
+    let tracker = RunningTracker::with(config, &[]);
     client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
     loop {
         let stats = get(tracker.admin(), "/stats").json();
@@ -82,7 +82,7 @@ fn garbage_collections_are_told_of() {
 #[test]
 fn the_next_garbage_collection_is_told_of() {
     let tracker =
-        Tracker::with("storage: {name: memory, config: {gc_interval: 1m, peer_lifetime: 40m}}\n", &[]);
+        RunningTracker::with("storage: {name: memory, config: {gc_interval: 1m, peer_lifetime: 40m}}\n", &[]);
     let next = loop {
         if let Some(next) = get(tracker.admin(), "/stats").json()["next_garbage_collection_seconds"].as_u64()
         {
@@ -94,21 +94,21 @@ fn the_next_garbage_collection_is_told_of() {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     assert!((2_300.0..=2_400.0).contains(&(due - now)), "{due}");
 
-    let tracker = Tracker::with("storage: {name: memory, config: {maintenance: false}}\n", &[]);
+    let tracker = RunningTracker::with("storage: {name: memory, config: {maintenance: false}}\n", &[]);
     let stats = get(tracker.admin(), "/stats").json();
     assert_eq!(stats["next_garbage_collection_seconds"], Value::Null, "{stats}");
     assert_eq!(metric(&tracker, "tracker_storage_gc_next_timestamp_seconds{backend=\"memory\"}"), None);
 }
 
 /// The value of a metric.
-fn metric(tracker: &Tracker, name: &str) -> Option<f64> {
+fn metric(tracker: &RunningTracker, name: &str) -> Option<f64> {
     let metrics = get(tracker.admin(), "/metrics").text();
     metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 #[test]
 fn metrics_are_those_of_the_storage_and_of_the_front_ends() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     in_use(&tracker);
     stats_with(&tracker, 3);
     let metrics = get(tracker.admin(), "/metrics").text();
@@ -130,7 +130,7 @@ fn metrics_are_those_of_the_storage_and_of_the_front_ends() {
 
 #[test]
 fn counts_have_mochis_names_too_when_asked() {
-    let tracker = Tracker::with(MEMORY, &["--mochi-metric-names"]);
+    let tracker = RunningTracker::with(MEMORY, &["--mochi-metric-names"]);
     in_use(&tracker);
     stats_with(&tracker, 3);
     let metrics = get(tracker.admin(), "/metrics").text();
@@ -145,7 +145,7 @@ fn counts_have_mochis_names_too_when_asked() {
 
 #[test]
 fn the_page_needs_nothing_from_elsewhere() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let page = get(tracker.admin(), "/");
     assert_eq!(page.status, 200);
     assert!(page.head.contains("content-type: text/html"), "{}", page.head);
@@ -155,7 +155,7 @@ fn the_page_needs_nothing_from_elsewhere() {
 
 #[test]
 fn the_operators_address_has_no_announces_and_takes_no_orders() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     assert_eq!(get(tracker.admin(), "/health").text(), "ok\n");
     assert_eq!(get(tracker.admin(), "/announce").status, 404);
     let post = send(tracker.admin(), b"POST /stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

@@ -4,19 +4,19 @@ mod common;
 mod tracker;
 
 use common::MEMORY;
-use tracker::Tracker;
+use tracker::RunningTracker;
 use tracker::http::{client, counts};
-use tracker::udp::{Announce, Udp, number};
+use tracker::udp::{Udp, UdpAnnounce, number};
 
 const INFO_HASH: [u8; 20] = [7; 20];
 
 /// Nothing is on the list of a storage that is new.
-fn tracker(inverted: bool) -> Tracker {
-    Tracker::with(&format!("{MEMORY}approval: {{context: approved, inverted: {inverted}}}\n"), &[])
+fn tracker(inverted: bool) -> RunningTracker {
+    RunningTracker::with(&format!("{MEMORY}approval: {{context: approved, inverted: {inverted}}}\n"), &[])
 }
 
-const ANNOUNCE: Announce =
-    Announce { info_hash: INFO_HASH, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
+const ANNOUNCE: UdpAnnounce =
+    UdpAnnounce { info_hash: INFO_HASH, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
 
 #[test]
 fn what_is_not_on_the_allow_list_is_refused() {
@@ -42,7 +42,7 @@ fn a_file_with_hooks_is_served_only_by_who_says_so() {
     let ran = common::run_on(&config, "serve", &[]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("`prehooks`: `torrent approval` would not be run"), "{ran:?}");
-    let tracker = Tracker::with(&config, &["--ignore-hooks"]);
+    let tracker = RunningTracker::with(&config, &["--ignore-hooks"]);
     client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
     let ran = tracker.end_by(nix::sys::signal::Signal::SIGTERM);
     assert!(ran.stderr.contains("warning"), "{ran:?}");
@@ -50,5 +50,5 @@ fn a_file_with_hooks_is_served_only_by_who_says_so() {
 
 #[test]
 fn hooks_that_are_none_are_no_hooks() {
-    Tracker::with(&format!("{MEMORY}prehooks: []\nposthooks:\n"), &[]);
+    RunningTracker::with(&format!("{MEMORY}prehooks: []\nposthooks:\n"), &[]);
 }

@@ -8,7 +8,7 @@ mod tracker;
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Completion, Trial};
-use tracker::Tracker;
+use tracker::RunningTracker;
 use tracker::http::{client, get};
 
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -29,7 +29,7 @@ fn is_there(browser: &str) -> bool {
 }
 
 fn the_page_shows_what_the_state_is(browser: &str) {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     for letter in b'a'..=b'g' {
         client(letter, 1).announce(tracker.http(), &[letter % 3; 20], (letter % 2).into(), "");
     }

@@ -22,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::AssertSqlSafe;
 use sqlx::{Connection, PgConnection};
-use tracker::Tracker;
+use tracker::RunningTracker;
 use tracker::http::{client, connect, counts, get};
 
 const SWARM: [u8; 20] = [1; 20];
@@ -31,13 +31,13 @@ const SWARM: [u8; 20] = [1; 20];
 const STOP: Duration = Duration::from_secs(10);
 
 /// A server with the recommended tables, the proxy before it, and what the tracker needs to know.
-struct Ground {
+struct TrackedServer {
     target: CampaignTarget,
     config: String,
 }
 
 fn main() -> ExitCode {
-    let test = |name: &str, story: fn(&Ground)| {
+    let test = |name: &str, story: fn(&TrackedServer)| {
         Trial::ignorable_test(name, move || {
             let postgres = match Postgres::of_a_test() {
                 Ok(postgres) => postgres,
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             let (before, rest) = config.split_once("connection_string:").unwrap();
             let (_, after) = rest.split_once('\n').unwrap();
             let config = format!("{before}connection_string: {url}\n{after}");
-            story(&Ground { target, config });
+            story(&TrackedServer { target, config });
             Ok(Completion::Completed)
         })
     };
@@ -65,9 +65,9 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-impl Ground {
-    fn tracker(&self) -> Tracker {
-        Tracker::with(&self.config, &[])
+impl TrackedServer {
+    fn tracker(&self) -> RunningTracker {
+        RunningTracker::with(&self.config, &[])
     }
 
     fn postgres(&self) -> &Arc<Postgres> {
@@ -86,11 +86,11 @@ impl Ground {
 }
 
 /// On the public and on the operator's address.
-fn health(tracker: &Tracker) -> [u16; 2] {
+fn health(tracker: &RunningTracker) -> [u16; 2] {
     [tracker.http(), tracker.admin()].map(|address| get(address, "/health").status)
 }
 
-fn wait_for_health(tracker: &Tracker, awaited: u16) {
+fn wait_for_health(tracker: &RunningTracker, awaited: u16) {
     while health(tracker) != [awaited; 2] {
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -100,7 +100,7 @@ fn wait_for_health(tracker: &Tracker, awaited: u16) {
 const RENAME: &str = "ALTER TABLE mo_peers RENAME TO old_peers";
 const RENAME_BACK: &str = "ALTER TABLE old_peers RENAME TO mo_peers";
 
-fn health_is_what_clients_get(ground: &Ground) {
+fn health_is_what_clients_get(ground: &TrackedServer) {
     let tracker = ground.tracker();
     assert_eq!(health(&tracker), [200, 200]);
     ground.execute(RENAME);
@@ -124,7 +124,7 @@ fn health_is_what_clients_get(ground: &Ground) {
     }
 }
 
-fn health_is_probed_where_there_are_no_clients(ground: &Ground) {
+fn health_is_probed_where_there_are_no_clients(ground: &TrackedServer) {
     let tracker = ground.tracker();
     ground.execute(RENAME);
     wait_for_health(&tracker, 503);
@@ -138,14 +138,14 @@ fn health_is_probed_where_there_are_no_clients(ground: &Ground) {
 }
 
 /// Sends an announce and waits for nothing.
-fn send(tracker: &Tracker, number: u16, left: u64, more: &str) -> TcpStream {
+fn send(tracker: &RunningTracker, number: u16, left: u64, more: &str) -> TcpStream {
     let mut stream = connect(tracker.http());
     let query = client(b'l', number).query(&SWARM, left, more);
     stream.write_all(format!("GET {query} HTTP/1.1\r\nhost: tracker\r\n\r\n").as_bytes()).unwrap();
     stream
 }
 
-fn frozen_sessions_do_not_keep_it_from_stopping(ground: &Ground) {
+fn frozen_sessions_do_not_keep_it_from_stopping(ground: &TrackedServer) {
     let tracker = ground.tracker();
     client(b's', 1).announce(tracker.http(), &SWARM, 0, "");
     let frozen = block_on(ground.postgres().freeze_sessions(ROLE)).unwrap();
@@ -158,7 +158,7 @@ fn frozen_sessions_do_not_keep_it_from_stopping(ground: &Ground) {
     assert!(begun.elapsed() < STOP, "{:?}", begun.elapsed());
 }
 
-fn it_stops_while_it_starts(ground: &Ground) {
+fn it_stops_while_it_starts(ground: &TrackedServer) {
     let _frozen = ground.postgres().freeze().unwrap();
     let config = file(&ground.config);
     let mut serve = command(&["serve", "-c", config.to_str().unwrap(), "--http", "127.0.0.1:0"]);
@@ -173,7 +173,7 @@ fn it_stops_while_it_starts(ground: &Ground) {
     assert!(output.stdout.is_empty(), "{output:?}");
 }
 
-fn clients_that_hang_up_cost_no_sessions(ground: &Ground) {
+fn clients_that_hang_up_cost_no_sessions(ground: &TrackedServer) {
     const CLIENTS: u16 = 200;
     let tracker = ground.tracker();
     for number in 1..=CLIENTS {

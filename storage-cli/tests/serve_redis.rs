@@ -14,10 +14,10 @@ use conformance_tests::servers::Servers;
 use conformance_tests::servers::redis::{Node, Setup};
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::signal::Signal;
-use tracker::Tracker;
-use tracker::bencode::Dictionary;
+use tracker::RunningTracker;
+use tracker::bencode::BencodeMap;
 use tracker::http::{client, connect, counts, get, read};
-use tracker::udp::{Announce, Udp, number};
+use tracker::udp::{Udp, UdpAnnounce, number};
 
 const LISTED: [u8; 20] = [1; 20];
 /// A v2 torrent whose first 20 bytes are listed.
@@ -56,9 +56,12 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn tracker(node: &Node, more: &str) -> Tracker {
+fn tracker(node: &Node, more: &str) -> RunningTracker {
     let address = node.address();
-    Tracker::with(&format!("storage: {{name: redis, config: {{addresses: ['{address}']}}}}\n{more}"), &[])
+    RunningTracker::with(
+        &format!("storage: {{name: redis, config: {{addresses: ['{address}']}}}}\n{more}"),
+        &[],
+    )
 }
 
 /// As MoChi writes it.
@@ -68,12 +71,12 @@ fn list(node: &Node) {
     node.ask::<()>(&put).unwrap();
 }
 
-fn refusal(answer: &Dictionary) -> Option<&str> {
+fn refusal(answer: &BencodeMap) -> Option<&str> {
     answer.has("failure reason").then(|| answer.text("failure reason"))
 }
 
-fn udp_action(tracker: &Tracker, info_hash: [u8; 20]) -> u32 {
-    let announce = Announce { info_hash, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
+fn udp_action(tracker: &RunningTracker, info_hash: [u8; 20]) -> u32 {
+    let announce = UdpAnnounce { info_hash, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
     number(&Udp::to(tracker.udp()).announce(&announce), 0)
 }
 
@@ -131,7 +134,7 @@ fn what_is_under_way_is_finished_before_the_end(node: &Node) {
     node.thaw().unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let answer = Dictionary::read(&read(&answer).unwrap().body);
+    let answer = BencodeMap::read(&read(&answer).unwrap().body);
     assert_eq!(answer.bytes("peers").len(), 6, "{answer:?}");
     assert_eq!(tracker.end_by(Signal::SIGTERM).code, Some(0));
 }
@@ -141,7 +144,7 @@ fn limit_memory(node: &Node, bytes: u32) {
     node.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes)).unwrap();
 }
 
-fn health(tracker: &Tracker) -> [u16; 2] {
+fn health(tracker: &RunningTracker) -> [u16; 2] {
     [tracker.http(), tracker.admin()].map(|address| get(address, "/health").status)
 }
 
@@ -206,7 +209,7 @@ fn a_frozen_server_does_not_keep_it_from_stopping(node: &Node) {
 fn writes_that_a_mirror_leaves_behind_are_told(node: &Node) {
     let secondary = format!("{{name: redis, config: {{addresses: ['{}']}}}}", node.address());
     let sides = format!("primary: {{name: memory, config: {{}}}}, secondary: {secondary}");
-    let tracker = Tracker::with(&format!("storage: {{name: mirror, config: {{{sides}}}}}\n"), &[]);
+    let tracker = RunningTracker::with(&format!("storage: {{name: mirror, config: {{{sides}}}}}\n"), &[]);
     let frozen = node.freeze_process().unwrap();
     for number in 1..6 {
         let answer = client(b's', number).announce(tracker.http(), &LISTED, 0, "");

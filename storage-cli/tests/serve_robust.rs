@@ -8,18 +8,18 @@ use std::io::{Read, Write};
 use common::MEMORY;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use tracker::Tracker;
-use tracker::bencode::Dictionary;
+use tracker::RunningTracker;
+use tracker::bencode::BencodeMap;
 use tracker::http::{Answer, client, connect, connect_from, counts, encoded, exchange, get, send};
-use tracker::udp::{Announce, Udp, number, request};
+use tracker::udp::{Udp, UdpAnnounce, number, request};
 
 const INFO_HASH: [u8; 20] = [7; 20];
 
-const ANNOUNCE: Announce =
-    Announce { info_hash: INFO_HASH, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
+const ANNOUNCE: UdpAnnounce =
+    UdpAnnounce { info_hash: INFO_HASH, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
 
 /// Others are served: over HTTP and over UDP.
-fn serves_others(tracker: &Tracker) {
+fn serves_others(tracker: &RunningTracker) {
     let answer = client(b'o', 1).announce(tracker.http(), &[9; 20], 0, "");
     assert_eq!(answer.counts()[0], 1);
     client(b'o', 1).announce(tracker.http(), &[9; 20], 0, "&event=stopped");
@@ -27,7 +27,7 @@ fn serves_others(tracker: &Tracker) {
 }
 
 /// Ends the tracker and looks whether it panicked.
-fn ends_well(tracker: Tracker) {
+fn ends_well(tracker: RunningTracker) {
     serves_others(&tracker);
     let ran = tracker.end_by(Signal::SIGTERM);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -36,7 +36,7 @@ fn ends_well(tracker: Tracker) {
 
 #[test]
 fn a_wrong_announce_is_answered_with_the_reason() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let right = client(b's', 6881).query(&INFO_HASH, 0, "");
     let with = |from: &str, to: &str| right.replace(from, to);
     let hash = format!("info_hash={}", encoded(&INFO_HASH));
@@ -56,18 +56,18 @@ fn a_wrong_announce_is_answered_with_the_reason() {
     for (query, reason) in wrong {
         let answer = get(tracker.http(), &query);
         assert_eq!(answer.status, 200, "{query}");
-        let answer = Dictionary::read(&answer.body);
+        let answer = BencodeMap::read(&answer.body);
         assert!(answer.text("failure reason").contains(reason), "{query}: {answer:?}");
     }
     assert_eq!(counts(tracker.http(), &INFO_HASH), [0, 0, 0]);
-    let scrape = Dictionary::read(&get(tracker.http(), "/scrape").body);
+    let scrape = BencodeMap::read(&get(tracker.http(), "/scrape").body);
     assert!(scrape.text("failure reason").contains("missing"));
     ends_well(tracker);
 }
 
 #[test]
 fn what_is_not_http_is_refused() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let status = |answer: Option<Answer>| answer.map(|answer| answer.status);
     let post = b"POST /announce HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(status(send(tracker.http(), post)), Some(405));
@@ -86,7 +86,7 @@ fn what_is_not_http_is_refused() {
 
 #[test]
 fn a_request_of_ten_megabytes_is_cut_off() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let much = "a".repeat(10_000_000);
     let long_uri = format!("GET /announce?info_hash={much} HTTP/1.1\r\nhost: x\r\n\r\n");
     let long_header = format!("GET /health HTTP/1.1\r\nx: {much}\r\n\r\n");
@@ -104,7 +104,7 @@ fn a_request_of_ten_megabytes_is_cut_off() {
 
 #[test]
 fn slow_senders_are_cut_off_and_nobody_waits_for_them() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let mut slow: Vec<_> = (0..50).map(|_| connect(tracker.http())).collect();
     for stream in &mut slow {
         stream.write_all(b"GET /announce?info_hash=").unwrap();
@@ -120,7 +120,7 @@ fn slow_senders_are_cut_off_and_nobody_waits_for_them() {
 #[test]
 fn an_address_has_its_share_of_connections_and_a_trusted_proxy_any_number() {
     let config = format!("{MEMORY}max_connections_per_address: 3\ntrusted_proxies: [127.0.0.2]\n");
-    let tracker = Tracker::with(&config, &[]);
+    let tracker = RunningTracker::with(&config, &[]);
     let asks = |stream| exchange(stream, b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let mut own: Vec<_> = (0..3).map(|_| connect(tracker.http())).collect();
     assert!(asks(connect(tracker.http())).is_none());
@@ -138,7 +138,7 @@ fn an_address_has_its_share_of_connections_and_a_trusted_proxy_any_number() {
 
 #[test]
 fn ten_thousand_idle_connections_take_nothing_from_others() {
-    let tracker = Tracker::with(&format!("{MEMORY}max_connections_per_address: 10000\n"), &[]);
+    let tracker = RunningTracker::with(&format!("{MEMORY}max_connections_per_address: 10000\n"), &[]);
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let idle: Vec<_> = (0..most.saturating_sub(300).min(10_100)).map(|_| connect(tracker.http())).collect();
@@ -150,7 +150,7 @@ fn ten_thousand_idle_connections_take_nothing_from_others() {
 
 #[test]
 fn packets_that_are_no_requests_are_not_answered() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let udp = Udp::to(tracker.udp());
     let id = udp.connect();
     let announce = ANNOUNCE.bytes(id, 5);
@@ -164,7 +164,7 @@ fn packets_that_are_no_requests_are_not_answered() {
 
 #[test]
 fn packets_that_are_too_short_are_answered_with_the_reason() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let udp = Udp::to(tracker.udp());
     let id = udp.connect();
     let announce = ANNOUNCE.bytes(id, 5);
@@ -176,13 +176,13 @@ fn packets_that_are_too_short_are_answered_with_the_reason() {
     assert_eq!(number(&udp.ask(&[&announce[..], &[2, 255, 0, 1]].concat()), 0), 1, "options of any form");
     assert_eq!(number(&udp.ask(&request(id, 2, 5, &[0; 19])), 0), 3);
     assert_eq!(udp.ask(&request(id, 2, 5, &[0; 80 * 20])).len(), 8 + 12 * 50);
-    assert_eq!(number(&udp.ask(&Announce { port: 0, ..ANNOUNCE }.bytes(id, 5)), 0), 3);
+    assert_eq!(number(&udp.ask(&UdpAnnounce { port: 0, ..ANNOUNCE }.bytes(id, 5)), 0), 3);
     ends_well(tracker);
 }
 
 #[test]
 fn without_a_connection_id_of_ones_own_nothing_is_done_and_answers_are_short() {
-    let tracker = Tracker::start();
+    let tracker = RunningTracker::start();
     let (udp, other) = (Udp::to(tracker.udp()), Udp::to(tracker.udp6()));
     let id = udp.connect();
     for wrong in [0, 1, id ^ 1, id.swap_bytes(), other.connect(), u64::MAX] {
@@ -201,7 +201,7 @@ fn without_a_connection_id_of_ones_own_nothing_is_done_and_answers_are_short() {
 
 /// Memory of a tracker, as Linux tells it.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
-fn resident_kilobytes(tracker: &Tracker) -> u64 {
+fn resident_kilobytes(tracker: &RunningTracker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", tracker.process_id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

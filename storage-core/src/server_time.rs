@@ -37,11 +37,11 @@ impl ClockReading {
 pub struct ServerTime {
     backend: &'static str,
     observer: SharedObserver,
-    state: Mutex<State>,
+    state: Mutex<ClockState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ClockState {
     /// The median of the clocks of the last look: between looks all advance by this machine's monotonic clock.
     clock: Option<ServerClock>,
     /// The latest time given, unless it turned out to be wrong.
@@ -53,7 +53,7 @@ struct State {
     noticed: Option<Instant>,
 }
 
-impl State {
+impl ClockState {
     fn time(&self) -> Option<Timestamp> {
         self.clock.map(|clock| clock.time_at(Instant::now()))
     }

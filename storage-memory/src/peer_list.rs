@@ -289,19 +289,19 @@ mod tests {
     use proptest::prelude::*;
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum ListStep {
         Put(u8, bool, i64),
         Newer(u8, bool, i64),
         Remove(u8, bool),
         RemoveStale(i64),
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
+    fn steps() -> impl Strategy<Value = Vec<ListStep>> {
         let step = prop_oneof![
-            8 => (any::<u8>(), any::<bool>(), 0..50i64).prop_map(|(p, r, t)| Step::Put(p, r, t)),
-            2 => (any::<u8>(), any::<bool>(), 0..50i64).prop_map(|(p, r, t)| Step::Newer(p, r, t)),
-            4 => (any::<u8>(), any::<bool>()).prop_map(|(p, r)| Step::Remove(p, r)),
-            1 => (0..50i64).prop_map(Step::RemoveStale),
+            8 => (any::<u8>(), any::<bool>(), 0..50i64).prop_map(|(p, r, t)| ListStep::Put(p, r, t)),
+            2 => (any::<u8>(), any::<bool>(), 0..50i64).prop_map(|(p, r, t)| ListStep::Newer(p, r, t)),
+            4 => (any::<u8>(), any::<bool>()).prop_map(|(p, r)| ListStep::Remove(p, r)),
+            1 => (0..50i64).prop_map(ListStep::RemoveStale),
         ];
         prop::collection::vec(step, 0..400)
     }
@@ -313,12 +313,12 @@ mod tests {
             let mut model = BTreeMap::new();
             for step in steps {
                 match step {
-                    Step::Put(peer, seeder, seconds) => {
+                    ListStep::Put(peer, seeder, seconds) => {
                         let value = (Role::from_is_seeder(seeder), Timestamp::from_seconds(seconds));
                         peers.put([peer; 3], value.0, value.1);
                         model.insert([peer; 3], value);
                     }
-                    Step::Newer(peer, seeder, seconds) => {
+                    ListStep::Newer(peer, seeder, seconds) => {
                         let (role, time) = (Role::from_is_seeder(seeder), Timestamp::from_seconds(seconds));
                         let wins = model.get(&[peer; 3]).is_none_or(|&(r, t)| (time, role) > (t, r));
                         prop_assert_eq!(peers.put_newer([peer; 3], role, time), wins);
@@ -326,7 +326,7 @@ mod tests {
                             model.insert([peer; 3], (role, time));
                         }
                     }
-                    Step::Remove(peer, seeder) => {
+                    ListStep::Remove(peer, seeder) => {
                         let role = Role::from_is_seeder(seeder);
                         let there = model.get(&[peer; 3]).is_some_and(|held| held.0 == role);
                         prop_assert_eq!(peers.remove(&[peer; 3], role), there);
@@ -334,7 +334,7 @@ mod tests {
                             model.remove(&[peer; 3]);
                         }
                     }
-                    Step::RemoveStale(seconds) => {
+                    ListStep::RemoveStale(seconds) => {
                         let before = model.len();
                         model.retain(|_, held| held.1 > Timestamp::from_seconds(seconds));
                         prop_assert_eq!(peers.remove_stale(Timestamp::from_seconds(seconds)), before - model.len());

@@ -108,7 +108,7 @@ impl MemoryStorage {
     /// [`ErrorKind::Full`](storage_core::ErrorKind::Full).
     pub(crate) fn write(
         &self,
-        place: &mut ShardEntry<'_>,
+        place: &mut SwarmEntry<'_>,
         operation: Operation,
         peer: &Peer,
         write: impl FnOnce(&mut Swarm) -> bool,
@@ -129,7 +129,7 @@ impl MemoryStorage {
     /// Puts the peers of a client in or updates them; fails if there is no capacity for any of them.
     fn put_all(
         &self,
-        place: &mut ShardEntry<'_>,
+        place: &mut SwarmEntry<'_>,
         operation: Operation,
         peers: &[Peer],
         role: Role,
@@ -153,7 +153,7 @@ impl MemoryStorage {
     }
 
     /// Takes peers out of a swarm in whichever role they are.
-    fn remove(&self, place: &mut ShardEntry<'_>, peers: &[Peer]) {
+    fn remove(&self, place: &mut SwarmEntry<'_>, peers: &[Peer]) {
         let Some(swarm) = place.get_mut() else { return };
         self.capacity.release(peers.iter().filter(|peer| swarm.forget(peer)).count());
         if swarm.is_empty() {
@@ -162,7 +162,7 @@ impl MemoryStorage {
     }
 
     /// Whether it was a download.
-    fn write_announce(&self, place: &mut ShardEntry<'_>, announce: &Announce<'_>) -> Result<bool> {
+    fn write_announce(&self, place: &mut SwarmEntry<'_>, announce: &Announce<'_>) -> Result<bool> {
         let Announce { info_hash, peers, role, event, .. } = announce;
         let announced = announce.announced.on(self);
         match event {
@@ -181,7 +181,7 @@ impl MemoryStorage {
     /// Makes a client a seeder; whether it was a download. Both are seen or neither, as the swarm is locked.
     fn graduate(
         &self,
-        place: &mut ShardEntry<'_>,
+        place: &mut SwarmEntry<'_>,
         operation: Operation,
         info_hash: &InfoHash,
         peers: &[Peer],
@@ -197,7 +197,7 @@ impl MemoryStorage {
 }
 
 /// The locked place of a swarm.
-pub(crate) type ShardEntry<'a> = WriteEntry<'a, InfoHash, Swarm>;
+pub(crate) type SwarmEntry<'a> = WriteEntry<'a, InfoHash, Swarm>;
 
 #[cfg(test)]
 mod tests {

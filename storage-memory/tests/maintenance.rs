@@ -22,9 +22,9 @@ struct Slow {
     under_way: AtomicUsize,
 }
 
-struct UnderWay<'a>(&'a AtomicUsize);
+struct RunningCall<'a>(&'a AtomicUsize);
 
-impl Drop for UnderWay<'_> {
+impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -40,7 +40,7 @@ impl Layer for Slow {
         if matches!(operation, Operation::CollectGarbage | Operation::Statistics) {
             self.begun.fetch_add(1, Ordering::SeqCst);
             self.under_way.fetch_add(1, Ordering::SeqCst);
-            let _under_way = UnderWay(&self.under_way);
+            let _under_way = RunningCall(&self.under_way);
             sleep(self.takes).await;
             return call.await;
         }

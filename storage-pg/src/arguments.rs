@@ -17,14 +17,14 @@ pub(crate) trait Arguments: Copy {
     const NAMED: &'static [Argument];
 
     /// The value of an argument, if it is one of these.
-    fn value(&self, argument: Argument) -> Option<Value<'_>>;
+    fn value(&self, argument: Argument) -> Option<ArgumentValue<'_>>;
 }
 
 /// A value, before it is known which type its parameter has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Value<'a> {
+pub(crate) enum ArgumentValue<'a> {
     Bytes(&'a [u8]),
-    Address(Address<'a>),
+    AddressArgument(AddressArgument<'a>),
     Integer(i128),
     Bool(bool),
     Time(Timestamp),
@@ -35,7 +35,7 @@ pub(crate) enum Value<'a> {
 
 /// An address, or what stands for one where an export goes on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Address<'a> {
+pub(crate) enum AddressArgument<'a> {
     Of(IpAddr),
     /// As the server sent it.
     Raw(&'a [u8]),
@@ -67,7 +67,7 @@ macro_rules! arguments {
             impl $(<$lifetime>)? Arguments for $name $(<$lifetime>)? {
                 const NAMED: &'static [Argument] = &[$(Argument::$argument,)*];
 
-                fn value(&self, argument: Argument) -> Option<Value<'_>> {
+                fn value(&self, argument: Argument) -> Option<ArgumentValue<'_>> {
                     let Self { $($field,)* } = *self;
                     match argument {
                         $(Argument::$argument => Some($value),)*
@@ -96,10 +96,10 @@ arguments! {
         sample: i32,
     } => [
         InfoHash: info_hash.into(),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(family.is_v6()),
-        Count: Value::rows(count),
-        Sample: Value::Integer(sample.into()),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(family.is_v6()),
+        Count: ArgumentValue::rows(count),
+        Sample: ArgumentValue::Integer(sample.into()),
     ]
 
     /// An announce of a batch, of which none wants more than `limit`.
@@ -112,12 +112,12 @@ arguments! {
         sample: i32,
         limit: usize,
     } => [
-        Request: Value::Integer(request.into()),
+        Request: ArgumentValue::Integer(request.into()),
         InfoHash: info_hash.into(),
-        ForSeeder: Value::Bool(for_seeder),
-        IsV6: Value::Bool(family.is_v6()),
-        Sample: Value::Integer(sample.into()),
-        Limit: Value::rows(limit),
+        ForSeeder: ArgumentValue::Bool(for_seeder),
+        IsV6: ArgumentValue::Bool(family.is_v6()),
+        Sample: ArgumentValue::Integer(sample.into()),
+        Limit: ArgumentValue::rows(limit),
     ]
 
     /// A peer that announced.
@@ -130,13 +130,13 @@ arguments! {
         expires: Option<Timestamp>,
     } => [
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(peer.family().is_v6()),
-        Created: Value::Time(announced),
-        Expires: Value::Expiry(expires),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
+        Created: ArgumentValue::Time(announced),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// A peer that leaves a role.
@@ -148,12 +148,12 @@ arguments! {
         expires: Option<Timestamp>,
     } => [
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(peer.family().is_v6()),
-        Expires: Value::Expiry(expires),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// A peer of a batch of those that leave a role.
@@ -165,14 +165,14 @@ arguments! {
         /// From this time on, by the server's clock, its row is not affected.
         expires: Option<Timestamp>,
     } => [
-        Request: Value::Integer(request.into()),
+        Request: ArgumentValue::Integer(request.into()),
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(peer.family().is_v6()),
-        Expires: Value::Expiry(expires),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// A leecher that has everything.
@@ -182,11 +182,11 @@ arguments! {
         announced: Timestamp,
     } => [
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        Created: Value::Time(announced),
-        IsV6: Value::Bool(peer.family().is_v6()),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        Created: ArgumentValue::Time(announced),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
     ]
 
     /// A peer of a batch of those that something happens to, as of a time.
@@ -198,14 +198,14 @@ arguments! {
         /// From this time on, by the server's clock, its row is not affected.
         expires: Option<Timestamp>,
     } => [
-        Request: Value::Integer(request.into()),
+        Request: ArgumentValue::Integer(request.into()),
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        IsV6: Value::Bool(peer.family().is_v6()),
-        Created: Value::Time(announced),
-        Expires: Value::Expiry(expires),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
+        Created: ArgumentValue::Time(announced),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// A peer of a batch of those that announced, as of a time.
@@ -218,15 +218,15 @@ arguments! {
         /// From this time on, by the server's clock, its row is not affected.
         expires: Option<Timestamp>,
     } => [
-        Request: Value::Integer(request.into()),
+        Request: ArgumentValue::Integer(request.into()),
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(peer.family().is_v6()),
-        Created: Value::Time(announced),
-        Expires: Value::Expiry(expires),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
+        Created: ArgumentValue::Time(announced),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// Up to so many peers of a swarm, of one role and family, in a batch.
@@ -239,33 +239,33 @@ arguments! {
         sample: i32,
         limit: usize,
     } => [
-        Request: Value::Integer(request.into()),
+        Request: ArgumentValue::Integer(request.into()),
         InfoHash: info_hash.into(),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(family.is_v6()),
-        Sample: Value::Integer(sample.into()),
-        Limit: Value::rows(limit),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(family.is_v6()),
+        Sample: ArgumentValue::Integer(sample.into()),
+        Limit: ArgumentValue::rows(limit),
     ]
 
     /// A swarm of a batch of those that are counted.
     CountSwarmBatch<'a> { request: u32, info_hash: &'a InfoHash, } => [
-        Request: Value::Integer(request.into()),
+        Request: ArgumentValue::Integer(request.into()),
         InfoHash: info_hash.into(),
     ]
 
     /// The peers last announced at or before a time.
-    CountStale { cutoff: Timestamp, } => [Created: Value::Time(cutoff),]
+    CountStale { cutoff: Timestamp, } => [Created: ArgumentValue::Time(cutoff),]
 
     /// Up to so many swarms from a place in the order of info hashes on.
     CheckCounts<'a> { info_hash: &'a InfoHash, limit: usize, } => [
         InfoHash: info_hash.into(),
-        Limit: Value::rows(limit),
+        Limit: ArgumentValue::rows(limit),
     ]
 
     /// The peers last announced at or before a time, at most so many where the query takes a limit.
     CollectGarbage { cutoff: Timestamp, limit: u64, } => [
-        Created: Value::Time(cutoff),
-        Limit: Value::Integer(limit.into()),
+        Created: ArgumentValue::Time(cutoff),
+        Limit: ArgumentValue::Integer(limit.into()),
     ]
 
     /// A value and its key.
@@ -276,10 +276,10 @@ arguments! {
         /// From this time on, by the server's clock, no row is affected.
         expires: Option<Timestamp>,
     } => [
-        Context: Value::Bytes(context.as_str().as_bytes()),
-        Key: Value::Bytes(key),
-        Value: Value::Bytes(value),
-        Expires: Value::Expiry(expires),
+        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
+        Key: ArgumentValue::Bytes(key),
+        Value: ArgumentValue::Bytes(value),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// Keys that are to be removed.
@@ -289,50 +289,50 @@ arguments! {
         /// From this time on, by the server's clock, no row is affected.
         expires: Option<Timestamp>,
     } => [
-        Context: Value::Bytes(context.as_str().as_bytes()),
-        Keys: Value::Keys(keys),
-        Expires: Value::Expiry(expires),
+        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
+        Keys: ArgumentValue::Keys(keys),
+        Expires: ArgumentValue::Expiry(expires),
     ]
 
     /// A key.
     GetData<'a> { context: &'a Context, key: &'a [u8], } => [
-        Context: Value::Bytes(context.as_str().as_bytes()),
-        Key: Value::Bytes(key),
+        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
+        Key: ArgumentValue::Bytes(key),
     ]
 
     /// A key of a batch of those that are looked for.
     ContainsDataBatch<'a> { request: u32, context: &'a Context, key: &'a [u8], } => [
-        Request: Value::Integer(request.into()),
-        Context: Value::Bytes(context.as_str().as_bytes()),
-        Key: Value::Bytes(key),
+        Request: ArgumentValue::Integer(request.into()),
+        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
+        Key: ArgumentValue::Bytes(key),
     ]
 
     /// Up to so many peers after that of a key, which is as the server sent it.
     ExportPeers<'a> {
         info_hash: &'a [u8],
         peer_id: &'a [u8],
-        address: Address<'a>,
+        address: AddressArgument<'a>,
         port: i64,
         count: usize,
     } => [
-        InfoHash: Value::Bytes(info_hash),
-        PeerId: Value::Bytes(peer_id),
-        Address: Value::Address(address),
-        Port: Value::Integer(port.into()),
-        Count: Value::rows(count),
+        InfoHash: ArgumentValue::Bytes(info_hash),
+        PeerId: ArgumentValue::Bytes(peer_id),
+        Address: ArgumentValue::AddressArgument(address),
+        Port: ArgumentValue::Integer(port.into()),
+        Count: ArgumentValue::rows(count),
     ]
 
     /// Up to so many downloads after those of a swarm.
     ExportDownloads<'a> { info_hash: &'a [u8], count: usize, } => [
-        InfoHash: Value::Bytes(info_hash),
-        Count: Value::rows(count),
+        InfoHash: ArgumentValue::Bytes(info_hash),
+        Count: ArgumentValue::rows(count),
     ]
 
     /// Up to so many entries of data after that of a key.
     ExportData<'a> { context: &'a str, key: &'a [u8], count: usize, } => [
-        Context: Value::Bytes(context.as_bytes()),
-        Key: Value::Bytes(key),
-        Count: Value::rows(count),
+        Context: ArgumentValue::Bytes(context.as_bytes()),
+        Key: ArgumentValue::Bytes(key),
+        Count: ArgumentValue::rows(count),
     ]
 
     /// A peer from elsewhere.
@@ -343,25 +343,25 @@ arguments! {
         announced: Timestamp,
     } => [
         InfoHash: info_hash.into(),
-        PeerId: Value::Bytes(peer.id().as_bytes()),
-        Address: Value::address_of(peer),
-        Port: Value::Integer(peer.port().into()),
-        IsSeeder: Value::Bool(role.is_seeder()),
-        IsV6: Value::Bool(peer.family().is_v6()),
-        Created: Value::Time(announced),
+        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
+        Address: ArgumentValue::address_of(peer),
+        Port: ArgumentValue::Integer(peer.port().into()),
+        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
+        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
+        Created: ArgumentValue::Time(announced),
     ]
 
     /// Downloads of a swarm from elsewhere.
     ImportDownloads<'a> { info_hash: &'a InfoHash, downloads: u64, } => [
         InfoHash: info_hash.into(),
-        Count: Value::Integer(downloads.into()),
+        Count: ArgumentValue::Integer(downloads.into()),
     ]
 
     /// A value and its key from elsewhere.
     ImportData<'a> { context: &'a Context, key: &'a [u8], value: &'a [u8], } => [
-        Context: Value::Bytes(context.as_str().as_bytes()),
-        Key: Value::Bytes(key),
-        Value: Value::Bytes(value),
+        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
+        Key: ArgumentValue::Bytes(key),
+        Value: ArgumentValue::Bytes(value),
     ]
 }
 
@@ -370,15 +370,15 @@ pub(crate) fn random_sample() -> i32 {
     rand::random_range(0..=i32::MAX)
 }
 
-impl<'a> From<&'a InfoHash> for Value<'a> {
+impl<'a> From<&'a InfoHash> for ArgumentValue<'a> {
     fn from(info_hash: &'a InfoHash) -> Self {
         Self::Bytes(info_hash.as_bytes())
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> ArgumentValue<'a> {
     fn address_of(peer: &Peer) -> Self {
-        Self::Address(Address::Of(peer.address()))
+        Self::AddressArgument(AddressArgument::Of(peer.address()))
     }
 
     /// A number of rows; more than the server can count are as many as it can.
@@ -395,7 +395,7 @@ impl<'a> Value<'a> {
         let time = |time| PgValue::Int8(statement.zone.encode(time, parameter.kind));
         Ok(match self {
             Self::Bytes(bytes) => PgValue::Bytes(bytes),
-            Self::Address(address) => address.encode(parameter.kind),
+            Self::AddressArgument(address) => address.encode(parameter.kind),
             Self::Integer(number) => return fit(number, statement, parameter),
             Self::Bool(value) => PgValue::Bool(value),
             Self::Time(at) => time(at),
@@ -405,7 +405,7 @@ impl<'a> Value<'a> {
     }
 }
 
-impl<'a> Address<'a> {
+impl<'a> AddressArgument<'a> {
     fn encode(self, kind: PgType) -> PgValue<'a> {
         match (self, kind) {
             (Self::Of(address), PgType::Inet) => PgValue::Inet(address),

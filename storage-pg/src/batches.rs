@@ -508,7 +508,7 @@ pub(crate) async fn answers<'a, Q: Batch, R: Copy, T: Default>(
 }
 
 /// A query that was run for a piece of a batch.
-pub(crate) struct Ran<'a> {
+pub(crate) struct BatchRun<'a> {
     pub(crate) statement: &'a Statement,
     rows: Vec<ResultRow>,
     /// How many rows it affected.
@@ -516,7 +516,7 @@ pub(crate) struct Ran<'a> {
     pub(crate) attempt: Attempt,
 }
 
-impl Ran<'_> {
+impl BatchRun<'_> {
     /// Its rows, each with the call that the first column names.
     pub(crate) fn by_request(&self, piece: &Range<usize>) -> impl Iterator<Item = (usize, &ResultRow)> {
         self.rows.iter().filter_map(|row| {
@@ -540,7 +540,7 @@ pub(crate) async fn in_pieces<'a, Q: Batch, R: Copy>(
     query: Q,
     rows: &[Row<R>],
     arguments: impl Fn(u32, R, Timestamp) -> Q::Arguments<'a>,
-    mut read: impl FnMut(&Ran<'_>, &Range<usize>),
+    mut read: impl FnMut(&BatchRun<'_>, &Range<usize>),
 ) -> Vec<Result<()>> {
     let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
     let mut pieces = vec![Range { start: 0, end: rows.len() }];
@@ -569,7 +569,7 @@ async fn run<'s, 'a, Q: Batch>(
     operation: Operation,
     query: Q,
     arguments: impl Fn(ServerClock) -> Vec<Q::Arguments<'a>>,
-) -> Result<Ran<'s>> {
+) -> Result<BatchRun<'s>> {
     let typed = core.statement(query, operation)?;
     let statement = typed.untyped();
     with_retries!(core, operation, TxMode::Autocommit, |connection, attempt| {
@@ -580,11 +580,11 @@ async fn run<'s, 'a, Q: Batch>(
             if operation == Operation::WritePeers {
                 attempt.check_expiry(statement, connection, (rows.len() as u64, batch.len())).await?;
             }
-            return Ok(Ran { statement, affected: rows.len() as u64, rows, attempt });
+            return Ok(BatchRun { statement, affected: rows.len() as u64, rows, attempt });
         }
         let affected = typed.execute_batch(connection, &batch).await?;
         attempt.check_expiry(statement, connection, (affected, batch.len())).await?;
-        Ok(Ran { statement, affected, rows: Vec::new(), attempt })
+        Ok(BatchRun { statement, affected, rows: Vec::new(), attempt })
     })
 }
 

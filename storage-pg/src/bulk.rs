@@ -13,7 +13,7 @@ use storage_core::{
 
 use tokio::time::Instant;
 
-use crate::arguments::{self, Address, random_sample};
+use crate::arguments::{self, AddressArgument, random_sample};
 use crate::batches::{self, Row, answers, in_pieces, unanswered};
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{TxMode, with_retries};
@@ -58,7 +58,7 @@ impl BulkPeerStorage for PgStorage {
         let before = arguments::ExportPeers {
             info_hash: info_hash.as_bytes(),
             peer_id: peer.id().as_bytes(),
-            address: Address::Of(peer.address()),
+            address: AddressArgument::Of(peer.address()),
             port: i64::from(peer.port()) - 1,
             count: 1,
         };

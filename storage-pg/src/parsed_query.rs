@@ -4,7 +4,7 @@ use storage_core::config::Problem;
 
 use crate::config::PgConfig;
 use crate::pg_type::ColumnType;
-use crate::query_spec::{Columns, Need, Part, Query};
+use crate::query_spec::{Columns, Need, Query, StoragePart};
 use crate::rewrite::{Rewritten, rewrite, without_semicolon};
 
 /// A configured query, its arguments numbered.
@@ -35,10 +35,10 @@ pub(crate) enum OpenedParts {
 
 impl OpenedParts {
     /// The parts of a storage, in the order in which their queries are read.
-    fn parts(self) -> &'static [Part] {
+    fn parts(self) -> &'static [StoragePart] {
         match self {
-            Self::Everything => &[Part::Data, Part::Any, Part::Peers],
-            Self::DataAlone => &[Part::Data, Part::Any],
+            Self::Everything => &[StoragePart::Data, StoragePart::Any, StoragePart::Peers],
+            Self::DataAlone => &[StoragePart::Data, StoragePart::Any],
         }
     }
 }

@@ -13,7 +13,7 @@ use storage_core::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::arguments::{self, Address};
+use crate::arguments::{self, AddressArgument};
 use crate::core::Core;
 use crate::error::QueryError;
 use crate::query_scope::{long_ago, probe_peer, waits};
@@ -294,7 +294,8 @@ impl QueryCheckRun<'_> {
                 run!(ContainsDataBatch, batch[arguments::ContainsDataBatch { request, context, key }]);
             }
             Query::ExportPeers => {
-                let (info_hash, peer_id, address, port) = (info_hash.as_bytes(), &[][..], Address::Lowest, 0);
+                let (info_hash, peer_id, address, port) =
+                    (info_hash.as_bytes(), &[][..], AddressArgument::Lowest, 0);
                 run!(ExportPeers, each[arguments::ExportPeers { info_hash, peer_id, address, port, count }]);
             }
             Query::ExportDownloads => {

@@ -10,12 +10,12 @@ use crate::pg_type::ColumnType;
 /// What the table says of a query.
 pub(crate) struct QuerySpec {
     pub(crate) key: &'static str,
-    pub(crate) part: Part,
+    pub(crate) part: StoragePart,
     pub(crate) need: Need,
-    pub(crate) origin: Origin,
+    pub(crate) origin: QueryOrigin,
     pub(crate) effect: Effect,
     /// Whether it is about one thing or many.
-    pub(crate) mode: Mode,
+    pub(crate) mode: QueryMode,
     /// What may be used by name.
     pub(crate) named: &'static [Argument],
     /// What may be used by number, in this order. Arguments that MoChi does not have go by name only, so that
@@ -30,7 +30,7 @@ pub(crate) struct QuerySpec {
 
 /// The part of a storage that uses a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum StoragePart {
     Data,
     /// Every part.
     Any,
@@ -46,7 +46,7 @@ pub(crate) enum Need {
 
 /// Who knows the key of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum QueryOrigin {
     /// MoChi does, too.
     Mochi,
     /// MoChi would refuse it.
@@ -62,7 +62,7 @@ pub(crate) enum Effect {
 
 /// What a query is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum QueryMode {
     Single,
     /// Many at once: every argument is an array.
     Batch,
@@ -131,11 +131,11 @@ macro_rules! queries {
                 match self {
                     $(Self::$query => const { &QuerySpec {
                         key: $key,
-                        part: Part::$part,
+                        part: StoragePart::$part,
                         need: Need::$need,
-                        origin: Origin::$origin,
+                        origin: QueryOrigin::$origin,
                         effect: Effect::$effect,
-                        mode: Mode::$mode,
+                        mode: QueryMode::$mode,
                         named: <<queries::$query as TypedQuery>::Arguments<'static> as Arguments>::NAMED,
                         numbered: <<queries::$query as TypedQuery>::Arguments<'static> as Arguments>::NAMED
                             .split_at($numbered).0,
@@ -435,7 +435,7 @@ const COUNT_COLUMNS: &[ConfiguredColumn] = &[
 impl Query {
     /// Whether an argument is an array here. The limit of a batch is one for all its calls.
     pub(crate) fn takes_array_of(self, argument: Argument) -> bool {
-        argument == Argument::Keys || self.spec().mode == Mode::Batch && argument != Argument::Limit
+        argument == Argument::Keys || self.spec().mode == QueryMode::Batch && argument != Argument::Limit
     }
 
     /// The section of the configuration that it is in, if it is in one, and its key there.

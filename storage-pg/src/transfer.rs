@@ -9,7 +9,7 @@ use storage_core::{
     PeerRecord, Result, Role, Scope, Transfer,
 };
 
-use crate::arguments::{self, Address};
+use crate::arguments::{self, AddressArgument};
 use crate::pg_type::decode_integer;
 use crate::query_spec::{Batch, Single, queries};
 use crate::retry::{TxMode, with_retries};
@@ -29,13 +29,13 @@ impl Transfer for PgStorage {
         let before = |info_hash| arguments::ExportPeers {
             info_hash,
             peer_id: &[],
-            address: Address::Lowest,
+            address: AddressArgument::Lowest,
             port: 0,
             count,
         };
         let after = match (from.and_then(split), &scope) {
             (Some([info_hash, peer_id, address, port]), _) => {
-                let (address, port) = (Address::Raw(address), decode_integer(port).unwrap_or(0));
+                let (address, port) = (AddressArgument::Raw(address), decode_integer(port).unwrap_or(0));
                 arguments::ExportPeers { info_hash, peer_id, address, port, count }
             }
             (None, Scope::All) => before(&[]),

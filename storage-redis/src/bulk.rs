@@ -27,7 +27,7 @@ const WIDTH: usize = 128;
 const ROUNDS: usize = 20;
 
 /// A peer and its time, as they are stored.
-type Entry = (Vec<u8>, Vec<u8>);
+type PeerTime = (Vec<u8>, Vec<u8>);
 
 #[async_trait]
 impl BulkPeerStorage for RedisStorage {
@@ -220,7 +220,7 @@ impl RedisStorage {
         for (size, role) in sizes.iter_mut().zip(Role::BOTH) {
             for family in AddressFamily::BOTH {
                 *size += read::<u64>(call, next())?;
-                for (peer, time) in read::<Vec<Entry>>(call, next())? {
+                for (peer, time) in read::<Vec<PeerTime>>(call, next())? {
                     let (Some(peer), Some(announced)) = (read_peer_key(&peer, family), read_time(&time))
                     else {
                         unreadable += 1;

@@ -21,11 +21,11 @@ const MOST_REPLICAS: u32 = 100;
 /// Where the servers are and how to talk to them.
 ///
 /// ```
-/// use storage_redis::{Mode, RedisConfig};
+/// use storage_redis::{DeploymentMode, RedisConfig};
 ///
 /// let config = RedisConfig {
 ///     addresses: vec!["10.0.0.1:26379".into(), "10.0.0.2:26379".into()],
-///     mode: Mode::Sentinel { master: "tracker".into() },
+///     mode: DeploymentMode::Sentinel { master: "tracker".into() },
 ///     ..RedisConfig::default()
 /// };
 /// ```
@@ -35,7 +35,7 @@ pub struct RedisConfig {
     /// sentinels, or some nodes of the cluster (`127.0.0.1:6379`).
     pub addresses: Vec<String>,
     /// What the addresses are.
-    pub mode: Mode,
+    pub mode: DeploymentMode,
     /// Whether to use TLS, to the sentinels too.
     pub tls: bool,
     /// Files with the certificates (PEM) to trust instead of those of the system.
@@ -76,7 +76,7 @@ pub struct RedisConfig {
 
 /// How the servers work together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
+pub enum DeploymentMode {
     /// One server.
     Single,
     /// A primary with replicas, found by asking sentinels.
@@ -93,7 +93,7 @@ impl Default for RedisConfig {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             addresses: vec![DEFAULT_ADDRESS.into()],
-            mode: Mode::Single,
+            mode: DeploymentMode::Single,
             tls: false,
             ca_certs: Vec::new(),
             db: 0,
@@ -121,9 +121,9 @@ impl fmt::Debug for RedisConfig {
         let addresses: &dyn fmt::Debug =
             if are_addresses { &self.addresses } else { &format_args!("(not all are host:port)") };
         let mode: &dyn fmt::Debug = match &self.mode {
-            Mode::Single => &"Single",
-            Mode::Sentinel { .. } => &"Sentinel",
-            Mode::Cluster => &"Cluster",
+            DeploymentMode::Single => &"Single",
+            DeploymentMode::Sentinel { .. } => &"Sentinel",
+            DeploymentMode::Cluster => &"Cluster",
         };
         f.debug_struct("RedisConfig")
             .field("addresses", addresses)
@@ -189,10 +189,10 @@ impl RedisConfig {
                 problem("ca_certs", message);
             }
         }
-        if matches!(&self.mode, Mode::Sentinel { master } if master.is_empty()) {
+        if matches!(&self.mode, DeploymentMode::Sentinel { master } if master.is_empty()) {
             problem("sentinel_master", "is missing: the name by which the sentinels know the primary".into());
         }
-        if self.mode == Mode::Cluster && self.db != 0 {
+        if self.mode == DeploymentMode::Cluster && self.db != 0 {
             problem("db", "must be 0 with `cluster`: a cluster has one database only".into());
         }
         if !self.ca_certs.is_empty() && !self.tls {
@@ -207,8 +207,8 @@ impl RedisConfig {
     /// What is taken, though it has no effect or not the one that may be expected.
     fn oddities(&self) -> Vec<(&'static str, &'static str)> {
         let mut oddities = Vec::new();
-        let is_sentinel = matches!(self.mode, Mode::Sentinel { .. });
-        if self.mode == Mode::Single && self.addresses.len() > 1 {
+        let is_sentinel = matches!(self.mode, DeploymentMode::Sentinel { .. });
+        if self.mode == DeploymentMode::Single && self.addresses.len() > 1 {
             oddities.push(("addresses", "only the first is used: neither `sentinel` nor `cluster` is true"));
         }
         if !is_sentinel && (self.master_login.is_some() || self.master_password.is_some()) {
@@ -240,21 +240,21 @@ fn read_addresses(section: &mut Section) -> Vec<String> {
     vec![DEFAULT_ADDRESS.into()]
 }
 
-fn read_mode(section: &mut Section) -> Mode {
+fn read_mode(section: &mut Section) -> DeploymentMode {
     let sentinel = section.boolean("sentinel").unwrap_or(false);
     let cluster = section.boolean("cluster").unwrap_or(false);
     let master = read_text(section, "sentinel_master");
     match (sentinel, cluster) {
         (true, true) => {
             section.problem("cluster", "can't be true together with `sentinel`: choose one of them");
-            Mode::Cluster
+            DeploymentMode::Cluster
         }
-        (true, false) => Mode::Sentinel { master: master.unwrap_or_default() },
+        (true, false) => DeploymentMode::Sentinel { master: master.unwrap_or_default() },
         (false, cluster) => {
             if master.is_some() {
                 section.warn("sentinel_master", "is not used: `sentinel` is false");
             }
-            if cluster { Mode::Cluster } else { Mode::Single }
+            if cluster { DeploymentMode::Cluster } else { DeploymentMode::Single }
         }
     }
 }

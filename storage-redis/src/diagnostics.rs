@@ -63,7 +63,7 @@ async fn hello(connections: &Connections, call: Call) -> Result<Vec<(String, Hel
 }
 
 /// What `CONFIG GET` says, by its keys.
-type Settings = HashMap<String, String>;
+type ServerSettings = HashMap<String, String>;
 
 /// What `INFO` says, by its keys.
 struct Info(HashMap<String, String>);
@@ -181,13 +181,13 @@ async fn settings(
     connections: &Connections,
     call: Call,
     warnings: &mut Vec<String>,
-) -> Result<HashMap<String, Settings>> {
-    let mut all = HashMap::<String, Settings>::new();
+) -> Result<HashMap<String, ServerSettings>> {
+    let mut all = HashMap::<String, ServerSettings>::new();
     for name in ["save", "appendfsync", "min-replicas-to-write"] {
         // Redis 6.2 takes one name at a time.
         let mut get = redis::cmd("CONFIG");
         get.arg("GET").arg(name);
-        let answers = connections.query_primaries::<Settings>(call, get).await;
+        let answers = connections.query_primaries::<ServerSettings>(call, get).await;
         let what = "snapshots, and how a log is written";
         let Some(answers) = unless_refused(answers, what, ("CONFIG GET", "+config|get"), warnings)? else {
             break;
@@ -199,7 +199,7 @@ async fn settings(
     Ok(all)
 }
 
-fn losses<'a>(connections: &Connections, info: &'a Info, settings: Option<&'a Settings>) -> Losses<'a> {
+fn losses<'a>(connections: &Connections, info: &'a Info, settings: Option<&'a ServerSettings>) -> Losses<'a> {
     let (wait_replicas, wait_for_peers) = connections.waits_for();
     Losses { info, settings, wait_replicas, wait_for_peers }
 }
@@ -269,7 +269,7 @@ fn memory_limit(info: &Info) -> String {
     }
 }
 
-fn persistence(info: &Info, settings: Option<&Settings>) -> String {
+fn persistence(info: &Info, settings: Option<&ServerSettings>) -> String {
     let append_only = if info.get("aof_enabled") == "1" { "on" } else { "off" };
     let snapshots = match snapshots(settings) {
         Some("") => "off",
@@ -280,11 +280,11 @@ fn persistence(info: &Info, settings: Option<&Settings>) -> String {
 }
 
 /// When snapshots are made; empty: never.
-fn snapshots(settings: Option<&Settings>) -> Option<&str> {
+fn snapshots(settings: Option<&ServerSettings>) -> Option<&str> {
     settings?.get("save").map(String::as_str)
 }
 
-fn warnings_of(address: &str, info: &Info, settings: Option<&Settings>) -> Vec<String> {
+fn warnings_of(address: &str, info: &Info, settings: Option<&ServerSettings>) -> Vec<String> {
     let (mut warnings, save) = (Vec::new(), snapshots(settings));
     let policy = info.get("maxmemory_policy");
     if policy.starts_with("allkeys-") {
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn neither_snapshots_nor_log_is_warned_of() {
         let off = info(&["maxmemory_policy:noeviction", "aof_enabled:0"]);
-        let saves = |when: &str| Some(Settings::from([("save".into(), when.into())]));
+        let saves = |when: &str| Some(ServerSettings::from([("save".into(), when.into())]));
         assert_eq!(warnings_of("a:1", &off, saves("").as_ref()).len(), 1);
         assert_eq!(warnings_of("a:1", &off, saves("3600 1").as_ref()), [""; 0]);
         assert_eq!(warnings_of("a:1", &off, None), [""; 0]);

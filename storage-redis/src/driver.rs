@@ -20,7 +20,7 @@ impl Driver for RedisDriver {
     }
 
     fn configure(&self, section: &mut Section) -> Box<dyn Opener> {
-        Box::new(Configured(RedisConfig::read(section)))
+        Box::new(RedisOpener(RedisConfig::read(section)))
     }
 
     fn example_config(&self) -> Option<String> {
@@ -28,10 +28,10 @@ impl Driver for RedisDriver {
     }
 }
 
-struct Configured(RedisConfig);
+struct RedisOpener(RedisConfig);
 
 #[async_trait]
-impl Opener for Configured {
+impl Opener for RedisOpener {
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError> {
         Ok(Arc::new(RedisStorage::open(self.0, observer).await?))
     }

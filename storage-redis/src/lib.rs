@@ -117,7 +117,7 @@ mod storage;
 mod transfer;
 mod upkeep;
 
-pub use config::{EXAMPLE_CONFIG, Mode, RedisConfig};
+pub use config::{DeploymentMode, EXAMPLE_CONFIG, RedisConfig};
 pub use driver::RedisDriver;
 pub use storage::RedisStorage;
 

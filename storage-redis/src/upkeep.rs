@@ -12,7 +12,7 @@ use crate::storage::RedisStorage;
 #[async_trait]
 impl Upkeep for RedisStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
-        collect::Collection::new(self, cutoff, most).run().await
+        collect::CollectionRun::new(self, cutoff, most).run().await
     }
 
     async fn statistics(&self) -> Result<Statistics> {

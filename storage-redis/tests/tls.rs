@@ -16,9 +16,9 @@ use storage_redis::{RedisConfig, RedisStorage};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that ends with its test.
-struct Server(Child);
+struct TlsServer(Child);
 
-impl Drop for Server {
+impl Drop for TlsServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -26,7 +26,7 @@ impl Drop for Server {
 }
 
 /// Starts a server that talks TLS only; `None` without a program for it.
-fn start(directory: &Path, port: u16) -> Option<Server> {
+fn start(directory: &Path, port: u16) -> Option<TlsServer> {
     let start = |program: &str| {
         let port = port.to_string();
         let settings = ["--port", "0", "--bind", "127.0.0.1", "--tls-port", &port, "--save", ""];
@@ -36,7 +36,7 @@ fn start(directory: &Path, port: u16) -> Option<Server> {
         command.current_dir(directory).args(settings).args(tls).args(["--tls-ca-cert-file", "ca.pem"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
     };
-    let server = Server(["redis-server", "valkey-server"].into_iter().find_map(start)?);
+    let server = TlsServer(["redis-server", "valkey-server"].into_iter().find_map(start)?);
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(begun.elapsed() < PATIENCE, "the server does not listen");

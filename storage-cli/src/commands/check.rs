@@ -5,7 +5,7 @@ use storage_core::{Backend, Inspection, OpenError, Opened, QueryCheck, Registry,
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit::{Exit, Failure};
-use crate::open::{Configured, Part};
+use crate::open::{Configured, OpenedPart};
 use crate::output::Output;
 use crate::serve::Settings;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(
 async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<CheckReport, Failure> {
     let StorageArguments { config, at } = &arguments.storage;
     let (configured, file) = Configured::read_all(registry.clone(), config, at)?;
-    let part = if arguments.data_only { Part::DataOnly } else { Part::Everything };
+    let part = if arguments.data_only { OpenedPart::DataOnly } else { OpenedPart::Everything };
     let name = file.name().display();
     let mut report = CheckReport::default();
     let schedule = match configured.review(part) {

@@ -13,7 +13,7 @@ use crate::arguments::StatsArguments;
 use crate::exit::{Exit, Failure};
 use crate::open::Configured;
 use crate::output::{Output, note};
-use crate::scan::{Scan, Scanned};
+use crate::scan::{PageScan, ScanEnd};
 
 /// The storage made of two.
 const MIRROR: &str = "mirror";
@@ -100,14 +100,14 @@ struct What {
 /// Counts; `None` after Ctrl-C.
 async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> StorageResult<Option<StatsReport>> {
     let Statistics { info_hashes, seeders, leechers } = storage.statistics().await?;
-    let scan = Scan::new(storage);
+    let scan = PageScan::new(storage);
     let mut downloads = 0_u64;
     if what.downloads {
         let scanned = scan.downloads(async |records| {
             downloads = records.iter().fold(downloads, |sum, record| sum.saturating_add(record.downloads));
             Ok(())
         });
-        if scanned.await? == Scanned::Interrupted {
+        if scanned.await? == ScanEnd::Interrupted {
             return Ok(None);
         }
     }
@@ -118,7 +118,7 @@ async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> Storag
             peers.add(&records, stale_at);
             Ok(())
         });
-        if scanned.await? == Scanned::Interrupted {
+        if scanned.await? == ScanEnd::Interrupted {
             return Ok(None);
         }
     }

@@ -18,20 +18,20 @@ const TRANSMISSION_REMOTE: &str = "transmission-remote";
 
 /// Programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
+pub enum ClientProgram {
     Aria2,
     Transmission,
     Libtorrent,
 }
 
 /// A client that is running, until it is stopped or this is dropped.
-pub struct Client {
+pub struct ClientUnderTest {
     process: Child,
     /// The command that makes it leave, where a signal does not: transmission ends without a word.
     farewell: Option<Command>,
 }
 
-impl Program {
+impl ClientProgram {
     pub const ALL: [Self; 3] = [Self::Aria2, Self::Transmission, Self::Libtorrent];
 
     /// The torrents that it understands.
@@ -65,7 +65,13 @@ impl Program {
     }
 
     /// Starts it on a machine, with a torrent whose content is in this directory, or will be.
-    pub fn start(self, network: &Network, machine: Machine, torrent: &Path, directory: &Path) -> Client {
+    pub fn start(
+        self,
+        network: &Network,
+        machine: Machine,
+        torrent: &Path,
+        directory: &Path,
+    ) -> ClientUnderTest {
         let mut command = match self {
             Self::Aria2 => aria2(network.on(machine, ARIA2), torrent, directory),
             Self::Transmission => transmission(network.on(machine, TRANSMISSION), torrent, directory),
@@ -79,7 +85,7 @@ impl Program {
             farewell.args(["--torrent=all", "--stop"]);
             farewell
         });
-        Client { process: command.spawn().unwrap(), farewell }
+        ClientUnderTest { process: command.spawn().unwrap(), farewell }
     }
 }
 
@@ -115,7 +121,7 @@ fn libtorrent(mut command: Command, torrent: &Path, directory: &Path) -> Command
     command
 }
 
-impl Client {
+impl ClientUnderTest {
     /// Asks it to leave, of which it tells the tracker.
     pub fn leave(&mut self) {
         let Some(farewell) = &mut self.farewell else {
@@ -127,7 +133,7 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for ClientUnderTest {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -20,17 +20,17 @@ use conformance_tests::harness::unless_missing;
 use conformance_tests::servers::{Found, Missing, Servers};
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use client::Program;
+use client::ClientProgram;
 use network::{Machine, Network};
 use torrent::{Format, NAME, Torrent};
-use tracker::{Backend, Tracker};
+use tracker::{TestTracker, TrackerBackend};
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
-    for program in Program::ALL {
+    for program in ClientProgram::ALL {
         for format in program.formats() {
             for protocol in ["http", "udp"] {
-                for backend in Backend::ALL {
+                for backend in TrackerBackend::ALL {
                     trials.push(test(program, *format, protocol, backend));
                 }
             }
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn test(program: Program, format: Format, protocol: &'static str, backend: Backend) -> Trial {
+fn test(program: ClientProgram, format: Format, protocol: &'static str, backend: TrackerBackend) -> Trial {
     let name = format!("{} exchanges {format:?} by {protocol} on {backend:?}", program.name());
     Trial::ignorable_test(name, move || match set(program, backend) {
         Ok((network, tracker)) => {
@@ -53,16 +53,22 @@ fn test(program: Program, format: Format, protocol: &'static str, backend: Backe
     })
 }
 
-fn set(program: Program, backend: Backend) -> Found<(Network, Tracker)> {
+fn set(program: ClientProgram, backend: TrackerBackend) -> Found<(Network, TestTracker)> {
     if !program.is_there() {
         return Err(Missing::Absent(format!("{} is not installed", program.name())));
     }
     let network = Network::make()?;
-    let tracker = Tracker::start(backend, network.of_tracker())?;
+    let tracker = TestTracker::start(backend, network.of_tracker())?;
     Ok((network, tracker))
 }
 
-fn exchange(program: Program, torrent: &Torrent, protocol: &str, network: &Network, tracker: &Tracker) {
+fn exchange(
+    program: ClientProgram,
+    torrent: &Torrent,
+    protocol: &str,
+    network: &Network,
+    tracker: &TestTracker,
+) {
     let [of_seeder, of_leecher] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     std::fs::write(of_seeder.path().join(NAME), &torrent.content).unwrap();
     let start = |machine, directory: &tempfile::TempDir| {

@@ -14,37 +14,37 @@ use crate::common::{MEMORY, command, file, run};
 
 /// Backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
+pub enum TrackerBackend {
     Memory,
     Redis,
     Pg,
 }
 
-enum Place {
+enum TrackerPlace {
     Memory,
     Redis(Node),
     Pg(Schema),
 }
 
 /// A tracker that serves until it is stopped.
-pub struct Tracker {
+pub struct TestTracker {
     process: Child,
     pub address: SocketAddr,
-    place: Place,
+    place: TrackerPlace,
     _config: TempPath,
 }
 
-impl Backend {
+impl TrackerBackend {
     pub const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Pg];
 
-    fn place(self) -> Found<(Place, String)> {
+    fn place(self) -> Found<(TrackerPlace, String)> {
         Ok(match self {
-            Self::Memory => (Place::Memory, MEMORY.to_owned()),
+            Self::Memory => (TrackerPlace::Memory, MEMORY.to_owned()),
             Self::Redis => {
                 let node = Node::start(&Setup::default())?;
                 let address = node.address();
                 let config = format!("storage:\n  name: redis\n  config:\n    addresses: ['{address}']\n");
-                (Place::Redis(node), config)
+                (TrackerPlace::Redis(node), config)
             }
             Self::Pg => {
                 let printed = |arguments: &[&str]| run(arguments).stdout;
@@ -58,15 +58,15 @@ impl Backend {
                     None => format!("{line}\n"),
                 };
                 let config = design.config.lines().map(line).collect();
-                (Place::Pg(schema), config)
+                (TrackerPlace::Pg(schema), config)
             }
         })
     }
 }
 
-impl Tracker {
+impl TestTracker {
     /// Serves HTTP and UDP at a free port of this address.
-    pub fn start(backend: Backend, at: Ipv4Addr) -> Found<Self> {
+    pub fn start(backend: TrackerBackend, at: Ipv4Addr) -> Found<Self> {
         let (place, config) = backend.place()?;
         let config = file(&config);
         let address = SocketAddr::from((at, 6969));
@@ -83,10 +83,10 @@ impl Tracker {
     /// Stops it, and removes what it stored.
     pub fn stop(mut self) {
         self.end();
-        match std::mem::replace(&mut self.place, Place::Memory) {
-            Place::Memory => {}
-            Place::Redis(node) => node.stop(),
-            Place::Pg(schema) => block_on(schema.remove()).unwrap(),
+        match std::mem::replace(&mut self.place, TrackerPlace::Memory) {
+            TrackerPlace::Memory => {}
+            TrackerPlace::Redis(node) => node.stop(),
+            TrackerPlace::Pg(schema) => block_on(schema.remove()).unwrap(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Tracker {
     }
 }
 
-impl Drop for Tracker {
+impl Drop for TestTracker {
     fn drop(&mut self) {
         self.end();
     }

@@ -29,13 +29,13 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandResult {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl From<Output> for Ran {
+impl From<Output> for CommandResult {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -46,12 +46,12 @@ impl From<Output> for Ran {
 }
 
 /// Runs the command to its end.
-pub fn run(arguments: &[&str]) -> Ran {
+pub fn run(arguments: &[&str]) -> CommandResult {
     command(arguments).output().unwrap().into()
 }
 
 /// Runs a command on a configuration.
-pub fn run_on(config: &str, command: &str, more: &[&str]) -> Ran {
+pub fn run_on(config: &str, command: &str, more: &[&str]) -> CommandResult {
     let file = file(config);
     run(&[&[command, "-c", file.to_str().unwrap()], more].concat())
 }

@@ -13,7 +13,7 @@ use libtest_mimic::{Completion, Trial};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::common::{Ran, command, file};
+use crate::common::{CommandResult, command, file};
 
 /// A password that opens nothing.
 pub const WRONG_PASSWORD: &str = "hunter2";
@@ -37,7 +37,7 @@ const CATALOG: &str = "
     ORDER BY 1";
 
 /// A storage in use.
-pub struct Live {
+pub struct LiveServer {
     schema: Schema,
     config: String,
     before: Snapshot,
@@ -51,7 +51,7 @@ struct Snapshot {
 }
 
 /// A test on a storage in use of this design; one without tables is empty.
-pub fn on(name: &str, design: fn() -> Design, test: impl Fn(&Live) + Send + 'static) -> Trial {
+pub fn on(name: &str, design: fn() -> Design, test: impl Fn(&LiveServer) + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || {
         let Design { tables, config } = design();
         let rows = if tables.is_empty() { "" } else { ROWS };
@@ -60,21 +60,21 @@ pub fn on(name: &str, design: fn() -> Design, test: impl Fn(&Live) + Send + 'sta
             Ok(schema) => schema,
             Err(missing) => return unless_missing("pg", missing),
         };
-        let live = Live { before: look(&schema), schema, config };
+        let live = LiveServer { before: look(&schema), schema, config };
         test(&live);
         block_on(live.schema.remove())?;
         Ok(Completion::Completed)
     })
 }
 
-impl Live {
+impl LiveServer {
     /// Runs a command on the storage, with these settings in place of its own; whatever it says, it
     /// says no password.
-    pub fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
+    pub fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandResult {
         let file = file(&connected(&self.config, &self.schema.connection_string()));
         let mut command = command(&[arguments, &["-c", file.to_str().unwrap()]].concat());
         command.envs(settings.iter().map(|(key, text)| (variable(key), text)));
-        let ran: Ran = command.output().unwrap().into();
+        let ran: CommandResult = command.output().unwrap().into();
         let shown = format!("{ran:?}");
         assert!(!shown.contains(WRONG_PASSWORD), "{ran:?}");
         // One that is also the name of the user, say, may well be shown.
@@ -84,7 +84,7 @@ impl Live {
     }
 
     /// `check` with these settings in place of its own.
-    pub fn check(&self, settings: &[(&str, &str)]) -> Ran {
+    pub fn check(&self, settings: &[(&str, &str)]) -> CommandResult {
         self.run(&["check"], settings)
     }
 
@@ -163,7 +163,7 @@ fn variable(key: &str) -> String {
 }
 
 /// A problem must be told with its file, its key and these words.
-pub fn assert_told(ran: &Ran, key: &str, words: &[&str]) {
+pub fn assert_told(ran: &CommandResult, key: &str, words: &[&str]) {
     let beginning = format!("`{key}`: ");
     let about = |line: &&str| {
         line.contains(".yaml: ") && line.contains(&beginning) && words.iter().all(|word| line.contains(word))
@@ -172,7 +172,7 @@ pub fn assert_told(ran: &Ran, key: &str, words: &[&str]) {
 }
 
 /// `check` must end with a finding, so many problems, and nothing else said.
-pub fn assert_refused(ran: &Ran, problems: usize) {
+pub fn assert_refused(ran: &CommandResult, problems: usize) {
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     let mut lines = ran.stdout.lines();
     assert_eq!(lines.next(), Some("failed"), "{ran:#?}");

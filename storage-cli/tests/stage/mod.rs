@@ -16,37 +16,37 @@ use storage_core::Storage;
 use storage_core::config::StorageConfig;
 use tempfile::TempPath;
 
-use crate::common::{Ran, file, run};
+use crate::common::{CommandResult, file, run};
 
 /// The backend of a storage.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum StageKind {
     Redis,
     Pg,
 }
 
-impl Kind {
+impl StageKind {
     pub const BOTH: [Self; 2] = [Self::Redis, Self::Pg];
 }
 
-pub enum Place {
+pub enum StagePlace {
     Redis(Node),
     Pg(Schema),
 }
 
 /// An empty storage and its file.
-pub struct Stage {
-    pub place: Place,
+pub struct CommandStage {
+    pub place: StagePlace,
     pub config: TempPath,
 }
 
 /// What a test does.
-pub type Story = fn(&Stage);
+pub type StageStory = fn(&CommandStage);
 
 /// A test on an empty storage of this backend.
-pub fn on(kind: Kind, name: &str, story: Story) -> Trial {
+pub fn on(kind: StageKind, name: &str, story: StageStory) -> Trial {
     Trial::ignorable_test(format!("{kind:?}: {name}"), move || {
-        let stage = match Stage::set(kind) {
+        let stage = match CommandStage::set(kind) {
             Ok(stage) => stage,
             Err(missing) => return unless_missing(&format!("{kind:?}"), missing),
         };
@@ -56,16 +56,16 @@ pub fn on(kind: Kind, name: &str, story: Story) -> Trial {
     })
 }
 
-impl Stage {
-    fn set(kind: Kind) -> Found<Self> {
+impl CommandStage {
+    fn set(kind: StageKind) -> Found<Self> {
         let (place, text) = match kind {
-            Kind::Redis => {
+            StageKind::Redis => {
                 let node = Node::start(&Setup::default())?;
                 let address = node.address();
                 let text = format!("storage:\n  name: redis\n  config:\n    addresses: ['{address}']\n");
-                (Place::Redis(node), text)
+                (StagePlace::Redis(node), text)
             }
-            Kind::Pg => {
+            StageKind::Pg => {
                 let design = Design {
                     tables: run(&["schema", "pg"]).stdout,
                     config: run(&["example-config", "pg"]).stdout,
@@ -78,14 +78,14 @@ impl Stage {
                     None => format!("{line}\n"),
                 };
                 let text = design.config.lines().map(line).collect();
-                (Place::Pg(schema), text)
+                (StagePlace::Pg(schema), text)
             }
         };
         Ok(Self { place, config: file(&text) })
     }
 
     /// A command on the storage.
-    pub fn run<const WORDS: usize>(&self, command: [&str; WORDS], more: &[&str]) -> Ran {
+    pub fn run<const WORDS: usize>(&self, command: [&str; WORDS], more: &[&str]) -> CommandResult {
         run(&[&command[..], &["-c", self.config.to_str().unwrap()], more].concat())
     }
 
@@ -104,8 +104,8 @@ impl Stage {
 
     fn clear(self) {
         match self.place {
-            Place::Redis(node) => node.stop(),
-            Place::Pg(schema) => block_on(schema.remove()).unwrap(),
+            StagePlace::Redis(node) => node.stop(),
+            StagePlace::Pg(schema) => block_on(schema.remove()).unwrap(),
         }
     }
 }

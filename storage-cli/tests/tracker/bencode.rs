@@ -6,9 +6,9 @@ use serde_bencode::value::Value;
 
 /// A dictionary.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dictionary(HashMap<Vec<u8>, Value>);
+pub struct BencodeMap(HashMap<Vec<u8>, Value>);
 
-impl Dictionary {
+impl BencodeMap {
     pub fn read(bytes: &[u8]) -> Self {
         match serde_bencode::from_bytes(bytes) {
             Ok(Value::Dict(entries)) => Self(entries),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use socket2::{Domain, Socket, Type};
 
-use super::bencode::Dictionary;
+use super::bencode::BencodeMap;
 
 /// Longer than anything here may take, so that nothing hangs.
 const FOREVER: Duration = Duration::from_secs(60);
@@ -81,37 +81,37 @@ pub fn get_with(from: SocketAddr, target: &str, headers: &str) -> Answer {
 
 /// A client that announces.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct HttpClient {
     pub id: [u8; 20],
     pub port: u16,
 }
 
-pub fn client(letter: u8, port: u16) -> Client {
+pub fn client(letter: u8, port: u16) -> HttpClient {
     let mut id = *b"-TR4040-............";
     id[8..].fill(letter);
-    Client { id, port }
+    HttpClient { id, port }
 }
 
 pub fn encoded(bytes: &[u8]) -> String {
     percent_encode(bytes, NON_ALPHANUMERIC).to_string()
 }
 
-impl Client {
+impl HttpClient {
     pub fn query(&self, info_hash: &[u8], left: u64, more: &str) -> String {
         let (info_hash, id, port) = (encoded(info_hash), encoded(&self.id), self.port);
         format!("/announce?info_hash={info_hash}&peer_id={id}&port={port}&left={left}{more}")
     }
 
-    pub fn announce(&self, to: SocketAddr, info_hash: &[u8], left: u64, more: &str) -> Dictionary {
+    pub fn announce(&self, to: SocketAddr, info_hash: &[u8], left: u64, more: &str) -> BencodeMap {
         let answer = get(to, &self.query(info_hash, left, more));
         assert_eq!(answer.status, 200, "{answer:?}");
-        Dictionary::read(&answer.body)
+        BencodeMap::read(&answer.body)
     }
 }
 
-pub fn scrape(from: SocketAddr, info_hashes: &[&[u8]]) -> Dictionary {
+pub fn scrape(from: SocketAddr, info_hashes: &[&[u8]]) -> BencodeMap {
     let query: Vec<_> = info_hashes.iter().map(|hash| format!("info_hash={}", encoded(hash))).collect();
-    Dictionary::read(&get(from, &format!("/scrape?{}", query.join("&"))).body)
+    BencodeMap::read(&get(from, &format!("/scrape?{}", query.join("&"))).body)
 }
 
 /// The counts of one swarm.

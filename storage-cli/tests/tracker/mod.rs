@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{Ran, command, file};
+use crate::common::{CommandResult, command, file};
 
 /// Loopback of both families, on ports that nobody else has.
 const ADDRESSES: [&str; 10] = [
@@ -31,7 +31,7 @@ const ADDRESSES: [&str; 10] = [
 ];
 
 /// A tracker, stopped when it goes out of scope.
-pub struct Tracker {
+pub struct RunningTracker {
     process: Child,
     /// HTTP over IPv4 and IPv6, UDP over IPv4 and IPv6, the operator's.
     addresses: Vec<SocketAddr>,
@@ -40,7 +40,7 @@ pub struct Tracker {
     _file: Option<tempfile::TempPath>,
 }
 
-impl Tracker {
+impl RunningTracker {
     /// Without a file.
     pub fn start() -> Self {
         Self::of(command(&["serve"]), &[], None)
@@ -109,12 +109,12 @@ impl Tracker {
     }
 
     /// Sends a signal and waits for the end.
-    pub fn end_by(mut self, signal: Signal) -> Ran {
+    pub fn end_by(mut self, signal: Signal) -> CommandResult {
         self.signal(signal);
         let status = self.process.wait().unwrap();
         let mut stderr = String::new();
         self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        Ran { code: status.code(), stdout: String::new(), stderr }
+        CommandResult { code: status.code(), stdout: String::new(), stderr }
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -122,7 +122,7 @@ impl Tracker {
     }
 }
 
-impl Drop for Tracker {
+impl Drop for RunningTracker {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

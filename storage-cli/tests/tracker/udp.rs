@@ -14,7 +14,7 @@ pub struct Udp {
 }
 
 /// An announce.
-pub struct Announce {
+pub struct UdpAnnounce {
     pub info_hash: [u8; 20],
     pub peer: u8,
     pub port: u16,
@@ -23,7 +23,7 @@ pub struct Announce {
     pub num_want: i32,
 }
 
-impl Announce {
+impl UdpAnnounce {
     pub fn bytes(&self, connection: u64, transaction: u32) -> Vec<u8> {
         let mut bytes = request(connection, 1, transaction, &self.info_hash);
         bytes.extend([self.peer; 20]);
@@ -93,7 +93,7 @@ impl Udp {
     }
 
     /// Connects and announces.
-    pub fn announce(&self, announce: &Announce) -> Vec<u8> {
+    pub fn announce(&self, announce: &UdpAnnounce) -> Vec<u8> {
         self.ask(&announce.bytes(self.connect(), 5))
     }
 

@@ -64,20 +64,20 @@ pub enum Unanswered {
 ///
 /// Batches run in tasks of the runtime that calls are made in. Dropping the batcher stops them.
 pub struct Batcher<O: BatchOp> {
-    shared: Arc<Shared<O>>,
+    shared: Arc<BatcherInner<O>>,
     tasks: Tasks,
 }
 
-struct Shared<O: BatchOp> {
+struct BatcherInner<O: BatchOp> {
     op: O,
     /// Calls have left a queue in which there was no room.
     room: Notify,
     bounds: Bounds,
-    queue: Mutex<Queue<Entry<O>>>,
+    queue: Mutex<Queue<QueuedCall<O>>>,
     idle: Notify,
 }
 
-struct Entry<O: BatchOp> {
+struct QueuedCall<O: BatchOp> {
     call: BatchCall<O::Request>,
     answer: oneshot::Sender<O::Answer>,
     since: Instant,
@@ -86,7 +86,7 @@ struct Entry<O: BatchOp> {
 impl<O: BatchOp> Batcher<O> {
     /// A batcher for the calls of `op`.
     pub fn new(op: O, bounds: Bounds) -> Self {
-        let shared = Shared {
+        let shared = BatcherInner {
             op,
             room: Notify::new(),
             bounds,
@@ -112,11 +112,11 @@ impl<O: BatchOp> Batcher<O> {
             let (answer, answered) = oneshot::channel();
             let admission = shared.queue.lock().admit(request, |request| {
                 let call = BatchCall { request: request.into(), deadline };
-                Entry { call, answer, since: Instant::now() }
+                QueuedCall { call, answer, since: Instant::now() }
             });
             match admission {
                 Admission::Alone(request) => {
-                    let _place = LonePlace(self);
+                    let _place = LoneCallPlace(self);
                     return alone(request).await;
                 }
                 Admission::Waits { ticket, start } => break (ticket, start, answered),
@@ -156,12 +156,12 @@ impl<O: BatchOp> Batcher<O> {
 
     /// Starts a worker, for which a place has been taken.
     fn serve(&self) {
-        let place = Place { shared: Arc::clone(&self.shared), is_left: false };
+        let place = WorkerPlace { shared: Arc::clone(&self.shared), is_left: false };
         self.tasks.spawner().spawn_until_stopped(place.serve());
     }
 }
 
-impl<O: BatchOp> Shared<O> {
+impl<O: BatchOp> BatcherInner<O> {
     async fn until_idle(&self) {
         loop {
             let idle = self.idle.notified();
@@ -173,7 +173,7 @@ impl<O: BatchOp> Shared<O> {
     }
 
     /// The next batch.
-    fn take(&self) -> Vec<Entry<O>> {
+    fn take(&self) -> Vec<QueuedCall<O>> {
         let mut queue = self.queue.lock();
         let was_full = queue.len() >= self.bounds.queue;
         let batch = queue.take();
@@ -206,7 +206,7 @@ impl<O: BatchOp> Shared<O> {
     fn abandon(&self) {
         let left = self.queue.lock().abandon();
         self.make_room(!left.is_empty());
-        for Entry { answer, .. } in left {
+        for QueuedCall { answer, .. } in left {
             // Who has given up needs no answer.
             let _ = answer.send(self.op.unanswered(Unanswered::Closed));
         }
@@ -216,7 +216,7 @@ impl<O: BatchOp> Shared<O> {
 
 /// A caller's call in the queue. It is taken out when the caller gives up.
 struct Waiting<'a, O: BatchOp> {
-    shared: &'a Shared<O>,
+    shared: &'a BatcherInner<O>,
     /// `None` when it was answered.
     ticket: Option<Ticket>,
 }
@@ -242,9 +242,9 @@ impl<O: BatchOp> Drop for Waiting<'_, O> {
 
 /// The place in flight of a call that goes alone. When it ends, in whatever way, the place serves those who
 /// came meanwhile.
-struct LonePlace<'a, O: BatchOp>(&'a Batcher<O>);
+struct LoneCallPlace<'a, O: BatchOp>(&'a Batcher<O>);
 
-impl<O: BatchOp> Drop for LonePlace<'_, O> {
+impl<O: BatchOp> Drop for LoneCallPlace<'_, O> {
     fn drop(&mut self) {
         if self.0.shared.leave() {
             self.0.serve();
@@ -254,12 +254,12 @@ impl<O: BatchOp> Drop for LonePlace<'_, O> {
 
 /// The place in flight of a worker. A worker that is dropped, with its runtime or by a panic, starts
 /// nothing: if it was the last, the calls that wait are answered.
-struct Place<O: BatchOp> {
-    shared: Arc<Shared<O>>,
+struct WorkerPlace<O: BatchOp> {
+    shared: Arc<BatcherInner<O>>,
     is_left: bool,
 }
 
-impl<O: BatchOp> Place<O> {
+impl<O: BatchOp> WorkerPlace<O> {
     async fn serve(mut self) {
         loop {
             let batch = self.shared.take();
@@ -275,7 +275,7 @@ impl<O: BatchOp> Place<O> {
         }
     }
 
-    async fn run(&self, batch: Vec<Entry<O>>) {
+    async fn run(&self, batch: Vec<QueuedCall<O>>) {
         let op = &self.shared.op;
         let (calls, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|entry| (entry.call, entry.answer)).unzip();
@@ -289,7 +289,7 @@ impl<O: BatchOp> Place<O> {
     }
 }
 
-impl<O: BatchOp> Drop for Place<O> {
+impl<O: BatchOp> Drop for WorkerPlace<O> {
     fn drop(&mut self) {
         if !self.is_left {
             self.shared.abandon();

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum QueueStep {
         Come,
         Cancel(usize),
         /// A place goes on: takes a batch and leaves.
@@ -240,12 +240,12 @@ mod tests {
         Abandon,
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
+    fn steps() -> impl Strategy<Value = Vec<QueueStep>> {
         let step = prop_oneof![
-            4 => Just(Step::Come),
-            1 => (0..8_usize).prop_map(Step::Cancel),
-            3 => Just(Step::Go),
-            1 => Just(Step::Abandon),
+            4 => Just(QueueStep::Come),
+            1 => (0..8_usize).prop_map(QueueStep::Cancel),
+            3 => Just(QueueStep::Go),
+            1 => Just(QueueStep::Abandon),
         ];
         prop::collection::vec(step, 0..200)
     }
@@ -259,7 +259,7 @@ mod tests {
             let (mut came, mut ended, mut tickets, mut places) = (0_u32, Vec::new(), Vec::new(), 0_usize);
             for step in steps {
                 match step {
-                    Step::Come => match queue.admit(came, |call| call) {
+                    QueueStep::Come => match queue.admit(came, |call| call) {
                         Admission::Alone(_) => places += 1,
                         Admission::Waits { ticket, start } => {
                             tickets.push(ticket);
@@ -269,21 +269,21 @@ mod tests {
                         Admission::Full(_) => prop_assert_eq!(queue.len(), BOUNDS.queue),
                         Admission::Closed => prop_assert!(false),
                     },
-                    Step::Cancel(index) => {
+                    QueueStep::Cancel(index) => {
                         let ticket = tickets.get(index % tickets.len().max(1));
                         ended.extend(ticket.and_then(|ticket| queue.cancel(*ticket)));
                     }
-                    Step::Go if places > 0 => {
+                    QueueStep::Go if places > 0 => {
                         let batch = queue.take();
                         prop_assert!(batch.len() <= BOUNDS.size);
                         ended.extend(batch);
                         places -= usize::from(!queue.leave());
                     }
-                    Step::Abandon if places > 0 => {
+                    QueueStep::Abandon if places > 0 => {
                         ended.extend(queue.abandon());
                         places -= 1;
                     }
-                    Step::Go | Step::Abandon => {}
+                    QueueStep::Go | QueueStep::Abandon => {}
                 }
                 prop_assert!(queue.len() == 0 || places > 0);
             }

@@ -15,9 +15,9 @@ struct Double {
     under_way: AtomicUsize,
 }
 
-struct UnderWay<'a>(&'a AtomicUsize);
+struct RunningCalls<'a>(&'a AtomicUsize);
 
-impl Drop for UnderWay<'_> {
+impl Drop for RunningCalls<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -29,7 +29,7 @@ impl BatchOp for Arc<Double> {
 
     async fn run(&self, calls: Vec<BatchCall<u32>>) -> Vec<Self::Answer> {
         self.under_way.fetch_add(1, Ordering::SeqCst);
-        let _under_way = UnderWay(&self.under_way);
+        let _under_way = RunningCalls(&self.under_way);
         self.batches.lock().push(calls.len());
         tokio::time::sleep(Duration::from_secs(1)).await;
         if calls.iter().any(|call| call.request == 0) {

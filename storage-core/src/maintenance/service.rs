@@ -15,13 +15,13 @@ pub(super) const LOOKS: Duration = Duration::from_secs(20);
 /// Whether announces are stored, and since when.
 #[derive(Debug)]
 pub(super) struct Service {
-    state: Mutex<State>,
+    state: Mutex<ServiceState>,
     /// Whether announces fail, so that those that do not take no lock.
     is_failing: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct State {
+struct ServiceState {
     /// When service began, or began again.
     since: Instant,
     /// The first announce that failed and has had no successful one after it.
@@ -31,7 +31,7 @@ struct State {
 impl Service {
     /// It begins.
     pub(super) fn begun() -> Self {
-        let state = Mutex::new(State { since: Instant::now(), failing: None });
+        let state = Mutex::new(ServiceState { since: Instant::now(), failing: None });
         Self { state, is_failing: AtomicBool::new(false) }
     }
 

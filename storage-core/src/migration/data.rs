@@ -7,9 +7,9 @@ use std::iter::zip;
 use bytes::Bytes;
 
 use super::endurance::endure;
-use super::ledger::Entry;
+use super::ledger::WrittenEntry;
 use super::pipeline::Movement;
-use super::run::Shared;
+use super::run::RunInner;
 use super::{DataRule, Failure, Kind, Side};
 use crate::{Context, Cursor, DataRecord, Imported, Page, Result, Storage};
 
@@ -26,12 +26,12 @@ impl Movement for Data {
         storage.export_data(from, limit).await
     }
 
-    fn select(&self, shared: &Shared, records: &mut Vec<DataRecord>) {
+    fn select(&self, shared: &RunInner, records: &mut Vec<DataRecord>) {
         let contexts = &shared.options.contexts;
         records.retain(|record| contexts.is_empty() || contexts.contains(&record.context));
     }
 
-    async fn write(&self, shared: &Shared, records: Vec<DataRecord>) -> Result<(), Failure> {
+    async fn write(&self, shared: &RunInner, records: Vec<DataRecord>) -> Result<(), Failure> {
         let mut contexts: BTreeMap<Context, Vec<DataRecord>> = BTreeMap::new();
         for record in records {
             contexts.entry(record.context.clone()).or_default().push(record);
@@ -45,7 +45,7 @@ impl Movement for Data {
     }
 }
 
-async fn write_some(shared: &Shared, context: &Context, records: &[DataRecord]) -> Result<(), Failure> {
+async fn write_some(shared: &RunInner, context: &Context, records: &[DataRecord]) -> Result<(), Failure> {
     let new = match shared.options.data {
         DataRule::Keep => absent(shared, context, records).await?,
         DataRule::Replace => different(shared, context, records).await?,
@@ -55,14 +55,14 @@ async fn write_some(shared: &Shared, context: &Context, records: &[DataRecord]) 
     if new.is_empty() {
         return Ok(());
     }
-    let entries: Vec<_> = new.iter().map(Entry::of).collect();
+    let entries: Vec<_> = new.iter().map(WrittenEntry::of).collect();
     // Before they are written: what is written is in the ledger, whatever comes between.
-    shared.ledger().note(&entries).map_err(Failure::Ledger)?;
+    shared.ledger().note(&entries).map_err(Failure::WrittenKeys)?;
     counts.note_imported(put(shared, context, &new).await?);
     remove_gone(shared, context, &entries).await
 }
 
-async fn put(shared: &Shared, context: &Context, records: &[DataRecord]) -> Result<Imported, Failure> {
+async fn put(shared: &RunInner, context: &Context, records: &[DataRecord]) -> Result<Imported, Failure> {
     if shared.options.data == DataRule::Keep {
         return endure(Side::Target, &shared.stop, || shared.to.import_data(records)).await;
     }
@@ -73,7 +73,7 @@ async fn put(shared: &Shared, context: &Context, records: &[DataRecord]) -> Resu
 
 /// The records whose keys the target does not have.
 async fn absent(
-    shared: &Shared,
+    shared: &RunInner,
     context: &Context,
     records: &[DataRecord],
 ) -> Result<Vec<DataRecord>, Failure> {
@@ -84,7 +84,7 @@ async fn absent(
 
 /// The records whose values the target does not have.
 async fn different(
-    shared: &Shared,
+    shared: &RunInner,
     context: &Context,
     records: &[DataRecord],
 ) -> Result<Vec<DataRecord>, Failure> {
@@ -100,14 +100,14 @@ async fn different(
 }
 
 /// Looks at all that was written whether the source still has it.
-pub(super) async fn remove_all_gone(shared: &Shared) -> Result<(), Failure> {
+pub(super) async fn remove_all_gone(shared: &RunInner) -> Result<(), Failure> {
     let mut from = 0;
     loop {
-        let (entries, next) = shared.ledger().read(from, KEYS_AT_ONCE).map_err(Failure::Ledger)?;
+        let (entries, next) = shared.ledger().read(from, KEYS_AT_ONCE).map_err(Failure::WrittenKeys)?;
         if entries.is_empty() || shared.stop.is_stopped() {
             return Ok(());
         }
-        let mut contexts: BTreeMap<Context, Vec<Entry>> = BTreeMap::new();
+        let mut contexts: BTreeMap<Context, Vec<WrittenEntry>> = BTreeMap::new();
         for entry in entries {
             contexts.entry(entry.context.clone()).or_default().push(entry);
         }
@@ -121,7 +121,7 @@ pub(super) async fn remove_all_gone(shared: &Shared) -> Result<(), Failure> {
 /// Removes from the target what was written and is not at the source any more, unless somebody else has
 /// changed it since. What came back to the source meanwhile may have come to the target before it was
 /// removed there: it is put again.
-async fn remove_gone(shared: &Shared, context: &Context, entries: &[Entry]) -> Result<(), Failure> {
+async fn remove_gone(shared: &RunInner, context: &Context, entries: &[WrittenEntry]) -> Result<(), Failure> {
     let keys: Vec<Bytes> = entries.iter().map(|entry| entry.key.clone()).collect();
     let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, &keys)).await?;
     let mut gone = Vec::new();
@@ -139,13 +139,13 @@ async fn remove_gone(shared: &Shared, context: &Context, entries: &[Entry]) -> R
     put_again(shared, context, &gone).await
 }
 
-async fn put_again(shared: &Shared, context: &Context, keys: &[Bytes]) -> Result<(), Failure> {
+async fn put_again(shared: &RunInner, context: &Context, keys: &[Bytes]) -> Result<(), Failure> {
     let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, keys)).await?;
     for (key, _) in zip(keys, there).filter(|(_, there)| *there) {
         let load = || shared.from.load_data(context, key);
         if let Some(value) = endure(Side::Source, &shared.stop, load).await? {
             let record = [DataRecord { context: context.clone(), key: key.clone(), value }];
-            shared.ledger().note(&record.each_ref().map(Entry::of)).map_err(Failure::Ledger)?;
+            shared.ledger().note(&record.each_ref().map(WrittenEntry::of)).map_err(Failure::WrittenKeys)?;
             endure(Side::Target, &shared.stop, || shared.to.import_data(&record)).await?;
         }
     }

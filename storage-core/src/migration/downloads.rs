@@ -2,7 +2,7 @@
 
 use super::endurance::endure;
 use super::pipeline::Movement;
-use super::run::Shared;
+use super::run::RunInner;
 use super::{DownloadsRule, Failure, Kind, Side};
 use crate::{Cursor, DownloadsRecord, Page, Result, Storage};
 
@@ -20,9 +20,9 @@ impl Movement for Downloads {
         storage.export_downloads(from, limit).await
     }
 
-    fn select(&self, _shared: &Shared, _records: &mut Vec<DownloadsRecord>) {}
+    fn select(&self, _shared: &RunInner, _records: &mut Vec<DownloadsRecord>) {}
 
-    async fn write(&self, shared: &Shared, records: Vec<DownloadsRecord>) -> Result<(), Failure> {
+    async fn write(&self, shared: &RunInner, records: Vec<DownloadsRecord>) -> Result<(), Failure> {
         let counts = shared.progress.of(Kind::Downloads);
         if shared.options.downloads == DownloadsRule::Max {
             let import = || shared.to.import_downloads(&records);

@@ -13,13 +13,13 @@ const IN_MEMORY: usize = 1 << 20;
 
 /// An entry that was written, with a digest of its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct WrittenEntry {
     pub(super) context: Context,
     pub(super) key: Bytes,
     digest: u64,
 }
 
-impl Entry {
+impl WrittenEntry {
     pub(super) fn of(record: &DataRecord) -> Self {
         let DataRecord { context, key, value } = record;
         Self { context: context.clone(), key: key.clone(), digest: digest(value) }
@@ -38,16 +38,16 @@ fn digest(value: &[u8]) -> u64 {
 }
 
 /// The entries that were written, in order.
-pub(super) struct Ledger(SpooledTempFile);
+pub(super) struct WrittenKeys(SpooledTempFile);
 
-impl Ledger {
+impl WrittenKeys {
     pub(super) fn new() -> Self {
         Self(SpooledTempFile::new(IN_MEMORY))
     }
 
-    pub(super) fn note(&mut self, entries: &[Entry]) -> io::Result<()> {
+    pub(super) fn note(&mut self, entries: &[WrittenEntry]) -> io::Result<()> {
         let mut bytes = Vec::new();
-        for Entry { context, key, digest } in entries {
+        for WrittenEntry { context, key, digest } in entries {
             for text in [context.as_str().as_bytes(), key] {
                 let length = u32::try_from(text.len()).map_err(io::Error::other)?;
                 bytes.extend_from_slice(&length.to_be_bytes());
@@ -60,7 +60,7 @@ impl Ledger {
     }
 
     /// Up to so many entries from a place on, and the place after them.
-    pub(super) fn read(&mut self, from: u64, count: usize) -> io::Result<(Vec<Entry>, u64)> {
+    pub(super) fn read(&mut self, from: u64, count: usize) -> io::Result<(Vec<WrittenEntry>, u64)> {
         let end = self.0.seek(SeekFrom::End(0))?;
         self.0.seek(SeekFrom::Start(from))?;
         let (mut entries, mut at) = (Vec::new(), from);
@@ -71,7 +71,7 @@ impl Ledger {
             at += (context.len() + key.len() + 16) as u64;
             let context = String::from_utf8(context).map_err(io::Error::other)?;
             let context = Context::new(context).map_err(io::Error::other)?;
-            entries.push(Entry { context, key: key.into(), digest });
+            entries.push(WrittenEntry { context, key: key.into(), digest });
         }
         Ok((entries, at))
     }
@@ -93,16 +93,16 @@ fn read_array<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
 mod tests {
     use super::*;
 
-    fn entry(number: u64) -> Entry {
+    fn entry(number: u64) -> WrittenEntry {
         let context = Context::new(if number.is_multiple_of(3) { "" } else { "ключи" }).unwrap();
         let key = Bytes::from(vec![7; (number % 500) as usize]);
-        Entry::of(&DataRecord { context, key, value: Bytes::from(number.to_string()) })
+        WrittenEntry::of(&DataRecord { context, key, value: Bytes::from(number.to_string()) })
     }
 
     #[test]
     fn entries_are_read_as_they_were_noted_also_from_a_file() {
         let entries: Vec<_> = (0..10_000).map(entry).collect();
-        let mut ledger = Ledger::new();
+        let mut ledger = WrittenKeys::new();
         let (mut found, mut from) = (Vec::new(), 0);
         for entries in entries.chunks(1_000) {
             ledger.note(entries).unwrap();

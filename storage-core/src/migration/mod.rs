@@ -58,7 +58,7 @@ pub enum Failure {
     /// A storage failed, and went on failing when it was tried again.
     Storage(Side, Error),
     /// The file with the names of the data that was written cannot be kept.
-    Ledger(io::Error),
+    WrittenKeys(io::Error),
 }
 
 impl fmt::Display for Side {
@@ -74,7 +74,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Storage(side, error) => write!(f, "{side}: {error}"),
-            Self::Ledger(error) => write!(f, "a temporary file cannot be kept: {error}"),
+            Self::WrittenKeys(error) => write!(f, "a temporary file cannot be kept: {error}"),
         }
     }
 }
@@ -83,7 +83,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Storage(_, error) => Some(error),
-            Self::Ledger(error) => Some(error),
+            Self::WrittenKeys(error) => Some(error),
         }
     }
 }

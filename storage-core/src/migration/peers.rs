@@ -2,7 +2,7 @@
 
 use super::endurance::endure;
 use super::pipeline::Movement;
-use super::run::Shared;
+use super::run::RunInner;
 use super::{Failure, Kind, Side};
 use crate::{Cursor, Page, PeerRecord, Result, Scope, Storage, Timestamp};
 
@@ -23,7 +23,7 @@ impl Movement for Peers {
         storage.export_peers(Scope::All, from, limit).await
     }
 
-    fn select(&self, shared: &Shared, records: &mut Vec<PeerRecord>) {
+    fn select(&self, shared: &RunInner, records: &mut Vec<PeerRecord>) {
         let counts = shared.progress.of(Kind::Peers);
         if let Some(stale_at) = self.stale_at {
             let before = records.len();
@@ -41,7 +41,7 @@ impl Movement for Peers {
         }
     }
 
-    async fn write(&self, shared: &Shared, mut records: Vec<PeerRecord>) -> Result<(), Failure> {
+    async fn write(&self, shared: &RunInner, mut records: Vec<PeerRecord>) -> Result<(), Failure> {
         records.sort_unstable_by_key(|record| (record.info_hash, record.peer));
         let import = || shared.to.import_peers(&records);
         let imported = endure(Side::Target, &shared.stop, import).await?;

@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::endurance::endure;
 use super::pace::Pace;
-use super::run::Shared;
+use super::run::RunInner;
 use super::{Failure, Kind, Side};
 use crate::{Cursor, Page, Result, Storage};
 
@@ -23,18 +23,18 @@ pub(super) trait Movement: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Page<Self::Record>>> + Send;
 
     /// Takes out what is not to be moved, and counts it.
-    fn select(&self, shared: &Shared, records: &mut Vec<Self::Record>);
+    fn select(&self, shared: &RunInner, records: &mut Vec<Self::Record>);
 
     fn write(
         &self,
-        shared: &Shared,
+        shared: &RunInner,
         records: Vec<Self::Record>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Moves all records of a kind; false if it was stopped before the end.
 pub(super) async fn run<M: Movement>(
-    shared: &Arc<Shared>,
+    shared: &Arc<RunInner>,
     movement: M,
     pace: &mut Pace,
 ) -> Result<bool, Failure> {

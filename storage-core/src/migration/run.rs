@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::data::{Data, remove_all_gone};
 use super::downloads::Downloads;
-use super::ledger::Ledger;
+use super::ledger::WrittenKeys;
 use super::pace::Pace;
 use super::peers::Peers;
 use super::pipeline;
@@ -20,20 +20,20 @@ use crate::{Capability, Storage, Timestamp};
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(600);
 
 /// Everything of one storage into another.
-pub struct Migration(Arc<Shared>);
+pub struct Migration(Arc<RunInner>);
 
 /// What readers and writers share.
-pub(super) struct Shared {
+pub(super) struct RunInner {
     pub(super) from: Arc<dyn Storage>,
     pub(super) to: Arc<dyn Storage>,
     pub(super) options: Options,
     pub(super) progress: Arc<Progress>,
     pub(super) stop: Stop,
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<WrittenKeys>,
 }
 
-impl Shared {
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+impl RunInner {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, WrittenKeys> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,13 +89,13 @@ impl Summary {
 impl Migration {
     /// A migration, not yet begun.
     pub fn new(from: Arc<dyn Storage>, to: Arc<dyn Storage>, options: Options) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(RunInner {
             from,
             to,
             options,
             progress: Arc::default(),
             stop: Stop::default(),
-            ledger: Mutex::new(Ledger::new()),
+            ledger: Mutex::new(WrittenKeys::new()),
         }))
     }
 

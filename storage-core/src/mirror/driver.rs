@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::ledger::Ledger;
+use super::ledger::ReplicationStats;
 use super::secondary::{Reopen, Secondary};
-use super::side::{OpenSide, Side};
+use super::side::{MirrorSide, OpenSide};
 use super::{EXAMPLE_CONFIG, MirrorConfig, MirrorStorage, NAME};
 use crate::config::Section;
 use crate::{
@@ -40,8 +40,8 @@ impl Driver for MirrorDriver {
 
     fn configure(&self, section: &mut Section) -> Box<dyn Opener> {
         let config = MirrorConfig::read(section);
-        let primary = Side::read(section, "primary", &self.registry);
-        let secondary = Side::read(section, "secondary", &self.registry);
+        let primary = MirrorSide::read(section, "primary", &self.registry);
+        let secondary = MirrorSide::read(section, "secondary", &self.registry);
         let sides = primary.zip(secondary);
         if sides.as_ref().is_some_and(|(primary, secondary)| primary.is_same_as(secondary)) {
             section.problem("secondary", "is the same storage as `primary`; expected another one");
@@ -58,17 +58,17 @@ impl Driver for MirrorDriver {
 struct MirrorOpener {
     config: MirrorConfig,
     /// `None` if there are problems, with which nothing is opened.
-    sides: Option<(Arc<Side>, Arc<Side>)>,
+    sides: Option<(Arc<MirrorSide>, Arc<MirrorSide>)>,
 }
 
 #[async_trait]
 impl Opener for MirrorOpener {
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError> {
-        Ok(Arc::new(self.open_sides(observer, Side::open).await?))
+        Ok(Arc::new(self.open_sides(observer, MirrorSide::open).await?))
     }
 
     async fn open_data(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn DataStorage>, OpenError> {
-        Ok(Arc::new(self.open_sides(observer, Side::open_data).await?))
+        Ok(Arc::new(self.open_sides(observer, MirrorSide::open_data).await?))
     }
 }
 
@@ -84,7 +84,7 @@ impl MirrorOpener {
         let (opened_primary, opened) = tokio::join!(open(primary, observer.clone()), opening);
         let opened = opened.unwrap_or_else(|_| Err(too_late()));
 
-        let ledger = Ledger::new(observer.clone());
+        let ledger = ReplicationStats::new(observer.clone());
         let reopen: Reopen<S> = Box::new(move || open(Arc::clone(&secondary), observer.clone()));
         match (opened_primary, opened) {
             (Ok(primary), Ok(secondary)) => {

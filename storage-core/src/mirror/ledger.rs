@@ -21,7 +21,7 @@ pub struct Missed {
 }
 
 /// The counts of one mirror since it was made.
-pub(super) struct Ledger {
+pub(super) struct ReplicationStats {
     observer: SharedObserver,
     pub(super) started: Timestamp,
     applied: AtomicU64,
@@ -43,7 +43,7 @@ struct Pending {
     oldest_left: Option<Instant>,
 }
 
-impl Ledger {
+impl ReplicationStats {
     pub(super) fn new(observer: SharedObserver) -> Self {
         Self {
             observer,
@@ -134,7 +134,7 @@ impl Ledger {
 /// Writes that are owed to the secondary. Dropped before they are settled, in whatever way, they are
 /// missed.
 pub(super) struct Owed {
-    ledger: Arc<Ledger>,
+    ledger: Arc<ReplicationStats>,
     writes: u64,
     bytes: u64,
     /// Its place among all that were queued.
@@ -193,8 +193,8 @@ mod tests {
     use super::*;
     use crate::NoObserver;
 
-    fn ledger() -> Arc<Ledger> {
-        Arc::new(Ledger::new(Arc::new(NoObserver)))
+    fn ledger() -> Arc<ReplicationStats> {
+        Arc::new(ReplicationStats::new(Arc::new(NoObserver)))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::lanes::Job;
-use super::ledger::Ledger;
+use super::ledger::ReplicationStats;
 use super::{MirrorConfig, NAME};
 use crate::{Backend, Error, ErrorKind, Event, OpenError, Operation, TaskSpawner};
 
@@ -44,7 +44,7 @@ pub(super) struct Secondary<S: ?Sized> {
     timeout: Duration,
     suspend_after: u32,
     probe_interval: Duration,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<ReplicationStats>,
     trouble: Mutex<Trouble>,
     is_suspended: AtomicBool,
     suspended: Mutex<Option<Suspended>>,
@@ -52,7 +52,7 @@ pub(super) struct Secondary<S: ?Sized> {
 
 impl<S: Backend + ?Sized> Secondary<S> {
     /// A secondary that is open.
-    pub(super) fn open(storage: Arc<S>, config: &MirrorConfig, ledger: Ledger) -> Self {
+    pub(super) fn open(storage: Arc<S>, config: &MirrorConfig, ledger: ReplicationStats) -> Self {
         let this = Self::new(config, ledger, None);
         let _ = this.storage.set(storage);
         this
@@ -63,14 +63,14 @@ impl<S: Backend + ?Sized> Secondary<S> {
         reason: &OpenError,
         reopen: Reopen<S>,
         config: &MirrorConfig,
-        ledger: Ledger,
+        ledger: ReplicationStats,
     ) -> Self {
         let this = Self::new(config, ledger, Some(reopen));
         this.suspend(reason.to_string());
         this
     }
 
-    fn new(config: &MirrorConfig, ledger: Ledger, reopen: Option<Reopen<S>>) -> Self {
+    fn new(config: &MirrorConfig, ledger: ReplicationStats, reopen: Option<Reopen<S>>) -> Self {
         Self {
             storage: OnceLock::new(),
             reopen,

@@ -21,16 +21,17 @@ const OF_THE_MIRROR: [&str; 7] = [
 ];
 
 /// Opens a side, or its data part alone.
-pub(super) type OpenSide<S> = fn(Arc<Side>, SharedObserver) -> BoxFuture<'static, Result<Arc<S>, OpenError>>;
+pub(super) type OpenSide<S> =
+    fn(Arc<MirrorSide>, SharedObserver) -> BoxFuture<'static, Result<Arc<S>, OpenError>>;
 
 /// A side that has been read without a problem.
-pub(super) struct Side {
+pub(super) struct MirrorSide {
     key: &'static str,
     registry: Registry,
     config: StorageConfig,
 }
 
-impl Side {
+impl MirrorSide {
     /// Reads the side at this key; problems are noted in the section.
     pub(super) fn read(section: &mut Section, key: &'static str, registry: &Registry) -> Option<Self> {
         section.within(key, |side| {

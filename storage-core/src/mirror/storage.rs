@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::collector::{self, Collections};
 use super::lanes::{Job, Lanes};
-use super::ledger::{Ledger, Owed};
+use super::ledger::{Owed, ReplicationStats};
 use super::secondary::Secondary;
 use super::turns::Turns;
 use super::{MirrorConfig, Missed, NAME, Suspended, findings};
@@ -68,7 +68,7 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
         config: MirrorConfig,
         observer: SharedObserver,
     ) -> Self {
-        let secondary = Secondary::open(secondary, &config, Ledger::new(observer));
+        let secondary = Secondary::open(secondary, &config, ReplicationStats::new(observer));
         Self::of(primary, secondary, config)
     }
 

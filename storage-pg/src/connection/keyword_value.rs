@@ -1,13 +1,13 @@
 //! Connection strings of keywords and values: `host=db1 password='it\'s'`.
 
-use super::parameters::Pair;
+use super::parameters::KeyValue;
 
 /// Reads `keyword = value` pairs. A value with spaces stands between single quotes; a backslash takes
 /// the meaning from the character after it.
 ///
 /// # Errors
 /// What is malformed, without a word of the text.
-pub(super) fn parse(text: &str) -> Result<Vec<Pair>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<KeyValue>, String> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

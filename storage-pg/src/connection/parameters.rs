@@ -14,7 +14,7 @@ use super::names::{is_shown, stray_character};
 use super::{keyword_value, service_file, url};
 
 /// A key and its value.
-pub(super) type Pair = (String, String);
+pub(super) type KeyValue = (String, String);
 
 /// Looks up an environment variable.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -125,7 +125,7 @@ impl Parameters {
         parameters
     }
 
-    fn add(&mut self, pairs: Vec<Pair>, place: impl Fn(String, usize) -> ParameterOrigin) {
+    fn add(&mut self, pairs: Vec<KeyValue>, place: impl Fn(String, usize) -> ParameterOrigin) {
         let mut seen = Vec::with_capacity(pairs.len());
         for (number, (key, value)) in (1..).zip(pairs) {
             let key = canonical(&key);

@@ -7,14 +7,14 @@
 //! user=tracker
 //! ```
 
-use super::parameters::Pair;
+use super::parameters::KeyValue;
 
 /// The parameters of a service; `None` if the file has no service of that name.
 ///
 /// # Errors
 /// The number of a malformed line within the service, without its text.
-pub(super) fn find(text: &str, service: &str) -> Result<Option<Vec<Pair>>, String> {
-    let mut found: Option<Vec<Pair>> = None;
+pub(super) fn find(text: &str, service: &str) -> Result<Option<Vec<KeyValue>>, String> {
+    let mut found: Option<Vec<KeyValue>> = None;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {

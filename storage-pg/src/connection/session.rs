@@ -4,7 +4,7 @@ use storage_core::config::nearest;
 
 use super::commit::Commit;
 use super::names::is_shown;
-use super::parameters::{Pair, Parameters};
+use super::parameters::{KeyValue, Parameters};
 
 /// Parameters that are likely meant where a name is near to theirs.
 const COMMON: [&str; 16] = [
@@ -30,7 +30,7 @@ const COMMON: [&str; 16] = [
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     /// Names and values of settings.
-    pub(crate) settings: Vec<Pair>,
+    pub(crate) settings: Vec<KeyValue>,
     /// `TimeZone`, apart from the others because sqlx sets it to UTC, which only a statement undoes.
     pub(crate) time_zone: Option<String>,
     /// `synchronous_commit` for the writes of peers, not what the server has by default: transactions
@@ -85,7 +85,7 @@ pub(super) fn take_session(parameters: &mut Parameters) -> Session {
 }
 
 /// Reads command-line options: separated by spaces, a backslash before a space that is meant.
-fn parse_options(text: &str) -> Option<Vec<Pair>> {
+fn parse_options(text: &str) -> Option<Vec<KeyValue>> {
     let mut pairs = Vec::new();
     let mut words = split_words(text).into_iter();
     while let Some(word) = words.next() {
@@ -136,7 +136,7 @@ mod tests {
         (take_session(&mut parameters), parameters)
     }
 
-    fn pair(name: &str, value: &str) -> Pair {
+    fn pair(name: &str, value: &str) -> KeyValue {
         (name.into(), value.into())
     }
 

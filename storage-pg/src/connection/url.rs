@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::parameters::{Pair, canonical};
+use super::parameters::{KeyValue, canonical};
 
 /// The part after `postgres://` or `postgresql://`; `None` if the text is no such URL.
 pub(super) fn strip_scheme(text: &str) -> Option<&str> {
@@ -13,7 +13,7 @@ pub(super) fn strip_scheme(text: &str) -> Option<&str> {
 ///
 /// # Errors
 /// Everything that is malformed, without a word of the text.
-pub(super) fn parse(rest: &str) -> Result<Vec<Pair>, Vec<String>> {
+pub(super) fn parse(rest: &str) -> Result<Vec<KeyValue>, Vec<String>> {
     let (authority, after) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (path, query) = after.split_once('?').unwrap_or((after, ""));
     let mut reading = UrlParser::default();
@@ -36,7 +36,7 @@ pub(super) fn parse(rest: &str) -> Result<Vec<Pair>, Vec<String>> {
 
 #[derive(Default)]
 struct UrlParser {
-    pairs: Vec<Pair>,
+    pairs: Vec<KeyValue>,
     problems: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{AddressColumn, Dialect, Recommendation};
 use crate::config::{PeerSettings, PgConfig};
-use crate::query_spec::{Origin, Query};
+use crate::query_spec::{Query, QueryOrigin};
 
 /// A stretch of the swarm from a random place on, and from its beginning if that is not enough. PostgreSQL
 /// shall not know the limit when it plans: it might read whole swarms and sort them.
@@ -532,7 +532,7 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
         },
         ..PgConfig::default()
     };
-    for query in Query::ALL.iter().filter(|query| !for_mochi || query.spec().origin == Origin::Mochi) {
+    for query in Query::ALL.iter().filter(|query| !for_mochi || query.spec().origin == QueryOrigin::Mochi) {
         config.queries[*query] = recommended(*query, recommendation).sql;
     }
     config
@@ -663,7 +663,7 @@ mod tests {
             let ParsedQueries { queries, problems } =
                 ParsedQueries::of(&recommendation.config(), OpenedParts::Everything);
             assert!(problems.is_empty(), "{recommendation:?}: {problems:?}");
-            let known_to_mochi = |query: &Query| query.spec().origin == Origin::Mochi;
+            let known_to_mochi = |query: &Query| query.spec().origin == QueryOrigin::Mochi;
             assert!(queries.len() >= Query::ALL.iter().filter(|query| known_to_mochi(query)).count());
         }
     }
@@ -672,7 +672,7 @@ mod tests {
     fn mochi_is_given_what_it_knows() {
         for recommendation in recommendations().filter(|recommendation| recommendation.for_mochi) {
             for parsed in ParsedQueries::of(&recommendation.config(), OpenedParts::Everything).queries {
-                assert_eq!(parsed.query.spec().origin, Origin::Mochi);
+                assert_eq!(parsed.query.spec().origin, QueryOrigin::Mochi);
                 for argument in [Argument::Sample, Argument::Limit, Argument::Expires] {
                     assert!(
                         !parsed.rewritten.arguments.contains(&argument),

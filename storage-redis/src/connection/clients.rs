@@ -13,7 +13,7 @@ use storage_core::config::Problem;
 
 use super::sentinels::Sentinels;
 use super::{error as errors, tls};
-use crate::config::{Mode, RedisConfig, read_address};
+use crate::config::{DeploymentMode, RedisConfig, read_address};
 
 /// The longest that connecting to a node of a cluster takes: one that does not answer must not keep callers from
 /// looking for the node that has taken its place.
@@ -48,12 +48,12 @@ impl Clients {
             addresses.push(connection_address(host, port, config.tls));
         }
         let made = match &config.mode {
-            Mode::Single => match addresses.into_iter().next() {
+            DeploymentMode::Single => match addresses.into_iter().next() {
                 Some(address) => single(config, address, certificates),
                 None => return Err(problem("is empty".into())),
             },
-            Mode::Sentinel { master } => sentinel(config, master.clone(), addresses, certificates),
-            Mode::Cluster => {
+            DeploymentMode::Sentinel { master } => sentinel(config, master.clone(), addresses, certificates),
+            DeploymentMode::Cluster => {
                 let access = access(config.db, &config.login, &config.password);
                 Ok(Clients::Cluster(node_clients(config.tls, access, certificates)))
             }
@@ -70,8 +70,8 @@ pub(super) fn response_timeout(config: &RedisConfig) -> Duration {
 /// The longest that connecting to a server takes.
 pub(super) fn connect_timeout(config: &RedisConfig) -> Duration {
     match config.mode {
-        Mode::Cluster => config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT),
-        Mode::Single | Mode::Sentinel { .. } => config.connect_timeout,
+        DeploymentMode::Cluster => config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT),
+        DeploymentMode::Single | DeploymentMode::Sentinel { .. } => config.connect_timeout,
     }
 }
 

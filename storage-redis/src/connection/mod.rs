@@ -49,12 +49,12 @@ const SCRIPT_LOADS: u32 = 3;
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     once: bool,
-    written: Written,
+    written: WrittenOnce,
 }
 
 /// What a call may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
+enum WrittenOnce {
     /// What nobody misses.
     Nothing,
     /// Peers, which announce again.
@@ -63,7 +63,7 @@ enum Written {
     Lasting,
 }
 
-impl Written {
+impl WrittenOnce {
     fn by(operation: Operation) -> Self {
         match operation {
             Operation::GraduatePeers
@@ -86,22 +86,22 @@ impl Written {
 impl Call {
     /// A call that changes nothing when it is carried out a second time.
     pub(crate) fn repeatable(operation: Operation) -> Self {
-        Self { operation, once: false, written: Written::by(operation) }
+        Self { operation, once: false, written: WrittenOnce::by(operation) }
     }
 
     /// A call that must not be carried out twice.
     pub(crate) fn once(operation: Operation) -> Self {
-        Self { operation, once: true, written: Written::by(operation) }
+        Self { operation, once: true, written: WrittenOnce::by(operation) }
     }
 
     /// The same call, whether it may count a download or not.
     pub(crate) fn with_download(self, has_download: bool) -> Self {
-        if has_download { Self { written: Written::Lasting, ..self } } else { self }
+        if has_download { Self { written: WrittenOnce::Lasting, ..self } } else { self }
     }
 
     /// The same call, which writes peers and nothing else.
     pub(crate) fn of_peers(self) -> Self {
-        Self { written: Written::Peers, ..self }
+        Self { written: WrittenOnce::Peers, ..self }
     }
 
     /// The same call, for what may be carried out a second time.
@@ -330,9 +330,9 @@ impl Connections {
 
     fn purpose(&self, call: Call) -> ConnectionUse {
         let waits = match call.written {
-            Written::Lasting => true,
-            Written::Peers => self.wait_for_peers,
-            Written::Nothing => false,
+            WrittenOnce::Lasting => true,
+            WrittenOnce::Peers => self.wait_for_peers,
+            WrittenOnce::Nothing => false,
         };
         if waits && self.pool.connector().wait().is_some() {
             ConnectionUse::Replicated

@@ -32,16 +32,16 @@ const CHANNEL: &str = "+switch-master";
 
 /// A server, as sentinels name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Address {
+struct PrimaryAddress {
     host: String,
     port: u16,
 }
 
 /// What is known from one sentinel.
 #[derive(Default)]
-struct Sentinel {
+struct SentinelClient {
     /// What it named last: when, the number of that decision, the server.
-    named: Option<(Instant, u64, Address)>,
+    named: Option<(Instant, u64, PrimaryAddress)>,
     /// How the last question ended: `None` while it has not.
     asked: Option<RedisResult<()>>,
 }
@@ -50,7 +50,7 @@ struct Sentinel {
 #[derive(Clone)]
 struct Primary {
     generation: u64,
-    address: Address,
+    address: PrimaryAddress,
 }
 
 /// Follows the sentinels.
@@ -59,7 +59,7 @@ pub(super) struct Sentinels {
     master: String,
     /// One for each.
     clients: Vec<Client>,
-    known: Mutex<Vec<Sentinel>>,
+    known: Mutex<Vec<SentinelClient>>,
     /// Changes with every answer.
     primary: watch::Sender<Option<Primary>>,
     generation: Arc<AtomicU64>,
@@ -84,7 +84,7 @@ impl Sentinels {
     /// Those that these clients reach, for the primary of this name; `client_of` makes a client of the server at a
     /// host and port.
     pub(super) fn new(master: String, clients: Vec<Client>, data_nodes: NodeClients) -> Self {
-        let known = Mutex::new(clients.iter().map(|_| Sentinel::default()).collect());
+        let known = Mutex::new(clients.iter().map(|_| SentinelClient::default()).collect());
         let primary = watch::Sender::new(None);
         Self { master, clients, known, primary, generation: Arc::default(), data_nodes }
     }
@@ -112,7 +112,7 @@ impl Sentinels {
         let mut primary = self.primary.subscribe();
         loop {
             let named = primary.borrow_and_update().clone();
-            if let Some(Primary { generation, address: Address { host, port } }) = named {
+            if let Some(Primary { generation, address: PrimaryAddress { host, port } }) = named {
                 let client = (self.data_nodes)(&host, port)?;
                 return Ok((client, Term { generation, current: Arc::clone(&self.generation) }));
             }
@@ -170,7 +170,10 @@ impl Sentinels {
     }
 
     /// Asks a sentinel for the number of its last decision and the server that it takes for the primary, both at once.
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<(u64, Address)>> {
+    async fn ask(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<Option<(u64, PrimaryAddress)>> {
         let mut questions = redis::pipe();
         questions.cmd("SENTINEL").arg("MASTER").arg(&self.master);
         questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
@@ -181,11 +184,11 @@ impl Sentinels {
         let state = state.unwrap_or(Value::Nil).extract_error()?;
         let state: HashMap<String, String> = redis::from_redis_value(state).map_err(unexpected)?;
         let epoch = state.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-        Ok(Some((epoch, Address { host, port })))
+        Ok(Some((epoch, PrimaryAddress { host, port })))
     }
 
     /// Notes the answer of a sentinel, and tells those who wait for one.
-    fn note(&self, place: usize, answer: RedisResult<Option<(u64, Address)>>) {
+    fn note(&self, place: usize, answer: RedisResult<Option<(u64, PrimaryAddress)>>) {
         let mut known = self.known.lock();
         let Some(sentinel) = known.get_mut(place) else { return };
         match answer {
@@ -211,7 +214,7 @@ impl Sentinels {
 }
 
 /// The primary by the latest decision that a sentinel knows of; the current one where it is among several.
-fn newest(known: &[Sentinel], current: Option<&Address>) -> Option<Address> {
+fn newest(known: &[SentinelClient], current: Option<&PrimaryAddress>) -> Option<PrimaryAddress> {
     let named = || {
         let named = known.iter().filter_map(|sentinel| sentinel.named.as_ref());
         named.filter(|(at, ..)| at.elapsed() < TRUSTED)
@@ -235,12 +238,12 @@ fn unexpected(error: redis::ParsingError) -> RedisError {
 mod tests {
     use super::*;
 
-    fn address(port: u16) -> Address {
-        Address { host: "10.0.0.1".into(), port }
+    fn address(port: u16) -> PrimaryAddress {
+        PrimaryAddress { host: "10.0.0.1".into(), port }
     }
 
-    fn named(epoch: u64, port: u16) -> Sentinel {
-        Sentinel { named: Some((Instant::now(), epoch, address(port))), asked: Some(Ok(())) }
+    fn named(epoch: u64, port: u16) -> SentinelClient {
+        SentinelClient { named: Some((Instant::now(), epoch, address(port))), asked: Some(Ok(())) }
     }
 
     fn client(host: &str, port: u16) -> RedisResult<Client> {

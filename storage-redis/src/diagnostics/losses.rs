@@ -1,12 +1,12 @@
 //! What of the acknowledged writes is lost by which event.
 
-use super::{Info, Settings};
+use super::{Info, ServerSettings};
 
 /// What that depends on, of one server.
 pub(super) struct Losses<'a> {
     pub(super) info: &'a Info,
     /// `None` where they are not told.
-    pub(super) settings: Option<&'a Settings>,
+    pub(super) settings: Option<&'a ServerSettings>,
     pub(super) wait_replicas: u32,
     pub(super) wait_for_peers: bool,
 }

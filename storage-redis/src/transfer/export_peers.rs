@@ -28,7 +28,7 @@ struct Times {
 }
 
 /// A peer and its time, as they are stored.
-type Entry = (Vec<u8>, Vec<u8>);
+type ExportedEntry = (Vec<u8>, Vec<u8>);
 
 type Entries = BTreeMap<Vec<u8>, Times>;
 
@@ -101,7 +101,7 @@ impl<'a> PeerExport<'a> {
                         continue;
                     }
                 };
-                let (cursor, found): (u64, Vec<Entry>) = read(self.export.call, answer)?;
+                let (cursor, found): (u64, Vec<ExportedEntry>) = read(self.export.call, answer)?;
                 is_whole &= cursor == 0;
                 for (peer, time) in found {
                     entries.entry(peer).or_default().set(role, time);

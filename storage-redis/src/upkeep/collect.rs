@@ -23,7 +23,7 @@ const HELD: usize = 250_000;
 const NAMED: usize = 5;
 
 /// One run.
-pub(super) struct Collection<'a> {
+pub(super) struct CollectionRun<'a> {
     storage: &'a RedisStorage,
     call: Call,
     cutoff: Timestamp,
@@ -63,7 +63,7 @@ impl Held {
     }
 }
 
-type Entry = (Vec<u8>, Vec<u8>);
+type StaleEntry = (Vec<u8>, Vec<u8>);
 
 /// A key on its way through the collection.
 struct Visit {
@@ -76,9 +76,9 @@ struct Visit {
 }
 
 /// What one step found in a key.
-struct Found {
+struct FoundStale {
     visit: Visit,
-    stale: Vec<Entry>,
+    stale: Vec<StaleEntry>,
     is_last: bool,
 }
 
@@ -86,12 +86,12 @@ struct Found {
 struct Find {
     role: Role,
     key: Vec<u8>,
-    stale: Vec<Entry>,
+    stale: Vec<StaleEntry>,
     /// The whole key turned out to have nothing in it.
     is_empty: bool,
 }
 
-impl<'a> Collection<'a> {
+impl<'a> CollectionRun<'a> {
     /// Removes none if that would be more than `most`.
     pub(super) fn new(storage: &'a RedisStorage, cutoff: Timestamp, most: u64) -> Self {
         let call = Call::repeatable(Operation::CollectGarbage);
@@ -203,7 +203,7 @@ impl<'a> Collection<'a> {
         while !waiting.is_empty() && !self.is_refused() {
             let visits = waiting.split_off(waiting.len().saturating_sub(WIDTH));
             let mut finds = Vec::new();
-            for Found { visit, stale, is_last } in self.look(visits).await? {
+            for FoundStale { visit, stale, is_last } in self.look(visits).await? {
                 let is_empty = is_last && visit.is_empty;
                 if is_empty || !stale.is_empty() {
                     finds.push(Find { role: visit.role, key: visit.key.clone(), stale, is_empty });
@@ -221,7 +221,7 @@ impl<'a> Collection<'a> {
     }
 
     /// Takes one step in each key.
-    async fn look(&mut self, visits: Vec<Visit>) -> Result<Vec<Found>> {
+    async fn look(&mut self, visits: Vec<Visit>) -> Result<Vec<FoundStale>> {
         let steps = visits.iter().map(|visit| hash_step(&visit.key, visit.cursor)).collect();
         let answers = self.storage.connections.many(self.call, steps).await?;
         let mut found = Vec::with_capacity(visits.len());
@@ -234,16 +234,16 @@ impl<'a> Collection<'a> {
                 }
                 continue;
             };
-            let (cursor, entries): (u64, Vec<Entry>) = read(self.call, answer)?;
+            let (cursor, entries): (u64, Vec<StaleEntry>) = read(self.call, answer)?;
             visit.cursor = cursor;
             visit.is_empty &= entries.is_empty();
             let stale = entries.into_iter().filter(|entry| self.is_stale(&visit.swarm, entry)).collect();
-            found.push(Found { visit, stale, is_last: cursor == 0 });
+            found.push(FoundStale { visit, stale, is_last: cursor == 0 });
         }
         Ok(found)
     }
 
-    fn is_stale(&mut self, swarm: &Swarm, (peer, time): &Entry) -> bool {
+    fn is_stale(&mut self, swarm: &Swarm, (peer, time): &StaleEntry) -> bool {
         match (read_peer_key(peer, swarm.family), read_time(time)) {
             (Some(_), Some(time)) => time <= self.cutoff,
             _ => {
@@ -287,7 +287,7 @@ impl<'a> Collection<'a> {
         settling.try_for_each_concurrent(CLUSTER_WIDTH, |key| self.storage.settle(self.call, key)).await
     }
 
-    fn removal(&self, find: &Find, stale: &[Entry]) -> Cmd {
+    fn removal(&self, find: &Find, stale: &[StaleEntry]) -> Cmd {
         let mut removal = if self.storage.connections.is_cluster() {
             scripts::REMOVE_UNCHANGED.call(&[&find.key])
         } else {

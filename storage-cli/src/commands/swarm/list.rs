@@ -15,7 +15,7 @@ use crate::arguments::{ListSwarmsArguments, SwarmSort};
 use crate::exit::{Exit, Failure};
 use crate::open::Configured;
 use crate::output::{Output, note};
-use crate::scan::{Scan, Scanned};
+use crate::scan::{PageScan, ScanEnd};
 
 /// How many swarms are scraped at once: a few more than a request over UDP asks for.
 const SCRAPED_AT_ONCE: usize = 100;
@@ -36,7 +36,7 @@ pub(super) async fn run(
     let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
     let mut largest = Largest::new(arguments.sort, limit);
     let scanned = largest.find(&*storage).await.map_err(|error| configured.failed(&error))?;
-    if scanned == Scanned::Interrupted {
+    if scanned == ScanEnd::Interrupted {
         return Ok(Exit::Interrupted);
     }
     let found = largest.recounted(&*storage).await.map_err(|error| configured.failed(&error))?;
@@ -111,8 +111,8 @@ impl Largest {
     }
 
     /// Looks at every swarm of a storage.
-    async fn find(&mut self, storage: &dyn Storage) -> StorageResult<Scanned> {
-        let scan = Scan::new(storage);
+    async fn find(&mut self, storage: &dyn Storage) -> StorageResult<ScanEnd> {
+        let scan = PageScan::new(storage);
         if self.sort == SwarmSort::Downloads {
             let each = async |records: Vec<DownloadsRecord>| {
                 let swarms: Vec<_> = records.iter().map(|record| record.info_hash).collect();

@@ -56,12 +56,12 @@ impl Finding {
 pub struct Differences {
     /// Records of the source that were compared.
     pub compared: u64,
-    found: Vec<Found>,
+    found: Vec<FoundDifferences>,
 }
 
 /// How often something was found, with the first few.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Found {
+struct FoundDifferences {
     finding: Finding,
     count: u64,
     examples: Vec<String>,
@@ -89,7 +89,7 @@ impl Differences {
     pub(super) fn note(&mut self, finding: Finding, example: impl Display) {
         let index = self.found.iter().position(|found| found.finding == finding);
         let index = index.unwrap_or_else(|| {
-            self.found.push(Found { finding, count: 0, examples: Vec::new() });
+            self.found.push(FoundDifferences { finding, count: 0, examples: Vec::new() });
             self.found.len() - 1
         });
         let Some(found) = self.found.get_mut(index) else { return };

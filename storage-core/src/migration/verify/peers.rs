@@ -13,13 +13,13 @@ use crate::migration::{Failure, Kind, Side};
 use crate::{Cursor, InfoHash, Peer, PeerRecord, Role, Scope, Timestamp};
 
 /// A swarm as one side has it.
-type Swarm = HashMap<Peer, (Role, Timestamp)>;
+type SwarmPeers = HashMap<Peer, (Role, Timestamp)>;
 
 /// Peers of a swarm that come one after the other, and what the other side has of it.
-type Pair = (Vec<PeerRecord>, Arc<Swarm>);
+type RecordPair = (Vec<PeerRecord>, Arc<SwarmPeers>);
 
 /// The swarm at the end of a page, which may go on in the next.
-type Last = Option<(InfoHash, Arc<Swarm>)>;
+type Last = Option<(InfoHash, Arc<SwarmPeers>)>;
 
 impl Verification {
     pub(super) async fn compare_peers(&self, found: &mut Differences) -> Result<(), Failure> {
@@ -75,7 +75,7 @@ impl Verification {
         side: Side,
         records: Vec<PeerRecord>,
         last: &mut Last,
-    ) -> Result<Vec<Pair>, Failure> {
+    ) -> Result<Vec<RecordPair>, Failure> {
         let groups = records.chunk_by(|one, other| one.info_hash == other.info_hash);
         let known = last.take();
         let load = |records: Vec<PeerRecord>| {
@@ -92,7 +92,7 @@ impl Verification {
             }
         };
         let groups: Vec<Vec<PeerRecord>> = groups.map(<[PeerRecord]>::to_vec).collect();
-        let pairs: Vec<Pair> =
+        let pairs: Vec<RecordPair> =
             stream::iter(groups.into_iter().map(load)).buffered(WIDTH).try_collect().await?;
         *last =
             pairs.last().and_then(|(records, others)| Some((records.first()?.info_hash, Arc::clone(others))));
@@ -100,8 +100,8 @@ impl Verification {
     }
 
     /// A swarm of a side; `expected` peers, or somewhat more, are asked for at first.
-    async fn swarm(&self, side: Side, info_hash: InfoHash, expected: usize) -> Result<Swarm, Failure> {
-        let (mut swarm, mut from) = (Swarm::new(), None);
+    async fn swarm(&self, side: Side, info_hash: InfoHash, expected: usize) -> Result<SwarmPeers, Failure> {
+        let (mut swarm, mut from) = (SwarmPeers::new(), None);
         let mut limit = expected.min(self.options.batch).max(1);
         loop {
             let page = || self.storage(side).export_peers(Scope::Swarm(info_hash), from.as_ref(), limit);
@@ -117,7 +117,7 @@ impl Verification {
 
     /// Compares peers of one side with the swarm of the other. What both have is compared where the
     /// source is walked.
-    fn judge_swarm(&self, side: Side, records: &[PeerRecord], others: &Swarm, found: &mut Differences) {
+    fn judge_swarm(&self, side: Side, records: &[PeerRecord], others: &SwarmPeers, found: &mut Differences) {
         let stale_at = self.options.stale_after.map(|lifetime| self.began.before(lifetime));
         let old_at = self.options.peer_lifetime.map(|lifetime| self.began.before(lifetime));
         let records = records.iter().filter(|record| stale_at.is_none_or(|at| record.announced > at));
