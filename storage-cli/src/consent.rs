@@ -3,15 +3,17 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::exit::Failure;
+use crate::exit::CommandError;
 
 /// Asks a question at the terminal; whether the answer is yes.
 ///
 /// # Errors
 /// If there is nobody to ask.
-pub(crate) fn ask(question: impl Display) -> Result<bool, Failure> {
+pub(crate) fn ask(question: impl Display) -> Result<bool, CommandError> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("error: there is nobody to ask: give --yes to do it without a question"));
+        return Err(CommandError::usage(
+            "error: there is nobody to ask: give --yes to do it without a question",
+        ));
     }
     let mut stderr = io::stderr();
     write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush())?;

@@ -26,14 +26,14 @@ impl From<Exit> for ExitCode {
 
 /// A command that could not do what it was asked.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CommandError {
     /// How to exit.
     pub(crate) exit: Exit,
     /// What went wrong, a line a problem.
     pub(crate) message: String,
 }
 
-impl Failure {
+impl CommandError {
     pub(crate) fn finding(message: impl Into<String>) -> Self {
         Self { exit: Exit::Finding, message: message.into() }
     }
@@ -44,7 +44,7 @@ impl Failure {
 }
 
 /// Of writing to the standard output, the only I/O that commands do themselves.
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self::usage(format!("cannot write the output: {error}"))
     }

@@ -41,7 +41,7 @@ use clap::FromArgMatches;
 use storage_core::Registry;
 
 use arguments::{Arguments, Command};
-use exit::{Exit, Failure};
+use exit::{CommandError, Exit};
 use output::{Output, note};
 
 /// How long threads that are blocked may take to end.
@@ -60,7 +60,7 @@ pub fn run(registry: Registry) -> ExitCode {
     }
 }
 
-fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Result<Exit, Failure> {
+fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Result<Exit, CommandError> {
     let command = arguments::command(commands::example_config::backends(registry));
     let parsed = command.try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
@@ -74,14 +74,15 @@ fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Re
     };
     logging::start(&arguments.logging, &arguments.command)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::finding(format!("cannot start the runtime: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| CommandError::finding(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(dispatch(registry, &arguments.command, &mut Output::default()));
     // A thread that is blocked, by a name server that does not answer, does not hold up the process.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     result
 }
 
-async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -> Result<Exit, Failure> {
+async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -> Result<Exit, CommandError> {
     match command {
         Command::Check(arguments) => commands::check::run(registry, arguments, output).await,
         Command::Conformance(arguments) => commands::conformance::run(registry, arguments, output).await,

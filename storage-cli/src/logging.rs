@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Command, LogFormat, LoggingArguments};
-use crate::exit::Failure;
+use crate::exit::CommandError;
 
 /// Warnings and errors, but not the warnings about the configuration that the commands print
 /// themselves.
@@ -15,7 +15,7 @@ const DEFAULT: &str = "warn,storage_core::driver=error";
 const DEFAULT_OF_CONFORMANCE: &str = "warn,storage_core::driver=error,storage_core::maintenance=error";
 
 /// Starts logging, for as long as the process runs.
-pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(), Failure> {
+pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(), CommandError> {
     let default = match command {
         Command::Conformance(_) => DEFAULT_OF_CONFORMANCE,
         _ => DEFAULT,
@@ -26,7 +26,7 @@ pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(
         _ => ("--log", default.to_owned()),
     };
     let filter =
-        EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("error: {origin}: {error}")))?;
+        EnvFilter::try_new(text).map_err(|error| CommandError::usage(format!("error: {origin}: {error}")))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -36,5 +36,5 @@ pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(
         LogFormat::Human => logs.try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
-    started.map_err(|error| Failure::finding(format!("error: cannot start logging: {error}")))
+    started.map_err(|error| CommandError::finding(format!("error: cannot start logging: {error}")))
 }

@@ -8,7 +8,7 @@ use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variable
 use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
 
 use crate::arguments::StorageArguments;
-use crate::exit::Failure;
+use crate::exit::CommandError;
 use crate::output::note;
 
 /// The backend without a file.
@@ -22,21 +22,25 @@ pub(crate) enum OpenedPart {
 }
 
 /// A storage as a file describes it, to be opened any number of times.
-pub(crate) struct Configured {
+pub(crate) struct ConfiguredStorage {
     registry: Registry,
     config: StorageConfig,
     file: PathBuf,
 }
 
-impl Configured {
+impl ConfiguredStorage {
     /// Reads the file.
-    pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, Failure> {
+    pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, CommandError> {
         let StorageArguments { config: file, at } = arguments;
         Self::read_all(registry, file, at).map(|(configured, _)| configured)
     }
 
     /// Reads the file, of which there is more than the storage.
-    pub(crate) fn read_all(registry: Registry, file: &Path, at: &str) -> Result<(Self, ConfigFile), Failure> {
+    pub(crate) fn read_all(
+        registry: Registry,
+        file: &Path,
+        at: &str,
+    ) -> Result<(Self, ConfigFile), CommandError> {
         let read = ConfigFile::read(file, variables()).map_err(|error| unreadable(&error))?;
         let config = read.storage(at).map_err(|error| unreadable(&error))?;
         Ok((Self { registry, config, file: file.to_owned() }, read))
@@ -49,7 +53,7 @@ impl Configured {
         file: Option<&Path>,
         at: &str,
         backend: &str,
-    ) -> Result<(Self, ConfigFile), Failure> {
+    ) -> Result<(Self, ConfigFile), CommandError> {
         if let Some(file) = file {
             return Self::read_all(registry, file, at);
         }
@@ -63,20 +67,20 @@ impl Configured {
     }
 
     /// The backend.
-    pub(crate) fn driver(&self) -> Result<&dyn Driver, Failure> {
+    pub(crate) fn driver(&self) -> Result<&dyn Driver, CommandError> {
         let found = self.registry.driver(&self.config.name);
         found.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
     /// Opens the storage, and notes what its configuration warns of.
-    pub(crate) async fn open(&self) -> Result<Opened<dyn Storage>, Failure> {
+    pub(crate) async fn open(&self) -> Result<Opened<dyn Storage>, CommandError> {
         let opened = self.try_open().await.map_err(|error| self.refused(&error))?;
         self.note_warnings(&opened);
         Ok(opened)
     }
 
     /// Opens the data part alone, and notes what its configuration warns of.
-    pub(crate) async fn open_data(&self) -> Result<Opened<dyn DataStorage>, Failure> {
+    pub(crate) async fn open_data(&self) -> Result<Opened<dyn DataStorage>, CommandError> {
         let opened = self.registry.open_data(self.config.clone()).await;
         let opened = opened.map_err(|error| self.refused(&error))?;
         self.note_warnings(&opened);
@@ -95,13 +99,13 @@ impl Configured {
     }
 
     /// Opens the storage where unknown keys are problems.
-    pub(crate) async fn open_all_strictly(&self) -> Result<Opened<dyn Storage>, Failure> {
+    pub(crate) async fn open_all_strictly(&self) -> Result<Opened<dyn Storage>, CommandError> {
         let strict = self.registry.clone().strict();
         strict.open(self.config.clone()).await.map_err(|error| self.refused(&error))
     }
 
     /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
-    pub(crate) fn review(&self, part: OpenedPart) -> Result<Review, Failure> {
+    pub(crate) fn review(&self, part: OpenedPart) -> Result<Review, CommandError> {
         let review = self.registry.review(self.config.clone(), part == OpenedPart::DataOnly);
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
@@ -120,7 +124,7 @@ impl Configured {
     }
 
     /// Opens the storage, or its data part alone, where unknown keys are problems.
-    pub(crate) async fn open_strictly(&self, part: OpenedPart) -> Result<Opened<dyn Backend>, Failure> {
+    pub(crate) async fn open_strictly(&self, part: OpenedPart) -> Result<Opened<dyn Backend>, CommandError> {
         let strict = self.registry.clone().strict();
         let config = self.config.clone();
         let opened = match part {
@@ -137,8 +141,8 @@ impl Configured {
     }
 
     /// Why the storage was not opened.
-    pub(crate) fn refused(&self, error: &OpenError) -> Failure {
-        Failure::finding(self.lines(error).join("\n"))
+    pub(crate) fn refused(&self, error: &OpenError) -> CommandError {
+        CommandError::finding(self.lines(error).join("\n"))
     }
 
     /// A line a problem, each with the file.
@@ -154,17 +158,17 @@ impl Configured {
     }
 
     /// A failed call.
-    pub(crate) fn failed(&self, error: &Error) -> Failure {
-        Failure::finding(format!("{}: {}", self.file.display(), with_cause(error)))
+    pub(crate) fn failed(&self, error: &Error) -> CommandError {
+        CommandError::finding(format!("{}: {}", self.file.display(), with_cause(error)))
     }
 }
 
 /// A file that is no configuration is wrong usage; one with something wrong at a key is a finding.
-fn unreadable(error: &LoadError) -> Failure {
+fn unreadable(error: &LoadError) -> CommandError {
     if error.problems.iter().all(|problem| problem.key.is_empty()) {
-        return Failure::usage(error.to_string());
+        return CommandError::usage(error.to_string());
     }
-    Failure::finding(error.to_string())
+    CommandError::finding(error.to_string())
 }
 
 /// An error with its cause, unless its own words say it already.

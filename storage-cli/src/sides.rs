@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
-use storage_core::migration::{Failure as MigrationFailure, Kind, Progress, Side, Stop, Tally};
+use storage_core::migration::{Kind, MigrationError, Progress, Side, Stop, Tally};
 use storage_core::{Inspection, Opened, Registry, Storage};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::arguments::{self, SidesArguments, StorageArguments};
-use crate::exit::Failure;
+use crate::exit::CommandError;
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::ConfiguredStorage;
 use crate::output::note;
 
 /// The time between two lines where there is no terminal.
@@ -23,7 +23,7 @@ const DRAWS: Duration = Duration::from_millis(200);
 
 /// A storage that was opened strictly and answers.
 pub(crate) struct Opening {
-    configured: Configured,
+    configured: ConfiguredStorage,
     pub(crate) opened: Opened<dyn Storage>,
     inspection: Inspection,
 }
@@ -36,19 +36,19 @@ pub(crate) struct Sides {
 
 impl Sides {
     /// Opens and checks both, as `check` does; all that is wrong with either is told at once.
-    pub(crate) async fn open(registry: &Registry, arguments: &SidesArguments) -> Result<Self, Failure> {
+    pub(crate) async fn open(registry: &Registry, arguments: &SidesArguments) -> Result<Self, CommandError> {
         let SidesArguments { from, from_at, to, to_at, .. } = arguments;
         let source = StorageArguments { config: from.clone(), at: from_at.clone() };
         let target = StorageArguments { config: to.clone(), at: to_at.clone() };
-        let source = Configured::read(registry.clone(), &source)?;
-        let target = Configured::read(registry.clone(), &target)?;
+        let source = ConfiguredStorage::read(registry.clone(), &source)?;
+        let target = ConfiguredStorage::read(registry.clone(), &target)?;
         if source.is_same(&target) {
-            return Err(Failure::usage("source and target are the same storage"));
+            return Err(CommandError::usage("source and target are the same storage"));
         }
         match (Opening::of(source).await, Opening::of(target).await) {
             (Ok(source), Ok(target)) => Ok(Self { source, target }),
             (Err(one), Err(other)) => {
-                Err(Failure { message: [one.message, other.message].join("\n"), ..one })
+                Err(CommandError { message: [one.message, other.message].join("\n"), ..one })
             }
             (Err(failure), Ok(opened)) | (Ok(opened), Err(failure)) => {
                 opened.close().await?;
@@ -69,23 +69,23 @@ impl Sides {
     }
 
     /// What went wrong, with the file.
-    pub(crate) fn failed(&self, failure: &MigrationFailure) -> Failure {
+    pub(crate) fn failed(&self, failure: &MigrationError) -> CommandError {
         match failure {
-            MigrationFailure::Storage(Side::Source, error) => self.source.configured.failed(error),
-            MigrationFailure::Storage(Side::Target, error) => self.target.configured.failed(error),
-            other => Failure::finding(other.to_string()),
+            MigrationError::Storage(Side::Source, error) => self.source.configured.failed(error),
+            MigrationError::Storage(Side::Target, error) => self.target.configured.failed(error),
+            other => CommandError::finding(other.to_string()),
         }
     }
 
     /// Closes both.
-    pub(crate) async fn close(self) -> Result<(), Failure> {
+    pub(crate) async fn close(self) -> Result<(), CommandError> {
         self.source.close().await?;
         self.target.close().await
     }
 }
 
 impl Opening {
-    async fn of(configured: Configured) -> Result<Self, Failure> {
+    async fn of(configured: ConfiguredStorage) -> Result<Self, CommandError> {
         let opened = configured.open_all_strictly().await?;
         let storage = &opened.storage;
         storage.ping().await.map_err(|error| configured.failed(&error))?;
@@ -102,7 +102,7 @@ impl Opening {
         format!("{name} ({file}): {}", parts.join(", "))
     }
 
-    async fn close(&self) -> Result<(), Failure> {
+    async fn close(&self) -> Result<(), CommandError> {
         self.opened.storage.close().await.map_err(|error| self.configured.failed(&error))
     }
 }
@@ -143,14 +143,14 @@ fn shown(name: &[u8]) -> String {
 }
 
 /// Refuses kinds that a side cannot give or take, with the way out.
-pub(crate) fn refuse(refusals: Vec<(Kind, String)>) -> Result<(), Failure> {
+pub(crate) fn refuse(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> {
     if refusals.is_empty() {
         return Ok(());
     }
     let line = |(kind, reason): (Kind, String)| {
         format!("{}: {reason}; configure it, or leave them out with --only", kind.name())
     };
-    Err(Failure::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
+    Err(CommandError::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
 }
 
 /// Runs work, asks it to stop at Ctrl-C, and shows how far it has come: bars on a terminal, lines now

@@ -251,7 +251,7 @@ impl Registry {
     /// # Errors
     /// [`OpenError`], with every problem of the configuration; nothing was changed anywhere.
     pub async fn open(&self, config: StorageConfig) -> Result<Opened<dyn Storage>, OpenError> {
-        let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
+        let ConfiguredDriver { opener, settings, unknown, warnings } = self.configure(config)?;
         let storage = all_or_problems(unknown, opener.open(self.observer())).await?;
         let storage = self.layered(storage, settings.limits);
         Ok(Opened { storage, schedule: settings.schedule, warnings })
@@ -262,7 +262,7 @@ impl Registry {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_data(&self, config: StorageConfig) -> Result<Opened<dyn DataStorage>, OpenError> {
-        let Configured { opener, settings, unknown, warnings } = self.configure(config)?;
+        let ConfiguredDriver { opener, settings, unknown, warnings } = self.configure(config)?;
         let storage = all_or_problems(unknown, opener.open_data(self.observer())).await?;
         let storage = self.layered_data(storage, settings.limits);
         Ok(Opened { storage, schedule: settings.schedule, warnings })
@@ -290,7 +290,7 @@ impl Registry {
         Arc::new(Layered::new(storage, layer))
     }
 
-    fn configure(&self, config: StorageConfig) -> Result<Configured, OpenError> {
+    fn configure(&self, config: StorageConfig) -> Result<ConfiguredDriver, OpenError> {
         let driver = self.driver(&config.name).map_err(OpenError::UnknownBackend)?;
         let mut section = Section::new(config.config);
         let settings = Settings::read(&mut section);
@@ -308,7 +308,7 @@ impl Registry {
         for warning in &warnings {
             tracing::warn!(backend = driver.name(), "{warning}");
         }
-        Ok(Configured { opener, settings, unknown, warnings })
+        Ok(ConfiguredDriver { opener, settings, unknown, warnings })
     }
 
     fn observer(&self) -> SharedObserver {
@@ -321,7 +321,7 @@ impl Registry {
 }
 
 /// A configuration that has been read.
-struct Configured {
+struct ConfiguredDriver {
     opener: Box<dyn Opener>,
     settings: Settings,
     /// Unknown keys that are problems.

@@ -12,7 +12,7 @@ use crate::pg_type::{PgType, PgValue};
 use crate::statement::{Parameter, Statement};
 
 /// The values of a call. A statement takes those that it has parameters for.
-pub(crate) trait Arguments: Copy {
+pub(crate) trait QueryArguments: Copy {
     /// What the query may use by name.
     const NAMED: &'static [Argument];
 
@@ -64,7 +64,7 @@ macro_rules! arguments {
                 $($(#[$field_doc])* pub(crate) $field: $type,)*
             }
 
-            impl $(<$lifetime>)? Arguments for $name $(<$lifetime>)? {
+            impl $(<$lifetime>)? QueryArguments for $name $(<$lifetime>)? {
                 const NAMED: &'static [Argument] = &[$(Argument::$argument,)*];
 
                 fn value(&self, argument: Argument) -> Option<ArgumentValue<'_>> {

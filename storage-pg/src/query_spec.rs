@@ -3,7 +3,7 @@
 use storage_core::{Capability, Operation};
 
 use crate::argument::Argument;
-use crate::arguments::{self, Arguments};
+use crate::arguments::{self, QueryArguments};
 use crate::config::PgConfig;
 use crate::pg_type::ColumnType;
 
@@ -92,7 +92,7 @@ pub(crate) trait TypedQuery: Copy + Send + Sync + 'static {
     const QUERY: Query;
 
     /// The values of a call, or of each call of a batch.
-    type Arguments<'a>: Arguments + Send + Sync;
+    type Arguments<'a>: QueryArguments + Send + Sync;
 }
 
 /// A query that takes the arguments of one call.
@@ -136,8 +136,8 @@ macro_rules! queries {
                         origin: QueryOrigin::$origin,
                         effect: Effect::$effect,
                         mode: QueryMode::$mode,
-                        named: <<queries::$query as TypedQuery>::Arguments<'static> as Arguments>::NAMED,
-                        numbered: <<queries::$query as TypedQuery>::Arguments<'static> as Arguments>::NAMED
+                        named: <<queries::$query as TypedQuery>::Arguments<'static> as QueryArguments>::NAMED,
+                        numbered: <<queries::$query as TypedQuery>::Arguments<'static> as QueryArguments>::NAMED
                             .split_at($numbered).0,
                         columns: $columns,
                         capabilities: &[$(Capability::$capability),*],

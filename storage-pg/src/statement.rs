@@ -12,7 +12,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Executor, Row, ValueRef};
 use storage_core::{AddressFamily, Event, Peer, PeerId, SharedObserver, Timestamp};
 
 use crate::argument::Argument;
-use crate::arguments::Arguments;
+use crate::arguments::QueryArguments;
 use crate::array;
 use crate::error::QueryError;
 use crate::parsed_query::ParsedQuery;
@@ -258,7 +258,7 @@ impl Statement {
         result.map_err(|error| self.failed(error))
     }
 
-    fn bind(&self, arguments: &impl Arguments) -> Result<Bound, QueryError> {
+    fn bind(&self, arguments: &impl QueryArguments) -> Result<Bound, QueryError> {
         let (mut bound, types) = (PgArguments::default(), self.types());
         for parameter in &types.parameters {
             self.add(&mut bound, self.encode(arguments, parameter)?, parameter)?;
@@ -266,7 +266,7 @@ impl Statement {
         Ok((query(&self.sql, bound, self.persistent), types))
     }
 
-    fn bind_batch(&self, batch: &[impl Arguments]) -> Result<Bound, QueryError> {
+    fn bind_batch(&self, batch: &[impl QueryArguments]) -> Result<Bound, QueryError> {
         let (mut bound, types) = (PgArguments::default(), self.types());
         let mut values = Vec::with_capacity(batch.len());
         for parameter in &types.parameters {
@@ -285,7 +285,7 @@ impl Statement {
 
     fn encode<'a>(
         &self,
-        arguments: &'a impl Arguments,
+        arguments: &'a impl QueryArguments,
         parameter: &Parameter,
     ) -> Result<PgValue<'a>, QueryError> {
         let argument = parameter.argument;

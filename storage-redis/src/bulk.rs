@@ -12,7 +12,7 @@ use storage_core::{
 
 use crate::NAME;
 use crate::connection::{CLUSTER_WIDTH, Call, command, read};
-use crate::layout::{DOWNLOADS, Swarm, peer_key, read_peer_key, read_time};
+use crate::layout::{DOWNLOADS, SwarmKey, peer_key, read_peer_key, read_time};
 use crate::peers::{MOST_WANTED, standing};
 use crate::scripts;
 use crate::storage::{RedisStorage, keys_about, keys_of};
@@ -53,7 +53,7 @@ impl BulkPeerStorage for RedisStorage {
 
     async fn find_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
         let call = Call::repeatable(Operation::FindPeer);
-        let swarm = Swarm::new(*info_hash, peer.family());
+        let swarm = SwarmKey::new(*info_hash, peer.family());
         let times = self.times_of(call, &swarm, &peer_key(peer)).await?;
         let Some((role, time)) = standing(&times) else { return Ok(None) };
         let announced = time.ok_or_else(|| {
@@ -132,7 +132,7 @@ impl RedisStorage {
             let written = imported.map_err(|error| error.of(call.operation))?.written > 0;
             return Ok(if written { Written::Applied } else { Written::Unchanged });
         }
-        let swarm = Swarm::new(*info_hash, peer.family());
+        let swarm = SwarmKey::new(*info_hash, peer.family());
         for _ in 0..ROUNDS {
             let times = self.times_of(call, &swarm, &peer_key(peer)).await?;
             let stored = standing(&times);
@@ -169,7 +169,7 @@ impl RedisStorage {
     async fn set_unchanged(
         &self,
         call: Call,
-        swarm: &Swarm,
+        swarm: &SwarmKey,
         write: &PeerWrite,
         (role, times): (Role, &[Option<Vec<u8>>; 2]),
     ) -> Result<bool> {
@@ -186,7 +186,7 @@ impl RedisStorage {
     async fn remove_unchanged(
         &self,
         call: Call,
-        swarm: &Swarm,
+        swarm: &SwarmKey,
         write: &PeerWrite,
         times: &[Option<Vec<u8>>; 2],
     ) -> Result<bool> {

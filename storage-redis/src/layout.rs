@@ -23,12 +23,12 @@ const PORT_LENGTH: usize = 2;
 
 /// The peers of a swarm that have an address of one family; they may be in two keys, one a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Swarm {
+pub(crate) struct SwarmKey {
     pub(crate) info_hash: InfoHash,
     pub(crate) family: AddressFamily,
 }
 
-impl Swarm {
+impl SwarmKey {
     pub(crate) fn new(info_hash: InfoHash, family: AddressFamily) -> Self {
         Self { info_hash, family }
     }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn keys_are_those_of_mochi() {
-        let swarm = Swarm::new(InfoHash::V1(HASH), AddressFamily::V6);
+        let swarm = SwarmKey::new(InfoHash::V1(HASH), AddressFamily::V6);
         assert_eq!(swarm.key(Role::Leecher), [b"CHI_L6_".as_slice(), &HASH].concat());
         assert_eq!(context_key("MW"), b"CHI_MW");
         assert_eq!(context_key(""), b"CHI_");
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn keys_are_shown_as_text_and_info_hashes_in_hexadecimal() {
-        let swarm = Swarm::new(InfoHash::V1(HASH), AddressFamily::V4);
+        let swarm = SwarmKey::new(InfoHash::V1(HASH), AddressFamily::V4);
         let hash = "000102030405060708096162636465666768696a";
         assert_eq!(key_text(&swarm.key(Role::Seeder)), format!("CHI_S4_{hash}"));
         assert_eq!(key_text(b"CHI_S4_\xFF"), "CHI_S4_ff");
@@ -237,15 +237,15 @@ mod tests {
 
         #[test]
         fn a_swarm_is_read_back(info_hash in info_hash(), family in family(), seeder: bool) {
-            let (swarm, role) = (Swarm::new(info_hash, family), Role::from_is_seeder(seeder));
-            prop_assert_eq!(Swarm::read_key(&swarm.key(role)), Some((swarm, role)));
-            prop_assert_eq!(Swarm::read_name(&swarm.name()), Some(swarm));
+            let (swarm, role) = (SwarmKey::new(info_hash, family), Role::from_is_seeder(seeder));
+            prop_assert_eq!(SwarmKey::read_key(&swarm.key(role)), Some((swarm, role)));
+            prop_assert_eq!(SwarmKey::read_name(&swarm.name()), Some(swarm));
         }
 
         #[test]
         fn any_bytes_are_a_swarms_key_or_none(key in prop::collection::vec(any::<u8>(), 0..48)) {
             let key = [b"CHI_S4_".as_slice(), &key].concat();
-            if let Some((swarm, role)) = Swarm::read_key(&key) {
+            if let Some((swarm, role)) = SwarmKey::read_key(&key) {
                 prop_assert_eq!(swarm.key(role), key);
             }
         }

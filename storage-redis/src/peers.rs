@@ -11,7 +11,7 @@ use storage_core::{
 };
 
 use crate::connection::{Call, read};
-use crate::layout::{Swarm, read_decimal};
+use crate::layout::{SwarmKey, read_decimal};
 use crate::storage::RedisStorage;
 use cluster::SIZES_UNKNOWN;
 pub(crate) use cluster::standing;
@@ -23,7 +23,7 @@ pub(crate) const MOST_WANTED: usize = 1_000_000;
 impl PeerStorage for RedisStorage {
     async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
         let announced = announced.on(self);
-        let swarm = Swarm::new(*info_hash, peer.family());
+        let swarm = SwarmKey::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
             return self
                 .put_on_cluster(Call::repeatable(Operation::PutPeer), swarm, peer, role, announced)
@@ -34,7 +34,7 @@ impl PeerStorage for RedisStorage {
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
-        let swarm = Swarm::new(*info_hash, peer.family());
+        let swarm = SwarmKey::new(*info_hash, peer.family());
         let removed = if self.connections.is_cluster() {
             self.delete_on_cluster(swarm, peer, role).await?
         } else {
@@ -44,7 +44,7 @@ impl PeerStorage for RedisStorage {
     }
 
     async fn remove_peer(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
-        let swarm = Swarm::new(*info_hash, peer.family());
+        let swarm = SwarmKey::new(*info_hash, peer.family());
         if self.connections.is_cluster() {
             return self.remove_on_cluster(swarm, peer).await;
         }

@@ -12,7 +12,7 @@ use crate::NAME;
 use crate::config::RedisConfig;
 use crate::connection::{Call, Connections, command};
 use crate::diagnostics;
-use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter};
+use crate::layout::{DOWNLOADS, SWARMS, SwarmKey, counter};
 use crate::transfer::SortedPages;
 
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
@@ -52,7 +52,7 @@ impl RedisStorage {
 
 /// The four keys of a swarm, seeders first, IPv4 first.
 pub(crate) fn keys_of(info_hash: &InfoHash) -> [Vec<u8>; 4] {
-    let key = |role, family| Swarm::new(*info_hash, family).key(role);
+    let key = |role, family| SwarmKey::new(*info_hash, family).key(role);
     [
         key(Role::Seeder, AddressFamily::V4),
         key(Role::Seeder, AddressFamily::V6),
@@ -104,7 +104,7 @@ impl Backend for RedisStorage {
     /// memory, read-only, cannot save, or have too few replicas, and a key without content is not made.
     async fn probe(&self) -> Result<()> {
         let call = Call::repeatable(Operation::Probe);
-        let swarm = Swarm::new(InfoHash::V1(rand::random()), AddressFamily::V4);
+        let swarm = SwarmKey::new(InfoHash::V1(rand::random()), AddressFamily::V4);
         let mut write = command("SETRANGE", &swarm.key(Role::Leecher));
         write.arg(0).arg("");
         match self.connections.query::<i64>(call, write).await {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::tally::CallTally;
 use crate::arguments::Workload;
-use crate::exit::Failure;
+use crate::exit::CommandError;
 use crate::interrupt::Interrupt;
 
 /// Reading the clock takes as long as a call within the process: of fast calls one is timed in about
@@ -76,7 +76,7 @@ pub(super) async fn gauge<C: TimedCaller>(
     pace: CallPace,
     done: &Arc<AtomicU64>,
     interrupt: &Interrupt,
-) -> Result<(Gauged, Vec<C>), Failure> {
+) -> Result<(Gauged, Vec<C>), CommandError> {
     let begin = Instant::now();
     let warm = begin + pace.warmup;
     let times = CallTimes { warm, end: warm + pace.duration };
@@ -89,7 +89,7 @@ pub(super) async fn gauge<C: TimedCaller>(
     let mut callers = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {
         let (gauged, caller) =
-            ended.map_err(|error| Failure::finding(format!("a caller broke off: {error}")))?;
+            ended.map_err(|error| CommandError::finding(format!("a caller broke off: {error}")))?;
         all.tally.add(gauged.tally);
         all.took = all.took.max(gauged.took);
         callers.push(caller);
@@ -154,6 +154,6 @@ fn stride_for(tally: &CallTally) -> u64 {
     (TIMED_ONCE_IN.as_nanos() as u64 / usual).clamp(1, LONGEST_STRIDE)
 }
 
-fn new_tally() -> Result<CallTally, Failure> {
-    CallTally::new().map_err(|error| Failure::finding(format!("cannot keep latencies: {error}")))
+fn new_tally() -> Result<CallTally, CommandError> {
+    CallTally::new().map_err(|error| CommandError::finding(format!("cannot keep latencies: {error}")))
 }

@@ -13,7 +13,7 @@ use super::gauge::{CallPace, Gauged, TimedCaller, gauge};
 use super::ground::Dataset;
 use super::report::BenchReport;
 use crate::arguments::Workload;
-use crate::exit::Failure;
+use crate::exit::CommandError;
 use crate::interrupt::Interrupt;
 use crate::progress::{counted, watched};
 
@@ -92,7 +92,7 @@ impl BenchRun {
         &self,
         workload: Workload,
         bytes_per_peer: Option<u64>,
-    ) -> Result<BenchReport, Failure> {
+    ) -> Result<BenchReport, CommandError> {
         let done = Arc::new(AtomicU64::new(0));
         let work = self.run(workload, &done);
         let gauged = watched(work, |elapsed| self.pace.describe(workload, elapsed, &done)).await?;
@@ -100,7 +100,7 @@ impl BenchRun {
         Ok(BenchReport::new(self.storage.name(), workload, concurrency, gauged, bytes_per_peer))
     }
 
-    async fn run(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<Gauged, Failure> {
+    async fn run(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<Gauged, CommandError> {
         let of = self.pace.concurrency as u64;
         let seats = (0..of).map(|index| Seat::new(Arc::clone(&self.storage), &self.ground, index, of));
         match workload {
@@ -117,7 +117,7 @@ impl BenchRun {
         &self,
         callers: impl Iterator<Item = C>,
         done: &Arc<AtomicU64>,
-    ) -> Result<Gauged, Failure> {
+    ) -> Result<Gauged, CommandError> {
         let (gauged, _) = gauge(callers, self.pace, done, &self.interrupt).await?;
         Ok(gauged)
     }

@@ -8,9 +8,9 @@ use storage_core::{Capability, Registry, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
 use crate::bench::{self, BenchReport, BenchRun, Shape};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::{Configured, DEFAULT_BACKEND};
+use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
 use crate::output::{Output, note};
 
 /// Swarms, and peers of each, where the command line does not say.
@@ -23,13 +23,13 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &BenchArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     if let Some(url) = &arguments.announce_url {
         return outside::run(url, arguments, output).await;
     }
     let BenchArguments { config, at, .. } = arguments;
     let (configured, _) =
-        Configured::read_or_default(registry.clone(), config.as_deref(), at, DEFAULT_BACKEND)?;
+        ConfiguredStorage::read_or_default(registry.clone(), config.as_deref(), at, DEFAULT_BACKEND)?;
     let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();
@@ -48,7 +48,7 @@ pub(crate) async fn run(
 }
 
 struct Bench<'a> {
-    configured: Configured,
+    configured: ConfiguredStorage,
     storage: Arc<dyn Storage>,
     arguments: &'a BenchArguments,
     interrupt: Interrupt,
@@ -57,7 +57,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    async fn measure(&mut self, output: &mut Output) -> Result<(), Failure> {
+    async fn measure(&mut self, output: &mut Output) -> Result<(), CommandError> {
         let title = self.title().await?;
         if self.arguments.json {
             note(title);
@@ -76,7 +76,7 @@ impl Bench<'_> {
     }
 
     /// What is measured, and how.
-    async fn title(&self) -> Result<String, Failure> {
+    async fn title(&self) -> Result<String, CommandError> {
         let inspection = self.storage.inspect().await.map_err(|error| self.configured.failed(&error))?;
         let (name, server, pace) = (self.storage.name(), inspection.server, self.arguments.pace());
         Ok(format!("{name} ({server}): {pace}"))
@@ -116,7 +116,7 @@ impl Bench<'_> {
         shape: Shape,
         workloads: &[Workload],
         output: &mut Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let scene = BenchRun::new(
             &self.storage,
             shape,
@@ -135,7 +135,7 @@ impl Bench<'_> {
         }
         let emptied = scene.empty().await.map_err(|error| {
             let failure = self.configured.failed(&error);
-            Failure { message: format!("not all was removed again: {}", failure.message), ..failure }
+            CommandError { message: format!("not all was removed again: {}", failure.message), ..failure }
         });
         measured.and(emptied)
     }
@@ -145,7 +145,7 @@ impl Bench<'_> {
         scene: &BenchRun,
         workloads: &[Workload],
         output: &mut Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         for workload in workloads {
             let report = scene.measure(*workload, self.bytes_per_peer).await?;
             if self.interrupt.has_happened() {
@@ -163,7 +163,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn print(&self, output: &mut Output) -> Result<(), Failure> {
+    fn print(&self, output: &mut Output) -> Result<(), CommandError> {
         if !self.reports.is_empty() {
             output.table(bench::rows(&self.reports))?;
         }
@@ -185,7 +185,10 @@ fn size(shape: Shape, arguments: &BenchArguments) -> (u64, u64) {
 }
 
 /// What a peer takes in a storage in this process; measured first, while the process is small.
-async fn bytes_per_peer(configured: &Configured, arguments: &BenchArguments) -> Result<Option<u64>, Failure> {
+async fn bytes_per_peer(
+    configured: &ConfiguredStorage,
+    arguments: &BenchArguments,
+) -> Result<Option<u64>, CommandError> {
     if !configured.driver()?.is_private() {
         return Ok(None);
     }

@@ -4,10 +4,10 @@ use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Inspection, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
-use crate::exit::{Exit, Failure};
-use crate::open::{Configured, OpenedPart};
+use crate::exit::{CommandError, Exit};
+use crate::open::{ConfiguredStorage, OpenedPart};
 use crate::output::Output;
-use crate::serve::Settings;
+use crate::serve::ServeSettings;
 
 /// What is wrong, what wants attention, and what was found, in the order to be shown.
 #[derive(Default)]
@@ -22,11 +22,11 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &CheckArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let CheckReport { mut problems, mut warnings, rows } = match examine(registry, arguments).await {
         Ok(report) => report,
         // The problems are the result that was asked for.
-        Err(Failure { exit: Exit::Finding, message }) => {
+        Err(CommandError { exit: Exit::Finding, message }) => {
             CheckReport { problems: vec![message], ..CheckReport::default() }
         }
         Err(failure) => return Err(failure),
@@ -51,9 +51,9 @@ pub(crate) async fn run(
     Ok(if problems.is_empty() { Exit::Success } else { Exit::Finding })
 }
 
-async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<CheckReport, Failure> {
+async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<CheckReport, CommandError> {
     let StorageArguments { config, at } = &arguments.storage;
-    let (configured, file) = Configured::read_all(registry.clone(), config, at)?;
+    let (configured, file) = ConfiguredStorage::read_all(registry.clone(), config, at)?;
     let part = if arguments.data_only { OpenedPart::DataOnly } else { OpenedPart::Everything };
     let name = file.name().display();
     let mut report = CheckReport::default();
@@ -84,10 +84,10 @@ async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<Chec
 
 async fn add_opened(
     report: &mut CheckReport,
-    configured: &Configured,
+    configured: &ConfiguredStorage,
     opened: Opened<dyn Backend>,
     verbose: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
     let Inspection { server, findings, details, warnings } =
@@ -122,7 +122,7 @@ async fn add_opened(
 
 /// What `serve` would say to the rest of the file, which may be another tracker's.
 fn add_serving(report: &mut CheckReport, file: &ConfigFile, ignore_hooks: bool, schedule: &Schedule) {
-    match Settings::read(file, ignore_hooks) {
+    match ServeSettings::read(file, ignore_hooks) {
         Ok((settings, warnings)) => {
             report.warnings.extend(warnings.into_iter().map(|warning| format!("{warning} (serve)")));
             let warning = settings.lifetime_warning(schedule);

@@ -12,9 +12,9 @@ use storage_core::conformance::{Case, Provider, Suite, VERSION};
 use storage_core::{OpenError, Registry, Storage};
 
 use crate::arguments::ConformanceArguments;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 use report::ConformanceReport;
 
@@ -26,9 +26,9 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &ConformanceArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let chosen = choose(arguments.filter.as_deref())?;
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let is_private = configured.driver()?.is_private();
     let is_exclusive = arguments.exclusive || is_private;
     let title = title(&configured, is_exclusive).await?;
@@ -63,14 +63,14 @@ pub(crate) async fn run(
     })
 }
 
-fn choose(filter: Option<&str>) -> Result<Vec<&'static Case>, Failure> {
+fn choose(filter: Option<&str>) -> Result<Vec<&'static Case>, CommandError> {
     let filter = filter.unwrap_or_default();
     let text = filter.to_lowercase();
     let chosen: Vec<_> =
         Suite::cases().iter().filter(|case| case.name().to_lowercase().contains(&text)).collect();
     if chosen.is_empty() {
         let example = Suite::cases().first().map(Case::name).unwrap_or_default();
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "error: --filter: no case has `{filter}` in its name; names are such as `{example}`"
         )));
     }
@@ -78,7 +78,7 @@ fn choose(filter: Option<&str>) -> Result<Vec<&'static Case>, Failure> {
 }
 
 /// What is tested; that it can be opened at all is tested on the way.
-async fn title(configured: &Configured, is_exclusive: bool) -> Result<String, Failure> {
+async fn title(configured: &ConfiguredStorage, is_exclusive: bool) -> Result<String, CommandError> {
     let storage = configured.open().await?.storage;
     let server = storage.inspect().await.map_err(|error| configured.failed(&error))?.server;
     let use_of_it = if is_exclusive { "exclusive" } else { "in use by others" };
@@ -89,7 +89,7 @@ async fn title(configured: &Configured, is_exclusive: bool) -> Result<String, Fa
 
 /// Opens the storage of a configuration file.
 struct FromFile {
-    configured: Configured,
+    configured: ConfiguredStorage,
     is_private: bool,
     is_exclusive: bool,
 }

@@ -10,9 +10,9 @@ use crate::arguments::{
     StorageArguments,
 };
 use crate::consent::ask;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 
 /// How many entries are read at a time.
@@ -23,7 +23,7 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &DataArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     match &arguments.action {
         DataAction::Contexts(arguments) => contexts(registry, arguments, output).await,
         DataAction::List(arguments) => list(registry, arguments, output).await,
@@ -37,11 +37,11 @@ async fn contexts(
     registry: &Registry,
     arguments: &StorageArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), arguments)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
     let storage = configured.open().await?.storage;
     if let Some(reason) = storage.lacking().reason(Capability::ExportData) {
-        return Err(Failure::finding(format!("cannot list contexts: {reason}")));
+        return Err(CommandError::finding(format!("cannot list contexts: {reason}")));
     }
     let interrupt = Interrupt::listen();
     let mut entries: BTreeMap<Context, u64> = BTreeMap::new();
@@ -67,12 +67,16 @@ async fn contexts(
     Ok(Exit::Success)
 }
 
-async fn list(registry: &Registry, arguments: &ListArguments, output: &mut Output) -> Result<Exit, Failure> {
+async fn list(
+    registry: &Registry,
+    arguments: &ListArguments,
+    output: &mut Output,
+) -> Result<Exit, CommandError> {
     let PlaceArguments { storage, context, .. } = &arguments.place;
-    let configured = Configured::read(registry.clone(), storage)?;
+    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
     let storage = configured.open().await?.storage;
     if let Some(reason) = storage.lacking().reason(Capability::ExportData) {
-        return Err(Failure::finding(format!("cannot list data: {reason}")));
+        return Err(CommandError::finding(format!("cannot list data: {reason}")));
     }
     let interrupt = Interrupt::listen();
     let (mut from, mut exit) = (None, Exit::Success);
@@ -98,7 +102,7 @@ fn print(
     records: impl Iterator<Item = DataRecord>,
     arguments: &ListArguments,
     output: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     if arguments.json {
         output.json_lines(records.map(Record::Data))?;
         return Ok(());
@@ -110,7 +114,11 @@ fn print(
     Ok(())
 }
 
-async fn get(registry: &Registry, arguments: &GetArguments, output: &mut Output) -> Result<Exit, Failure> {
+async fn get(
+    registry: &Registry,
+    arguments: &GetArguments,
+    output: &mut Output,
+) -> Result<Exit, CommandError> {
     let form = KeyFormat::of(&arguments.place);
     let key = form.read(&arguments.key)?;
     let (configured, storage) = open(registry, &arguments.place).await?;
@@ -127,7 +135,7 @@ async fn get(registry: &Registry, arguments: &GetArguments, output: &mut Output)
     Ok(Exit::Success)
 }
 
-async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, Failure> {
+async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, CommandError> {
     let form = KeyFormat::of(&arguments.place);
     let entry = (form.read(&arguments.key)?, form.read(&arguments.value)?);
     let (configured, storage) = open(registry, &arguments.place).await?;
@@ -141,7 +149,7 @@ async fn delete(
     registry: &Registry,
     arguments: &DeleteArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let (form, context) = (KeyFormat::of(&arguments.place), &arguments.place.context);
     let keys: Vec<_> = arguments.keys.iter().map(|key| form.read(key)).collect::<Result<_, _>>()?;
     let (configured, storage) = open(registry, &arguments.place).await?;
@@ -149,7 +157,7 @@ async fn delete(
     let there = there.into_iter().filter(|there| *there).count();
     let question = format!("{there} of {} keys are there. Remove them from {context:?}?", keys.len());
     if !arguments.yes && !ask(question)? {
-        return Err(Failure::usage("nothing was removed"));
+        return Err(CommandError::usage("nothing was removed"));
     }
     storage.delete_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
     storage.close().await.map_err(|error| configured.failed(&error))?;
@@ -161,8 +169,8 @@ async fn delete(
 async fn open(
     registry: &Registry,
     place: &PlaceArguments,
-) -> Result<(Configured, std::sync::Arc<dyn DataStorage>), Failure> {
-    let configured = Configured::read(registry.clone(), &place.storage)?;
+) -> Result<(ConfiguredStorage, std::sync::Arc<dyn DataStorage>), CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &place.storage)?;
     let storage = configured.open_data().await?.storage;
     Ok((configured, storage))
 }
@@ -179,11 +187,13 @@ impl KeyFormat {
         if place.text { Self::Text } else { Self::Hex }
     }
 
-    fn read(self, text: &str) -> Result<Bytes, Failure> {
+    fn read(self, text: &str) -> Result<Bytes, CommandError> {
         match self {
             Self::Text => Ok(Bytes::copy_from_slice(text.as_bytes())),
             Self::Hex => hex::decode(text).map(Bytes::from).map_err(|_| {
-                Failure::usage("error: keys and values are hexadecimal; give --text for those that are text")
+                CommandError::usage(
+                    "error: keys and values are hexadecimal; give --text for those that are text",
+                )
             }),
         }
     }

@@ -3,7 +3,7 @@
 use storage_core::Registry;
 
 use crate::arguments::{ExampleConfigArguments, TableArguments};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::output::Output;
 use crate::recommended;
 
@@ -12,21 +12,21 @@ pub(crate) fn run(
     registry: &Registry,
     arguments: &ExampleConfigArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let ExampleConfigArguments { backend, tables, program } = arguments;
-    let driver = registry.driver(backend).map_err(|unknown| Failure::usage(unknown.to_string()))?;
+    let driver = registry.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
     let example = if driver.name() == recommended::PG {
         Some(recommended::for_pg(*tables, *program)?.example_config())
     } else if *tables != TableArguments::default() || program.is_some() {
         let name = driver.name();
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "error: --dialect, --address, --unlogged and --for are choices of pg, {name} has none"
         )));
     } else {
         driver.example_config()
     };
     let name = driver.name();
-    let example = example.ok_or_else(|| Failure::usage(format!("error: {name} offers no example")))?;
+    let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} offers no example")))?;
     output.text(&example)?;
     Ok(Exit::Success)
 }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use storage_core::{Capability, Cursor, Page, Record, Registry, Result as StorageResult, Scope, Storage};
 
 use crate::arguments::{ExportArguments, Kind};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 
 /// How many records are read at a time.
@@ -50,8 +50,8 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &ExportArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
     let kinds = kinds(arguments);
     refuse_what_is_lacking(&*storage, &kinds)?;
@@ -70,7 +70,7 @@ fn kinds(arguments: &ExportArguments) -> Vec<Kind> {
     if arguments.only.is_empty() { Kind::ALL.to_vec() } else { arguments.only.clone() }
 }
 
-fn refuse_what_is_lacking(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), Failure> {
+fn refuse_what_is_lacking(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), CommandError> {
     let lacking = storage.lacking();
     let refusals: Vec<_> = kinds
         .iter()
@@ -79,7 +79,7 @@ fn refuse_what_is_lacking(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), F
             Some(format!("cannot export {}: {reason}; leave them out with --only", kind.name()))
         })
         .collect();
-    if refusals.is_empty() { Ok(()) } else { Err(Failure::finding(refusals.join("\n"))) }
+    if refusals.is_empty() { Ok(()) } else { Err(CommandError::finding(refusals.join("\n"))) }
 }
 
 struct ExportRun<'a> {
@@ -89,7 +89,7 @@ struct ExportRun<'a> {
 }
 
 /// The outer error is one of printing, the inner one of the storage.
-type Exported = Result<StorageResult<()>, Failure>;
+type Exported = Result<StorageResult<()>, CommandError>;
 
 impl ExportRun<'_> {
     async fn kind(&mut self, storage: &dyn Storage, kind: Kind) -> Exported {

@@ -4,8 +4,8 @@ use serde::Serialize;
 use storage_core::{Capability, Collection, Registry, Schedule};
 
 use crate::arguments::GcArguments;
-use crate::exit::{Exit, Failure};
-use crate::open::Configured;
+use crate::exit::{CommandError, Exit};
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 
 #[derive(Serialize)]
@@ -21,8 +21,8 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &GcArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let opened = configured.open().await?;
     let (storage, schedule) = (opened.storage, opened.schedule);
     let failed = |error| configured.failed(&error);
@@ -31,7 +31,7 @@ pub(crate) async fn run(
         && let Some(reason) = storage.lacking().reason(Capability::Statistics)
     {
         let why = format!("--force is needed, since the peers cannot be counted: {reason}");
-        return Err(Failure::finding(format!("{}: {why}", configured.file().display())));
+        return Err(CommandError::finding(format!("{}: {why}", configured.file().display())));
     }
     let schedule = Schedule { gc_max_share, ..schedule };
     let Collection { cutoff, collected, peers } = schedule.collect(&*storage).await.map_err(failed)?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(
     if withheld == 0 {
         return Ok(Exit::Success);
     }
-    Err(Failure::finding(format!(
+    Err(CommandError::finding(format!(
         "{}: at least {withheld} of {} peers are stale, more than `gc_max_share` ({gc_max_share}) allows to remove; \
          if clocks are right and there was no outage, --force removes them",
         configured.file().display(),

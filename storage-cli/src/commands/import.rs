@@ -9,9 +9,9 @@ use storage_core::{
 };
 
 use crate::arguments::ImportArguments;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 use lines::ImportLine;
 
@@ -43,8 +43,8 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &ImportArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();
     let mut import = Import {
@@ -68,14 +68,18 @@ pub(crate) async fn run(
 
 struct Import<'a> {
     storage: &'a dyn Storage,
-    configured: &'a Configured,
+    configured: &'a ConfiguredStorage,
     batch: usize,
     waiting: PendingRecords,
     counts: ImportCounts,
 }
 
 impl Import<'_> {
-    async fn lines(&mut self, arguments: &ImportArguments, interrupt: &Interrupt) -> Result<(), Failure> {
+    async fn lines(
+        &mut self,
+        arguments: &ImportArguments,
+        interrupt: &Interrupt,
+    ) -> Result<(), CommandError> {
         let mut lines = lines::read();
         loop {
             let line = tokio::select! {
@@ -100,7 +104,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    async fn take(&mut self, record: Record) -> Result<(), Failure> {
+    async fn take(&mut self, record: Record) -> Result<(), CommandError> {
         let (kind, waiting) = match record {
             Record::Peer(record) => {
                 self.waiting.peers.push(record);
@@ -118,7 +122,7 @@ impl Import<'_> {
         if waiting >= self.batch { self.write(kind).await } else { Ok(()) }
     }
 
-    async fn write(&mut self, kind: Kind) -> Result<(), Failure> {
+    async fn write(&mut self, kind: Kind) -> Result<(), CommandError> {
         let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (count, imported): (_, StorageResult<Imported>) = match kind {
             Kind::Peers if !peers.is_empty() => {
@@ -133,7 +137,7 @@ impl Import<'_> {
             _ => return Ok(()),
         };
         let imported = imported.map_err(|error| match self.storage.lacking().reason(kind.import()) {
-            Some(reason) => Failure::finding(format!("cannot import {}: {reason}", kind.name())),
+            Some(reason) => CommandError::finding(format!("cannot import {}: {reason}", kind.name())),
             None => self.configured.failed(&error),
         })?;
         count.written += imported.written;
@@ -142,7 +146,11 @@ impl Import<'_> {
     }
 }
 
-fn print(counts: &ImportCounts, arguments: &ImportArguments, output: &mut Output) -> Result<(), Failure> {
+fn print(
+    counts: &ImportCounts,
+    arguments: &ImportArguments,
+    output: &mut Output,
+) -> Result<(), CommandError> {
     if arguments.json {
         output.json(counts)?;
         return Ok(());

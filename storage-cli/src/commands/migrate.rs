@@ -7,7 +7,7 @@ use storage_core::migration::{self, Follow, Kind, Migration, Options, Summary, T
 
 use crate::arguments::{self, MigrateArguments};
 use crate::consent::ask;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 use crate::sides::{Sides, kinds, note_unreadable, refuse, watched};
@@ -17,7 +17,7 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &MigrateArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let sides = Sides::open(registry, &arguments.sides).await?;
     let moved = move_between(&sides, arguments, output).await;
     sides.close().await?;
@@ -28,7 +28,7 @@ async fn move_between(
     sides: &Sides,
     arguments: &MigrateArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let options = options(arguments, sides.source.opened.schedule.peer_lifetime);
     let kinds = options.kinds.clone();
     let (from, to) = (sides.source.opened.storage.clone(), sides.target.opened.storage.clone());
@@ -36,7 +36,7 @@ async fn move_between(
     refuse(migration.refusals())?;
     sides.tell();
     if !is_agreed(arguments, &kinds)? {
-        return Err(Failure::usage("nothing was moved"));
+        return Err(CommandError::usage("nothing was moved"));
     }
     let interrupt = Interrupt::listen();
     let (progress, stop) = (migration.progress(), migration.stop());
@@ -83,7 +83,7 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
 }
 
 /// Whether the operator wants it.
-fn is_agreed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, Failure> {
+fn is_agreed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, CommandError> {
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     let what = names.join(", ");
     if arguments.dry_run {
@@ -118,7 +118,7 @@ fn print(
     kinds: &[Kind],
     arguments: &MigrateArguments,
     output: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     if arguments.sides.json {
         output.json(summary)?;
     } else {

@@ -5,8 +5,8 @@ use std::time::Instant;
 use storage_core::Registry;
 
 use crate::arguments::StorageArguments;
-use crate::exit::{Exit, Failure};
-use crate::open::Configured;
+use crate::exit::{CommandError, Exit};
+use crate::open::ConfiguredStorage;
 use crate::output::Output;
 
 /// Opens the storage, checks that its server responds, and prints how long that took.
@@ -14,8 +14,8 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &StorageArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), arguments)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
     let storage = configured.open().await?.storage;
     let begun = Instant::now();
     storage.ping().await.map_err(|error| configured.failed(&error))?;

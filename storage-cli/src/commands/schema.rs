@@ -3,12 +3,12 @@
 use storage_pg::recommended::{from_seed, to_seed};
 
 use crate::arguments::{Origin, SchemaArguments, SchemaBackend};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::output::Output;
 use crate::recommended;
 
 /// Prints the statements that make the tables, or take them to another version.
-pub(crate) fn run(arguments: &SchemaArguments, output: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &SchemaArguments, output: &mut Output) -> Result<Exit, CommandError> {
     let SchemaArguments { backend: SchemaBackend::Pg, tables, from, upgrade, downgrade } = arguments;
     let recommendation = recommended::for_pg(*tables, None)?;
     let script = match from {

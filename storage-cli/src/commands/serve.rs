@@ -8,25 +8,29 @@ use storage_core::{PendingWrites, Registry, mirror};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Listen, ServeArguments};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::{Configured, DEFAULT_BACKEND};
+use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
 use crate::output::{Output, note};
-use crate::serve::{Addresses, Plan, Serving, Settings};
+use crate::serve::{Addresses, Plan, ServeSettings, Serving};
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &ServeArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let addresses = addresses(arguments)?;
     let prometheus = Prometheus::new();
     let metrics = Metrics::register(&prometheus).map_err(metrics_failed)?;
     let registry = registry.clone().with_metrics(Arc::clone(&metrics));
-    let (configured, file) =
-        Configured::read_or_default(registry, arguments.config.as_deref(), &arguments.at, DEFAULT_BACKEND)?;
-    let (settings, warnings) = Settings::read(&file, arguments.ignore_hooks)?;
+    let (configured, file) = ConfiguredStorage::read_or_default(
+        registry,
+        arguments.config.as_deref(),
+        &arguments.at,
+        DEFAULT_BACKEND,
+    )?;
+    let (settings, warnings) = ServeSettings::read(&file, arguments.ignore_hooks)?;
     for warning in warnings {
         note(format_args!("warning: {warning}"));
     }
@@ -38,7 +42,8 @@ pub(crate) async fn run(
     }
 
     let terminated = signal(SignalKind::terminate());
-    let mut terminated = terminated.map_err(|error| Failure::finding(format!("error: SIGTERM: {error}")))?;
+    let mut terminated =
+        terminated.map_err(|error| CommandError::finding(format!("error: SIGTERM: {error}")))?;
     let interrupt = Interrupt::listen();
     let opened = tokio::select! {
         opened = configured.open() => opened?,
@@ -61,7 +66,7 @@ pub(crate) async fn run(
     };
     let left = serving.stop().await;
     if left.count > 0 {
-        return Err(Failure { exit: Exit::LeftBehind, message: left_behind(backend, left) });
+        return Err(CommandError { exit: Exit::LeftBehind, message: left_behind(backend, left) });
     }
     Ok(exit)
 }
@@ -78,21 +83,21 @@ fn left_behind(backend: &str, left: PendingWrites) -> String {
     format!("{backend}: {count} acknowledged writes were left behind{age}; {way_out}")
 }
 
-fn addresses(arguments: &ServeArguments) -> Result<Addresses, Failure> {
-    let at = |given: &[Listen]| -> Result<Vec<_>, Failure> {
+fn addresses(arguments: &ServeArguments) -> Result<Addresses, CommandError> {
+    let at = |given: &[Listen]| -> Result<Vec<_>, CommandError> {
         if given.contains(&Listen::Nowhere) && given.len() > 1 {
-            return Err(Failure::usage("error: `none` and an address exclude each other"));
+            return Err(CommandError::usage("error: `none` and an address exclude each other"));
         }
         Ok(given.iter().filter_map(|listen| listen.address()).collect())
     };
     let addresses =
         Addresses { http: at(&arguments.http)?, udp: at(&arguments.udp)?, admin: at(&arguments.admin)? };
     if addresses.http.is_empty() && addresses.udp.is_empty() {
-        return Err(Failure::usage("error: with --http none and --udp none there is nothing to serve"));
+        return Err(CommandError::usage("error: with --http none and --udp none there is nothing to serve"));
     }
     Ok(addresses)
 }
 
-fn metrics_failed(error: prometheus::Error) -> Failure {
-    Failure::finding(format!("error: metrics: {error}"))
+fn metrics_failed(error: prometheus::Error) -> CommandError {
+    CommandError::finding(format!("error: metrics: {error}"))
 }

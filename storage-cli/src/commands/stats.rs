@@ -10,8 +10,8 @@ use storage_core::{
 };
 
 use crate::arguments::StatsArguments;
-use crate::exit::{Exit, Failure};
-use crate::open::Configured;
+use crate::exit::{CommandError, Exit};
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 use crate::scan::{PageScan, ScanEnd};
 
@@ -60,14 +60,14 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &StatsArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let Opened { storage, schedule, .. } = configured.open().await?;
     let lacking = storage.lacking();
     if arguments.peers
         && let Some(reason) = lacking.reason(Capability::ExportPeers)
     {
-        return Err(Failure::finding(format!("cannot count peers by address family and age: {reason}")));
+        return Err(CommandError::finding(format!("cannot count peers by address family and age: {reason}")));
     }
     let without_downloads =
         [Capability::Downloads, Capability::ExportDownloads].iter().find_map(|part| lacking.reason(*part));

@@ -11,9 +11,9 @@ use storage_core::{
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
 use crate::consent::ask;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::Configured;
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 
 /// How many peers are read at a time.
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &SwarmArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     match &arguments.action {
         SwarmAction::List(arguments) => list::run(registry, arguments, output).await,
         SwarmAction::Show(arguments) => show(registry, arguments, output).await,
@@ -52,8 +52,12 @@ pub(crate) async fn run(
     }
 }
 
-async fn show(registry: &Registry, arguments: &ShowArguments, output: &mut Output) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+async fn show(
+    registry: &Registry,
+    arguments: &ShowArguments,
+    output: &mut Output,
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let Opened { storage, schedule, .. } = configured.open().await?;
     let counts = counts(&*storage, &configured, arguments.info_hash).await?;
     if arguments.json {
@@ -79,9 +83,9 @@ async fn show(registry: &Registry, arguments: &ShowArguments, output: &mut Outpu
 
 async fn counts(
     storage: &dyn Storage,
-    configured: &Configured,
+    configured: &ConfiguredStorage,
     info_hash: InfoHash,
-) -> Result<NamedCounts, Failure> {
+) -> Result<NamedCounts, CommandError> {
     let counted = storage.scrape_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
     Ok(NamedCounts::new(info_hash, counted))
 }
@@ -89,10 +93,10 @@ async fn counts(
 async fn show_peers(
     storage: &dyn Storage,
     lifetime: Duration,
-    configured: &Configured,
+    configured: &ConfiguredStorage,
     arguments: &ShowArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     if let Some(reason) = storage.lacking().reason(Capability::ExportPeers) {
         note(format_args!("the peers cannot be shown: {reason}"));
         return Ok(Exit::Finding);
@@ -160,8 +164,8 @@ async fn remove(
     registry: &Registry,
     arguments: &RemoveArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
     let NamedCounts { info_hash, seeders, leechers, downloads } =
         counts(&*storage, &configured, arguments.info_hash).await?;
@@ -169,7 +173,7 @@ async fn remove(
         "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}. Remove the swarm?"
     );
     if !arguments.yes && !ask(question)? {
-        return Err(Failure::usage("nothing was removed"));
+        return Err(CommandError::usage("nothing was removed"));
     }
     let forgotten = storage.forget_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
     let of_downloads = match storage.lacking().reason(Capability::ForgetDownloads) {

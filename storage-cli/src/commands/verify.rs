@@ -4,7 +4,7 @@ use storage_core::Registry;
 use storage_core::migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
 
 use crate::arguments::VerifyArguments;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 use crate::sides::{Sides, kinds, note_unreadable, refuse, watched};
@@ -14,14 +14,18 @@ pub(crate) async fn run(
     registry: &Registry,
     arguments: &VerifyArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let sides = Sides::open(registry, &arguments.sides).await?;
     let compared = compare(&sides, arguments, output).await;
     sides.close().await?;
     compared
 }
 
-async fn compare(sides: &Sides, arguments: &VerifyArguments, output: &mut Output) -> Result<Exit, Failure> {
+async fn compare(
+    sides: &Sides,
+    arguments: &VerifyArguments,
+    output: &mut Output,
+) -> Result<Exit, CommandError> {
     let lifetime = sides.source.opened.schedule.peer_lifetime;
     let options = VerifyOptions {
         kinds: kinds(&arguments.sides.only),
@@ -63,7 +67,7 @@ async fn compare(sides: &Sides, arguments: &VerifyArguments, output: &mut Output
     Ok(if found.is_equal() { Exit::Success } else { Exit::Finding })
 }
 
-fn print(found: &Comparison, kinds: &[Kind], output: &mut Output) -> Result<(), Failure> {
+fn print(found: &Comparison, kinds: &[Kind], output: &mut Output) -> Result<(), CommandError> {
     for kind in kinds {
         let (name, differences) = (kind.name(), found.of(*kind));
         output.line(format_args!("{name}: {} compared", differences.compared))?;

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSoc
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
-use crate::exit::Failure;
+use crate::exit::CommandError;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -15,7 +15,7 @@ const BACKLOG: i32 = 1024;
 const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Listens for connections.
-pub(crate) fn tcp(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+pub(crate) fn tcp(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), CommandError> {
     let listen = || -> io::Result<TcpListener> {
         let socket = socket(address, Type::STREAM, Protocol::TCP)?;
         // A tracker that is started again must not wait for connections of the one before.
@@ -30,7 +30,7 @@ pub(crate) fn tcp(what: &str, address: SocketAddr) -> Result<(TcpListener, Socke
 }
 
 /// Receives packets.
-pub(crate) fn udp(what: &str, address: SocketAddr) -> Result<(UdpSocket, SocketAddr), Failure> {
+pub(crate) fn udp(what: &str, address: SocketAddr) -> Result<(UdpSocket, SocketAddr), CommandError> {
     let bind = || -> io::Result<UdpSocket> {
         let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
         // It is served with a smaller one, too.
@@ -54,6 +54,6 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 }
 
 /// Why nothing is served there.
-pub(crate) fn failed(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
-    Failure::finding(format!("error: --{what}: cannot listen on {address}: {error}"))
+pub(crate) fn failed(what: &str, address: SocketAddr, error: &io::Error) -> CommandError {
+    CommandError::finding(format!("error: --{what}: cannot listen on {address}: {error}"))
 }

@@ -25,7 +25,7 @@ use storage_core::layer::{Layered, with_time_left};
 use storage_core::{Maintenance, Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks};
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use crate::exit::Failure;
+use crate::exit::CommandError;
 use admin::{AdminSite, History};
 use health::Health;
 use http::{PerAddress, Places, TrackerSite};
@@ -36,7 +36,7 @@ use tracker::Tracker;
 use udp::UdpTracker;
 use watch::{Seen, StatusLayer};
 
-pub(crate) use settings::Settings;
+pub(crate) use settings::ServeSettings;
 
 /// The connections of operators.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -61,7 +61,7 @@ pub(crate) struct Addresses {
 /// What to serve, and how.
 pub(crate) struct Plan {
     /// Everything read from the configuration.
-    pub(crate) settings: Settings,
+    pub(crate) settings: ServeSettings,
     /// Where.
     pub(crate) addresses: Addresses,
     /// The metrics, those of the storage among them.
@@ -87,9 +87,9 @@ impl Serving {
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
-    pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, Failure> {
+    pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, CommandError> {
         let Opened { storage, schedule, .. } = opened;
-        let metrics = Metrics::register(&plan).map_err(|error| metrics_failed(&error))?;
+        let metrics = ServeMetrics::register(&plan).map_err(|error| metrics_failed(&error))?;
         let watched = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.seen))));
         let observer = Arc::clone(&metrics.seen) as SharedObserver;
         let storage = Maintenance::start_observed(watched, schedule, observer);
@@ -133,13 +133,13 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
 }
 
 /// What is counted and remembered.
-struct Metrics {
+struct ServeMetrics {
     front: Arc<FrontMetrics>,
     health: Arc<Health>,
     seen: Arc<Seen>,
 }
 
-impl Metrics {
+impl ServeMetrics {
     fn register(plan: &Plan) -> prometheus::Result<Self> {
         let front = Arc::new(FrontMetrics::register(&plan.prometheus)?);
         let health = Health::new(front.healthy().clone());
@@ -152,12 +152,12 @@ impl Metrics {
 /// Listens everywhere before anything is served.
 fn serve(
     storage: &Arc<dyn Storage>,
-    metrics: Metrics,
+    metrics: ServeMetrics,
     plan: Plan,
     tasks: &TaskSpawner,
-) -> Result<Listening, Failure> {
+) -> Result<Listening, CommandError> {
     let Plan { settings, addresses, prometheus, .. } = plan;
-    let Metrics { front: metrics, health, seen } = metrics;
+    let ServeMetrics { front: metrics, health, seen } = metrics;
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
@@ -209,11 +209,11 @@ fn serve(
 
 fn listen_at<L>(
     addresses: &[SocketAddr],
-    listen: impl Fn(SocketAddr) -> Result<L, Failure>,
-) -> Result<Vec<L>, Failure> {
+    listen: impl Fn(SocketAddr) -> Result<L, CommandError>,
+) -> Result<Vec<L>, CommandError> {
     addresses.iter().copied().map(listen).collect()
 }
 
-fn metrics_failed(error: &prometheus::Error) -> Failure {
-    Failure::finding(format!("error: metrics: {error}"))
+fn metrics_failed(error: &prometheus::Error) -> CommandError {
+    CommandError::finding(format!("error: metrics: {error}"))
 }

@@ -12,16 +12,16 @@ use storage_core::{AnnounceAnswer, Context, Schedule};
 use super::approval::Approval;
 use super::http::{AddressRules, Route, Routes};
 use super::rate_limit::Rate;
-use crate::exit::Failure;
+use crate::exit::CommandError;
 
 /// The connections of clients that may be open at once, where the system allows so many.
 pub(super) const CONNECTIONS: usize = 10_000;
 
 /// Everything that `serve` reads beside the storage.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Settings {
+pub(crate) struct ServeSettings {
     /// Intervals and limits.
-    pub(crate) limits: Limits,
+    pub(crate) limits: ClientLimits,
     /// Where the address of a client is found.
     pub(crate) addresses: AddressRules,
     /// The paths of announces and scrapes over HTTP.
@@ -35,7 +35,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Intervals and limits of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct ClientLimits {
     /// How long clients shall wait between two announces.
     pub(crate) announce_interval: Duration,
     /// How long they must wait.
@@ -54,7 +54,7 @@ pub(crate) struct Limits {
     pub(crate) max_connections_per_address: usize,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             announce_interval: Duration::from_secs(30 * 60),
@@ -70,7 +70,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ClientLimits {
     /// How many peers to return to a client that wants so many, if it says so.
     pub(crate) fn num_want(&self, wanted: Option<usize>) -> usize {
         wanted.unwrap_or(self.default_numwant).min(self.max_numwant)
@@ -116,7 +116,7 @@ impl Limits {
     }
 }
 
-impl Settings {
+impl ServeSettings {
     /// What is to be said where peers are stale before they are late: clients announce a little after the interval
     /// that they are told, and a peer that is collected meanwhile is gone from its swarm for a moment.
     pub(crate) fn lifetime_warning(&self, schedule: &Schedule) -> Option<String> {
@@ -138,12 +138,12 @@ const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
 /// Keys of other programs in the same file.
 const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
 
-impl Settings {
+impl ServeSettings {
     /// Reads the settings; what is taken though not as written comes back in words.
     ///
     /// # Errors
     /// Every problem, a line each.
-    pub(crate) fn read(config: &ConfigFile, ignore_hooks: bool) -> Result<(Self, Vec<String>), Failure> {
+    pub(crate) fn read(config: &ConfigFile, ignore_hooks: bool) -> Result<(Self, Vec<String>), CommandError> {
         let mut section = config.section();
         let hooks = HOOKS.map(|key| (key, section.take(key)));
         if section.take("frontends").is_some() {
@@ -154,7 +154,7 @@ impl Settings {
             );
         }
         let settings = Self {
-            limits: Limits::read(&mut section),
+            limits: ClientLimits::read(&mut section),
             addresses: read_addresses(&mut section),
             routes: read_routes(&mut section),
             approval: read_approval(&mut section),
@@ -185,7 +185,7 @@ impl Settings {
         problems.extend(slips);
         let file = config.name();
         if !problems.is_empty() {
-            return Err(Failure::finding(lines(file, problems).join("\n")));
+            return Err(CommandError::finding(lines(file, problems).join("\n")));
         }
         Ok((settings, lines(file, warnings)))
     }

@@ -14,7 +14,7 @@ use storage_core::{
 use super::approval::Approval;
 use super::health::Health;
 use super::rate_limit::RateLimit;
-use super::settings::Limits;
+use super::settings::ClientLimits;
 
 /// A tracker on a storage.
 pub(crate) struct Tracker {
@@ -23,7 +23,7 @@ pub(crate) struct Tracker {
     /// Which torrents are served; all, if absent.
     pub(crate) approval: Option<Approval>,
     /// Its intervals and limits.
-    pub(crate) limits: Limits,
+    pub(crate) limits: ClientLimits,
     /// How many requests an address may send.
     pub(crate) rate_limit: RateLimit,
     /// Is told what becomes of announces.
@@ -85,7 +85,7 @@ impl From<storage_core::Error> for Refusal {
 
 impl Tracker {
     /// Its intervals and limits.
-    pub(crate) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &ClientLimits {
         &self.limits
     }
 
@@ -196,7 +196,7 @@ mod tests {
 
     fn tracker(storage: &Arc<dyn Storage>, approval: Option<Approval>) -> Tracker {
         let rate_limit = RateLimit::new(Rate::default(), Vec::new());
-        let (storage, limits, health) = (Arc::clone(storage), Limits::default(), health());
+        let (storage, limits, health) = (Arc::clone(storage), ClientLimits::default(), health());
         Tracker { storage, approval, limits, rate_limit, health }
     }
 

@@ -46,7 +46,11 @@ impl Provider for TwoNodes {
                 return Err(error);
             }
         };
-        Ok(Arc::new(Nodes { nodes: [first, second], writes: AtomicUsize::new(0), written: Mutex::default() }))
+        Ok(Arc::new(NodePair {
+            nodes: [first, second],
+            writes: AtomicUsize::new(0),
+            written: Mutex::default(),
+        }))
     }
 
     fn is_exclusive(&self) -> bool {
@@ -58,14 +62,14 @@ impl Provider for TwoNodes {
     }
 }
 
-struct Nodes {
+struct NodePair {
     nodes: [Arc<dyn Storage>; 2],
     writes: AtomicUsize,
     /// When the last write ended.
     written: Mutex<Option<Instant>>,
 }
 
-impl Nodes {
+impl NodePair {
     /// The node that did not make the last write, to make one.
     async fn writer(&self) -> Writer<'_> {
         self.wait().await;
@@ -111,7 +115,7 @@ impl Drop for Writer<'_> {
 }
 
 #[async_trait]
-impl Backend for Nodes {
+impl Backend for NodePair {
     fn name(&self) -> &'static str {
         self.idle().name()
     }
@@ -172,7 +176,7 @@ impl Backend for Nodes {
 }
 
 #[async_trait]
-impl PeerStorage for Nodes {
+impl PeerStorage for NodePair {
     async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
         self.writer().await.put_peer(info_hash, peer, role, announced).await
     }
@@ -207,7 +211,7 @@ impl PeerStorage for Nodes {
 }
 
 #[async_trait]
-impl DataStorage for Nodes {
+impl DataStorage for NodePair {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
         self.writer().await.put_data(context, entries).await
     }
@@ -226,7 +230,7 @@ impl DataStorage for Nodes {
 }
 
 #[async_trait]
-impl Upkeep for Nodes {
+impl Upkeep for NodePair {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         self.writer().await.collect_at_most(cutoff, most).await
     }
@@ -253,7 +257,7 @@ impl Upkeep for Nodes {
 }
 
 #[async_trait]
-impl Transfer for Nodes {
+impl Transfer for NodePair {
     async fn export_peers(
         &self,
         scope: Scope,
@@ -289,7 +293,7 @@ impl Transfer for Nodes {
 }
 
 #[async_trait]
-impl BulkPeerStorage for Nodes {
+impl BulkPeerStorage for NodePair {
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
         self.writer().await.write_peers(writes).await
     }

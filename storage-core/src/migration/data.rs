@@ -10,7 +10,7 @@ use super::endurance::endure;
 use super::ledger::WrittenEntry;
 use super::pipeline::Movement;
 use super::run::RunInner;
-use super::{DataRule, Failure, Kind, Side};
+use super::{DataRule, Kind, MigrationError, Side};
 use crate::{Context, Cursor, DataRecord, Imported, Page, Result, Storage};
 
 /// Keys that are looked for at once: few enough for a call that has to be quick.
@@ -31,7 +31,7 @@ impl Movement for Data {
         records.retain(|record| contexts.is_empty() || contexts.contains(&record.context));
     }
 
-    async fn write(&self, shared: &RunInner, records: Vec<DataRecord>) -> Result<(), Failure> {
+    async fn write(&self, shared: &RunInner, records: Vec<DataRecord>) -> Result<(), MigrationError> {
         let mut contexts: BTreeMap<Context, Vec<DataRecord>> = BTreeMap::new();
         for record in records {
             contexts.entry(record.context.clone()).or_default().push(record);
@@ -45,7 +45,11 @@ impl Movement for Data {
     }
 }
 
-async fn write_some(shared: &RunInner, context: &Context, records: &[DataRecord]) -> Result<(), Failure> {
+async fn write_some(
+    shared: &RunInner,
+    context: &Context,
+    records: &[DataRecord],
+) -> Result<(), MigrationError> {
     let new = match shared.options.data {
         DataRule::Keep => absent(shared, context, records).await?,
         DataRule::Replace => different(shared, context, records).await?,
@@ -57,12 +61,16 @@ async fn write_some(shared: &RunInner, context: &Context, records: &[DataRecord]
     }
     let entries: Vec<_> = new.iter().map(WrittenEntry::of).collect();
     // Before they are written: what is written is in the ledger, whatever comes between.
-    shared.ledger().note(&entries).map_err(Failure::WrittenKeys)?;
+    shared.ledger().note(&entries).map_err(MigrationError::WrittenKeys)?;
     counts.note_imported(put(shared, context, &new).await?);
     remove_gone(shared, context, &entries).await
 }
 
-async fn put(shared: &RunInner, context: &Context, records: &[DataRecord]) -> Result<Imported, Failure> {
+async fn put(
+    shared: &RunInner,
+    context: &Context,
+    records: &[DataRecord],
+) -> Result<Imported, MigrationError> {
     if shared.options.data == DataRule::Keep {
         return endure(Side::Target, &shared.stop, || shared.to.import_data(records)).await;
     }
@@ -76,7 +84,7 @@ async fn absent(
     shared: &RunInner,
     context: &Context,
     records: &[DataRecord],
-) -> Result<Vec<DataRecord>, Failure> {
+) -> Result<Vec<DataRecord>, MigrationError> {
     let keys: Vec<_> = records.iter().map(|record| record.key.clone()).collect();
     let there = endure(Side::Target, &shared.stop, || shared.to.contains_data(context, &keys)).await?;
     Ok(zip(records, there).filter(|(_, there)| !there).map(|(record, _)| record.clone()).collect())
@@ -87,7 +95,7 @@ async fn different(
     shared: &RunInner,
     context: &Context,
     records: &[DataRecord],
-) -> Result<Vec<DataRecord>, Failure> {
+) -> Result<Vec<DataRecord>, MigrationError> {
     let mut different = Vec::new();
     for record in records {
         let load = || shared.to.load_data(context, &record.key);
@@ -100,10 +108,11 @@ async fn different(
 }
 
 /// Looks at all that was written whether the source still has it.
-pub(super) async fn remove_all_gone(shared: &RunInner) -> Result<(), Failure> {
+pub(super) async fn remove_all_gone(shared: &RunInner) -> Result<(), MigrationError> {
     let mut from = 0;
     loop {
-        let (entries, next) = shared.ledger().read(from, KEYS_AT_ONCE).map_err(Failure::WrittenKeys)?;
+        let (entries, next) =
+            shared.ledger().read(from, KEYS_AT_ONCE).map_err(MigrationError::WrittenKeys)?;
         if entries.is_empty() || shared.stop.is_stopped() {
             return Ok(());
         }
@@ -121,7 +130,11 @@ pub(super) async fn remove_all_gone(shared: &RunInner) -> Result<(), Failure> {
 /// Removes from the target what was written and is not at the source any more, unless somebody else has
 /// changed it since. What came back to the source meanwhile may have come to the target before it was
 /// removed there: it is put again.
-async fn remove_gone(shared: &RunInner, context: &Context, entries: &[WrittenEntry]) -> Result<(), Failure> {
+async fn remove_gone(
+    shared: &RunInner,
+    context: &Context,
+    entries: &[WrittenEntry],
+) -> Result<(), MigrationError> {
     let keys: Vec<Bytes> = entries.iter().map(|entry| entry.key.clone()).collect();
     let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, &keys)).await?;
     let mut gone = Vec::new();
@@ -139,13 +152,16 @@ async fn remove_gone(shared: &RunInner, context: &Context, entries: &[WrittenEnt
     put_again(shared, context, &gone).await
 }
 
-async fn put_again(shared: &RunInner, context: &Context, keys: &[Bytes]) -> Result<(), Failure> {
+async fn put_again(shared: &RunInner, context: &Context, keys: &[Bytes]) -> Result<(), MigrationError> {
     let there = endure(Side::Source, &shared.stop, || shared.from.contains_data(context, keys)).await?;
     for (key, _) in zip(keys, there).filter(|(_, there)| *there) {
         let load = || shared.from.load_data(context, key);
         if let Some(value) = endure(Side::Source, &shared.stop, load).await? {
             let record = [DataRecord { context: context.clone(), key: key.clone(), value }];
-            shared.ledger().note(&record.each_ref().map(WrittenEntry::of)).map_err(Failure::WrittenKeys)?;
+            shared
+                .ledger()
+                .note(&record.each_ref().map(WrittenEntry::of))
+                .map_err(MigrationError::WrittenKeys)?;
             endure(Side::Target, &shared.stop, || shared.to.import_data(&record)).await?;
         }
     }

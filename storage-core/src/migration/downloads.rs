@@ -3,7 +3,7 @@
 use super::endurance::endure;
 use super::pipeline::Movement;
 use super::run::RunInner;
-use super::{DownloadsRule, Failure, Kind, Side};
+use super::{DownloadsRule, Kind, MigrationError, Side};
 use crate::{Cursor, DownloadsRecord, Page, Result, Storage};
 
 pub(super) struct Downloads;
@@ -22,7 +22,7 @@ impl Movement for Downloads {
 
     fn select(&self, _shared: &RunInner, _records: &mut Vec<DownloadsRecord>) {}
 
-    async fn write(&self, shared: &RunInner, records: Vec<DownloadsRecord>) -> Result<(), Failure> {
+    async fn write(&self, shared: &RunInner, records: Vec<DownloadsRecord>) -> Result<(), MigrationError> {
         let counts = shared.progress.of(Kind::Downloads);
         if shared.options.downloads == DownloadsRule::Max {
             let import = || shared.to.import_downloads(&records);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use tokio::time::Instant;
 
-use super::{Failure, Side, Stop};
+use super::{MigrationError, Side, Stop};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a storage may fail before it is given up.
@@ -17,7 +17,7 @@ pub(super) async fn endure<T, C: Future<Output = Result<T>>>(
     side: Side,
     stop: &Stop,
     call: impl FnMut() -> C,
-) -> Result<T, Failure> {
+) -> Result<T, MigrationError> {
     let waits = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(3))
@@ -28,7 +28,7 @@ pub(super) async fn endure<T, C: Future<Output = Result<T>>>(
         .when(|error| may_pass(error) && Instant::now() < give_up && !stop.is_stopped())
         .notify(|error, wait| tracing::warn!(?error, ?wait, "tried again"))
         .await
-        .map_err(|error| Failure::Storage(side, error))
+        .map_err(|error| MigrationError::Storage(side, error))
 }
 
 fn may_pass(error: &Error) -> bool {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::Operation;
 
-    async fn attempts(kind: ErrorKind, faults: u32) -> (u32, Result<(), Failure>) {
+    async fn attempts(kind: ErrorKind, faults: u32) -> (u32, Result<(), MigrationError>) {
         let attempts = Cell::new(0);
         let call = async || {
             attempts.set(attempts.get() + 1);
@@ -68,7 +68,7 @@ mod tests {
     async fn a_fault_that_stays_ends_it_after_a_minute() {
         let begun = Instant::now();
         let (_, result) = attempts(ErrorKind::Unavailable, u32::MAX).await;
-        assert!(matches!(result, Err(Failure::Storage(Side::Target, _))));
+        assert!(matches!(result, Err(MigrationError::Storage(Side::Target, _))));
         assert!((50..80).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     }
 

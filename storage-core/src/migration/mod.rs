@@ -54,7 +54,7 @@ pub enum Side {
 
 /// Why a migration or a comparison ended early.
 #[derive(Debug)]
-pub enum Failure {
+pub enum MigrationError {
     /// A storage failed, and went on failing when it was tried again.
     Storage(Side, Error),
     /// The file with the names of the data that was written cannot be kept.
@@ -70,7 +70,7 @@ impl fmt::Display for Side {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for MigrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Storage(side, error) => write!(f, "{side}: {error}"),
@@ -79,7 +79,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {
+impl std::error::Error for MigrationError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Storage(_, error) => Some(error),

@@ -3,7 +3,7 @@
 use super::endurance::endure;
 use super::pipeline::Movement;
 use super::run::RunInner;
-use super::{Failure, Kind, Side};
+use super::{Kind, MigrationError, Side};
 use crate::{Cursor, Page, PeerRecord, Result, Scope, Storage, Timestamp};
 
 pub(super) struct Peers {
@@ -41,7 +41,7 @@ impl Movement for Peers {
         }
     }
 
-    async fn write(&self, shared: &RunInner, mut records: Vec<PeerRecord>) -> Result<(), Failure> {
+    async fn write(&self, shared: &RunInner, mut records: Vec<PeerRecord>) -> Result<(), MigrationError> {
         records.sort_unstable_by_key(|record| (record.info_hash, record.peer));
         let import = || shared.to.import_peers(&records);
         let imported = endure(Side::Target, &shared.stop, import).await?;

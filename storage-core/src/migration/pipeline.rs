@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::endurance::endure;
 use super::pace::Pace;
 use super::run::RunInner;
-use super::{Failure, Kind, Side};
+use super::{Kind, MigrationError, Side};
 use crate::{Cursor, Page, Result, Storage};
 
 /// How records of one kind are moved.
@@ -29,7 +29,7 @@ pub(super) trait Movement: Send + Sync + 'static {
         &self,
         shared: &RunInner,
         records: Vec<Self::Record>,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    ) -> impl Future<Output = Result<(), MigrationError>> + Send;
 }
 
 /// Moves all records of a kind; false if it was stopped before the end.
@@ -37,7 +37,7 @@ pub(super) async fn run<M: Movement>(
     shared: &Arc<RunInner>,
     movement: M,
     pace: &mut Pace,
-) -> Result<bool, Failure> {
+) -> Result<bool, MigrationError> {
     let movement = Arc::new(movement);
     let counts = shared.progress.of(M::KIND);
     let limit = pace.page(shared.options.batch);
@@ -70,7 +70,7 @@ pub(super) async fn run<M: Movement>(
     Ok(is_complete)
 }
 
-fn finish(written: Option<Result<Result<(), Failure>, JoinError>>) -> Result<(), Failure> {
+fn finish(written: Option<Result<Result<(), MigrationError>, JoinError>>) -> Result<(), MigrationError> {
     match written {
         None => Ok(()),
         Some(Ok(result)) => result,

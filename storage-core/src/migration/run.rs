@@ -12,7 +12,7 @@ use super::ledger::WrittenKeys;
 use super::pace::Pace;
 use super::peers::Peers;
 use super::pipeline;
-use super::{DownloadsRule, Failure, Follow, Kind, Options, Progress, Stop, Tally};
+use super::{DownloadsRule, Follow, Kind, MigrationError, Options, Progress, Stop, Tally};
 use crate::{Capability, Storage, Timestamp};
 
 /// How far clocks of trackers may be apart: a later pass of [`Migration::follow`] passes over peers that
@@ -132,9 +132,9 @@ impl Migration {
     /// Moves everything once.
     ///
     /// # Errors
-    /// [`Failure`] if a side fails for longer than a minute, or refuses; running it again gives the
+    /// [`MigrationError`] if a side fails for longer than a minute, or refuses; running it again gives the
     /// same as if it had not been interrupted.
-    pub async fn run(&self) -> Result<Summary, Failure> {
+    pub async fn run(&self) -> Result<Summary, MigrationError> {
         self.pass(None).await
     }
 
@@ -144,7 +144,11 @@ impl Migration {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn follow(&self, follow: Follow, mut passed: impl FnMut(&Summary)) -> Result<Summary, Failure> {
+    pub async fn follow(
+        &self,
+        follow: Follow,
+        mut passed: impl FnMut(&Summary),
+    ) -> Result<Summary, MigrationError> {
         let mut total = self.pass(None).await?;
         passed(&total);
         let mut last = total.clone();
@@ -170,7 +174,7 @@ impl Migration {
         follow.until_quiet.is_some_and(|wanted| since.elapsed() >= wanted)
     }
 
-    async fn pass(&self, since: Option<Timestamp>) -> Result<Summary, Failure> {
+    async fn pass(&self, since: Option<Timestamp>) -> Result<Summary, MigrationError> {
         let shared = &self.0;
         let (began, begun) = (shared.from.now(), Instant::now());
         Kind::ALL.iter().for_each(|kind| shared.progress.of(*kind).restart());

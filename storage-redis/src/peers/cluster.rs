@@ -12,7 +12,9 @@ use storage_core::{
 use super::MOST_WANTED;
 use super::scripted::excluded;
 use crate::connection::{Call, command};
-use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_peer_key, read_time};
+use crate::layout::{
+    DOWNLOADS, SWARMS, SwarmKey, counter, peer_key, peer_key_length, read_peer_key, read_time,
+};
 use crate::storage::{RedisStorage, keys_of};
 
 impl RedisStorage {
@@ -20,7 +22,7 @@ impl RedisStorage {
     pub(super) async fn put_on_cluster(
         &self,
         put_call: Call,
-        swarm: Swarm,
+        swarm: SwarmKey,
         peer: &Peer,
         role: Role,
         announced: Timestamp,
@@ -44,7 +46,7 @@ impl RedisStorage {
         Ok((added > 0, removed > 0))
     }
 
-    pub(super) async fn delete_on_cluster(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
+    pub(super) async fn delete_on_cluster(&self, swarm: SwarmKey, peer: &Peer, role: Role) -> Result<bool> {
         let mut delete = command("HDEL", &swarm.key(role));
         delete.arg(peer_key(peer));
         let removed: i64 = self.connections.query(Call::once(Operation::DeletePeer), delete).await?;
@@ -52,7 +54,7 @@ impl RedisStorage {
         Ok(removed > 0)
     }
 
-    pub(super) async fn remove_on_cluster(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
+    pub(super) async fn remove_on_cluster(&self, swarm: SwarmKey, peer: &Peer) -> Result<()> {
         let call = Call::repeatable(Operation::RemovePeer);
         for role in Role::BOTH {
             let mut delete = command("HDEL", &swarm.key(role));
@@ -75,7 +77,7 @@ impl RedisStorage {
         let download_call = Call::once(Operation::GraduatePeers);
         let put_once = download_call.of_peers();
         let call = put_once.as_repeatable();
-        let swarm = |peer: &Peer| Swarm::new(*info_hash, peer.family());
+        let swarm = |peer: &Peer| SwarmKey::new(*info_hash, peer.family());
         let mut peers = peers.to_vec();
         peers.sort_unstable();
         let keys: Vec<_> = peers.iter().map(|peer| (swarm(peer), peer_key(peer))).collect();
@@ -106,7 +108,7 @@ impl RedisStorage {
     pub(crate) async fn times_of(
         &self,
         call: Call,
-        swarm: &Swarm,
+        swarm: &SwarmKey,
         peer: &[u8],
     ) -> Result<[Option<Vec<u8>>; 2]> {
         let time = |role: Role| {
@@ -174,7 +176,7 @@ impl RedisStorage {
         selection: &PeerSelection,
         sizes: [u64; 2],
     ) -> Result<Vec<Peer>> {
-        let swarm = Swarm::new(selection.info_hash, selection.family);
+        let swarm = SwarmKey::new(selection.info_hash, selection.family);
         let mut hashes = Hashes { swarm, excluded: excluded(selection), read: [None, None] };
         // Seeders are read for a seeder only to tell who is no leecher any more.
         if selection.for_seeder && sizes[1] == 0 {
@@ -281,7 +283,7 @@ pub(super) const SIZES_UNKNOWN: [u64; 2] = [u64::MAX; 2];
 
 /// The hashes of seeders and leechers that peers are selected from.
 struct Hashes {
-    swarm: Swarm,
+    swarm: SwarmKey,
     /// The peer to leave out, or nothing.
     excluded: Vec<u8>,
     /// What is in them, of those that have been read as a whole.

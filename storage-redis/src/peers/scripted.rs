@@ -8,7 +8,7 @@ use storage_core::{
 
 use super::MOST_WANTED;
 use crate::connection::{Call, read};
-use crate::layout::{DOWNLOADS, SWARMS, Swarm, counter, peer_key, peer_key_length, read_peer_key};
+use crate::layout::{DOWNLOADS, SWARMS, SwarmKey, counter, peer_key, peer_key_length, read_peer_key};
 use crate::scripts;
 use crate::storage::{RedisStorage, keys_about, keys_of};
 
@@ -18,7 +18,7 @@ const USUALLY_WANTED: usize = 64;
 impl RedisStorage {
     pub(super) async fn put_by_script(
         &self,
-        swarm: Swarm,
+        swarm: SwarmKey,
         peer: &Peer,
         role: Role,
         announced: Timestamp,
@@ -34,13 +34,13 @@ impl RedisStorage {
         self.connections.write(Call::repeatable(Operation::PutPeer), command).await
     }
 
-    pub(super) async fn delete_by_script(&self, swarm: Swarm, peer: &Peer, role: Role) -> Result<bool> {
+    pub(super) async fn delete_by_script(&self, swarm: SwarmKey, peer: &Peer, role: Role) -> Result<bool> {
         let mut command = scripts::DELETE.call(&[&swarm.key(role), SWARMS, counter(role)]);
         command.arg(peer_key(peer));
         self.connections.write(Call::once(Operation::DeletePeer), command).await
     }
 
-    pub(super) async fn remove_by_script(&self, swarm: Swarm, peer: &Peer) -> Result<()> {
+    pub(super) async fn remove_by_script(&self, swarm: SwarmKey, peer: &Peer) -> Result<()> {
         let (seeders, leechers) = (swarm.key(Role::Seeder), swarm.key(Role::Leecher));
         let counters = Role::BOTH.map(counter);
         let mut command = scripts::REMOVE.call(&[&seeders, &leechers, SWARMS, counters[0], counters[1]]);
@@ -66,7 +66,7 @@ impl RedisStorage {
     }
 
     pub(super) async fn announce_by_script(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
-        let swarm = Swarm::new(selection.info_hash, selection.family);
+        let swarm = SwarmKey::new(selection.info_hash, selection.family);
         let mut command = scripts::ANNOUNCE.call(&[swarm.key(Role::Seeder), swarm.key(Role::Leecher)]);
         command
             .arg(selection.num_want)

@@ -8,7 +8,7 @@ use storage_core::{AddressFamily, Page, PeerRecord, Result, Role, Scope};
 
 use super::Export;
 use crate::connection::{command, read};
-use crate::layout::{SWARM_PATTERN, Swarm, read_peer_key, read_time};
+use crate::layout::{SWARM_PATTERN, SwarmKey, read_peer_key, read_time};
 use crate::scan::hash_step;
 
 /// Swarms read at once.
@@ -41,7 +41,7 @@ impl<'a> PeerExport<'a> {
         loop {
             let begun = self.export.position.inner.is_some();
             let outer = self.export.position.outer.as_deref();
-            if let Some(swarm) = outer.filter(|_| begun).and_then(Swarm::read_name) {
+            if let Some(swarm) = outer.filter(|_| begun).and_then(SwarmKey::read_name) {
                 self.rest_of(&swarm).await?;
             } else {
                 let swarms = self.next_swarms().await?;
@@ -57,17 +57,17 @@ impl<'a> PeerExport<'a> {
     }
 
     /// Some swarms after the position; none after the last.
-    async fn next_swarms(&mut self) -> Result<Vec<Swarm>> {
+    async fn next_swarms(&mut self) -> Result<Vec<SwarmKey>> {
         let count = self.export.room().min(WIDTH);
         if let Scope::Swarm(info_hash) = self.scope {
-            let swarms = AddressFamily::BOTH.map(|family| Swarm::new(info_hash, family));
+            let swarms = AddressFamily::BOTH.map(|family| SwarmKey::new(info_hash, family));
             let outer = self.export.position.outer.as_deref();
             let left = swarms.into_iter().filter(|swarm| Some(swarm.name().as_slice()) > outer);
             return Ok(left.collect());
         }
         let (mut unreadable, mut unreadable_names) = (0, Vec::new());
         let name = |key: Vec<u8>| {
-            let swarm = Swarm::read_key(&key);
+            let swarm = SwarmKey::read_key(&key);
             if swarm.is_none() {
                 unreadable += 1;
                 if unreadable_names.len() < Page::<PeerRecord>::UNREADABLE_NAMES {
@@ -83,11 +83,11 @@ impl<'a> PeerExport<'a> {
             self.export.unreadable_names = unreadable_names;
         }
         let names = sorted.after(self.export.position.outer.as_deref());
-        Ok(names.iter().take(count).filter_map(|name| Swarm::read_name(name)).collect())
+        Ok(names.iter().take(count).filter_map(|name| SwarmKey::read_name(name)).collect())
     }
 
     /// Small swarms whole, several at once; stops at a larger one or at the end of the page.
-    async fn several(&mut self, swarms: &[Swarm]) -> Result<()> {
+    async fn several(&mut self, swarms: &[SwarmKey]) -> Result<()> {
         let steps = swarms.iter().flat_map(|swarm| Role::BOTH.map(|role| hash_step(&swarm.key(role), 0)));
         let mut answers = self.together(steps.collect()).await?.into_iter();
         for swarm in swarms {
@@ -127,7 +127,7 @@ impl<'a> PeerExport<'a> {
     }
 
     /// The rest of a swarm, or as much of it as there is room for.
-    async fn rest_of(&mut self, swarm: &Swarm) -> Result<()> {
+    async fn rest_of(&mut self, swarm: &SwarmKey) -> Result<()> {
         let keys = Role::BOTH.map(|role| swarm.key(role));
         while !self.export.is_full() {
             let sorted = self.export.fields(&keys).await?;
@@ -167,7 +167,7 @@ impl<'a> PeerExport<'a> {
     }
 
     /// Adds a peer to the page.
-    fn take(&mut self, swarm: &Swarm, key: Vec<u8>, times: &Times) {
+    fn take(&mut self, swarm: &SwarmKey, key: Vec<u8>, times: &Times) {
         let peer = read_peer_key(&key, swarm.family);
         let mut newest = None::<PeerRecord>;
         for (role, time) in [(Role::Seeder, &times.seeder), (Role::Leecher, &times.leecher)] {

@@ -10,7 +10,7 @@ use storage_core::{Imported, Operation, Peer, PeerRecord, Result, Role};
 
 use super::import::{BATCH, ROUNDS, check_done};
 use crate::connection::{CLUSTER_WIDTH, Call, command, read};
-use crate::layout::{SWARMS, Swarm, counter, peer_key, read_time};
+use crate::layout::{SWARMS, SwarmKey, counter, peer_key, read_time};
 use crate::scripts;
 use crate::storage::RedisStorage;
 
@@ -20,16 +20,16 @@ const WIDTH: usize = 128;
 const COARSE: Duration = Duration::from_micros(1);
 
 /// Some peers of one swarm.
-type Group = (Swarm, Vec<PeerRecord>);
+type Group = (SwarmKey, Vec<PeerRecord>);
 
 /// Imports peers.
 pub(super) async fn run(storage: &RedisStorage, records: &[PeerRecord]) -> Result<Imported> {
     let call = Call::repeatable(Operation::ImportPeers);
     storage.connections.check_open(call.operation)?;
-    let mut swarms: HashMap<Swarm, HashMap<Peer, PeerRecord>> = HashMap::new();
+    let mut swarms: HashMap<SwarmKey, HashMap<Peer, PeerRecord>> = HashMap::new();
     let mut imported = Imported::default();
     for record in records {
-        let swarm = swarms.entry(Swarm::new(record.info_hash, record.peer.family())).or_default();
+        let swarm = swarms.entry(SwarmKey::new(record.info_hash, record.peer.family())).or_default();
         let newest = swarm.get(&record.peer).map_or(*record, |known| known.newer(*record));
         if swarm.insert(record.peer, newest).is_some() {
             imported.kept += 1;
@@ -79,7 +79,7 @@ async fn import_groups(
     let mut answers = storage.connections.many(call, asks.collect()).await?.into_iter();
     let mut times =
         || -> Result<Vec<Option<Vec<u8>>>> { read(call, answers.next().transpose()?.unwrap_or(Value::Nil)) };
-    let mut puts: BTreeMap<(Swarm, Role), Vec<Put>> = BTreeMap::new();
+    let mut puts: BTreeMap<(SwarmKey, Role), Vec<Put>> = BTreeMap::new();
     for (swarm, peers) in groups {
         let (seeders, leechers) = (times()?, times()?);
         for ((record, seeder), leecher) in peers.into_iter().zip(seeders).zip(leechers) {
@@ -116,7 +116,7 @@ fn is_newer(record: &PeerRecord, seeder: Option<&[u8]>, leecher: Option<&[u8]>) 
 async fn put_by_script(
     storage: &RedisStorage,
     call: Call,
-    puts: BTreeMap<(Swarm, Role), Vec<Put>>,
+    puts: BTreeMap<(SwarmKey, Role), Vec<Put>>,
     imported: &mut Imported,
 ) -> Result<Vec<Group>> {
     let moves = puts.iter().map(|((swarm, role), puts)| {
@@ -141,7 +141,7 @@ async fn put_by_script(
 async fn put_on_cluster(
     storage: &RedisStorage,
     call: Call,
-    puts: BTreeMap<(Swarm, Role), Vec<Put>>,
+    puts: BTreeMap<(SwarmKey, Role), Vec<Put>>,
     imported: &mut Imported,
 ) -> Result<Vec<Group>> {
     let done = stream::iter(puts).map(|((swarm, role), puts)| async move {
@@ -158,7 +158,7 @@ async fn put_on_cluster(
 async fn put_group(
     storage: &RedisStorage,
     call: Call,
-    swarm: Swarm,
+    swarm: SwarmKey,
     role: Role,
     puts: &[Put],
 ) -> Result<Vec<bool>> {
@@ -201,7 +201,7 @@ async fn put_group(
 }
 
 /// Counts what was put and gives the rest back.
-fn count_done(swarm: Swarm, puts: Vec<Put>, done: &[bool], imported: &mut Imported) -> Option<Group> {
+fn count_done(swarm: SwarmKey, puts: Vec<Put>, done: &[bool], imported: &mut Imported) -> Option<Group> {
     imported.written += done.iter().filter(|done| **done).count() as u64;
     let changed = puts.into_iter().zip(done).filter(|(_, done)| !**done).map(|(put, _)| put.record);
     let changed: Vec<_> = changed.collect();

@@ -6,7 +6,7 @@ use redis::Cmd;
 use storage_core::{Collected, Operation, Result, Role, Timestamp};
 
 use crate::connection::{CLUSTER_WIDTH, Call, command, read};
-use crate::layout::{SWARM_PATTERN, SWARMS, Swarm, counter, read_peer_key, read_time};
+use crate::layout::{SWARM_PATTERN, SWARMS, SwarmKey, counter, read_peer_key, read_time};
 use crate::scan::{Scan, hash_step};
 use crate::scripts;
 use crate::storage::RedisStorage;
@@ -67,7 +67,7 @@ type StaleEntry = (Vec<u8>, Vec<u8>);
 
 /// A key on its way through the collection.
 struct Visit {
-    swarm: Swarm,
+    swarm: SwarmKey,
     role: Role,
     key: Vec<u8>,
     cursor: u64,
@@ -174,7 +174,7 @@ impl<'a> CollectionRun<'a> {
         }
         let known: Vec<bool> = self.storage.connections.query(self.call, ask).await?;
         let keys = keys.into_iter().zip(known).filter(|(_, known)| !known).map(|(key, _)| key);
-        Ok(keys.filter(|key| Swarm::read_key(key).is_some()).collect())
+        Ok(keys.filter(|key| SwarmKey::read_key(key).is_some()).collect())
     }
 
     async fn rejoin(&self, keys: Vec<Vec<u8>>) -> Result<()> {
@@ -195,7 +195,7 @@ impl<'a> CollectionRun<'a> {
     async fn visit(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
         let mut waiting: Vec<Visit> = Vec::with_capacity(keys.len());
         for key in keys {
-            match Swarm::read_key(&key) {
+            match SwarmKey::read_key(&key) {
                 Some((swarm, role)) => waiting.push(Visit { swarm, role, key, cursor: 0, is_empty: true }),
                 None => self.collected.unreadable += 1,
             }
@@ -243,7 +243,7 @@ impl<'a> CollectionRun<'a> {
         Ok(found)
     }
 
-    fn is_stale(&mut self, swarm: &Swarm, (peer, time): &StaleEntry) -> bool {
+    fn is_stale(&mut self, swarm: &SwarmKey, (peer, time): &StaleEntry) -> bool {
         match (read_peer_key(peer, swarm.family), read_time(time)) {
             (Some(_), Some(time)) => time <= self.cutoff,
             _ => {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use storage_core::{AddressFamily, InfoHash, Operation, Result, Role, Statistics};
 
 use crate::connection::{Call, command, read};
-use crate::layout::Swarm;
+use crate::layout::SwarmKey;
 use crate::scan::Scan;
 use crate::storage::RedisStorage;
 
@@ -17,7 +17,7 @@ pub(super) async fn count(storage: &RedisStorage) -> Result<Statistics> {
     let mut seen: HashMap<InfoHash, u8> = HashMap::new();
     let mut scan = Scan::swarms(&storage.connections, call);
     while let Some(members) = scan.next::<Vec<u8>>().await? {
-        let keys: Vec<_> = members.iter().filter_map(|member| Swarm::read_key(member)).collect();
+        let keys: Vec<_> = members.iter().filter_map(|member| SwarmKey::read_key(member)).collect();
         let lengths = keys.iter().map(|(swarm, role)| command("HLEN", &swarm.key(*role)));
         let lengths = storage.connections.many(call, lengths.collect()).await?;
         for ((swarm, role), length) in keys.into_iter().zip(lengths) {
@@ -38,7 +38,7 @@ pub(super) async fn count(storage: &RedisStorage) -> Result<Statistics> {
 }
 
 /// Whether a key has not come before: a walk over a set that shrinks may repeat members.
-fn first_time(seen: &mut HashMap<InfoHash, u8>, swarm: &Swarm, role: Role) -> bool {
+fn first_time(seen: &mut HashMap<InfoHash, u8>, swarm: &SwarmKey, role: Role) -> bool {
     let bit = match (role, swarm.family) {
         (Role::Seeder, AddressFamily::V4) => 1,
         (Role::Seeder, AddressFamily::V6) => 2,

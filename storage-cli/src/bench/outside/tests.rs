@@ -8,7 +8,7 @@ use storage_memory::{MemoryConfig, MemoryStorage};
 use super::RemoteVisit;
 use crate::bench::CallPace;
 use crate::interrupt::Interrupt;
-use crate::serve::{Addresses, Plan, Serving, Settings};
+use crate::serve::{Addresses, Plan, ServeSettings, Serving};
 
 const PACE: CallPace =
     CallPace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
@@ -20,7 +20,7 @@ async fn tracker() -> (Arc<MemoryStorage>, Serving) {
     let schedule = Schedule { enabled: false, ..Schedule::default() };
     let any = || vec!["127.0.0.1:0".parse().unwrap()];
     let plan = Plan {
-        settings: Settings::default(),
+        settings: ServeSettings::default(),
         addresses: Addresses { http: any(), udp: any(), admin: Vec::new() },
         observer: Arc::new(NoObserver),
         prometheus: Registry::new(),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use hyper::Uri;
 use tokio::net::lookup_host;
 
-use crate::exit::Failure;
+use crate::exit::CommandError;
 
 /// How a tracker is spoken with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +74,11 @@ impl fmt::Display for AnnounceUrl {
 
 impl AnnounceUrl {
     /// Finds the tracker's address.
-    pub(super) async fn resolve(&self) -> Result<TrackerUrl, Failure> {
+    pub(super) async fn resolve(&self) -> Result<TrackerUrl, CommandError> {
         let found = lookup_host(&self.host).await;
-        let mut found = found.map_err(|error| Failure::finding(format!("{self}: {error}")))?;
-        let address = found.next().ok_or_else(|| Failure::finding(format!("{self}: it has no address")))?;
+        let mut found = found.map_err(|error| CommandError::finding(format!("{self}: {error}")))?;
+        let address =
+            found.next().ok_or_else(|| CommandError::finding(format!("{self}: it has no address")))?;
         Ok(TrackerUrl { address, url: self.clone() })
     }
 

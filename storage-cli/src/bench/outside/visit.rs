@@ -15,7 +15,7 @@ use crate::bench::callers::Seat;
 use crate::bench::gauge::{CallPace, Gauged, gauge};
 use crate::bench::ground::Dataset;
 use crate::bench::report::BenchReport;
-use crate::exit::Failure;
+use crate::exit::CommandError;
 use crate::interrupt::Interrupt;
 use crate::progress::{counted, watched};
 
@@ -36,7 +36,7 @@ impl RemoteVisit {
         pace: CallPace,
         keep: bool,
         interrupt: &Interrupt,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let (tracker, ground) = (Arc::new(url.resolve().await?), Arc::new(Dataset::zipf(swarms, peers)));
         Ok(Self { tracker, ground, pace, interrupt: interrupt.clone(), keep })
     }
@@ -47,7 +47,7 @@ impl RemoteVisit {
     }
 
     /// Measures.
-    pub(crate) async fn measure(&self) -> Result<BenchReport, Failure> {
+    pub(crate) async fn measure(&self) -> Result<BenchReport, CommandError> {
         let protocol = self.tracker.url.protocol;
         let gauged = match protocol {
             UrlProtocol::Http => self.by(|| Ok(Http::new(Arc::clone(&self.tracker)))).await?,
@@ -57,7 +57,7 @@ impl RemoteVisit {
         Ok(BenchReport::new(protocol.name(), Workload::Tracker, concurrency, gauged, None))
     }
 
-    async fn by<A: Announcer>(&self, make: impl Fn() -> std::io::Result<A>) -> Result<Gauged, Failure> {
+    async fn by<A: Announcer>(&self, make: impl Fn() -> std::io::Result<A>) -> Result<Gauged, CommandError> {
         let of = self.pace.concurrency as u64;
         let clients =
             (0..of).map(|index| Ok(BenchClients::absent(Seat::new(make()?, &self.ground, index, of))));
@@ -79,7 +79,7 @@ impl RemoteVisit {
         Ok(gauged)
     }
 
-    async fn come<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), Failure> {
+    async fn come<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), CommandError> {
         let done = AtomicU64::new(0);
         let all = HumanCount(self.ground.peers());
         let come = try_join_all(clients.iter_mut().map(|some| some.come(&done, &self.interrupt)));
@@ -87,7 +87,7 @@ impl RemoteVisit {
         come.map(drop).map_err(|error| self.failed("a peer cannot start", &error))
     }
 
-    async fn leave<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), Failure> {
+    async fn leave<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), CommandError> {
         let done = AtomicU64::new(0);
         let all = HumanCount(clients.iter().map(BenchClients::count).sum());
         // One that fails does not keep the others.
@@ -97,7 +97,7 @@ impl RemoteVisit {
         failed.map_or(Ok(()), |error| Err(self.failed("not all peers could leave", &error)))
     }
 
-    fn failed(&self, what: &str, error: &impl std::fmt::Debug) -> Failure {
-        Failure::finding(format!("{}: {what}: {error:?}", self.tracker.url))
+    fn failed(&self, what: &str, error: &impl std::fmt::Debug) -> CommandError {
+        CommandError::finding(format!("{}: {what}: {error:?}", self.tracker.url))
     }
 }

@@ -3,7 +3,7 @@
 use super::size;
 use crate::arguments::BenchArguments;
 use crate::bench::{self, AnnounceUrl, RemoteVisit, Shape};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 
@@ -12,7 +12,7 @@ pub(super) async fn run(
     url: &AnnounceUrl,
     arguments: &BenchArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let interrupt = Interrupt::listen();
     let (pace, keep) = (arguments.pace(), arguments.keep);
     let visit = RemoteVisit::new(url, size(Shape::Zipf, arguments), pace, keep, &interrupt).await?;

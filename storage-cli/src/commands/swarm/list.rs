@@ -12,8 +12,8 @@ use storage_core::{
 
 use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
-use crate::exit::{Exit, Failure};
-use crate::open::Configured;
+use crate::exit::{CommandError, Exit};
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 use crate::scan::{PageScan, ScanEnd};
 
@@ -25,13 +25,13 @@ pub(super) async fn run(
     registry: &Registry,
     arguments: &ListSwarmsArguments,
     output: &mut Output,
-) -> Result<Exit, Failure> {
-    let configured = Configured::read(registry.clone(), &arguments.storage)?;
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
     let lacking = storage.lacking();
     let needed = arguments.sort.needed();
     if let Some(reason) = needed.iter().find_map(|capability| lacking.reason(*capability)) {
-        return Err(Failure::finding(format!("cannot list swarms: {reason}")));
+        return Err(CommandError::finding(format!("cannot list swarms: {reason}")));
     }
     let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
     let mut largest = Largest::new(arguments.sort, limit);

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
 
 use super::announce::PeersFormat;
-use crate::serve::settings::Limits;
+use crate::serve::settings::ClientLimits;
 use crate::serve::tracker::distinct;
 
 /// Bytes that bencode writes as they are.
@@ -64,7 +64,7 @@ struct FailureAnswer<'a> {
 }
 
 /// The answer to an announce; counts that could not be read are left out.
-pub(super) fn announced(answer: &AnnounceAnswer, form: PeersFormat, limits: &Limits) -> Bytes {
+pub(super) fn announced(answer: &AnnounceAnswer, form: PeersFormat, limits: &ClientLimits) -> Bytes {
     let peers = answer.peers.as_deref().unwrap_or_default();
     match form {
         PeersFormat::Compact => {
@@ -89,7 +89,7 @@ pub(super) fn announced(answer: &AnnounceAnswer, form: PeersFormat, limits: &Lim
 
 fn with_peers<P: Serialize>(
     answer: &AnnounceAnswer,
-    limits: &Limits,
+    limits: &ClientLimits,
     peers: P,
     peers6: Option<Raw<Vec<u8>>>,
 ) -> Bytes {
@@ -165,7 +165,7 @@ mod tests {
             .to_vec();
         expected.extend([0; 15]);
         expected.extend(b"\x01\x01\x02e");
-        assert_eq!(announced(&answer(), PeersFormat::Compact, &Limits::default()), expected);
+        assert_eq!(announced(&answer(), PeersFormat::Compact, &ClientLimits::default()), expected);
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         );
         let answer = AnnounceAnswer::after_write(false, Ok(peers.to_vec()), Ok(SwarmCounts::default()));
         let told = |form| {
-            let text = announced(&answer, form, &Limits::default());
+            let text = announced(&answer, form, &ClientLimits::default());
             text.windows(5).filter(|part| part == b"4:por").count()
         };
         assert_eq!(told(PeersFormat::Dictionaries { peer_id: true }), 4);
@@ -191,17 +191,17 @@ mod tests {
         let failed = || Error::new("pg", Operation::ScrapeSwarm, ErrorKind::Timeout);
         let answer = AnnounceAnswer::after_write(true, Err(failed()), Err(failed()));
         let expected = "d8:intervali60e12:min intervali60e5:peers0:6:peers60:e";
-        assert_eq!(announced(&answer, PeersFormat::Compact, &Limits::default()), expected);
+        assert_eq!(announced(&answer, PeersFormat::Compact, &ClientLimits::default()), expected);
     }
 
     #[test]
     fn dictionaries_have_peers_of_both_families() {
         let expected = "d2:ip9:192.0.2.14:porti6881eed2:ip3:::14:porti258eeee";
         let form = PeersFormat::Dictionaries { peer_id: false };
-        let text = announced(&answer(), form, &Limits::default());
+        let text = announced(&answer(), form, &ClientLimits::default());
         assert!(text.ends_with(expected.as_bytes()), "{text:?}");
         let form = PeersFormat::Dictionaries { peer_id: true };
-        let text = announced(&answer(), form, &Limits::default());
+        let text = announced(&answer(), form, &ClientLimits::default());
         let with_id = [b"7:peer id20:".as_slice(), &[0xfe; 20], b"4:porti258e"].concat();
         assert!(text.windows(with_id.len()).any(|part| part == with_id), "{text:?}");
     }

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::serve::health::Health;
     use crate::serve::rate_limit::{Rate, RateLimit};
-    use crate::serve::settings::Limits;
+    use crate::serve::settings::ClientLimits;
     use prometheus::{IntGauge, Registry};
     use storage_core::{Storage, guarded};
     use storage_memory::{MemoryConfig, MemoryStorage};
@@ -248,7 +248,7 @@ mod tests {
         let storage: Arc<dyn Storage> = guarded(Arc::new(memory), storage_core::layer::Limits::default());
         let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
         let rate_limit = RateLimit::new(Rate::default(), Vec::new());
-        let limits = Limits::default();
+        let limits = ClientLimits::default();
         let storage_of_tracker = Arc::clone(&storage);
         let tracker =
             Arc::new(Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health });

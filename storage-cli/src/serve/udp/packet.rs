@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use storage_core::{AnnounceAnswer, AnnounceEvent, InfoHash, PeerId, Role, SwarmCounts};
 
-use crate::serve::settings::Limits;
+use crate::serve::settings::ClientLimits;
 use crate::serve::tracker::distinct;
 
 /// What every connect begins with.
@@ -130,7 +130,7 @@ pub(super) fn peers_that_fit(bytes: usize, is_ipv4: bool) -> usize {
 }
 
 /// The answer to an announce: peers are of the client's family. Counts that could not be read are zero.
-pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &Limits) -> Vec<u8> {
+pub(super) fn announced(transaction: u32, answer: &AnnounceAnswer, limits: &ClientLimits) -> Vec<u8> {
     let peers = answer.peers.as_deref().unwrap_or_default();
     let counts = answer.counts.unwrap_or_default();
     let (interval, _) = limits.intervals(answer);
@@ -255,15 +255,15 @@ mod tests {
         let counts = SwarmCounts { seeders: 1, leechers: u64::MAX, downloads: 0 };
         let peers = vec![Peer::new(PeerId([0; 20]), [192, 0, 2, 1].into(), 6881)];
         let mut answer = AnnounceAnswer::after_write(false, Ok(peers), Ok(counts));
-        let bytes = announced(9, &answer, &Limits::default());
+        let bytes = announced(9, &answer, &ClientLimits::default());
         let expected = b"\0\0\0\x01\0\0\0\x09\0\0\x07\x08\xff\xff\xff\xff\0\0\0\x01\xc0\0\x02\x01\x1a\xe1";
         assert_eq!(bytes, expected);
         answer.peers = Some(vec![Peer::new(PeerId([0; 20]), "2001:db8::1".parse().unwrap(), 6881)]);
-        assert_eq!(announced(9, &answer, &Limits::default()).len(), 20 + 18);
+        assert_eq!(announced(9, &answer, &ClientLimits::default()).len(), 20 + 18);
         let of_id = |id| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), 6881);
         answer.peers = Some(vec![of_id(1), of_id(2)]);
         assert_eq!(
-            announced(9, &answer, &Limits::default()).len(),
+            announced(9, &answer, &ClientLimits::default()).len(),
             20 + 6,
             "an address and port is told once"
         );
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_answer_holds_67_peers_of_ipv6_and_202_of_ipv4_unless_configured_otherwise() {
-        let bytes = Limits::default().max_udp_answer;
+        let bytes = ClientLimits::default().max_udp_answer;
         assert_eq!((peers_that_fit(bytes, false), peers_that_fit(bytes, true)), (67, 202));
         assert_eq!(peers_that_fit(0, true), 0);
     }

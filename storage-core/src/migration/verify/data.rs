@@ -6,11 +6,11 @@ use super::differences::{Differences, Finding};
 use super::walk::Sample;
 use super::{Verification, WIDTH, if_readable};
 use crate::migration::endurance::endure;
-use crate::migration::{Failure, Kind, Side};
+use crate::migration::{Kind, MigrationError, Side};
 use crate::{Cursor, DataRecord};
 
 impl Verification {
-    pub(super) async fn compare_data(&self, found: &mut Differences) -> Result<(), Failure> {
+    pub(super) async fn compare_data(&self, found: &mut Differences) -> Result<(), MigrationError> {
         for side in [Side::Source, Side::Target] {
             let mut sample = self.options.sample.map(Sample::of);
             let page =
@@ -39,7 +39,7 @@ impl Verification {
         side: Side,
         records: Vec<DataRecord>,
         found: &mut Differences,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MigrationError> {
         let look = |record: DataRecord| async move {
             let load = || self.storage(side.other()).load_data(&record.context, &record.key);
             let value = if_readable(endure(side.other(), &self.stop, load).await)?;

@@ -6,11 +6,11 @@ use super::differences::{Differences, Finding};
 use super::walk::Sample;
 use super::{Verification, WIDTH, if_readable};
 use crate::migration::endurance::endure;
-use crate::migration::{Failure, Kind, Side};
+use crate::migration::{Kind, MigrationError, Side};
 use crate::{Cursor, DownloadsRecord};
 
 impl Verification {
-    pub(super) async fn compare_downloads(&self, found: &mut Differences) -> Result<(), Failure> {
+    pub(super) async fn compare_downloads(&self, found: &mut Differences) -> Result<(), MigrationError> {
         for side in [Side::Source, Side::Target] {
             let mut sample = self.options.sample.map(Sample::of);
             let page = async |from: Option<&Cursor>| {
@@ -36,7 +36,7 @@ impl Verification {
         side: Side,
         records: Vec<DownloadsRecord>,
         found: &mut Differences,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MigrationError> {
         let look = |record: DownloadsRecord| async move {
             let scrape = || self.storage(side.other()).scrape_swarm(&record.info_hash);
             let counts = if_readable(endure(side.other(), &self.stop, scrape).await)?;

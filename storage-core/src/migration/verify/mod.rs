@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use differences::{Differences, Finding};
 
 use super::endurance::endure;
-use super::{Failure, Kind, Progress, Side, Stop};
+use super::{Kind, MigrationError, Progress, Side, Stop};
 use crate::{Capability, Context, ErrorKind, Storage, Timestamp};
 
 /// How finely times are compared: as the coarser of all backends keeps them.
@@ -142,8 +142,8 @@ impl Verification {
     /// Compares.
     ///
     /// # Errors
-    /// [`Failure`] if a side fails for longer than a minute, or refuses.
-    pub async fn run(&self) -> Result<Comparison, Failure> {
+    /// [`MigrationError`] if a side fails for longer than a minute, or refuses.
+    pub async fn run(&self) -> Result<Comparison, MigrationError> {
         let mut found = Comparison::default();
         self.estimate().await;
         let wants = |kind| self.options.kinds.contains(&kind);
@@ -163,7 +163,7 @@ impl Verification {
     }
 
     /// Both may hold the same peers while clients are told wrong counts.
-    async fn check_counts(&self, wrong: &mut Vec<String>) -> Result<(), Failure> {
+    async fn check_counts(&self, wrong: &mut Vec<String>) -> Result<(), MigrationError> {
         for side in [Side::Source, Side::Target] {
             let check = endure(side, &self.stop, || self.storage(side).check_counts()).await?;
             let warning = check.and_then(|check| check.warning());
@@ -203,9 +203,9 @@ impl Verification {
 }
 
 /// What a side holds and nobody can understand is not there; the walk of that side counts it.
-fn if_readable<T: Default>(answer: Result<T, Failure>) -> Result<T, Failure> {
+fn if_readable<T: Default>(answer: Result<T, MigrationError>) -> Result<T, MigrationError> {
     match answer {
-        Err(Failure::Storage(_, error)) if error.kind() == ErrorKind::Corrupt => Ok(T::default()),
+        Err(MigrationError::Storage(_, error)) if error.kind() == ErrorKind::Corrupt => Ok(T::default()),
         answer => answer,
     }
 }

@@ -9,7 +9,7 @@ use super::differences::{Differences, Finding};
 use super::walk::Sample;
 use super::{PRECISION, Verification, WIDTH};
 use crate::migration::endurance::endure;
-use crate::migration::{Failure, Kind, Side};
+use crate::migration::{Kind, MigrationError, Side};
 use crate::{Cursor, InfoHash, Peer, PeerRecord, Role, Scope, Timestamp};
 
 /// A swarm as one side has it.
@@ -22,7 +22,7 @@ type RecordPair = (Vec<PeerRecord>, Arc<SwarmPeers>);
 type Last = Option<(InfoHash, Arc<SwarmPeers>)>;
 
 impl Verification {
-    pub(super) async fn compare_peers(&self, found: &mut Differences) -> Result<(), Failure> {
+    pub(super) async fn compare_peers(&self, found: &mut Differences) -> Result<(), MigrationError> {
         for side in [Side::Source, Side::Target] {
             let mut last = None;
             let mut each = async |records| {
@@ -52,7 +52,7 @@ impl Verification {
         Ok(())
     }
 
-    async fn some_swarms(&self, side: Side, size: usize) -> Result<Vec<InfoHash>, Failure> {
+    async fn some_swarms(&self, side: Side, size: usize) -> Result<Vec<InfoHash>, MigrationError> {
         let (mut sample, mut last) = (Sample::of(size), None);
         let page = async |from: Option<&Cursor>| {
             self.storage(side).export_peers(Scope::All, from, self.options.batch).await
@@ -75,7 +75,7 @@ impl Verification {
         side: Side,
         records: Vec<PeerRecord>,
         last: &mut Last,
-    ) -> Result<Vec<RecordPair>, Failure> {
+    ) -> Result<Vec<RecordPair>, MigrationError> {
         let groups = records.chunk_by(|one, other| one.info_hash == other.info_hash);
         let known = last.take();
         let load = |records: Vec<PeerRecord>| {
@@ -100,7 +100,12 @@ impl Verification {
     }
 
     /// A swarm of a side; `expected` peers, or somewhat more, are asked for at first.
-    async fn swarm(&self, side: Side, info_hash: InfoHash, expected: usize) -> Result<SwarmPeers, Failure> {
+    async fn swarm(
+        &self,
+        side: Side,
+        info_hash: InfoHash,
+        expected: usize,
+    ) -> Result<SwarmPeers, MigrationError> {
         let (mut swarm, mut from) = (SwarmPeers::new(), None);
         let mut limit = expected.min(self.options.batch).max(1);
         loop {

@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::Verification;
 use crate::migration::endurance::endure;
-use crate::migration::{Failure, Kind, Side};
+use crate::migration::{Kind, MigrationError, Side};
 use crate::{Cursor, Page, Result};
 
 impl Verification {
@@ -14,8 +14,8 @@ impl Verification {
         side: Side,
         kind: Kind,
         page: impl AsyncFn(Option<&Cursor>) -> Result<Page<T>>,
-        mut each: impl AsyncFnMut(Vec<T>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut each: impl AsyncFnMut(Vec<T>) -> Result<(), MigrationError>,
+    ) -> Result<(), MigrationError> {
         let mut from = None;
         while !self.stop.is_stopped() {
             let found = endure(side, &self.stop, || page(from.as_ref())).await?;
