@@ -35,7 +35,7 @@ pub(crate) trait BatchKind: Send + Sync + 'static {
     /// The first query's configuration key.
     const KEY: &'static str = Self::QUERIES[0].key();
 
-    /// ServerState them all, each in its place.
+    /// Answers them all, each in its place.
     fn answer(
         core: &Core,
         calls: &[BatchCall<Self::Request>],

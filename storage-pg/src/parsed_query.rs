@@ -1,4 +1,4 @@
-//! ParsedQueries: queries as configured, before the server is asked about them.
+//! Parsed queries: queries as configured, before the server is asked about them.
 
 use storage_core::config::Problem;
 

@@ -50,7 +50,7 @@ const REHEARSED: &[(Operation, Query)] = &[
     (Operation::ForgetSwarm, Query::DeleteDownloadsBatch),
 ];
 
-/// ScopeProbe rows and what a query did to them.
+/// Probe rows and what a query did to them.
 struct ScopeProbe<'a> {
     core: &'a Core,
     connection: &'a mut PgConnection,

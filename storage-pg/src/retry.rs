@@ -1,5 +1,4 @@
-//! RetryLoop: running statements on a leased connection, again where others got in the way or the
-//! connection was lost.
+//! Running statements on a leased connection, and retrying them after a write conflict or a lost connection.
 
 use std::ops::ControlFlow;
 use std::time::Duration;

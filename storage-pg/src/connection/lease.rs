@@ -30,7 +30,7 @@ enum LeaseState {
     Ready,
     /// A statement may be under way, or a transaction open.
     InUse,
-    /// GivenParameter up: it has ended, or is waited for no longer.
+    /// Given up: it has ended, or is waited for no longer.
     Lost,
 }
 
