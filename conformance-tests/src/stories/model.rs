@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use storage_core::{
-    AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerChange, PeerRecord,
-    PeerSelection, PeerWrite, Record, Role, Statistics, SwarmCounts, Timestamp, Written,
+    AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, OwnedAnnounce, Peer, PeerChange,
+    PeerRecord, PeerSelection, PeerWrite, Record, Role, Statistics, SwarmCounts, Timestamp, When, Written,
 };
 
 use super::play::PRECISION;
-use super::step::{AnnounceStep, StepAnswer, StoryStep};
+use super::step::{StepAnswer, StoryStep};
 
 #[derive(Default)]
 pub(super) struct Model {
@@ -33,7 +33,7 @@ impl Model {
             StoryStep::Graduate(info_hash, peers, announced) => {
                 StepAnswer::IsDownload(self.graduate(*info_hash, peers, *announced))
             }
-            StoryStep::AnnounceStep(announce) => self.announce_whole(announce),
+            StoryStep::WholeAnnounce(announce) => self.announce_whole(announce),
             StoryStep::Scrapes(info_hashes) => {
                 StepAnswer::AllCounts(info_hashes.iter().map(|info_hash| self.scrape(*info_hash)).collect())
             }
@@ -139,8 +139,10 @@ impl Model {
         StepAnswer::Peers(self.peers.values().filter(is_wanted).map(|record| record.peer).collect())
     }
 
-    fn announce_whole(&mut self, announce: &AnnounceStep) -> StepAnswer {
-        let AnnounceStep { info_hash, role, announced, event, .. } = *announce;
+    fn announce_whole(&mut self, announce: &OwnedAnnounce) -> StepAnswer {
+        let OwnedAnnounce { info_hash, role, event, announced: When::At(announced), .. } = *announce else {
+            unreachable!("an announce of a story names its time");
+        };
         let completed = event == AnnounceEvent::Completed;
         let role = if completed { Role::Seeder } else { role };
         let is_download = completed && self.graduate(info_hash, &announce.peers, announced);

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerChange,
-    PeerId, PeerRecord, PeerSelection, PeerWrite, Role, Statistics, SwarmCounts, Timestamp, When, Written,
+    AddressFamily, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, OwnedAnnounce, Peer,
+    PeerChange, PeerId, PeerRecord, PeerSelection, PeerWrite, Role, Statistics, SwarmCounts, Timestamp, When,
+    Written,
 };
 
 /// Something asked of a storage.
@@ -19,7 +20,7 @@ pub(crate) enum StoryStep {
     Graduate(InfoHash, Vec<Peer>, Timestamp),
     Announce(PeerSelection),
     Scrape(InfoHash),
-    AnnounceStep(AnnounceStep),
+    WholeAnnounce(OwnedAnnounce),
     Scrapes(Vec<InfoHash>),
     PutData(Context, Vec<(Bytes, Bytes)>),
     Load(Context, Bytes),
@@ -31,35 +32,10 @@ pub(crate) enum StoryStep {
     ExportSwarm(InfoHash),
     WritePeers(Vec<PeerWrite>),
     ReadSwarms(Vec<InfoHash>),
-    AnnounceMany(Vec<AnnounceStep>),
+    AnnounceMany(Vec<OwnedAnnounce>),
     ImportPeers(Vec<PeerRecord>),
     ImportDownloads(Vec<DownloadsRecord>),
     ImportData(Vec<DataRecord>),
-}
-
-/// A whole announce that owns its parts.
-#[derive(Debug, Clone)]
-pub(crate) struct AnnounceStep {
-    pub(crate) info_hash: InfoHash,
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) role: Role,
-    pub(crate) event: AnnounceEvent,
-    pub(crate) families: Vec<AddressFamily>,
-    pub(crate) announced: Timestamp,
-}
-
-impl AnnounceStep {
-    pub(crate) fn parts(&self) -> Announce<'_> {
-        Announce {
-            info_hash: self.info_hash,
-            peers: &self.peers,
-            role: self.role,
-            event: self.event,
-            num_want: NUM_WANT,
-            families: &self.families,
-            announced: When::At(self.announced),
-        }
-    }
 }
 
 /// What it answers.
@@ -95,7 +71,7 @@ pub(crate) fn any() -> impl Strategy<Value = StoryStep> {
         2 => (info_hash(), own_peers(), time()).prop_map(|(hash, peers, at)| StoryStep::Graduate(hash, peers, at)),
         2 => selection().prop_map(StoryStep::Announce),
         1 => info_hash().prop_map(StoryStep::Scrape),
-        4 => whole_announce().prop_map(StoryStep::AnnounceStep),
+        4 => whole_announce().prop_map(StoryStep::WholeAnnounce),
         1 => prop::collection::vec(info_hash(), 0..5).prop_map(StoryStep::Scrapes),
         2 => (context(), prop::collection::vec((key(), value()), 0..5))
             .prop_map(|(context, entries)| StoryStep::PutData(context, entries)),
@@ -189,28 +165,29 @@ fn own_peers() -> impl Strategy<Value = Vec<Peer>> {
     subsequence(peers(), 0..3)
 }
 
-fn whole_announce() -> impl Strategy<Value = AnnounceStep> {
+fn whole_announce() -> impl Strategy<Value = OwnedAnnounce> {
     use AnnounceEvent::{Completed, None, Started, Stopped};
     let event = select(vec![None, None, Started, Completed, Stopped]);
     let families = subsequence(AddressFamily::BOTH.to_vec(), 0..=2).prop_shuffle();
     (info_hash(), own_peers(), role(), event, families, time()).prop_map(
-        |(info_hash, peers, role, event, families, announced)| AnnounceStep {
+        |(info_hash, peers, role, event, families, announced)| OwnedAnnounce {
             info_hash,
             peers,
             role,
             event,
+            num_want: NUM_WANT,
             families,
-            announced,
+            announced: When::At(announced),
         },
     )
 }
 
 /// Of different swarms, so that their answers do not depend on their order.
-fn announces() -> impl Strategy<Value = Vec<AnnounceStep>> {
+fn announces() -> impl Strategy<Value = Vec<OwnedAnnounce>> {
     let all = info_hashes();
     let (number, announces) = (all.len(), prop::collection::vec(whole_announce(), all.len()));
     (subsequence(all, 0..=number), announces).prop_map(|(info_hashes, announces)| {
-        let of = |(info_hash, announce)| AnnounceStep { info_hash, ..announce };
+        let of = |(info_hash, announce)| OwnedAnnounce { info_hash, ..announce };
         info_hashes.into_iter().zip(announces).map(of).collect()
     })
 }
