@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::output::note;
 
 /// The time between two lines where there is no terminal.
-const LINES: Duration = Duration::from_secs(5);
+pub(crate) const LINES: Duration = Duration::from_secs(5);
 /// The time between two changes where there is one.
 const DRAWS: Duration = Duration::from_millis(200);
 
@@ -21,29 +21,39 @@ pub(crate) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(
         ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
     });
     let begun = Instant::now();
-    let mut ticks = interval(if bar.is_some() { DRAWS } else { LINES });
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    tokio::pin!(work);
-    let result = loop {
-        tokio::select! {
-            result = &mut work => break result,
-            _ = ticks.tick() => {
-                let text = describe(begun.elapsed());
-                match &bar {
-                    Some(bar) => {
-                        bar.set_message(text);
-                        bar.tick();
-                    }
-                    None => note(text),
-                }
+    let update = || {
+        let text = describe(begun.elapsed());
+        match &bar {
+            Some(bar) => {
+                bar.set_message(text);
+                bar.tick();
             }
+            None => note(text),
         }
     };
+    let result = with_updates(work, bar.is_some(), update).await;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
     result
+}
+
+/// Runs work, and calls `update` until it ends: five times a second on a terminal, every [`LINES`] elsewhere.
+pub(crate) async fn with_updates<T>(
+    work: impl Future<Output = T>,
+    is_terminal: bool,
+    mut update: impl FnMut(),
+) -> T {
+    let mut ticks = interval(if is_terminal { DRAWS } else { LINES });
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            _ = ticks.tick() => update(),
+        }
+    }
 }
 
 /// A number for people.

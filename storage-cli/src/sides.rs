@@ -2,24 +2,18 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
 use storage_core::migration::{Kind, MigrationError, Progress, Side, Stop, Tally};
 use storage_core::{Inspection, Opened, Registry, Storage};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::arguments::{self, SidesArguments, StorageArguments};
 use crate::exit::CommandError;
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
-
-/// The time between two lines where there is no terminal.
-const LINES: Duration = Duration::from_secs(5);
-/// The time between two looks at the counts where there is one.
-const DRAWS: Duration = Duration::from_millis(200);
+use crate::progress::{LINES, with_updates};
 
 /// A storage that was opened strictly and answers.
 pub(crate) struct Opening {
@@ -163,17 +157,16 @@ pub(crate) async fn watched<T>(
     interrupt: &Interrupt,
 ) -> T {
     let mut display = Display::new(kinds);
-    let mut ticks = interval(display.period());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    tokio::pin!(work);
-    let result = loop {
+    let work = async {
+        tokio::pin!(work);
         tokio::select! {
-            result = &mut work => break result,
-            _ = ticks.tick() => display.show(progress),
-            () = interrupt.clone().happens(), if !stop.is_stopped() => stop.stop(),
+            result = &mut work => return result,
+            () = interrupt.clone().happens() => stop.stop(),
         }
+        work.await
     };
+    let is_terminal = matches!(display, Display::Bars(_));
+    let result = with_updates(work, is_terminal, || display.show(progress)).await;
     display.finish(progress);
     result
 }
@@ -195,10 +188,6 @@ impl Display {
             (*kind, bars.add(bar.with_style(style("{prefix:<10}{human_pos} {rate} {msg}"))))
         };
         Self::Bars(kinds.iter().map(bar).collect())
-    }
-
-    fn period(&self) -> Duration {
-        if matches!(self, Self::Bars(_)) { DRAWS } else { LINES }
     }
 
     fn show(&mut self, progress: &Progress) {
