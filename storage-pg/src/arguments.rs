@@ -24,7 +24,7 @@ pub(crate) trait QueryArguments: Copy {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ArgumentValue<'a> {
     Bytes(&'a [u8]),
-    AddressArgument(AddressArgument<'a>),
+    Address(AddressArgument<'a>),
     Integer(i128),
     Bool(bool),
     Time(Timestamp),
@@ -317,7 +317,7 @@ arguments! {
     } => [
         InfoHash: ArgumentValue::Bytes(info_hash),
         PeerId: ArgumentValue::Bytes(peer_id),
-        Address: ArgumentValue::AddressArgument(address),
+        Address: ArgumentValue::Address(address),
         Port: ArgumentValue::Integer(port.into()),
         Count: ArgumentValue::rows(count),
     ]
@@ -378,7 +378,7 @@ impl<'a> From<&'a InfoHash> for ArgumentValue<'a> {
 
 impl<'a> ArgumentValue<'a> {
     fn address_of(peer: &Peer) -> Self {
-        Self::AddressArgument(AddressArgument::Of(peer.address()))
+        Self::Address(AddressArgument::Of(peer.address()))
     }
 
     /// A number of rows; more than the server can count are as many as it can.
@@ -395,7 +395,7 @@ impl<'a> ArgumentValue<'a> {
         let time = |time| PgValue::Int8(statement.zone.encode(time, parameter.kind));
         Ok(match self {
             Self::Bytes(bytes) => PgValue::Bytes(bytes),
-            Self::AddressArgument(address) => address.encode(parameter.kind),
+            Self::Address(address) => address.encode(parameter.kind),
             Self::Integer(number) => return fit(number, statement, parameter),
             Self::Bool(value) => PgValue::Bool(value),
             Self::Time(at) => time(at),

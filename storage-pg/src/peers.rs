@@ -21,7 +21,7 @@ use crate::query_spec::{Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
-use crate::whole_announces::ToRead;
+use crate::whole_announces::WholeAnnounce;
 
 #[async_trait]
 impl PeerStorage for PgStorage {
@@ -89,12 +89,12 @@ impl PeerStorage for PgStorage {
             AnnounceEvent::None | AnnounceEvent::Started => (false, Some(announce.announced.on(self))),
         };
         let is_written = Arc::new(AtomicBool::new(put_at.is_none()));
-        let alone = |ToRead { put_at, .. }: ToRead<'_>| match put_at {
+        let alone = |WholeAnnounce { put_at, .. }: WholeAnnounce<'_>| match put_at {
             Some(_) => announce_by_parts(self, announce).boxed(),
             None => read_announce(self, announce, is_download).map(Ok).boxed(),
         };
-        let to_read = ToRead { announce, put_at, is_written: &is_written };
-        match whole_announces.call(to_read, alone).await {
+        let whole = WholeAnnounce { announce, put_at, is_written: &is_written };
+        match whole_announces.call(whole, alone).await {
             Ok(answer) => Ok(AnnounceAnswer { is_download, ..answer }),
             Err(error) if is_written.load(Ordering::Acquire) => {
                 let failure = Some(not_read(&error));

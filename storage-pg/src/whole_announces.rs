@@ -20,7 +20,7 @@ const READ_FOR: f32 = 0.95;
 
 /// An announce whose answer is read, after its peers are put.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ToRead<'a> {
+pub(crate) struct WholeAnnounce<'a> {
     pub(crate) announce: &'a Announce<'a>,
     /// When the peers announced; `None` if they have been written.
     pub(crate) put_at: Option<Timestamp>,
@@ -30,19 +30,19 @@ pub(crate) struct ToRead<'a> {
 
 /// The same in a queue.
 #[derive(Debug)]
-pub(crate) struct WholeAnnounce {
+pub(crate) struct QueuedAnnounce {
     announce: OwnedAnnounce,
     put_at: Option<Timestamp>,
     is_written: Arc<AtomicBool>,
 }
 
-impl From<ToRead<'_>> for WholeAnnounce {
-    fn from(ToRead { announce, put_at, is_written }: ToRead<'_>) -> Self {
+impl From<WholeAnnounce<'_>> for QueuedAnnounce {
+    fn from(WholeAnnounce { announce, put_at, is_written }: WholeAnnounce<'_>) -> Self {
         Self { announce: announce.to_owned(), put_at, is_written: Arc::clone(is_written) }
     }
 }
 
-impl WholeAnnounce {
+impl QueuedAnnounce {
     /// What is put.
     fn records(&self) -> impl Iterator<Item = PeerRecord> {
         let OwnedAnnounce { info_hash, peers, role, .. } = &self.announce;
@@ -54,13 +54,13 @@ impl WholeAnnounce {
     }
 }
 
-type Calls = [BatchCall<WholeAnnounce>];
+type Calls = [BatchCall<QueuedAnnounce>];
 
 /// Clients that begin or go on, and the answers to those whose downloads are complete.
 pub(crate) struct WholeAnnounces;
 
 impl BatchKind for WholeAnnounces {
-    type Request = WholeAnnounce;
+    type Request = QueuedAnnounce;
     type Answer = AnnounceAnswer;
 
     const QUERIES: &'static [Query] = &[Query::PutPeerBatch, Query::AnnounceBatch, Query::CountSwarmBatch];
@@ -78,7 +78,7 @@ impl BatchKind for WholeAnnounces {
         let answers = written.into_iter().zip(peers).zip(counts);
         answers
             .map(|((written, peers), counts)| {
-                Ok(AnnounceAnswer::after_write(written.map(|()| false)?, peers, counts))
+                written.map(|()| AnnounceAnswer::after_write(false, peers, counts))
             })
             .collect()
     }
