@@ -16,28 +16,28 @@ use crate::storages::ByConfiguration;
 use crate::storages::pg::Design;
 
 /// A query that reaches further than it should.
-struct Overreach {
+struct ExcessRows {
     title: &'static str,
     section: Option<&'static str>,
     key: &'static str,
     query: &'static str,
 }
 
-const OVERREACHES: &[Overreach] = &[
-    Overreach {
+const OVERREACHES: &[ExcessRows] = &[
+    ExcessRows {
         title: "delete takes every peer",
         section: Some("peer"),
         key: "del_query",
         query: "DELETE FROM mo_peers",
     },
-    Overreach {
+    ExcessRows {
         title: "delete takes the peer out of every swarm",
         section: Some("peer"),
         key: "del_query",
         query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND peer_id = @peer_id \
                 AND address = @address AND port = @port AND is_seeder = @is_seeder",
     },
-    Overreach {
+    ExcessRows {
         title: "delete of many takes the peers out of every swarm",
         section: Some("peer"),
         key: "del_batch_query",
@@ -47,7 +47,7 @@ const OVERREACHES: &[Overreach] = &[
                 WHERE (p.peer_id, p.address, p.port, p.is_seeder) = (r.peer_id, r.address, r.port, r.is_seeder) \
                 RETURNING r.request",
     },
-    Overreach {
+    ExcessRows {
         title: "graduate takes every peer at the address",
         section: Some("peer"),
         key: "graduate_query",
@@ -55,7 +55,7 @@ const OVERREACHES: &[Overreach] = &[
                 WHERE info_hash = @info_hash AND peer_id = peer_id AND address = @address \
                 AND port = @port AND NOT is_seeder",
     },
-    Overreach {
+    ExcessRows {
         title: "graduate of many takes every peer at the address",
         section: Some("peer"),
         key: "graduate_batch_query",
@@ -66,55 +66,55 @@ const OVERREACHES: &[Overreach] = &[
                 RETURNING r.request) \
                 SELECT DISTINCT request, TRUE AS is_download FROM moved",
     },
-    Overreach {
+    ExcessRows {
         title: "graduate takes every leecher",
         section: Some("peer"),
         key: "graduate_query",
         query: "UPDATE mo_peers SET is_seeder = TRUE, created = @created WHERE NOT is_seeder",
     },
-    Overreach {
+    ExcessRows {
         title: "garbage collection takes every peer",
         section: None,
         key: "gc_query",
         query: "DELETE FROM mo_peers",
     },
-    Overreach {
+    ExcessRows {
         title: "garbage collection takes the fresh",
         section: None,
         key: "gc_query",
         query: "DELETE FROM mo_peers WHERE created >= @created",
     },
-    Overreach {
+    ExcessRows {
         title: "delete of data looks at no context",
         section: Some("data"),
         key: "del_query",
         query: "DELETE FROM mo_kv WHERE name = ANY(@key)",
     },
-    Overreach {
+    ExcessRows {
         title: "delete of data looks at no key",
         section: Some("data"),
         key: "del_query",
         query: "DELETE FROM mo_kv WHERE context = @context",
     },
-    Overreach {
+    ExcessRows {
         title: "forgetting takes every peer",
         section: Some("peer"),
         key: "forget_query",
         query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash <> ''::bytea",
     },
-    Overreach {
+    ExcessRows {
         title: "forgetting many takes every peer",
         section: Some("peer"),
         key: "forget_batch_query",
         query: "DELETE FROM mo_peers WHERE info_hash = info_hash AND @info_hash <> '{}'::bytea[]",
     },
-    Overreach {
+    ExcessRows {
         title: "forgetting many takes all downloads",
         section: Some("downloads"),
         key: "del_batch_query",
         query: "DELETE FROM mo_downloads WHERE @info_hash <> '{}'::bytea[]",
     },
-    Overreach {
+    ExcessRows {
         title: "forgetting takes all downloads",
         section: Some("downloads"),
         key: "del_query",
@@ -124,14 +124,14 @@ const OVERREACHES: &[Overreach] = &[
 
 /// A test for each query.
 pub fn tests() -> Vec<Trial> {
-    let test = |overreach: &'static Overreach| {
-        Trial::ignorable_test(format!("safety/{}", overreach.title), move || {
+    let test = |excess_rows: &'static ExcessRows| {
+        Trial::ignorable_test(format!("safety/{}", excess_rows.title), move || {
             let design = Design::plain();
             let schema = match design.schema() {
                 Ok(schema) => schema,
                 Err(missing) => return unless_missing("pg", missing),
             };
-            let result = block_on(is_found_and_harmless(overreach, &design, &schema));
+            let result = block_on(is_found_and_harmless(excess_rows, &design, &schema));
             block_on(schema.remove())?;
             result.map(|()| Completion::Completed)
         })
@@ -140,7 +140,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 async fn is_found_and_harmless(
-    overreach: &'static Overreach,
+    excess_rows: &'static ExcessRows,
     design: &Design,
     schema: &Schema,
 ) -> Result<(), Failed> {
@@ -149,7 +149,7 @@ async fn is_found_and_harmless(
     fill(&*sound).await?;
     let before = schema.content().await?;
 
-    overreach.put_into(&mut config.config);
+    excess_rows.put_into(&mut config.config);
     let failures = run_suite(ByConfiguration::new(config, false)).await;
 
     let after = schema.content().await?;
@@ -157,14 +157,14 @@ async fn is_found_and_harmless(
     if before != after {
         return Err(format!("rows of others changed\nbefore: {before:#?}\nafter:  {after:#?}").into());
     }
-    let key = overreach.full_key();
+    let key = excess_rows.full_key();
     if !failures.iter().any(|failure| failure.likely_cause == Some(key.as_str())) {
         return Err(format!("no case names `{key}`; those that failed: {failures:?}").into());
     }
     Ok(())
 }
 
-impl Overreach {
+impl ExcessRows {
     fn full_key(&self) -> String {
         self.section.map_or_else(|| self.key.to_owned(), |section| format!("{section}.{}", self.key))
     }

@@ -12,10 +12,10 @@
 //! | --- | --- | --- |
 //! | `config` | its own settings | read addresses and passwords; derive no `Debug` over them |
 //! | `driver` | opening by name | connect, check everything, and report all problems at once |
-//! | `storage` | what it holds; `ping`, `close` | say what it [lacks](storage_core::Lacking) as configured |
+//! | `storage` | what it holds; `ping`, `close` | say what it [lacks](storage_core::MissingCapabilities) as configured |
 //! | `peers` | swarms (P1 to P7) | move and graduate in one transaction, sample on the server |
 //! | `data` | arbitrary data (D1, D2) | write many entries in one transaction |
-//! | `upkeep` | garbage, statistics (U1, U2) | collect in batches; rehearse queries that operators write |
+//! | `maintenance` | garbage, statistics (U1, U2) | collect in batches; check queries that operators write |
 //! | `transfer` | export and import (T1) | read pages by key; compare times as coarsely as it keeps them |
 //!
 //! It would also tell its [`Observer`](storage_core::Observer) what no result shows (a retry, a
@@ -25,7 +25,7 @@
 //! What is not here is written once, in the core. [`Registry::open`](storage_core::Registry::open)
 //! reads the settings that all backends have and puts layers around the storage: timeouts and the
 //! bounded queue, the orderly `close` and `Closed` after it (L1), traces, metrics.
-//! [`Maintenance`](storage_core::Maintenance) runs upkeep on a schedule (U3). The types see to it that
+//! [`MaintenanceScheduler`](storage_core::MaintenanceScheduler) runs it on a schedule (U3). The types see to it that
 //! IPv4-mapped addresses are IPv4 and that reserved contexts never arrive here (D3).
 //!
 //! ```
@@ -50,10 +50,10 @@
 mod config;
 mod data;
 mod driver;
+mod maintenance;
 mod peers;
 mod storage;
 mod transfer;
-mod upkeep;
 
 pub use config::ExampleConfig;
 pub use driver::ExampleDriver;

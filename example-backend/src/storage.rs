@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{
-    Backend, Capability, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Peer, PeerId,
-    Result, Role, Timestamp,
+    Backend, Capability, Context, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities, Operation,
+    Peer, PeerId, Result, Role, Timestamp,
 };
 
 use crate::ExampleConfig;
@@ -54,7 +54,7 @@ impl ExampleStorage {
     pub(crate) const NAME: &'static str = "example";
 
     /// An empty storage. Timeouts, limits and an orderly close are layers:
-    /// [`storage_core::guarded`].
+    /// [`storage_core::with_default_layers`].
     pub fn new(config: ExampleConfig) -> Self {
         let ExampleConfig { capacity } = config;
         Self { capacity, contents: Mutex::default() }
@@ -97,19 +97,19 @@ impl Backend for ExampleStorage {
         false
     }
 
-    fn lacking(&self) -> Lacking {
-        Lacking::nothing().and(Capability::AtomicWrites, "they are made of the calls for one")
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        MissingCapabilities::none().with(Capability::AtomicWrites, "they are made of the calls for one")
     }
 
     async fn ping(&self) -> Result<()> {
         Ok(())
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        Ok(Inspection {
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        Ok(Diagnostics {
             server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
             findings: vec![("capacity".into(), format!("{} peers", self.capacity))],
-            ..Inspection::default()
+            ..Diagnostics::default()
         })
     }
 

@@ -28,7 +28,7 @@ impl Provider for Example {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_must_and_every_should_holds() {
-    let lacking = Example.open().await.unwrap().lacking();
+    let lacking = Example.open().await.unwrap().missing_capabilities();
     let lacking: Vec<_> = lacking.iter().map(|(capability, _)| capability).collect();
     assert_eq!(lacking, [Capability::AtomicWrites], "cases are skipped for it");
     let suite = Suite::new(Arc::new(Example));

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
 use storage_core::migration::{Kind, MigrationError, Progress, Side, Stop, Tally};
-use storage_core::{Inspection, Opened, Registry, Storage};
+use storage_core::{Diagnostics, Opened, Registry, Storage};
 
 use crate::arguments::{self, SidesArguments, StorageArguments};
 use crate::exit::CommandError;
@@ -19,7 +19,7 @@ use crate::progress::{LINES, with_updates};
 pub(crate) struct Opening {
     configured: ConfiguredStorage,
     pub(crate) opened: Opened<dyn Storage>,
-    inspection: Inspection,
+    diagnostics: Diagnostics,
 }
 
 /// The two storages.
@@ -56,7 +56,7 @@ impl Sides {
         for (side, opening) in [("from", &self.source), ("to", &self.target)] {
             note(format_args!("{side:<5}{}", opening.description()));
             let warnings = opening.opened.warnings.iter().map(ToString::to_string);
-            for warning in warnings.chain(opening.inspection.warnings.iter().cloned()) {
+            for warning in warnings.chain(opening.diagnostics.warnings.iter().cloned()) {
                 note(format_args!("     warning: {warning}"));
             }
         }
@@ -83,13 +83,13 @@ impl Opening {
         let opened = configured.open_all_strictly().await?;
         let storage = &opened.storage;
         storage.ping().await.map_err(|error| configured.failed(&error))?;
-        let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
-        Ok(Self { configured, opened, inspection })
+        let diagnostics = storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
+        Ok(Self { configured, opened, diagnostics })
     }
 
     fn description(&self) -> String {
-        let mut parts = vec![self.inspection.server.clone()];
-        let findings = &self.inspection.findings;
+        let mut parts = vec![self.diagnostics.server.clone()];
+        let findings = &self.diagnostics.findings;
         let places = findings.iter().filter(|(item, _)| item == "connection" || item == "server");
         parts.extend(places.map(|(_, place)| place.clone()));
         let (name, file) = (self.opened.storage.name(), self.configured.file().display());

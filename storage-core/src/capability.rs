@@ -1,4 +1,4 @@
-//! What a storage may lack, by name.
+//! Capabilities: what a storage may be unable to do.
 
 use std::fmt;
 
@@ -62,26 +62,26 @@ impl fmt::Display for Capability {
     }
 }
 
-/// The capabilities that a storage lacks, each with the reason.
+/// The capabilities a storage does not have, each with the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lacking(Vec<(Capability, String)>);
+pub struct MissingCapabilities(Vec<(Capability, String)>);
 
-impl Lacking {
-    /// Lacks nothing.
-    pub fn nothing() -> Self {
+impl MissingCapabilities {
+    /// None is missing.
+    pub fn none() -> Self {
         Self::default()
     }
 
-    /// Lacks this one too, because of `reason` (``no `gc_query` is configured``).
+    /// This one is missing too, because of `reason` (``no `gc_query` is configured``).
     #[must_use]
-    pub fn and(mut self, capability: Capability, reason: impl Into<String>) -> Self {
+    pub fn with(mut self, capability: Capability, reason: impl Into<String>) -> Self {
         if self.reason(capability).is_none() {
             self.0.push((capability, reason.into()));
         }
         self
     }
 
-    /// Why a capability is lacking; `None` if it is there.
+    /// Why a capability is missing; `None` if it is there.
     pub fn reason(&self, capability: Capability) -> Option<&str> {
         self.0.iter().find(|(lacking, _)| *lacking == capability).map(|(_, reason)| reason.as_str())
     }
@@ -91,7 +91,7 @@ impl Lacking {
         self.reason(capability).is_none()
     }
 
-    /// What is lacking, with the reasons.
+    /// The missing capabilities, with the reasons.
     pub fn iter(&self) -> impl Iterator<Item = (Capability, &str)> {
         self.0.iter().map(|(capability, reason)| (*capability, reason.as_str()))
     }

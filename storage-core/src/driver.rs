@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::{Findings, Problem, Section, Settings, StorageConfig, is_word, nearest};
+use crate::config::{ConfigDiagnostics, Problem, Section, Settings, StorageConfig, is_word, nearest};
 use crate::layer::{Layer, Layered, Limit, Limits, Stack, Trace};
 use crate::{DataStorage, Error, NoObserver, Schedule, SharedObserver, Storage};
 
@@ -37,8 +37,8 @@ pub trait Opener: Send {
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError>;
 
     /// What can be told of the settings without connecting, beyond what reading the section told.
-    fn findings(&self, _data_alone: bool) -> Findings {
-        Findings::default()
+    fn findings(&self, _data_alone: bool) -> ConfigDiagnostics {
+        ConfigDiagnostics::default()
     }
 
     /// Opens its data part alone; a configuration that has no peers in it will do.
@@ -145,7 +145,7 @@ pub struct Opened<S: ?Sized> {
     /// The storage, with limits, traces and, where handed in, metrics around it.
     pub storage: Arc<S>,
     /// The schedule that the configuration asks for. It does not run unless it is
-    /// [started](crate::Maintenance::start).
+    /// [started](crate::MaintenanceScheduler::start).
     pub schedule: Schedule,
     /// What was taken though not as written, unknown keys among it.
     pub warnings: Vec<Problem>,
@@ -234,7 +234,7 @@ impl Registry {
         let mut section = Section::new(config.config);
         let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
-        let Findings { mut problems, slips, unknown, mut warnings } = section.finish();
+        let ConfigDiagnostics { mut problems, slips, unknown, mut warnings } = section.finish();
         let further = opener.findings(data_alone);
         // Of a setting that could not be read its default is no second problem.
         let is_told =
@@ -295,7 +295,7 @@ impl Registry {
         let mut section = Section::new(config.config);
         let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
-        let Findings { mut problems, mut slips, mut unknown, mut warnings } = section.finish();
+        let ConfigDiagnostics { mut problems, mut slips, mut unknown, mut warnings } = section.finish();
         if !self.strict && !settings.strict {
             problems.append(&mut slips);
             warnings.append(&mut unknown);
@@ -361,7 +361,7 @@ async fn all_or_problems<S: crate::Backend + ?Sized>(
 
 /// Puts the limits and traces that [`Registry::open`] puts around every storage around one that was
 /// opened in code.
-pub fn guarded<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, impl Layer>> {
+pub fn with_default_layers<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, impl Layer>> {
     Arc::new(Layered::new(storage, Stack(Limit::new(limits), Trace)))
 }
 
@@ -370,7 +370,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::{Backend, Error, ErrorKind, Inspection, Lacking, Operation, Result};
+    use crate::{Backend, Diagnostics, Error, ErrorKind, MissingCapabilities, Operation, Result};
 
     /// Cannot be closed.
     struct Stuck;
@@ -385,16 +385,16 @@ mod tests {
             false
         }
 
-        fn lacking(&self) -> Lacking {
-            Lacking::nothing()
+        fn missing_capabilities(&self) -> MissingCapabilities {
+            MissingCapabilities::none()
         }
 
         async fn ping(&self) -> Result<()> {
             Ok(())
         }
 
-        async fn inspect(&self) -> Result<Inspection> {
-            Ok(Inspection::default())
+        async fn diagnostics(&self) -> Result<Diagnostics> {
+            Ok(Diagnostics::default())
         }
 
         async fn close(&self) -> Result<()> {

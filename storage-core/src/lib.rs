@@ -8,7 +8,7 @@
 //! - [`PeerStorage`]: put, delete, graduate and announce peers, scrape swarms, or a whole announce in
 //!   one call
 //! - [`DataStorage`]: arbitrary data by (context, key)
-//! - [`Upkeep`]: garbage collection, statistics, forgetting a swarm
+//! - [`Maintenance`]: garbage collection, statistics, forgetting a swarm
 //! - [`Transfer`]: everything out in pages, and in again
 //! - [`BulkPeerStorage`]: writes and reads of peers for many, each with its time
 //! - [`Backend`]: what every storage has, [`ping`](Backend::ping) and [`close`](Backend::close) among it
@@ -21,19 +21,19 @@
 //! ```
 //! # #[cfg(feature = "figment")]
 //! use storage_core::config::{StorageConfig, variables};
-//! use storage_core::{Maintenance, Registry};
+//! use storage_core::{MaintenanceScheduler, Registry};
 //!
 //! # #[cfg(feature = "figment")]
 //! # async fn open(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
 //! let config = StorageConfig::load("tracker.yaml".as_ref(), "storage", variables())?;
 //! let opened = registry.open(config).await?;
 //! // Stale peers are removed, and peers counted, only where somebody starts it.
-//! let storage = Maintenance::start(opened.storage, opened.schedule);
+//! let storage = MaintenanceScheduler::start(opened.storage, opened.schedule);
 //! # storage.ping().await?;
 //! # Ok(()) }
 //! ```
 //!
-//! Or in code, by a backend's own typed configuration, with [`guarded`] around it.
+//! Or in code, by a backend's own typed configuration, with [`with_default_layers`] around it.
 //!
 //! # Layers
 //! Limits, traces, metrics and schedules are [layers](layer) around any storage, and a storage with
@@ -78,12 +78,12 @@ pub use bulk::{
     BulkPeerStorage, PeerChange, PeerWrite, SwarmSnapshot, Written, failed_for_each, read_swarm_in_pages,
     write_order, write_peers_one_by_one, write_rounds,
 };
-pub use capability::{Capability, Lacking};
+pub use capability::{Capability, MissingCapabilities};
 pub use context::{Context, InvalidContext};
-pub use driver::{Driver, OpenError, Opened, Opener, Registry, Review, UnknownBackend, guarded};
+pub use driver::{Driver, OpenError, Opened, Opener, Registry, Review, UnknownBackend, with_default_layers};
 pub use error::{Error, ErrorKind, Result};
 pub use info_hash::{InfoHash, InvalidInfoHash};
-pub use maintenance::{Collection, Maintenance, Schedule};
+pub use maintenance::{Collection, MaintenanceScheduler, Schedule};
 pub use observer::{Event, NoObserver, Observer, SharedObserver};
 pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
@@ -91,9 +91,9 @@ pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord
 pub use server_clock::ServerClock;
 pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
-    Backend, Collected, CountCheck, DataStorage, Forgotten, Inspection, PeerCounts, PeerSelection,
-    PeerStorage, PendingWrites, QueryCheck, Rehearsal, Scope, Statistics, Storage, SwarmCounts, Transfer,
-    Upkeep, WrongCounts, forget_swarms_one_by_one,
+    Backend, Collected, CountCheck, DataStorage, Diagnostics, Forgotten, Maintenance, PeerCounts,
+    PeerSelection, PeerStorage, PendingWrites, QueryCheck, QueryScopeReport, Scope, Statistics, Storage,
+    SwarmCounts, Transfer, WrongCounts, forget_swarms_one_by_one,
 };
 pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp, When};

@@ -1,6 +1,6 @@
-//! The schedules of upkeep: garbage collection and statistics, for as long as somebody wants them.
+//! The schedules of maintenance: garbage collection and statistics, for as long as somebody wants them.
 
-mod service;
+mod availability;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::{
     TaskSpawner, Tasks, Timestamp,
 };
 
-use service::{LOOKS, Service};
+use availability::{Availability, WAKEUP_INTERVAL};
 
-/// When upkeep runs.
+/// When maintenance runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     /// The time between two garbage collections (3 min).
@@ -53,7 +53,7 @@ impl Schedule {
         // First: time in which the count waits ages nobody.
         let cutoff = storage.now().before(self.peer_lifetime);
         let (mut most, mut peers) = (u64::MAX, None);
-        if self.gc_max_share < 1.0 && storage.lacking().has(Capability::Statistics) {
+        if self.gc_max_share < 1.0 && storage.missing_capabilities().has(Capability::Statistics) {
             let counted = storage.statistics().await?;
             let count = counted.seeders + counted.leechers;
             (most, peers) = (((count as f64 * self.gc_max_share) as u64).max(FEW), Some(count));
@@ -92,19 +92,19 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// don't collect in step. A statistics run that takes over a tenth of its interval puts the next one
 /// off, to ten times its duration or 5 minutes, whichever is less. A failed run is logged, and the next one
 /// runs; of statistics that fail in a row the first is. Where statistics are taken,
-/// [counts are checked](crate::Upkeep::check_counts) 15 seconds after the start, and from then on every 5 minutes, or a
+/// [counts are checked](crate::Maintenance::check_counts) 15 seconds after the start, and from then on every 5 minutes, or a
 /// hundred times as long as the last check took if that is longer.
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
 /// probe failed or the process stood still. Calls made through the storage returned show it. And it is collected for
 /// no `peer_lifetime` after [a clock was found wrong](crate::ClockReading::noticed).
-pub struct Maintenance {
+pub struct MaintenanceScheduler {
     tasks: Tasks,
-    service: Arc<Service>,
+    availability: Arc<Availability>,
 }
 
-impl Maintenance {
+impl MaintenanceScheduler {
     /// Starts the schedule. The storage returned stops it when it is closed; put further layers
     /// around that one.
     pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
@@ -118,13 +118,13 @@ impl Maintenance {
         schedule: Schedule,
         observer: SharedObserver,
     ) -> Arc<dyn Storage> {
-        let (tasks, service) = (Tasks::default(), Arc::new(Service::begun()));
+        let (tasks, availability) = (Tasks::default(), Arc::new(Availability::new()));
         let spawner = tasks.spawner();
         if schedule.enabled {
             let collector = Collector {
                 storage: Arc::clone(&storage),
                 schedule,
-                service: Arc::clone(&service),
+                availability: Arc::clone(&availability),
                 observer,
             };
             spawner.spawn(collector.run(spawner.clone()));
@@ -133,7 +133,7 @@ impl Maintenance {
                 spawner.spawn_until_stopped(check_counts(Arc::clone(&storage)));
             }
         }
-        Arc::new(Layered::new(storage, Self { tasks, service }))
+        Arc::new(Layered::new(storage, Self { tasks, availability }))
     }
 
     async fn finish(&self) {
@@ -144,7 +144,7 @@ impl Maintenance {
     }
 }
 
-impl Layer for Maintenance {
+impl Layer for MaintenanceScheduler {
     async fn around<'a, T: Send + 'a>(
         &'a self,
         _backend: &'static str,
@@ -152,7 +152,7 @@ impl Layer for Maintenance {
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
         // A probe that takes too long is given up from outside.
-        let mut given_up = GivenUp((operation == Operation::Probe).then_some(&self.service));
+        let mut given_up = GivenUp((operation == Operation::Probe).then_some(&self.availability));
         let result = call.await;
         given_up.0 = None;
         if matches!(
@@ -163,7 +163,8 @@ impl Layer for Maintenance {
                 | Operation::Announce
                 | Operation::Probe
         ) {
-            self.service.announced(result.as_ref().err().is_none_or(|error| is_served(operation, error)));
+            self.availability
+                .record_announce(result.as_ref().err().is_none_or(|error| is_served(operation, error)));
         }
         result
     }
@@ -179,12 +180,12 @@ impl Layer for Maintenance {
 }
 
 /// Says, when it is dropped, that an announce could not be stored.
-struct GivenUp<'a>(Option<&'a Arc<Service>>);
+struct GivenUp<'a>(Option<&'a Arc<Availability>>);
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        if let Some(service) = self.0 {
-            service.announced(false);
+        if let Some(availability) = self.0 {
+            availability.record_announce(false);
         }
     }
 }
@@ -200,7 +201,7 @@ fn is_served(operation: Operation, error: &Error) -> bool {
 struct Collector {
     storage: Arc<dyn Storage>,
     schedule: Schedule,
-    service: Arc<Service>,
+    availability: Arc<Availability>,
     observer: SharedObserver,
 }
 
@@ -215,7 +216,7 @@ impl Collector {
             self.observer.observe(backend, Event::CollectionScheduled { after });
             tokio::select! {
                 () = tasks.stopped() => return,
-                () = wait(interval, &self.service) => {}
+                () = wait(interval, &self.availability) => {}
             }
             let Some(left) = self.grace_left() else {
                 in_grace = false;
@@ -237,19 +238,19 @@ impl Collector {
         let Schedule { peer_lifetime, gc_grace, .. } = self.schedule;
         let noticed = self.storage.clock().and_then(|clock| clock.noticed);
         let of_clock = noticed.and_then(|noticed| peer_lifetime.checked_sub(noticed));
-        self.service.grace_left(gc_grace.unwrap_or(peer_lifetime)).max(of_clock)
+        self.availability.grace_left(gc_grace.unwrap_or(peer_lifetime)).max(of_clock)
     }
 }
 
 /// Waits, and notices if the process stands still meanwhile.
-async fn wait(time: Duration, service: &Service) {
+async fn wait(time: Duration, availability: &Availability) {
     let until = Instant::now() + time;
     while Instant::now() < until {
-        let (step, begun) = (LOOKS.min(until - Instant::now()), Timestamp::now());
+        let (step, begun) = (WAKEUP_INTERVAL.min(until - Instant::now()), Timestamp::now());
         let due = Instant::now() + step;
         sleep(step).await;
         // The system's clock goes on while the system sleeps; the other one does not.
-        service.looked(due.elapsed().max(Timestamp::now().since(begun.after(step))));
+        availability.record_wakeup(due.elapsed().max(Timestamp::now().since(begun.after(step))));
     }
 }
 
@@ -360,13 +361,14 @@ mod tests {
 
     /// Makes calls that end so for 61 seconds; whether that was an outage.
     async fn is_outage(operation: Operation, end: impl Fn() -> Result<()> + Sync) -> bool {
-        let layer = Maintenance { tasks: Tasks::default(), service: Arc::new(Service::begun()) };
+        let layer =
+            MaintenanceScheduler { tasks: Tasks::default(), availability: Arc::new(Availability::new()) };
         tokio::time::advance(Duration::from_secs(60)).await;
         for _ in 0..2 {
             let _ = layer.around("test", operation, async { end() }).await;
             tokio::time::advance(Duration::from_secs(61)).await;
         }
-        layer.service.grace_left(Duration::from_secs(60)).is_some()
+        layer.availability.grace_left(Duration::from_secs(60)).is_some()
     }
 
     #[tokio::test(start_paused = true)]
@@ -388,11 +390,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_given_up_is_an_outage() {
-        let layer = Maintenance { tasks: Tasks::default(), service: Arc::new(Service::begun()) };
+        let layer =
+            MaintenanceScheduler { tasks: Tasks::default(), availability: Arc::new(Availability::new()) };
         let probe = layer.around("test", Operation::Probe, std::future::pending::<Result<()>>());
         assert!(tokio::time::timeout(Duration::from_secs(8), probe).await.is_err());
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert!(layer.service.grace_left(Duration::from_secs(60)).is_some());
+        assert!(layer.availability.grace_left(Duration::from_secs(60)).is_some());
     }
 
     #[test]

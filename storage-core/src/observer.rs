@@ -51,7 +51,7 @@ pub enum Event {
         /// How many connections the pool has.
         connections: u64,
     },
-    /// Garbage is collected again after this time, and not before; told when [maintenance](crate::Maintenance)
+    /// Garbage is collected again after this time, and not before; told when [maintenance](crate::MaintenanceScheduler)
     /// starts and after each run.
     CollectionScheduled {
         /// How long from now, what is left of [`gc_grace`](crate::Schedule::gc_grace) included.

@@ -78,7 +78,7 @@ operations! {
     /// A swarm is removed.
     ForgetSwarm => "forget_swarm", LongWrite;
     /// Destructive queries are tried on rows of their own.
-    Rehearse => "rehearse", LongRead;
+    CheckQueryScope => "check_query_scope", LongRead;
     /// A page of peers is read.
     ExportPeers => "export_peers", LongRead;
     /// A page of downloads is read.
@@ -96,7 +96,7 @@ operations! {
     /// A write is tried that leaves no trace.
     Probe => "probe", Read;
     /// The server and what is configured are described.
-    Inspect => "inspect", LongRead;
+    Diagnostics => "diagnostics", LongRead;
     /// The storage is opened.
     Open => "open", LongRead;
     /// The storage is closed.
@@ -109,7 +109,7 @@ impl Operation {
         matches!(self.class(), Class::Write | Class::LongWrite)
     }
 
-    /// Whether it may rightly take long: upkeep and transfer, as opposed to what a peer waits for.
+    /// Whether it may rightly take long: maintenance and transfer, as opposed to what a peer waits for.
     pub fn is_long(self) -> bool {
         matches!(self.class(), Class::LongRead | Class::LongWrite)
     }

@@ -7,7 +7,7 @@
 //! `close` every call is [`ErrorKind::Closed`](crate::ErrorKind::Closed); a write is acknowledged
 //! after the backend has it, and one whose outcome is unknown is
 //! [`ErrorKind::Uncertain`](crate::ErrorKind::Uncertain); errors never carry a password or a stored
-//! value. Where a storage, as it is configured, cannot do something, [`Backend::lacking`] says so by
+//! value. Where a storage, as it is configured, cannot do something, [`Backend::missing_capabilities`] says so by
 //! name and the call is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
 use std::fmt;
@@ -22,8 +22,8 @@ use crate::announce::announce_by_parts;
 use crate::config::Problem;
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, BulkPeerStorage, Capability, ClockReading, Context, Cursor,
-    DataRecord, DownloadsRecord, Error, ErrorKind, Imported, InfoHash, Lacking, Operation, Page, Peer,
-    PeerRecord, Result, Role, Timestamp, When,
+    DataRecord, DownloadsRecord, Error, ErrorKind, Imported, InfoHash, MissingCapabilities, Operation, Page,
+    Peer, PeerRecord, Result, Role, Timestamp, When,
 };
 
 /// What every storage has, whatever it stores.
@@ -36,7 +36,7 @@ pub trait Backend: Send + Sync {
     fn durable(&self) -> bool;
 
     /// What this storage, as it is configured, cannot do.
-    fn lacking(&self) -> Lacking;
+    fn missing_capabilities(&self) -> MissingCapabilities;
 
     /// The configuration key that decides how an operation behaves, where an operator wrote it:
     /// `peer.graduate_query`.
@@ -86,7 +86,7 @@ pub trait Backend: Send + Sync {
     }
 
     /// What the storage runs on and how it is set up, for people to read.
-    async fn inspect(&self) -> Result<Inspection>;
+    async fn diagnostics(&self) -> Result<Diagnostics>;
 
     /// Runs each query that an operator wrote, once, on rows of its own that are taken back, and gives what the server
     /// refuses: rights that are missing, those behind triggers among them. Leaves nothing behind, and waits for no
@@ -242,10 +242,10 @@ pub trait DataStorage: Backend {
     async fn delete_data(&self, context: &Context, keys: &[Bytes]) -> Result<()>;
 }
 
-/// Upkeep: what a tracker does now and then. Nothing here runs unless somebody calls it;
-/// [`Maintenance`](crate::Maintenance) is the schedule.
+/// Maintenance: what a tracker does now and then. Nothing here runs unless somebody calls it;
+/// [`MaintenanceScheduler`](crate::MaintenanceScheduler) is the schedule.
 #[async_trait]
-pub trait Upkeep: Backend {
+pub trait Maintenance: Backend {
     /// Removes the peers that last announced at or before the cutoff, in either role and family, and
     /// nothing else. Safe beside all other calls, and on several nodes at once (U1).
     async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
@@ -282,8 +282,8 @@ pub trait Upkeep: Backend {
 
     /// Tries each operation that deletes or changes many entries at once on entries of its own, in a
     /// way that leaves no trace, and reports what it touched. For storages whose queries an operator
-    /// wrote; others have nothing to rehearse.
-    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
+    /// wrote; others have nothing to check.
+    async fn check_query_scope(&self) -> Result<Vec<QueryScopeReport>> {
         Ok(Vec::new())
     }
 }
@@ -329,9 +329,9 @@ pub trait Transfer: Backend {
 }
 
 /// A storage with everything.
-pub trait Storage: PeerStorage + DataStorage + Upkeep + Transfer + BulkPeerStorage {}
+pub trait Storage: PeerStorage + DataStorage + Maintenance + Transfer + BulkPeerStorage {}
 
-impl<T: PeerStorage + DataStorage + Upkeep + Transfer + BulkPeerStorage + ?Sized> Storage for T {}
+impl<T: PeerStorage + DataStorage + Maintenance + Transfer + BulkPeerStorage + ?Sized> Storage for T {}
 
 /// Which peers an announce asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -455,11 +455,11 @@ pub struct Collected {
     pub withheld: u64,
 }
 
-/// Forgets swarms by the call for one: what [`Upkeep::forget_swarms`] does unless a storage can do better.
+/// Forgets swarms by the call for one: what [`Maintenance::forget_swarms`] does unless a storage can do better.
 ///
 /// # Errors
 /// The first; the swarms before it are gone.
-pub async fn forget_swarms_one_by_one<S: Upkeep + ?Sized>(
+pub async fn forget_swarms_one_by_one<S: Maintenance + ?Sized>(
     storage: &S,
     info_hashes: &[InfoHash],
 ) -> Result<Forgotten> {
@@ -501,7 +501,7 @@ pub struct PendingWrites {
 
 /// What a storage runs on and how it is set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inspection {
+pub struct Diagnostics {
     /// Product and version of the server: `PostgreSQL 15.18`; for an embedded backend the crate's.
     pub server: String,
     /// What was found, as (item, finding) in the order to be shown.
@@ -521,13 +521,13 @@ pub struct QueryCheck {
     pub unknown: Vec<Problem>,
 }
 
-/// The rehearsal of one destructive operation.
+/// What one destructive query touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rehearsal {
+pub struct QueryScopeReport {
     /// The operation.
     pub operation: Operation,
     /// The configuration key of its query.
     pub key: &'static str,
     /// What it touched beyond what it should, in words; `None` if nothing.
-    pub overreach: Option<String>,
+    pub excess_rows: Option<String>,
 }

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use storage_core::layer::{Layered, Limits, Metrics};
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, Timestamp,
-    When, guarded,
+    When, with_default_layers,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::runtime::Runtime;
@@ -55,11 +55,14 @@ impl Scene {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));
         let storage: Arc<dyn Storage> = match around {
             Around::Nothing => storage,
-            Around::Limits => guarded(storage, Limits::default()),
+            Around::Limits => with_default_layers(storage, Limits::default()),
             Around::LimitsAndMetrics => {
                 let metrics = Metrics::register(&prometheus::Registry::new());
                 let meter = metrics.unwrap_or_else(|error| unreachable!("metrics: {error}")).meter();
-                Arc::new(Layered::new(guarded(storage, Limits::default()) as Arc<dyn Storage>, meter))
+                Arc::new(Layered::new(
+                    with_default_layers(storage, Limits::default()) as Arc<dyn Storage>,
+                    meter,
+                ))
             }
         };
         let members: Vec<_> = (0..SWARMS * PEERS).map(member).collect();

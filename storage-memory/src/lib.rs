@@ -13,7 +13,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), storage_core::Error> {
 //! let storage = Arc::new(MemoryStorage::new(MemoryConfig::default()));
-//! let storage = storage_core::guarded(storage, Limits::default());
+//! let storage = storage_core::with_default_layers(storage, Limits::default());
 //!
 //! let info_hash = InfoHash::V1([1; 20]);
 //! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
@@ -29,13 +29,13 @@ mod compact_map;
 mod config;
 mod data;
 mod driver;
+mod maintenance;
 mod peer_list;
 mod peers;
 mod shards;
 mod storage;
 mod swarm;
 mod transfer;
-mod upkeep;
 
 pub use config::{EXAMPLE_CONFIG, MemoryConfig};
 pub use driver::MemoryDriver;

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use storage_core::{Backend, Context, Error, ErrorKind, InfoHash, Inspection, Lacking, Operation, Result};
+use storage_core::{
+    Backend, Context, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities, Operation, Result,
+};
 
 use crate::MemoryConfig;
 use crate::capacity::Capacity;
@@ -11,7 +13,7 @@ use crate::shards::Shards;
 use crate::swarm::Swarm;
 
 /// A storage in the memory of the process. Timeouts, limits and an orderly close are layers:
-/// [`storage_core::guarded`].
+/// [`storage_core::with_default_layers`].
 pub struct MemoryStorage {
     pub(crate) swarms: Shards<InfoHash, Swarm>,
     pub(crate) downloads: Shards<InfoHash, u64>,
@@ -57,22 +59,22 @@ impl Backend for MemoryStorage {
         false
     }
 
-    fn lacking(&self) -> Lacking {
-        Lacking::nothing()
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        MissingCapabilities::none()
     }
 
     async fn ping(&self) -> Result<()> {
         Ok(())
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        Ok(Inspection {
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        Ok(Diagnostics {
             server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
             findings: vec![
                 ("shards".into(), self.swarms.count().to_string()),
                 ("peers".into(), format!("{} of at most {}", self.capacity.used(), self.capacity.limit())),
             ],
-            ..Inspection::default()
+            ..Diagnostics::default()
         })
     }
 

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, ErrorKind, InfoHash, Peer, PeerChange,
-    PeerId, PeerRecord, PeerStorage, PeerWrite, Result, Role, SwarmCounts, Timestamp, Transfer, Upkeep, When,
-    Written,
+    AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, ErrorKind, InfoHash, Maintenance, Peer,
+    PeerChange, PeerId, PeerRecord, PeerStorage, PeerWrite, Result, Role, SwarmCounts, Timestamp, Transfer,
+    When, Written,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 
@@ -39,7 +39,7 @@ async fn announce(storage: &MemoryStorage, peers: &[Peer], event: AnnounceEvent)
 
 /// The peers that are counted against the limit, and those that are there.
 async fn counted(storage: &MemoryStorage) -> (String, u64) {
-    let findings = storage.inspect().await.unwrap().findings;
+    let findings = storage.diagnostics().await.unwrap().findings;
     let (_, peers) = findings.into_iter().find(|(name, _)| name == "peers").unwrap();
     let statistics = storage.statistics().await.unwrap();
     (peers, statistics.seeders + statistics.leechers)

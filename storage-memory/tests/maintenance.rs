@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use storage_core::layer::{Layer, Layered, with_time_left};
 use storage_core::{
-    Error, ErrorKind, Event, InfoHash, Maintenance, Observer, Operation, Peer, PeerId, PeerStorage, Result,
-    Role, Schedule, SharedObserver, Storage, Timestamp, When,
+    Error, ErrorKind, Event, InfoHash, MaintenanceScheduler, Observer, Operation, Peer, PeerId, PeerStorage,
+    Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};
@@ -58,7 +58,7 @@ async fn collecting(takes: Duration) -> (Arc<Layered<MemoryStorage, Slow>>, Arc<
         reporting_interval: Duration::ZERO,
         ..Schedule::default()
     };
-    let maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
+    let maintained = MaintenanceScheduler::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
     while slow.layer().under_way.load(Ordering::SeqCst) == 0 {
         sleep(Duration::from_secs(1)).await;
     }
@@ -89,7 +89,7 @@ async fn a_collection_that_takes_longer_is_cancelled() {
 async fn statistics_under_way_hold_up_nothing() {
     let slow = Slow { takes: Duration::from_secs(600), ..Slow::default() };
     let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), slow));
-    let maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, Schedule::default());
+    let maintained = MaintenanceScheduler::start(Arc::clone(&slow) as Arc<dyn Storage>, Schedule::default());
     sleep(Duration::from_secs(3)).await;
     assert_eq!(slow.layer().under_way.load(Ordering::SeqCst), 1);
     let begun = Instant::now();
@@ -113,7 +113,7 @@ async fn a_storage_that_is_dropped_without_being_closed_stops_its_schedule() {
 async fn no_garbage_is_collected_for_a_while_after_a_start_and_after_standing_still() {
     let slow = Arc::new(Layered::new(Arc::new(MemoryStorage::new(MemoryConfig::default())), Slow::default()));
     let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
-    let _maintained = Maintenance::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
+    let _maintained = MaintenanceScheduler::start(Arc::clone(&slow) as Arc<dyn Storage>, schedule);
     let runs = || slow.layer().begun.swap(0, Ordering::SeqCst);
     for _ in 0..2 {
         sleep(schedule.peer_lifetime - Duration::from_secs(1)).await;
@@ -143,7 +143,7 @@ async fn an_observer_learns_when_garbage_is_collected_next() {
     let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
     let scheduled = Arc::new(Scheduled::default());
     let _maintained =
-        Maintenance::start_observed(storage, schedule, Arc::clone(&scheduled) as SharedObserver);
+        MaintenanceScheduler::start_observed(storage, schedule, Arc::clone(&scheduled) as SharedObserver);
     let last = || scheduled.0.lock().unwrap().last().copied();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(last(), Some(schedule.peer_lifetime), "the grace after the start");
@@ -190,7 +190,7 @@ async fn no_garbage_is_collected_while_no_announce_can_be_stored() {
         reporting_interval: Duration::ZERO,
         ..Schedule::default()
     };
-    let maintained = Maintenance::start(full as Arc<dyn Storage>, schedule);
+    let maintained = MaintenanceScheduler::start(full as Arc<dyn Storage>, schedule);
     let peer = Peer::new(PeerId([1; 20]), [192, 0, 2, 1].into(), 6881);
     maintained.put_leecher(&InfoHash::V1([1; 20]), &peer).await.unwrap_err();
     sleep(schedule.gc_interval * 10).await;
@@ -211,7 +211,7 @@ async fn more_than_the_share_of_stale_peers_are_left() {
                 .unwrap();
         }
         let schedule = Schedule { gc_grace: Some(Duration::ZERO), ..Schedule::default() };
-        let _maintained = Maintenance::start(Arc::clone(&storage) as Arc<dyn Storage>, schedule);
+        let _maintained = MaintenanceScheduler::start(Arc::clone(&storage) as Arc<dyn Storage>, schedule);
         sleep(schedule.gc_interval * 2).await;
         assert_eq!(
             storage.scrape_swarm(&swarm).await.unwrap().leechers,

@@ -7,7 +7,7 @@ mod versions;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use storage_core::{Inspection, Operation, Result, Timestamp, Upkeep};
+use storage_core::{Diagnostics, Maintenance, Operation, Result, Timestamp};
 
 use crate::arguments;
 use crate::connection::{ServerAnswer, ask_server};
@@ -29,12 +29,13 @@ struct ServerState {
 }
 
 impl PgStorage {
-    pub(crate) async fn look(&self) -> Result<Inspection> {
+    pub(crate) async fn look(&self) -> Result<Diagnostics> {
         let newest = self.core.find(queries::NewestPeer);
-        let answers = with_retries!(&self.core, Operation::Inspect, TxMode::Autocommit, |connection| ask(
-            connection, newest
-        )
-        .await)?;
+        let answers =
+            with_retries!(&self.core, Operation::Diagnostics, TxMode::Autocommit, |connection| ask(
+                connection, newest
+            )
+            .await)?;
         let now = answers.clock;
         let (product, server) = server::recognize(&answers.version);
         let mut findings = vec![("connection".to_owned(), self.core.settings.masked())];
@@ -77,7 +78,7 @@ impl PgStorage {
         }
         warnings.extend(row_counts::warnings(self.core.statements()));
         warnings.extend(self.advice(product).await);
-        Ok(Inspection { server, findings, details, warnings })
+        Ok(Diagnostics { server, findings, details, warnings })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use storage_core::config::{Findings, Section};
+use storage_core::config::{ConfigDiagnostics, Section};
 use storage_core::{DataStorage, Driver, OpenError, Opener, SharedObserver, Storage};
 
 use crate::{PgConfig, PgStorage};
@@ -26,7 +26,7 @@ struct PgOpener(PgConfig);
 
 #[async_trait]
 impl Opener for PgOpener {
-    fn findings(&self, data_alone: bool) -> Findings {
+    fn findings(&self, data_alone: bool) -> ConfigDiagnostics {
         PgStorage::findings(&self.0, data_alone)
     }
 

@@ -26,7 +26,7 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use storage_core::{NoObserver, OpenError, Upkeep, layer::Limits};
+//! use storage_core::{NoObserver, OpenError, Maintenance, layer::Limits};
 //! use storage_pg::{PgConfig, PgStorage, recommended::Recommendation};
 //!
 //! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +35,7 @@
 //!     ..Recommendation::default().config()
 //! };
 //! let storage = PgStorage::open(config, Arc::new(NoObserver)).await?;
-//! let storage = storage_core::guarded(Arc::new(storage), Limits::default());
+//! let storage = storage_core::with_default_layers(Arc::new(storage), Limits::default());
 //! println!("{:?}", storage.statistics().await?);
 //! # Ok(()) }
 //! ```
@@ -54,6 +54,7 @@ mod diagnostics;
 mod driver;
 mod error;
 mod graduation;
+mod maintenance;
 mod parsed_query;
 mod peers;
 mod pg_type;
@@ -71,7 +72,6 @@ mod statement;
 mod statement_refresh;
 mod storage;
 mod transfer;
-mod upkeep;
 mod whole_announces;
 mod zone;
 

@@ -36,10 +36,10 @@ impl PgStorage {
     }
 
     async fn run_each_query_once(&self) -> Result<QueryCheck> {
-        let fail = |error: QueryError| error.into_error(Operation::Rehearse, true);
+        let fail = |error: QueryError| error.into_error(Operation::CheckQueryScope, true);
         let end = Instant::now() + LONGEST;
         let leased = self.core.lease(end, true).await;
-        let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
+        let mut lease = leased.map_err(|error| not_connected(Operation::CheckQueryScope, error))?;
         let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
         let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
         let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use storage_core::{
-    Context, ErrorKind, InfoHash, Operation, Peer, PeerId, Rehearsal, Result, Role, Timestamp,
+    Context, ErrorKind, InfoHash, Operation, Peer, PeerId, QueryScopeReport, Result, Role, Timestamp,
 };
 
 use tokio::time::{Instant, timeout_at};
@@ -23,7 +23,7 @@ use crate::storage::{PgStorage, not_connected};
 /// A query that runs longer than this touches more than a few probe rows.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// How often a rehearsal is begun again that others got in the way of.
+/// How often a check is retried after a write conflict.
 const CONFLICTS: usize = 16;
 
 /// More rows than there are probes.
@@ -32,8 +32,8 @@ const MANY: u64 = 1_000;
 /// How many neighbours share a swarm.
 const IN_THE_SWARM: u64 = 6;
 
-/// The queries that are rehearsed, each for the operation that needs it.
-const REHEARSED: &[(Operation, Query)] = &[
+/// The queries that are checked, each for the operation that needs it.
+const CHECKED: &[(Operation, Query)] = &[
     (Operation::DeletePeer, Query::DeletePeer),
     (Operation::DeletePeer, Query::DeletePeerBatch),
     (Operation::GraduatePeers, Query::GraduatePeer),
@@ -59,26 +59,26 @@ struct ScopeProbe<'a> {
 }
 
 impl PgStorage {
-    pub(crate) async fn rehearse_all(&self) -> Result<Vec<Rehearsal>> {
-        let mut rehearsals = Vec::new();
-        for (operation, query) in REHEARSED.iter().copied() {
+    pub(crate) async fn check_all_scopes(&self) -> Result<Vec<QueryScopeReport>> {
+        let mut reports = Vec::new();
+        for (operation, query) in CHECKED.iter().copied() {
             if self.core.has(query) {
                 // What others are writing may be in the way.
-                let overreach = (|| self.rehearse_one(query))
+                let excess_rows = (|| self.check_scope(query))
                     .retry(waits())
                     .when(|error| error.kind() == ErrorKind::Conflict)
                     .await?;
-                rehearsals.push(Rehearsal { operation, key: query.key(), overreach });
+                reports.push(QueryScopeReport { operation, key: query.key(), excess_rows });
             }
         }
-        Ok(rehearsals)
+        Ok(reports)
     }
 
-    async fn rehearse_one(&self, query: Query) -> Result<Option<String>> {
-        let fail = |error: QueryError| error.into_error(Operation::Rehearse, true);
+    async fn check_scope(&self, query: Query) -> Result<Option<String>> {
+        let fail = |error: QueryError| error.into_error(Operation::CheckQueryScope, true);
         let end = Instant::now() + LONGEST + LONGEST / 4;
         let leased = self.core.lease(end, true).await;
-        let mut lease = leased.map_err(|error| not_connected(Operation::Rehearse, error))?;
+        let mut lease = leased.map_err(|error| not_connected(Operation::CheckQueryScope, error))?;
         let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
         let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
         let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
@@ -88,8 +88,8 @@ impl PgStorage {
             swarm: InfoHash::V1(rand::random()),
             other_swarm: InfoHash::V2(rand::random()),
         };
-        let overreach = tokio::time::timeout(LONGEST, probe.run(query)).await;
-        let Ok(overreach) = overreach else {
+        let excess_rows = tokio::time::timeout(LONGEST, probe.run(query)).await;
+        let Ok(excess_rows) = excess_rows else {
             // The lease is dropped in the middle of the query: its connection ends and with it the
             // transaction.
             return Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch")));
@@ -98,7 +98,7 @@ impl PgStorage {
         let rolled_back = rolled_back.map_err(|_| fail(QueryError::out_of_time()))?;
         rolled_back.map_err(|error| fail(QueryError::of("", error)))?;
         lease.release();
-        overreach.map_err(fail)
+        excess_rows.map_err(fail)
     }
 }
 
@@ -141,7 +141,7 @@ impl ScopeProbe<'_> {
             expires: None,
         };
         let touched = delete.execute(self.connection, meant).await?;
-        Ok(overreach(touched, 1, "one peer was to be deleted"))
+        Ok(excess_rows(touched, 1, "one peer was to be deleted"))
     }
 
     async fn delete_peers(&mut self) -> Result<Option<String>, QueryError> {
@@ -152,7 +152,7 @@ impl ScopeProbe<'_> {
         let deletion = |request, peer| arguments::DeletePeerBatch { request, info_hash, peer, role, expires };
         let batch = [deletion(0, &meant), deletion(1, &in_other_role)];
         let touched = delete.execute_batch(self.connection, &batch).await?;
-        Ok(overreach(touched, 1, "one peer was to be deleted, and one has the other role"))
+        Ok(excess_rows(touched, 1, "one peer was to be deleted, and one has the other role"))
     }
 
     async fn graduate_peer(&mut self) -> Result<Option<String>, QueryError> {
@@ -162,7 +162,7 @@ impl ScopeProbe<'_> {
         let (info_hash, peer) = (&self.swarm, &probe_peer(1, 1));
         let meant = arguments::GraduatePeer { info_hash, peer, announced: Timestamp::now() };
         let touched = graduate.execute(self.connection, meant).await?;
-        let Some(mut overreach) = overreach(touched, 1, "one leecher was to be graduated") else {
+        let Some(mut excess_rows) = excess_rows(touched, 1, "one leecher was to be graduated") else {
             return Ok(None);
         };
         // The cases that would show this are refused for such a query.
@@ -178,10 +178,10 @@ impl ScopeProbe<'_> {
                 None => 1,
             };
             if found == 0 {
-                overreach.push_str("; nor did it set the time of the last announce");
+                excess_rows.push_str("; nor did it set the time of the last announce");
             }
         }
-        Ok(Some(overreach))
+        Ok(Some(excess_rows))
     }
 
     /// Of one peer and of one that is not there.
@@ -195,7 +195,7 @@ impl ScopeProbe<'_> {
         let (info_hash, announced, expires) = (&self.swarm, Timestamp::now(), None);
         let of = |request, peer| arguments::ChangePeerBatch { request, info_hash, peer, announced, expires };
         let touched = change.execute_batch(self.connection, &[of(0, &meant), of(1, &absent)]).await?;
-        Ok(overreach(touched, 1, &format!("{what}, and one is not there")))
+        Ok(excess_rows(touched, 1, &format!("{what}, and one is not there")))
     }
 
     async fn graduate_many<Q>(&mut self, query: Q) -> Result<Option<String>, QueryError>
@@ -214,7 +214,7 @@ impl ScopeProbe<'_> {
         };
         graduate.rows_of_batch(self.connection, &[meant]).await?;
         let touched = before.saturating_sub(self.leechers().await?);
-        Ok(overreach(touched, 1, "one leecher was to be graduated"))
+        Ok(excess_rows(touched, 1, "one leecher was to be graduated"))
     }
 
     /// How many leechers there are in both swarms.
@@ -241,7 +241,7 @@ impl ScopeProbe<'_> {
         self.put(&swarm, &probe_peer(9, 1), Role::Seeder, Timestamp::now()).await?;
         let stale = arguments::CollectGarbage { cutoff, limit: MANY };
         let touched = collect.execute(self.connection, stale).await?;
-        Ok(overreach(touched, 4, "4 peers of the year 1990 were to be removed"))
+        Ok(excess_rows(touched, 4, "4 peers of the year 1990 were to be removed"))
     }
 
     async fn delete_data(&mut self) -> Result<Option<String>, QueryError> {
@@ -257,14 +257,14 @@ impl ScopeProbe<'_> {
         }
         let meant = arguments::DeleteData { context: &context, keys: &keys[..1], expires: None };
         let touched = delete.execute(self.connection, meant).await?;
-        Ok(overreach(touched, 1, "one key was to be deleted"))
+        Ok(excess_rows(touched, 1, "one key was to be deleted"))
     }
 
     async fn forget_peers(&mut self) -> Result<Option<String>, QueryError> {
         let Some(forget) = self.core.find(queries::ForgetPeers) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
         let touched = forget.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
-        Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
+        Ok(excess_rows(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
     }
 
     async fn increment_downloads(&mut self) -> Result<Option<String>, QueryError> {
@@ -273,7 +273,7 @@ impl ScopeProbe<'_> {
         for info_hash in [&self.swarm, &self.other_swarm, &self.swarm] {
             touched = increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
         }
-        Ok(overreach(touched, 1, "the downloads of one swarm were to be raised"))
+        Ok(excess_rows(touched, 1, "the downloads of one swarm were to be raised"))
     }
 
     async fn delete_downloads(&mut self) -> Result<Option<String>, QueryError> {
@@ -283,7 +283,7 @@ impl ScopeProbe<'_> {
             increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
         }
         let touched = delete.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
-        Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
+        Ok(excess_rows(touched, 1, "the downloads of one swarm were to be deleted"))
     }
 
     /// Of one swarm and of one that is not there.
@@ -293,7 +293,7 @@ impl ScopeProbe<'_> {
         let absent = InfoHash::V1(rand::random());
         let meant = [&self.swarm, &absent].map(|info_hash| arguments::Swarm { info_hash });
         let touched = forget.execute_batch(self.connection, &meant).await?;
-        Ok(overreach(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
+        Ok(excess_rows(touched, IN_THE_SWARM, "the 6 peers of one swarm were to be deleted"))
     }
 
     async fn delete_downloads_of_many(&mut self) -> Result<Option<String>, QueryError> {
@@ -305,7 +305,7 @@ impl ScopeProbe<'_> {
         let absent = InfoHash::V1(rand::random());
         let meant = [&self.swarm, &absent].map(|info_hash| arguments::Swarm { info_hash });
         let touched = delete.execute_batch(self.connection, &meant).await?;
-        Ok(overreach(touched, 1, "the downloads of one swarm were to be deleted"))
+        Ok(excess_rows(touched, 1, "the downloads of one swarm were to be deleted"))
     }
 
     /// The peer that is meant, and those that differ from it in one thing each: [`IN_THE_SWARM`] are in
@@ -336,7 +336,7 @@ impl ScopeProbe<'_> {
     }
 }
 
-fn overreach(touched: u64, meant: u64, what: &str) -> Option<String> {
+fn excess_rows(touched: u64, meant: u64, what: &str) -> Option<String> {
     (touched > meant).then(|| format!("{what}, and {touched} rows were touched"))
 }
 

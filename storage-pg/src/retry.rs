@@ -91,8 +91,8 @@ impl Attempt {
     }
 }
 
-/// The longest that each part of an inspection may take, and a check of counts.
-const INSPECTION: Duration = Duration::from_secs(10);
+/// The longest that each part of the diagnostics may take, and a check of counts.
+const DIAGNOSTICS: Duration = Duration::from_secs(10);
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -114,8 +114,8 @@ impl<'a> RetryLoop<'a> {
             .without_max_times()
             .with_jitter();
         let (now, mut deadline) = (Instant::now(), deadline(operation));
-        if matches!(operation, Operation::Inspect | Operation::CheckCounts) {
-            deadline = deadline.min(now + INSPECTION);
+        if matches!(operation, Operation::Diagnostics | Operation::CheckCounts) {
+            deadline = deadline.min(now + DIAGNOSTICS);
         }
         let time_to_try = storage.retry_timeout.min((deadline - now).mul_f32(TRIED_FOR));
         Self {

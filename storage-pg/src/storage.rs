@@ -6,11 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
-use storage_core::config::{Findings, Problem};
+use storage_core::config::{ConfigDiagnostics, Problem};
 use storage_core::layer::time_left;
 use storage_core::{
-    Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking, OpenError, Operation,
-    QueryCheck, Result, Role, SharedObserver, Timestamp,
+    Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities,
+    OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp,
 };
 use tokio::time::timeout;
 
@@ -31,7 +31,7 @@ use crate::statement_refresh::StatementRefresher;
 use crate::zone::Zone;
 
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
-/// Timeouts, limits and an orderly close are layers: [`storage_core::guarded`].
+/// Timeouts, limits and an orderly close are layers: [`storage_core::with_default_layers`].
 pub struct PgStorage {
     pub(crate) core: Arc<Core>,
     pub(crate) batches: Batches,
@@ -56,12 +56,12 @@ impl PgStorage {
     }
 
     /// What can be told of a configuration without a server.
-    pub(crate) fn findings(config: &PgConfig, data_alone: bool) -> Findings {
+    pub(crate) fn findings(config: &PgConfig, data_alone: bool) -> ConfigDiagnostics {
         let opened = if data_alone { OpenedParts::DataAlone } else { OpenedParts::Everything };
         let Offline { settings, problems, .. } = Offline::read(config, opened);
         let warnings = settings.map(|settings| settings.warnings).unwrap_or_default();
         let warnings = warnings.into_iter().map(|warning| problem("connection_string", warning)).collect();
-        Findings { problems, warnings, ..Findings::default() }
+        ConfigDiagnostics { problems, warnings, ..ConfigDiagnostics::default() }
     }
 
     async fn open_part(
@@ -295,15 +295,16 @@ impl Backend for PgStorage {
         true
     }
 
-    fn lacking(&self) -> Lacking {
-        let uncounted = self.core.row_counts.missing().map_or(Lacking::nothing(), |query| {
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        let uncounted = self.core.row_counts.missing().map_or(MissingCapabilities::none(), |query| {
             let reason = format!("`{}` does not say how many rows it touched", query.key());
-            Lacking::nothing().and(Capability::ExactDownloads, reason)
+            MissingCapabilities::none().with(Capability::ExactDownloads, reason)
         });
         let absent = Query::ALL.iter().filter(|query| !self.core.has(**query));
         absent.fold(uncounted, |lacking, query| {
             let capabilities = query.spec().capabilities.iter();
-            capabilities.fold(lacking, |lacking, capability| lacking.and(*capability, not_configured(*query)))
+            capabilities
+                .fold(lacking, |lacking, capability| lacking.with(*capability, not_configured(*query)))
         })
     }
 
@@ -348,7 +349,7 @@ impl Backend for PgStorage {
         })
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
+    async fn diagnostics(&self) -> Result<Diagnostics> {
         self.look().await
     }
 

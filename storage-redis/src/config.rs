@@ -317,9 +317,9 @@ pub(crate) fn read_address(text: &str) -> Result<(String, u16), &'static str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use storage_core::config::{Findings, Value};
+    use storage_core::config::{ConfigDiagnostics, Value};
 
-    fn read(entries: &[(&str, Value)]) -> (RedisConfig, Findings) {
+    fn read(entries: &[(&str, Value)]) -> (RedisConfig, ConfigDiagnostics) {
         let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let mut section = Section::new(Value::Section(entries));
         let config = RedisConfig::read(&mut section);
@@ -345,7 +345,7 @@ mod tests {
             ("write_timeout", text("15s")),
             ("connect_timeout", text("15s")),
         ]);
-        assert_eq!(findings, Findings::default());
+        assert_eq!(findings, ConfigDiagnostics::default());
         assert_eq!(config, RedisConfig { pool_size: 10, ..RedisConfig::default() });
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::Value;
-use storage_core::{Error, ErrorKind, Inspection, Operation, Result};
+use storage_core::{Diagnostics, Error, ErrorKind, Operation, Result};
 use tokio::time::Instant;
 
 use crate::NAME;
@@ -101,12 +101,12 @@ pub(crate) async fn check_version(connections: &Connections) -> Result<Option<St
 
 /// Describes the servers, and warns of what may lose data. What the user may not look at is left out, with a
 /// warning.
-pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
-    let call = Call::repeatable(Operation::Inspect);
+pub(crate) async fn diagnostics(connections: &Connections) -> Result<Diagnostics> {
+    let call = Call::repeatable(Operation::Diagnostics);
     let servers = hello(connections, call).await?;
 
-    let mut inspection = Inspection::default();
-    let Inspection { server, findings, warnings, .. } = &mut inspection;
+    let mut diagnostics = Diagnostics::default();
+    let Diagnostics { server, findings, warnings, .. } = &mut diagnostics;
     let mut finding = |item: &str, found: String| findings.push((item.into(), found));
     if let Some((_, first)) = servers.first() {
         *server = first.server();
@@ -141,7 +141,7 @@ pub(crate) async fn inspect(connections: &Connections) -> Result<Inspection> {
     warnings.extend(wrong_types(connections, call).await?);
     foreign_keys(connections, call, warnings).await?;
     warnings.extend(connections.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
-    Ok(inspection)
+    Ok(diagnostics)
 }
 
 /// An answer that only describes; `None`, and a warning, where the user may not have it or the server has no such
@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn what_is_refused_is_left_out_and_named() {
         let mut warnings = Vec::new();
-        let refused = |kind| Err::<(), _>(Error::new(NAME, Operation::Inspect, kind).with_message("NOPERM"));
+        let refused =
+            |kind| Err::<(), _>(Error::new(NAME, Operation::Diagnostics, kind).with_message("NOPERM"));
         let mut look = |kind| unless_refused(refused(kind), "memory", ("INFO", "+info"), &mut warnings);
         assert_eq!(look(ErrorKind::Rejected).unwrap(), None);
         assert_eq!(look(ErrorKind::Timeout).unwrap_err().kind(), ErrorKind::Timeout);

@@ -8,13 +8,13 @@
 //! use std::sync::Arc;
 //!
 //! use storage_core::layer::Limits;
-//! use storage_core::{NoObserver, guarded};
+//! use storage_core::{NoObserver, with_default_layers};
 //! use storage_redis::{RedisConfig, RedisStorage};
 //!
 //! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = RedisConfig { addresses: vec!["10.0.0.1:6379".into()], ..RedisConfig::default() };
 //! let storage = RedisStorage::open(config, Arc::new(NoObserver)).await?;
-//! let storage = guarded(Arc::new(storage), Limits::default());
+//! let storage = with_default_layers(Arc::new(storage), Limits::default());
 //! # Ok(()) }
 //! ```
 //!
@@ -110,12 +110,12 @@ mod data;
 mod diagnostics;
 mod driver;
 mod layout;
+mod maintenance;
 mod peers;
 mod scan;
 mod scripts;
 mod storage;
 mod transfer;
-mod upkeep;
 
 pub use config::{DeploymentMode, EXAMPLE_CONFIG, RedisConfig};
 pub use driver::RedisDriver;

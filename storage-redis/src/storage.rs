@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use storage_core::{
-    AddressFamily, Backend, Capability, ClockReading, Error, ErrorKind, InfoHash, Inspection, Lacking,
-    OpenError, Operation, Result, Role, SharedObserver, Timestamp,
+    AddressFamily, Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, InfoHash,
+    MissingCapabilities, OpenError, Operation, Result, Role, SharedObserver, Timestamp,
 };
 
 use crate::NAME;
@@ -18,8 +18,8 @@ use crate::transfer::SortedPages;
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
 ///
 /// Several nodes, old MoChi nodes among them, may use the same database at once. Nothing runs in the
-/// background: [`storage_core::Maintenance`] is the schedule. Timeouts for whole calls and a bound on
-/// their number come with [`storage_core::guarded`], which [`storage_core::Registry`] puts around by
+/// background: [`storage_core::MaintenanceScheduler`] is the schedule. Timeouts for whole calls and a bound on
+/// their number come with [`storage_core::with_default_layers`], which [`storage_core::Registry`] puts around by
 /// itself.
 pub struct RedisStorage {
     pub(crate) connections: Arc<Connections>,
@@ -77,15 +77,15 @@ impl Backend for RedisStorage {
         true
     }
 
-    fn lacking(&self) -> Lacking {
+    fn missing_capabilities(&self) -> MissingCapabilities {
         if !self.connections.is_cluster() {
-            return Lacking::nothing();
+            return MissingCapabilities::none();
         }
-        Lacking::nothing()
-            .and(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
-            .and(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
-            .and(Capability::ExactDownloads, "a graduation whose answer is lost may not be counted")
-            .and(Capability::AtomicWrites, "the roles of a swarm are on different nodes of the cluster")
+        MissingCapabilities::none()
+            .with(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
+            .with(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
+            .with(Capability::ExactDownloads, "a graduation whose answer is lost may not be counted")
+            .with(Capability::AtomicWrites, "the roles of a swarm are on different nodes of the cluster")
     }
 
     fn now(&self) -> Timestamp {
@@ -119,8 +119,8 @@ impl Backend for RedisStorage {
         self.connections.query::<redis::Value>(call, redis::cmd("PING")).await.map(drop)
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        diagnostics::inspect(&self.connections).await
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        diagnostics::diagnostics(&self.connections).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -9,10 +9,10 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, Collected, Context,
-    Cursor, DataRecord, DataStorage, DownloadsRecord, Error, ErrorKind, Forgotten, Imported, InfoHash,
-    Inspection, Lacking, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage,
-    PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer,
-    Upkeep, When, Written, announce_by_parts,
+    Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Error, ErrorKind, Forgotten, Imported,
+    InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
+    PeerStorage, PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp,
+    Transfer, When, Written, announce_by_parts,
 };
 
 use super::Flaw;
@@ -72,16 +72,16 @@ impl Backend for Broken {
         self.sound.durable()
     }
 
-    fn lacking(&self) -> Lacking {
-        self.sound.lacking()
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        self.sound.missing_capabilities()
     }
 
     async fn ping(&self) -> Result<()> {
         self.sound.ping().await
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        self.sound.inspect().await
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        self.sound.diagnostics().await
     }
 
     async fn close(&self) -> Result<()> {
@@ -447,7 +447,7 @@ impl DataStorage for Broken {
 }
 
 #[async_trait]
-impl Upkeep for Broken {
+impl Maintenance for Broken {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         match self.flaw {
             Flaw::GarbageBeforeCutoff => {

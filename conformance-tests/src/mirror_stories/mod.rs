@@ -38,7 +38,7 @@ pub fn tests() -> Vec<Trial> {
         content::of_the_queue_is_written_before_closing_ends,
         trouble::of_a_hanging_secondary_holds_up_no_call,
         trouble::of_a_failing_secondary_suspends_it_until_it_answers,
-        trouble::of_a_secondary_fails_no_rehearsal,
+        trouble::of_a_secondary_fails_no_query_check,
         trouble::with_one_write_does_not_suspend,
         trouble::that_outlasts_closing_is_missed,
         outcome::in_doubt_is_a_missed_write,

@@ -133,7 +133,7 @@ async fn announce(storage: &dyn Storage, of_swarm: u8, peer: Peer, role: Role, e
 /// Waits for the queue; nothing may have been missed.
 async fn nothing_is_due(mirror: &dyn Storage) {
     for _ in 0..6_000 {
-        let findings: BTreeMap<_, _> = mirror.inspect().await.unwrap().findings.into_iter().collect();
+        let findings: BTreeMap<_, _> = mirror.diagnostics().await.unwrap().findings.into_iter().collect();
         assert_eq!(findings["missed writes"], "0", "{findings:#?}");
         if findings["queued writes"] == "0" {
             assert!(findings["migration"].starts_with("none is due"), "{}", findings["migration"]);

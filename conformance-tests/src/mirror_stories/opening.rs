@@ -31,10 +31,10 @@ pub(super) async fn works_without_the_secondary() {
     let storage = opened.unwrap_or_else(|error| panic!("{error}")).storage;
     storage.put_seeder(&swarm(1), &peer(1)).await.unwrap();
     assert_eq!(storage.scrape_swarm(&swarm(1)).await.unwrap().seeders, 1);
-    let inspection = storage.inspect().await.unwrap();
-    let told = |item: &str| &inspection.findings.iter().find(|(name, _)| name == item).unwrap().1;
-    assert!(told("state").starts_with("suspended since"), "{inspection:?}");
-    assert!(told("missed writes").starts_with("1, the first at"), "{inspection:?}");
+    let diagnostics = storage.diagnostics().await.unwrap();
+    let told = |item: &str| &diagnostics.findings.iter().find(|(name, _)| name == item).unwrap().1;
+    assert!(told("state").starts_with("suspended since"), "{diagnostics:?}");
+    assert!(told("missed writes").starts_with("1, the first at"), "{diagnostics:?}");
     storage.close().await.unwrap();
 
     let opened = registry().open(config(redis_at(NOBODY), memory())).await;

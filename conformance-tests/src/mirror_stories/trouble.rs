@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use storage_core::migration::{Migration, Options};
 use storage_core::mirror::MirrorConfig;
-use storage_core::{Backend, PeerStorage, Storage, Upkeep};
+use storage_core::{Backend, Maintenance, PeerStorage, Storage};
 
 use super::sides::{MirrorSides, Mood, eventually, peer, swarm};
 use crate::stories::play::export;
@@ -30,11 +30,14 @@ pub(super) async fn of_a_hanging_secondary_holds_up_no_call() {
     assert_eq!(status.applied + sides.missed(), 1_000);
 }
 
-pub(super) async fn of_a_secondary_fails_no_rehearsal() {
+pub(super) async fn of_a_secondary_fails_no_query_check() {
     let sides = MirrorSides::new(MirrorConfig::default());
     sides.secondary.layer().becomes(Mood::Fails);
-    assert!(sides.secondary.rehearse().await.is_err());
-    assert_eq!(sides.mirror.rehearse().await.unwrap(), sides.primary.rehearse().await.unwrap());
+    assert!(sides.secondary.check_query_scope().await.is_err());
+    assert_eq!(
+        sides.mirror.check_query_scope().await.unwrap(),
+        sides.primary.check_query_scope().await.unwrap()
+    );
 }
 
 pub(super) async fn of_a_failing_secondary_suspends_it_until_it_answers() {
@@ -99,6 +102,6 @@ pub(super) async fn that_outlasts_closing_is_missed() {
 }
 
 async fn told(sides: &MirrorSides, item: &str) -> String {
-    let findings = sides.mirror.inspect().await.unwrap().findings;
+    let findings = sides.mirror.diagnostics().await.unwrap().findings;
     findings.into_iter().find(|(name, _)| name == item).unwrap().1
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use storage_core::Inspection;
+use storage_core::Diagnostics;
 use storage_pg::recommended::Recommendation;
 
 use super::rights::DatabaseRole;
@@ -16,12 +16,12 @@ pub(super) fn tests() -> Vec<Trial> {
     let unlogged = Recommendation { unlogged: true, ..logged };
     vec![
         test("check names the server", |url| {
-            let inspection = block_on(inspect(url))?;
+            let diagnostics = block_on(diagnostics(url))?;
             let is_named =
-                inspection.server.starts_with("PostgreSQL ") && !inspection.server.contains(" on ");
-            ensure(is_named, || inspection.server.clone())?;
-            let warned = inspection.warnings.iter().any(|warning| warning.contains("unlogged"));
-            ensure(!warned, || format!("{:?}", inspection.warnings))
+                diagnostics.server.starts_with("PostgreSQL ") && !diagnostics.server.contains(" on ");
+            ensure(is_named, || diagnostics.server.clone())?;
+            let warned = diagnostics.warnings.iter().any(|warning| warning.contains("unlogged"));
+            ensure(!warned, || format!("{:?}", diagnostics.warnings))
         }),
         on_schema("check warns of unlogged tables", unlogged, warns_of_unlogged_tables),
         on_schema("check tells what makes re-announces dear", logged, |schema| {
@@ -34,7 +34,7 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 fn warns_of_unlogged_tables(schema: &Schema) -> Result<(), Failed> {
-    let warnings = block_on(inspect(&PgUrl::parse(&schema.connection_string())))?.warnings;
+    let warnings = block_on(diagnostics(&PgUrl::parse(&schema.connection_string())))?.warnings;
     let warned: Vec<_> = warnings.iter().filter(|warning| warning.contains("is unlogged")).collect();
     let of = |place: usize, table| warned.get(place).is_some_and(|warning| warning.contains(table));
     let is_told = warned.len() == 2 && of(0, "`mo_peers`") && of(1, "`mo_swarms`");
@@ -45,7 +45,7 @@ async fn tells_what_makes_re_announces_dear(schema: &Schema) -> Result<(), Faile
     let url = PgUrl::parse(&schema.connection_string());
     let advice = async || {
         let is_advice = |warning: &String| warning.contains("re-announce");
-        Ok::<_, Failed>(inspect(&url).await?.warnings.into_iter().filter(is_advice).collect::<Vec<_>>())
+        Ok::<_, Failed>(diagnostics(&url).await?.warnings.into_iter().filter(is_advice).collect::<Vec<_>>())
     };
     let before = advice().await?;
     ensure(before.is_empty(), || format!("{before:?}"))?;
@@ -62,21 +62,21 @@ async fn tells_what_makes_re_announces_dear(schema: &Schema) -> Result<(), Faile
 /// A role with the rights that the schema's comment gives it can do all that the storage does.
 async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
-    let warns = |inspection: &Inspection| {
-        inspection.warnings.iter().any(|warning| warning.contains("the role is a superuser"))
+    let warns = |diagnostics: &Diagnostics| {
+        diagnostics.warnings.iter().any(|warning| warning.contains("the role is a superuser"))
     };
-    ensure(warns(&inspect(&url).await?), || "no warning: these tests need a superuser".into())?;
+    ensure(warns(&diagnostics(&url).await?), || "no warning: these tests need a superuser".into())?;
 
     let role = DatabaseRole::create(schema).await?;
-    let inspected = inspect(&role.url()).await;
+    let inspected = diagnostics(&role.url()).await;
     role.remove().await?;
-    let inspection = inspected?;
-    ensure(!warns(&inspection), || format!("{:?}", inspection.warnings))
+    let diagnostics = inspected?;
+    ensure(!warns(&diagnostics), || format!("{:?}", diagnostics.warnings))
 }
 
-async fn inspect(url: &PgUrl) -> Result<Inspection, Failed> {
+async fn diagnostics(url: &PgUrl) -> Result<Diagnostics, Failed> {
     let storage = open(url, Arc::new(Counter::default())).await?;
-    let inspection = storage.inspect().await?;
+    let diagnostics = storage.diagnostics().await?;
     storage.close().await?;
-    Ok(inspection)
+    Ok(diagnostics)
 }

@@ -37,7 +37,7 @@ pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("64 writers on ten swarms, serializable", |url| contend(url, "serializable")),
         test("64 writers on ten swarms, repeatable read", |url| contend(url, "repeatable%20read")),
-        test("rehearsals among writers, serializable", |url| block_on(rehearse(url))),
+        test("reports among writers, serializable", |url| block_on(check_query_scope(url))),
         on_schema(
             "a call that others never let through ends as a conflict",
             Recommendation::default(),
@@ -86,7 +86,7 @@ pub(super) async fn open_patiently(
     };
     let storage = PgStorage::open(config, observer).await?;
     let limits = Limits { operation_timeout: patience, ..Limits::default() };
-    Ok(storage_core::guarded(Arc::new(storage), limits))
+    Ok(storage_core::with_default_layers(Arc::new(storage), limits))
 }
 
 /// A server that refuses every write for the sake of others.
@@ -118,8 +118,8 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Others' writes may make a rehearsal fail, and do not make it wrong.
-async fn rehearse(url: &PgUrl) -> Result<(), Failed> {
+/// Others' writes may make a check of query scopes fail, and do not make it wrong.
+async fn check_query_scope(url: &PgUrl) -> Result<(), Failed> {
     let url =
         url.clone().with("default_transaction_isolation", "serializable").with("pool_max_conns", WRITERS);
     let storage = open_patiently(&url, Arc::new(Counter::default())).await?;
@@ -131,8 +131,8 @@ async fn rehearse(url: &PgUrl) -> Result<(), Failed> {
         })
     };
     while !writers.is_finished() {
-        for rehearsal in storage.rehearse().await? {
-            ensure(rehearsal.overreach.is_none(), || format!("{rehearsal:?}"))?;
+        for report in storage.check_query_scope().await? {
+            ensure(report.excess_rows.is_none(), || format!("{report:?}"))?;
         }
     }
     writers.await??;

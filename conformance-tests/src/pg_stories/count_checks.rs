@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::{Layered, Limits, Metrics};
 use storage_core::migration::{Kind, Verification, VerifyOptions};
-use storage_core::{CountCheck, Inspection, NoObserver, Storage};
+use storage_core::{CountCheck, Diagnostics, NoObserver, Storage};
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
 
@@ -89,7 +89,7 @@ async fn noticed_and_mended(schema: &Schema, statement: &str, wrong: usize) -> R
     let check = check(&*storage).await?;
     let expected = if wrong == 0 { 2 } else { wrong };
     ensure(check.wrong.len() == expected && check.compared == expected as u64, || format!("{check:?}"))?;
-    let Inspection { warnings, findings, .. } = storage.inspect().await?;
+    let Diagnostics { warnings, findings, .. } = storage.diagnostics().await?;
     let is_told = |warning: &String| warning.contains("counts of") && warning.contains(COUNT_AGAIN);
     ensure(warnings.iter().any(is_told), || format!("{warnings:?}"))?;
     let is_found = |(item, finding): &(String, String)| item == "checked counts" && finding.contains("wrong");
@@ -106,7 +106,7 @@ async fn check(storage: &dyn Storage) -> Result<CountCheck, Failed> {
 async fn ensure_right(storage: &dyn Storage) -> Result<(), Failed> {
     let check = check(storage).await?;
     ensure(check.wrong.is_empty(), || format!("{check:?}"))?;
-    let Inspection { warnings, .. } = storage.inspect().await?;
+    let Diagnostics { warnings, .. } = storage.diagnostics().await?;
     ensure(!warnings.iter().any(|warning| warning.contains("counts")), || format!("{warnings:?}"))
 }
 

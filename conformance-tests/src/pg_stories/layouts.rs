@@ -74,7 +74,7 @@ async fn straight_into_a_partition(schema: &Schema) -> Result<(), Failed> {
     }
     let wrong = async || {
         let check = storage.check_counts().await?.ok_or("nothing was checked")?;
-        let warnings = storage.inspect().await?.warnings;
+        let warnings = storage.diagnostics().await?.warnings;
         let is_told = warnings.iter().any(|warning| warning.contains("SELECT mo_count_all_swarms()"));
         ensure(is_told != check.wrong.is_empty(), || format!("{check:?}, {warnings:?}"))?;
         Ok::<_, Failed>(check.wrong.len())

@@ -111,7 +111,7 @@ async fn open_with(
 ) -> Result<Arc<dyn Storage>, OpenError> {
     let config = PgConfig { connection_string: url.to_string(), ..config };
     let storage = PgStorage::open(config, observer).await?;
-    Ok(storage_core::guarded(Arc::new(storage), limits))
+    Ok(storage_core::with_default_layers(Arc::new(storage), limits))
 }
 
 /// Counts what was tried again, by the reason.

@@ -74,7 +74,7 @@ async fn others_prepare_statements(database: &SqlDatabase) -> Result<(), Failed>
 
 async fn is_noticed(database: &SqlDatabase) -> Result<(), Failed> {
     let storage = open(&database.url(), Arc::new(Counter::default())).await?;
-    let warnings = storage.inspect().await?.warnings;
+    let warnings = storage.diagnostics().await?.warnings;
     storage.close().await?;
     let is_told = warnings.iter().any(|warning| {
         warning.contains("connection pooler") && warning.contains("`default_query_exec_mode=exec`")

@@ -47,7 +47,7 @@ async fn graduations_by_a_procedure(schema: &Schema) -> Result<(), Failed> {
     config.queries[Query::GraduatePeerBatch] = String::new();
     let url = PgUrl::parse(&schema.connection_string());
     let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
-    let lacking = storage.lacking();
+    let lacking = storage.missing_capabilities();
     let reason = lacking.reason(Capability::ExactDownloads).unwrap_or_default();
     ensure(reason.contains("`peer.graduate_query`"), || format!("{lacking:?}"))?;
     let (swarm, leecher) = (InfoHash::V1([7; 20]), Peer::new(PeerId([1; 20]), [10, 0, 0, 1].into(), 6881));
@@ -94,7 +94,7 @@ async fn checking_touches_no_row(schema: &Schema) -> Result<(), Failed> {
     config.queries[Query::DeleteData] =
         "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key) OR @context IS NULL".into();
     let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
-    let findings = storage.inspect().await?.details;
+    let findings = storage.diagnostics().await?.details;
     storage.close().await?;
     held.rollback().await?;
 

@@ -105,9 +105,9 @@ async fn deletions(schema: &Schema, delete: &str) -> Result<(), Failed> {
     let queries = [(Query::DeletePeer, delete), (Query::DeletePeerBatch, ""), (Query::GraduatePeerBatch, "")];
     let storage = storage(schema, &queries).await?;
     let (swarm, peer) = (InfoHash::V1([7; 20]), Peer::new(PeerId([1; 20]), [10, 0, 0, 1].into(), 6881));
-    let lacking = storage.lacking();
+    let lacking = storage.missing_capabilities();
     ensure(lacking.reason(Capability::ExactDownloads).is_none(), || format!("{lacking:?}"))?;
-    let warnings = storage.inspect().await?.warnings;
+    let warnings = storage.diagnostics().await?.warnings;
     ensure(!warnings.iter().any(|warning| warning.contains("how many rows")), || format!("{warnings:?}"))?;
     storage.put_seeder(&swarm, &peer).await?;
     let deleted = storage.delete_leecher(&swarm, &peer).await;
@@ -128,7 +128,7 @@ async fn nothing_is_returned(schema: &Schema) -> Result<(), Failed> {
         (Query::CollectGarbage, "SELECT gc_void(@created, @limit)"),
     ];
     let storage = storage(schema, &queries).await?;
-    let (lacking, warnings) = (storage.lacking(), storage.inspect().await?.warnings);
+    let (lacking, warnings) = (storage.missing_capabilities(), storage.diagnostics().await?.warnings);
     storage.close().await?;
     let is_told =
         |key: &str| warnings.iter().any(|warning| warning.starts_with(&format!("`{key}` does not say")));

@@ -100,7 +100,7 @@ async fn a_limited_role(schema: &Schema) -> Result<(), Failed> {
     let url = url.with("user", &role).with("password", "limited").with("pool_max_conns", 5);
     let warnings = async {
         let storage = open(&url, Arc::new(Counter::default())).await?;
-        let warnings = storage.inspect().await?.warnings;
+        let warnings = storage.diagnostics().await?.warnings;
         storage.close().await?;
         Ok::<_, Failed>(warnings)
     };

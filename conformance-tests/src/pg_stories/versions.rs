@@ -177,7 +177,7 @@ async fn check(schema: &Schema) -> Result<(), Failed> {
         schema.execute(&script).await?;
         // Queries of releases 0.1 run on each of them.
         let storage = registry().open(Design::release_0_1().config_for(schema)).await?.storage;
-        let found = storage.inspect().await?;
+        let found = storage.diagnostics().await?;
         storage.close().await?;
         let named = found.findings.iter().any(|(name, value)| name == "tables" && value == version);
         let warned: Vec<_> =

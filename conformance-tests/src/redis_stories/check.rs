@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use storage_core::config::{StorageConfig, Value};
-use storage_core::{Driver, Inspection};
+use storage_core::{Diagnostics, Driver};
 use storage_redis::RedisDriver;
 
 use super::ground::{TestDatabase, open};
@@ -18,7 +18,7 @@ pub(super) fn forgetful_server() -> Found<Node> {
 
 /// Each for a reason of its own.
 pub(super) async fn warns_of_eviction_and_of_absent_persistence(server: &Node) {
-    let warnings = inspect(server).await.warnings;
+    let warnings = diagnostics(server).await.warnings;
     let about = |what: &str| warnings.iter().filter(|warning| warning.contains(what)).count();
     assert_eq!(
         (about("maxmemory-policy"), about("persistence is off"), warnings.len()),
@@ -29,18 +29,18 @@ pub(super) async fn warns_of_eviction_and_of_absent_persistence(server: &Node) {
 
 /// The server and its version, how it is reached, what it does without room, and what it keeps.
 pub(super) async fn describes_a_server_that_keeps_everything(server: &Node) {
-    let inspection = inspect(server).await;
-    let is_named = ["Redis ", "Valkey "].iter().any(|product| inspection.server.starts_with(product));
-    assert!(is_named, "{inspection:?}");
+    let diagnostics = diagnostics(server).await;
+    let is_named = ["Redis ", "Valkey "].iter().any(|product| diagnostics.server.starts_with(product));
+    assert!(is_named, "{diagnostics:?}");
     for (item, expected) in [
         ("mode", "single node"),
         ("memory policy", "noeviction"),
         ("persistence", "append only file on, snapshots off"),
     ] {
-        let found = inspection.findings.iter().find(|(name, _)| name == item);
+        let found = diagnostics.findings.iter().find(|(name, _)| name == item);
         assert_eq!(found.map(|(_, found)| found.as_str()), Some(expected), "{item}");
     }
-    assert!(inspection.warnings.is_empty(), "{:?}", inspection.warnings);
+    assert!(diagnostics.warnings.is_empty(), "{:?}", diagnostics.warnings);
 }
 
 /// Strictly: a key that nobody knows would be an error, and one that is taken otherwise a warning.
@@ -57,7 +57,7 @@ pub(super) async fn takes_the_example_as_it_is(server: &Node) {
 
 /// With a replica, and a sentinel that is not there.
 pub(super) async fn says_what_a_failover_costs(servers: &Sentinel) {
-    let inspect = async |wait_replicas: i64| {
+    let diagnostics = async |wait_replicas: i64| {
         let mut settings = servers.settings(0);
         let Some((_, Value::List(sentinels))) = settings.iter_mut().find(|(key, _)| key == "addresses")
         else {
@@ -65,22 +65,22 @@ pub(super) async fn says_what_a_failover_costs(servers: &Sentinel) {
         };
         sentinels.push(Value::Text("127.0.0.1:1".into()));
         settings.push(("wait_replicas".into(), Value::Integer(wait_replicas)));
-        open(settings, &[]).await.inspect().await.unwrap()
+        open(settings, &[]).await.diagnostics().await.unwrap()
     };
     for (wait_replicas, expected) in
         [(0, "what the replicas have not got yet; set `wait_replicas` to wait for them"), (1, "peers only")]
     {
-        let Inspection { findings, warnings, .. } = inspect(wait_replicas).await;
+        let Diagnostics { findings, warnings, .. } = diagnostics(wait_replicas).await;
         let found = findings.iter().find(|(name, _)| name == "lost in a failover");
         assert_eq!(found.map(|(_, found)| found.as_str()), Some(expected));
         assert!(warnings.iter().any(|warning| warning.contains("the sentinel 127.0.0.1:1 ")), "{warnings:?}");
         assert!(!warnings.iter().any(|warning| warning.contains("`wait_replicas`")), "{warnings:?}");
     }
-    let warnings = inspect(2).await.warnings;
+    let warnings = diagnostics(2).await.warnings;
     let expected = "`wait_replicas` is 2, and there are 1 replicas: no download and no data is acknowledged";
     assert!(warnings.iter().any(|warning| warning.contains(expected)), "{warnings:?}");
 }
 
-async fn inspect(server: &Node) -> Inspection {
-    TestDatabase::of(server).open().await.inspect().await.unwrap()
+async fn diagnostics(server: &Node) -> Diagnostics {
+    TestDatabase::of(server).open().await.diagnostics().await.unwrap()
 }

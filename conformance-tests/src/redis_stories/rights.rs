@@ -77,27 +77,27 @@ pub(super) async fn of_a_cluster_are_all_used(cluster: &RightsOnCluster) {
     assert_all_used(Rights::Cluster, &nodes);
 }
 
-/// Without INFO and CONFIG everything works, and the inspection says what it could not look at, and why.
+/// Without INFO and CONFIG everything works, and the diagnostics say what it could not look at, and why.
 pub(super) async fn without_info_are_told(server: &RightsOnServer) {
     let database = server.database();
     let storage = open(server.settings(&database), &[]).await;
-    let inspection = storage.inspect().await.unwrap();
-    assert_eq!(about(&inspection.warnings, &["INFO is refused", "+info"]), 1, "{inspection:?}");
-    assert_eq!(about(&inspection.warnings, &["CONFIG GET is refused", "+config|get"]), 1, "{inspection:?}");
-    assert_eq!(inspection.warnings.len(), 2, "{inspection:?}");
-    let items: Vec<_> = inspection.findings.iter().map(|(item, _)| item.as_str()).collect();
+    let diagnostics = storage.diagnostics().await.unwrap();
+    assert_eq!(about(&diagnostics.warnings, &["INFO is refused", "+info"]), 1, "{diagnostics:?}");
+    assert_eq!(about(&diagnostics.warnings, &["CONFIG GET is refused", "+config|get"]), 1, "{diagnostics:?}");
+    assert_eq!(diagnostics.warnings.len(), 2, "{diagnostics:?}");
+    let items: Vec<_> = diagnostics.findings.iter().map(|(item, _)| item.as_str()).collect();
     assert_eq!(items, ["version", "mode", "server"]);
-    let is_named = ["Redis ", "Valkey "].iter().any(|product| inspection.server.starts_with(product));
-    assert!(is_named, "{inspection:?}");
+    let is_named = ["Redis ", "Valkey "].iter().any(|product| diagnostics.server.starts_with(product));
+    assert!(is_named, "{diagnostics:?}");
     storage.close().await.unwrap();
 
     let mut allow = redis::cmd("ACL");
     allow.arg("SETUSER").arg(server.login().name).arg("+info").arg("+config|get");
     server.node().ask::<()>(&allow).unwrap();
     let storage = open(server.settings(&database), &[]).await;
-    let inspection = storage.inspect().await.unwrap();
+    let diagnostics = storage.diagnostics().await.unwrap();
     let persistence = ("persistence".to_owned(), "append only file off, snapshots off".to_owned());
-    assert_eq!(inspection.findings[6], persistence, "{inspection:?}");
+    assert_eq!(diagnostics.findings[6], persistence, "{diagnostics:?}");
     storage.close().await.unwrap();
 }
 
@@ -108,7 +108,7 @@ pub(super) fn server_without_info() -> Found<Node> {
 
 pub(super) async fn on_a_server_without_info_are_enough(node: &Node) {
     let storage = open(node.settings(), &[]).await;
-    let warnings = storage.inspect().await.unwrap().warnings;
+    let warnings = storage.diagnostics().await.unwrap().warnings;
     assert_eq!(about(&warnings, &["INFO is refused", "unknown command"]), 1, "{warnings:?}");
     assert_eq!(about(&warnings, &["CONFIG GET is refused", "unknown command"]), 1, "{warnings:?}");
     storage.close().await.unwrap();
@@ -132,7 +132,7 @@ async fn use_everything(settings: Vec<(String, Value)>) -> Arc<dyn Storage> {
     let storage = open(settings, &[]).await;
     storage.ping().await.unwrap();
     storage.probe().await.unwrap();
-    storage.inspect().await.unwrap();
+    storage.diagnostics().await.unwrap();
     storage
 }
 

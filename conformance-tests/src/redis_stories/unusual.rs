@@ -318,7 +318,7 @@ pub(super) async fn keys_of_another_type_are_passed_over_and_counted(place: &Tes
     assert_eq!(storage.statistics().await.unwrap(), statistics);
     let collected = storage.collect_garbage(at(500)).await.unwrap();
     assert_eq!((collected.removed, collected.unreadable), (0, 2));
-    let warnings = storage.inspect().await.unwrap().warnings;
+    let warnings = storage.diagnostics().await.unwrap().warnings;
     assert!(
         warnings.iter().any(|warning| warning.starts_with("the key CHI_D holds another type")),
         "{warnings:?}"
@@ -350,7 +350,7 @@ pub(super) async fn a_key_of_another_type_is_named(place: &TestDatabase) {
     let change = PeerChange::Put(Role::Seeder);
     let write = PeerWrite { info_hash: swarm(1), peer: peer(1), change, announced: at(1_000) };
     names(storage.write_peers(&[write]).await.remove(0).unwrap_err(), &format!("swarm {}: ", swarm(1)));
-    let warnings = storage.inspect().await.unwrap().warnings;
+    let warnings = storage.diagnostics().await.unwrap().warnings;
     let about = |key: &str| warnings.iter().filter(|warning| warning.contains(key)).count();
     assert_eq!((about("the key CHI_I holds"), about("the key CHI_D holds")), (1, 1), "{warnings:?}");
 }
@@ -360,14 +360,14 @@ pub(super) async fn a_database_of_another_program_is_told(place: &TestDatabase) 
     let mut connection = place.connect().await;
     let storage = place.open().await;
     let is_told = async || {
-        let warnings = storage.inspect().await.unwrap().warnings;
+        let warnings = storage.diagnostics().await.unwrap().warnings;
         warnings.iter().any(|warning| warning.contains("none of them in MoChi's layout (CHI_…)"))
     };
     assert!(!is_told().await, "an empty one");
     for number in 0..3_000 {
         let () = connection.set(format!("torrent:{number}"), "text").await.unwrap();
     }
-    let warnings = storage.inspect().await.unwrap().warnings;
+    let warnings = storage.diagnostics().await.unwrap().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("has 3000 keys, none of them")), "{warnings:?}");
     let () = connection.hset("CHI_data", "key", "value").await.unwrap();
     assert!(!is_told().await, "with data");

@@ -51,7 +51,7 @@ pub(super) async fn fill(
     done: &AtomicU64,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let imports = storage.lacking().has(Capability::ImportPeers);
+    let imports = storage.missing_capabilities().has(Capability::ImportPeers);
     let batch = if imports { BATCH } else { 1 };
     let at_once = if imports { BATCHES_AT_ONCE } else { callers };
     let batches = stream::iter(0..ground.peers().div_ceil(batch)).take_until(interrupt.clone().happens());

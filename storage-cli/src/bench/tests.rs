@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::{PeerStorage, Statistics, Storage, Transfer, Upkeep};
+use storage_core::{Maintenance, PeerStorage, Statistics, Storage, Transfer};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
 use super::{BenchRun, CallPace, Shape};
@@ -74,9 +74,10 @@ async fn peers_that_come_in_random_order_are_the_same() {
 #[tokio::test]
 async fn calls_that_fail_are_counted_by_kind() {
     let (_, storage) = memory();
-    let guarded: Arc<dyn Storage> = storage_core::guarded(Arc::clone(&storage), Default::default());
-    guarded.close().await.unwrap();
-    let report = scene(&guarded, Shape::Even).measure(Workload::Scrape, None).await.unwrap();
+    let with_default_layers: Arc<dyn Storage> =
+        storage_core::with_default_layers(Arc::clone(&storage), Default::default());
+    with_default_layers.close().await.unwrap();
+    let report = scene(&with_default_layers, Shape::Even).measure(Workload::Scrape, None).await.unwrap();
     assert!(report.is_failure(), "{report:?}");
     let complaint = report.complaint().unwrap();
     assert!(complaint.starts_with("scrape: "), "{complaint}");

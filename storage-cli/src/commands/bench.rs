@@ -77,8 +77,8 @@ impl Bench<'_> {
 
     /// What is measured, and how.
     async fn title(&self) -> Result<String, CommandError> {
-        let inspection = self.storage.inspect().await.map_err(|error| self.configured.failed(&error))?;
-        let (name, server, pace) = (self.storage.name(), inspection.server, self.arguments.pace());
+        let diagnostics = self.storage.diagnostics().await.map_err(|error| self.configured.failed(&error))?;
+        let (name, server, pace) = (self.storage.name(), diagnostics.server, self.arguments.pace());
         Ok(format!("{name} ({server}): {pace}"))
     }
 
@@ -86,7 +86,7 @@ impl Bench<'_> {
     /// only if they are named.
     fn chosen(&self) -> Vec<Workload> {
         let named = &self.arguments.workload;
-        let lacking = self.storage.lacking();
+        let lacking = self.storage.missing_capabilities();
         let stays = match lacking.reason(Capability::ForgetDownloads) {
             Some(reason) if lacking.has(Capability::Downloads) => Some(reason),
             _ => None,

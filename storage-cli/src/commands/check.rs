@@ -1,7 +1,7 @@
 //! `check`: whether a configuration works, and what it works on.
 
 use storage_core::config::{ConfigFile, StorageConfig};
-use storage_core::{Backend, Inspection, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
+use storage_core::{Backend, Diagnostics, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit::{CommandError, Exit};
@@ -90,8 +90,8 @@ async fn add_opened(
 ) -> Result<(), CommandError> {
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
-    let Inspection { server, findings, details, warnings } =
-        storage.inspect().await.map_err(|error| configured.failed(&error))?;
+    let Diagnostics { server, findings, details, warnings } =
+        storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
     let QueryCheck { refused, unknown } =
         storage.check_queries().await.map_err(|error| configured.failed(&error))?;
     if !refused.is_empty() {
@@ -106,7 +106,7 @@ async fn add_opened(
         ["durable".into(), durable.into()],
     ]);
     report.rows.extend(findings.into_iter().map(|(item, finding)| [item, finding]));
-    let lacking = storage.lacking();
+    let lacking = storage.missing_capabilities();
     report
         .rows
         .extend(lacking.iter().map(|(capability, reason)| [format!("lacks {capability}"), reason.into()]));

@@ -80,7 +80,7 @@ fn choose(filter: Option<&str>) -> Result<Vec<&'static Case>, CommandError> {
 /// What is tested; that it can be opened at all is tested on the way.
 async fn title(configured: &ConfiguredStorage, is_exclusive: bool) -> Result<String, CommandError> {
     let storage = configured.open().await?.storage;
-    let server = storage.inspect().await.map_err(|error| configured.failed(&error))?.server;
+    let server = storage.diagnostics().await.map_err(|error| configured.failed(&error))?.server;
     let use_of_it = if is_exclusive { "exclusive" } else { "in use by others" };
     let title = format!("conformance suite {VERSION} on {} ({server}), {use_of_it}", storage.name());
     storage.close().await.map_err(|error| configured.failed(&error))?;

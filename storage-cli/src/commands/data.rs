@@ -40,7 +40,7 @@ async fn contexts(
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
     let storage = configured.open().await?.storage;
-    if let Some(reason) = storage.lacking().reason(Capability::ExportData) {
+    if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
         return Err(CommandError::finding(format!("cannot list contexts: {reason}")));
     }
     let interrupt = Interrupt::listen();
@@ -75,7 +75,7 @@ async fn list(
     let PlaceArguments { storage, context, .. } = &arguments.place;
     let configured = ConfiguredStorage::read(registry.clone(), storage)?;
     let storage = configured.open().await?.storage;
-    if let Some(reason) = storage.lacking().reason(Capability::ExportData) {
+    if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
         return Err(CommandError::finding(format!("cannot list data: {reason}")));
     }
     let interrupt = Interrupt::listen();

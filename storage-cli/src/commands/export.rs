@@ -71,7 +71,7 @@ fn kinds(arguments: &ExportArguments) -> Vec<Kind> {
 }
 
 fn refuse_what_is_lacking(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), CommandError> {
-    let lacking = storage.lacking();
+    let lacking = storage.missing_capabilities();
     let refusals: Vec<_> = kinds
         .iter()
         .filter_map(|kind| {

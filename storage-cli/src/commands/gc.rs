@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let failed = |error| configured.failed(&error);
     let gc_max_share = if arguments.force { 1.0 } else { schedule.gc_max_share };
     if gc_max_share < 1.0
-        && let Some(reason) = storage.lacking().reason(Capability::Statistics)
+        && let Some(reason) = storage.missing_capabilities().reason(Capability::Statistics)
     {
         let why = format!("--force is needed, since the peers cannot be counted: {reason}");
         return Err(CommandError::finding(format!("{}: {why}", configured.file().display())));

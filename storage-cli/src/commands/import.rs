@@ -136,10 +136,11 @@ impl Import<'_> {
             }
             _ => return Ok(()),
         };
-        let imported = imported.map_err(|error| match self.storage.lacking().reason(kind.import()) {
-            Some(reason) => CommandError::finding(format!("cannot import {}: {reason}", kind.name())),
-            None => self.configured.failed(&error),
-        })?;
+        let imported =
+            imported.map_err(|error| match self.storage.missing_capabilities().reason(kind.import()) {
+                Some(reason) => CommandError::finding(format!("cannot import {}: {reason}", kind.name())),
+                None => self.configured.failed(&error),
+            })?;
         count.written += imported.written;
         count.kept += imported.kept;
         Ok(())

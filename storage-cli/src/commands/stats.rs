@@ -63,7 +63,7 @@ pub(crate) async fn run(
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let Opened { storage, schedule, .. } = configured.open().await?;
-    let lacking = storage.lacking();
+    let lacking = storage.missing_capabilities();
     if arguments.peers
         && let Some(reason) = lacking.reason(Capability::ExportPeers)
     {
@@ -80,8 +80,8 @@ pub(crate) async fn run(
         let mut rows = rows(&counts, without_downloads, &schedule);
         if storage.name() == MIRROR {
             // Whether it may be switched is what its operator wants to know.
-            let inspection = storage.inspect().await.map_err(|error| configured.failed(&error))?;
-            rows.extend(inspection.findings.into_iter().map(|(item, finding)| [item, finding]));
+            let diagnostics = storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
+            rows.extend(diagnostics.findings.into_iter().map(|(item, finding)| [item, finding]));
             note(OF_THIS_PROCESS);
         }
         output.table(rows)?;

@@ -97,7 +97,7 @@ async fn show_peers(
     arguments: &ShowArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    if let Some(reason) = storage.lacking().reason(Capability::ExportPeers) {
+    if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportPeers) {
         note(format_args!("the peers cannot be shown: {reason}"));
         return Ok(Exit::Finding);
     }
@@ -176,7 +176,7 @@ async fn remove(
         return Err(CommandError::usage("nothing was removed"));
     }
     let forgotten = storage.forget_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
-    let of_downloads = match storage.lacking().reason(Capability::ForgetDownloads) {
+    let of_downloads = match storage.missing_capabilities().reason(Capability::ForgetDownloads) {
         _ if forgotten.downloads => " and the downloads".to_owned(),
         Some(reason) => format!("; the downloads stay: {reason}"),
         None => String::new(),

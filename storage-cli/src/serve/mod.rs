@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::{Layered, with_time_left};
-use storage_core::{Maintenance, Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks};
+use storage_core::{
+    MaintenanceScheduler, Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks,
+};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::exit::CommandError;
@@ -83,7 +85,7 @@ pub(crate) struct Serving {
 type Listening = Vec<(&'static str, String)>;
 
 impl Serving {
-    /// Starts upkeep of a storage and serves it. Waits for nothing that the storage does.
+    /// Starts maintenance of a storage and serves it. Waits for nothing that the storage does.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
@@ -92,7 +94,7 @@ impl Serving {
         let metrics = ServeMetrics::register(&plan).map_err(|error| metrics_failed(&error))?;
         let watched = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.seen))));
         let observer = Arc::clone(&metrics.seen) as SharedObserver;
-        let storage = Maintenance::start_observed(watched, schedule, observer);
+        let storage = MaintenanceScheduler::start_observed(watched, schedule, observer);
         let tasks = Tasks::default();
         match serve(&storage, metrics, plan, tasks.spawner()) {
             Ok(listening) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use storage_core::config::{ConfigFile, Findings, Section, Value, is_word};
+use storage_core::config::{ConfigDiagnostics, ConfigFile, Section, Value, is_word};
 use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
@@ -181,7 +181,7 @@ impl ServeSettings {
             section.take(key);
         }
         // Keys that resemble none are other programs' own.
-        let Findings { mut problems, slips, warnings, .. } = section.finish();
+        let ConfigDiagnostics { mut problems, slips, warnings, .. } = section.finish();
         problems.extend(slips);
         let file = config.name();
         if !problems.is_empty() {

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::serve::rate_limit::Rate;
     use prometheus::IntGauge;
-    use storage_core::{Context, guarded};
+    use storage_core::{Context, with_default_layers};
     use storage_memory::{MemoryConfig, MemoryStorage};
 
     const INFO_HASH: InfoHash = InfoHash::V1([1; 20]);
@@ -191,7 +191,10 @@ mod tests {
     }
 
     fn storage() -> Arc<dyn Storage> {
-        guarded(Arc::new(MemoryStorage::new(MemoryConfig::default())), storage_core::layer::Limits::default())
+        with_default_layers(
+            Arc::new(MemoryStorage::new(MemoryConfig::default())),
+            storage_core::layer::Limits::default(),
+        )
     }
 
     fn tracker(storage: &Arc<dyn Storage>, approval: Option<Approval>) -> Tracker {
@@ -249,7 +252,8 @@ mod tests {
     #[tokio::test]
     async fn a_storage_that_is_full_refuses_new_peers_alone_and_is_healthy() {
         let memory = MemoryStorage::new(MemoryConfig { max_peers: 1, ..MemoryConfig::default() });
-        let storage: Arc<dyn Storage> = guarded(Arc::new(memory), storage_core::layer::Limits::default());
+        let storage: Arc<dyn Storage> =
+            with_default_layers(Arc::new(memory), storage_core::layer::Limits::default());
         let tracker = tracker(&storage, None);
         tracker.announce(&announce()).await.unwrap();
         let new = ClientAnnounce { peer_id: PeerId([3; 20]), ..announce() };

@@ -21,7 +21,7 @@ pub use duration::parse_duration;
 pub use environment::variables;
 #[cfg(feature = "figment")]
 pub use load::{ConfigFile, LoadError};
-pub use section::{Findings, Problem, Section, is_word, nearest};
+pub use section::{ConfigDiagnostics, Problem, Section, is_word, nearest};
 pub use settings::Settings;
 pub use value::Value;
 

@@ -26,7 +26,7 @@ impl fmt::Display for Problem {
 
 /// What reading a section brought to light.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Findings {
+pub struct ConfigDiagnostics {
     /// What makes the configuration unusable.
     pub problems: Vec<Problem>,
     /// Keys that nothing reads and that resemble a known one: something is not set that was meant to be.
@@ -57,7 +57,7 @@ pub struct Section {
     path: String,
     entries: Vec<(String, Value)>,
     known: Vec<String>,
-    findings: Findings,
+    findings: ConfigDiagnostics,
 }
 
 impl Section {
@@ -68,7 +68,7 @@ impl Section {
 
     fn at(path: String, value: Value) -> Self {
         let mut section =
-            Self { path, entries: Vec::new(), known: Vec::new(), findings: Findings::default() };
+            Self { path, entries: Vec::new(), known: Vec::new(), findings: ConfigDiagnostics::default() };
         match value {
             Value::Section(entries) => section.entries = entries,
             Value::Null => {}
@@ -276,7 +276,7 @@ impl Section {
     }
 
     /// Ends the reading: what is left over is unknown.
-    pub fn finish(mut self) -> Findings {
+    pub fn finish(mut self) -> ConfigDiagnostics {
         for (name, _) in std::mem::take(&mut self.entries) {
             if !is_word(&name) {
                 let message = format!(

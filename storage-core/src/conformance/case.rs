@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 
 use super::{CaseResult, TestContext, Violation};
-use crate::{Capability, Lacking, Operation};
+use crate::{Capability, MissingCapabilities, Operation};
 
 /// Whether a rule binds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Case {
     }
 
     /// Why it can't be decided on a storage that lacks this.
-    pub(super) fn is_hindered_by(&self, lacking: &Lacking) -> Option<String> {
+    pub(super) fn is_hindered_by(&self, lacking: &MissingCapabilities) -> Option<String> {
         let collecting = self.collects.then_some(Capability::GarbageCollection);
         self.needs.iter().copied().chain(collecting).find_map(|capability| {
             let reason = lacking.reason(capability)?;
@@ -140,7 +140,7 @@ impl Case {
     }
 
     /// Why it would leave downloads behind on a storage that lacks this.
-    pub(super) fn leaves_downloads(&self, lacking: &Lacking) -> Option<String> {
+    pub(super) fn leaves_downloads(&self, lacking: &MissingCapabilities) -> Option<String> {
         let forget = Capability::ForgetDownloads;
         let reason = lacking.reason(forget)?;
         let raises = self.raises_downloads && lacking.has(Capability::Downloads);

@@ -51,7 +51,7 @@
 //! The suite is safe on a storage in use: it works under info hashes and contexts made anew for each
 //! case and cleans up after each, also after a failure. Garbage is collected there with a cutoff in
 //! 1991 only. Operations that could reach further because an operator wrote their query (see
-//! [`Upkeep::rehearse`](crate::Upkeep::rehearse)) are rehearsed first; where one overreaches, its own
+//! [`Maintenance::check_query_scope`](crate::Maintenance::check_query_scope)) are checked first; where one touches more rows than it should, its own
 //! safety case (`S1`) fails, and the cases that need it are refused unless the storage is the suite's
 //! alone.
 
@@ -77,7 +77,7 @@ pub use test_context::TestContext;
 pub use two_nodes::TwoNodes;
 pub use violation::{CaseError, CaseResult, Violation};
 
-use crate::{OpenError, Rehearsal, Storage};
+use crate::{OpenError, QueryScopeReport, Storage};
 
 /// The version of the suite. A new MUST starts as a SHOULD for one minor version; a new major version may have new ones
 /// at once.
@@ -105,14 +105,14 @@ pub trait Provider: Send + Sync {
 /// The suite on one storage.
 pub struct Suite {
     provider: Arc<dyn Provider>,
-    rehearsals: OnceCell<Vec<Rehearsal>>,
+    reports: OnceCell<Vec<QueryScopeReport>>,
     lock: RwLock<()>,
 }
 
 impl Suite {
     /// The suite on the storage that `provider` opens.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self { provider, rehearsals: OnceCell::new(), lock: RwLock::default() }
+        Self { provider, reports: OnceCell::new(), lock: RwLock::default() }
     }
 
     /// All cases: those about safety first, then in the order of their rules.
@@ -189,7 +189,7 @@ impl Suite {
     /// Turns away a case that this storage can't decide, and on a storage in use one that would do
     /// harm there.
     async fn admit(&self, case: &Case, storage: &Arc<dyn Storage>) -> CaseResult {
-        let lacking = storage.lacking();
+        let lacking = storage.missing_capabilities();
         if let Some(reason) = case.is_hindered_by(&lacking) {
             return Err(CaseError::Skipped(reason));
         }
@@ -199,14 +199,14 @@ impl Suite {
         if let Some(reason) = case.leaves_downloads(&lacking) {
             return Err(CaseError::Skipped(reason));
         }
-        let rehearsed = self.rehearsals.get_or_try_init(|| storage.rehearse()).await;
-        let rehearsals = rehearsed
-            .map_err(|error| CaseError::failed_call("rehearse destructive operations", &**storage, &error))?;
-        let overreach = rehearsals
-            .iter()
-            .find(|rehearsal| rehearsal.overreach.is_some() && case.runs(rehearsal.operation));
-        match overreach {
-            Some(Rehearsal { key, .. }) => Err(CaseError::Skipped(format!(
+        let checked = self.reports.get_or_try_init(|| storage.check_query_scope()).await;
+        let reports = checked.map_err(|error| {
+            CaseError::failed_call("check the scope of destructive queries", &**storage, &error)
+        })?;
+        let excess_rows =
+            reports.iter().find(|report| report.excess_rows.is_some() && case.runs(report.operation));
+        match excess_rows {
+            Some(QueryScopeReport { key, .. }) => Err(CaseError::Skipped(format!(
                 "refused on a storage in use: `{key}` touches more than it should (see its safety case)"
             ))),
             None => Ok(()),

@@ -12,10 +12,10 @@ use super::Provider;
 use crate::config::Problem;
 use crate::{
     Announce, AnnounceAnswer, Backend, BulkPeerStorage, ClockReading, Collected, Context, CountCheck, Cursor,
-    DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection, Lacking, OpenError,
-    Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite, PendingWrites, QueryCheck,
-    Rehearsal, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp, Transfer,
-    Upkeep, When, Written,
+    DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash, Maintenance,
+    MissingCapabilities, OpenError, Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite,
+    PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics, Storage, SwarmCounts,
+    SwarmSnapshot, Timestamp, Transfer, When, Written,
 };
 
 /// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and after a write
@@ -124,8 +124,8 @@ impl Backend for NodePair {
         self.idle().durable()
     }
 
-    fn lacking(&self) -> Lacking {
-        self.idle().lacking()
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        self.idle().missing_capabilities()
     }
 
     fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
@@ -160,8 +160,8 @@ impl Backend for NodePair {
         self.idle().probe().await
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        self.idle().inspect().await
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        self.idle().diagnostics().await
     }
 
     async fn check_queries(&self) -> Result<QueryCheck> {
@@ -230,7 +230,7 @@ impl DataStorage for NodePair {
 }
 
 #[async_trait]
-impl Upkeep for NodePair {
+impl Maintenance for NodePair {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         self.writer().await.collect_at_most(cutoff, most).await
     }
@@ -251,8 +251,8 @@ impl Upkeep for NodePair {
         self.writer().await.forget_swarms(info_hashes).await
     }
 
-    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
-        self.idle().rehearse().await
+    async fn check_query_scope(&self) -> Result<Vec<QueryScopeReport>> {
+        self.idle().check_query_scope().await
     }
 }
 

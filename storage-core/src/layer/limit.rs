@@ -18,8 +18,8 @@ tokio::task_local! {
 /// The longest that closing may take where nobody says less.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// How many times [`Limits::operation_timeout`] an inspection may take, which asks many things.
-const INSPECTION: u32 = 6;
+/// How many times [`Limits::operation_timeout`] the diagnostics may take, which ask many things.
+const DIAGNOSTICS: u32 = 6;
 
 /// How long the call under way in this task may still take, by the [`Limit`] around it; `None` without
 /// one. Work that a storage hands to another task sees it only [if told](with_time_left).
@@ -55,7 +55,7 @@ pub async fn with_time_left<T>(left: Option<Duration>, work: impl Future<Output 
 pub struct Limits {
     /// The longest a call may take that a peer waits for (5 s).
     pub operation_timeout: Duration,
-    /// The longest a call of upkeep or transfer may take (10 min).
+    /// The longest a call of maintenance or transfer may take (10 min).
     pub maintenance_timeout: Duration,
     /// The most calls under way at once, those that wait for a connection among them (10,000);
     /// further ones are [`Busy`](ErrorKind::Busy) at once.
@@ -77,8 +77,8 @@ impl Limits {
     fn timeout(&self, operation: Operation) -> (Duration, &'static str) {
         let Self { operation_timeout, maintenance_timeout, .. } = *self;
         match operation {
-            Operation::Inspect => {
-                (operation_timeout.saturating_mul(INSPECTION).min(maintenance_timeout), "operation_timeout")
+            Operation::Diagnostics => {
+                (operation_timeout.saturating_mul(DIAGNOSTICS).min(maintenance_timeout), "operation_timeout")
             }
             _ if operation.is_long() => (maintenance_timeout, "maintenance_timeout"),
             _ => (operation_timeout, "operation_timeout"),

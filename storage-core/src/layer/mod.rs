@@ -23,10 +23,10 @@ pub use trace::Trace;
 
 use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, ClockReading, Collected, Context,
-    CountCheck, Cursor, DataRecord, DataStorage, DownloadsRecord, Forgotten, Imported, InfoHash, Inspection,
-    Lacking, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection, PeerStorage, PeerWrite,
-    PendingWrites, QueryCheck, Rehearsal, Result, Role, Scope, Statistics, SwarmCounts, SwarmSnapshot,
-    Timestamp, Transfer, Upkeep, When, Written, failed_for_each,
+    CountCheck, Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash,
+    Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
+    PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics,
+    SwarmCounts, SwarmSnapshot, Timestamp, Transfer, When, Written, failed_for_each,
 };
 
 /// Sees every call of a storage pass.
@@ -99,8 +99,8 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
         self.storage.durable()
     }
 
-    fn lacking(&self) -> Lacking {
-        self.storage.lacking()
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        self.storage.missing_capabilities()
     }
 
     fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
@@ -135,12 +135,12 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
         self.pass(Operation::Probe, self.storage.probe()).await
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        self.pass(Operation::Inspect, self.storage.inspect()).await
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        self.pass(Operation::Diagnostics, self.storage.diagnostics()).await
     }
 
     async fn check_queries(&self) -> Result<QueryCheck> {
-        self.pass(Operation::Rehearse, self.storage.check_queries()).await
+        self.pass(Operation::CheckQueryScope, self.storage.check_queries()).await
     }
 
     async fn close(&self) -> Result<()> {
@@ -223,7 +223,7 @@ impl<S: DataStorage + ?Sized, L: Layer> DataStorage for Layered<S, L> {
 }
 
 #[async_trait]
-impl<S: Upkeep + ?Sized, L: Layer> Upkeep for Layered<S, L> {
+impl<S: Maintenance + ?Sized, L: Layer> Maintenance for Layered<S, L> {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let begun = Instant::now();
         let collecting = self.storage.collect_at_most(cutoff, most);
@@ -254,8 +254,8 @@ impl<S: Upkeep + ?Sized, L: Layer> Upkeep for Layered<S, L> {
         self.pass(Operation::ForgetSwarm, self.storage.forget_swarms(info_hashes)).await
     }
 
-    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
-        self.pass(Operation::Rehearse, self.storage.rehearse()).await
+    async fn check_query_scope(&self) -> Result<Vec<QueryScopeReport>> {
+        self.pass(Operation::CheckQueryScope, self.storage.check_query_scope()).await
     }
 }
 

@@ -112,7 +112,7 @@ impl Migration {
     /// What of the options the two storages cannot do: kind by kind, with the reason, which names the
     /// key of the configuration that is missing. Empty if it can be run.
     pub fn refusals(&self) -> Vec<(Kind, String)> {
-        let (source, target) = (self.0.from.lacking(), self.0.to.lacking());
+        let (source, target) = (self.0.from.missing_capabilities(), self.0.to.missing_capabilities());
         let mut refusals = Vec::new();
         for kind in &self.0.options.kinds {
             let replaces = *kind == Kind::Downloads && self.0.options.downloads == DownloadsRule::Replace;
@@ -214,7 +214,7 @@ impl Migration {
         let counts = shared.progress.of(Kind::Peers);
         let is_wanted = shared.options.kinds.contains(&Kind::Peers) && counts.expected().is_none();
         if is_wanted
-            && shared.from.lacking().has(Capability::Statistics)
+            && shared.from.missing_capabilities().has(Capability::Statistics)
             && let Ok(found) = shared.from.statistics().await
         {
             counts.expect(found.seeders + found.leechers);

@@ -1,20 +1,20 @@
 //! What a mirror tells of itself, for people to read.
 
 use super::MirrorStatus;
-use crate::{Inspection, Lacking};
+use crate::{Diagnostics, MissingCapabilities};
 
-/// The inspection of both sides and of what is between them.
-pub(super) fn inspection(
+/// Diagnostics of both sides and of what is between them.
+pub(super) fn diagnostics(
     primary_name: &str,
-    primary: Inspection,
-    secondary_storage: Option<(&str, Lacking)>,
-    secondary: Option<Inspection>,
+    primary: Diagnostics,
+    secondary_storage: Option<(&str, MissingCapabilities)>,
+    secondary: Option<Diagnostics>,
     status: &MirrorStatus,
-) -> Inspection {
-    let mut whole = Inspection { server: primary.server.clone(), ..Inspection::default() };
+) -> Diagnostics {
+    let mut whole = Diagnostics { server: primary.server.clone(), ..Diagnostics::default() };
     add_side(&mut whole, "primary", primary_name, primary);
     match (&secondary_storage, secondary) {
-        (Some((name, _)), Some(inspection)) => add_side(&mut whole, "secondary", name, inspection),
+        (Some((name, _)), Some(diagnostics)) => add_side(&mut whole, "secondary", name, diagnostics),
         (Some((name, _)), None) => add(&mut whole, "secondary", format!("{name}, does not answer")),
         (None, _) => add(&mut whole, "secondary", "not opened yet".into()),
     }
@@ -27,22 +27,22 @@ pub(super) fn inspection(
     whole
 }
 
-fn add(whole: &mut Inspection, item: &str, finding: String) {
+fn add(whole: &mut Diagnostics, item: &str, finding: String) {
     whole.findings.push((item.into(), finding));
 }
 
-fn add_side(whole: &mut Inspection, side: &str, name: &str, inspection: Inspection) {
-    add(whole, side, format!("{name}, {}", inspection.server));
-    for (item, finding) in inspection.findings {
+fn add_side(whole: &mut Diagnostics, side: &str, name: &str, diagnostics: Diagnostics) {
+    add(whole, side, format!("{name}, {}", diagnostics.server));
+    for (item, finding) in diagnostics.findings {
         add(whole, &format!("{side} {item}"), finding);
     }
     whole
         .details
-        .extend(inspection.details.into_iter().map(|(item, detail)| (format!("{side} {item}"), detail)));
-    whole.warnings.extend(inspection.warnings.into_iter().map(|warning| format!("{side}: {warning}")));
+        .extend(diagnostics.details.into_iter().map(|(item, detail)| (format!("{side} {item}"), detail)));
+    whole.warnings.extend(diagnostics.warnings.into_iter().map(|warning| format!("{side}: {warning}")));
 }
 
-fn add_status(whole: &mut Inspection, status: &MirrorStatus) {
+fn add_status(whole: &mut Diagnostics, status: &MirrorStatus) {
     let MirrorStatus { started, applied, queued, missed, suspended } = status;
     let state = match suspended {
         None => "mirroring".into(),

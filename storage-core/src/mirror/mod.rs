@@ -22,7 +22,7 @@
 //! - **In doubt.** A write that was given up, or whose outcome at the primary is not known, is not
 //!   passed on: it might undo what the primary has. It counts as missed.
 //! - **Missed** writes are made good by a new migration that begins after the last of them. How many
-//!   there were, and when, is told by [`inspect`](crate::Backend::inspect) and the metrics; counts are
+//!   there were, and when, is told by [`diagnostics`](crate::Backend::diagnostics) and the metrics; counts are
 //!   those of one process. With several nodes none of them may have missed any.
 //!
 //! # Call by call
@@ -34,7 +34,7 @@
 //!   is stale there after its lifetime, and garbage collection removes it.
 //! - Garbage is collected on both with the same cutoff, on the secondary in the background. What fails
 //!   there is not missed: the next collection finds it. Statistics, exports, capabilities and `ping`
-//!   are the primary's; what the secondary lacks is a warning of `inspect`, for it must not take away
+//!   are the primary's; what the secondary lacks is a warning of `diagnostics`, for it must not take away
 //!   from the service.
 //! - `close` waits for the queue for a bounded time, and then closes both sides at once. What is left of the
 //!   queue is missed and logged, and told by [`pending_writes`](crate::Backend::pending_writes). A mirror
@@ -49,13 +49,13 @@ mod driver;
 mod findings;
 mod lanes;
 mod ledger;
+mod maintenance;
 mod peers;
 mod secondary;
 mod side;
 mod storage;
 mod transfer;
 mod turns;
-mod upkeep;
 
 pub use config::{EXAMPLE_CONFIG, MirrorConfig};
 pub use driver::MirrorDriver;

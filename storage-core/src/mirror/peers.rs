@@ -127,7 +127,8 @@ pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
 
 /// Whether the secondary can be given the downloads that the primary has.
 pub(super) fn copies_downloads<S: PeerStorage + Transfer + ?Sized>(secondary: &S, primary: &S) -> bool {
-    secondary.lacking().has(Capability::ImportDownloads) && primary.lacking().has(Capability::Downloads)
+    secondary.missing_capabilities().has(Capability::ImportDownloads)
+        && primary.missing_capabilities().has(Capability::Downloads)
 }
 
 /// Gives the secondary the downloads that the primary has by now.

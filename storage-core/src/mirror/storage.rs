@@ -16,8 +16,8 @@ use super::{MirrorConfig, Missed, NAME, Suspended, findings};
 use crate::config::Problem;
 use crate::layer::{time_left, with_time_left};
 use crate::{
-    Backend, ClockReading, Error, ErrorKind, Inspection, Lacking, NoObserver, Operation, PendingWrites,
-    QueryCheck, Result, SharedObserver, Storage, Timestamp,
+    Backend, ClockReading, Diagnostics, Error, ErrorKind, MissingCapabilities, NoObserver, Operation,
+    PendingWrites, QueryCheck, Result, SharedObserver, Storage, Timestamp,
 };
 
 /// How long the two storages may take to close, if nobody says how much time is left.
@@ -28,7 +28,7 @@ const KEPT_FOR_CLOSING: Duration = Duration::from_millis(1_500);
 
 /// Two storages as one: see the [module](super).
 ///
-/// Timeouts, limits and an orderly close are layers: [`guarded`](crate::guarded), which the registry
+/// Timeouts, limits and an orderly close are layers: [`with_default_layers`](crate::with_default_layers), which the registry
 /// puts around by itself. The two storages should have such layers of their own.
 pub struct MirrorStorage<S: ?Sized = dyn Storage> {
     pub(super) primary: Arc<S>,
@@ -168,8 +168,8 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         self.primary.durable()
     }
 
-    fn lacking(&self) -> Lacking {
-        self.primary.lacking()
+    fn missing_capabilities(&self) -> MissingCapabilities {
+        self.primary.missing_capabilities()
     }
 
     fn configuration_key(&self, operation: Operation) -> Option<&'static str> {
@@ -211,17 +211,18 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         self.primary.probe().await.map_err(of_primary)
     }
 
-    async fn inspect(&self) -> Result<Inspection> {
-        let primary = self.primary.inspect().await.map_err(of_primary)?;
+    async fn diagnostics(&self) -> Result<Diagnostics> {
+        let primary = self.primary.diagnostics().await.map_err(of_primary)?;
         let secondary = match self.secondary.in_service() {
             None => None,
             Some(storage) => {
                 let limit = self.secondary.timeout(Operation::Ping);
-                timeout(limit, storage.inspect()).await.ok().and_then(Result::ok)
+                timeout(limit, storage.diagnostics()).await.ok().and_then(Result::ok)
             }
         };
-        let lacking = self.secondary.storage().map(|storage| (storage.name(), storage.lacking()));
-        Ok(findings::inspection(self.primary.name(), primary, lacking, secondary, &self.status()))
+        let lacking =
+            self.secondary.storage().map(|storage| (storage.name(), storage.missing_capabilities()));
+        Ok(findings::diagnostics(self.primary.name(), primary, lacking, secondary, &self.status()))
     }
 
     /// Those of both sides, unless the secondary is suspended.

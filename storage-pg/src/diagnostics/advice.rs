@@ -68,7 +68,7 @@ impl PgStorage {
     }
 
     async fn is_superuser(&self) -> Result<bool> {
-        with_retries!(&self.core, Operation::Inspect, TxMode::Autocommit, |connection| {
+        with_retries!(&self.core, Operation::Diagnostics, TxMode::Autocommit, |connection| {
             let setting = sqlx::query_scalar("SELECT current_setting('is_superuser', true)");
             let setting: Option<String> =
                 setting.persistent(false).fetch_one(&mut *connection).await.map_err(failed)?;
@@ -79,7 +79,7 @@ impl PgStorage {
     /// A pool that is larger than what is allowed: calls that would open one more connection fail.
     async fn too_few_connections(&self) -> Result<Option<String>> {
         let (allowed, who): (i32, String) =
-            with_retries!(&self.core, Operation::Inspect, TxMode::Autocommit, |connection| {
+            with_retries!(&self.core, Operation::Diagnostics, TxMode::Autocommit, |connection| {
                 let row = sqlx::query(CONNECTIONS).persistent(false).fetch_one(&mut *connection).await;
                 let row = row.map_err(failed)?;
                 Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))
@@ -94,7 +94,7 @@ impl PgStorage {
     }
 
     async fn unlogged_tables(&self) -> Result<Vec<String>> {
-        with_retries!(&self.core, Operation::Inspect, TxMode::Transaction, |connection| {
+        with_retries!(&self.core, Operation::Diagnostics, TxMode::Transaction, |connection| {
             for statement in self.core.statements() {
                 plan(connection, statement).await.map_err(failed)?;
             }

@@ -26,7 +26,7 @@ ORDER BY 1";
 /// What to change, each with the statement.
 pub(super) async fn advice(core: &Core) -> Result<Vec<String>> {
     let Some(put) = core.find(queries::PutPeer) else { return Ok(Vec::new()) };
-    with_retries!(core, Operation::Inspect, TxMode::Transaction, |connection| {
+    with_retries!(core, Operation::Diagnostics, TxMode::Transaction, |connection| {
         plan(connection, &put).await.map_err(failed)?;
         let rows = sqlx::query(TABLES).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;
         let mut advice = Vec::new();

@@ -38,7 +38,7 @@ pub(super) struct TablesVersion {
 
 /// The version; none of tables that are not the recommended ones.
 pub(super) async fn tables_version(core: &Core, product: Product) -> Result<Option<TablesVersion>> {
-    with_retries!(core, Operation::Inspect, TxMode::Autocommit, |connection| {
+    with_retries!(core, Operation::Diagnostics, TxMode::Autocommit, |connection| {
         let objects = if product == Product::Cockroach { TABLE } else { OBJECTS };
         let rows =
             sqlx::query(objects).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;

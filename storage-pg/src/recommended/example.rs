@@ -226,4 +226,4 @@ export and import.";
 const LIMITS: &str = "\
 Not MoChi's: how long an unreachable server is tried at start; how long a transaction is tried again
 that others got in the way of; how long a call may take with all its attempts, one that a peer waits for
-and one of upkeep or transfer; how many may be under way.";
+and one of maintenance or transfer; how many may be under way.";

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use storage_core::{NoObserver, Opened, Schedule, Statistics, Storage, Upkeep};
+use storage_core::{Maintenance, NoObserver, Opened, Schedule, Statistics, Storage};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
 use super::RemoteVisit;

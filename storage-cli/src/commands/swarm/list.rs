@@ -28,7 +28,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
-    let lacking = storage.lacking();
+    let lacking = storage.missing_capabilities();
     let needed = arguments.sort.needed();
     if let Some(reason) = needed.iter().find_map(|capability| lacking.reason(*capability)) {
         return Err(CommandError::finding(format!("cannot list swarms: {reason}")));

@@ -227,7 +227,7 @@ mod tests {
     use crate::serve::rate_limit::{Rate, RateLimit};
     use crate::serve::settings::ClientLimits;
     use prometheus::{IntGauge, Registry};
-    use storage_core::{Storage, guarded};
+    use storage_core::{Storage, with_default_layers};
     use storage_memory::{MemoryConfig, MemoryStorage};
 
     fn announce(connection: u64, port: u16) -> Vec<u8> {
@@ -245,7 +245,8 @@ mod tests {
     #[tokio::test]
     async fn a_flood_from_one_address_is_refused_before_the_storage_is_asked() {
         let memory = MemoryStorage::new(MemoryConfig::default());
-        let storage: Arc<dyn Storage> = guarded(Arc::new(memory), storage_core::layer::Limits::default());
+        let storage: Arc<dyn Storage> =
+            with_default_layers(Arc::new(memory), storage_core::layer::Limits::default());
         let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
         let rate_limit = RateLimit::new(Rate::default(), Vec::new());
         let limits = ClientLimits::default();

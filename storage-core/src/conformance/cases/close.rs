@@ -55,7 +55,7 @@ async fn every_call(
     let entries = [(key.clone(), key.clone())];
     let mut calls = vec![
         (Operation::Ping, storage.ping().await),
-        (Operation::Inspect, storage.inspect().await.map(drop)),
+        (Operation::Diagnostics, storage.diagnostics().await.map(drop)),
         (Operation::PutPeer, storage.put_leecher(&info_hash, &peer).await),
         (Operation::DeletePeer, storage.delete_leecher(&info_hash, &peer).await),
         (Operation::GraduatePeers, storage.graduate_leecher(&info_hash, &peer).await.map(drop)),
@@ -84,10 +84,10 @@ async fn every_call(
         (Operation::ImportDownloads, storage.import_downloads(&[downloads]).await.map(drop)),
         (Operation::ImportData, storage.import_data(&[data]).await.map(drop)),
     ];
-    let rehearsed = storage.rehearse().await;
-    // A storage that never has anything to rehearse or to check need not notice that it is closed.
-    if !rehearsed.as_ref().is_ok_and(Vec::is_empty) {
-        calls.push((Operation::Rehearse, rehearsed.map(drop)));
+    let checked = storage.check_query_scope().await;
+    // A storage that never has anything to check need not notice that it is closed.
+    if !checked.as_ref().is_ok_and(Vec::is_empty) {
+        calls.push((Operation::CheckQueryScope, checked.map(drop)));
     }
     let checked = storage.check_counts().await;
     if !checked.as_ref().is_ok_and(Option::is_none) {

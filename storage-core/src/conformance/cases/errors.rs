@@ -32,7 +32,7 @@ pub(super) async fn a_closed_storage_is_named(test: &TestContext) -> CaseResult 
 
 pub(super) async fn what_is_lacking_is_named(test: &TestContext) -> CaseResult {
     let mut called = 0;
-    for (capability, _) in test.storage().lacking().iter() {
+    for (capability, _) in test.storage().missing_capabilities().iter() {
         if let Some((operation, result)) = call_for(test, capability).await? {
             called += 1;
             let did = format!("call {operation}, for which the storage says it lacks `{capability}`");

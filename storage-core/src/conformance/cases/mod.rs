@@ -43,12 +43,12 @@ macro_rules! should {
 
 /// Every case: those about safety first, then in the order of the rules.
 pub(super) static ALL: &[Case] = &[
-    must!("S1" "delete touches only its peer", safety::delete_peer_is_rehearsed).on_nothing(),
-    must!("S1" "graduate touches only its peer", safety::graduate_peer_is_rehearsed).on_nothing(),
-    must!("S1" "writes for many touch only their peers", safety::write_peers_is_rehearsed).on_nothing(),
-    must!("S1" "collect garbage touches only stale peers", safety::collect_garbage_is_rehearsed).on_nothing(),
-    must!("S1" "delete data touches only its keys", safety::delete_data_is_rehearsed).on_nothing(),
-    must!("S1" "forget swarm touches only its swarm", safety::forget_swarm_is_rehearsed).on_nothing(),
+    must!("S1" "delete touches only its peer", safety::delete_peer_query_has_no_excess_rows).on_nothing(),
+    must!("S1" "graduate touches only its peer", safety::graduate_peer_query_has_no_excess_rows).on_nothing(),
+    must!("S1" "writes for many touch only their peers", safety::write_peers_query_has_no_excess_rows).on_nothing(),
+    must!("S1" "collect garbage touches only stale peers", safety::collect_garbage_query_has_no_excess_rows).on_nothing(),
+    must!("S1" "delete data touches only its keys", safety::delete_data_query_has_no_excess_rows).on_nothing(),
+    must!("S1" "forget swarm touches only its swarm", safety::forget_swarm_query_has_no_excess_rows).on_nothing(),
     must!("S1" "forget swarm removes its peers", safety::forgetting_removes_the_peers),
     must!("S1" "forget swarm removes its downloads", safety::forgetting_removes_the_downloads).needs(safety::FORGETS_DOWNLOADS).graduates(),
     must!("S1" "forget swarm leaves other swarms alone", safety::forgetting_leaves_other_swarms_alone),

@@ -3,41 +3,41 @@
 use crate::conformance::{CaseError, CaseResult, TestContext, Violation, sample};
 use crate::{Capability, Operation, Role};
 
-pub(super) async fn delete_peer_is_rehearsed(test: &TestContext) -> CaseResult {
+pub(super) async fn delete_peer_query_has_no_excess_rows(test: &TestContext) -> CaseResult {
     touches_only_its_own(test, Operation::DeletePeer).await
 }
 
-pub(super) async fn graduate_peer_is_rehearsed(test: &TestContext) -> CaseResult {
+pub(super) async fn graduate_peer_query_has_no_excess_rows(test: &TestContext) -> CaseResult {
     touches_only_its_own(test, Operation::GraduatePeers).await
 }
 
-pub(super) async fn write_peers_is_rehearsed(test: &TestContext) -> CaseResult {
+pub(super) async fn write_peers_query_has_no_excess_rows(test: &TestContext) -> CaseResult {
     touches_only_its_own(test, Operation::WritePeers).await
 }
 
-pub(super) async fn collect_garbage_is_rehearsed(test: &TestContext) -> CaseResult {
+pub(super) async fn collect_garbage_query_has_no_excess_rows(test: &TestContext) -> CaseResult {
     touches_only_its_own(test, Operation::CollectGarbage).await
 }
 
-pub(super) async fn delete_data_is_rehearsed(test: &TestContext) -> CaseResult {
+pub(super) async fn delete_data_query_has_no_excess_rows(test: &TestContext) -> CaseResult {
     touches_only_its_own(test, Operation::DeleteData).await
 }
 
-pub(super) async fn forget_swarm_is_rehearsed(test: &TestContext) -> CaseResult {
+pub(super) async fn forget_swarm_query_has_no_excess_rows(test: &TestContext) -> CaseResult {
     touches_only_its_own(test, Operation::ForgetSwarm).await
 }
 
 async fn touches_only_its_own(test: &TestContext, operation: Operation) -> CaseResult {
-    let rehearsals = test.ok("rehearse destructive operations", test.storage().rehearse().await)?;
-    let mut rehearsals =
-        rehearsals.into_iter().filter(|rehearsal| rehearsal.operation == operation).peekable();
-    let reason = format!("the storage has no query of `{operation}` to rehearse");
-    test.skip_unless(rehearsals.peek().is_some(), &reason)?;
-    for rehearsal in rehearsals {
-        if let Some(overreach) = rehearsal.overreach {
-            let did = format!("rehearse `{}` in a way that leaves no trace", rehearsal.key);
-            let failure = Violation::new(did, "it touches its own entry alone", overreach);
-            return Err(CaseError::Failed(Violation { likely_cause: Some(rehearsal.key), ..failure }));
+    let reports =
+        test.ok("check the scope of destructive queries", test.storage().check_query_scope().await)?;
+    let mut reports = reports.into_iter().filter(|report| report.operation == operation).peekable();
+    let reason = format!("the storage has no query of `{operation}` to check");
+    test.skip_unless(reports.peek().is_some(), &reason)?;
+    for report in reports {
+        if let Some(excess_rows) = report.excess_rows {
+            let did = format!("check the scope of `{}` without leaving a trace", report.key);
+            let failure = Violation::new(did, "it touches its own entry alone", excess_rows);
+            return Err(CaseError::Failed(Violation { likely_cause: Some(report.key), ..failure }));
         }
     }
     Ok(())

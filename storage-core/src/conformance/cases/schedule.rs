@@ -1,4 +1,4 @@
-//! U3: upkeep by itself.
+//! U3: maintenance by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use super::garbage::still_there;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::layer::{Layer, Layered};
-use crate::{Maintenance, Operation, Result, Role, Schedule, Storage, Timestamp};
+use crate::{MaintenanceScheduler, Operation, Result, Role, Schedule, Storage, Timestamp};
 
 /// Time for several runs of the schedule below.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -62,7 +62,7 @@ pub(super) async fn stale_peers_go_by_themselves(test: &TestContext) -> CaseResu
     let info_hash = test.info_hash();
     test.put_at(&info_hash, &sample::peer(1), Role::Leecher, STALE).await?;
     test.put(&info_hash, &sample::peer(2), Role::Leecher).await?;
-    let maintained = Maintenance::start(watched(test), schedule());
+    let maintained = MaintenanceScheduler::start(watched(test), schedule());
     let did = "start the schedule with a stale and a fresh leecher, wait";
     let counted = test.counts_in_the_end(did, Operation::CollectGarbage, &info_hash, 0, 1).await;
     test.ok("stop the schedule", maintained.close().await)?;
@@ -71,7 +71,7 @@ pub(super) async fn stale_peers_go_by_themselves(test: &TestContext) -> CaseResu
 
 pub(super) async fn switched_off_it_removes_nothing(test: &TestContext) -> CaseResult {
     let info_hash = test.info_hash();
-    let _maintained = Maintenance::start(watched(test), Schedule { enabled: false, ..schedule() });
+    let _maintained = MaintenanceScheduler::start(watched(test), Schedule { enabled: false, ..schedule() });
     test.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
     tokio::time::sleep(A_WHILE).await;
     still_there(test, "wait for a schedule that is switched off, with a stale peer", &info_hash).await
@@ -79,7 +79,7 @@ pub(super) async fn switched_off_it_removes_nothing(test: &TestContext) -> CaseR
 
 pub(super) async fn closing_stops_it(test: &TestContext) -> CaseResult {
     let info_hash = test.info_hash();
-    let maintained = Maintenance::start(watched(test), schedule());
+    let maintained = MaintenanceScheduler::start(watched(test), schedule());
     tokio::time::sleep(A_WHILE).await;
     test.ok("stop the schedule", maintained.close().await)?;
     test.put_at(&info_hash, &sample::peer(1), Role::Seeder, STALE).await?;
@@ -103,7 +103,7 @@ async fn statistics_taken(test: &TestContext, reporting_interval: Duration) -> C
     let watched = watched(test);
     let an_hour = Duration::from_secs(3600);
     let schedule = Schedule { gc_interval: an_hour, reporting_interval, ..schedule() };
-    let maintained = Maintenance::start(Arc::clone(&watched) as Arc<dyn Storage>, schedule);
+    let maintained = MaintenanceScheduler::start(Arc::clone(&watched) as Arc<dyn Storage>, schedule);
     let taken = || watched.layer().statistics.load(Ordering::SeqCst);
     let mut patience = if reporting_interval.is_zero() { 1 } else { 30 };
     while patience > 0 && taken() == 0 {

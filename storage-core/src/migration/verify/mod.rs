@@ -124,7 +124,8 @@ impl Verification {
 
     /// What of the options the two storages cannot do, kind by kind, with the reason.
     pub fn refusals(&self) -> Vec<(Kind, String)> {
-        let sides = [("source", self.from.lacking()), ("target", self.to.lacking())];
+        let sides =
+            [("source", self.from.missing_capabilities()), ("target", self.to.missing_capabilities())];
         let mut refusals = Vec::new();
         for kind in &self.options.kinds {
             for (side, lacking) in &sides {
@@ -192,7 +193,7 @@ impl Verification {
         }
         let mut expected = 0;
         for storage in [&self.from, &self.to] {
-            if storage.lacking().has(Capability::Statistics)
+            if storage.missing_capabilities().has(Capability::Statistics)
                 && let Ok(found) = storage.statistics().await
             {
                 expected += found.seeders + found.leechers;

@@ -10,33 +10,33 @@ use tokio::time::Instant;
 const OUTAGE: Duration = Duration::from_secs(60);
 
 /// How often a node looks whether it stood still.
-pub(super) const LOOKS: Duration = Duration::from_secs(20);
+pub(super) const WAKEUP_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Whether announces are stored, and since when.
 #[derive(Debug)]
-pub(super) struct Service {
-    state: Mutex<ServiceState>,
+pub(super) struct Availability {
+    state: Mutex<AvailabilityState>,
     /// Whether announces fail, so that those that do not take no lock.
     is_failing: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct ServiceState {
-    /// When service began, or began again.
+struct AvailabilityState {
+    /// When availability began, or began again.
     since: Instant,
     /// The first announce that failed and has had no successful one after it.
     failing: Option<Instant>,
 }
 
-impl Service {
+impl Availability {
     /// It begins.
-    pub(super) fn begun() -> Self {
-        let state = Mutex::new(ServiceState { since: Instant::now(), failing: None });
+    pub(super) fn new() -> Self {
+        let state = Mutex::new(AvailabilityState { since: Instant::now(), failing: None });
         Self { state, is_failing: AtomicBool::new(false) }
     }
 
     /// An announce was stored, or was not.
-    pub(super) fn announced(&self, is_stored: bool) {
+    pub(super) fn record_announce(&self, is_stored: bool) {
         if is_stored && !self.is_failing.load(Ordering::Relaxed) {
             return;
         }
@@ -50,7 +50,7 @@ impl Service {
     }
 
     /// A look came so much later than it was due.
-    pub(super) fn looked(&self, late: Duration) {
+    pub(super) fn record_wakeup(&self, late: Duration) {
         if late > OUTAGE {
             self.state.lock().since = Instant::now();
         }
@@ -79,49 +79,49 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_grace_begins_at_the_start() {
-        let service = Service::begun();
+        let availability = Availability::new();
         advance(seconds(1_000)).await;
-        assert_eq!(service.grace_left(GRACE), Some(seconds(800)));
+        assert_eq!(availability.grace_left(GRACE), Some(seconds(800)));
         advance(seconds(800)).await;
-        assert_eq!(service.grace_left(GRACE), None);
-        assert_eq!(Service::begun().grace_left(Duration::ZERO), None);
+        assert_eq!(availability.grace_left(GRACE), None);
+        assert_eq!(Availability::new().grace_left(Duration::ZERO), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_outage_begins_it_anew_and_a_short_one_does_not() {
-        let service = Service::begun();
+        let availability = Availability::new();
         advance(GRACE).await;
         for (lasts, left) in [(30, None), (7_200, Some(GRACE))] {
-            service.announced(false);
+            availability.record_announce(false);
             advance(seconds(lasts)).await;
-            assert_eq!(service.grace_left(GRACE), left, "while it lasts");
-            service.announced(false);
-            service.announced(true);
-            assert_eq!(service.grace_left(GRACE), left, "after it");
+            assert_eq!(availability.grace_left(GRACE), left, "while it lasts");
+            availability.record_announce(false);
+            availability.record_announce(true);
+            assert_eq!(availability.grace_left(GRACE), left, "after it");
         }
         advance(GRACE).await;
-        assert_eq!(service.grace_left(GRACE), None);
+        assert_eq!(availability.grace_left(GRACE), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn failures_between_successes_are_no_outage() {
-        let service = Service::begun();
+        let availability = Availability::new();
         advance(GRACE).await;
         for _ in 0..100 {
-            service.announced(false);
+            availability.record_announce(false);
             advance(seconds(10)).await;
-            service.announced(true);
+            availability.record_announce(true);
         }
-        assert_eq!(service.grace_left(GRACE), None);
+        assert_eq!(availability.grace_left(GRACE), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_process_that_stood_still_begins_it_anew() {
-        let service = Service::begun();
+        let availability = Availability::new();
         advance(GRACE).await;
-        service.looked(seconds(59));
-        assert_eq!(service.grace_left(GRACE), None);
-        service.looked(seconds(3_000));
-        assert_eq!(service.grace_left(GRACE), Some(GRACE));
+        availability.record_wakeup(seconds(59));
+        assert_eq!(availability.grace_left(GRACE), None);
+        availability.record_wakeup(seconds(3_000));
+        assert_eq!(availability.grace_left(GRACE), Some(GRACE));
     }
 }

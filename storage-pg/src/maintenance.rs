@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use storage_core::{
-    AddressFamily, Collected, CountCheck, Forgotten, InfoHash, Operation, PeerCounts, Rehearsal, Result,
-    Role, Statistics, Timestamp, Upkeep, WrongCounts, forget_swarms_one_by_one,
+    AddressFamily, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation, PeerCounts,
+    QueryScopeReport, Result, Role, Statistics, Timestamp, WrongCounts, forget_swarms_one_by_one,
 };
 
 use crate::argument::Argument;
@@ -32,7 +32,7 @@ const FORGOTTEN_TOGETHER: usize = 100;
 const FORGET_AT_A_TIME: usize = 500;
 
 #[async_trait]
-impl Upkeep for PgStorage {
+impl Maintenance for PgStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let collected = self.collect(cutoff, most).await?;
         if let Some(merge) = self.core.find(queries::MergeCounts)
@@ -129,8 +129,8 @@ impl Upkeep for PgStorage {
         Ok(all)
     }
 
-    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
-        self.rehearse_all().await
+    async fn check_query_scope(&self) -> Result<Vec<QueryScopeReport>> {
+        self.check_all_scopes().await
     }
 }
 

@@ -1,12 +1,12 @@
 //! Garbage collection, statistics, forgetting a swarm.
 
 use async_trait::async_trait;
-use storage_core::{Collected, Forgotten, InfoHash, Result, Role, Statistics, Timestamp, Upkeep};
+use storage_core::{Collected, Forgotten, InfoHash, Maintenance, Result, Role, Statistics, Timestamp};
 
 use crate::MemoryStorage;
 
 #[async_trait]
-impl Upkeep for MemoryStorage {
+impl Maintenance for MemoryStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         if most < u64::MAX {
             let withheld = self.count_stale(cutoff).await;

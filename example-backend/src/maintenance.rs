@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use storage_core::{Collected, Forgotten, InfoHash, Result, Statistics, Timestamp, Upkeep};
+use storage_core::{Collected, Forgotten, InfoHash, Maintenance, Result, Statistics, Timestamp};
 
 use crate::ExampleStorage;
 
 #[async_trait]
-impl Upkeep for ExampleStorage {
+impl Maintenance for ExampleStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let mut contents = self.lock();
         let stale = contents.peers.values().filter(|presence| presence.announced <= cutoff).count() as u64;

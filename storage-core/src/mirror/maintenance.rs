@@ -1,4 +1,4 @@
-//! Upkeep.
+//! Maintenance.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use super::peers::PEER_BYTES;
 use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use crate::{
-    Capability, Collected, CountCheck, Forgotten, InfoHash, Operation, Rehearsal, Result, Statistics,
-    Timestamp, Upkeep,
+    Capability, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation, QueryScopeReport, Result,
+    Statistics, Timestamp,
 };
 
 #[async_trait]
-impl<S: Upkeep + ?Sized + 'static> Upkeep for MirrorStorage<S> {
+impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let collected = self.primary.collect_at_most(cutoff, most).await.map_err(of_primary)?;
         if collected.withheld > 0 {
             return Ok(collected);
         }
         let on_secondary = move |secondary: Arc<S>| async move {
-            if !secondary.lacking().has(Capability::GarbageCollection) {
+            if !secondary.missing_capabilities().has(Capability::GarbageCollection) {
                 return Ok(());
             }
             secondary.collect_garbage(cutoff).await.map(drop)
@@ -64,19 +64,19 @@ impl<S: Upkeep + ?Sized + 'static> Upkeep for MirrorStorage<S> {
     }
 
     /// With the findings in the secondary, unless it is suspended. A failure there is a warning in the log.
-    async fn rehearse(&self) -> Result<Vec<Rehearsal>> {
-        let mut rehearsals = self.primary.rehearse().await.map_err(of_primary)?;
-        let Some(secondary) = self.secondary.in_service() else { return Ok(rehearsals) };
-        let on_secondary = |rehearsal: Rehearsal| Rehearsal {
-            overreach: rehearsal.overreach.map(|overreach| format!("in `secondary`: {overreach}")),
-            ..rehearsal
+    async fn check_query_scope(&self) -> Result<Vec<QueryScopeReport>> {
+        let mut reports = self.primary.check_query_scope().await.map_err(of_primary)?;
+        let Some(secondary) = self.secondary.in_service() else { return Ok(reports) };
+        let on_secondary = |report: QueryScopeReport| QueryScopeReport {
+            excess_rows: report.excess_rows.map(|excess_rows| format!("in `secondary`: {excess_rows}")),
+            ..report
         };
-        match secondary.rehearse().await {
-            Ok(found) => rehearsals.extend(found.into_iter().map(on_secondary)),
+        match secondary.check_query_scope().await {
+            Ok(found) => reports.extend(found.into_iter().map(on_secondary)),
             Err(error) => {
-                tracing::warn!(backend = NAME, %error, "the queries of the secondary were not rehearsed");
+                tracing::warn!(backend = NAME, %error, "the queries of the secondary were not checked");
             }
         }
-        Ok(rehearsals)
+        Ok(reports)
     }
 }

@@ -1,16 +1,16 @@
-//! Upkeep: garbage collection, statistics, forgetting a swarm.
+//! Maintenance: garbage collection, statistics, forgetting a swarm.
 
 mod collect;
 mod forget;
 mod statistics;
 
 use async_trait::async_trait;
-use storage_core::{Collected, Forgotten, InfoHash, Result, Statistics, Timestamp, Upkeep};
+use storage_core::{Collected, Forgotten, InfoHash, Maintenance, Result, Statistics, Timestamp};
 
 use crate::storage::RedisStorage;
 
 #[async_trait]
-impl Upkeep for RedisStorage {
+impl Maintenance for RedisStorage {
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         collect::CollectionRun::new(self, cutoff, most).run().await
     }
