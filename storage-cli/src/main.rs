@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use storage_core::Registry;
-use storage_core::mirror::MirrorDriver;
 use storage_memory::MemoryDriver;
+use storage_mirror::MirrorDriver;
 use storage_pg::PgDriver;
 use storage_redis::RedisDriver;
 

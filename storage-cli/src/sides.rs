@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
-use storage_core::migration::{Kind, MigrationError, Progress, Side, Stop, Tally};
 use storage_core::{Diagnostics, Opened, Registry, Storage};
+use storage_migration::{Kind, MigrationError, Progress, RecordCounts, Side, Stop};
 
 use crate::arguments::{self, SidesArguments, StorageArguments};
 use crate::exit::CommandError;
@@ -112,7 +112,7 @@ pub(crate) fn kinds(only: &[arguments::Kind]) -> Vec<Kind> {
 }
 
 /// Tells which entries could not be understood and were left out, kind by kind.
-pub(crate) fn note_unreadable(kind: Kind, tally: &Tally) {
+pub(crate) fn note_unreadable(kind: Kind, tally: &RecordCounts) {
     if tally.unreadable == 0 {
         return;
     }
@@ -199,7 +199,7 @@ impl Display {
             }
             Self::Lines(kinds) => {
                 for (kind, last) in kinds {
-                    let tally = progress.of(*kind).tally();
+                    let tally = progress.of(*kind).counts();
                     let rate = tally.read.saturating_sub(*last) / LINES.as_secs();
                     if tally.read != *last {
                         note(format_args!(
@@ -228,7 +228,7 @@ impl Display {
 
 fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
     let counts = progress.of(kind);
-    let tally = counts.tally();
+    let tally = counts.counts();
     if let Some(expected) = counts.expected()
         && bar.length().is_none()
     {

@@ -38,7 +38,6 @@
 //! # Layers
 //! Limits, traces, metrics and schedules are [layers](layer) around any storage, and a storage with
 //! a layer around it is a storage. [`Registry::open`] puts limits and traces around every storage.
-//! A [mirror] is a storage made of two, to move from one to the other while serving.
 //!
 //! # Features
 //! None is on by default.
@@ -59,8 +58,7 @@ mod error;
 mod info_hash;
 pub mod layer;
 mod maintenance;
-pub mod migration;
-pub mod mirror;
+mod nested;
 mod observer;
 mod operation;
 mod peer;
@@ -84,6 +82,7 @@ pub use driver::{Driver, OpenError, Opened, Opener, Registry, Review, UnknownBac
 pub use error::{Error, ErrorKind, Result};
 pub use info_hash::{InfoHash, InvalidInfoHash};
 pub use maintenance::{Collection, MaintenanceScheduler, Schedule};
+pub use nested::{NestedStorage, OpenNested};
 pub use observer::{Event, NoObserver, Observer, SharedObserver};
 pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use libtest_mimic::{Completion, Trial};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
-use storage_core::migration::{Migration, Options};
+use storage_migration::{Migration, Options};
 
 use super::ground::{BackendKind, TestStorage};
 use crate::harness::unless_missing;

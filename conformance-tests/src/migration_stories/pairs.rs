@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use rand::RngExt;
-use storage_core::migration::{Migration, Options, Verification, VerifyOptions};
 use storage_core::{
     Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Storage, Timestamp,
 };
+use storage_migration::{Migration, Options, Verification, VerifyOptions};
 
 use super::ground::TestStorage;
 use crate::stories::play::export;

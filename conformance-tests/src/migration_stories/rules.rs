@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage_core::layer::{Layer, Layered};
-use storage_core::migration::{DataRule, DownloadsRule, Follow, Migration, Options};
 use storage_core::{
     Context, DataRecord, DownloadsRecord, Operation, PeerRecord, Result, Role, Storage, Timestamp, When,
 };
+use storage_migration::{DataRule, DownloadsRule, Follow, Migration, Options};
 
 use super::ground::TestStorage;
 use super::pairs::{at, data, fill, options, peer, swarm};

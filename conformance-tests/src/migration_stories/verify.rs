@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage_core::migration::{Comparison, Finding, Kind, Migration, Verification, VerifyOptions};
 use storage_core::{Context, DownloadsRecord, PeerRecord, Role, Timestamp, When};
+use storage_migration::{Comparison, Finding, Kind, Migration, Verification, VerifyOptions};
 
 use super::ground::TestStorage;
 use super::pairs::{at, fill, options, peer, swarm};

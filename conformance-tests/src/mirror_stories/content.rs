@@ -7,12 +7,12 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use storage_core::mirror::MirrorConfig;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, Context, DataRecord, DownloadsRecord,
     InfoHash, PeerChange, PeerRecord, PeerStorage, PeerWrite, Result, Role, Storage, SwarmCounts, Timestamp,
     When, Written,
 };
+use storage_mirror::MirrorConfig;
 use tokio::task::JoinSet;
 
 use super::sides::{MirrorSides, Mood, peer, swarm};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use libtest_mimic::{Completion, Trial};
 use storage_core::config::StorageConfig;
-use storage_core::migration::{Migration, Options, Verification, VerifyOptions};
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
     Role, Scope, Storage, SwarmCounts, Timestamp, When,
 };
+use storage_migration::{Migration, Options, Verification, VerifyOptions};
 use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;
 

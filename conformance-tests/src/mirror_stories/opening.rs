@@ -55,7 +55,7 @@ pub(super) async fn tells_the_problems_of_both_sides() {
 
 pub(super) async fn refuses_a_mirror_in_a_mirror_and_one_storage_twice() {
     let told = problems(config(memory(), config(memory(), memory()))).await;
-    assert_eq!(told, ["`secondary.name`: a mirror holds two storages that are no mirrors themselves"]);
+    assert_eq!(told, ["`secondary.name`: a mirror cannot be nested in a mirror"]);
     let told = problems(config(redis_at(NOBODY), redis_at(NOBODY))).await;
     assert_eq!(told, ["`secondary`: is the same storage as `primary`; expected another one"]);
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use storage_core::mirror::MirrorConfig;
 use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role, When};
+use storage_mirror::MirrorConfig;
 
 use super::sides::{MirrorSides, Mood, peer, swarm};
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use storage_core::layer::{Layer, Layered};
-use storage_core::mirror::{MirrorConfig, MirrorStatus, MirrorStorage};
 use storage_core::{Error, ErrorKind, InfoHash, Operation, Peer, PeerId, Result, Storage};
 use storage_memory::{MemoryConfig, MemoryStorage};
+use storage_mirror::{MirrorConfig, MirrorStatus, MirrorStorage};
 use tokio::sync::watch;
 
 /// What a side does.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::migration::{Migration, Options};
-use storage_core::mirror::MirrorConfig;
 use storage_core::{Backend, Maintenance, PeerStorage, Storage};
+use storage_migration::{Migration, Options};
+use storage_mirror::MirrorConfig;
 
 use super::sides::{MirrorSides, Mood, eventually, peer, swarm};
 use crate::stories::play::export;

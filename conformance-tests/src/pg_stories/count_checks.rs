@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::{Layered, Limits, Metrics};
-use storage_core::migration::{Kind, Verification, VerifyOptions};
 use storage_core::{CountCheck, Diagnostics, NoObserver, Storage};
+use storage_migration::{Kind, Verification, VerifyOptions};
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use storage_core::PeerChange::Graduate;
 use storage_core::layer::Limits;
-use storage_core::mirror::{MirrorConfig, MirrorStorage};
 use storage_core::{
     Backend, BulkPeerStorage, InfoHash, NoObserver, Peer, PeerId, PeerStorage, PeerWrite, Storage, Timestamp,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
+use storage_mirror::{MirrorConfig, MirrorStorage};
 use storage_pg::Query;
 use storage_pg::recommended::Recommendation;
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use storage_core::config::StorageConfig;
 use storage_core::conformance::{Provider, Suite, TwoNodes};
-use storage_core::mirror::MirrorDriver;
 use storage_core::{OpenError, Registry, Storage};
 use storage_memory::MemoryDriver;
+use storage_mirror::MirrorDriver;
 use storage_pg::PgDriver;
 use storage_redis::RedisDriver;
 

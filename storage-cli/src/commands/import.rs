@@ -3,10 +3,10 @@
 mod lines;
 
 use serde::Serialize;
-use storage_core::migration::Kind;
 use storage_core::{
     DataRecord, DownloadsRecord, Imported, PeerRecord, Record, Registry, Result as StorageResult, Storage,
 };
+use storage_migration::Kind;
 
 use crate::arguments::ImportArguments;
 use crate::exit::{CommandError, Exit};

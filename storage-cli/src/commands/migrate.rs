@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use storage_core::Registry;
-use storage_core::migration::{self, Follow, Kind, Migration, Options, Summary, Tally};
+use storage_migration::{self as migration, Follow, Kind, Migration, Options, RecordCounts, Summary};
 
 use crate::arguments::{self, MigrateArguments};
 use crate::consent::ask;
@@ -109,7 +109,7 @@ fn tell_pass(pass: &Summary) {
 }
 
 fn written(progress: &migration::Progress) -> String {
-    let parts = Kind::ALL.map(|kind| format!("{} {}", progress.of(kind).tally().written, kind.name()));
+    let parts = Kind::ALL.map(|kind| format!("{} {}", progress.of(kind).counts().written, kind.name()));
     parts.join(", ")
 }
 
@@ -150,7 +150,7 @@ fn print(
 }
 
 /// A count of a summary, with its name.
-type MigrationCount = (&'static str, fn(&Tally) -> u64);
+type MigrationCount = (&'static str, fn(&RecordCounts) -> u64);
 
 /// A row a count, a column a kind.
 fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {

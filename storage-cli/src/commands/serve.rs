@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::Metrics;
-use storage_core::{PendingWrites, Registry, mirror};
+use storage_core::{PendingWrites, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Listen, ServeArguments};
@@ -75,7 +75,7 @@ pub(crate) async fn run(
 fn left_behind(backend: &str, left: PendingWrites) -> String {
     let PendingWrites { count, oldest } = left;
     let age = oldest.map_or(String::new(), |age| format!(", the oldest of {:.1} s ago", age.as_secs_f64()));
-    let way_out = if backend == mirror::NAME {
+    let way_out = if backend == storage_mirror::NAME {
         "the secondary does not have them: a new `migrate` is due before the two change places"
     } else {
         "they are lost: peers come back with their next announce, data does not"

@@ -1,7 +1,7 @@
 //! `verify`: whether two storages hold the same.
 
 use storage_core::Registry;
-use storage_core::migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
+use storage_migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
 
 use crate::arguments::VerifyArguments;
 use crate::exit::{CommandError, Exit};
@@ -51,7 +51,7 @@ async fn compare(
         print(&found, &kinds, output)?;
     }
     for kind in &kinds {
-        note_unreadable(*kind, &progress.of(*kind).tally());
+        note_unreadable(*kind, &progress.of(*kind).counts());
     }
     if found.past_lifetime > 0 {
         note(format_args!(

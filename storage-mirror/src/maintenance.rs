@@ -1,0 +1,82 @@
+//! Maintenance.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::peers::PEER_BYTES;
+use super::storage::of_primary;
+use super::{MirrorStorage, NAME};
+use storage_core::{
+    Capability, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation, QueryScopeReport, Result,
+    Statistics, Timestamp,
+};
+
+#[async_trait]
+impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
+    async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
+        let collected = self.primary.collect_at_most(cutoff, most).await.map_err(of_primary)?;
+        if collected.withheld > 0 {
+            return Ok(collected);
+        }
+        let on_secondary = move |secondary: Arc<S>| async move {
+            if !secondary.missing_capabilities().has(Capability::GarbageCollection) {
+                return Ok(());
+            }
+            secondary.collect_garbage(cutoff).await.map(drop)
+        };
+        // One that finds no room is done by those before it, or by the next.
+        drop(self.collections.try_send(Box::new(move |secondary| Box::pin(on_secondary(secondary)))));
+        Ok(collected)
+    }
+
+    async fn statistics(&self) -> Result<Statistics> {
+        self.primary.statistics().await.map_err(of_primary)
+    }
+
+    /// Of both sides together, unless the secondary is suspended. A failure there is a warning in the log.
+    async fn check_counts(&self) -> Result<Option<CountCheck>> {
+        let of_primary_side = self.primary.check_counts().await.map_err(of_primary)?;
+        let Some(secondary) = self.secondary.available() else { return Ok(of_primary_side) };
+        let of_secondary_side = secondary.check_counts().await.unwrap_or_else(|error| {
+            tracing::warn!(backend = NAME, %error, "the counts of the secondary were not checked");
+            None
+        });
+        Ok(match (of_primary_side, of_secondary_side) {
+            (Some(primary), Some(secondary)) => Some(CountCheck {
+                compared: primary.compared + secondary.compared,
+                remedy: if primary.wrong.is_empty() { secondary.remedy } else { primary.remedy },
+                wrong: [primary.wrong, secondary.wrong].concat(),
+            }),
+            (primary, secondary) => primary.or(secondary),
+        })
+    }
+
+    async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
+        let _locks = self.locks.of_swarms(std::iter::once(info_hash)).await;
+        let call = self.primary.forget_swarm(info_hash);
+        let (forgotten, pending) = self.write(1, PEER_BYTES, call).await?;
+        let (lane, swarm) = (self.write_queue.lane(self.locks.hash(info_hash)), *info_hash);
+        self.pass_on(lane, None, (Operation::ForgetSwarm, pending), move |secondary| async move {
+            secondary.forget_swarm(&swarm).await.map(drop)
+        });
+        Ok(forgotten)
+    }
+
+    /// With the findings in the secondary, unless it is suspended. A failure there is a warning in the log.
+    async fn check_query_scope(&self) -> Result<Vec<QueryScopeReport>> {
+        let mut reports = self.primary.check_query_scope().await.map_err(of_primary)?;
+        let Some(secondary) = self.secondary.available() else { return Ok(reports) };
+        let on_secondary = |report: QueryScopeReport| QueryScopeReport {
+            excess_rows: report.excess_rows.map(|excess_rows| format!("in `secondary`: {excess_rows}")),
+            ..report
+        };
+        match secondary.check_query_scope().await {
+            Ok(found) => reports.extend(found.into_iter().map(on_secondary)),
+            Err(error) => {
+                tracing::warn!(backend = NAME, %error, "the queries of the secondary were not checked");
+            }
+        }
+        Ok(reports)
+    }
+}
