@@ -6,6 +6,7 @@ use std::iter::zip;
 
 use bytes::Bytes;
 
+use super::lookup::values_of;
 use super::pipeline::Movement;
 use super::retry::with_retries;
 use super::run::MigrationInner;
@@ -52,7 +53,7 @@ async fn write_some(
 ) -> Result<(), MigrationError> {
     let new = match shared.options.data {
         DataRule::Keep => absent(shared, context, records).await?,
-        DataRule::Replace => different(shared, context, records).await?,
+        DataRule::Replace => different(shared, records).await?,
     };
     let counts = shared.progress.of(Kind::Data);
     counts.add_kept(records.len() - new.len());
@@ -93,18 +94,11 @@ async fn absent(
 /// The records whose values the target does not have.
 async fn different(
     shared: &MigrationInner,
-    context: &Context,
     records: &[DataRecord],
 ) -> Result<Vec<DataRecord>, MigrationError> {
-    let mut different = Vec::new();
-    for record in records {
-        let load = || shared.to.load_data(context, &record.key);
-        let found = with_retries(Side::Target, &shared.stop, load).await?;
-        if found.as_ref() != Some(&record.value) {
-            different.push(record.clone());
-        }
-    }
-    Ok(different)
+    let found = values_of(Side::Target, &*shared.to, &shared.stop, records).await?;
+    let is_different = |(record, found): &(&DataRecord, Option<Bytes>)| found.as_ref() != Some(&record.value);
+    Ok(zip(records, found).filter(is_different).map(|(record, _)| record.clone()).collect())
 }
 
 /// Looks at all that was written whether the source still has it.

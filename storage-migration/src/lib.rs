@@ -20,15 +20,13 @@
 //! ```
 
 mod data;
-mod downloads;
+mod lookup;
 mod options;
-mod peers;
 mod pipeline;
 mod progress;
 mod rate_limit;
 mod retry;
 mod run;
-mod stop;
 mod verify;
 mod written_keys;
 
@@ -38,10 +36,10 @@ use std::io;
 pub use options::{DataRule, DownloadsRule, Follow, Kind, Options};
 pub use progress::{KindProgress, Progress, RecordCounts};
 pub use run::{Migration, Summary};
-pub use stop::Stop;
 pub use verify::{Comparison, Differences, Finding, Verification, VerifyOptions};
 
 use storage_core::Error;
+use tokio_util::sync::CancellationToken;
 
 /// One of the two storages of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,5 +83,26 @@ impl std::error::Error for MigrationError {
             Self::Storage(_, error) => Some(error),
             Self::WrittenKeys(error) => Some(error),
         }
+    }
+}
+
+/// Ends a migration or a comparison between two batches. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(CancellationToken);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn stop(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether the end has been asked for.
+    pub fn is_stopped(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Ends when the end is asked for.
+    pub async fn stopped(&self) {
+        self.0.cancelled().await;
     }
 }

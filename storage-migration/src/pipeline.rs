@@ -1,15 +1,17 @@
 //! One reader and several writers: pages of the source, batches at the target.
 
+use std::iter::zip;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
+use super::lookup::downloads_of;
 use super::rate_limit::RateLimiter;
 use super::retry::with_retries;
 use super::run::MigrationInner;
-use super::{Kind, MigrationError, Side};
-use storage_core::{Cursor, Page, Result, Storage};
+use super::{DownloadsRule, Kind, MigrationError, Side};
+use storage_core::{Cursor, DownloadsRecord, Page, PeerRecord, Result, Scope, Storage, Timestamp};
 
 /// How records of one kind are moved.
 pub(super) trait Movement: Send + Sync + 'static {
@@ -79,5 +81,93 @@ fn finish(written: Option<Result<Result<(), MigrationError>, JoinError>>) -> Res
             // Writers are cancelled together with the one who waits for them.
             Err(_) => Ok(()),
         },
+    }
+}
+
+/// Peers: the later announce wins.
+pub(super) struct Peers {
+    /// Peers last announced at or before this are stale.
+    pub(super) stale_at: Option<Timestamp>,
+    /// Peers last announced at or before this are past their lifetime, which is counted.
+    pub(super) old_at: Option<Timestamp>,
+    /// What was announced before this is at the target already.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Movement for Peers {
+    const KIND: Kind = Kind::Peers;
+    type Record = PeerRecord;
+
+    async fn page(storage: &dyn Storage, from: Option<&Cursor>, limit: usize) -> Result<Page<PeerRecord>> {
+        storage.export_peers(Scope::All, from, limit).await
+    }
+
+    fn select(&self, shared: &MigrationInner, records: &mut Vec<PeerRecord>) {
+        let counts = shared.progress.of(Kind::Peers);
+        if let Some(stale_at) = self.stale_at {
+            let before = records.len();
+            records.retain(|record| record.announced > stale_at);
+            counts.add_stale(before - records.len());
+        }
+        if let Some(old_at) = self.old_at {
+            let old = records.iter().filter(|record| record.announced <= old_at).count();
+            counts.add_past_lifetime(old);
+        }
+        if let Some(since) = self.since {
+            let before = records.len();
+            records.retain(|record| record.announced >= since);
+            counts.add_kept(before - records.len());
+        }
+    }
+
+    async fn write(
+        &self,
+        shared: &MigrationInner,
+        mut records: Vec<PeerRecord>,
+    ) -> Result<(), MigrationError> {
+        records.sort_unstable_by_key(|record| (record.info_hash, record.peer));
+        let import = || shared.to.import_peers(&records);
+        let imported = with_retries(Side::Target, &shared.stop, import).await?;
+        shared.progress.of(Kind::Peers).add_imported(imported);
+        Ok(())
+    }
+}
+
+/// Downloads: the greater number wins, or the source's.
+pub(super) struct Downloads;
+
+impl Movement for Downloads {
+    const KIND: Kind = Kind::Downloads;
+    type Record = DownloadsRecord;
+
+    async fn page(
+        storage: &dyn Storage,
+        from: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<DownloadsRecord>> {
+        storage.export_downloads(from, limit).await
+    }
+
+    fn select(&self, _shared: &MigrationInner, _records: &mut Vec<DownloadsRecord>) {}
+
+    async fn write(
+        &self,
+        shared: &MigrationInner,
+        records: Vec<DownloadsRecord>,
+    ) -> Result<(), MigrationError> {
+        let counts = shared.progress.of(Kind::Downloads);
+        if shared.options.downloads == DownloadsRule::Max {
+            let import = || shared.to.import_downloads(&records);
+            counts.add_imported(with_retries(Side::Target, &shared.stop, import).await?);
+            return Ok(());
+        }
+        let found = downloads_of(Side::Target, &*shared.to, &shared.stop, &records).await?;
+        let is_different = |(record, found): &(DownloadsRecord, u64)| record.downloads != *found;
+        let count = records.len();
+        let different: Vec<_> = zip(records, found).filter(is_different).map(|(record, _)| record).collect();
+        counts.add_kept(count - different.len());
+        let replace = || shared.to.replace_downloads(&different);
+        counts.add_imported(with_retries(Side::Target, &shared.stop, replace).await?);
+        Ok(())
     }
 }

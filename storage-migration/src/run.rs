@@ -7,9 +7,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::data::{Data, remove_all_gone};
-use super::downloads::Downloads;
-use super::peers::Peers;
-use super::pipeline;
+use super::pipeline::{self, Downloads, Peers};
 use super::rate_limit::RateLimiter;
 use super::written_keys::WrittenKeys;
 use super::{DownloadsRule, Follow, Kind, MigrationError, Options, Progress, RecordCounts, Stop};

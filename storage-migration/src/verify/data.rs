@@ -1,11 +1,11 @@
 //! Data: entry by entry.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use std::iter::zip;
 
+use super::Verification;
 use super::differences::{Differences, Finding};
 use super::scan::Sample;
-use super::{CONCURRENT_LOOKUPS, Verification, if_readable};
-use crate::retry::with_retries;
+use crate::lookup::values_of;
 use crate::{Kind, MigrationError, Side};
 use storage_core::{Cursor, DataRecord};
 
@@ -40,14 +40,9 @@ impl Verification {
         records: Vec<DataRecord>,
         found: &mut Differences,
     ) -> Result<(), MigrationError> {
-        let look = |record: DataRecord| async move {
-            let load = || self.storage(side.other()).load_data(&record.context, &record.key);
-            let value = if_readable(with_retries(side.other(), &self.stop, load).await)?;
-            Ok((record, value))
-        };
-        let pairs: Vec<_> =
-            stream::iter(records.into_iter().map(look)).buffered(CONCURRENT_LOOKUPS).try_collect().await?;
-        for (DataRecord { context, key, value }, other) in pairs {
+        let other = side.other();
+        let others = values_of(other, self.storage(other), &self.stop, &records).await?;
+        for (DataRecord { context, key, value }, other) in zip(records, others) {
             let finding = match side {
                 Side::Source => {
                     found.compared += 1;

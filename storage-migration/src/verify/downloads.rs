@@ -1,11 +1,11 @@
 //! Downloads: swarm by swarm.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use std::iter::zip;
 
+use super::Verification;
 use super::differences::{Differences, Finding};
 use super::scan::Sample;
-use super::{CONCURRENT_LOOKUPS, Verification, if_readable};
-use crate::retry::with_retries;
+use crate::lookup::downloads_of;
 use crate::{Kind, MigrationError, Side};
 use storage_core::{Cursor, DownloadsRecord};
 
@@ -37,14 +37,9 @@ impl Verification {
         records: Vec<DownloadsRecord>,
         found: &mut Differences,
     ) -> Result<(), MigrationError> {
-        let look = |record: DownloadsRecord| async move {
-            let scrape = || self.storage(side.other()).scrape_swarm(&record.info_hash);
-            let counts = if_readable(with_retries(side.other(), &self.stop, scrape).await)?;
-            Ok((record, counts.downloads))
-        };
-        let pairs: Vec<_> =
-            stream::iter(records.into_iter().map(look)).buffered(CONCURRENT_LOOKUPS).try_collect().await?;
-        for (DownloadsRecord { info_hash, downloads }, other) in pairs {
+        let other = side.other();
+        let others = downloads_of(other, self.storage(other), &self.stop, &records).await?;
+        for (DownloadsRecord { info_hash, downloads }, other) in zip(records, others) {
             let finding = match side {
                 Side::Source => {
                     found.compared += 1;

@@ -15,13 +15,10 @@ pub use differences::{Differences, Finding};
 
 use super::retry::with_retries;
 use super::{Kind, MigrationError, Progress, Side, Stop};
-use storage_core::{Capability, Context, ErrorKind, Storage, Timestamp};
+use storage_core::{Capability, Context, Storage, Timestamp};
 
 /// How finely times are compared: as the coarser of all backends keeps them.
 const PRECISION: Duration = Duration::from_micros(1);
-
-/// Look-ups under way at once.
-const CONCURRENT_LOOKUPS: usize = 8;
 
 /// What is compared, and how.
 #[derive(Debug, Clone)]
@@ -200,14 +197,6 @@ impl Verification {
             }
         }
         self.progress.of(Kind::Peers).expect(expected);
-    }
-}
-
-/// What a side holds and nobody can understand is not there; the walk of that side counts it.
-fn if_readable<T: Default>(answer: Result<T, MigrationError>) -> Result<T, MigrationError> {
-    match answer {
-        Err(MigrationError::Storage(_, error)) if error.kind() == ErrorKind::Corrupt => Ok(T::default()),
-        answer => answer,
     }
 }
 

@@ -7,7 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::differences::{Differences, Finding};
 use super::scan::Sample;
-use super::{CONCURRENT_LOOKUPS, PRECISION, Verification};
+use super::{PRECISION, Verification};
+use crate::lookup::CONCURRENT_LOOKUPS;
 use crate::retry::with_retries;
 use crate::{Kind, MigrationError, Side};
 use storage_core::{Cursor, InfoHash, Peer, PeerRecord, Role, Scope, Timestamp};
