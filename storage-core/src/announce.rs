@@ -1,19 +1,29 @@
 //! A whole announce: the write, the peers and the counts of one request of a client.
 
 use futures::future::join;
+use smallvec::SmallVec;
 
 use crate::{
     AddressFamily, Error, InfoHash, Peer, PeerSelection, PeerStorage, Result, Role, SwarmCounts, When,
 };
 
 /// What a client says when it announces (BEP 3, BEP 7, BEP 15).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Announce<'a> {
+///
+/// ```
+/// use storage_core::{Announce, AnnounceEvent, InfoHash, Peer, PeerId, Role};
+///
+/// let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
+/// let announce = Announce::new(InfoHash::V1([1; 20]), [peer])
+///     .with_role(Role::Seeder)
+///     .with_event(AnnounceEvent::Completed)
+///     .with_num_want(30);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Announce {
     /// The swarm.
     pub info_hash: InfoHash,
-    /// The client, once for each address that it is reached at; of a client without any nothing is
-    /// written.
-    pub peers: &'a [Peer],
+    peers: SmallVec<[Peer; 1]>,
     /// Whether it has everything (`left=0`).
     pub role: Role,
     /// Why it announces.
@@ -21,9 +31,91 @@ pub struct Announce<'a> {
     /// The most peers to return.
     pub num_want: usize,
     /// The families of the peers to return, the one preferred first; the next fills what it leaves.
-    pub families: &'a [AddressFamily],
+    pub families: &'static [AddressFamily],
     /// The time of the announce, [`When::Now`].
     pub announced: When,
+}
+
+impl Announce {
+    /// An announce of a client with these addresses: a leecher that wants 50 peers, of the family of its first
+    /// address, now. Of a client without addresses nothing is written.
+    pub fn new(info_hash: InfoHash, peers: impl IntoIterator<Item = Peer>) -> Self {
+        let peers: SmallVec<[Peer; 1]> = peers.into_iter().collect();
+        let families: &[AddressFamily] = match peers.first().map(Peer::family) {
+            Some(AddressFamily::V6) => &[AddressFamily::V6],
+            _ => &[AddressFamily::V4],
+        };
+        let (role, event) = (Role::Leecher, AnnounceEvent::None);
+        Self { info_hash, peers, role, event, num_want: 50, families, announced: When::Now }
+    }
+
+    /// The same with this role.
+    #[must_use]
+    pub fn with_role(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+
+    /// The same with this event.
+    #[must_use]
+    pub fn with_event(self, event: AnnounceEvent) -> Self {
+        Self { event, ..self }
+    }
+
+    /// The same for so many peers at most.
+    #[must_use]
+    pub fn with_num_want(self, num_want: usize) -> Self {
+        Self { num_want, ..self }
+    }
+
+    /// The same for peers of these families, the one preferred first.
+    #[must_use]
+    pub fn with_families(self, families: &'static [AddressFamily]) -> Self {
+        Self { families, ..self }
+    }
+
+    /// The same of a client with these addresses.
+    #[must_use]
+    pub fn with_peers(self, peers: impl IntoIterator<Item = Peer>) -> Self {
+        Self { peers: peers.into_iter().collect(), ..self }
+    }
+
+    /// The same at this time.
+    #[must_use]
+    pub fn at(self, announced: impl Into<When>) -> Self {
+        Self { announced: announced.into(), ..self }
+    }
+
+    /// The client, once for each address that it is reached at.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// The selections that find the peers, each for `num_want` of them, in order of preference; none
+    /// for a client that leaves or wants none.
+    pub fn selections(&self) -> impl Iterator<Item = PeerSelection> + '_ {
+        let Self { info_hash, ref peers, role, event, num_want, families, .. } = *self;
+        let wants_any = num_want > 0 && event != AnnounceEvent::Stopped;
+        let families = if wants_any { families } else { &[] };
+        families.iter().map(move |family| {
+            let mut own = peers.iter().filter(|peer| peer.family() == *family);
+            let exclude = own.next().copied();
+            // A selection leaves out one peer; where the client has more, they are filtered afterwards.
+            let spare = own.count();
+            let for_seeder = role.is_seeder() || event == AnnounceEvent::Completed;
+            let num_want = num_want.saturating_add(spare);
+            PeerSelection { info_hash, for_seeder, num_want, family: *family, exclude }
+        })
+    }
+
+    /// Adds the peers that a selection found, without the client, up to `num_want`.
+    pub fn fill(&self, peers: &mut Vec<Peer>, found: Vec<Peer>) {
+        if peers.is_empty() && self.peers.len() < 2 && found.len() <= self.num_want {
+            *peers = found;
+            return;
+        }
+        let wanted = self.num_want - peers.len();
+        peers.extend(found.into_iter().filter(|peer| !self.peers.contains(peer)).take(wanted));
+    }
 }
 
 /// Why a client announces (BEP 3).
@@ -70,77 +162,6 @@ impl AnnounceAnswer {
     }
 }
 
-/// An [`Announce`] that owns what it says, for those who queue it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnedAnnounce {
-    /// The swarm.
-    pub info_hash: InfoHash,
-    /// The client, once for each address that it is reached at.
-    pub peers: Vec<Peer>,
-    /// Whether it has everything.
-    pub role: Role,
-    /// Why it announces.
-    pub event: AnnounceEvent,
-    /// The most peers to return.
-    pub num_want: usize,
-    /// The families of the peers to return, the one preferred first.
-    pub families: Vec<AddressFamily>,
-    /// The time of the announce.
-    pub announced: When,
-}
-
-impl OwnedAnnounce {
-    /// The announce.
-    pub fn as_announce(&self) -> Announce<'_> {
-        let Self { info_hash, peers, role, event, num_want, families, announced } = self;
-        Announce {
-            info_hash: *info_hash,
-            peers,
-            role: *role,
-            event: *event,
-            num_want: *num_want,
-            families,
-            announced: *announced,
-        }
-    }
-}
-
-impl<'a> Announce<'a> {
-    /// A copy that owns what it says.
-    pub fn to_owned(&self) -> OwnedAnnounce {
-        let Self { info_hash, peers, role, event, num_want, families, announced } = *self;
-        let (peers, families) = (peers.to_vec(), families.to_vec());
-        OwnedAnnounce { info_hash, peers, role, event, num_want, families, announced }
-    }
-
-    /// The selections that find the peers, each for `num_want` of them, in order of preference; none
-    /// for a client that leaves or wants none.
-    pub fn selections(&self) -> impl Iterator<Item = PeerSelection> + 'a {
-        let Self { info_hash, peers, role, event, num_want, families, .. } = *self;
-        let wants_any = num_want > 0 && event != AnnounceEvent::Stopped;
-        let families = if wants_any { families } else { &[] };
-        families.iter().map(move |family| {
-            let mut own = peers.iter().filter(|peer| peer.family() == *family);
-            let exclude = own.next().copied();
-            // A selection leaves out one peer; where the client has more, they are filtered afterwards.
-            let spare = own.count();
-            let for_seeder = role.is_seeder() || event == AnnounceEvent::Completed;
-            let num_want = num_want.saturating_add(spare);
-            PeerSelection { info_hash, for_seeder, num_want, family: *family, exclude }
-        })
-    }
-
-    /// Adds the peers that a selection found, without the client, up to `num_want`.
-    pub fn fill(&self, peers: &mut Vec<Peer>, found: Vec<Peer>) {
-        if peers.is_empty() && self.peers.len() < 2 && found.len() <= self.num_want {
-            *peers = found;
-            return;
-        }
-        let wanted = self.num_want - peers.len();
-        peers.extend(found.into_iter().filter(|peer| !self.peers.contains(peer)).take(wanted));
-    }
-}
-
 /// Answers a whole announce by the other methods: what
 /// [`PeerStorage::announce`] does unless a backend does it in fewer round trips. After the write, peers and
 /// counts are read at the same time.
@@ -149,29 +170,16 @@ impl<'a> Announce<'a> {
 /// Those of the write.
 pub async fn announce_by_parts<S: PeerStorage + ?Sized>(
     storage: &S,
-    announce: &Announce<'_>,
+    announce: &Announce,
 ) -> Result<AnnounceAnswer> {
     let is_download = write_announce(storage, announce).await?;
-    Ok(read_announce(storage, announce, is_download).await)
-}
-
-/// The answer to a whole announce whose write went well, by the other methods: peers and counts are read at the same
-/// time.
-pub async fn read_announce<S: PeerStorage + ?Sized>(
-    storage: &S,
-    announce: &Announce<'_>,
-    is_download: bool,
-) -> AnnounceAnswer {
     let (peers, counts) =
         join(peers_for_announce(storage, announce), storage.scrape_swarm(&announce.info_hash)).await;
-    AnnounceAnswer::after_write(is_download, peers, counts)
+    Ok(AnnounceAnswer::after_write(is_download, peers, counts))
 }
 
 /// The peers of a whole announce.
-async fn peers_for_announce<S: PeerStorage + ?Sized>(
-    storage: &S,
-    announce: &Announce<'_>,
-) -> Result<Vec<Peer>> {
+async fn peers_for_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for mut selection in announce.selections() {
         if peers.len() >= announce.num_want {
@@ -187,18 +195,18 @@ async fn peers_for_announce<S: PeerStorage + ?Sized>(
 ///
 /// # Errors
 /// Those of the write.
-pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce<'_>) -> Result<bool> {
+pub async fn write_announce<S: PeerStorage + ?Sized>(storage: &S, announce: &Announce) -> Result<bool> {
     let Announce { info_hash, peers, role, announced, event, .. } = announce;
     match event {
         AnnounceEvent::Completed if peers.is_empty() => {}
         AnnounceEvent::Completed => return storage.graduate_peers(info_hash, peers, *announced).await,
         AnnounceEvent::Stopped => {
-            for peer in *peers {
+            for peer in peers {
                 storage.remove_peer(info_hash, peer).await?;
             }
         }
         AnnounceEvent::None | AnnounceEvent::Started => {
-            for peer in *peers {
+            for peer in peers {
                 storage.put_peer(info_hash, peer, *role, *announced).await?;
             }
         }

@@ -94,6 +94,14 @@ impl AddressFamily {
     /// The two families.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
+    /// Both families, this one first.
+    pub const fn then_other(self) -> &'static [Self] {
+        match self {
+            Self::V4 => &[Self::V4, Self::V6],
+            Self::V6 => &[Self::V6, Self::V4],
+        }
+    }
+
     /// Whether this is [`AddressFamily::V6`].
     pub fn is_v6(self) -> bool {
         self == Self::V6

@@ -182,7 +182,7 @@ pub trait PeerStorage: Backend {
     ///
     /// # Errors
     /// Those of the write. What could not be read after it is missing in the answer.
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         announce_by_parts(self, announce).await
     }
 
@@ -192,7 +192,7 @@ pub trait PeerStorage: Backend {
     /// There is no need to implement it: [layers](crate::layer) see each announce by itself.
     fn announce_many<'a>(
         &'a self,
-        announces: &'a [Announce<'a>],
+        announces: &'a [Announce],
     ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
         let answer = |(place, announce)| self.announce(announce).map(move |answer| (place, answer));
         announces.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed()

@@ -142,6 +142,14 @@ impl When {
             Self::At(time) => time,
         }
     }
+
+    /// The time, where now is this one.
+    pub fn or(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => now,
+            Self::At(time) => time,
+        }
+    }
 }
 
 impl From<Timestamp> for When {

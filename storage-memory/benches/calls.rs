@@ -8,8 +8,7 @@ use divan::{Bencher, black_box};
 use futures::FutureExt;
 use storage_core::layer::{Layered, Limits, Metrics};
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, Timestamp,
-    When, with_default_layers,
+    Announce, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, Timestamp, When, with_default_layers,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::runtime::Runtime;
@@ -155,20 +154,11 @@ fn whole_announce(bencher: Bencher<'_, '_>, around: Around) {
     let announced = Timestamp::now();
     bencher.bench(|| {
         let (info_hash, peer, role) = *scene.next();
-        let families = [peer.family(), other(peer.family())];
-        let announce = Announce {
-            info_hash,
-            peers: &[peer],
-            role,
-            event: AnnounceEvent::None,
-            num_want: 50,
-            families: &families,
-            announced: When::At(announced),
-        };
+        let announce = Announce::new(info_hash, [peer])
+            .with_role(role)
+            .with_num_want(50)
+            .with_families(peer.family().then_other())
+            .at(announced);
         black_box(done(scene.storage.announce(&announce)))
     });
-}
-
-fn other(family: AddressFamily) -> AddressFamily {
-    if family.is_v6() { AddressFamily::V4 } else { AddressFamily::V6 }
 }

@@ -63,7 +63,7 @@ impl PeerStorage for MemoryStorage {
         })
     }
 
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         let info_hash = &announce.info_hash;
         let mut place = self.swarms.write(info_hash);
         let is_download = self.write_announce(&mut place, announce)?;
@@ -162,8 +162,9 @@ impl MemoryStorage {
     }
 
     /// Whether it was a download.
-    fn write_announce(&self, place: &mut SwarmEntry<'_>, announce: &Announce<'_>) -> Result<bool> {
-        let Announce { info_hash, peers, role, event, .. } = announce;
+    fn write_announce(&self, place: &mut SwarmEntry<'_>, announce: &Announce) -> Result<bool> {
+        let Announce { info_hash, role, event, .. } = announce;
+        let peers = announce.peers();
         let announced = announce.announced.on(self);
         match event {
             _ if peers.is_empty() => {}

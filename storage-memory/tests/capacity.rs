@@ -25,15 +25,10 @@ fn is_full<T>(result: Result<T>) -> bool {
 }
 
 async fn announce(storage: &MemoryStorage, peers: &[Peer], event: AnnounceEvent) -> Result<SwarmCounts> {
-    let announce = Announce {
-        info_hash: SWARM,
-        peers,
-        role: Role::Leecher,
-        event,
-        num_want: 50,
-        families: &AddressFamily::BOTH,
-        announced: When::Now,
-    };
+    let announce = Announce::new(SWARM, peers.iter().copied())
+        .with_event(event)
+        .with_num_want(50)
+        .with_families(&AddressFamily::BOTH);
     storage.announce(&announce).await.map(|answer| answer.counts.unwrap())
 }
 

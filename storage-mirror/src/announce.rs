@@ -18,10 +18,10 @@ pub(super) enum Write {
 }
 
 impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
-    pub(super) async fn announce_on_both(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    pub(super) async fn announce_on_both(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         let announced = When::At(announce.announced.on(self));
-        let announce = &Announce { announced, ..*announce };
-        let Announce { info_hash, peers, .. } = announce;
+        let announce = &announce.clone().at(announced);
+        let (info_hash, peers) = (&announce.info_hash, announce.peers());
         let _locks = self.locks.of_peers(info_hash, peers).await;
         let pending = self.pending_write(peers.len(), peers.len() * PEER_BYTES);
         let answer = self.primary.announce(announce).await;
@@ -65,7 +65,7 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
 }
 
 /// What an announce writes of a peer; of those of a client, one is the download.
-fn write_of(announce: &Announce<'_>, is_download: bool) -> Write {
+fn write_of(announce: &Announce, is_download: bool) -> Write {
     match announce.event {
         AnnounceEvent::Stopped => Write::Remove,
         AnnounceEvent::Completed if is_download => Write::Graduate,

@@ -104,7 +104,7 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
         self.primary.scrape_swarms(info_hashes).await.map_err(of_primary)
     }
 
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         self.announce_on_both(announce).await
     }
 }

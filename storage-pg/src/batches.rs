@@ -15,6 +15,7 @@ use storage_core::{
 };
 use tokio::time::Instant;
 
+use crate::announces::Announces;
 use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
 use crate::config::PgConfig;
@@ -22,7 +23,6 @@ use crate::core::Core;
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{Attempt, TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
-use crate::whole_announces::WholeAnnounces;
 
 /// A kind of calls that can be answered together.
 pub(crate) trait BatchKind: Send + Sync + 'static {
@@ -94,8 +94,8 @@ pub(crate) struct Batches {
     pub(crate) puts: Option<PgBatcher<Puts>>,
     pub(crate) deletions: Option<PgBatcher<Deletions>>,
     pub(crate) graduations: Option<PgBatcher<Graduations>>,
+    pub(crate) selections: Option<PgBatcher<Selections>>,
     pub(crate) announces: Option<PgBatcher<Announces>>,
-    pub(crate) whole_announces: Option<PgBatcher<WholeAnnounces>>,
     pub(crate) scrapes: Option<PgBatcher<Scrapes>>,
     pub(crate) lookups: Option<PgBatcher<Lookups>>,
 }
@@ -114,8 +114,8 @@ impl Batches {
             deletions: batcher(core, bounds),
             // One alone takes its locks in another order: it and a batch might wait for each other.
             graduations: batcher(core, Bounds { when_idle: true, ..bounds }),
+            selections: batcher(core, bounds),
             announces: batcher(core, bounds),
-            whole_announces: batcher(core, bounds),
             scrapes: batcher(core, bounds),
             lookups: batcher(core, bounds),
         }
@@ -127,8 +127,8 @@ impl Batches {
             close(&self.puts, at_most),
             close(&self.deletions, at_most),
             close(&self.graduations, at_most),
+            close(&self.selections, at_most),
             close(&self.announces, at_most),
-            close(&self.whole_announces, at_most),
             close(&self.scrapes, at_most),
             close(&self.lookups, at_most),
         );
@@ -167,16 +167,12 @@ fn peer_of(record: &PeerRecord) -> (&InfoHash, &Peer) {
 }
 
 /// The row for calls of the same peer: the last of them counts, and it is written for all of them.
-fn row_of<'a>(calls: &'a [BatchCall<PeerRecord>], same: &[usize]) -> Row<&'a PeerRecord> {
+fn row_of<'a>(calls: &'a [BatchCall<PeerRecord>], same: &[usize]) -> BatchCall<&'a PeerRecord> {
     let deadline = same.iter().map(|call| calls[*call].deadline).min();
-    Row { of: &calls[same[same.len() - 1]].request, deadline: deadline.unwrap_or_else(Instant::now) }
-}
-
-/// A row of a batch: what it is of, and when its caller gives up.
-#[derive(Clone, Copy)]
-pub(crate) struct Row<T> {
-    pub(crate) of: T,
-    pub(crate) deadline: Instant,
+    BatchCall {
+        request: &calls[same[same.len() - 1]].request,
+        deadline: deadline.unwrap_or_else(Instant::now),
+    }
 }
 
 /// Peers that announce.
@@ -264,7 +260,9 @@ impl BatchKind for Deletions {
         let mut rows = Vec::with_capacity(calls.len());
         for call in in_order(calls, |deletion| deletion) {
             let BatchCall { request, deadline } = &calls[call];
-            rows.extend(request.roles().iter().map(|role| Row { of: (call, *role), deadline: *deadline }));
+            rows.extend(
+                request.roles().iter().map(|role| BatchCall { request: (call, *role), deadline: *deadline }),
+            );
         }
         let (mut found, mut expired) = (vec![false; rows.len()], vec![false; rows.len()]);
         let done = in_pieces(
@@ -289,7 +287,7 @@ impl BatchKind for Deletions {
         let not_found = || Err(Error::new(crate::NAME, Self::OPERATION, ErrorKind::NotFound));
         let mut results: Vec<Result<()>> = calls.iter().map(|_| not_found()).collect();
         for (row, done) in done.into_iter().enumerate() {
-            let (call, _) = rows[row].of;
+            let (call, _) = rows[row].request;
             match done {
                 Ok(()) if found[row] => results[call] = Ok(()),
                 _ if results[call].is_ok() => {}
@@ -359,9 +357,9 @@ impl BatchKind for Graduations {
 }
 
 /// Peers for those who announce.
-pub(crate) struct Announces;
+pub(crate) struct Selections;
 
-impl BatchKind for Announces {
+impl BatchKind for Selections {
     type Request = PeerSelection;
     type Answer = Vec<Peer>;
 
@@ -374,7 +372,7 @@ impl BatchKind for Announces {
             call.request.num_want.saturating_add(usize::from(call.request.exclude.is_some()))
         };
         let limit = calls.iter().map(wanted).max().unwrap_or(0);
-        let rows = calls.iter().map(|call| Row { of: &call.request, deadline: call.deadline });
+        let rows = calls.iter().map(|call| BatchCall { request: &call.request, deadline: call.deadline });
         let rows: Vec<_> = rows.collect();
         let read = |statement: &Statement, row: &ResultRow, answer: &mut Vec<Peer>, request: usize| {
             let selection = &calls[request].request;
@@ -429,7 +427,7 @@ pub(crate) async fn count(
     swarms.sort_unstable();
     swarms.dedup();
     let deadline = deadline(operation);
-    let rows: Vec<_> = swarms.iter().map(|info_hash| Row { of: info_hash, deadline }).collect();
+    let rows: Vec<_> = swarms.iter().map(|info_hash| BatchCall { request: info_hash, deadline }).collect();
     let arguments = |request, info_hash, _| arguments::CountSwarmBatch { request, info_hash };
     let read = |statement: &Statement, row: &ResultRow, answer: &mut SwarmCounts, _| {
         let read = |reading| statement.read_count(row, reading);
@@ -472,7 +470,7 @@ impl BatchKind for Lookups {
 
     async fn answer(core: &Core, calls: &[BatchCall<Lookup>]) -> Vec<Result<Vec<bool>>> {
         let rows = calls.iter().flat_map(|BatchCall { request: Lookup { context, keys }, deadline }| {
-            keys.iter().map(move |key| Row { of: (context, key), deadline: *deadline })
+            keys.iter().map(move |key| BatchCall { request: (context, key), deadline: *deadline })
         });
         let rows: Vec<_> = rows.collect();
         let found = answers(
@@ -493,7 +491,7 @@ pub(crate) async fn answers<'a, Q: Batch, R: Copy, T: Default>(
     core: &Core,
     operation: Operation,
     query: Q,
-    rows: &[Row<R>],
+    rows: &[BatchCall<R>],
     arguments: impl Fn(u32, R, Timestamp) -> Q::Arguments<'a>,
     read: impl Fn(&Statement, &ResultRow, &mut T, usize),
 ) -> Vec<Result<T>> {
@@ -538,17 +536,17 @@ pub(crate) async fn in_pieces<'a, Q: Batch, R: Copy>(
     core: &Core,
     operation: Operation,
     query: Q,
-    rows: &[Row<R>],
+    rows: &[BatchCall<R>],
     arguments: impl Fn(u32, R, Timestamp) -> Q::Arguments<'a>,
     mut read: impl FnMut(&BatchRun<'_>, &Range<usize>),
 ) -> Vec<Result<()>> {
     let mut done: Vec<Result<()>> = rows.iter().map(|_| Ok(())).collect();
-    let mut pieces = vec![Range { start: 0, end: rows.len() }];
+    let mut pieces = if rows.is_empty() { Vec::new() } else { vec![Range { start: 0, end: rows.len() }] };
     while let Some(piece) = pieces.pop() {
         let arguments = |clock: ServerClock| -> Vec<Q::Arguments<'a>> {
             let row = |row: usize| {
-                let Row { of, deadline } = rows[row];
-                arguments(row as u32, of, clock.time_at(deadline))
+                let BatchCall { request, deadline } = rows[row];
+                arguments(row as u32, request, clock.time_at(deadline))
             };
             piece.clone().map(row).collect()
         };

@@ -14,7 +14,9 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::arguments::{self, AddressArgument, random_sample};
-use crate::batches::{self, Row, answers, in_pieces, unanswered};
+use storage_core::batcher::BatchCall;
+
+use crate::batches::{self, answers, in_pieces, unanswered};
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
@@ -123,7 +125,7 @@ impl PgStorage {
     ) -> Vec<Result<Written>> {
         let (operation, key) = (Operation::WritePeers, Q::QUERY.key());
         let deadline = deadline(operation);
-        let rows: Vec<_> = writes.iter().map(|write| Row { of: write, deadline }).collect();
+        let rows: Vec<_> = writes.iter().map(|write| BatchCall { request: write, deadline }).collect();
         let mut written = vec![Written::Unchanged; rows.len()];
         let mut expired = vec![false; rows.len()];
         let is_graduation = Q::QUERY == Query::BulkGraduate;
@@ -168,7 +170,7 @@ impl PgStorage {
             .iter()
             .flat_map(|info_hash| GROUPS.map(|(role, family)| (info_hash, role, family)))
             .collect();
-        let rows: Vec<_> = groups.iter().map(|group| Row { of: *group, deadline }).collect();
+        let rows: Vec<_> = groups.iter().map(|group| BatchCall { request: *group, deadline }).collect();
         let read =
             |statement: &Statement, row: &ResultRow, peers: &mut Vec<Option<PeerRecord>>, request: usize| {
                 let (info_hash, role, _) = groups[request];

@@ -40,6 +40,7 @@
 //! # Ok(()) }
 //! ```
 
+mod announces;
 mod argument;
 mod arguments;
 mod array;
@@ -72,7 +73,6 @@ mod statement;
 mod statement_refresh;
 mod storage;
 mod transfer;
-mod whole_announces;
 mod zone;
 
 pub use config::{AnnounceSettings, PeerSettings, PgConfig, Queries};

@@ -1,16 +1,13 @@
 //! Swarms.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
 use sqlx::postgres::PgConnection;
 use storage_core::{
     Announce, AnnounceAnswer, AnnounceEvent, Error, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerRecord,
-    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts, read_announce,
-    write_announce,
+    PeerSelection, PeerStorage, Result, Role, SwarmCounts, When, announce_by_parts,
 };
 
 use crate::arguments::{self, random_sample};
@@ -21,7 +18,6 @@ use crate::query_spec::{Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{QueryStatement, ResultRow, Statement};
 use crate::storage::PgStorage;
-use crate::whole_announces::WholeAnnounce;
 
 #[async_trait]
 impl PeerStorage for PgStorage {
@@ -73,35 +69,22 @@ impl PeerStorage for PgStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        match &self.batches.announces {
-            Some(announces) => announces.call(selection.clone(), |_| self.announce_alone(selection)).await,
-            None => self.announce_alone(selection).await,
+        match &self.batches.selections {
+            Some(selections) => selections.call(selection.clone(), |_| self.select_alone(selection)).await,
+            None => self.select_alone(selection).await,
         }
     }
 
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
-        let Some(whole_announces) = &self.batches.whole_announces else {
+    /// Clients that begin or go on are answered together; the few others, and whoever comes while few calls are in
+    /// flight, by the calls above.
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
+        let is_put = matches!(announce.event, AnnounceEvent::None | AnnounceEvent::Started);
+        let Some(announces) = self.batches.announces.as_ref().filter(|_| is_put) else {
             return announce_by_parts(self, announce).await;
         };
-        let (is_download, put_at) = match announce.event {
-            AnnounceEvent::Stopped => return announce_by_parts(self, announce).await,
-            AnnounceEvent::Completed => (write_announce(self, announce).await?, None),
-            AnnounceEvent::None | AnnounceEvent::Started => (false, Some(announce.announced.on(self))),
-        };
-        let is_written = Arc::new(AtomicBool::new(put_at.is_none()));
-        let alone = |WholeAnnounce { put_at, .. }: WholeAnnounce<'_>| match put_at {
-            Some(_) => announce_by_parts(self, announce).boxed(),
-            None => read_announce(self, announce, is_download).map(Ok).boxed(),
-        };
-        let whole = WholeAnnounce { announce, put_at, is_written: &is_written };
-        match whole_announces.call(whole, alone).await {
-            Ok(answer) => Ok(AnnounceAnswer { is_download, ..answer }),
-            Err(error) if is_written.load(Ordering::Acquire) => {
-                let failure = Some(not_read(&error));
-                Ok(AnnounceAnswer { is_download, failure, ..AnnounceAnswer::default() })
-            }
-            Err(error) => Err(error),
-        }
+        let announce = announce.clone().at(announce.announced.on(self));
+        let alone = |announce| async move { announce_by_parts(self, &announce).await }.boxed();
+        announces.call(announce, alone).await
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
@@ -171,7 +154,7 @@ impl PgStorage {
         })
     }
 
-    fn announce_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
+    fn select_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
         Box::pin(async move {
             let announce = self.core.statement(queries::Announce, Operation::AnnouncePeers)?;
             with_retries!(&self.core, Operation::AnnouncePeers, TxMode::Autocommit, |connection| {
@@ -257,12 +240,6 @@ fn read_peer(announce: &Statement, row: &ResultRow) -> Option<Peer> {
     let address = announce.read_address(row, 1)?;
     let port = u16::try_from(announce.read_integer(row, 2)?).ok()?;
     Some(Peer::new(id, address, port))
-}
-
-/// Why an announce was not read: of what was only read nothing is uncertain.
-fn not_read(error: &Error) -> Error {
-    let kind = if error.kind() == ErrorKind::Uncertain { ErrorKind::Timeout } else { error.kind() };
-    Error::new(crate::NAME, Operation::AnnouncePeers, kind).with_message(error.message().to_owned())
 }
 
 fn not_found() -> Error {

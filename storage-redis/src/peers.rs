@@ -94,7 +94,7 @@ impl PeerStorage for RedisStorage {
     }
 
     /// In one round trip, and as a whole; on a cluster, in steps.
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         self.connections.check_open(Operation::Announce)?;
         if self.connections.is_cluster() {
             return self.announce_on_cluster(announce).await;

@@ -266,26 +266,27 @@ impl PeerStorage for Broken {
 
     fn announce_many<'a>(
         &'a self,
-        announces: &'a [Announce<'a>],
+        announces: &'a [Announce],
     ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
         let is_mixed = self.is(Flaw::AnnouncesTogetherMixed);
         let place = move |place: usize| if is_mixed { announces.len() - 1 - place } else { place };
         self.sound.announce_many(announces).map(move |(of, answer)| (place(of), answer)).boxed()
     }
 
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
-        let Announce { info_hash, peers, role, event, families, announced, .. } = announce;
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
+        let Announce { info_hash, role, event, families, announced, .. } = announce;
+        let peers = announce.peers();
         let before = self.sound.scrape_swarm(info_hash).await?;
-        let mut asked = *announce;
+        let mut asked = announce.clone();
         match (self.flaw, event) {
             (Flaw::WholeAnnounceStopsInOneRole, AnnounceEvent::Stopped) => {
-                for peer in peers.iter() {
+                for peer in peers {
                     let _ = self.sound.delete_peer(info_hash, peer, *role).await;
                 }
-                asked.peers = &[];
+                asked = asked.with_peers([]);
             }
             (Flaw::WholeAnnounceCountsAddresses, AnnounceEvent::Completed) => {
-                for peer in peers.iter() {
+                for peer in peers {
                     self.sound.graduate_peer(info_hash, peer, *announced).await?;
                 }
             }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerId,
-    PeerSelection, PeerWrite, Result, Role, Storage, When,
+    PeerSelection, PeerWrite, Result, Role, Storage,
 };
 use tokio::time::Instant;
 
@@ -174,15 +174,11 @@ impl CampaignClient {
         };
         let account = &mut self.account.peers[index];
         let (info_hash, own) = (account.info_hash, account.peer);
-        let announce = Announce {
-            info_hash,
-            peers: &[own],
-            role,
-            event,
-            num_want: NUM_WANT,
-            families: &[AddressFamily::V4],
-            announced: When::Now,
-        };
+        let announce = Announce::new(info_hash, [own])
+            .with_role(role)
+            .with_event(event)
+            .with_num_want(NUM_WANT)
+            .with_families(&[AddressFamily::V4]);
         let result = self.storage.announce(&announce).await;
         let outcome = CallOutcome::of(result.as_ref().err());
         match event {

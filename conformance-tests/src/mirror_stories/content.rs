@@ -98,15 +98,12 @@ async fn write_something(storage: &dyn Storage) -> Result<()> {
 async fn announce_something(storage: &dyn Storage, info_hash: InfoHash) -> Result<()> {
     use AnnounceEvent::{Completed, None, Started, Stopped};
     let peers = [peer(rand::random_range(0..4)), peer(rand::random_range(0..4))];
-    let announce = Announce {
-        info_hash,
-        peers: &peers[..rand::random_range(0..=2)],
-        role: Role::from_is_seeder(rand::random()),
-        event: [None, Started, Completed, Stopped][rand::random_range(0..4)],
-        num_want: rand::random_range(0..3),
-        families: &[AddressFamily::V4],
-        announced: When::At(Timestamp::from_microseconds(rand::random_range(1..1_000_000))),
-    };
+    let announce = Announce::new(info_hash, peers[..rand::random_range(0..=2)].iter().copied())
+        .with_role(Role::from_is_seeder(rand::random()))
+        .with_event([None, Started, Completed, Stopped][rand::random_range(0..4)])
+        .with_num_want(rand::random_range(0..3))
+        .with_families(&[AddressFamily::V4])
+        .at(Timestamp::from_microseconds(rand::random_range(1..1_000_000)));
     storage.announce(&announce).await.map(drop)
 }
 
@@ -136,15 +133,10 @@ pub(super) async fn of_whole_announces_is_the_same_on_both_sides() {
     let sides = MirrorSides::new(MirrorConfig::default());
     let peers = [peer(1), peer(2)];
     let announce = async |event| {
-        let announce = Announce {
-            info_hash: swarm(1),
-            peers: &peers,
-            role: Role::Leecher,
-            event,
-            num_want: 50,
-            families: &[AddressFamily::V4],
-            announced: When::Now,
-        };
+        let announce = Announce::new(swarm(1), peers.iter().copied())
+            .with_event(event)
+            .with_num_want(50)
+            .with_families(&[AddressFamily::V4]);
         let answer = sides.mirror.announce(&announce).await.unwrap();
         assert_eq!(sides.quiet().await.missed, None);
         let (primary, secondary) = (export(&*sides.primary).await, export(&*sides.secondary).await);

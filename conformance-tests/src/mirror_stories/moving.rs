@@ -117,15 +117,11 @@ async fn counts(storage: &dyn Storage, number: u8) -> SwarmCounts {
 
 /// A whole announce.
 async fn announce(storage: &dyn Storage, of_swarm: u8, peer: Peer, role: Role, event: AnnounceEvent) {
-    let announce = Announce {
-        info_hash: swarm(of_swarm),
-        peers: &[peer],
-        role,
-        event,
-        num_want: 10,
-        families: &[AddressFamily::V4],
-        announced: When::Now,
-    };
+    let announce = Announce::new(swarm(of_swarm), [peer])
+        .with_role(role)
+        .with_event(event)
+        .with_num_want(10)
+        .with_families(&[AddressFamily::V4]);
     let answer = storage.announce(&announce).await.unwrap();
     assert!(!answer.peers.unwrap().contains(&peer));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role, When};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role};
 use storage_mirror::MirrorConfig;
 
 use super::sides::{MirrorSides, Mood, peer, swarm};
@@ -30,19 +30,15 @@ pub(super) async fn of_a_call_given_up_is_a_missed_write() {
 pub(super) async fn of_an_announce_that_cannot_read_is_a_missed_write() {
     let sides = MirrorSides::new(MirrorConfig::default());
     let peers = [peer(1)];
-    let announce = Announce {
-        info_hash: swarm(1),
-        peers: &peers,
-        role: Role::Seeder,
-        event: AnnounceEvent::Started,
-        num_want: 50,
-        families: &[AddressFamily::V4],
-        announced: When::Now,
-    };
+    let announce = Announce::new(swarm(1), peers.iter().copied())
+        .with_role(Role::Seeder)
+        .with_event(AnnounceEvent::Started)
+        .with_num_want(50)
+        .with_families(&[AddressFamily::V4]);
     sides.primary.layer().becomes(Mood::FailsAfterwards);
     sides.mirror.announce(&announce).await.unwrap_err();
     assert_eq!(sides.missed(), 1);
-    let nobody = Announce { peers: &[], ..announce };
+    let nobody = announce.with_peers([]);
     sides.mirror.announce(&nobody).await.unwrap_err();
     assert_eq!(
         (sides.missed(), sides.secondary.layer().writes()),

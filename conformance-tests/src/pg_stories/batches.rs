@@ -9,8 +9,8 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, Event, InfoHash, NoObserver, Observer,
-    Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts, When,
+    Announce, AnnounceAnswer, ErrorKind, Event, InfoHash, NoObserver, Observer, Peer, PeerId, PeerSelection,
+    Role, Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -164,16 +164,8 @@ async fn whole_announces_whose_counts_hang(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-fn by(peers: &[Peer], role: Role) -> Announce<'_> {
-    Announce {
-        info_hash: SWARM,
-        peers,
-        role,
-        event: AnnounceEvent::None,
-        num_want: 10,
-        families: &[AddressFamily::V4],
-        announced: When::Now,
-    }
+fn by(peers: &[Peer], role: Role) -> Announce {
+    Announce::new(SWARM, peers.iter().copied()).with_role(role).with_num_want(10)
 }
 
 async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {

@@ -97,15 +97,11 @@ async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
         let scene = LossyServer::of(url, config).await?;
         scene.storage.put_peer(&SWARM, &peer(), role, When::Now).await?;
         scene.way.cut_at(&PEER_ID.0, Cut::After);
-        let announce = Announce {
-            info_hash: SWARM,
-            peers: &[peer()],
-            role: role.other(),
-            event: AnnounceEvent::Stopped,
-            num_want: 0,
-            families: &[],
-            announced: When::Now,
-        };
+        let announce = Announce::new(SWARM, [peer()])
+            .with_role(role.other())
+            .with_event(AnnounceEvent::Stopped)
+            .with_num_want(0)
+            .with_families(&[]);
         scene.storage.announce(&announce).await?;
         scene.ends_with(1, SwarmCounts::default()).await?;
     }

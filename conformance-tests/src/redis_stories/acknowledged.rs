@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use storage_core::config::Value;
-use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, ErrorKind, InfoHash, Result, Role, Storage, When,
-};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, InfoHash, Result, Role, Storage};
 use tokio::task::JoinSet;
 
 use super::failover::{self, role};
@@ -263,15 +261,11 @@ async fn write(storage: &dyn Storage, number: u64) -> Result<()> {
     if is_data(number) {
         return storage.put_data(&context("campaign"), &[(key(number), key(number))]).await;
     }
-    let announce = Announce {
-        info_hash: swarm(number),
-        peers: &[peer(1)],
-        role: Role::Seeder,
-        event: AnnounceEvent::Completed,
-        num_want: 0,
-        families: &AddressFamily::BOTH,
-        announced: When::Now,
-    };
+    let announce = Announce::new(swarm(number), [peer(1)])
+        .with_role(Role::Seeder)
+        .with_event(AnnounceEvent::Completed)
+        .with_num_want(0)
+        .with_families(&AddressFamily::BOTH);
     storage.announce(&announce).await.map(drop)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use storage_core::{AddressFamily, Announce, AnnounceEvent, InfoHash, Role, Storage, When};
+use storage_core::{AddressFamily, Announce, InfoHash, Role, Storage, When};
 
 use super::garbage;
 use super::ground::open;
@@ -151,15 +151,10 @@ pub(super) async fn announces_return_peers_in_both_roles_in_the_later_one(server
         let client = [peer(1_000), peer(1_001)];
         for role in Role::BOTH {
             for num_want in [0, 1, 4, 50, 200, 1_000] {
-                let announce = Announce {
-                    info_hash: swarm,
-                    peers: &client,
-                    role,
-                    event: AnnounceEvent::None,
-                    num_want,
-                    families: &[AddressFamily::V6, AddressFamily::V4],
-                    announced: When::Now,
-                };
+                let announce = Announce::new(swarm, client.iter().copied())
+                    .with_role(role)
+                    .with_num_want(num_want)
+                    .with_families(&[AddressFamily::V6, AddressFamily::V4]);
                 let answer = storage.announce(&announce).await.unwrap();
                 let found = answer.peers.unwrap();
                 let story = format!("{num_want} of {size} peers for a {role:?}");

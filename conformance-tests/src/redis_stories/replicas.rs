@@ -32,16 +32,11 @@ async fn open_waiting(servers: &Sentinel, waits_for_peers: bool) -> Arc<dyn Stor
     open(settings, &[("wait_timeout", &timeout)]).await
 }
 
-fn completed<'a>(peers: &'a [storage_core::Peer]) -> Announce<'a> {
-    Announce {
-        info_hash: swarm(1),
-        peers,
-        role: Role::Seeder,
-        event: AnnounceEvent::Completed,
-        num_want: 5,
-        families: &AddressFamily::BOTH,
-        announced: When::Now,
-    }
+fn by_seeder(peer: storage_core::Peer) -> Announce {
+    Announce::new(swarm(1), [peer])
+        .with_role(Role::Seeder)
+        .with_num_want(5)
+        .with_families(&AddressFamily::BOTH)
 }
 
 fn is_uncertain<T>(what: &str, result: Result<T, Error>) {
@@ -65,7 +60,10 @@ pub(super) async fn that_stand_still_leave_downloads_and_data_uncertain(servers:
     let graduates =
         PeerWrite { info_hash: swarm, peer: peer(3), change: PeerChange::Graduate, announced: storage.now() };
     is_uncertain("a graduation", storage.graduate_peer(&swarm, &peer(1), When::Now).await);
-    is_uncertain("a completed announce", storage.announce(&completed(&[peer(2)])).await);
+    is_uncertain(
+        "a completed announce",
+        storage.announce(&by_seeder(peer(2)).with_event(AnnounceEvent::Completed)).await,
+    );
     is_uncertain("a list with a graduation", storage.write_peers(&[graduates]).await.remove(0));
     is_uncertain("data", storage.put_data(&context, &[data(1)]).await);
     is_uncertain("a deletion of data", storage.delete_data(&context, &[data(1).0]).await);
@@ -76,7 +74,7 @@ pub(super) async fn that_stand_still_leave_downloads_and_data_uncertain(servers:
     let others = async {
         let begun = Instant::now();
         storage.put_peer(&swarm, &peer(4), Role::Leecher, When::Now).await.unwrap();
-        storage.announce(&Announce { event: AnnounceEvent::None, ..completed(&[peer(5)]) }).await.unwrap();
+        storage.announce(&by_seeder(peer(5))).await.unwrap();
         storage.load_data(&context, b"absent").await.unwrap();
         assert!(begun.elapsed() < SHORT, "calls that wait for nothing took {:?}", begun.elapsed());
     };
@@ -96,8 +94,8 @@ pub(super) async fn that_stand_still_leave_peers_uncertain_where_these_wait(serv
     let frozen = servers.replica().freeze_process().unwrap();
     let (swarm, peer) = (swarm(1), peer(1));
     is_uncertain("a put", storage.put_peer(&swarm, &peer, Role::Leecher, When::Now).await);
-    let announce = completed(std::slice::from_ref(&peer));
-    is_uncertain("an announce", storage.announce(&Announce { event: AnnounceEvent::None, ..announce }).await);
+    let announce = by_seeder(peer);
+    is_uncertain("an announce", storage.announce(&announce).await);
     let records = storage.export_peers(Scope::All, None, 10).await.unwrap().records;
     is_uncertain("a removal", storage.remove_peer(&swarm, &peer).await);
     is_uncertain("an import", storage.import_peers(&records).await);

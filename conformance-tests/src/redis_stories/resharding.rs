@@ -12,8 +12,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd};
 use storage_core::config::Value;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, Result, Role, Storage,
-    SwarmCounts, When,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, Result, Storage,
+    SwarmCounts,
 };
 use tokio::task::JoinSet;
 
@@ -255,9 +255,8 @@ async fn announce(
     peer: &Peer,
     event: AnnounceEvent,
 ) -> Result<AnnounceAnswer> {
-    let families = [AddressFamily::V6, AddressFamily::V4];
-    let (peers, role, announced) = (std::slice::from_ref(peer), Role::Leecher, When::Now);
-    let announce = Announce { info_hash, peers, role, event, num_want: 50, families: &families, announced };
+    let families = AddressFamily::V6.then_other();
+    let announce = Announce::new(info_hash, [*peer]).with_event(event).with_families(families);
     storage.announce(&announce).await
 }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result, Role, When,
-};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result};
 use storage_redis::{RedisConfig, RedisStorage};
 
 use super::ground::TestDatabase;
@@ -51,17 +49,11 @@ pub(super) async fn each_call_is_one(node: &Node) {
         let selection = PeerSelection { exclude: Some(leecher), ..PeerSelection::new(swarm, 50) };
         let for_seeder = PeerSelection { for_seeder: true, ..PeerSelection::new(swarm, 50) };
         let addresses = [leecher, peer(200 + turn)];
-        let whole = Announce {
-            info_hash: swarm,
-            peers: &addresses,
-            role: Role::Leecher,
-            event: AnnounceEvent::None,
-            num_want: 50,
-            families: &AddressFamily::BOTH,
-            announced: When::Now,
-        };
-        let completed = Announce { event: AnnounceEvent::Completed, ..whole };
-        let stopped = Announce { event: AnnounceEvent::Stopped, ..whole };
+        let whole = Announce::new(swarm, addresses.iter().copied())
+            .with_num_want(50)
+            .with_families(&AddressFamily::BOTH);
+        let completed = whole.clone().with_event(AnnounceEvent::Completed);
+        let stopped = whole.clone().with_event(AnnounceEvent::Stopped);
         let costs = [
             ("put a seeder", cost(&mut counts, storage.put_seeder(&swarm, &seeder)).await),
             ("put a leecher", cost(&mut counts, storage.put_leecher(&swarm, &leecher)).await),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use storage_core::{
-    AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, OwnedAnnounce, Peer, PeerChange,
-    PeerRecord, PeerSelection, PeerWrite, Record, Role, Statistics, SwarmCounts, Timestamp, When, Written,
+    Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerChange, PeerRecord,
+    PeerSelection, PeerWrite, Record, Role, Statistics, SwarmCounts, Timestamp, When, Written,
 };
 
 use super::play::PRECISION;
@@ -139,14 +139,14 @@ impl Model {
         StepAnswer::Peers(self.peers.values().filter(is_wanted).map(|record| record.peer).collect())
     }
 
-    fn announce_whole(&mut self, announce: &OwnedAnnounce) -> StepAnswer {
-        let OwnedAnnounce { info_hash, role, event, announced: When::At(announced), .. } = *announce else {
+    fn announce_whole(&mut self, announce: &Announce) -> StepAnswer {
+        let Announce { info_hash, role, event, announced: When::At(announced), .. } = *announce else {
             unreachable!("an announce of a story names its time");
         };
         let completed = event == AnnounceEvent::Completed;
         let role = if completed { Role::Seeder } else { role };
-        let is_download = completed && self.graduate(info_hash, &announce.peers, announced);
-        for peer in announce.peers.iter().copied() {
+        let is_download = completed && self.graduate(info_hash, announce.peers(), announced);
+        for peer in announce.peers().iter().copied() {
             self.peers.remove(&(info_hash, peer));
             if event != AnnounceEvent::Stopped {
                 self.put(PeerRecord { info_hash, peer, role, announced });
@@ -157,7 +157,7 @@ impl Model {
                 && record.info_hash == info_hash
                 && !(role.is_seeder() && record.role.is_seeder())
                 && announce.families.contains(&record.peer.family())
-                && !announce.peers.contains(&record.peer)
+                && !announce.peers().contains(&record.peer)
         };
         let peers = self.peers.values().filter(is_wanted).map(|record| record.peer).collect();
         StepAnswer::Announced { peers, counts: self.scrape(info_hash), is_download }

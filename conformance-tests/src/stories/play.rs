@@ -5,8 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use storage_core::{
-    AnnounceAnswer, Cursor, Error, OwnedAnnounce, Page, PeerRecord, Record, Result, Scope, Storage,
-    SwarmSnapshot, When,
+    AnnounceAnswer, Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, SwarmSnapshot, When,
 };
 
 use super::step::{StepAnswer, StoryStep};
@@ -51,10 +50,9 @@ async fn try_to_play(step: &StoryStep, storage: &dyn Storage) -> Result<StepAnsw
             StepAnswer::Peers(peers)
         }
         StoryStep::Scrape(info_hash) => StepAnswer::Counts(storage.scrape_swarm(info_hash).await?),
-        StoryStep::WholeAnnounce(announce) => announced(storage.announce(&announce.as_announce()).await)?,
+        StoryStep::WholeAnnounce(announce) => announced(storage.announce(announce).await)?,
         StoryStep::AnnounceMany(announces) => {
-            let parts: Vec<_> = announces.iter().map(OwnedAnnounce::as_announce).collect();
-            let mut answers: Vec<_> = storage.announce_many(&parts).collect().await;
+            let mut answers: Vec<_> = storage.announce_many(announces).collect().await;
             answers.sort_by_key(|(place, _)| *place);
             StepAnswer::All(answers.into_iter().map(|(_, answer)| announced(answer)).collect::<Result<_>>()?)
         }

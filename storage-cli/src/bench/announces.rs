@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::RngExt;
-use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Storage, Timestamp, When};
+use storage_core::{Announce, AnnounceEvent, Result, Role, Storage, Timestamp};
 
 use super::callers::{NUM_WANT, Seat};
 use super::gauge::TimedCaller;
@@ -16,11 +16,11 @@ const LOOKS: usize = 8;
 /// What takes whole announces: a storage, or a tracker.
 pub(super) trait Announcer: Send + 'static {
     /// Announces.
-    fn announce(&mut self, announce: &Announce<'_>) -> impl Future<Output = Result<()>> + Send;
+    fn announce(&mut self, announce: &Announce) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl Announcer for Arc<dyn Storage> {
-    async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
+    async fn announce(&mut self, announce: &Announce) -> Result<()> {
         (**self).announce(announce).await.map(drop)
     }
 }
@@ -140,22 +140,13 @@ impl<A: Announcer> BenchClients<A> {
     ) -> Result<()> {
         let BenchClient { swarm, number, role } = client;
         let Seat { target, ground, .. } = &mut self.seat;
-        let peers = [ground.peer(number)];
-        let families = match peers[0].family() {
-            AddressFamily::V4 => [AddressFamily::V4, AddressFamily::V6],
-            AddressFamily::V6 => [AddressFamily::V6, AddressFamily::V4],
-        };
-        let info_hash = ground.info_hash(swarm);
-        let (peers, families) = (&peers, &families);
-        let announce = Announce {
-            info_hash,
-            peers,
-            role,
-            event,
-            num_want: NUM_WANT,
-            families,
-            announced: When::At(announced),
-        };
+        let peer = ground.peer(number);
+        let announce = Announce::new(ground.info_hash(swarm), [peer])
+            .with_role(role)
+            .with_event(event)
+            .with_num_want(NUM_WANT)
+            .with_families(peer.family().then_other())
+            .at(announced);
         target.announce(&announce).await
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, PeerId, Role, Storage,
-    SwarmCounts, When,
+    SwarmCounts,
 };
 
 use super::approval::Approval;
@@ -120,15 +120,11 @@ impl Tracker {
             return Ok(None);
         }
         let peers = client.addresses.iter().map(|address| Peer::new(client.peer_id, *address, client.port));
-        let announce = Announce {
-            info_hash: client.info_hash,
-            peers: &peers.collect::<Vec<_>>(),
-            role: client.role,
-            event: client.event,
-            num_want: self.limits.num_want(client.num_want),
-            families: client.families,
-            announced: When::Now,
-        };
+        let announce = Announce::new(client.info_hash, peers.collect::<Vec<_>>().iter().copied())
+            .with_role(client.role)
+            .with_event(client.event)
+            .with_num_want(self.limits.num_want(client.num_want))
+            .with_families(client.families);
         let mut answer = self.storage.announce(&announce).await?;
         // One that announces over IPv4 and over IPv6 would meet itself at its other address.
         answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));

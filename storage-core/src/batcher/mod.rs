@@ -41,7 +41,7 @@ pub trait BatchOp: Send + Sync + 'static {
 }
 
 /// A call in a batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct BatchCall<R> {
     /// What is asked.
     pub request: R,

@@ -205,7 +205,7 @@ impl PeerStorage for NodePair {
         self.reader().await.scrape_swarms(info_hashes).await
     }
 
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         self.writer().await.announce(announce).await
     }
 }

@@ -184,7 +184,7 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
     }
 
     /// For the layer an answer with something missing is a failure.
-    async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         let mut incomplete = None;
         let call = async {
             let mut answer = self.storage.announce(announce).await?;
@@ -196,7 +196,7 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
             (Err(failure), Some(answer)) => AnnounceAnswer { failure: Some(failure), ..answer },
             (answer, _) => answer?,
         };
-        if announce.event == AnnounceEvent::Completed && !announce.peers.is_empty() {
+        if announce.event == AnnounceEvent::Completed && !announce.peers().is_empty() {
             self.layer.completed(self.storage.name(), answer.is_download);
         }
         Ok(answer)

@@ -140,7 +140,7 @@ impl RedisStorage {
     }
 
     /// After the write the hashes are counted, then peers are read from those that have any.
-    pub(super) async fn announce_on_cluster(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
+    pub(super) async fn announce_on_cluster(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         let is_download = write_announce(self, announce).await?;
         let call = Call::repeatable(Operation::ScrapeSwarm);
         let keys = keys_of(&announce.info_hash);
@@ -154,7 +154,7 @@ impl RedisStorage {
 
     /// The peers of an announce from hashes of these sizes, in the order of [`keys_of`]. A hash that could not be
     /// counted matters only if it is needed.
-    async fn peers_on_cluster(&self, announce: &Announce<'_>, sizes: &[Result<u64>]) -> Result<Vec<Peer>> {
+    async fn peers_on_cluster(&self, announce: &Announce, sizes: &[Result<u64>]) -> Result<Vec<Peer>> {
         let mut peers = Vec::new();
         for mut selection in announce.selections() {
             if peers.len() >= announce.num_want {

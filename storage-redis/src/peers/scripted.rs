@@ -93,8 +93,8 @@ impl RedisStorage {
         values.into_iter().map(|value| self.read_counts(call, value?)).collect()
     }
 
-    pub(super) async fn announce_at_once(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
-        let Announce { info_hash, peers, role, event, announced, .. } = announce;
+    pub(super) async fn announce_at_once(&self, announce: &Announce) -> Result<AnnounceAnswer> {
+        let Announce { info_hash, role, event, announced, .. } = announce;
         let announced = announced.on(self);
         let selections: Vec<_> = announce.selections().collect();
         let for_seeder = selections.first().is_some_and(|selection| selection.for_seeder);
@@ -114,7 +114,7 @@ impl RedisStorage {
             .arg(i32::from(for_seeder))
             .arg(families)
             .arg(rand::random_range(0..=i32::MAX));
-        for peer in *peers {
+        for peer in announce.peers() {
             command.arg(peer_key(peer));
         }
         let completes = *event == AnnounceEvent::Completed;
@@ -122,7 +122,7 @@ impl RedisStorage {
         let (answer, after_loss): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
         let mut answer = answer.into_iter();
         let mut next = || answer.next().unwrap_or(Value::Nil);
-        let is_download = read(call, next())? || after_loss && completes && !announce.peers.is_empty();
+        let is_download = read(call, next())? || after_loss && completes && !announce.peers().is_empty();
         let (seeders, leechers) = (read(call, next())?, read(call, next())?);
         let downloads = self.read_downloads(call, next())?;
         let mut peers = Vec::with_capacity(announce.num_want.min(USUALLY_WANTED));

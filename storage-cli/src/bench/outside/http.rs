@@ -59,7 +59,7 @@ impl Http {
 }
 
 impl Announcer for Http {
-    async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
+    async fn announce(&mut self, announce: &Announce) -> Result<()> {
         let target = self.tracker.url.path_for_more() + &parameters(announce);
         patiently(UrlProtocol::Http, self.ask(target)).await
     }
@@ -74,7 +74,7 @@ async fn connect(tracker: &TrackerUrl) -> Result<SendRequest<Empty<Bytes>>, Caus
 }
 
 /// What a client says of itself; of its addresses the tracker sees one.
-fn parameters(announce: &Announce<'_>) -> String {
+fn parameters(announce: &Announce) -> String {
     let encoded = |bytes| percent_encode(bytes, NON_ALPHANUMERIC);
     let event = match announce.event {
         AnnounceEvent::None => "",
@@ -84,7 +84,7 @@ fn parameters(announce: &Announce<'_>) -> String {
     };
     let left = i32::from(!announce.role.is_seeder());
     let (info_hash, num_want) = (encoded(announce.info_hash.as_bytes()), announce.num_want);
-    let client = announce.peers.first().map_or_else(String::new, |peer| {
+    let client = announce.peers().first().map_or_else(String::new, |peer| {
         format!("&peer_id={}&port={}", encoded(peer.id().as_bytes()), peer.port())
     });
     format!(

@@ -80,7 +80,7 @@ impl UdpVisitor {
 }
 
 impl Announcer for UdpVisitor {
-    async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
+    async fn announce(&mut self, announce: &Announce) -> Result<()> {
         let said = body(announce);
         let asked = async {
             let connection = self.connection().await?;
@@ -95,7 +95,7 @@ fn unavailable(error: io::Error) -> Error {
 }
 
 /// What a client says of itself; of its addresses the tracker sees one.
-fn body(announce: &Announce<'_>) -> Vec<u8> {
+fn body(announce: &Announce) -> Vec<u8> {
     let event: u32 = match announce.event {
         AnnounceEvent::None => 0,
         AnnounceEvent::Completed => 1,
@@ -103,7 +103,8 @@ fn body(announce: &Announce<'_>) -> Vec<u8> {
         AnnounceEvent::Stopped => 3,
     };
     let left = u64::from(!announce.role.is_seeder());
-    let (id, port) = announce.peers.first().map_or(([0; 20], 0), |peer| (*peer.id().as_bytes(), peer.port()));
+    let (id, port) =
+        announce.peers().first().map_or(([0; 20], 0), |peer| (*peer.id().as_bytes(), peer.port()));
     let num_want = i32::try_from(announce.num_want).unwrap_or(-1);
     let mut body = announce.info_hash.as_bytes().to_vec();
     body.extend(id);

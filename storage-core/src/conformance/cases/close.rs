@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash,
-    Operation, PeerChange, PeerRecord, PeerWrite, Result, Role, Scope, Storage, When,
+    AddressFamily, Announce, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Operation,
+    PeerChange, PeerRecord, PeerWrite, Result, Role, Scope, Storage,
 };
 
 pub(super) async fn closing_twice_is_no_error(test: &TestContext) -> CaseResult {
@@ -42,15 +42,8 @@ async fn every_call(
     let data = DataRecord { context: context.clone(), key: key.clone(), value: key.clone() };
     let downloads = DownloadsRecord { info_hash, downloads: 1 };
     let announce = sample::for_leecher(info_hash, 9);
-    let whole = Announce {
-        info_hash,
-        peers: &[peer],
-        role: Role::Leecher,
-        event: AnnounceEvent::None,
-        num_want: 9,
-        families: &AddressFamily::BOTH,
-        announced: When::At(STALE),
-    };
+    let whole =
+        Announce::new(info_hash, [peer]).with_num_want(9).with_families(&AddressFamily::BOTH).at(STALE);
     let write = PeerWrite { info_hash, peer, change: PeerChange::Touch, announced: STALE };
     let entries = [(key.clone(), key.clone())];
     let mut calls = vec![

@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    AddressFamily, Announce, AnnounceEvent, InfoHash, Operation, Peer, Result, Role, Scope, Storage,
-    Timestamp, When,
+    AddressFamily, Announce, InfoHash, Operation, Peer, Result, Role, Scope, Storage, Timestamp, When,
 };
 
 /// The coarsest precision that a storage keeps times in.
@@ -68,15 +67,10 @@ pub(super) async fn now_is_by_the_storages_clock(test: &TestContext) -> CaseResu
                 test.ok(did, storage.graduate_peer(&info_hash, &peer, When::Now).await)?;
             }
             _ => {
-                let announce = Announce {
-                    info_hash,
-                    peers: &[peer],
-                    role: Role::Seeder,
-                    event: AnnounceEvent::None,
-                    num_want: 0,
-                    families: &AddressFamily::BOTH,
-                    announced: When::Now,
-                };
+                let announce = Announce::new(info_hash, [peer])
+                    .with_role(Role::Seeder)
+                    .with_num_want(0)
+                    .with_families(&AddressFamily::BOTH);
                 test.ok(did, storage.announce(&announce).await)?;
             }
         }

@@ -8,23 +8,15 @@ use futures::StreamExt;
 use crate::conformance::{CaseError, CaseResult, TestContext, sample};
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, Result, Role,
-    SwarmCounts, When, announce_by_parts,
+    SwarmCounts, announce_by_parts,
 };
 
 const ANNOUNCE: Operation = Operation::Announce;
 const V4_FIRST: &[AddressFamily] = &[AddressFamily::V4, AddressFamily::V6];
 
 /// A leecher that goes on and wants 50 peers, IPv4 first.
-fn by(info_hash: InfoHash, peers: &[Peer]) -> Announce<'_> {
-    Announce {
-        info_hash,
-        peers,
-        role: Role::Leecher,
-        event: AnnounceEvent::None,
-        num_want: 50,
-        families: V4_FIRST,
-        announced: When::Now,
-    }
+fn by(info_hash: InfoHash, peers: &[Peer]) -> Announce {
+    Announce::new(info_hash, peers.iter().copied()).with_families(V4_FIRST)
 }
 
 /// What a complete answer has.
@@ -35,7 +27,7 @@ struct Complete {
     is_download: bool,
 }
 
-async fn announce(test: &TestContext, did: &str, announce: Announce<'_>) -> CaseResult<Complete> {
+async fn announce(test: &TestContext, did: &str, announce: Announce) -> CaseResult<Complete> {
     complete(test, did, test.storage().announce(&announce).await)
 }
 
@@ -55,7 +47,7 @@ fn complete(test: &TestContext, did: &str, answer: Result<AnnounceAnswer>) -> Ca
 async fn finds(
     test: &TestContext,
     did: &str,
-    request: Announce<'_>,
+    request: Announce,
     expected: impl IntoIterator<Item = Peer>,
 ) -> CaseResult<SwarmCounts> {
     let answer = announce(test, did, request).await?;
@@ -81,7 +73,7 @@ pub(super) async fn the_write_comes_first(test: &TestContext) -> CaseResult {
 pub(super) async fn a_new_role_moves_the_client(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (test.info_hash(), [sample::peer(1)]);
     announce(test, "announce as leecher", by(info_hash, &peers)).await?;
-    let as_seeder = Announce { role: Role::Seeder, ..by(info_hash, &peers) };
+    let as_seeder = by(info_hash, &peers).with_role(Role::Seeder);
     let did = "announce as leecher, then as seeder";
     let found = announce(test, did, as_seeder).await?;
     test.equal(did, ANNOUNCE, counts(1, 0), found.counts)
@@ -116,7 +108,7 @@ pub(super) async fn leaving_itself_out_costs_no_place(test: &TestContext) -> Cas
     test.put_many(&info_hash, (10..14).map(sample::peer), Role::Leecher).await?;
     let peers = [sample::peer(1), sample::peer(2)];
     for _ in 0..5 {
-        let request = Announce { num_want: 4, ..by(info_hash, &peers) };
+        let request = by(info_hash, &peers).with_num_want(4);
         let did = "announce by a client of two addresses for 4 peers to a swarm of 4 others";
         finds(test, did, request, (10..14).map(sample::peer)).await?;
     }
@@ -136,10 +128,10 @@ async fn both_families(test: &TestContext) -> CaseResult<InfoHash> {
 pub(super) async fn the_second_family_fills_what_the_first_leaves(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     for (first, families) in [
-        (AddressFamily::V4, [AddressFamily::V4, AddressFamily::V6]),
-        (AddressFamily::V6, [AddressFamily::V6, AddressFamily::V4]),
+        (AddressFamily::V4, &[AddressFamily::V4, AddressFamily::V6]),
+        (AddressFamily::V6, &[AddressFamily::V6, AddressFamily::V4]),
     ] {
-        let request = Announce { families: &families, num_want: 6, ..by(info_hash, &peers) };
+        let request = by(info_hash, &peers).with_families(families).with_num_want(6);
         let did = format!("announce for 6 peers of both families, {first:?} first, to 4 of each");
         let found = announce(test, &did, request).await?.peers;
         let of_first = found.iter().filter(|peer| peer.family() == first).count();
@@ -152,17 +144,17 @@ pub(super) async fn the_second_family_fills_what_the_first_leaves(test: &TestCon
 
 pub(super) async fn only_the_families_asked_for(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
-    let v4 = Announce { families: &[AddressFamily::V4], ..by(info_hash, &peers) };
+    let v4 = by(info_hash, &peers).with_families(&[AddressFamily::V4]);
     finds(test, "announce for IPv4 peers", v4, (0..4).map(sample::peer)).await?;
-    let v6 = Announce { families: &[AddressFamily::V6], ..by(info_hash, &peers) };
+    let v6 = by(info_hash, &peers).with_families(&[AddressFamily::V6]);
     finds(test, "announce for IPv6 peers", v6, (0..4).map(sample::peer_v6)).await?;
-    let none = Announce { families: &[], ..by(info_hash, &peers) };
+    let none = by(info_hash, &peers).with_families(&[]);
     finds(test, "announce for peers of no family", none, []).await.map(drop)
 }
 
 pub(super) async fn a_seeder_gets_leechers_only(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
-    let request = Announce { role: Role::Seeder, ..by(info_hash, &peers) };
+    let request = by(info_hash, &peers).with_role(Role::Seeder);
     let leechers = (2..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
     let did = "announce as seeder to 4 seeders and 4 leechers";
     let found = finds(test, did, request, leechers).await?;
@@ -172,14 +164,14 @@ pub(super) async fn a_seeder_gets_leechers_only(test: &TestContext) -> CaseResul
 pub(super) async fn none_wanted_gives_the_counts(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     let did = "announce for no peers to 4 seeders and 4 leechers";
-    let found = finds(test, did, Announce { num_want: 0, ..by(info_hash, &peers) }, []).await?;
+    let found = finds(test, did, by(info_hash, &peers).with_num_want(0), []).await?;
     test.equal(did, ANNOUNCE, counts(4, 5), found)
 }
 
 pub(super) async fn any_number_may_be_wanted(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (both_families(test).await?, [sample::peer(9)]);
     let all = (0..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
-    let request = Announce { num_want: usize::MAX, ..by(info_hash, &peers) };
+    let request = by(info_hash, &peers).with_num_want(usize::MAX);
     finds(test, "announce for as many peers as can be", request, all).await.map(drop)
 }
 
@@ -194,9 +186,9 @@ pub(super) async fn a_client_without_addresses_only_looks(test: &TestContext) ->
 pub(super) async fn a_completed_client_is_one_download(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (test.info_hash(), [sample::peer(1), sample::peer_v6(1)]);
     announce(test, "announce over IPv4 and IPv6", by(info_hash, &peers)).await?;
-    let completed = Announce { event: AnnounceEvent::Completed, role: Role::Seeder, ..by(info_hash, &peers) };
+    let completed = by(info_hash, &peers).with_event(AnnounceEvent::Completed).with_role(Role::Seeder);
     let did = "announce over IPv4 and IPv6, then completed";
-    let found = announce(test, did, completed).await?;
+    let found = announce(test, did, completed.clone()).await?;
     let expected = SwarmCounts { seeders: 2, leechers: 0, downloads: 1 };
     test.equal(did, ANNOUNCE, (expected, true), (found.counts, found.is_download))?;
     let did = "announce over IPv4 and IPv6 that it completed, again";
@@ -209,7 +201,7 @@ pub(super) async fn a_completed_client_gets_leechers_only(test: &TestContext) ->
     test.put(&info_hash, &peers[0], Role::Leecher).await?;
     let leechers = (2..4).flat_map(|number| [sample::peer(number), sample::peer_v6(number)]);
     for role in Role::BOTH {
-        let completed = Announce { event: AnnounceEvent::Completed, role, ..by(info_hash, &peers) };
+        let completed = by(info_hash, &peers).with_event(AnnounceEvent::Completed).with_role(role);
         finds(test, "announce that the download is complete", completed, leechers.clone()).await?;
     }
     test.counts("announce that the download is complete", ANNOUNCE, &info_hash, 5, 4).await
@@ -219,8 +211,8 @@ pub(super) async fn a_stopped_client_is_gone(test: &TestContext) -> CaseResult {
     let info_hash = both_families(test).await?;
     for role in Role::BOTH {
         let peers = [sample::peer(9), sample::peer_v6(9)];
-        announce(test, "announce", Announce { role, ..by(info_hash, &peers) }).await?;
-        let stopped = Announce { event: AnnounceEvent::Stopped, role, ..by(info_hash, &peers) };
+        announce(test, "announce", by(info_hash, &peers).with_role(role)).await?;
+        let stopped = by(info_hash, &peers).with_event(AnnounceEvent::Stopped).with_role(role);
         let did = format!("announce as {role} over IPv4 and IPv6, then stopped");
         let found = finds(test, &did, stopped, []).await?;
         test.equal(&did, ANNOUNCE, counts(4, 4), found)?;
@@ -233,7 +225,7 @@ pub(super) async fn it_stops_in_whichever_role_it_is(test: &TestContext) -> Case
     let (info_hash, peers) = (test.info_hash(), [sample::peer(1)]);
     for role in Role::BOTH {
         test.put(&info_hash, &peers[0], role.other()).await?;
-        let stopped = Announce { event: AnnounceEvent::Stopped, role, ..by(info_hash, &peers) };
+        let stopped = by(info_hash, &peers).with_event(AnnounceEvent::Stopped).with_role(role);
         let did = format!("put a {}, then announce that it stopped as {role}", role.other());
         let found = announce(test, &did, stopped).await?;
         test.equal(&did, ANNOUNCE, counts(0, 0), found.counts)?;
@@ -243,7 +235,7 @@ pub(super) async fn it_stops_in_whichever_role_it_is(test: &TestContext) -> Case
 
 pub(super) async fn stopping_without_having_been_there_is_no_error(test: &TestContext) -> CaseResult {
     let (info_hash, peers) = (test.info_hash(), [sample::peer(1)]);
-    let stopped = Announce { event: AnnounceEvent::Stopped, ..by(info_hash, &peers) };
+    let stopped = by(info_hash, &peers).with_event(AnnounceEvent::Stopped);
     let did = "announce to an unknown swarm that the client stopped";
     let found = finds(test, did, stopped, []).await?;
     test.equal(did, ANNOUNCE, SwarmCounts::default(), found)
@@ -271,11 +263,11 @@ pub(super) async fn many_tasks_lose_no_announce(test: &TestContext) -> CaseResul
         async move {
             let peers = [sample::peer(number)];
             for role in [Role::Leecher, Role::Leecher, Role::from_is_seeder(number % 2 == 0)] {
-                storage.announce(&Announce { role, ..by(info_hash, &peers) }).await?;
+                storage.announce(&by(info_hash, &peers).with_role(role)).await?;
             }
             if number % 4 == 0 {
                 let stopped = AnnounceEvent::Stopped;
-                storage.announce(&Announce { event: stopped, ..by(info_hash, &peers) }).await?;
+                storage.announce(&by(info_hash, &peers).with_event(stopped)).await?;
             }
             Ok(())
         }
@@ -316,7 +308,7 @@ pub(super) async fn the_parts_give_the_same_answers(test: &TestContext) -> CaseR
     let (whole, parts) = (test.info_hash(), test.info_hash());
     for _ in 0..STEPS {
         let (event, role, peers, families) = any_announce();
-        let of = |info_hash| Announce { event, role, families, ..by(info_hash, &peers) };
+        let of = |info_hash| by(info_hash, &peers).with_event(event).with_role(role).with_families(families);
         let did =
             format!("announce of {peers:?} as {role}, {event:?}, for {families:?}, in one call and by parts");
         let in_one = announce(test, &did, of(whole)).await?;
