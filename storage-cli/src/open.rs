@@ -128,14 +128,12 @@ impl ConfiguredStorage {
         let strict = self.registry.clone().strict();
         let config = self.config.clone();
         let opened = match part {
-            OpenedPart::Everything => strict.open(config).await.map(|opened| {
-                let Opened { storage, schedule, warnings } = opened;
-                Opened { storage: storage as Arc<dyn Backend>, schedule, warnings }
-            }),
-            OpenedPart::DataOnly => strict.open_data(config).await.map(|opened| {
-                let Opened { storage, schedule, warnings } = opened;
-                Opened { storage: storage as Arc<dyn Backend>, schedule, warnings }
-            }),
+            OpenedPart::Everything => {
+                strict.open(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
+            }
+            OpenedPart::DataOnly => {
+                strict.open_data(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
+            }
         };
         opened.map_err(|error| self.refused(&error))
     }

@@ -1,14 +1,16 @@
 //! Opening a storage by the name of its backend.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::config::{ConfigDiagnostics, Problem, Section, Settings, StorageConfig, is_word, nearest};
-use crate::layer::{Layer, Layered, Limit, Limits, Stack, Trace};
-use crate::{DataStorage, Error, NoObserver, Schedule, SharedObserver, Storage};
+use crate::layer::{DefaultLayers, Layered, Limits};
+use crate::observer::Observers;
+use crate::{Backend, DataStorage, Error, MaintenanceScheduler, Schedule, SharedObserver, Storage};
 
 /// A backend that can be chosen by name. It is registered once, and opens any number of storages.
 pub trait Driver: Send + Sync {
@@ -140,15 +142,58 @@ impl UnknownBackend {
     }
 }
 
-/// A storage opened from a configuration.
-pub struct Opened<S: ?Sized> {
-    /// The storage, with limits, traces and, where handed in, metrics around it.
+/// An open storage: the handle to use, to maintain and to close it.
+///
+/// It can be used like the storage itself. Dropping it without closing the storage ends maintenance once no other
+/// handle of the storage is left.
+pub struct Opened<S: ?Sized = dyn Storage> {
+    /// The storage, with [`DefaultLayers`] around it.
     pub storage: Arc<S>,
-    /// The schedule that the configuration asks for. It does not run unless it is
-    /// [started](crate::MaintenanceScheduler::start).
+    /// The schedule that the configuration asks for.
     pub schedule: Schedule,
     /// What was taken though not as written, unknown keys among it.
     pub warnings: Vec<Problem>,
+    maintenance: MaintenanceScheduler,
+    observer: SharedObserver,
+}
+
+impl Opened {
+    /// Puts the [`DefaultLayers`] around a storage that was opened in code.
+    pub fn new(storage: Arc<dyn Storage>, limits: Limits, schedule: Schedule) -> Self {
+        Registry::new().layered(storage, Settings { limits, schedule, strict: false }, Vec::new())
+    }
+
+    /// Starts maintenance on the [schedule](Self::schedule): garbage collection, statistics, checks of counts. It
+    /// ends when the storage is closed. Started twice, it runs twice.
+    pub fn start_maintenance(&self) {
+        self.maintenance.run(&self.storage, self.schedule, Arc::clone(&self.observer));
+    }
+}
+
+impl<S: Backend + ?Sized> Opened<S> {
+    /// Ends maintenance, waits for the calls under way, and closes the storage, all in bounded time.
+    ///
+    /// # Errors
+    /// As [`Backend::close`].
+    pub async fn close(&self) -> crate::Result<()> {
+        self.storage.close().await
+    }
+}
+
+impl<S: ?Sized> Opened<S> {
+    /// The same handle of another view of the storage.
+    pub fn map<T: ?Sized>(self, view: impl FnOnce(Arc<S>) -> Arc<T>) -> Opened<T> {
+        let Self { storage, schedule, warnings, maintenance, observer } = self;
+        Opened { storage: view(storage), schedule, warnings, maintenance, observer }
+    }
+}
+
+impl<S: ?Sized> Deref for Opened<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.storage
+    }
 }
 
 /// What a configuration says before anything is connected.
@@ -176,6 +221,7 @@ pub struct Review {
 pub struct Registry {
     drivers: Vec<Arc<dyn Driver>>,
     strict: bool,
+    observers: Vec<SharedObserver>,
     #[cfg(feature = "prometheus")]
     metrics: Option<Arc<crate::layer::Metrics>>,
 }
@@ -206,6 +252,13 @@ impl Registry {
     #[must_use]
     pub fn with_metrics(mut self, metrics: Arc<crate::layer::Metrics>) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// Tells this observer of every call of the storages opened hereafter, and of what happens inside them.
+    #[must_use]
+    pub fn with_observer(mut self, observer: SharedObserver) -> Self {
+        self.observers.push(observer);
         self
     }
 
@@ -250,11 +303,10 @@ impl Registry {
     ///
     /// # Errors
     /// [`OpenError`], with every problem of the configuration; nothing was changed anywhere.
-    pub async fn open(&self, config: StorageConfig) -> Result<Opened<dyn Storage>, OpenError> {
+    pub async fn open(&self, config: StorageConfig) -> Result<Opened, OpenError> {
         let ConfiguredDriver { opener, settings, unknown, warnings } = self.configure(config)?;
         let storage = all_or_problems(unknown, opener.open(self.observer())).await?;
-        let storage = self.layered(storage, settings.limits);
-        Ok(Opened { storage, schedule: settings.schedule, warnings })
+        Ok(self.layered(storage, settings, warnings))
     }
 
     /// Opens the data part of a storage alone.
@@ -264,30 +316,46 @@ impl Registry {
     pub async fn open_data(&self, config: StorageConfig) -> Result<Opened<dyn DataStorage>, OpenError> {
         let ConfiguredDriver { opener, settings, unknown, warnings } = self.configure(config)?;
         let storage = all_or_problems(unknown, opener.open_data(self.observer())).await?;
-        let storage = self.layered_data(storage, settings.limits);
-        Ok(Opened { storage, schedule: settings.schedule, warnings })
+        Ok(self.layered_data(storage, settings, warnings))
     }
 
     /// The storage with the layers that all of this registry have.
-    pub(crate) fn layered(&self, storage: Arc<dyn Storage>, limits: Limits) -> Arc<dyn Storage> {
-        let layer = Stack(Limit::new(limits), Trace);
-        #[cfg(feature = "prometheus")]
-        if let Some(metrics) = &self.metrics {
-            metrics.describe(&*storage);
-            return Arc::new(Layered::new(storage, Stack(metrics.meter(), layer)));
-        }
-        Arc::new(Layered::new(storage, layer))
+    pub(crate) fn layered(
+        &self,
+        storage: Arc<dyn Storage>,
+        settings: Settings,
+        warnings: Vec<Problem>,
+    ) -> Opened {
+        self.layered_as(storage, settings, warnings).map(|storage| storage as Arc<dyn Storage>)
     }
 
     /// The same for the data part alone.
-    pub(crate) fn layered_data(&self, storage: Arc<dyn DataStorage>, limits: Limits) -> Arc<dyn DataStorage> {
-        let layer = Stack(Limit::new(limits), Trace);
+    pub(crate) fn layered_data(
+        &self,
+        storage: Arc<dyn DataStorage>,
+        settings: Settings,
+        warnings: Vec<Problem>,
+    ) -> Opened<dyn DataStorage> {
+        self.layered_as(storage, settings, warnings).map(|storage| storage as Arc<dyn DataStorage>)
+    }
+
+    fn layered_as<S: Backend + ?Sized>(
+        &self,
+        storage: Arc<S>,
+        settings: Settings,
+        warnings: Vec<Problem>,
+    ) -> Opened<Layered<S, DefaultLayers>> {
         #[cfg(feature = "prometheus")]
         if let Some(metrics) = &self.metrics {
             metrics.describe(&*storage);
-            return Arc::new(Layered::new(storage, Stack(metrics.meter(), layer)));
         }
-        Arc::new(Layered::new(storage, layer))
+        let Settings { schedule, limits, .. } = settings;
+        let observer = self.observer();
+        let is_observed = !self.observers().is_empty();
+        let layers = DefaultLayers::new(limits, is_observed.then(|| Arc::clone(&observer)));
+        let maintenance = layers.maintenance().clone();
+        let storage = Arc::new(Layered::new(storage, layers));
+        Opened { storage, schedule, warnings, maintenance, observer }
     }
 
     fn configure(&self, config: StorageConfig) -> Result<ConfiguredDriver, OpenError> {
@@ -311,12 +379,16 @@ impl Registry {
         Ok(ConfiguredDriver { opener, settings, unknown, warnings })
     }
 
-    fn observer(&self) -> SharedObserver {
+    /// Who observes a storage.
+    fn observers(&self) -> Vec<SharedObserver> {
+        let mut observers = self.observers.clone();
         #[cfg(feature = "prometheus")]
-        if let Some(metrics) = &self.metrics {
-            return Arc::clone(metrics) as SharedObserver;
-        }
-        Arc::new(NoObserver)
+        observers.extend(self.metrics.iter().map(|metrics| metrics.meter()));
+        observers
+    }
+
+    fn observer(&self) -> SharedObserver {
+        Arc::new(Observers(self.observers()))
     }
 }
 
@@ -335,7 +407,7 @@ const SERVER_BESIDE_UNKNOWN: Duration = Duration::from_secs(3);
 
 /// What is opened, unless there are unknown keys: they are told together with what only the server
 /// can tell.
-async fn all_or_problems<S: crate::Backend + ?Sized>(
+async fn all_or_problems<S: Backend + ?Sized>(
     mut unknown: Vec<Problem>,
     opening: impl Future<Output = Result<Arc<S>, OpenError>>,
 ) -> Result<Arc<S>, OpenError> {
@@ -359,10 +431,9 @@ async fn all_or_problems<S: crate::Backend + ?Sized>(
     Err(OpenError::Configuration(unknown))
 }
 
-/// Puts the limits and traces that [`Registry::open`] puts around every storage around one that was
-/// opened in code.
-pub fn with_default_layers<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, impl Layer>> {
-    Arc::new(Layered::new(storage, Stack(Limit::new(limits), Trace)))
+/// Puts the [`DefaultLayers`] around a storage that was opened in code, without an observer.
+pub fn with_default_layers<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, DefaultLayers>> {
+    Arc::new(Layered::new(storage, DefaultLayers::new(limits, None)))
 }
 
 #[cfg(test)]
@@ -370,7 +441,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::{Backend, Diagnostics, Error, ErrorKind, MissingCapabilities, Operation, Result};
+    use crate::{Diagnostics, Error, ErrorKind, MissingCapabilities, Operation, Result};
 
     /// Cannot be closed.
     struct Stuck;

@@ -21,15 +21,16 @@
 //! ```
 //! # #[cfg(feature = "figment")]
 //! use storage_core::config::{StorageConfig, variables};
-//! use storage_core::{MaintenanceScheduler, Registry};
+//! use storage_core::Registry;
 //!
 //! # #[cfg(feature = "figment")]
 //! # async fn open(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
 //! let config = StorageConfig::load("tracker.yaml".as_ref(), "storage", variables())?;
-//! let opened = registry.open(config).await?;
+//! let storage = registry.open(config).await?;
 //! // Stale peers are removed, and peers counted, only where somebody starts it.
-//! let storage = MaintenanceScheduler::start(opened.storage, opened.schedule);
-//! # storage.ping().await?;
+//! storage.start_maintenance();
+//! storage.ping().await?;
+//! storage.close().await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -81,7 +82,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use info_hash::{InfoHash, InvalidInfoHash};
 pub use maintenance::{Collection, MaintenanceScheduler, Schedule};
 pub use nested::{NestedStorage, OpenNested};
-pub use observer::{Event, NoObserver, Observer, SharedObserver};
+pub use observer::{EndedCall, Event, NoObserver, Observer, SharedObserver};
 pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
 pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord, Record};

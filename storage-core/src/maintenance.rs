@@ -2,7 +2,7 @@
 
 mod availability;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -99,46 +99,49 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
 /// probe failed or the process stood still. Calls made through the storage returned show it. And it is collected for
 /// no `peer_lifetime` after [a clock was found wrong](crate::ClockReading::noticed).
-pub struct MaintenanceScheduler {
+#[derive(Clone, Default)]
+pub struct MaintenanceScheduler(Arc<SchedulerInner>);
+
+#[derive(Default)]
+struct SchedulerInner {
     tasks: Tasks,
     availability: Arc<Availability>,
 }
 
 impl MaintenanceScheduler {
-    /// Starts the schedule. The storage returned stops it when it is closed; put further layers
-    /// around that one.
-    pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
-        Self::start_observed(storage, schedule, Arc::new(NoObserver))
+    /// A scheduler that runs nothing yet, to be put around a storage as a layer.
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    /// [`start`](Self::start), and the observer learns when garbage is
-    /// [collected next](Event::CollectionScheduled): metrics, say.
-    pub fn start_observed(
-        storage: Arc<dyn Storage>,
-        schedule: Schedule,
-        observer: SharedObserver,
-    ) -> Arc<dyn Storage> {
-        let (tasks, availability) = (Tasks::default(), Arc::new(Availability::new()));
-        let spawner = tasks.spawner();
-        if schedule.enabled {
-            let collector = Collector {
-                storage: Arc::clone(&storage),
-                schedule,
-                availability: Arc::clone(&availability),
-                observer,
-            };
-            spawner.spawn(collector.run(spawner.clone()));
-            if !schedule.reporting_interval.is_zero() {
-                spawner.spawn_until_stopped(count(Arc::clone(&storage), schedule.reporting_interval));
-                spawner.spawn_until_stopped(check_counts(Arc::clone(&storage)));
-            }
+    /// Puts a scheduler around a storage and starts it. The storage returned stops it when it is closed; put
+    /// further layers around that one.
+    pub fn start(storage: Arc<dyn Storage>, schedule: Schedule) -> Arc<dyn Storage> {
+        let scheduler = Self::new();
+        scheduler.run(&storage, schedule, Arc::new(NoObserver));
+        Arc::new(Layered::new(storage, scheduler))
+    }
+
+    /// Runs a schedule on a storage until that is dropped or the scheduler is stopped. The observer learns when
+    /// garbage is [collected next](Event::CollectionScheduled).
+    pub(crate) fn run(&self, storage: &Arc<dyn Storage>, schedule: Schedule, observer: SharedObserver) {
+        if !schedule.enabled {
+            return;
         }
-        Arc::new(Layered::new(storage, Self { tasks, availability }))
+        let SchedulerInner { tasks, availability } = &*self.0;
+        let (storage, availability) = (Arc::downgrade(storage), Arc::clone(availability));
+        let spawner = tasks.spawner();
+        if !schedule.reporting_interval.is_zero() {
+            spawner.spawn_until_stopped(count(Weak::clone(&storage), schedule.reporting_interval));
+            spawner.spawn_until_stopped(check_counts(Weak::clone(&storage)));
+        }
+        let collector = Collector { storage, schedule, availability, observer };
+        spawner.spawn(collector.run(spawner.clone()));
     }
 
     async fn finish(&self) {
         let at_most = time_left().map_or(FINISH, |left| left.saturating_sub(CLOSE).min(FINISH));
-        if !self.tasks.stop(at_most).await {
+        if !self.0.tasks.stop(at_most).await {
             tracing::warn!(after = ?at_most, "a garbage collection under way was cancelled");
         }
     }
@@ -152,7 +155,7 @@ impl Layer for MaintenanceScheduler {
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
         // A probe that takes too long is given up from outside.
-        let mut given_up = GivenUp((operation == Operation::Probe).then_some(&self.availability));
+        let mut given_up = GivenUp((operation == Operation::Probe).then_some(&self.0.availability));
         let result = call.await;
         given_up.0 = None;
         if matches!(
@@ -163,7 +166,8 @@ impl Layer for MaintenanceScheduler {
                 | Operation::Announce
                 | Operation::Probe
         ) {
-            self.availability
+            self.0
+                .availability
                 .record_announce(result.as_ref().err().is_none_or(|error| is_served(operation, error)));
         }
         result
@@ -199,7 +203,8 @@ fn is_served(operation: Operation, error: &Error) -> bool {
 
 /// Collects garbage on a schedule.
 struct Collector {
-    storage: Arc<dyn Storage>,
+    /// The storage outlives this only while a call is under way.
+    storage: Weak<dyn Storage>,
     schedule: Schedule,
     availability: Arc<Availability>,
     observer: SharedObserver,
@@ -208,19 +213,21 @@ struct Collector {
 impl Collector {
     /// Collects until it is time to stop; a collection under way is finished.
     async fn run(self, tasks: TaskSpawner) {
-        let backend = self.storage.name();
         let mut in_grace = false;
-        loop {
+        while let Some(storage) = self.storage.upgrade() {
+            let backend = storage.name();
             let interval = jittered(self.schedule.gc_interval);
-            let after = self.grace_left().map_or(interval, |left| left.max(interval));
+            let after = self.grace_left(&*storage).map_or(interval, |left| left.max(interval));
+            drop(storage);
             self.observer.observe(backend, Event::CollectionScheduled { after });
             tokio::select! {
                 () = tasks.stopped() => return,
                 () = wait(interval, &self.availability) => {}
             }
-            let Some(left) = self.grace_left() else {
+            let Some(storage) = self.storage.upgrade() else { return };
+            let Some(left) = self.grace_left(&*storage) else {
                 in_grace = false;
-                collect_once(&*self.storage, &self.schedule).await;
+                collect_once(&*storage, &self.schedule).await;
                 continue;
             };
             if !std::mem::replace(&mut in_grace, true) {
@@ -234,9 +241,9 @@ impl Collector {
     }
 
     /// For how long no garbage is collected: peers could not announce, or a clock was wrong. `None` if it may be.
-    fn grace_left(&self) -> Option<Duration> {
+    fn grace_left(&self, storage: &dyn Storage) -> Option<Duration> {
         let Schedule { peer_lifetime, gc_grace, .. } = self.schedule;
-        let noticed = self.storage.clock().and_then(|clock| clock.noticed);
+        let noticed = storage.clock().and_then(|clock| clock.noticed);
         let of_clock = noticed.and_then(|noticed| peer_lifetime.checked_sub(noticed));
         self.availability.grace_left(gc_grace.unwrap_or(peer_lifetime)).max(of_clock)
     }
@@ -276,10 +283,11 @@ async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
 }
 
 /// Takes statistics until it is cancelled.
-async fn count(storage: Arc<dyn Storage>, interval: Duration) {
+async fn count(storage: Weak<dyn Storage>, interval: Duration) {
     let (mut wait, mut has_failed) = (interval, false);
     loop {
         sleep(jittered(wait)).await;
+        let Some(storage) = storage.upgrade() else { return };
         let begun = Instant::now();
         let backend = storage.name();
         let counted = storage.statistics().await;
@@ -312,12 +320,13 @@ const COUNT_CHECKS: Duration = Duration::from_secs(300);
 const FIRST_COUNT_CHECK: Duration = Duration::from_secs(15);
 
 /// Checks counts until it is cancelled.
-async fn check_counts(storage: Arc<dyn Storage>) {
-    let (backend, mut were_wrong, mut has_failed) = (storage.name(), false, false);
+async fn check_counts(storage: Weak<dyn Storage>) {
+    let (mut were_wrong, mut has_failed) = (false, false);
     let mut wait = FIRST_COUNT_CHECK;
     loop {
         sleep(jittered(wait)).await;
-        let begun = Instant::now();
+        let Some(storage) = storage.upgrade() else { return };
+        let (backend, begun) = (storage.name(), Instant::now());
         let checked = storage.check_counts().await;
         // Of large swarms it reads many peers.
         wait = COUNT_CHECKS.max(begun.elapsed() * 100);
@@ -361,14 +370,13 @@ mod tests {
 
     /// Makes calls that end so for 61 seconds; whether that was an outage.
     async fn is_outage(operation: Operation, end: impl Fn() -> Result<()> + Sync) -> bool {
-        let layer =
-            MaintenanceScheduler { tasks: Tasks::default(), availability: Arc::new(Availability::new()) };
+        let layer = MaintenanceScheduler::new();
         tokio::time::advance(Duration::from_secs(60)).await;
         for _ in 0..2 {
             let _ = layer.around("test", operation, async { end() }).await;
             tokio::time::advance(Duration::from_secs(61)).await;
         }
-        layer.availability.grace_left(Duration::from_secs(60)).is_some()
+        layer.0.availability.grace_left(Duration::from_secs(60)).is_some()
     }
 
     #[tokio::test(start_paused = true)]
@@ -390,12 +398,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_given_up_is_an_outage() {
-        let layer =
-            MaintenanceScheduler { tasks: Tasks::default(), availability: Arc::new(Availability::new()) };
+        let layer = MaintenanceScheduler::new();
         let probe = layer.around("test", Operation::Probe, std::future::pending::<Result<()>>());
         assert!(tokio::time::timeout(Duration::from_secs(8), probe).await.is_err());
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert!(layer.availability.grace_left(Duration::from_secs(60)).is_some());
+        assert!(layer.0.availability.grace_left(Duration::from_secs(60)).is_some());
     }
 
     #[test]

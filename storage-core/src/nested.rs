@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::config::{Problem, Section, Settings, StorageConfig, Value};
-use crate::layer::Limits;
 use crate::{DataStorage, Error, OpenError, Opener, Operation, Registry, SharedObserver, Storage};
 
 /// Settings that a nested storage may have, as it would stand alone, but that only those of the outer one count.
@@ -80,9 +79,9 @@ impl NestedStorage {
         observer: SharedObserver,
     ) -> BoxFuture<'static, Result<Arc<dyn Storage>, OpenError>> {
         async move {
-            let (opener, limits) = self.configure()?;
+            let (opener, settings) = self.configure()?;
             let opened = opener.open(observer).await.map_err(|error| self.name_in(error))?;
-            Ok(self.registry.layered(opened, limits))
+            Ok(self.registry.layered(opened, settings, Vec::new()).storage)
         }
         .boxed()
     }
@@ -93,19 +92,19 @@ impl NestedStorage {
         observer: SharedObserver,
     ) -> BoxFuture<'static, Result<Arc<dyn DataStorage>, OpenError>> {
         async move {
-            let (opener, limits) = self.configure()?;
+            let (opener, settings) = self.configure()?;
             let opened = opener.open_data(observer).await.map_err(|error| self.name_in(error))?;
-            Ok(self.registry.layered_data(opened, limits))
+            Ok(self.registry.layered_data(opened, settings, Vec::new()).storage)
         }
         .boxed()
     }
 
     /// Warnings are not reported again: the first reading reported them.
-    fn configure(&self) -> Result<(Box<dyn Opener>, Limits), OpenError> {
+    fn configure(&self) -> Result<(Box<dyn Opener>, Settings), OpenError> {
         let driver = self.registry.driver(&self.config.name).map_err(OpenError::UnknownBackend)?;
         let mut section = Section::new(self.config.config.clone());
-        let limits = Settings::read(&mut section).limits;
-        Ok((driver.configure(&mut section), limits))
+        let settings = Settings::read(&mut section);
+        Ok((driver.configure(&mut section), settings))
     }
 
     /// Adds to an error where the storage is nested.

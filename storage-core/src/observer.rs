@@ -1,7 +1,9 @@
-//! What a backend tells of its inner life, for metrics and logs.
+//! Observers: what happens to a storage and inside a backend, for metrics and logs.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::{Collected, CountCheck, Error, Operation, Statistics};
 
 /// Something that happened inside a backend and that the result of no call shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,10 +76,38 @@ pub enum Event {
     },
 }
 
-/// Takes the events of a backend. Called on hot paths: it must be quick and must not block.
+/// Learns what happens. Called on hot paths: it must be quick and must not block.
 pub trait Observer: Send + Sync {
     /// An event happened on the backend of that name.
     fn observe(&self, backend: &'static str, event: Event);
+
+    /// A call ended, and took this long.
+    fn call_ended(&self, _call: &EndedCall<'_>) {}
+
+    /// A client told that it has everything; whether it was a download, or told again.
+    fn completed(&self, _backend: &'static str, _is_download: bool) {}
+
+    /// Statistics were taken.
+    fn counted(&self, _backend: &'static str, _statistics: &Statistics) {}
+
+    /// Kept counts were compared with the peers that are there.
+    fn counts_checked(&self, _backend: &'static str, _check: &CountCheck) {}
+
+    /// Garbage was collected, and it took this long.
+    fn collected(&self, _backend: &'static str, _collected: &Collected, _took: Duration) {}
+}
+
+/// A call that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedCall<'a> {
+    /// The backend.
+    pub backend: &'static str,
+    /// What was called.
+    pub operation: Operation,
+    /// How it failed; `None` if it did not.
+    pub error: Option<&'a Error>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Ignores every event.
@@ -90,3 +120,32 @@ impl Observer for NoObserver {
 
 /// An observer as backends keep it.
 pub type SharedObserver = Arc<dyn Observer>;
+
+/// Several observers as one.
+pub(crate) struct Observers(pub(crate) Vec<SharedObserver>);
+
+impl Observer for Observers {
+    fn observe(&self, backend: &'static str, event: Event) {
+        self.0.iter().for_each(|observer| observer.observe(backend, event.clone()));
+    }
+
+    fn call_ended(&self, call: &EndedCall<'_>) {
+        self.0.iter().for_each(|observer| observer.call_ended(call));
+    }
+
+    fn completed(&self, backend: &'static str, is_download: bool) {
+        self.0.iter().for_each(|observer| observer.completed(backend, is_download));
+    }
+
+    fn counted(&self, backend: &'static str, statistics: &Statistics) {
+        self.0.iter().for_each(|observer| observer.counted(backend, statistics));
+    }
+
+    fn counts_checked(&self, backend: &'static str, check: &CountCheck) {
+        self.0.iter().for_each(|observer| observer.counts_checked(backend, check));
+    }
+
+    fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {
+        self.0.iter().for_each(|observer| observer.collected(backend, collected, took));
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
 use futures::FutureExt;
-use storage_core::layer::{Layered, Limits, Metrics};
+use storage_core::layer::{DefaultLayers, Layered, Limits, Metrics};
 use storage_core::{
     Announce, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, Timestamp, When, with_default_layers,
 };
@@ -58,10 +58,7 @@ impl Scene {
             Around::LimitsAndMetrics => {
                 let metrics = Metrics::register(&prometheus::Registry::new());
                 let meter = metrics.unwrap_or_else(|error| unreachable!("metrics: {error}")).meter();
-                Arc::new(Layered::new(
-                    with_default_layers(storage, Limits::default()) as Arc<dyn Storage>,
-                    meter,
-                ))
+                Arc::new(Layered::new(storage, DefaultLayers::new(Limits::default(), Some(meter))))
             }
         };
         let members: Vec<_> = (0..SWARMS * PEERS).map(member).collect();

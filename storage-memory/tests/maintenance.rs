@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use storage_core::config::{StorageConfig, Value};
 use storage_core::layer::{Layer, Layered, with_time_left};
 use storage_core::{
     Error, ErrorKind, Event, InfoHash, MaintenanceScheduler, Observer, Operation, Peer, PeerId, PeerStorage,
-    Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
+    Registry, Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
 };
-use storage_memory::{MemoryConfig, MemoryStorage};
+use storage_memory::{MemoryConfig, MemoryDriver, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};
 
 /// Makes garbage collections and statistics last, and counts those that began and those under way.
@@ -139,11 +140,12 @@ impl Observer for Scheduled {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_learns_when_garbage_is_collected_next() {
-    let storage = Arc::new(MemoryStorage::new(MemoryConfig::default()));
-    let schedule = Schedule { reporting_interval: Duration::ZERO, ..Schedule::default() };
     let scheduled = Arc::new(Scheduled::default());
-    let _maintained =
-        MaintenanceScheduler::start_observed(storage, schedule, Arc::clone(&scheduled) as SharedObserver);
+    let registry = Registry::new().with(MemoryDriver).with_observer(Arc::clone(&scheduled) as SharedObserver);
+    let config = StorageConfig { name: "memory".into(), config: Value::Null };
+    let opened = registry.open(config).await.unwrap();
+    let schedule = opened.schedule;
+    opened.start_maintenance();
     let last = || scheduled.0.lock().unwrap().last().copied();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(last(), Some(schedule.peer_lifetime), "the grace after the start");

@@ -121,7 +121,7 @@ async fn info_names_backend_and_versions() {
 #[test]
 fn events_that_no_result_shows_are_counted() {
     let registry = prometheus::Registry::new();
-    let metrics = Metrics::register(&registry).unwrap();
+    let metrics = Metrics::register(&registry).unwrap().meter();
     for count in [3, 4] {
         metrics.observe("pg", Event::Retried { reason: "serialization" });
         metrics.observe("pg", Event::Reconnected);

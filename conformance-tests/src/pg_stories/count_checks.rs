@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use storage_core::layer::{Layered, Limits, Metrics};
+use storage_core::layer::{Layered, Limits, Metrics, Observe};
 use storage_core::{CountCheck, Diagnostics, NoObserver, Storage};
 use storage_migration::{Kind, Verification, VerifyOptions};
 use storage_pg::PgConfig;
@@ -187,7 +187,7 @@ async fn metrics(schema: &Schema) -> Result<(), Failed> {
     let prometheus = prometheus::Registry::new();
     let meter = Metrics::register(&prometheus)?.meter();
     let storage = open(&PgUrl::parse(&schema.connection_string()), Arc::new(Counter::default())).await?;
-    let storage: Arc<dyn Storage> = Arc::new(Layered::new(storage, meter));
+    let storage: Arc<dyn Storage> = Arc::new(Layered::new(storage, Observe(meter)));
     let shown = || {
         let text = prometheus::TextEncoder::new().encode_to_string(&prometheus.gather()).unwrap_or_default();
         text.lines()

@@ -1,7 +1,5 @@
 //! `serve`: a tracker to try a storage with.
 
-use std::sync::Arc;
-
 use prometheus::Registry as Prometheus;
 use storage_core::layer::Metrics;
 use storage_core::{PendingWrites, Registry};
@@ -12,7 +10,7 @@ use crate::exit::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
 use crate::output::{Output, note};
-use crate::serve::{Addresses, Plan, ServeSettings, Serving};
+use crate::serve::{Addresses, Plan, ServeMetrics, ServeSettings, Serving};
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) async fn run(
@@ -23,7 +21,9 @@ pub(crate) async fn run(
     let addresses = addresses(arguments)?;
     let prometheus = Prometheus::new();
     let metrics = Metrics::register(&prometheus).map_err(metrics_failed)?;
-    let registry = registry.clone().with_metrics(Arc::clone(&metrics));
+    let serve_metrics =
+        ServeMetrics::register(&prometheus, arguments.mochi_metric_names).map_err(metrics_failed)?;
+    let registry = registry.clone().with_metrics(metrics).with_observer(serve_metrics.observer());
     let (configured, file) = ConfiguredStorage::read_or_default(
         registry,
         arguments.config.as_deref(),
@@ -54,8 +54,7 @@ pub(crate) async fn run(
         note(format_args!("warning: {}: {warning}", file.name().display()));
     }
     let backend = opened.storage.name();
-    let mochi_metric_names = arguments.mochi_metric_names;
-    let plan = Plan { settings, addresses, prometheus, observer: metrics, mochi_metric_names };
+    let plan = Plan { settings, addresses, prometheus, metrics: serve_metrics };
     let serving = Serving::start(opened, plan).await?;
     output.line(format_args!("serving {backend}"))?;
     output.table(serving.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;

@@ -296,7 +296,7 @@ mod tests {
     async fn an_idle_storage_is_probed_every_ten_seconds_and_a_busy_one_is_not() {
         let (health, memory) = (health(), Arc::new(MemoryStorage::new(MemoryConfig::default())));
         let storage = Arc::new(Layered::new(memory, Hangs::default()));
-        let seen = Seen::new(Arc::clone(&health), Arc::new(storage_core::NoObserver), None).unwrap();
+        let seen = Seen::new(Arc::clone(&health), None).unwrap();
         let watching = tokio::spawn(watch(Arc::clone(&health), Arc::clone(&storage), seen));
         let probes = || storage.layer().0.load(Ordering::SeqCst);
         sleep(Duration::from_millis(1)).await;

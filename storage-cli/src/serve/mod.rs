@@ -21,10 +21,8 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use prometheus::Registry as Prometheus;
-use storage_core::layer::{Layered, with_time_left};
-use storage_core::{
-    MaintenanceScheduler, Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks,
-};
+use storage_core::layer::with_time_left;
+use storage_core::{Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::exit::CommandError;
@@ -36,7 +34,7 @@ use rate_limit::RateLimit;
 use settings::CONNECTIONS;
 use tracker::Tracker;
 use udp::UdpTracker;
-use watch::{Seen, StatusLayer};
+use watch::Seen;
 
 pub(crate) use settings::ServeSettings;
 
@@ -68,10 +66,8 @@ pub(crate) struct Plan {
     pub(crate) addresses: Addresses,
     /// The metrics, those of the storage among them.
     pub(crate) prometheus: Prometheus,
-    /// The storage's metrics, which learn of the schedule.
-    pub(crate) observer: SharedObserver,
-    /// Whether to offer counts under MoChi's names, too.
-    pub(crate) mochi_metric_names: bool,
+    /// What is counted and remembered.
+    pub(crate) metrics: ServeMetrics,
 }
 
 /// A tracker that serves.
@@ -90,13 +86,10 @@ impl Serving {
     /// # Errors
     /// If it cannot listen; the storage is closed then.
     pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, CommandError> {
+        opened.start_maintenance();
         let Opened { storage, schedule, .. } = opened;
-        let metrics = ServeMetrics::register(&plan).map_err(|error| metrics_failed(&error))?;
-        let watched = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.seen))));
-        let observer = Arc::clone(&metrics.seen) as SharedObserver;
-        let storage = MaintenanceScheduler::start_observed(watched, schedule, observer);
         let tasks = Tasks::default();
-        match serve(&storage, metrics, plan, tasks.spawner()) {
+        match serve(&storage, plan, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
                     // The schedule begins with a wait, and an operator looks at once.
@@ -135,30 +128,30 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
 }
 
 /// What is counted and remembered.
-struct ServeMetrics {
+pub(crate) struct ServeMetrics {
     front: Arc<FrontMetrics>,
     health: Arc<Health>,
     seen: Arc<Seen>,
 }
 
 impl ServeMetrics {
-    fn register(plan: &Plan) -> prometheus::Result<Self> {
-        let front = Arc::new(FrontMetrics::register(&plan.prometheus)?);
+    /// Registers the metrics; counts under MoChi's names too, if they are wanted.
+    pub(crate) fn register(prometheus: &Prometheus, mochi_names: bool) -> prometheus::Result<Self> {
+        let front = Arc::new(FrontMetrics::register(prometheus)?);
         let health = Health::new(front.healthy().clone());
-        let mochi = plan.mochi_metric_names.then_some(&plan.prometheus);
-        let seen = Seen::new(Arc::clone(&health), Arc::clone(&plan.observer), mochi)?;
+        let seen = Seen::new(Arc::clone(&health), mochi_names.then_some(prometheus))?;
         Ok(Self { front, health, seen })
+    }
+
+    /// What is to observe the storage.
+    pub(crate) fn observer(&self) -> SharedObserver {
+        Arc::clone(&self.seen) as SharedObserver
     }
 }
 
 /// Listens everywhere before anything is served.
-fn serve(
-    storage: &Arc<dyn Storage>,
-    metrics: ServeMetrics,
-    plan: Plan,
-    tasks: &TaskSpawner,
-) -> Result<Listening, CommandError> {
-    let Plan { settings, addresses, prometheus, .. } = plan;
+fn serve(storage: &Arc<dyn Storage>, plan: Plan, tasks: &TaskSpawner) -> Result<Listening, CommandError> {
+    let Plan { settings, addresses, prometheus, metrics } = plan;
     let ServeMetrics { front: metrics, health, seen } = metrics;
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
@@ -214,8 +207,4 @@ fn listen_at<L>(
     listen: impl Fn(SocketAddr) -> Result<L, CommandError>,
 ) -> Result<Vec<L>, CommandError> {
     addresses.iter().copied().map(listen).collect()
-}
-
-fn metrics_failed(error: &prometheus::Error) -> CommandError {
-    CommandError::finding(format!("error: metrics: {error}"))
 }

@@ -1,4 +1,4 @@
-//! A layer that remembers what its operator wants to see: the last statistics, the last garbage
+//! An observer that remembers what its operator wants to see: the last statistics, the last garbage
 //! collection and the next, the last failure.
 
 use std::sync::Arc;
@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry, exponential_buckets};
-use storage_core::layer::Layer;
-use storage_core::{Collected, Event, Observer, Operation, Result, SharedObserver, Statistics};
+use storage_core::{Collected, EndedCall, Event, Observer, Statistics};
 
 use super::health::Health;
 
@@ -24,7 +23,6 @@ pub(crate) struct Seen {
     last: Mutex<LastSeen>,
     warnings: Mutex<Warnings>,
     failures: AtomicU64,
-    observer: SharedObserver,
     mochi: Option<MochiMetrics>,
 }
 
@@ -61,19 +59,13 @@ pub(crate) struct SeenCollection {
 }
 
 impl Seen {
-    /// Nothing yet; events go on to the observer, and what is seen is also offered under MoChi's names, if there
-    /// is a registry for them.
-    pub(crate) fn new(
-        health: Arc<Health>,
-        observer: SharedObserver,
-        mochi: Option<&Registry>,
-    ) -> prometheus::Result<Arc<Self>> {
+    /// Nothing yet. What is seen is also offered under MoChi's names, if there is a registry for them.
+    pub(crate) fn new(health: Arc<Health>, mochi: Option<&Registry>) -> prometheus::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             health,
             last: Mutex::default(),
             warnings: Mutex::default(),
             failures: AtomicU64::new(0),
-            observer,
             mochi: mochi.map(MochiMetrics::register).transpose()?,
         }))
     }
@@ -124,44 +116,29 @@ impl Seen {
 }
 
 impl Observer for Seen {
-    fn observe(&self, backend: &'static str, event: Event) {
+    fn observe(&self, _backend: &'static str, event: Event) {
         if let Event::CollectionScheduled { after } = event {
             self.last.lock().next_collection = Instant::now().checked_add(after);
         }
-        self.observer.observe(backend, event);
     }
-}
 
-/// Sees the calls of a storage.
-pub(crate) struct StatusLayer(pub(crate) Arc<Seen>);
-
-impl Layer for StatusLayer {
-    async fn around<'a, T: Send + 'a>(
-        &'a self,
-        _backend: &'static str,
-        _operation: Operation,
-        call: impl Future<Output = Result<T>> + Send + 'a,
-    ) -> Result<T> {
-        let result = call.await;
-        if let Err(error) = &result
-            && !error.is_not_found()
-        {
-            self.0.failed(error);
+    fn call_ended(&self, call: &EndedCall<'_>) {
+        if let Some(error) = call.error.filter(|error| !error.is_not_found()) {
+            self.failed(error);
         }
-        result
     }
 
     fn counted(&self, _backend: &'static str, statistics: &Statistics) {
-        self.0.last.lock().statistics = Some((Instant::now(), *statistics));
-        if let Some(mochi) = &self.0.mochi {
+        self.last.lock().statistics = Some((Instant::now(), *statistics));
+        if let Some(mochi) = &self.mochi {
             mochi.counted(statistics);
         }
     }
 
     fn collected(&self, _backend: &'static str, collected: &Collected, took: Duration) {
         let collection = SeenCollection { ended: Instant::now(), took, collected: *collected };
-        self.0.last.lock().collection = Some(collection);
-        if let Some(mochi) = &self.0.mochi {
+        self.last.lock().collection = Some(collection);
+        if let Some(mochi) = &self.mochi {
             mochi.gc_milliseconds.observe(took.as_secs_f64() * 1e3);
         }
     }
@@ -206,12 +183,12 @@ impl MochiMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage_core::{Error, ErrorKind, NoObserver};
+    use storage_core::{Error, ErrorKind, Operation};
     use tokio::time::advance;
 
     fn seen() -> Arc<Seen> {
         let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
-        Seen::new(health, Arc::new(NoObserver), None).unwrap()
+        Seen::new(health, None).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,15 +214,16 @@ mod tests {
         assert_eq!(seen.isolated_failures(), None);
     }
 
-    #[tokio::test]
-    async fn failures_are_remembered_and_finding_nothing_is_none() {
-        let watch = StatusLayer(seen());
+    #[test]
+    fn failures_are_remembered_and_finding_nothing_is_none() {
+        let seen = seen();
         for kind in [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Unavailable] {
-            let call = async { Result::<()>::Err(Error::new("x", Operation::Announce, kind)) };
-            watch.around("x", Operation::Announce, call).await.unwrap_err();
+            let error = Error::new("x", Operation::Announce, kind);
+            let (operation, took) = (Operation::Announce, Duration::ZERO);
+            seen.call_ended(&EndedCall { backend: "x", operation, error: Some(&error), took });
         }
-        assert_eq!(watch.0.failures(), 2);
-        let (_, text) = watch.0.last().failure.unwrap();
+        assert_eq!(seen.failures(), 2);
+        let (_, text) = seen.last().failure.unwrap();
         assert_eq!(text, "x announce: the server is not available");
     }
 }

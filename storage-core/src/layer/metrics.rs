@@ -3,17 +3,19 @@
 mod queries;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
     Registry, core::Collector,
 };
 
-use super::Layer;
 use queries::QueryMetrics;
 
-use crate::{Backend, Collected, CountCheck, Event, Observer, Operation, Result, Statistics, Timestamp};
+use crate::{
+    Backend, Collected, CountCheck, EndedCall, Event, Observer, Operation, SharedObserver, Statistics,
+    Timestamp,
+};
 
 /// The metrics of all storages of a program; all names begin with `tracker_storage_`.
 ///
@@ -161,9 +163,9 @@ impl Metrics {
         Ok(Arc::new(metrics))
     }
 
-    /// A layer that counts and times calls with these metrics.
-    pub fn meter(self: &Arc<Self>) -> Meter {
-        Meter { metrics: Arc::clone(self), series: Default::default() }
+    /// What counts and times the calls of one storage with these metrics.
+    pub fn meter(self: &Arc<Self>) -> SharedObserver {
+        Arc::new(Meter { metrics: Arc::clone(self), series: Default::default() })
     }
 
     /// Sets the `info` metric of a storage; its server is `unknown` where [`Backend::server`] gives none.
@@ -173,7 +175,7 @@ impl Metrics {
     }
 }
 
-impl Observer for Metrics {
+impl Metrics {
     fn observe(&self, backend: &'static str, event: Event) {
         match event {
             Event::Retried { reason } => self.retries.with_label_values(&[backend, reason]).inc(),
@@ -205,8 +207,8 @@ impl Observer for Metrics {
     }
 }
 
-/// Counts and times every call.
-pub struct Meter {
+/// Counts and times every call of one storage.
+struct Meter {
     metrics: Arc<Metrics>,
     series: [std::sync::OnceLock<(Histogram, IntCounter)>; Operation::ALL.len()],
 }
@@ -230,18 +232,14 @@ impl Meter {
     }
 }
 
-impl Layer for Meter {
-    async fn around<'a, T: Send + 'a>(
-        &'a self,
-        backend: &'static str,
-        operation: Operation,
-        call: impl Future<Output = Result<T>> + Send + 'a,
-    ) -> Result<T> {
-        let begun = Instant::now();
-        let result = call.await;
-        let outcome = result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
-        self.record(backend, operation, outcome, begun.elapsed());
-        result
+impl Observer for Meter {
+    fn observe(&self, backend: &'static str, event: Event) {
+        self.metrics.observe(backend, event);
+    }
+
+    fn call_ended(&self, call: &EndedCall<'_>) {
+        let EndedCall { backend, operation, error, took } = *call;
+        self.record(backend, operation, error.map_or("ok", |error| error.kind().name()), took);
     }
 
     fn completed(&self, backend: &'static str, is_download: bool) {

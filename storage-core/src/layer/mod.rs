@@ -3,9 +3,11 @@
 //!
 //! A [`Layer`] sees every call pass; [`Layered`] is the storage made of a layer and what it wraps.
 
+mod default_layers;
 mod limit;
 #[cfg(feature = "prometheus")]
 mod metrics;
+mod observe;
 mod stack;
 mod trace;
 
@@ -15,9 +17,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use default_layers::DefaultLayers;
 pub use limit::{Limit, Limits, deadline, time_left, with_time_left};
 #[cfg(feature = "prometheus")]
-pub use metrics::{Meter, Metrics};
+pub use metrics::Metrics;
+pub use observe::Observe;
 pub use stack::Stack;
 pub use trace::Trace;
 

@@ -28,6 +28,12 @@ struct AvailabilityState {
     failing: Option<Instant>,
 }
 
+impl Default for Availability {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Availability {
     /// It begins.
     pub(super) fn new() -> Self {

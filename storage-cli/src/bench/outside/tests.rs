@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use storage_core::{Maintenance, NoObserver, Opened, Schedule, Statistics, Storage};
+use storage_core::layer::Limits;
+use storage_core::{Maintenance, Opened, Schedule, Statistics, Storage};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
 use super::RemoteVisit;
 use crate::bench::CallPace;
 use crate::interrupt::Interrupt;
-use crate::serve::{Addresses, Plan, ServeSettings, Serving};
+use crate::serve::{Addresses, Plan, ServeMetrics, ServeSettings, Serving};
 
 const PACE: CallPace =
     CallPace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
@@ -18,15 +19,15 @@ async fn tracker() -> (Arc<MemoryStorage>, Serving) {
     let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
     let storage: Arc<dyn Storage> = Arc::clone(&memory) as _;
     let schedule = Schedule { enabled: false, ..Schedule::default() };
+    let prometheus = Registry::new();
     let any = || vec!["127.0.0.1:0".parse().unwrap()];
     let plan = Plan {
         settings: ServeSettings::default(),
         addresses: Addresses { http: any(), udp: any(), admin: Vec::new() },
-        observer: Arc::new(NoObserver),
-        prometheus: Registry::new(),
-        mochi_metric_names: false,
+        metrics: ServeMetrics::register(&prometheus, false).unwrap(),
+        prometheus,
     };
-    let opened = Opened { storage, schedule, warnings: Vec::new() };
+    let opened = Opened::new(storage, Limits::default(), schedule);
     (memory, Serving::start(opened, plan).await.unwrap())
 }
 
