@@ -11,7 +11,9 @@ use crate::matrix::{Mark, Matrix};
 use crate::runtime::block_on;
 use crate::servers::{Missing, Servers, is_required};
 use crate::storages::{self, Fresh, UnderTest};
-use crate::{broken, migration_stories, mirror_stories, pg_stories, redis_stories, safety, stories};
+use crate::{
+    broken, migration_scenarios, mirror_scenarios, pg_scenarios, random_sequences, redis_scenarios, safety,
+};
 
 /// Tests wait for servers and clocks most of the time, so several share a core.
 const TESTS_PER_CORE: usize = 4;
@@ -60,18 +62,18 @@ fn tests(arguments: &Arguments, matrix: &Arc<Matrix>) -> Vec<Trial> {
     tests.push(Trial::test("pg/seed/the flaws are named after cases that there are", every_flaw_is_a_case));
     tests.extend(broken::tests());
     tests.extend(safety::tests());
-    tests.extend(migration_stories::tests());
-    tests.extend(redis_stories::tests());
-    tests.extend(pg_stories::tests());
-    tests.extend(mirror_stories::tests());
+    tests.extend(migration_scenarios::tests());
+    tests.extend(redis_scenarios::tests());
+    tests.extend(pg_scenarios::tests());
+    tests.extend(mirror_scenarios::tests());
     tests
 }
 
 /// All tests of a storage; or the one that says why they can't be run.
 fn tests_of(under_test: Arc<UnderTest>, arguments: &Arguments, matrix: &Arc<Matrix>) -> Vec<Trial> {
     let mut tests: Vec<_> = Suite::cases().iter().map(|case| case_test(&under_test, case, matrix)).collect();
-    if under_test.has_stories {
-        tests.extend(stories::tests(&under_test));
+    if under_test.has_random_sequences {
+        tests.extend(random_sequences::tests(&under_test));
     }
     let will_run = !arguments.list && tests.iter().any(|test| is_selected(test.name(), arguments));
     if will_run && let Err(missing) = under_test.probe() {

@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<UnderTest> {
         Ok(Fresh::new(config(memory(), memory()), TestTarget::Opening))
     });
     let of_servers = UnderTest::new("mirror/redis-pg", redis_and_pg);
-    vec![of_memory, UnderTest { has_stories: false, ..of_servers }]
+    vec![of_memory, UnderTest { has_random_sequences: false, ..of_servers }]
 }
 
 fn redis_and_pg() -> Found<Fresh> {

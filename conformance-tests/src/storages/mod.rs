@@ -27,8 +27,8 @@ pub struct UnderTest {
     pub name: String,
     /// The cases that must fail on it. None, but for a sample that is known to be wrong.
     pub flaws: &'static [&'static str],
-    /// Whether random stories are told of it.
-    pub has_stories: bool,
+    /// Whether random sequences are told of it.
+    pub has_random_sequences: bool,
     /// What `TRACKER_STORAGE_TEST_REQUIRE` names to require it: the backend, or the storage if it has a
     /// server of its own.
     pub required_as: String,
@@ -44,7 +44,7 @@ impl UnderTest {
         Self {
             name: name.to_owned(),
             flaws: &[],
-            has_stories: true,
+            has_random_sequences: true,
             required_as: name.split('/').next().unwrap_or(name).to_owned(),
             probe: Box::new(|| Ok(())),
             make: Box::new(make),

@@ -80,7 +80,11 @@ pub(super) fn all() -> Vec<UnderTest> {
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
-        UnderTest { flaws: FLAWS_OF_THE_SEED, has_stories: false, ..under_test("pg/seed", design!("seed")) },
+        UnderTest {
+            flaws: FLAWS_OF_THE_SEED,
+            has_random_sequences: false,
+            ..under_test("pg/seed", design!("seed"))
+        },
     ]
 }
 

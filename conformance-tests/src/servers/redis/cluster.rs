@@ -4,7 +4,7 @@ use storage_core::config::Value;
 
 use super::node::{Node, Setup};
 use super::texts;
-use crate::servers::guardian::free_port;
+use crate::servers::server_process::free_port;
 use crate::servers::{Found, Missing};
 
 const NUMBER_OF_NODES: u16 = 3;

@@ -11,7 +11,7 @@ use super::certificates::Certificates;
 use super::database::{Database, Databases};
 use super::node::{Login, Node, Setup};
 use super::{NUMBER_OF_DATABASES, texts};
-use crate::servers::guardian::free_port;
+use crate::servers::server_process::free_port;
 use crate::servers::{Found, Missing};
 
 /// The name by which the sentinels know the primary.

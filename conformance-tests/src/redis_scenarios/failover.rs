@@ -1,0 +1,85 @@
+//! A primary that another server takes over from, as the sentinels decide.
+
+use std::time::Duration;
+
+use super::load::{WriteLoad, holds_downloads, holds_peers};
+use super::test_env::open;
+use crate::servers::Found;
+use crate::servers::redis::{Node, Sentinel, SentinelSetup};
+
+/// How long calls are tried again: sentinels that take a silent server for dead after a second need two
+/// or three to agree on another one.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(super) const SETUP: SentinelSetup =
+    SentinelSetup { down_after: Duration::from_secs(1), secured: false, setting: "" };
+
+pub(super) fn servers() -> Found<Sentinel> {
+    Sentinel::start(&SETUP)
+}
+
+pub(super) fn secured_servers() -> Found<Sentinel> {
+    Sentinel::start(&SentinelSetup { secured: true, ..SETUP })
+}
+
+/// The primary's process is killed.
+pub(super) async fn writes_resume_when_the_primary_is_killed(servers: &Sentinel) {
+    fails_over(servers, |servers| servers.primary().kill().unwrap()).await;
+}
+
+/// The sentinels are told to make the replica the primary; the old one refuses writes then.
+pub(super) async fn writes_follow_when_the_primary_is_replaced(servers: &Sentinel) {
+    fails_over(servers, |servers| servers.fail_over().unwrap()).await;
+}
+
+/// No write that may be repeated fails, each ends within the time configured, and nothing acknowledged
+/// is missing that the replica had or that came after.
+async fn fails_over(servers: &Sentinel, strike: impl FnOnce(&Sentinel)) {
+    let retry_timeout = format!("{}s", RETRY_TIMEOUT.as_secs());
+    let settings = [("retry_timeout", retry_timeout.as_str()), ("operation_timeout", "30s")];
+    let storage = open(servers.settings(0), &settings).await;
+    let load = WriteLoad::start(&storage);
+    load.puts_more(300, TIMEOUT).await;
+
+    let replicated = load.acknowledged();
+    wait_until_replicated(servers.primary()).await;
+    strike(servers);
+    tokio::time::timeout(TIMEOUT, wait_until_replaced(servers)).await.expect("a new primary in time");
+    let lost_perhaps = load.acknowledged();
+    load.puts_more(300, TIMEOUT).await;
+
+    let noted = load.finish().await;
+    noted.only_graduations_failed();
+    assert!(noted.longest < RETRY_TIMEOUT, "a call took {:?}", noted.longest);
+    let later = &noted.acknowledged.put - &lost_perhaps.put;
+    holds_peers(&*storage, &(&replicated.put | &later)).await;
+    let later = noted.acknowledged.graduated - lost_perhaps.graduated;
+    holds_downloads(&*storage, replicated.graduated + later, &noted).await;
+}
+
+/// Waits until the replica has all that was written so far. What was written on other connections comes
+/// before the mark.
+async fn wait_until_replicated(primary: &Node) {
+    let mut connection = primary.client().get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("SET").arg(&["mark", ""]).exec_async(&mut connection).await.unwrap();
+    let wait = redis::cmd("WAIT").arg(&[1, 10_000]).to_owned();
+    assert_eq!(wait.query_async(&mut connection).await, Ok(1), "the replica lags behind");
+}
+
+/// Waits until the replica is the primary, and the primary is gone or a replica.
+async fn wait_until_replaced(servers: &Sentinel) {
+    while role(servers.replica()).as_deref() != Some("master")
+        || role(servers.primary()).as_deref() == Some("master")
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Answers of the old primary may still be on their way.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// What a server says it is; nothing if it is gone.
+pub(super) fn role(node: &Node) -> Option<String> {
+    let role: Vec<redis::Value> = node.ask(&redis::cmd("ROLE")).ok()?;
+    redis::from_redis_value(role.into_iter().next()?).ok()
+}

@@ -1,0 +1,123 @@
+//! Writes that wait for replicas, where these are slow or absent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use storage_core::config::Value;
+use storage_core::{
+    AddressFamily, Announce, AnnounceEvent, DataRecord, Error, ErrorKind, PeerChange, PeerWrite, Role, Scope,
+    Storage, When,
+};
+
+use super::fixtures::{context, peer, swarm};
+use super::test_env::open;
+use crate::servers::Found;
+use crate::servers::redis::{Sentinel, SentinelSetup};
+
+const WAIT_TIMEOUT: Duration = Duration::from_millis(300);
+/// Calls that wait for nothing take far less.
+const SHORT: Duration = Duration::from_millis(250);
+
+/// Nothing fails over while the replica stands still.
+pub(super) fn servers() -> Found<Sentinel> {
+    Sentinel::start(&SentinelSetup::default())
+}
+
+async fn open_waiting(servers: &Sentinel, waits_for_peers: bool) -> Arc<dyn Storage> {
+    let mut settings = servers.settings(0);
+    settings.push(("wait_replicas".into(), Value::Integer(1)));
+    settings.push(("wait_for_peers".into(), Value::Boolean(waits_for_peers)));
+    let timeout = format!("{}ms", WAIT_TIMEOUT.as_millis());
+    open(settings, &[("wait_timeout", &timeout)]).await
+}
+
+fn completed<'a>(peers: &'a [storage_core::Peer]) -> Announce<'a> {
+    Announce {
+        info_hash: swarm(1),
+        peers,
+        role: Role::Seeder,
+        event: AnnounceEvent::Completed,
+        num_want: 5,
+        families: &AddressFamily::BOTH,
+        announced: When::Now,
+    }
+}
+
+fn is_uncertain<T>(what: &str, result: Result<T, Error>) {
+    let error = result.err().unwrap_or_else(|| panic!("{what} was acknowledged"));
+    assert_eq!(error.kind(), ErrorKind::Uncertain, "{what}: {error}");
+    assert!(error.to_string().contains("`wait_replicas` is 1"), "{what}: {error}");
+}
+
+fn data(number: u8) -> (Bytes, Bytes) {
+    (Bytes::copy_from_slice(&[number]), Bytes::from_static(b"value"))
+}
+
+/// Downloads and data are uncertain while the only replica stands still; nothing else waits for it.
+pub(super) async fn that_are_frozen_leave_downloads_and_data_uncertain(servers: &Sentinel) {
+    let storage = open_waiting(servers, false).await;
+    let (context, swarm) = (context("kept"), swarm(1));
+    storage.put_data(&context, &[data(1)]).await.unwrap();
+    let frozen = servers.replica().freeze_process().unwrap();
+
+    let record = DataRecord { context: context.clone(), key: data(2).0, value: data(2).1 };
+    let graduates =
+        PeerWrite { info_hash: swarm, peer: peer(3), change: PeerChange::Graduate, announced: storage.now() };
+    is_uncertain("a graduation", storage.graduate_peer(&swarm, &peer(1), When::Now).await);
+    is_uncertain("a completed announce", storage.announce(&completed(&[peer(2)])).await);
+    is_uncertain("a list with a graduation", storage.write_peers(&[graduates]).await.remove(0));
+    is_uncertain("data", storage.put_data(&context, &[data(1)]).await);
+    is_uncertain("a deletion of data", storage.delete_data(&context, &[data(1).0]).await);
+    is_uncertain("an import", storage.import_data(&[record]).await);
+
+    let entries = [data(3)];
+    let waiting = storage.put_data(&context, &entries);
+    let others = async {
+        let begun = Instant::now();
+        storage.put_peer(&swarm, &peer(4), Role::Leecher, When::Now).await.unwrap();
+        storage.announce(&Announce { event: AnnounceEvent::None, ..completed(&[peer(5)]) }).await.unwrap();
+        storage.load_data(&context, b"absent").await.unwrap();
+        assert!(begun.elapsed() < SHORT, "calls that wait for nothing took {:?}", begun.elapsed());
+    };
+    let (waiting, ()) = tokio::join!(waiting, others);
+    is_uncertain("data", waiting);
+
+    frozen.resume();
+    storage.put_data(&context, &[data(1)]).await.unwrap();
+    assert!(!storage.graduate_peer(&swarm, &peer(1), When::Now).await.unwrap());
+    assert_eq!(storage.scrape_swarm(&swarm).await.unwrap().downloads, 3);
+    storage.close().await.unwrap();
+}
+
+/// Peers wait on demand only.
+pub(super) async fn that_are_frozen_leave_peers_uncertain_where_these_wait(servers: &Sentinel) {
+    let storage = open_waiting(servers, true).await;
+    let frozen = servers.replica().freeze_process().unwrap();
+    let (swarm, peer) = (swarm(1), peer(1));
+    is_uncertain("a put", storage.put_peer(&swarm, &peer, Role::Leecher, When::Now).await);
+    let announce = completed(std::slice::from_ref(&peer));
+    is_uncertain("an announce", storage.announce(&Announce { event: AnnounceEvent::None, ..announce }).await);
+    let records = storage.export_peers(Scope::All, None, 10).await.unwrap().records;
+    is_uncertain("a removal", storage.remove_peer(&swarm, &peer).await);
+    is_uncertain("an import", storage.import_peers(&records).await);
+    frozen.resume();
+    storage.close().await.unwrap();
+}
+
+/// A repetition that finds its work done is no acknowledgement while the replica lacks what the first one wrote.
+pub(super) async fn that_are_frozen_are_waited_for_by_a_retry_that_changes_nothing(servers: &Sentinel) {
+    let storage = open_waiting(servers, false).await;
+    let frozen = servers.replica().freeze_process().unwrap();
+    let record = DataRecord { context: context("kept"), key: data(1).0, value: data(1).1 };
+    is_uncertain("an import", storage.import_data(std::slice::from_ref(&record)).await);
+    let other = open_waiting(servers, false).await;
+    is_uncertain(
+        "the same import on another connection",
+        other.import_data(std::slice::from_ref(&record)).await,
+    );
+    frozen.resume();
+    other.import_data(&[record]).await.unwrap();
+    other.close().await.unwrap();
+    storage.close().await.unwrap();
+}
