@@ -42,7 +42,7 @@ impl Broken {
     }
 
     /// The context that data is kept in.
-    fn place(&self, context: &Context) -> Context {
+    fn shared_context(&self, context: &Context) -> Context {
         if self.is(Flaw::ContextsAreOne) {
             return Context::new("one").expect("a free name");
         }
@@ -269,8 +269,8 @@ impl PeerStorage for Broken {
         announces: &'a [Announce<'a>],
     ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
         let is_mixed = self.is(Flaw::AnnouncesTogetherMixed);
-        let place = move |place: usize| if is_mixed { announces.len() - 1 - place } else { place };
-        self.sound.announce_many(announces).map(move |(of, answer)| (place(of), answer)).boxed()
+        let index = move |index: usize| if is_mixed { announces.len() - 1 - index } else { index };
+        self.sound.announce_many(announces).map(move |(of, answer)| (index(of), answer)).boxed()
     }
 
     async fn announce(&self, announce: &Announce<'_>) -> Result<AnnounceAnswer> {
@@ -400,7 +400,7 @@ impl Broken {
 #[async_trait]
 impl DataStorage for Broken {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
-        let context = &self.place(context);
+        let context = &self.shared_context(context);
         let mut entries: Vec<_> = entries.iter().map(|(key, value)| (self.key(key), value.clone())).collect();
         match self.flaw {
             Flaw::EmptyValueIsAbsent => entries.retain(|(_, value)| !value.is_empty()),
@@ -420,11 +420,11 @@ impl DataStorage for Broken {
     }
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
-        self.sound.load_data(&self.place(context), &self.key(key)).await
+        self.sound.load_data(&self.shared_context(context), &self.key(key)).await
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
-        let mut found = self.sound.contains_data(&self.place(context), &self.keys(keys)).await?;
+        let mut found = self.sound.contains_data(&self.shared_context(context), &self.keys(keys)).await?;
         if self.is(Flaw::ContainsBackwards) {
             found.reverse();
         }
@@ -432,7 +432,7 @@ impl DataStorage for Broken {
     }
 
     async fn delete_data(&self, context: &Context, keys: &[Bytes]) -> Result<()> {
-        let (context, keys) = (&self.place(context), self.keys(keys));
+        let (context, keys) = (&self.shared_context(context), self.keys(keys));
         if !self.is(Flaw::DeleteDataNeedsAll) {
             return self.sound.delete_data(context, &keys).await;
         }

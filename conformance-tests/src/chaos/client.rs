@@ -211,24 +211,24 @@ impl ChaosClient {
     /// Writes two of its peers, each put or deleted as of now.
     async fn write_peers(&mut self, index: usize) -> (CallOutcome, Option<Error>) {
         let announced = self.storage.now();
-        let (places, mut writes) = ([index, (index + 1) % self.log.peers.len()], Vec::new());
-        for place in places {
+        let (indices, mut writes) = ([index, (index + 1) % self.log.peers.len()], Vec::new());
+        for index in indices {
             let change = match self.rng.random_range(0..3) {
                 0 => PeerChange::Delete,
                 role => PeerChange::Put(Role::from_is_seeder(role == 1)),
             };
-            let ExpectedPeer { info_hash, peer, .. } = &self.log.peers[place];
+            let ExpectedPeer { info_hash, peer, .. } = &self.log.peers[index];
             writes.push(PeerWrite { info_hash: *info_hash, peer: *peer, change, announced });
         }
         let results = self.storage.write_peers(&writes).await;
         let mut of_call = (CallOutcome::Acknowledged, None);
-        for ((place, write), result) in places.into_iter().zip(&writes).zip(results) {
+        for ((index, write), result) in indices.into_iter().zip(&writes).zip(results) {
             let outcome = CallOutcome::of(result.as_ref().err());
             let state = match write.change {
                 PeerChange::Put(role) => Some(role),
                 _ => None,
             };
-            self.log.peers[place].written(state, outcome);
+            self.log.peers[index].written(state, outcome);
             if let Err(error) = result
                 && of_call.0 != CallOutcome::Unknown
             {

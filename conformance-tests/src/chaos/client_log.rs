@@ -9,7 +9,7 @@ use bytes::Bytes;
 use storage_core::{Error, ErrorKind, InfoHash, Peer, Result, Role};
 use tokio::time::Instant;
 
-/// The number of last writes that a violation tells.
+/// The number of last writes that a violation reports.
 const HISTORY: usize = 6;
 
 macro_rules! kinds {

@@ -20,7 +20,7 @@ const OVERDUE: Duration = Duration::from_millis(400);
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// How long connections may take to be closed after the load.
 const SETTLE: Duration = Duration::from_secs(5);
-/// The most violations of one kind that are told one by one.
+/// The most violations of one kind that are reported one by one.
 const EXAMPLES: usize = 3;
 const PAGE: usize = 1000;
 
@@ -109,7 +109,7 @@ pub fn contents_match(log: &ClientLog, contents: &StoredContents) -> Vec<String>
     [summed("peers", peers), summed("downloads", downloads), summed("data", data)].concat()
 }
 
-/// Answers agree with the log, whatever the fault.
+/// Answers match the log, whatever the fault.
 pub fn answers(log: &ClientLog) -> Vec<String> {
     summed("answers", log.wrong_answers.clone())
 }
@@ -188,7 +188,7 @@ pub async fn at_most<E: std::fmt::Display>(
 /// The first few of some violations, and how many there are.
 fn summed(what: &str, violations: Vec<String>) -> Vec<String> {
     let number = violations.len();
-    let told = violations.into_iter().take(EXAMPLES).map(|violation| format!("{what}: {violation}"));
+    let examples = violations.into_iter().take(EXAMPLES).map(|violation| format!("{what}: {violation}"));
     let more = (number > EXAMPLES).then(|| format!("{what}: and {} more", number - EXAMPLES));
-    told.chain(more).collect()
+    examples.chain(more).collect()
 }

@@ -24,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 /// How long the thread sleeps that measures starvation.
 const PROBE: Duration = Duration::from_millis(20);
 
-/// Clients that call until they are told to stop.
+/// Clients that call until they are stopped.
 pub struct ChaosLoad {
     stopping: CancellationToken,
     clients: JoinSet<ClientLog>,
@@ -44,7 +44,7 @@ impl ChaosLoad {
         Self { stopping, clients, starvation: Starvation::measure() }
     }
 
-    /// Stops the clients, after the calls that they are making, and returns all accounts as one.
+    /// Stops the clients, after the calls that they are making, and merges their logs.
     pub async fn finish(mut self) -> ClientLog {
         self.stopping.cancel();
         let mut log = ClientLog::default();

@@ -26,7 +26,7 @@ struct MochiSetup {
 }
 
 impl MochiSetup {
-    fn set() -> Found<Self> {
+    fn new() -> Found<Self> {
         let mochi = Node::start(&Setup::default().snapshot(SNAPSHOT))?;
         Ok(Self {
             mochi,
@@ -38,21 +38,21 @@ impl MochiSetup {
 
 pub(super) fn test() -> Trial {
     Trial::ignorable_test("migration/the snapshot of a MoChi moves to pg and back", || {
-        let stage = match MochiSetup::set() {
-            Ok(stage) => stage,
+        let env = match MochiSetup::new() {
+            Ok(env) => env,
             Err(missing) => return unless_missing("pg", missing),
         };
-        block_on(there_and_back(&stage));
-        stage.pg.remove();
-        stage.back.remove();
+        block_on(there_and_back(&env));
+        env.pg.remove();
+        env.back.remove();
         Ok(Completion::Completed)
     })
 }
 
-async fn there_and_back(stage: &MochiSetup) {
-    let opened = registry().open(config(stage.mochi.settings())).await;
+async fn there_and_back(env: &MochiSetup) {
+    let opened = registry().open(config(env.mochi.settings())).await;
     let mochi = opened.unwrap_or_else(|error| panic!("{error}")).storage;
-    let (pg, back) = (stage.pg.storage.clone(), stage.back.storage.clone());
+    let (pg, back) = (env.pg.storage.clone(), env.back.storage.clone());
     let expected = export(&*mochi).await.unwrap();
     assert_eq!(expected.len(), EXPECTED.lines().count());
 
@@ -63,8 +63,8 @@ async fn there_and_back(stage: &MochiSetup) {
         assert_eq!(export(&*to).await.unwrap(), expected);
     }
 
-    let mut original = stage.mochi.client().get_multiplexed_async_connection().await.unwrap();
-    let mut copy = stage.back.redis().unwrap().connect().await.unwrap();
+    let mut original = env.mochi.client().get_multiplexed_async_connection().await.unwrap();
+    let mut copy = env.back.redis().unwrap().connect().await.unwrap();
     let keys = swarm_keys(&mut original).await;
     assert_eq!(swarm_keys(&mut copy).await, keys);
     for key in &keys {

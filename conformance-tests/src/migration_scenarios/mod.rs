@@ -1,5 +1,5 @@
-//! Everything from one storage to another, on real servers: what was there is there, whatever comes
-//! between, and a comparison tells what is not.
+//! Migrations between storages on real servers: all records arrive, also after interruptions, and a
+//! comparison reports what differs.
 
 mod mochi;
 mod pairs;
@@ -41,8 +41,8 @@ pub fn tests() -> Vec<Trial> {
         test("only the contexts asked for are moved".into(), memory, rules::contexts),
         test("passes write what is newer until the source is quiet".into(), memory, rules::passes),
         test("a stop ends it and the next run completes it".into(), memory, rules::stopped),
-        test("a comparison tells every difference".into(), memory, verify::differences),
-        test("a comparison tells apart what announced after the copy".into(), memory, verify::live),
+        test("a comparison reports every difference".into(), memory, verify::differences),
+        test("a comparison tells announces after the copy from differences".into(), memory, verify::live),
         test(
             "a comparison counts peers of the source past their lifetime".into(),
             redis,

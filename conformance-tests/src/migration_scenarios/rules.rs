@@ -44,9 +44,9 @@ pub(super) async fn gone_data(to: &TestStorage, from: &TestStorage) {
     assert_eq!(export(&*to.storage).await.unwrap().len() as u64, others + 2);
 }
 
-/// An entry that comes back on both sides, as through a mirror, just before it is removed from one.
+/// An entry that comes back in both storages, as through a mirror, just before it is removed from one.
 struct ComesBack {
-    sides: [Arc<dyn Storage>; 2],
+    storages: [Arc<dyn Storage>; 2],
     entry: DataRecord,
 }
 
@@ -59,8 +59,8 @@ impl Layer for ComesBack {
     ) -> Result<T> {
         if operation == Operation::DeleteData {
             let DataRecord { context, key, value } = &self.entry;
-            for side in &self.sides {
-                side.put_data(context, &[(key.clone(), value.clone())]).await?;
+            for storage in &self.storages {
+                storage.put_data(context, &[(key.clone(), value.clone())]).await?;
             }
         }
         call.await
@@ -70,8 +70,8 @@ impl Layer for ComesBack {
 pub(super) async fn data_that_comes_back(from: &TestStorage, to: &TestStorage) {
     let entry = data(1);
     from.storage.import_data(std::slice::from_ref(&entry)).await.unwrap();
-    let sides = [from.storage.clone(), to.storage.clone()];
-    let target = Layered::new(to.storage.clone(), ComesBack { sides, entry: entry.clone() });
+    let storages = [from.storage.clone(), to.storage.clone()];
+    let target = Layered::new(to.storage.clone(), ComesBack { storages, entry: entry.clone() });
     let migration = Migration::new(from.storage.clone(), Arc::new(target), options());
     migration.run().await.unwrap();
     from.storage.delete_data(&entry.context, std::slice::from_ref(&entry.key)).await.unwrap();

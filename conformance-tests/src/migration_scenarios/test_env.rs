@@ -23,23 +23,23 @@ pub(super) enum BackendKind {
     Pg,
 }
 
-/// Where a storage keeps what it is given.
+/// The server of a storage.
 enum TestServer {
     Memory,
     Redis(Database),
     Pg(Design, Schema),
 }
 
-/// An open storage, and its place.
+/// An open storage and its server.
 pub(super) struct TestStorage {
-    place: TestServer,
+    server: TestServer,
     pub(super) storage: Arc<dyn Storage>,
 }
 
 impl BackendKind {
     pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Pg];
 
-    fn place(self) -> Found<TestServer> {
+    fn server(self) -> Found<TestServer> {
         Ok(match self {
             Self::Memory => TestServer::Memory,
             Self::Redis => TestServer::Redis(Servers::shared().redis()?.database()),
@@ -64,15 +64,15 @@ impl TestServer {
 
 impl TestStorage {
     pub(super) fn new(kind: BackendKind) -> Found<Self> {
-        let place = kind.place()?;
-        let opened: Result<_, OpenError> = block_on(registry().open(place.config()));
+        let server = kind.server()?;
+        let opened: Result<_, OpenError> = block_on(registry().open(server.config()));
         let storage = opened.unwrap_or_else(|error| panic!("{error}")).storage;
-        Ok(Self { place, storage })
+        Ok(Self { server, storage })
     }
 
     /// The database, if it is one of Redis.
     pub(super) fn redis(&self) -> Option<&Database> {
-        match &self.place {
+        match &self.server {
             TestServer::Redis(database) => Some(database),
             _ => None,
         }
@@ -80,7 +80,7 @@ impl TestStorage {
 
     pub(super) fn remove(self) {
         block_on(self.storage.close()).unwrap();
-        match self.place {
+        match self.server {
             TestServer::Memory => {}
             TestServer::Redis(database) => block_on(database.remove()).unwrap(),
             TestServer::Pg(_, schema) => block_on(schema.remove()).unwrap(),

@@ -1,4 +1,4 @@
-//! What a comparison tells.
+//! What a comparison reports.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use crate::random_sequences::step::SequenceStep;
 use crate::runtime::block_on;
 
 const WRITERS: u32 = 16;
-const TURNS: u32 = 300;
+const WRITES_PER_WRITER: u32 = 300;
 
 /// Few swarms, peers and keys, and storages with random delays: concurrent writes of the same item are frequent.
 pub(super) async fn is_the_same_after_concurrent_writes() {
@@ -33,7 +33,7 @@ pub(super) async fn is_the_same_after_concurrent_writes() {
     for _ in 0..WRITERS {
         let mirror: Arc<dyn Storage> = env.mirror.clone();
         writers.spawn(async move {
-            for _ in 0..TURNS {
+            for _ in 0..WRITES_PER_WRITER {
                 match write_something(&*mirror).await {
                     Err(error) if error.is_not_found() => {}
                     result => result.unwrap(),

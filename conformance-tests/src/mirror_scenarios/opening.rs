@@ -32,9 +32,9 @@ pub(super) async fn works_without_the_secondary() {
     storage.put_seeder(&swarm(1), &peer(1)).await.unwrap();
     assert_eq!(storage.scrape_swarm(&swarm(1)).await.unwrap().seeders, 1);
     let diagnostics = storage.diagnostics().await.unwrap();
-    let told = |item: &str| &diagnostics.findings.iter().find(|(name, _)| name == item).unwrap().1;
-    assert!(told("state").starts_with("suspended since"), "{diagnostics:?}");
-    assert!(told("missed writes").starts_with("1, the first at"), "{diagnostics:?}");
+    let finding = |item: &str| &diagnostics.findings.iter().find(|(name, _)| name == item).unwrap().1;
+    assert!(finding("state").starts_with("suspended since"), "{diagnostics:?}");
+    assert!(finding("missed writes").starts_with("1, the first at"), "{diagnostics:?}");
     storage.close().await.unwrap();
 
     let opened = registry().open(config(redis_at(NOBODY), memory())).await;
@@ -43,19 +43,19 @@ pub(super) async fn works_without_the_secondary() {
 
 pub(super) async fn reports_the_problems_of_both_storages() {
     let nothing = |name: &str| StorageConfig { name: name.into(), config: Value::empty_section() };
-    let told = problems(config(nothing("rediss"), nothing("pg"))).await;
-    assert!(told[0].starts_with("`primary.name`: there is no backend of that name; known are"), "{told:?}");
-    assert!(told.iter().any(|problem| problem.starts_with("`secondary.config.")), "{told:?}");
+    let found = problems(config(nothing("rediss"), nothing("pg"))).await;
+    assert!(found[0].starts_with("`primary.name`: there is no backend of that name; known are"), "{found:?}");
+    assert!(found.iter().any(|problem| problem.starts_with("`secondary.config.")), "{found:?}");
 
     let misspelt =
         StorageConfig { name: "memory".into(), config: Value::Section(vec![text("shard_cuont", "4")]) };
-    let told = problems(config(memory(), misspelt)).await;
-    assert_eq!(told, ["`secondary.config.shard_cuont`: unknown key; did you mean `shard_count`?"]);
+    let found = problems(config(memory(), misspelt)).await;
+    assert_eq!(found, ["`secondary.config.shard_cuont`: unknown key; did you mean `shard_count`?"]);
 }
 
 pub(super) async fn rejects_a_mirror_in_a_mirror_and_one_storage_twice() {
-    let told = problems(config(memory(), config(memory(), memory()))).await;
-    assert_eq!(told, ["`secondary.name`: a mirror holds two storages that are no mirrors themselves"]);
-    let told = problems(config(redis_at(NOBODY), redis_at(NOBODY))).await;
-    assert_eq!(told, ["`secondary`: is the same storage as `primary`; expected another one"]);
+    let found = problems(config(memory(), config(memory(), memory()))).await;
+    assert_eq!(found, ["`secondary.name`: a mirror holds two storages that are no mirrors themselves"]);
+    let found = problems(config(redis_at(NOBODY), redis_at(NOBODY))).await;
+    assert_eq!(found, ["`secondary`: is the same storage as `primary`; expected another one"]);
 }

@@ -1,4 +1,4 @@
-//! What `check` tells of a server and of what does not suit it.
+//! What `check` reports about a server.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ pub(super) fn tests() -> Vec<Trial> {
             ensure(!warned, || format!("{:?}", diagnostics.warnings))
         }),
         on_schema("check warns of unlogged tables", unlogged, warns_of_unlogged_tables),
-        on_schema("check tells what makes re-announces dear", logged, |schema| {
+        on_schema("check reports what makes re-announces expensive", logged, |schema| {
             block_on(tells_what_makes_re_announces_dear(schema))
         }),
-        on_schema("check warns of a superuser and of no lesser role", logged, |schema| {
+        on_schema("check warns of a superuser and of no other role", logged, |schema| {
             block_on(warns_of_a_superuser(schema))
         }),
     ]
@@ -36,7 +36,7 @@ pub(super) fn tests() -> Vec<Trial> {
 fn warns_of_unlogged_tables(schema: &Schema) -> Result<(), Failed> {
     let warnings = block_on(diagnostics(&PgUrl::parse(&schema.connection_string())))?.warnings;
     let warned: Vec<_> = warnings.iter().filter(|warning| warning.contains("is unlogged")).collect();
-    let of = |place: usize, table| warned.get(place).is_some_and(|warning| warning.contains(table));
+    let of = |index: usize, table| warned.get(index).is_some_and(|warning| warning.contains(table));
     let is_told = warned.len() == 2 && of(0, "`mo_peers`") && of(1, "`mo_swarms`");
     ensure(is_told, || format!("{warnings:?}"))
 }
@@ -53,9 +53,9 @@ async fn tells_what_makes_re_announces_dear(schema: &Schema) -> Result<(), Faile
         .execute("CREATE INDEX by_time ON mo_peers (created); ALTER TABLE mo_peers RESET (fillfactor)")
         .await?;
     let after = advice().await?;
-    let tells = |statement: &str| after.iter().any(|advice| advice.contains(statement));
-    let is_told =
-        tells("`DROP INDEX CONCURRENTLY by_time`") && tells("`ALTER TABLE mo_peers SET (fillfactor = 85)`");
+    let advises = |statement: &str| after.iter().any(|advice| advice.contains(statement));
+    let is_told = advises("`DROP INDEX CONCURRENTLY by_time`")
+        && advises("`ALTER TABLE mo_peers SET (fillfactor = 85)`");
     ensure(is_told && after.len() == 2, || format!("{after:?}"))
 }
 

@@ -218,12 +218,12 @@ struct ContendingWriter {
 impl ContendingWriter {
     /// Does one thing, in a swarm where others do the like.
     async fn step(&mut self, storage: &dyn Storage, swarms: &[InfoHash]) -> Result<()> {
-        let (swarm, place, choice) = {
+        let (swarm, index, choice) = {
             let mut random = rand::rng();
             (swarms.choose(&mut random).copied(), random.random_range(0..PEERS), random.random_range(0..8))
         };
         let Some(swarm) = swarm else { return Ok(()) };
-        let peer = self.peer(place);
+        let peer = self.peer(index);
         let known = self.peers.get(&(swarm, peer)).copied();
         match (choice, known) {
             (0..=2, _) => {
@@ -250,10 +250,10 @@ impl ContendingWriter {
         Ok(())
     }
 
-    /// The peer of this writer with this place among its own.
-    fn peer(&self, place: u8) -> Peer {
+    /// The peer of this writer with this index among its own.
+    fn peer(&self, index: u8) -> Peer {
         let mut id = *b"-TR4040-............";
-        id[18..].copy_from_slice(&[self.number, place]);
-        Peer::new(PeerId(id), IpAddr::from([10, 0, self.number, place]), 6881)
+        id[18..].copy_from_slice(&[self.number, index]);
+        Peer::new(PeerId(id), IpAddr::from([10, 0, self.number, index]), 6881)
     }
 }

@@ -1,4 +1,5 @@
-//! Counts that are wrong after writes that run no triggers: each is noticed, and the statement that is named mends it.
+//! Counts that are wrong after writes that run no triggers: `check` finds each, and the statement that it
+//! prints repairs it.
 
 use std::sync::Arc;
 
@@ -157,7 +158,7 @@ async fn while_written(schema: &Schema) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Though both sides hold the same.
+/// Although both storages hold the same content.
 async fn not_equal(schema: &Schema) -> Result<(), Failed> {
     schema.execute(&format!("{MANY} UPDATE mo_swarms SET leechers = leechers * 2")).await?;
     let url = PgUrl::parse(&schema.connection_string());
@@ -195,7 +196,7 @@ async fn metrics(schema: &Schema) -> Result<(), Failed> {
             .collect::<Vec<_>>()
             .join("\n")
     };
-    for (wrong, mended) in [("1000", COUNT_AGAIN), ("0", "SELECT")] {
+    for (wrong, repaired) in [("1000", COUNT_AGAIN), ("0", "SELECT")] {
         check(&*storage).await?;
         let found = shown();
         let has = |name: &str, value: &str| {
@@ -203,7 +204,7 @@ async fn metrics(schema: &Schema) -> Result<(), Failed> {
         };
         let is_shown = has("swarms", "1000") && has("wrong_swarms", wrong) && has("timestamp_seconds", "1");
         ensure(is_shown, || found.clone())?;
-        schema.execute(mended).await?;
+        schema.execute(repaired).await?;
     }
     Ok(storage.close().await?)
 }

@@ -86,7 +86,7 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
     }
 }
 
-/// Behind a mirror, told of completions one by one and in a list.
+/// Behind a mirror, with completions one by one and in a list.
 async fn on_a_secondary(schema: &Schema) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
     config.queries[Query::ImportDownloads] = String::new();
@@ -98,8 +98,8 @@ async fn on_a_secondary(schema: &Schema) -> Result<(), Failed> {
     let peer = |number| Peer::new(PeerId([number; 20]), [10, 0, 0, number].into(), 6881);
     mirror.graduate_leecher(&swarm, &peer(1)).await?;
     let announced = mirror.now();
-    let told = |number| PeerWrite { info_hash: swarm, peer: peer(number), change: Graduate, announced };
-    let results = mirror.write_peers(&[told(2), told(3)]).await;
+    let completed = |number| PeerWrite { info_hash: swarm, peer: peer(number), change: Graduate, announced };
+    let results = mirror.write_peers(&[completed(2), completed(3)]).await;
     results.into_iter().collect::<Result<Vec<_>, _>>()?;
     mirror.close().await?;
     let storage = open(&url, Arc::new(Counter::default())).await?;

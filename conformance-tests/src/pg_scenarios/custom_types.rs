@@ -22,9 +22,11 @@ pub(super) fn tests() -> Vec<Trial> {
         on_schema("a comment at the end of `peer.count_query` hides no clause", recommended, |schema| {
             block_on(a_comment_at_the_end(schema))
         }),
-        on_schema("a role with fewer connections than the pool is told by check", recommended, |schema| {
-            block_on(a_limited_role(schema))
-        }),
+        on_schema(
+            "a role with fewer connections than the pool is reported by check",
+            recommended,
+            |schema| block_on(a_limited_role(schema)),
+        ),
     ]
 }
 

@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
 use storage_pg::recommended::Recommendation;
 
-use super::{Counter, ensure, on_schema, open, test, ways_to};
+use super::{Counter, ensure, on_schema, open, proxies_for, test};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema, open_sockets_to};
 use futures::future::join_all;
@@ -18,11 +18,11 @@ const SWARM: InfoHash = InfoHash::V1([1; 20]);
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
-        test("a node that goes away is left, one that comes back is used again", |url| {
+        test("a node that is down is skipped, one that is back is used again", |url| {
             block_on(nodes_come_and_go(url))
         }),
         on_schema(
-            "a standby that is promoted while the primary says nothing is used at once",
+            "a standby that is promoted while the primary hangs is used at once",
             Recommendation::default(),
             |schema| block_on(a_standby_is_promoted(schema)),
         ),
@@ -31,7 +31,7 @@ pub(super) fn tests() -> Vec<Trial> {
             Recommendation::default(),
             |schema| block_on(fewer_connections(schema)),
         ),
-        test("connections are kept alive unless the operator wants none of it", |url| {
+        test("connections have keepalive unless the operator turns it off", |url| {
             block_on(connections_are_kept_alive(url))
         }),
     ]
@@ -39,24 +39,24 @@ pub(super) fn tests() -> Vec<Trial> {
 
 async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
     let (first, second, url) = {
-        let (mut ways, url) = ways_to(url, 2).await?;
-        let second = ways.pop().ok_or("there are two ways")?;
-        (ways.pop().ok_or("there are two ways")?, second, url)
+        let (mut proxies, url) = proxies_for(url, 2).await?;
+        let second = proxies.pop().ok_or("there are two proxies")?;
+        (proxies.pop().ok_or("there are two proxies")?, second, url)
     };
     let retries = Arc::new(Counter::default());
     let storage = open(&url, Arc::clone(&retries)).await?;
     use_it(&*storage, 0).await?;
-    ensure(first.taken() > 0 && second.taken() == 0, || "the hosts are not tried in order".into())?;
+    ensure(first.accepted() > 0 && second.accepted() == 0, || "the hosts are not tried in order".into())?;
 
-    first.cut().await;
+    first.take_down().await;
     use_it(&*storage, 1).await?;
-    ensure(second.taken() > 0, || "the second node was not used".into())?;
+    ensure(second.accepted() > 0, || "the second node was not used".into())?;
 
-    first.mend().await?;
-    let before = first.taken();
-    second.cut().await;
+    first.bring_up().await?;
+    let before = first.accepted();
+    second.take_down().await;
     use_it(&*storage, 2).await?;
-    ensure(first.taken() > before, || "the first node was not used again".into())?;
+    ensure(first.accepted() > before, || "the first node was not used again".into())?;
 
     let counts = storage.scrape_swarm(&SWARM).await?;
     ensure(counts.seeders == 60 && counts.leechers == 0, || format!("found {counts:?}"))?;
@@ -105,8 +105,8 @@ async fn fewer_connections(schema: &Schema) -> Result<(), Failed> {
 
 async fn promoted_for(schema: &Schema, role: &str, password: &str) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string()).of_role(role, password);
-    let (mut ways, _) = ways_to(&url, 1).await?;
-    let standby = ways.pop().ok_or("there is a way")?;
+    let (mut proxies, _) = proxies_for(&url, 1).await?;
+    let standby = proxies.pop().ok_or("there is a proxy")?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let hosts = [standby.address().to_string(), silent.local_addr()?.to_string()];
     let url = url.at(&hosts).with("target_session_attrs", "read-write").with("connect_timeout", 60);
@@ -114,8 +114,8 @@ async fn promoted_for(schema: &Schema, role: &str, password: &str) -> Result<(),
 
     let read_only = |turned| format!("ALTER ROLE {role} SET default_transaction_read_only = {turned}");
     schema.execute(&read_only("on")).await?;
-    standby.cut().await;
-    standby.mend().await?;
+    standby.take_down().await;
+    standby.bring_up().await?;
     let promoted = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         schema.execute(&read_only("off")).await
@@ -131,14 +131,14 @@ async fn promoted_for(schema: &Schema, role: &str, password: &str) -> Result<(),
 
 async fn connections_are_kept_alive(url: &PgUrl) -> Result<(), Failed> {
     for is_kept in [true, false] {
-        let (ways, url) = ways_to(url, 1).await?;
+        let (proxies, url) = proxies_for(url, 1).await?;
         let url = url.with("keepalives", u8::from(is_kept));
         let storage = open(&url, Arc::default()).await?;
         let swarms: Vec<_> = (0..64).map(|number| InfoHash::V1([number; 20])).collect();
         join_all(swarms.iter().map(|swarm| storage.scrape_swarm(swarm))).await;
         // The timer of a connection that waits for an answer is another.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let open = open_sockets_to(ways[0].address().port())?;
+        let open = open_sockets_to(proxies[0].address().port())?;
         let expected = if is_kept { open.all } else { 0 };
         ensure(open.all > 0 && open.kept_alive == expected, || format!("keepalives {is_kept}: {open:?}"))?;
         storage.close().await?;

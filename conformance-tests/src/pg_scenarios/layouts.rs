@@ -23,10 +23,14 @@ pub(super) fn tests() -> Vec<Trial> {
             |schema| block_on(straight_into_a_partition(schema)),
         ),
         on_schema("schemas of any name work", recommended, |schema| block_on(schemas_of_any_name(schema))),
-        on_schema("a renamed schema is told by the check, and the script mends it", recommended, |schema| {
-            block_on(renamed_schema(schema))
+        on_schema(
+            "a renamed schema is reported by the check, and the script repairs it",
+            recommended,
+            |schema| block_on(renamed_schema(schema)),
+        ),
+        on_schema("renamed tables are reported by the check", recommended, |schema| {
+            block_on(renamed(schema))
         }),
-        on_schema("renamed tables are told by the check", recommended, |schema| block_on(renamed(schema))),
     ]
 }
 

@@ -12,9 +12,9 @@ use storage_core::{
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
 
-use super::{Counter, ensure, open_with, test, ways_to};
+use super::{Counter, ensure, open_with, proxies_for, test};
 use crate::runtime::block_on;
-use crate::servers::{Cut, Forwarder, PgUrl};
+use crate::servers::{CutPoint, PgUrl, TcpProxy};
 
 const SWARM: InfoHash = InfoHash::V1([1; 20]);
 /// Bytes that only statements about this peer have in them.
@@ -31,21 +31,21 @@ pub(super) fn tests() -> Vec<Trial> {
         }),
         test("writes for many whose answers are lost are done again", |url| block_on(write_many(url))),
         test("a graduation whose answer is lost counts once", |url| {
-            block_on(graduate(url, b"COMMIT", Cut::After))
+            block_on(graduate(url, b"COMMIT", CutPoint::Answer))
         }),
         test("a graduation whose commit is lost counts once", |url| {
-            block_on(graduate(url, b"COMMIT", Cut::Before))
+            block_on(graduate(url, b"COMMIT", CutPoint::Request))
         }),
         test("a graduation that is lost before its commit counts once", |url| {
-            block_on(graduate(url, &PEER_ID.0, Cut::After))
+            block_on(graduate(url, &PEER_ID.0, CutPoint::Answer))
         }),
     ]
 }
 
-/// A storage behind a way that can be cut.
+/// A storage behind a proxy that can be cut.
 struct LossyServer {
     storage: Arc<dyn Storage>,
-    way: Forwarder,
+    proxy: TcpProxy,
     retries: Arc<Counter>,
 }
 
@@ -55,17 +55,17 @@ impl LossyServer {
     }
 
     async fn of(url: &PgUrl, config: PgConfig) -> Result<Self, Failed> {
-        let (mut ways, url) = ways_to(url, 1).await?;
-        let way = ways.pop().ok_or("there is a way")?;
+        let (mut proxies, url) = proxies_for(url, 1).await?;
+        let proxy = proxies.pop().ok_or("there is a proxy")?;
         let retries = Arc::new(Counter::default());
         let observer = Arc::clone(&retries) as Arc<dyn Observer>;
         let storage = open_with(config, &url, observer, Limits::default()).await?;
-        Ok(Self { storage, way, retries })
+        Ok(Self { storage, proxy, retries })
     }
 
     /// The connection was cut, the call made again or not, and this is what the swarm has now.
     async fn ends_with(&self, retries: u64, expected: SwarmCounts) -> Result<(), Failed> {
-        ensure(!self.way.is_waiting(), || "the connection was not cut".into())?;
+        ensure(!self.proxy.is_cut_pending(), || "the connection was not cut".into())?;
         let made = self.retries.retries("connection");
         ensure(made == retries, || format!("{made} attempts were made again, expected {retries}"))?;
         let found = self.storage.scrape_swarm(&SWARM).await?;
@@ -75,28 +75,28 @@ impl LossyServer {
 }
 
 async fn put(url: &PgUrl) -> Result<(), Failed> {
-    let scene = LossyServer::new(url).await?;
-    scene.way.cut_at(&PEER_ID.0, Cut::After);
-    scene.storage.put_leecher(&SWARM, &peer()).await?;
-    scene.ends_with(1, SwarmCounts { leechers: 1, ..SwarmCounts::default() }).await
+    let server = LossyServer::new(url).await?;
+    server.proxy.cut_at(&PEER_ID.0, CutPoint::Answer);
+    server.storage.put_leecher(&SWARM, &peer()).await?;
+    server.ends_with(1, SwarmCounts { leechers: 1, ..SwarmCounts::default() }).await
 }
 
 async fn delete(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
-    let scene = LossyServer::of(url, config).await?;
-    scene.storage.put_leecher(&SWARM, &peer()).await?;
-    scene.way.cut_at(&PEER_ID.0, Cut::After);
-    scene.storage.delete_peer(&SWARM, &peer(), Role::Leecher).await?;
-    scene.ends_with(1, SwarmCounts::default()).await
+    let server = LossyServer::of(url, config).await?;
+    server.storage.put_leecher(&SWARM, &peer()).await?;
+    server.proxy.cut_at(&PEER_ID.0, CutPoint::Answer);
+    server.storage.delete_peer(&SWARM, &peer(), Role::Leecher).await?;
+    server.ends_with(1, SwarmCounts::default()).await
 }
 
 /// A client that is stored as the one and stops as the other, and whose answers are lost at the first statement.
 async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     for role in Role::BOTH {
         let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };
-        let scene = LossyServer::of(url, config).await?;
-        scene.storage.put_peer(&SWARM, &peer(), role, When::Now).await?;
-        scene.way.cut_at(&PEER_ID.0, Cut::After);
+        let server = LossyServer::of(url, config).await?;
+        server.storage.put_peer(&SWARM, &peer(), role, When::Now).await?;
+        server.proxy.cut_at(&PEER_ID.0, CutPoint::Answer);
         let announce = Announce {
             info_hash: SWARM,
             peers: &[peer()],
@@ -106,8 +106,8 @@ async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
             families: &[],
             announced: When::Now,
         };
-        scene.storage.announce(&announce).await?;
-        scene.ends_with(1, SwarmCounts::default()).await?;
+        server.storage.announce(&announce).await?;
+        server.ends_with(1, SwarmCounts::default()).await?;
     }
     Ok(())
 }
@@ -121,29 +121,29 @@ async fn write_many(url: &PgUrl) -> Result<(), Failed> {
         (PeerChange::Delete, SwarmCounts::default()),
         (PeerChange::Graduate, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }),
     ] {
-        let scene = LossyServer::new(url).await?;
-        scene.storage.forget_swarm(&SWARM).await?;
-        scene.storage.put_leecher(&SWARM, &peer()).await?;
+        let server = LossyServer::new(url).await?;
+        server.storage.forget_swarm(&SWARM).await?;
+        server.storage.put_leecher(&SWARM, &peer()).await?;
         for at in [PEER_ID.0.as_slice(), b"COMMIT"] {
-            scene.way.cut_at(at, Cut::After);
-            let announced = scene.storage.now();
+            server.proxy.cut_at(at, CutPoint::Answer);
+            let announced = server.storage.now();
             let write = PeerWrite { info_hash: SWARM, peer: peer(), change, announced };
-            let results = scene.storage.write_peers(&[write]).await;
+            let results = server.storage.write_peers(&[write]).await;
             results.into_iter().collect::<Result<Vec<_>, _>>()?;
-            ensure(!scene.way.is_waiting(), || format!("{change:?}: the connection was not cut"))?;
+            ensure(!server.proxy.is_cut_pending(), || format!("{change:?}: the connection was not cut"))?;
         }
-        scene.ends_with(2, expected).await?;
+        server.ends_with(2, expected).await?;
     }
     Ok(())
 }
 
-async fn graduate(url: &PgUrl, at: &[u8], cut: Cut) -> Result<(), Failed> {
-    let scene = LossyServer::new(url).await?;
-    scene.storage.put_leecher(&SWARM, &peer()).await?;
-    scene.way.cut_at(at, cut);
-    let is_download = scene.storage.graduate_leecher(&SWARM, &peer()).await?;
+async fn graduate(url: &PgUrl, at: &[u8], cut: CutPoint) -> Result<(), Failed> {
+    let server = LossyServer::new(url).await?;
+    server.storage.put_leecher(&SWARM, &peer()).await?;
+    server.proxy.cut_at(at, cut);
+    let is_download = server.storage.graduate_leecher(&SWARM, &peer()).await?;
     ensure(is_download, || "it was no download".into())?;
-    scene.ends_with(1, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }).await
+    server.ends_with(1, SwarmCounts { seeders: 1, leechers: 0, downloads: 1 }).await
 }
 
 fn peer() -> Peer {

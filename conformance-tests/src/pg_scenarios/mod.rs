@@ -1,5 +1,4 @@
-//! Scenarios about PostgreSQL and the way to it: writers that get in each other's way, poolers, servers
-//! that go away, answers that are lost.
+//! PostgreSQL beyond the suite: write conflicts, poolers, servers that go away, lost answers.
 
 mod batches;
 mod changed_tables;
@@ -31,10 +30,10 @@ use storage_pg::{PgConfig, PgStorage};
 
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
-use crate::servers::{Forwarder, PgUrl, Schema};
+use crate::servers::{PgUrl, Schema, TcpProxy};
 use crate::storages::pg::Design;
 
-/// What a scenario is.
+/// The body of a scenario.
 type PgScenario = fn(&PgUrl) -> Result<(), Failed>;
 
 /// All scenarios.
@@ -71,7 +70,7 @@ fn test(name: &str, scenario: PgScenario) -> Trial {
     })
 }
 
-/// A scenario that needs more of its tables than the way to them.
+/// A scenario that needs the schema and not only its URL.
 fn on_schema(
     name: &str,
     recommendation: Recommendation,
@@ -137,14 +136,14 @@ fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(message().into()) }
 }
 
-/// So many ways to the server, and the URL that has them all for hosts.
-async fn ways_to(url: &PgUrl, number: usize) -> Result<(Vec<Forwarder>, PgUrl), Failed> {
+/// This number of proxies in front of the server, and the URL that has them all as hosts.
+async fn proxies_for(url: &PgUrl, number: usize) -> Result<(Vec<TcpProxy>, PgUrl), Failed> {
     let server = url.host_and_port().ok_or("the server's URL has no single host")?;
     let server = format!("{}:{}", server.0, server.1);
-    let mut ways = Vec::new();
+    let mut proxies = Vec::new();
     for _ in 0..number {
-        ways.push(Forwarder::to(server.as_str()).await?);
+        proxies.push(TcpProxy::start(server.as_str()).await?);
     }
-    let hosts: Vec<_> = ways.iter().map(|way| way.address().to_string()).collect();
-    Ok((ways, url.clone().at(&hosts)))
+    let hosts: Vec<_> = proxies.iter().map(|proxy| proxy.address().to_string()).collect();
+    Ok((proxies, url.clone().at(&hosts)))
 }

@@ -32,7 +32,7 @@ async fn all_masked(schema: &Schema, role: &str) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string()).of_role(role, PASSWORD);
     let of_user = |name: &str| url.clone().of_role(name, PASSWORD);
     let longer = format!("{PASSWORD}{}", "x".repeat(80));
-    for (url, told) in [
+    for (url, expected) in [
         (url.clone().database(PASSWORD), "database \"***\" does not exist"),
         (url.clone().database(&format!("tracker-{PASSWORD}")), "database \"***\" does not exist"),
         // The server cuts names off after 63 bytes.
@@ -53,10 +53,10 @@ async fn all_masked(schema: &Schema, role: &str) -> Result<(), Failed> {
         (url.clone().with("Hunter2_Hunter2", "on"), "unrecognized configuration parameter \"***\""),
     ] {
         let opened = open(&url, Arc::new(Counter::default())).await;
-        let Err(error) = opened else { return Err(format!("opened all the same: {told}").into()) };
+        let Err(error) = opened else { return Err(format!("opened all the same: {expected}").into()) };
         let shown = shown(&error);
         ensure(!shown.to_lowercase().contains("hunter2"), || format!("it shows the password: {shown}"))?;
-        ensure(shown.contains(told), || format!("expected {told} in {shown}"))?;
+        ensure(shown.contains(expected), || format!("expected {expected} in {shown}"))?;
     }
     Ok(())
 }

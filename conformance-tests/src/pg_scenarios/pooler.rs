@@ -35,13 +35,13 @@ pub(super) fn tests() -> Vec<Trial> {
             result.map(|()| Completion::Completed)
         })];
     let on_its_own: [(_, _, PoolerScenario); 3] = [
-        ("statements of other programs behind a pooler are in nobody's way", "transaction", |database| {
+        ("statements of other programs behind a pooler do not interfere", "transaction", |database| {
             block_on(others_prepare_statements(database))
         }),
-        ("a pooler of which nobody said anything is noticed", "transaction", |database| {
+        ("a pooler that is not configured is detected", "transaction", |database| {
             block_on(is_noticed(database))
         }),
-        ("a pooler without transactions is refused, and its reason told", "statement", |database| {
+        ("a pooler without transactions is rejected with the reason", "statement", |database| {
             block_on(pools_by_statement(database))
         }),
     ];
@@ -140,9 +140,9 @@ struct PoolerCaller {
 
 impl PoolerCaller {
     async fn prepare(&self) -> Result<(), Failed> {
-        for place in 0..self.number {
-            self.storage.put_leecher(&self.swarm(), &self.peer(place)).await?;
-            self.storage.graduate_leecher(&self.swarm(), &self.peer(place)).await?;
+        for index in 0..self.number {
+            self.storage.put_leecher(&self.swarm(), &self.peer(index)).await?;
+            self.storage.graduate_leecher(&self.swarm(), &self.peer(index)).await?;
         }
         let entries = [(self.key(), self.value())];
         Ok(self.storage.put_data(&self.context()?, &entries).await?)
@@ -164,7 +164,7 @@ impl PoolerCaller {
         let selection = PeerSelection { family: AddressFamily::V4, ..PeerSelection::new(swarm, 200) };
         let mut peers = self.storage.announce_peers(&selection).await?;
         peers.sort();
-        let mut expected: Vec<_> = (0..self.number).map(|place| self.peer(place)).collect();
+        let mut expected: Vec<_> = (0..self.number).map(|index| self.peer(index)).collect();
         expected.sort();
         ensure(peers == expected, || format!("caller {number} found the peers {peers:?}"))?;
 
@@ -178,10 +178,10 @@ impl PoolerCaller {
         InfoHash::V1([self.number; 20])
     }
 
-    fn peer(&self, place: u8) -> Peer {
+    fn peer(&self, index: u8) -> Peer {
         let mut id = [self.number; 20];
-        id[19] = place;
-        Peer::new(PeerId(id), IpAddr::from([10, 0, self.number, place]), 6881)
+        id[19] = index;
+        Peer::new(PeerId(id), IpAddr::from([10, 0, self.number, index]), 6881)
     }
 
     fn context(&self) -> Result<Context, Failed> {

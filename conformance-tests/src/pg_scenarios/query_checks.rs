@@ -20,15 +20,17 @@ pub(super) fn tests() -> Vec<Trial> {
         on_schema("checking queries touches and locks no row", recommended, |schema| {
             block_on(checking_touches_no_row(schema))
         }),
-        on_schema("a permission that is missing is named", recommended, |schema| {
+        on_schema("a missing permission is named", recommended, |schema| {
             block_on(a_missing_permission(schema))
         }),
-        test("a read-only server is refused for every query that writes", |url| {
+        test("a read-only server is rejected for every query that writes", |url| {
             block_on(a_read_only_server(url))
         }),
-        on_schema("graduations by a procedure count each time, and that is told", recommended, |schema| {
-            block_on(graduations_by_a_procedure(schema))
-        }),
+        on_schema(
+            "graduations by a procedure count each time, and the check reports it",
+            recommended,
+            |schema| block_on(graduations_by_a_procedure(schema)),
+        ),
         test("a query that cannot be explained is accepted", |url| block_on(a_query_without_a_plan(url))),
     ]
 }

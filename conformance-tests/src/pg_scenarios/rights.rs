@@ -58,7 +58,7 @@ pub(super) fn tests() -> Vec<Trial> {
         on_schema("rights: a check waits for no lock for long", recommended, |schema| {
             block_on(beside_a_lock(schema))
         }),
-        on_schema("rights: a trigger that refuses our rows is told", recommended, |schema| {
+        on_schema("rights: a trigger that rejects our rows is reported", recommended, |schema| {
             block_on(a_trigger_that_refuses(schema))
         }),
         Trial::ignorable_test(

@@ -15,7 +15,7 @@ use crate::servers::{PgUrl, Schema};
 pub(super) fn tests() -> Vec<Trial> {
     let recommended = Recommendation::default();
     let mut tests = vec![on_schema(
-        "row counts: a function of SQL that returns nothing is told by check",
+        "row counts: a function of SQL that returns nothing is reported by check",
         recommended,
         |schema| block_on(nothing_is_returned(schema)),
     )];

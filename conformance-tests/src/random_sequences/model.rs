@@ -199,8 +199,8 @@ impl Model {
         let mut order: Vec<_> = writes.iter().enumerate().collect();
         order.sort_by_key(|(_, write)| (write.announced, write.change == PeerChange::Delete));
         let mut written = vec![Written::Unchanged; writes.len()];
-        for (place, write) in order {
-            written[place] = self.write_peer(write);
+        for (index, write) in order {
+            written[index] = self.write_peer(write);
         }
         StepAnswer::WrittenEach(written)
     }

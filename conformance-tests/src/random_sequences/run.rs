@@ -55,7 +55,7 @@ async fn try_step(step: &SequenceStep, storage: &dyn Storage) -> Result<StepAnsw
         SequenceStep::AnnounceMany(announces) => {
             let parts: Vec<_> = announces.iter().map(OwnedAnnounce::as_announce).collect();
             let mut answers: Vec<_> = storage.announce_many(&parts).collect().await;
-            answers.sort_by_key(|(place, _)| *place);
+            answers.sort_by_key(|(index, _)| *index);
             StepAnswer::All(answers.into_iter().map(|(_, answer)| announced(answer)).collect::<Result<_>>()?)
         }
         SequenceStep::Scrapes(info_hashes) => {

@@ -1,4 +1,4 @@
-//! What `check` tells of a server, and the configuration to begin with.
+//! What `check` reports about a server, and the example configuration.
 
 use std::io::Write;
 

@@ -31,7 +31,7 @@ pub(super) async fn the_time_is_that_of_its_nodes(servers: &Cluster) {
     storage.close().await.unwrap();
 }
 
-/// A client tells again while its first completion is under way.
+/// A client repeats its completion while the first one is in flight.
 pub(super) async fn completions_at_the_same_time_are_one_download(servers: &Cluster) {
     let storage = open(servers.settings(), &[]).await;
     let peers = [peer(1), peer(2)];
@@ -41,11 +41,15 @@ pub(super) async fn completions_at_the_same_time_are_one_download(servers: &Clus
             storage.put_leecher(&swarm, &peers[0]).await.unwrap();
         }
         let backwards = [peers[1], peers[0]];
-        let tellings = (0..10).map(|telling| {
+        let completions = (0..10).map(|telling| {
             let peers = if telling % 2 == 0 { &peers } else { &backwards };
             storage.graduate_peers(&swarm, peers, When::Now)
         });
-        let downloads = join_all(tellings).await.into_iter().filter(|told| *told.as_ref().unwrap()).count();
+        let downloads = join_all(completions)
+            .await
+            .into_iter()
+            .filter(|is_download| *is_download.as_ref().unwrap())
+            .count();
         assert_eq!(downloads, 1, "round {round}");
         assert_eq!(storage.scrape_swarm(&swarm).await.unwrap().downloads, 1, "round {round}");
         storage.forget_swarm(&swarm).await.unwrap();
@@ -79,7 +83,7 @@ pub(super) async fn other_nodes_serve_while_one_is_gone(servers: &Cluster) {
 /// second everything is served again.
 pub(super) async fn a_node_whose_connections_go_silent_is_reconnected(servers: &Cluster) {
     let (node, others) = servers.nodes().split_last().unwrap();
-    let proxy = TcpProxy::start(node.address().parse().unwrap()).await.unwrap();
+    let proxy = TcpProxy::start(node.address()).await.unwrap();
     let port = proxy.address().port();
     node.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("cluster-announce-port").arg(port)).unwrap();
     for other in others {

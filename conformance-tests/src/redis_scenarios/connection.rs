@@ -1,4 +1,4 @@
-//! The way to servers: TLS, passwords, keepalives.
+//! Connections to servers: TLS, passwords, keepalives.
 
 use std::error::Error as _;
 use std::sync::Arc;

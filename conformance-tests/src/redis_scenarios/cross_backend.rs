@@ -1,4 +1,4 @@
-//! The backends agree: the same random sequences on `redis`, `pg` and `memory` together get the same
+//! The same random sequences on `redis`, `pg` and `memory` together get the same
 //! answers and leave the same content.
 
 use std::sync::Arc;

@@ -35,7 +35,7 @@ const PAGE: usize = 500;
 /// How a primary goes.
 #[derive(Debug, Clone, Copy)]
 enum FailoverCause {
-    /// The sentinels are told to make the replica the primary, while the old one is well.
+    /// The sentinels promote the replica, while the old primary works.
     Command,
     /// Its process is killed.
     Kill,
@@ -161,7 +161,7 @@ async fn fails_over(servers: &Sentinel, cause: FailoverCause, wait: Wait) -> Wri
     }
     until(|| servers.names_replica()).await;
     let named = Instant::now();
-    // An old primary that is well serves until it is told.
+    // An old primary that works serves until it is demoted.
     until(|| role(servers.primary()).as_deref() != Some("master")).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let written = load.finish().await;

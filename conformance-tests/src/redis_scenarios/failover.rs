@@ -28,14 +28,14 @@ pub(super) async fn writes_resume_when_the_primary_is_killed(servers: &Sentinel)
     fails_over(servers, |servers| servers.primary().kill().unwrap()).await;
 }
 
-/// The sentinels are told to make the replica the primary; the old one refuses writes then.
+/// The sentinels promote the replica; the old primary rejects writes then.
 pub(super) async fn writes_follow_when_the_primary_is_replaced(servers: &Sentinel) {
     fails_over(servers, |servers| servers.fail_over().unwrap()).await;
 }
 
 /// No write that may be repeated fails, each ends within the time configured, and nothing acknowledged
 /// is missing that the replica had or that came after.
-async fn fails_over(servers: &Sentinel, strike: impl FnOnce(&Sentinel)) {
+async fn fails_over(servers: &Sentinel, cause: impl FnOnce(&Sentinel)) {
     let retry_timeout = format!("{}s", RETRY_TIMEOUT.as_secs());
     let settings = [("retry_timeout", retry_timeout.as_str()), ("operation_timeout", "30s")];
     let storage = open(servers.settings(0), &settings).await;
@@ -44,7 +44,7 @@ async fn fails_over(servers: &Sentinel, strike: impl FnOnce(&Sentinel)) {
 
     let replicated = load.acknowledged();
     wait_until_replicated(servers.primary()).await;
-    strike(servers);
+    cause(servers);
     tokio::time::timeout(TIMEOUT, wait_until_replaced(servers)).await.expect("a new primary in time");
     let lost_perhaps = load.acknowledged();
     load.puts_more(300, TIMEOUT).await;

@@ -1,4 +1,4 @@
-//! What old MoChi nodes and others leave in Redis, and what comes of it.
+//! Data that old MoChi nodes and other programs have left in Redis.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ async fn unreadable(storage: &dyn Storage) -> u64 {
 
 /// Where a peer is in both roles, exports and announces see it in the one with the later time, at equal
 /// times as seeder; scrapes count it in both until its next announce through us.
-pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn a_peer_in_both_roles_has_the_later_one(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let swarm = swarm(1);
     let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
     // The later time has more digits, so that comparing text would be wrong.
@@ -39,7 +39,7 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &TestDatabase)
         add_peer(&mut connection, &leechers, &peer, leeched).await;
     }
 
-    let storage = place.open().await;
+    let storage = database.open().await;
     let expected = [
         record(swarm, peer(1), Role::Seeder, at(1_000)),
         record(swarm, peer(2), Role::Leecher, at(1_000)),
@@ -62,8 +62,8 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(place: &TestDatabase)
 }
 
 /// A graduation counts by the role that the later time gives, at equal times as seeder.
-pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &TestDatabase) {
-    let (storage, mut connection) = (place.open().await, place.connect().await);
+pub(super) async fn a_leecher_by_the_later_time_is_a_download(database: &TestDatabase) {
+    let (storage, mut connection) = (database.open().await, database.connect().await);
     for (number, seeded, leeched) in [(1, 1_000, 999), (2, 999, 1_000), (3, 1_000, 1_000), (4, -999, -1_000)]
     {
         let (swarm, peer) = (swarm(number), peer(1));
@@ -77,9 +77,9 @@ pub(super) async fn a_leecher_by_the_later_time_is_a_download(place: &TestDataba
 }
 
 /// The same in swarms that Redis keeps as lists and as tables, of which a role is read whole or sampled.
-pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes(place: &TestDatabase) {
-    let mut connection = place.connect().await;
-    let storage = place.open().await;
+pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes(database: &TestDatabase) {
+    let mut connection = database.connect().await;
+    let storage = database.open().await;
     for (info_hash, size) in [(1, 12), (2, 39), (3, 81), (4, 300), (5, 900)] {
         let swarm = swarm(info_hash);
         let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
@@ -108,12 +108,12 @@ pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_size
 }
 
 /// Garbage collection takes the stale role of a peer that is in both, and leaves the fresh one.
-pub(super) async fn a_stale_second_role_is_garbage(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn a_stale_second_role_is_garbage(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let swarm = swarm(1);
     add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
     add_peer(&mut connection, &swarm_key("L4", &swarm), &peer(1), 500).await;
-    let storage = place.open().await;
+    let storage = database.open().await;
     assert_eq!(
         storage.collect_garbage(at(500)).await.unwrap(),
         Collected { removed: 1, unreadable: 0, withheld: 0 }
@@ -123,14 +123,14 @@ pub(super) async fn a_stale_second_role_is_garbage(place: &TestDatabase) {
 }
 
 /// A v2 info hash and the v1 info hash that it begins with are two swarms.
-pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let (v1, v2) = (InfoHash::V1([7; 20]), InfoHash::V2([7; 32]));
     add_peer(&mut connection, &swarm_key("S4", &v1), &peer(1), 1_000).await;
     add_peer(&mut connection, &swarm_key("L4", &v2), &peer(2), 1_000).await;
     let () = connection.hset("CHI_D", v2.as_bytes(), 3).await.unwrap();
 
-    let storage = place.open().await;
+    let storage = database.open().await;
     let counts = async |info_hash| storage.scrape_swarm(&info_hash).await.unwrap();
     assert_eq!(counts(v1).await, SwarmCounts { seeders: 1, leechers: 0, downloads: 0 });
     assert_eq!(counts(v2).await, SwarmCounts { seeders: 0, leechers: 1, downloads: 3 });
@@ -154,35 +154,35 @@ async fn add_unreadable(connection: &mut MultiplexedConnection, key: &[u8]) {
 }
 
 /// Exports skip and count what cannot be read.
-pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     add_peer(&mut connection, &key, &peer(1), 1_000).await;
     add_unreadable(&mut connection, &key).await;
-    let storage = place.open().await;
+    let storage = database.open().await;
     assert_eq!(all_peers(&*storage).await.unwrap(), [record(swarm, peer(1), Role::Seeder, at(1_000))]);
     assert_eq!(unreadable(&*storage).await, 4);
 }
 
 /// An announce returns peers only: of what cannot be read, the one whose address is known.
-pub(super) async fn announces_return_no_unreadable_peer(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn announces_return_no_unreadable_peer(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let swarm = swarm(1);
     for kind in ["S4", "L4"] {
         add_unreadable(&mut connection, &swarm_key(kind, &swarm)).await;
     }
     add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
-    let storage = place.open().await;
+    let storage = database.open().await;
     assert_eq!(announced(&*storage, swarm, false).await, [peer(1), peer(9)]);
 }
 
 /// Garbage collection leaves what it cannot read, and reports it.
-pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn garbage_collection_leaves_unreadable_entries(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let key = swarm_key("L4", &swarm(1));
     add_peer(&mut connection, &key, &peer(1), 1_000).await;
     add_unreadable(&mut connection, &key).await;
-    let storage = place.open().await;
+    let storage = database.open().await;
     assert_eq!(
         storage.collect_garbage(at(1_000)).await.unwrap(),
         Collected { removed: 1, unreadable: 4, withheld: 0 }
@@ -191,12 +191,12 @@ pub(super) async fn garbage_collection_leaves_unreadable_entries(place: &TestDat
     assert_eq!(left, 4);
 }
 
-/// A peer whose time is no number is mended by its next announce.
-pub(super) async fn an_announce_repairs_an_unreadable_time(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+/// A peer whose time is no number is repaired by its next announce.
+pub(super) async fn an_announce_repairs_an_unreadable_time(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     add(&mut connection, &key, peer_key(&peer(9)), "soon").await;
-    let storage = place.open().await;
+    let storage = database.open().await;
     storage.put_peer(&swarm, &peer(9), Role::Seeder, When::At(at(5))).await.unwrap();
     assert_eq!(all_peers(&*storage).await.unwrap(), [record(swarm, peer(9), Role::Seeder, at(5))]);
     assert_eq!(unreadable(&*storage).await, 0);
@@ -204,9 +204,9 @@ pub(super) async fn an_announce_repairs_an_unreadable_time(place: &TestDatabase)
 
 /// Swarms that MoChi has lost from `CHI_I` are exported, and garbage collection puts them back there.
 /// Of writes in one script those that the server refuses fail, and no others.
-pub(super) async fn a_rejected_write_stops_no_other(place: &TestDatabase) {
-    let mut connection = place.connect().await;
-    let (info_hash, storage) = (swarm(1), place.open().await);
+pub(super) async fn a_rejected_write_stops_no_other(database: &TestDatabase) {
+    let mut connection = database.connect().await;
+    let (info_hash, storage) = (swarm(1), database.open().await);
     let () = connection.hset("CHI_D", info_hash.as_bytes(), "many").await.unwrap();
     let write =
         |number, change| PeerWrite { info_hash, peer: peer(number), change, announced: storage.now() };
@@ -225,12 +225,12 @@ pub(super) async fn a_rejected_write_stops_no_other(place: &TestDatabase) {
     assert_eq!(kinds, [Err(ErrorKind::Corrupt), Ok(Written::Applied)]);
 }
 
-pub(super) async fn swarms_lost_from_the_set_are_found(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn swarms_lost_from_the_set_are_found(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
     let () = connection.hset(&key, peer_key(&peer(1)), 1_000).await.unwrap();
     let () = connection.hset(&key, peer_key(&peer(2)), 500).await.unwrap();
-    let storage = place.open().await;
+    let storage = database.open().await;
     let exported: Vec<_> = all_peers(&*storage).await.unwrap().iter().map(|record| record.peer).collect();
     assert_eq!(exported, [peer(1), peer(2)]);
 
@@ -242,8 +242,8 @@ pub(super) async fn swarms_lost_from_the_set_are_found(place: &TestDatabase) {
 }
 
 /// A database that MoChi's `keydb` storage has used: a set where a hash should be, beside a sound swarm.
-async fn with_a_set(place: &TestDatabase) -> Vec<u8> {
-    let mut connection = place.connect().await;
+async fn with_a_set(database: &TestDatabase) -> Vec<u8> {
+    let mut connection = database.connect().await;
     let key = swarm_key("S4", &swarm(1));
     let () = connection.sadd(&key, peer_key(&peer(1))).await.unwrap();
     let () = connection.sadd("CHI_I", &key).await.unwrap();
@@ -259,10 +259,10 @@ fn names_keydb<T: std::fmt::Debug>(result: Result<T, Error>) {
 
 /// Calls on a swarm that is a set say that MoChi's `keydb` storage has probably been there, and change
 /// nothing; those on other swarms succeed.
-pub(super) async fn a_set_is_reported_as_keydb(place: &TestDatabase) {
-    with_a_set(place).await;
-    let before = raw::all(&mut place.connect().await).await.unwrap();
-    let storage = place.open().await;
+pub(super) async fn a_set_is_reported_as_keydb(database: &TestDatabase) {
+    with_a_set(database).await;
+    let before = raw::all(&mut database.connect().await).await.unwrap();
+    let storage = database.open().await;
     let swarm = swarm(1);
     names_keydb(storage.put_seeder(&swarm, &peer(1)).await);
     names_keydb(storage.put_leecher(&swarm, &peer(1)).await);
@@ -272,15 +272,15 @@ pub(super) async fn a_set_is_reported_as_keydb(place: &TestDatabase) {
     names_keydb(storage.announce_peers(&storage_core::PeerSelection::new(swarm, 10)).await);
     let sound: PeerRecord = record(super::fixtures::swarm(2), peer(2), Role::Seeder, at(1_000));
     names_keydb(storage.import_peers(&[record(swarm, peer(1), Role::Seeder, at(5)), sound]).await);
-    raw::assert_same(&raw::all(&mut place.connect().await).await.unwrap(), &before);
+    raw::assert_same(&raw::all(&mut database.connect().await).await.unwrap(), &before);
     assert_eq!(announced(&*storage, sound.info_hash, false).await, [peer(2)]);
 }
 
 /// Exports and statistics pass over a key of another type, which exports count and name; the other role of the
 /// swarm, small or large, and all other swarms are there.
-pub(super) async fn keys_of_another_type_are_skipped_and_counted(place: &TestDatabase) {
-    let set = with_a_set(place).await;
-    let mut connection = place.connect().await;
+pub(super) async fn keys_of_another_type_are_skipped_and_counted(database: &TestDatabase) {
+    let set = with_a_set(database).await;
+    let mut connection = database.connect().await;
     for number in 0..2_000 {
         add_peer(&mut connection, &swarm_key("L4", &swarm(1)), &peer(number), 1_000).await;
     }
@@ -290,7 +290,7 @@ pub(super) async fn keys_of_another_type_are_skipped_and_counted(place: &TestDat
     let () = connection.rpush("CHI_list", "text").await.unwrap();
     let () = connection.hset("CHI_data", "key", "value").await.unwrap();
 
-    let storage = place.open().await;
+    let storage = database.open().await;
     let (mut from, mut records, mut passed_over, mut names) = (None, 0, 0, BTreeSet::new());
     loop {
         let page = storage.export_peers(Scope::All, from.as_ref(), 100).await.unwrap();
@@ -326,12 +326,12 @@ pub(super) async fn keys_of_another_type_are_skipped_and_counted(place: &TestDat
 }
 
 /// A call that needs a key of another type names it, and its value is never repeated.
-pub(super) async fn a_key_of_another_type_is_named(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn a_key_of_another_type_is_named(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     let () = connection.hset("CHI_I", "secret", "secret").await.unwrap();
     let () = connection.set("CHI_D", "secret").await.unwrap();
     let () = connection.rpush("CHI_list", "secret").await.unwrap();
-    let storage = place.open().await;
+    let storage = database.open().await;
     let names = |error: Error, key: &str| {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert!(error.message().contains(key) && !format!("{error:?}").contains("secret"), "{error:?}");
@@ -355,10 +355,10 @@ pub(super) async fn a_key_of_another_type_is_named(place: &TestDatabase) {
     assert_eq!((about("the key CHI_I holds"), about("the key CHI_D holds")), (1, 1), "{warnings:?}");
 }
 
-/// A database with keys of another program only is told of, and one with any of MoChi's is not.
-pub(super) async fn a_database_of_another_program_is_reported(place: &TestDatabase) {
-    let mut connection = place.connect().await;
-    let storage = place.open().await;
+/// A database that has only keys of another program is reported; one with any of MoChi's keys is not.
+pub(super) async fn a_database_of_another_program_is_reported(database: &TestDatabase) {
+    let mut connection = database.connect().await;
+    let storage = database.open().await;
     let is_told = async || {
         let warnings = storage.diagnostics().await.unwrap().warnings;
         warnings.iter().any(|warning| warning.contains("none of them in MoChi's layout (CHI_…)"))
@@ -378,11 +378,11 @@ pub(super) async fn a_database_of_another_program_is_reported(place: &TestDataba
 }
 
 /// Garbage collection leaves a set alone and goes on with the other swarms.
-pub(super) async fn garbage_collection_skips_a_set(place: &TestDatabase) {
-    let key = with_a_set(place).await;
-    let storage = place.open().await;
+pub(super) async fn garbage_collection_skips_a_set(database: &TestDatabase) {
+    let key = with_a_set(database).await;
+    let storage = database.open().await;
     assert_eq!(storage.collect_garbage(at(1_000)).await.unwrap().removed, 1);
-    let left = raw::all(&mut place.connect().await).await.unwrap();
+    let left = raw::all(&mut database.connect().await).await.unwrap();
     assert!(matches!(left.get(&Text::from(&key)), Some(Content::Set(_))), "{left:?}");
     assert_eq!(left.get(&Text::from(swarm_key("S4", &swarm(2)))), None);
 }

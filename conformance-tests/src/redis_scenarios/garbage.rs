@@ -40,12 +40,12 @@ fn returns(record: &PeerRecord) -> bool {
 /// Three nodes of a tracker collect garbage while peers announce, some in another role: what is fresh
 /// stays, with its last role and time, what is stale goes, each once, and the set names the swarms that
 /// are left.
-pub(super) async fn of_three_nodes_takes_what_is_stale_and_nothing_fresh(place: &TestDatabase) {
-    let keys = async || raw::all(&mut place.connect().await).await.unwrap();
-    collect_while_peers_announce(async || place.open().await, keys).await;
+pub(super) async fn of_three_nodes_takes_what_is_stale_and_nothing_fresh(database: &TestDatabase) {
+    let keys = async || raw::all(&mut database.connect().await).await.unwrap();
+    collect_while_peers_announce(async || database.open().await, keys).await;
 }
 
-/// The scenario, wherever it takes place.
+/// The scenario, on any server.
 pub(super) async fn collect_while_peers_announce(
     open: impl AsyncFn() -> Arc<dyn Storage>,
     keys: impl AsyncFn() -> Keys,

@@ -16,14 +16,14 @@ fn keys<const N: usize>(keys: [(&[u8], Content); N]) -> Keys {
 }
 
 /// Nothing but these keys is there.
-async fn holds<const N: usize>(place: &TestDatabase, expected: [(&[u8], Content); N]) {
-    let found = raw::all(&mut place.connect().await).await.unwrap();
+async fn holds<const N: usize>(database: &TestDatabase, expected: [(&[u8], Content); N]) {
+    let found = raw::all(&mut database.connect().await).await.unwrap();
     raw::assert_same(&found, &keys(expected));
 }
 
 /// A peer in each family and role; the info hash is raw, the port big endian, the time in nanoseconds.
-pub(super) async fn peers_are_in_the_key_of_their_role_and_family(place: &TestDatabase) {
-    let storage = place.open().await;
+pub(super) async fn peers_are_in_the_key_of_their_role_and_family(database: &TestDatabase) {
+    let storage = database.open().await;
     let (v1, v2) = (swarm(1), InfoHash::V2([2; 32]));
     for (info_hash, peer, role) in [
         (v1, peer(1), Role::Seeder),
@@ -37,7 +37,7 @@ pub(super) async fn peers_are_in_the_key_of_their_role_and_family(place: &TestDa
     let (seeders_v4, seeders_v6) = (swarm_key("S4", &v1), swarm_key("S6", &v1));
     let (leechers_v4, leechers_v6) = (swarm_key("L4", &v2), swarm_key("L6", &v2));
     holds(
-        place,
+        database,
         [
             (&seeders_v4, hash([(b"-TR4040-00000000\0\0\0\x01\x1A\xE1\x0A\0\0\x02", TIME_TEXT)])),
             (&seeders_v6, hash([(peer_key(&peer_v6(2)), TIME_TEXT)])),
@@ -52,13 +52,13 @@ pub(super) async fn peers_are_in_the_key_of_their_role_and_family(place: &TestDa
 }
 
 /// MoChi's counters are wrong already; they are changed by differences and stay as wrong as they were.
-pub(super) async fn counters_change_by_differences(place: &TestDatabase) {
-    let mut connection = place.connect().await;
+pub(super) async fn counters_change_by_differences(database: &TestDatabase) {
+    let mut connection = database.connect().await;
     redis::cmd("MSET").arg(&["CHI_C_S", "1000", "CHI_C_L", "500"]).exec_async(&mut connection).await.unwrap();
-    let storage = place.open().await;
+    let storage = database.open().await;
     let swarm = swarm(1);
     let counters = async || {
-        let mut connection = place.connect().await;
+        let mut connection = database.connect().await;
         let get = redis::cmd("MGET").arg(&["CHI_C_S", "CHI_C_L"]).to_owned();
         get.query_async::<(i64, i64)>(&mut connection).await.unwrap()
     };
@@ -90,8 +90,8 @@ pub(super) async fn counters_change_by_differences(place: &TestDatabase) {
 }
 
 /// Moves, graduates and the last peer's end leave neither an empty key nor a member of `CHI_I`.
-pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &TestDatabase) {
-    let storage = place.open().await;
+pub(super) async fn swarm_keys_without_peers_leave_the_set(database: &TestDatabase) {
+    let storage = database.open().await;
     let (swarm, other) = (swarm(1), swarm(2));
     let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L4", &swarm));
     let stays = swarm_key("L6", &other);
@@ -107,36 +107,36 @@ pub(super) async fn swarm_keys_without_peers_leave_the_set(place: &TestDatabase)
     let members = (b"CHI_I".as_slice(), set([&seeders, &stays]));
     let graduated = [of_other(), (&seeders, one()), downloads(), members];
     let counters = [(counters_s, once.clone()), (counters_l, once.clone())];
-    holds_all(place, graduated, counters).await;
+    holds_all(database, graduated, counters).await;
 
     storage.put_peer(&swarm, &peer(1), Role::Leecher, When::At(at(TIME))).await.unwrap();
     let members = (b"CHI_I".as_slice(), set([&leechers, &stays]));
     let moved = [of_other(), (&leechers, one()), downloads(), members];
     let counters = [(counters_s, none.clone()), (counters_l, string("2"))];
-    holds_all(place, moved, counters).await;
+    holds_all(database, moved, counters).await;
 
     storage.delete_leecher(&swarm, &peer(1)).await.unwrap();
     let members = (b"CHI_I".as_slice(), set([&stays]));
-    holds_all(place, [of_other(), downloads(), members], [(counters_s, none), (counters_l, once)]).await;
+    holds_all(database, [of_other(), downloads(), members], [(counters_s, none), (counters_l, once)]).await;
 
     storage.forget_swarm(&swarm).await.unwrap();
-    let found = raw::all(&mut place.connect().await).await.unwrap();
+    let found = raw::all(&mut database.connect().await).await.unwrap();
     assert_eq!(found.get(&Text::from("CHI_D")), None, "its downloads are forgotten too");
 }
 
 async fn holds_all<const N: usize, const M: usize>(
-    place: &TestDatabase,
+    database: &TestDatabase,
     expected: [(&[u8], Content); N],
     counters: [(&[u8], Content); M],
 ) {
     let expected: Keys =
         expected.into_iter().chain(counters).map(|(key, content)| (Text::from(key), content)).collect();
-    raw::assert_same(&raw::all(&mut place.connect().await).await.unwrap(), &expected);
+    raw::assert_same(&raw::all(&mut database.connect().await).await.unwrap(), &expected);
 }
 
 /// Data is a hash a context, the empty context among them, and no other key is written.
-pub(super) async fn data_is_in_the_key_of_its_context(place: &TestDatabase) {
-    let storage = place.open().await;
+pub(super) async fn data_is_in_the_key_of_its_context(database: &TestDatabase) {
+    let storage = database.open().await;
     let bytes = Bytes::from_static;
     let entries = [(bytes(b"\0\xff"), bytes(b"")), (bytes(b""), bytes(b"\r\n"))];
     storage.put_data(&context("MW"), &entries).await.unwrap();
@@ -145,12 +145,12 @@ pub(super) async fn data_is_in_the_key_of_its_context(place: &TestDatabase) {
     storage.delete_data(&context("ключи"), &[bytes(b"")]).await.unwrap();
 
     let both = hash([(b"\0\xff".as_slice(), b"".as_slice()), (b"", b"\r\n")]);
-    holds(place, [(b"CHI_MW", both), (b"CHI_", hash([(b"\0\xff", b"")]))]).await;
+    holds(database, [(b"CHI_MW", both), (b"CHI_", hash([(b"\0\xff", b"")]))]).await;
 }
 
 /// What is imported stands as if it had been written by calls.
-pub(super) async fn is_the_same_after_imports(place: &TestDatabase) {
-    let storage = place.open().await;
+pub(super) async fn is_the_same_after_imports(database: &TestDatabase) {
+    let storage = database.open().await;
     let swarm = swarm(1);
     let peers =
         [record(swarm, peer(1), Role::Seeder, at(TIME)), record(swarm, peer_v6(2), Role::Leecher, at(TIME))];
@@ -161,7 +161,7 @@ pub(super) async fn is_the_same_after_imports(place: &TestDatabase) {
 
     let (seeders, leechers) = (swarm_key("S4", &swarm), swarm_key("L6", &swarm));
     holds(
-        place,
+        database,
         [
             (&seeders, hash([(peer_key(&peer(1)), TIME_TEXT)])),
             (&leechers, hash([(peer_key(&peer_v6(2)), TIME_TEXT)])),

@@ -12,7 +12,7 @@ use super::fixtures::{all_peers, peer, swarm};
 
 /// Puts under way at once.
 const PUTTING: u32 = 8;
-/// A breath between the calls of one task, so that the scenario stays short.
+/// The pause between the calls of one task, so that the scenario stays short.
 const PAUSE: Duration = Duration::from_millis(2);
 /// The number of swarms that peers are put into.
 const SWARMS: u8 = 30;
@@ -58,9 +58,9 @@ impl WriteLoad {
             tasks: JoinSet::new(),
         };
         for task in 0..PUTTING {
-            load.repeat(move |turn, storage| put(storage, task * 100_000 + turn));
+            load.repeat(move |number, storage| put(storage, task * 100_000 + number));
         }
-        load.repeat(|turn, storage| graduate(storage, turn));
+        load.repeat(|number, storage| graduate(storage, number));
         load
     }
 
@@ -71,12 +71,12 @@ impl WriteLoad {
         let (storage, is_over) = (Arc::clone(&self.storage), Arc::clone(&self.is_over));
         let noted = Arc::clone(&self.noted);
         self.tasks.spawn(async move {
-            for turn in 0.. {
+            for number in 0.. {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
                 let begun = Instant::now();
-                let done = call(turn, Arc::clone(&storage)).await;
+                let done = call(number, Arc::clone(&storage)).await;
                 lock(&noted).note(done, begun.elapsed());
                 tokio::time::sleep(PAUSE).await;
             }

@@ -78,7 +78,7 @@ pub(super) async fn reached_is_retried_at_start(node: &Node) {
     storage.ping().await.unwrap();
 }
 
-/// A storage that has lost its connections is told why it gets no others, and has them when there is room.
+/// A storage that has lost its connections reports why it gets no others, and reconnects when there is room.
 pub(super) async fn reached_is_reported_to_calls_that_need_another_connection(node: &Node) {
     let storage = open(with_one_connection(node), &[("retry_timeout", "500ms")]).await;
     let mut connections = exhaust_connections(&node.client(), 4).await;

@@ -67,8 +67,8 @@ fn without_times(records: Vec<Record>) -> Vec<Record> {
 
 /// Export gives what MoChi wrote, and nothing else.
 pub(super) async fn snapshot_reads_back_exactly(node: &Node) {
-    let place = TestDatabase::of(node);
-    let storage = place.open().await;
+    let database = TestDatabase::of(node);
+    let storage = database.open().await;
     let exported = export(&*storage).await.unwrap();
     assert_eq!(without_times(exported), expected());
 
@@ -80,8 +80,8 @@ pub(super) async fn snapshot_reads_back_exactly(node: &Node) {
 
 /// Statistics and scrapes count the peers that are there, whatever MoChi's counters say.
 pub(super) async fn snapshot_is_counted_by_its_peers(node: &Node) {
-    let place = TestDatabase::of(node);
-    let storage = place.open().await;
+    let database = TestDatabase::of(node);
+    let storage = database.open().await;
     let peers = expected_peers();
     let swarms: BTreeSet<_> = peers.iter().map(|peer| peer.info_hash).collect();
     let (seeders, leechers) = (count(&peers, Role::Seeder), count(&peers, Role::Leecher));
@@ -116,13 +116,13 @@ fn named_and_there(keys: &Keys) -> (BTreeSet<Text>, BTreeSet<Text>) {
 
 /// Garbage collection with a cutoff before all takes nobody, and out of `CHI_I` what has no peers.
 pub(super) async fn snapshot_keeps_its_fresh_peers(node: &Node) {
-    let place = TestDatabase::of(node);
-    let mut connection = place.connect().await;
+    let database = TestDatabase::of(node);
+    let mut connection = database.connect().await;
     let mut before = raw::all(&mut connection).await.unwrap();
     let (named, there) = named_and_there(&before);
     assert!(named.len() > there.len(), "MoChi names keys that are gone");
 
-    let storage = place.open().await;
+    let storage = database.open().await;
     let from = DAY[0].parse().unwrap();
     assert_eq!(storage.collect_garbage(from).await.unwrap().removed, 0);
 
@@ -132,10 +132,10 @@ pub(super) async fn snapshot_keeps_its_fresh_peers(node: &Node) {
 
 /// Garbage collection with a cutoff after all takes all peers, and leaves downloads and data.
 pub(super) async fn snapshot_loses_its_stale_peers_only(node: &Node) {
-    let place = TestDatabase::of(node);
-    let mut connection = place.connect().await;
+    let database = TestDatabase::of(node);
+    let mut connection = database.connect().await;
     let mut expected = raw::all(&mut connection).await.unwrap();
-    let storage = place.open().await;
+    let storage = database.open().await;
     let peers = expected_peers();
     let last = all_peers(&*storage).await.unwrap().iter().map(|peer| peer.announced).max().unwrap();
     assert_eq!(storage.collect_garbage(last).await.unwrap().removed, peers.len() as u64);

@@ -1,5 +1,5 @@
-//! Redis beyond the suite: MoChi's own data and layout, what others leave there, what calls cost, and
-//! what happens when servers go.
+//! Redis beyond the suite: MoChi's data and layout, data of other programs, round trips for each call,
+//! outages and failover.
 
 mod check;
 mod cluster;

@@ -63,7 +63,7 @@ pub(super) async fn downloads_wait_for_the_replica_of_the_node_that_takes_them(s
         let (storage, peer) = (&storage, peer(number));
         async move { storage.graduate_leecher(&swarm, &peer).await }
     };
-    for (place, step) in [(from, "before"), (to, "while it moves"), (to, "after")] {
+    for (index, step) in [(from, "before"), (to, "while it moves"), (to, "after")] {
         match step {
             "before" => {}
             "while it moves" => {
@@ -73,7 +73,7 @@ pub(super) async fn downloads_wait_for_the_replica_of_the_node_that_takes_them(s
             _ => slots.finish(slot, to).await,
         }
         assert!(graduate().await.unwrap(), "{step}");
-        let frozen = servers.replicas()[place].freeze_process().unwrap();
+        let frozen = servers.replicas()[index].freeze_process().unwrap();
         let error = graduate().await.expect_err(step);
         assert_eq!(error.kind(), ErrorKind::Uncertain, "{step}: {error}");
         assert!(error.to_string().contains("`wait_replicas` is 1"), "{step}: {error}");
@@ -226,7 +226,7 @@ impl<'a> WritingClients<'a> {
     async fn one(&self, number: u32) {
         let (storage, swarm) = (self.storage, &self.swarm);
         let [downloader, completed, leecher, leaving] =
-            [0, 1, 2, 3].map(|place| 4 * number + place).map(|number| (peer(number), peer_v6(number)));
+            [0, 1, 2, 3].map(|index| 4 * number + index).map(|number| (peer(number), peer_v6(number)));
         storage.put_leecher(swarm, &downloader.0).await.unwrap();
         assert!(storage.graduate_leecher(swarm, &downloader.0).await.unwrap());
         let answer = announce(storage, *swarm, &completed.1, AnnounceEvent::Completed).await.unwrap();
@@ -312,14 +312,14 @@ struct Shard {
 impl Slots {
     async fn of(servers: &Cluster) -> Self {
         let (mut nodes, mut owners) = (Vec::new(), vec![0; usize::from(ALL_SLOTS)]);
-        for (place, node) in servers.nodes().iter().enumerate() {
+        for (index, node) in servers.nodes().iter().enumerate() {
             let config = AsyncConnectionConfig::new().set_response_timeout(Some(TIMEOUT));
             let connected = node.client().get_multiplexed_async_connection_with_config(&config).await;
             let mut connection = connected.unwrap();
             let id = ask(&mut connection, redis::cmd("CLUSTER").arg("MYID")).await;
             let known: String = ask(&mut connection, redis::cmd("CLUSTER").arg("NODES")).await;
             for slots in slots_of_itself(&known) {
-                owners[slots].fill(place);
+                owners[slots].fill(index);
             }
             nodes.push(Shard { id, port: node.port(), connection });
         }
@@ -337,9 +337,9 @@ impl Slots {
     /// Those that have keys.
     async fn with_keys(&mut self) -> BTreeSet<u16> {
         let mut slots = BTreeSet::new();
-        for place in 0..self.nodes.len() {
+        for index in 0..self.nodes.len() {
             let keys: Vec<Vec<u8>> =
-                ask(&mut self.nodes[place].connection, redis::cmd("KEYS").arg("*")).await;
+                ask(&mut self.nodes[index].connection, redis::cmd("KEYS").arg("*")).await;
             for key in keys {
                 slots.insert(self.of_key(&key).await);
             }
@@ -374,17 +374,17 @@ impl Slots {
     /// The slot is the other node's, which knows it before the others do.
     async fn finish(&mut self, slot: u16, to: usize) {
         let (from, id) = (self.owner(slot), self.nodes[to].id.clone());
-        let others = (0..self.nodes.len()).filter(|place| *place != to && *place != from);
-        for place in [to, from].into_iter().chain(others) {
-            self.set(place, slot, "NODE", &id).await;
+        let others = (0..self.nodes.len()).filter(|index| *index != to && *index != from);
+        for index in [to, from].into_iter().chain(others) {
+            self.set(index, slot, "NODE", &id).await;
         }
         self.owners[usize::from(slot)] = to;
     }
 
-    async fn set(&mut self, place: usize, slot: u16, state: &str, id: &str) {
+    async fn set(&mut self, index: usize, slot: u16, state: &str, id: &str) {
         let mut set = redis::cmd("CLUSTER");
         set.arg("SETSLOT").arg(slot).arg(state).arg(id);
-        ask::<()>(&mut self.nodes[place].connection, &set).await;
+        ask::<()>(&mut self.nodes[index].connection, &set).await;
     }
 
     async fn forget_scripts(&mut self) {

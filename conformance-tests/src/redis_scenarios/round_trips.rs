@@ -40,17 +40,17 @@ const ONE_ROUND_TRIP: (u64, u64) = (1, 1);
 
 /// Each call is one, the first and every later one.
 pub(super) async fn each_call_is_one(node: &Node) {
-    let place = TestDatabase::of(node);
-    let storage = place.open().await;
-    let mut counts = place.connect().await;
+    let database = TestDatabase::of(node);
+    let storage = database.open().await;
+    let mut counts = database.connect().await;
     let (swarm, context) = (swarm(1), context("tokens"));
     let keys: Vec<_> = (0..5_u8).map(|key| Bytes::from(vec![key])).collect();
     let entries: Vec<_> = keys.iter().map(|key| (key.clone(), Bytes::from_static(b"value"))).collect();
-    for turn in 0..3 {
-        let (seeder, leecher) = (peer(turn), peer(100 + turn));
+    for round in 0..3 {
+        let (seeder, leecher) = (peer(round), peer(100 + round));
         let selection = PeerSelection { exclude: Some(leecher), ..PeerSelection::new(swarm, 50) };
         let for_seeder = PeerSelection { for_seeder: true, ..PeerSelection::new(swarm, 50) };
-        let addresses = [leecher, peer(200 + turn)];
+        let addresses = [leecher, peer(200 + round)];
         let whole = Announce {
             info_hash: swarm,
             peers: &addresses,
@@ -81,21 +81,21 @@ pub(super) async fn each_call_is_one(node: &Node) {
             ("forget the swarm", cost(&mut counts, storage.forget_swarm(&swarm)).await),
         ];
         for (call, cost) in costs {
-            assert_eq!(cost, ONE_ROUND_TRIP, "reads and writes of the server: {call}, turn {turn}");
+            assert_eq!(cost, ONE_ROUND_TRIP, "reads and writes of the server: {call}, round {round}");
         }
     }
 }
 
 /// So is a batch of scrapes.
 pub(super) async fn a_batch_of_scrapes_is_one(node: &Node) {
-    let place = TestDatabase::of(node);
+    let database = TestDatabase::of(node);
     let config = RedisConfig { addresses: vec![node.address()], ..RedisConfig::default() };
     let storage = RedisStorage::open(config, Arc::new(NoObserver)).await.unwrap();
     let swarms: Vec<_> = (0..20).map(swarm).collect();
     for swarm in &swarms[..10] {
         storage.put_seeder(swarm, &peer(1)).await.unwrap();
     }
-    let mut counts = place.connect().await;
+    let mut counts = database.connect().await;
     for _ in 0..2 {
         let scrapes = async {
             let found = storage.scrape_swarms(&swarms).await?;

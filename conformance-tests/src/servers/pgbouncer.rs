@@ -29,7 +29,7 @@ impl PgBouncer {
     }
 
     /// One for a test alone, in a pool mode of PgBouncer, with one connection to the server for each database. It
-    /// does not mind how clients begin, and they are not told that it is there.
+    /// does not mind how clients begin, and clients do not know of it.
     ///
     /// # Errors
     /// [`Missing`] if there is no program for it.

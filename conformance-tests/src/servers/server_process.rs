@@ -14,7 +14,7 @@ use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
 /// Starts the server and takes orders from its own standard input: `start` to start the server again,
-/// any other is a signal for it. When the input ends, because the tests let go of it or die in whatever
+/// any other is a signal for it. When the input ends, because the tests drop it or end in any
 /// way, it stops the server and removes its directory.
 const SCRIPT: &str = r#"
 directory=$1 last_signal=$2

@@ -27,7 +27,7 @@ pub struct UnderTest {
     pub name: String,
     /// The cases that must fail on it. None, but for a sample that is known to be wrong.
     pub flaws: &'static [&'static str],
-    /// Whether random sequences are told of it.
+    /// Whether random sequences run on it.
     pub has_random_sequences: bool,
     /// What `TRACKER_STORAGE_TEST_REQUIRE` names to require it: the backend, or the storage if it has a
     /// server of its own.
@@ -109,7 +109,7 @@ pub type ServerError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Fresh {
     suite: Arc<Suite>,
     provider: Arc<dyn Provider>,
-    place: TestTarget,
+    target: TestTarget,
 }
 
 /// Where a storage keeps what it is given.
@@ -126,19 +126,19 @@ enum TestTarget {
 }
 
 impl Fresh {
-    /// A storage that is emptied and removed by its `place`.
-    fn new(config: StorageConfig, place: TestTarget) -> Self {
-        let is_private = matches!(place, TestTarget::Opening);
-        Self::from(Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) }), place)
+    /// A storage that is emptied and removed by its `target`.
+    fn new(config: StorageConfig, target: TestTarget) -> Self {
+        let is_private = matches!(target, TestTarget::Opening);
+        Self::from(Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) }), target)
     }
 
-    fn from(provider: Arc<dyn Provider>, place: TestTarget) -> Self {
-        Self { suite: Arc::new(Suite::new(Arc::clone(&provider))), provider, place }
+    fn from(provider: Arc<dyn Provider>, target: TestTarget) -> Self {
+        Self { suite: Arc::new(Suite::new(Arc::clone(&provider))), provider, target }
     }
 
     /// The same on two nodes.
     fn on_two_nodes(self) -> Self {
-        Self::from(Arc::new(TwoNodes::new(self.provider)), self.place)
+        Self::from(Arc::new(TwoNodes::new(self.provider)), self.target)
     }
 
     /// The same storage for another test.
@@ -146,7 +146,7 @@ impl Fresh {
         Self {
             suite: Arc::clone(&self.suite),
             provider: Arc::clone(&self.provider),
-            place: TestTarget::Server,
+            target: TestTarget::Server,
         }
     }
 
@@ -165,7 +165,7 @@ impl Fresh {
     /// # Errors
     /// What the server says; or that others use the storage.
     pub async fn empty(&self) -> Result<(), ServerError> {
-        match &self.place {
+        match &self.target {
             TestTarget::Opening => Ok(()),
             TestTarget::Schema(schema) => Ok(schema.empty().await?),
             TestTarget::Database(database) => Ok(database.empty().await?),
@@ -183,7 +183,7 @@ impl Fresh {
     /// # Errors
     /// What the server says.
     pub async fn remove(self) -> Result<(), ServerError> {
-        match self.place {
+        match self.target {
             TestTarget::Opening | TestTarget::Server => Ok(()),
             TestTarget::Schema(schema) => Ok(schema.remove().await?),
             TestTarget::Database(database) => Ok(database.remove().await?),

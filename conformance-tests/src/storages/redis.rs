@@ -53,7 +53,7 @@ fn on_cluster(name: &str, settings: fn() -> Found<Vec<(String, Value)>>) -> Unde
     }))
 }
 
-/// They would tell nothing that they don't tell of the single server.
+/// They would find nothing that they don't find on the single server.
 fn without_random_sequences(under_test: UnderTest) -> UnderTest {
     UnderTest { has_random_sequences: false, ..under_test }
 }

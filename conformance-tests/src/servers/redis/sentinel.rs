@@ -154,7 +154,7 @@ impl Sentinel {
         self.sentinels.iter().map(|sentinel| &sentinel.node)
     }
 
-    /// Tells the sentinels to make the replica the primary, while the old one is well.
+    /// Makes the sentinels promote the replica, while the old primary works.
     ///
     /// # Errors
     /// What the sentinel says.
