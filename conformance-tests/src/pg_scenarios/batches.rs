@@ -1,4 +1,4 @@
-//! Calls of many tasks that go to the server together.
+//! Batches: calls of many tasks that are sent to the server together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::servers::PgUrl;
 
 const SWARM: InfoHash = InfoHash::V1([7; 20]);
 const CALLERS: u16 = 64;
-/// The port of rows that the server refuses.
+/// The port of rows that the server rejects.
 const REFUSED: u16 = 666;
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -114,7 +114,7 @@ async fn a_bad_row_fails_only_its_caller(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Of clients at two addresses, one of whose rows the server refuses at some.
+/// Clients have two addresses; for some of them the server rejects one of the two rows.
 async fn whole_announces_go_together(url: &PgUrl) -> Result<(), Failed> {
     let (storage, batches) = open(url, |config| PgConfig { batch_when_idle: true, ..config }).await?;
     execute(url, "ALTER TABLE mo_peers ADD CHECK (port <> 666)").await?.close().await?;
@@ -141,7 +141,7 @@ async fn whole_announces_go_together(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// They are written, and what can be read is in the answers.
+/// The announces are written, and the answers have what can be read.
 async fn whole_announces_whose_counts_hang(url: &PgUrl) -> Result<(), Failed> {
     let config = PgConfig { batch_when_idle: true, ..Recommendation::default().config() };
     let limits = Limits { operation_timeout: Duration::from_secs(2), ..Limits::default() };
@@ -202,7 +202,7 @@ async fn callers_put_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
 async fn callers_delete_the_same_peers(url: &PgUrl) -> Result<(), Failed> {
     const PEERS: u16 = 20;
     let (storage, batches) = open(url, |config| config).await?;
-    // On a busy machine one may have its answer before the next is called, so that none go together.
+    // On a busy machine each may be answered before the next is called, so that there is no batch.
     for _ in 0..20 {
         delete_the_same_peers(&storage, PEERS).await?;
         if batches.largest() > 30 {
@@ -239,7 +239,7 @@ async fn the_last_put_wins(url: &PgUrl) -> Result<(), Failed> {
         open(url, |config| PgConfig { batches_in_flight: 1, batch_when_idle: true, ..config }).await?;
     for round in 0..20 {
         let last = Role::from_is_seeder(round % 2 == 0);
-        // The first goes alone; the others come while it is under way, in this order.
+        // The first is a batch of its own; the others arrive while it is in flight, in this order.
         let roles = [last.other(), last, last.other(), last.other(), last];
         let puts = roles.map(|role| {
             let storage = Arc::clone(&storage);
@@ -255,7 +255,7 @@ async fn the_last_put_wins(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Puts that hang behind a lock are given up by their callers; when the lock is gone, service goes on.
+/// Callers cancel puts that hang behind a lock; once the lock is released, calls succeed.
 async fn a_caller_that_gives_up(url: &PgUrl) -> Result<(), Failed> {
     let (storage, batches) = open(url, |config| config).await?;
     let mut locker = execute(url, "BEGIN; LOCK TABLE mo_peers IN ACCESS EXCLUSIVE MODE").await?;
@@ -263,7 +263,7 @@ async fn a_caller_that_gives_up(url: &PgUrl) -> Result<(), Failed> {
         let storage = Arc::clone(&storage);
         async move { storage.put_seeder(&SWARM, &peer(number, 6881)).await }
     };
-    // Two are under way, the others wait for a batch.
+    // Two batches are in flight, the others wait.
     let mut under_way = Box::pin(join_all((0..2).map(put)));
     ensure(futures::poll!(&mut under_way).is_pending(), || "a call does not wait for the server".into())?;
     let given_up = tokio::time::timeout(Duration::from_millis(300), join_all((2..CALLERS).map(put))).await;

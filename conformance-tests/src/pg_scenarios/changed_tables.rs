@@ -72,7 +72,7 @@ async fn the_seed_is_migrated(design: &Design, schema: &Schema) -> Result<(), Fa
         schema.execute(script).await?;
         for _ in 0..3 {
             let calls = (1..=8).map(async |number| {
-                // What returns a changed column shows the change; what only writes one does not.
+                // Only queries that return a changed column show the change.
                 storage.scrape_swarm(&swarm()).await?;
                 storage.put_leecher(&swarm(), &peer(number)).await?;
                 storage.graduate_leecher(&swarm(), &peer(number)).await?;

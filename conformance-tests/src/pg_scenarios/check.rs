@@ -59,7 +59,7 @@ async fn tells_what_makes_re_announces_dear(schema: &Schema) -> Result<(), Faile
     ensure(is_told && after.len() == 2, || format!("{after:?}"))
 }
 
-/// A role with the rights that the schema's comment gives it can do all that the storage does.
+/// A role with the privileges in the schema's comment can do all that the storage does.
 async fn warns_of_a_superuser(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
     let warns = |diagnostics: &Diagnostics| {

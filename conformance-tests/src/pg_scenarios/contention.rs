@@ -1,5 +1,5 @@
-//! Many writers on few swarms, where the server's isolation makes transactions fail that get in each
-//! other's way: no failure reaches a caller, and nothing is counted wrongly.
+//! Many writers on few swarms, at isolation levels where concurrent transactions fail: no failure reaches a
+//! caller, and no count is wrong.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -67,7 +67,7 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
     })
 }
 
-/// So many writers are enough for a small machine.
+/// Enough writers for a small machine.
 pub(super) async fn one_after_the_other() -> MutexGuard<'static, ()> {
     static WRITERS: Mutex<()> = Mutex::const_new(());
     WRITERS.lock().await
@@ -89,14 +89,14 @@ pub(super) async fn open_patiently(
     Ok(storage_core::with_default_layers(Arc::new(storage), limits))
 }
 
-/// A server that refuses every write for the sake of others.
+/// A server on which every write fails with a serialization conflict.
 const REFUSE: &str = "
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE 'others are writing' USING ERRCODE = 'serialization_failure'; END $$;
     CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON mo_peers FOR EACH ROW EXECUTE FUNCTION refuse();";
 
-/// The caller hears that nothing was changed, and not that nobody knows, although transactions may be
-/// tried again for longer than a call may take.
+/// The error is `Conflict` (nothing was changed) and not `Uncertain`, although transactions may be retried for
+/// longer than a call may take.
 async fn give_up(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
     let retries = Arc::new(Counter::default());
@@ -106,7 +106,7 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
     let storage = open_with(config, &url, observer, limits).await?;
     schema.execute(REFUSE).await?;
     let swarm = InfoHash::V1([1; 20]);
-    // So many that they are gathered.
+    // Enough for batches.
     let peer = shared();
     let mut results = join_all((0..8).map(|_| storage.put_leecher(&swarm, &peer))).await;
     results.push(storage.graduate_leecher(&swarm, &peer).await.map(drop));
@@ -118,7 +118,7 @@ async fn give_up(schema: &Schema) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Others' writes may make a check of query scopes fail, and do not make it wrong.
+/// Concurrent writes may make a check of query scopes fail, but not give a wrong result.
 async fn check_query_scope(url: &PgUrl) -> Result<(), Failed> {
     let url =
         url.clone().with("default_transaction_isolation", "serializable").with("pool_max_conns", WRITERS);
@@ -148,8 +148,8 @@ fn seconds() -> Result<u64, Failed> {
     }
 }
 
-/// Lets all writers write for a time, each by one of the storages: the number of calls, how long the longest took, and what the swarms
-/// must hold then.
+/// All writers write for a time, each to one of the storages. Returns the number of calls, the time of the longest,
+/// and what the swarms must hold then.
 pub(super) async fn write_at_once(
     storages: &[Arc<dyn Storage>],
     time: Duration,
@@ -206,7 +206,7 @@ fn shared() -> Peer {
     Peer::new(PeerId([0xff; 20]), IpAddr::from([127, 0, 0, 1]), 6881)
 }
 
-/// A writer, and what it knows of peers of its own.
+/// A writer, and the expected state of its own peers.
 struct ContendingWriter {
     number: u8,
     calls: u64,
@@ -216,7 +216,7 @@ struct ContendingWriter {
 }
 
 impl ContendingWriter {
-    /// Does one thing, in a swarm where others do the like.
+    /// Makes one call, in a swarm that others write to.
     async fn step(&mut self, storage: &dyn Storage, swarms: &[InfoHash]) -> Result<()> {
         let (swarm, index, choice) = {
             let mut random = rand::rng();

@@ -14,7 +14,7 @@ use super::{Counter, ensure, on_schema, open, open_with};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
 
-/// The statement that counts anew, as the warning names it.
+/// The statement that recounts, as in the warning.
 const COUNT_AGAIN: &str = "SELECT mo_count_all_swarms()";
 
 /// 1,500 swarms: one with a seeder and two leechers, all others with a leecher.
@@ -28,7 +28,7 @@ const ONE_MORE: &str = r"
     INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6)
     SELECT DISTINCT info_hash, peer_id, address, 9, false, false FROM mo_peers;";
 
-/// Two swarms, of which counts know nothing.
+/// Two swarms without counts.
 const NEW_SWARMS: &str = r"
     INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6)
     SELECT decode(repeat(swarm, bytes), 'hex'), decode(repeat('01', 20), 'hex'), '192.0.2.1', 1, true, false
@@ -81,7 +81,7 @@ pub(super) fn tests() -> Vec<Trial> {
     tests
 }
 
-/// Of many swarms 1,000 are compared, and all of them are wrong; without any there are the two new ones.
+/// Of many swarms 1,000 are compared, and all of them are wrong.
 async fn noticed_and_mended(schema: &Schema, statement: &str, wrong: usize) -> Result<(), Failed> {
     schema.execute(if wrong == 0 { "" } else { MANY }).await?;
     let storage = open(&PgUrl::parse(&schema.connection_string()), Arc::new(Counter::default())).await?;

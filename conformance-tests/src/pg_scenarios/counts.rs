@@ -1,4 +1,4 @@
-//! The counts that the recommended tables keep of each swarm: right whatever writes the peers.
+//! The counts of each swarm in the recommended tables: they are right whatever writes the peers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use super::{Counter, ensure, on_schema, open, open_with};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
 
-/// Peers in swarms of 3 and of 2, one of them a seeder, by a statement of anybody's.
+/// Peers in swarms of 3 and of 2, one of them a seeder, written by a plain statement.
 pub(super) const THREE_AND_TWO: &str = r"
     INSERT INTO mo_peers (info_hash, peer_id, address, port, is_seeder, is_v6)
     SELECT decode(repeat(swarm, 20), 'hex'), decode(repeat('0' || n, 20), 'hex'), '192.0.2.1', n, n = 1, false
@@ -69,7 +69,7 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
         ensure(found == *expected, || format!("{swarm}: expected {expected:?}, found {found:?}"))?;
     }
     storage.close().await?;
-    // The upkeep that was left alone may be at work for a moment.
+    // Maintenance in the background may still run for a moment.
     let before = counts(schema).await?;
     let begun = Instant::now();
     loop {
@@ -127,7 +127,7 @@ async fn by_hand(schema: &Schema) -> Result<(), Failed> {
         let found = counts(schema).await?;
         ensure(found == expected, || format!("{statement}: expected {expected:?}, found {found:?}"))?;
     }
-    // From a session that has the tables not in its path.
+    // From a session whose `search_path` does not have the tables.
     schema.empty().await?;
     let found = counts(schema).await?;
     ensure(found.is_empty(), || format!("{found:?}"))
@@ -147,7 +147,7 @@ async fn emptied(schema: &Schema) -> Result<(), Failed> {
 }
 
 async fn there_before(schema: &Schema) -> Result<(), Failed> {
-    // As if the tables were those of a time without counts.
+    // As if the tables were from before there were counts.
     schema
         .execute(&format!("DROP TABLE mo_swarms; DROP FUNCTION mo_count_peers CASCADE; {THREE_AND_TWO}"))
         .await?;
@@ -198,7 +198,7 @@ async fn by_a_role(schema: &Schema) -> Result<(), Failed> {
     ensure(found.len() == 2 && found.iter().all(|row| row.ends_with(",2,0)")), || format!("{found:?}"))
 }
 
-/// A publication wants to know which row was written.
+/// A publication needs the identity of each row that is written.
 async fn published(schema: &Schema) -> Result<(), Failed> {
     let publication = format!("{}_publication", schema.name());
     schema.execute(&format!("CREATE PUBLICATION {publication} FOR TABLE mo_peers, mo_swarms")).await?;

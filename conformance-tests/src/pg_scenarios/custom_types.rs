@@ -1,4 +1,4 @@
-//! Tables with types that their operators made: domains, and text without regard to case.
+//! Tables with custom types: domains and `citext`.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// The recommended queries, to which every write comes too late.
+/// The recommended queries with a clock for which every write has expired.
 fn expired(batch_when_idle: bool) -> PgConfig {
     const PAST: &str = "'2000-01-01 00:00:00+00'::timestamptz";
     let in_arrays = format!("array_fill({PAST}, ARRAY[cardinality(@info_hash::bytea[])])");
@@ -75,7 +75,7 @@ async fn expired_writes_change_nothing(url: &PgUrl, batch_when_idle: bool) -> Re
         let announced = late.now().after(Duration::from_secs(60));
         let of = |number| PeerWrite { info_hash: SWARM, peer: peer(number), change, announced };
         let _ = late.write_peers(&[of(1)]).await;
-        // What a graduation finds undone is done by the queries for one, which are not late.
+        // A graduation falls back to the single queries, for which it has not expired.
         if change != PeerChange::Graduate {
             let _ = late.write_peers(&[of(3)]).await;
         }

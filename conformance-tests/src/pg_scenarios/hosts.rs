@@ -1,5 +1,4 @@
-//! Several hosts in one connection string: one that goes away is left, one that comes back is used
-//! again.
+//! Several hosts in one connection string: one that is down is skipped, one that is back is used again.
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
@@ -64,7 +63,7 @@ async fn nodes_come_and_go(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Read-only and no longer so, for a role, is what matters of a promotion here.
+/// A promotion is simulated by a role that is read-only and then is not.
 async fn a_standby_is_promoted(schema: &Schema) -> Result<(), Failed> {
     let (role, password) = (format!("{}_role", schema.name()), "promotion");
     schema.execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{password}'")).await?;
@@ -146,8 +145,8 @@ async fn connections_are_kept_alive(url: &PgUrl) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Every call must succeed, the first after a node has gone among them: its connections were idle, and
-/// what a call does there first can be done again elsewhere.
+/// Every call must succeed, also the first one after a node is down: its connections were idle, and the call can be
+/// retried on another host.
 async fn use_it(storage: &dyn Storage, round: u8) -> Result<(), Failed> {
     for number in 0..20 {
         let peer = Peer::new(PeerId([number; 20]), IpAddr::from([10, 0, round, number]), 6881);

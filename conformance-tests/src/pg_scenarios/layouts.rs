@@ -1,4 +1,4 @@
-//! The recommended tables laid out otherwise: in partitions, in schemas of any name, renamed.
+//! The recommended tables in other layouts: partitioned, in schemas of any name, renamed.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ async fn partitioned(schema: &Schema) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// No trigger of the table of peers sees them.
+/// No trigger of the peers table runs for them.
 async fn straight_into_a_partition(schema: &Schema) -> Result<(), Failed> {
     let storage = open(&PgUrl::parse(&schema.connection_string()), Arc::new(Counter::default())).await?;
     for number in 1..30 {
@@ -102,7 +102,7 @@ async fn straight_into_a_partition(schema: &Schema) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// One that needs quotes, and one beside another of the same tables.
+/// A schema whose name needs quotes, and one beside another schema with the same tables.
 async fn schemas_of_any_name(schema: &Schema) -> Result<(), Failed> {
     let script = Recommendation::default().schema();
     for suffix in ["Upper", " it's \"\"quoted\"\" é %", "_plain"] {
@@ -151,7 +151,7 @@ async fn renamed_schema(schema: &Schema) -> Result<(), Failed> {
     lived
 }
 
-/// Functions of triggers have names in them: the check says which, and where.
+/// Trigger functions contain names: the check reports which, and where.
 async fn renamed(schema: &Schema) -> Result<(), Failed> {
     schema.execute("ALTER TABLE mo_swarms RENAME TO swarms_of_mine").await?;
     let mut config = Recommendation::default().config();

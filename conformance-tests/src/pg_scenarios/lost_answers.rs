@@ -1,4 +1,4 @@
-//! Answers that are lost: what was asked is done again, and counts once.
+//! Lost answers: the call is retried, and counts once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl LossyServer {
         Ok(Self { storage, proxy, retries })
     }
 
-    /// The connection was cut, the call made again or not, and this is what the swarm has now.
+    /// Asserts that the connection was cut, how often the call was retried, and the counts of the swarm.
     async fn ends_with(&self, retries: u64, expected: SwarmCounts) -> Result<(), Failed> {
         ensure(!self.proxy.is_cut_pending(), || "the connection was not cut".into())?;
         let made = self.retries.retries("connection");
@@ -90,7 +90,7 @@ async fn delete(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     server.ends_with(1, SwarmCounts::default()).await
 }
 
-/// A client that is stored as the one and stops as the other, and whose answers are lost at the first statement.
+/// A client is stored in one role and stops in the other; the answer to the first statement is lost.
 async fn stop(url: &PgUrl, in_a_batch: bool) -> Result<(), Failed> {
     for role in Role::BOTH {
         let config = PgConfig { batch_when_idle: in_a_batch, ..Recommendation::default().config() };

@@ -113,7 +113,7 @@ async fn open_with(
     Ok(storage_core::with_default_layers(Arc::new(storage), limits))
 }
 
-/// Counts what was tried again, by the reason.
+/// Counts retries by reason.
 #[derive(Default)]
 struct Counter(Mutex<BTreeMap<&'static str, u64>>);
 

@@ -1,4 +1,4 @@
-//! Servers that repeat what they refuse: a password that is in it is shown by no error.
+//! Servers repeat what they reject: no error may show a password that is in it.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ async fn all_masked(schema: &Schema, role: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// All that an error may be printed as: in words, as `Debug`, and everything below it.
+/// Every way to print an error: `Display`, `Debug`, and its sources.
 fn shown(error: &OpenError) -> String {
     let mut shown = format!("{error} {error:?} {error:#?}");
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! How the server runs the recommended queries on tables that are not small: it looks rows up.
+//! Query plans of the recommended queries on large tables: rows are found by an index.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const MANY: &str = r"
     INSERT INTO mo_downloads (info_hash, downloads) SELECT DISTINCT info_hash, 1 FROM mo_peers;
     ANALYZE mo_peers, mo_swarms, mo_downloads";
 
-/// How often each table was read from its beginning, by sessions that have ended.
+/// How many sequential scans each table had, by sessions that have ended.
 const SCANS: &str = "\
 SELECT relname || ' ' || seq_scan FROM pg_stat_user_tables
 WHERE schemaname = current_schema() AND relname <> 'mo_kv' ORDER BY 1";
@@ -44,14 +44,14 @@ async fn no_table_is_read_whole(schema: &Schema) -> Result<(), Failed> {
     let open = || open_with(config.clone(), &url, Arc::new(NoObserver), Limits::default());
     let storage = open().await?;
     let before = schema.texts(SCANS).await?;
-    // More than the times after which the server settles on a plan for all values.
+    // More than the number of runs after which the server chooses a generic plan.
     for round in 0..12 {
         call_for_many(&*storage, round).await?;
     }
     storage.close().await?;
     let after = schema.texts(SCANS).await?;
     ensure(before == after && before.len() == 3, || format!("before {before:?}, after {after:?}"))?;
-    // Statistics do read one, and it shows.
+    // Statistics do a sequential scan, and the counter shows it.
     let storage = open().await?;
     storage.statistics().await?;
     storage.close().await?;

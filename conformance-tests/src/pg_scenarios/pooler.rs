@@ -1,5 +1,5 @@
-//! Behind PgBouncer in transaction mode the connection to the server changes hands all the time: each
-//! caller still gets its own answers.
+//! PgBouncer in transaction mode gives each transaction another connection to the server: each caller must still
+//! get its own answers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ async fn is_noticed(database: &SqlDatabase) -> Result<(), Failed> {
         warning.contains("connection pooler") && warning.contains("`default_query_exec_mode=exec`")
     });
     ensure(is_told, || format!("{warnings:?}"))?;
-    // What is set for sessions would be set for those of others.
+    // A session setting would apply to sessions of other clients.
     let mut other = PgConnection::connect(&database.url().to_string()).await?;
     let row = sqlx::raw_sql("SHOW idle_in_transaction_session_timeout").fetch_one(&mut other).await?;
     let timeout: &str = row.try_get(0)?;
@@ -132,7 +132,7 @@ async fn call_at_once(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// One who keeps as many of everything as its number says, so that no two have the same answers.
+/// A caller that has as many peers and downloads as its number, so that no two callers have the same answers.
 struct PoolerCaller {
     number: u8,
     storage: Arc<dyn Storage>,

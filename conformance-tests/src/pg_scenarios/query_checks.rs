@@ -1,4 +1,4 @@
-//! How queries are checked at start: without running them.
+//! Queries are checked at start without running them.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ CREATE TRIGGER counted BEFORE INSERT OR UPDATE OR DELETE ON mo_peers EXECUTE FUN
 CREATE TRIGGER counted BEFORE INSERT OR UPDATE OR DELETE ON mo_downloads EXECUTE FUNCTION count_statement();
 CREATE TRIGGER counted BEFORE INSERT OR UPDATE OR DELETE ON mo_kv EXECUTE FUNCTION count_statement()";
 
-/// Among the queries are some that delete everything where an argument is null.
+/// Some of the queries delete everything where an argument is null.
 async fn checking_touches_no_row(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
     let storage = open(&url, Arc::new(Counter::default())).await?;
@@ -168,7 +168,7 @@ async fn a_query_without_a_plan(url: &PgUrl) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// What opening fails with.
+/// The error of opening.
 async fn problems(url: &PgUrl, config: PgConfig) -> Result<Vec<Problem>, Failed> {
     match open_with(config, url, Arc::new(Counter::default()), Limits::default()).await {
         Err(OpenError::Configuration(problems)) => Ok(problems),

@@ -1,4 +1,4 @@
-//! Roles that lack a right: `check` names the query, the right and what it is missing on, and leaves nothing behind.
+//! Roles that lack a privilege: `check` names the query, the privilege and the object, and leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ const RIGHTS: [(&str, &[&str]); 4] = [
 
 const ALL_RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
-/// As the operator's own triggers may be: with the rights of whoever writes.
+/// An operator's own triggers, with the privileges of the role that writes.
 const INVOKER: &str = "ALTER FUNCTION mo_count_peers() SECURITY INVOKER; \
     ALTER FUNCTION mo_merge_swarms() SECURITY INVOKER;";
 
-/// Triggers that note what was written.
+/// Triggers that log what was written.
 const NOTES: &str = "
 CREATE TABLE notes (what text);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -78,7 +78,7 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A role of a scenario's own, with the rights that `schema pg` recommends.
+/// A role for one scenario, with the privileges that `schema pg` recommends.
 pub(super) struct DatabaseRole<'a> {
     schema: &'a Schema,
     name: String,
@@ -97,7 +97,7 @@ impl<'a> DatabaseRole<'a> {
         Ok(Self { schema, name })
     }
 
-    /// The way to the tables as this role.
+    /// The URL of the tables for this role.
     pub(super) fn url(&self) -> PgUrl {
         PgUrl::parse(&self.schema.connection_string()).with("role", &self.name)
     }
@@ -106,7 +106,7 @@ impl<'a> DatabaseRole<'a> {
         Ok(self.schema.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", self.name)).await?)
     }
 
-    /// What is refused, at the opening or by the check after it, as `KEY: MESSAGE`. Nothing may be left behind.
+    /// The problems at opening or by the check after it, as `KEY: MESSAGE`. Nothing may be left behind.
     async fn refused(&self) -> Result<Vec<String>, Failed> {
         let before = self.schema.rows().await?;
         let check = check(&self.url(), Recommendation::default().config()).await?;
@@ -136,7 +136,7 @@ const SOME: &str = r"
     INSERT INTO mo_downloads VALUES (decode(repeat('aa', 20), 'hex'), 3);
     INSERT INTO mo_kv VALUES ('MW', '\x01', '\x02');";
 
-/// With one right after the other taken away, every query is refused once, but those that need none.
+/// Each privilege is revoked in turn; every query that needs one is rejected once.
 async fn each_right(schema: &Schema) -> Result<(), Failed> {
     schema.execute(SOME).await?;
     let role = DatabaseRole::create(schema).await?;
@@ -160,7 +160,7 @@ async fn each_right(schema: &Schema) -> Result<(), Failed> {
     role.remove().await?;
     ensure(refused.is_empty(), || format!("with all of them: {refused:?}"))?;
     let config = Recommendation::default().config();
-    // The clause is refused with the query that it belongs to.
+    // The clause is rejected with the query that it belongs to.
     let needs_none = [Query::Ping, Query::MergeCounts, Query::CountSwarm];
     let missed: Vec<_> = Query::ALL
         .iter()
@@ -209,7 +209,7 @@ async fn behind_own_triggers(schema: &Schema) -> Result<(), Failed> {
         };
         ensure(refused.iter().any(names), || format!("{key}: {refused:#?}"))?;
     }
-    // The rows that a query changes or removes are there when it is tried.
+    // The rows that a query changes or removes exist when it is checked.
     schema.execute(NOTES_OF_CHANGES).await?;
     let refused = role.refused().await?;
     let config = Recommendation::default().config();
@@ -227,7 +227,7 @@ async fn behind_own_triggers(schema: &Schema) -> Result<(), Failed> {
     ensure(refused.is_empty(), || format!("{refused:?}"))
 }
 
-/// Somebody else has a table for longer than the check takes.
+/// Another session locks a table for longer than the check takes.
 async fn beside_a_lock(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
     let storage = open(&url, Arc::new(Counter::default())).await?;
@@ -249,7 +249,7 @@ async fn beside_a_lock(schema: &Schema) -> Result<(), Failed> {
     Ok(storage.close().await?)
 }
 
-/// Rows of a tracker's own torrents may be all that a table takes: that is not known to be wrong.
+/// A table may accept only rows of the tracker's own torrents: that is not known to be wrong.
 async fn a_trigger_that_refuses(schema: &Schema) -> Result<(), Failed> {
     let refusing = "
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -271,7 +271,7 @@ async fn through_a_pooler(database: &SqlDatabase) -> Result<(), Failed> {
     let url = database.url().with("default_query_exec_mode", "exec");
     let found = check(&url, Recommendation::default().config()).await?;
     ensure(found == QueryCheck::default(), || format!("{found:?}"))?;
-    // Whoever the pooler logs in as has all rights; a refusal by hand stands for those of a role without.
+    // The role that the pooler logs in as has all privileges; a trigger that rejects stands for a missing one.
     let refusing = "CREATE OR REPLACE FUNCTION mo_count_peers() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table mo_swarms'; END $$";
     database.execute(refusing).await?;

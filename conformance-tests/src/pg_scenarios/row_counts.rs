@@ -1,4 +1,4 @@
-//! Queries of which the server does not say how many rows they touched: functions, procedures, subqueries.
+//! Queries for which the server does not report the number of affected rows: functions, procedures, subqueries.
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ async fn storage(schema: &Schema, queries: &[(Query, &str)]) -> Result<Arc<dyn S
     Ok(open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?)
 }
 
-/// More peers than a piece of a collection has.
+/// More peers than one batch of a collection has.
 async fn all_garbage(schema: &Schema, collect: &str) -> Result<(), Failed> {
     schema
         .execute(

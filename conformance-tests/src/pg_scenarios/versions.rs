@@ -1,4 +1,4 @@
-//! Versions of the recommended tables: the way from one to the next and back, under load.
+//! Versions of the recommended tables: upgrade and downgrade, under load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::servers::{PgUrl, Schema};
 use crate::storages::pg::Design;
 use crate::storages::registry;
 
-/// Everything that a script can change, in a few words each.
+/// Everything that a script can change, each in one line of text.
 const CATALOG: &str = "
     SELECT format('%s.%s %s %s %s', table_name, column_name, data_type, is_nullable, column_default)
     FROM information_schema.columns WHERE table_schema = current_schema()
@@ -77,7 +77,7 @@ async fn up_and_back(schema: &Schema) -> Result<(), Failed> {
     let expected = counts(schema).await?;
     ensure(expected.len() == 2, || format!("{expected:?}"))?;
 
-    // Once more for who is not sure.
+    // Running it again is safe.
     for script in [upgrade(), upgrade(), Recommendation::default().schema()] {
         schema.execute(&script).await?;
         let found = counts(schema).await?;
@@ -97,7 +97,7 @@ async fn up_and_back(schema: &Schema) -> Result<(), Failed> {
 
 async fn from_seed_and_back(schema: &Schema) -> Result<(), Failed> {
     let of_seed = catalog(schema).await?;
-    // Together in one request they are a transaction, which refuses this word.
+    // In one request they are a transaction, in which this keyword is not allowed.
     schema.execute(&from_seed().replace("CONCURRENTLY", "")).await?;
     schema.execute(THREE_AND_TWO).await?;
     schema.execute(&to_seed().replace("CONCURRENTLY", "")).await?;
@@ -132,7 +132,7 @@ async fn under_load(schema: &Schema) -> Result<(), Failed> {
     let changes = async {
         for script in [upgrade(), downgrade()].iter().cycle().take(6) {
             tokio::time::sleep(Duration::from_millis(400)).await;
-            // As it says: if it gives up, it is run again.
+            // As the script says: if it gives up, run it again.
             while let Err(error) = schema.execute(script).await {
                 println!("a script gives up: {error}");
             }

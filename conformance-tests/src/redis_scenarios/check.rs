@@ -11,12 +11,12 @@ use crate::servers::Found;
 use crate::servers::redis::{Node, Sentinel, Setup};
 use crate::storages::registry;
 
-/// A server that keeps what it is given only until it has no room, or ends.
+/// A server that evicts keys when its memory is full, and does not persist.
 pub(super) fn server_without_persistence() -> Found<Node> {
     Node::start(&Setup::default().setting("maxmemory-policy allkeys-lru"))
 }
 
-/// Each for a reason of its own.
+/// Each warning has its own reason.
 pub(super) async fn warns_of_eviction_and_of_absent_persistence(server: &Node) {
     let warnings = diagnostics(server).await.warnings;
     let about = |what: &str| warnings.iter().filter(|warning| warning.contains(what)).count();
@@ -27,7 +27,7 @@ pub(super) async fn warns_of_eviction_and_of_absent_persistence(server: &Node) {
     );
 }
 
-/// The server and its version, how it is reached, what it does without room, and what it keeps.
+/// The server and its version, the connection, its eviction policy and its persistence.
 pub(super) async fn describes_a_server_that_keeps_everything(server: &Node) {
     let diagnostics = diagnostics(server).await;
     let is_named = ["Redis ", "Valkey "].iter().any(|product| diagnostics.server.starts_with(product));
@@ -43,7 +43,7 @@ pub(super) async fn describes_a_server_that_keeps_everything(server: &Node) {
     assert!(diagnostics.warnings.is_empty(), "{:?}", diagnostics.warnings);
 }
 
-/// Strictly: a key that nobody knows would be an error, and one that is taken otherwise a warning.
+/// In strict mode: an unknown key would be an error, and a value that is replaced by another a warning.
 pub(super) async fn accepts_the_example(server: &Node) {
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     file.write_all(RedisDriver.example_config().unwrap().as_bytes()).unwrap();
@@ -55,7 +55,7 @@ pub(super) async fn accepts_the_example(server: &Node) {
     opened.storage.close().await.unwrap();
 }
 
-/// With a replica, and a sentinel that is not there.
+/// With a replica, and a sentinel that is down.
 pub(super) async fn says_what_a_failover_costs(servers: &Sentinel) {
     let diagnostics = async |wait_replicas: i64| {
         let mut settings = servers.settings(0);

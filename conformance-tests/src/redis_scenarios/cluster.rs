@@ -1,4 +1,4 @@
-//! Nodes of a cluster that go and come back, and garbage collection on a cluster.
+//! Outages of cluster nodes, and garbage collection on a cluster.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -57,8 +57,8 @@ pub(super) async fn completions_at_the_same_time_are_one_download(servers: &Clus
     storage.close().await.unwrap();
 }
 
-/// While a node is gone, swarms on the other nodes are served; when it is back all are, on the storage
-/// opened before, and nothing acknowledged is missing.
+/// While a node is down, swarms on the other nodes are served; once it is back all are, on the same storage, and no
+/// acknowledged write is missing.
 pub(super) async fn other_nodes_serve_while_one_is_gone(servers: &Cluster) {
     let settings = [("retry_timeout", "300ms"), ("operation_timeout", "2s")];
     let storage = open(servers.settings(), &settings).await;
@@ -79,8 +79,8 @@ pub(super) async fn other_nodes_serve_while_one_is_gone(servers: &Cluster) {
     holds_downloads(&*storage, noted.acknowledged.graduated, &noted).await;
 }
 
-/// The connections to a node carry nothing any more while new ones would: within the time of a call and a
-/// second everything is served again.
+/// The open connections to a node go silent, and new ones work: every call succeeds again within
+/// `operation_timeout` plus a second.
 pub(super) async fn a_node_whose_connections_go_silent_is_reconnected(servers: &Cluster) {
     let (node, others) = servers.nodes().split_last().unwrap();
     let proxy = TcpProxy::start(node.address()).await.unwrap();
@@ -130,7 +130,7 @@ async fn wait_until_all_are_served(storage: &dyn Storage) {
     }
 }
 
-/// Whatever of a swarm an announce reads whole, and of whatever it reads a sample.
+/// For swarms that an announce reads whole, and for larger ones that it samples.
 pub(super) async fn announces_return_peers_in_both_roles_in_the_later_one(servers: &Cluster) {
     let storage = open(servers.settings(), &[]).await;
     for (info_hash, size) in [(1, 3), (2, 12), (3, 81), (4, 300)] {
@@ -186,7 +186,7 @@ pub(super) async fn announces_return_peers_in_both_roles_in_the_later_one(server
     storage.close().await.unwrap();
 }
 
-/// As on a single server.
+/// The same scenario as on a single server.
 pub(super) async fn garbage_of_three_nodes_takes_what_is_stale_and_nothing_fresh(servers: &Cluster) {
     let keys = async || {
         let mut keys = Keys::new();

@@ -69,7 +69,7 @@ pub(super) async fn errors_do_not_name_the_user(node: &Node) {
     node.ask::<()>(redis::cmd("ACL").arg("DELUSER").arg(name)).unwrap();
 }
 
-/// What opening says with one setting changed; it must not try until `startup_timeout`.
+/// The error of opening with one setting changed; it must not retry until `startup_timeout`.
 async fn refusal(servers: &Sentinel, key: &str, value: Value) -> Error {
     let mut settings = servers.settings(0);
     settings.retain(|(name, _)| name != key);

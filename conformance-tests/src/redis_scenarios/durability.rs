@@ -1,5 +1,5 @@
-//! What an acknowledgement is worth when another server takes over: downloads and data under load, orderly failovers
-//! and kills, with and without `wait_replicas`.
+//! Acknowledged writes after a failover: downloads and data under load, orderly failovers and kills, with and without
+//! `wait_replicas`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::servers::redis::{Node, Sentinel, SentinelSetup};
 /// How many failovers of each kind a test goes through (1).
 const ROUNDS_VARIABLE: &str = "TRACKER_STORAGE_TEST_FAILOVERS";
 
-/// Calls under way at once.
+/// Concurrent calls.
 const CALLERS: usize = 16;
-/// Every so many calls one is for data.
+/// One of this number of calls is for data.
 const DATA_EVERY: u64 = 4;
 /// How late an old primary's acknowledgement may count, after the first sentinel has named another.
 const LATEST: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Swarms looked at in one call.
+/// Swarms that are read in one call.
 const PAGE: usize = 500;
 
-/// How a primary goes.
+/// What causes the failover.
 #[derive(Debug, Clone, Copy)]
 enum FailoverCause {
     /// The sentinels promote the replica, while the old primary works.
@@ -41,7 +41,7 @@ enum FailoverCause {
     Kill,
 }
 
-/// What an acknowledgement takes.
+/// What has to happen before a write is acknowledged.
 #[derive(Debug, Clone, Copy)]
 enum Wait {
     /// The primary has it.
@@ -99,7 +99,7 @@ async fn rounds(first: &Sentinel, cause: FailoverCause, wait: Wait) {
     println!("{cause:?}, {wait:?}, {rounds} rounds: {sum}");
 }
 
-/// A killed process leaves what it wrote to the system, whenever that comes to the disk.
+/// The operating system keeps what a killed process has written, whether or not it is on the disk yet.
 pub(super) async fn downloads_in_the_append_only_file_survive_a_crash(server: &Node) {
     for policy in ["no", "everysec", "always"] {
         server.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(policy)).unwrap();
@@ -122,7 +122,7 @@ pub(super) async fn downloads_in_the_append_only_file_survive_a_crash(server: &N
     }
 }
 
-/// What became of the writes.
+/// The outcomes of the writes.
 #[derive(Default)]
 struct WriteCount {
     acknowledged: usize,
@@ -204,7 +204,7 @@ struct WrittenPeer {
     failed: u64,
 }
 
-/// Downloads and data, each once, until the load is taken off.
+/// Writes downloads and data, each once, until it is stopped.
 struct AckLoad {
     is_over: Arc<AtomicBool>,
     callers: JoinSet<WrittenPeer>,
@@ -276,7 +276,7 @@ async fn write(storage: &dyn Storage, number: u64) -> Result<()> {
     storage.announce(&announce).await.map(drop)
 }
 
-/// Those of the writes that are not there.
+/// The writes that are missing.
 async fn lost<'a>(storage: &dyn Storage, written: &'a [AckedWrite]) -> Result<Vec<&'a AckedWrite>> {
     let mut lost = Vec::new();
     let (data, downloads): (Vec<_>, Vec<_>) = written.iter().partition(|written| is_data(written.number));

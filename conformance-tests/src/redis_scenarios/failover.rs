@@ -1,4 +1,4 @@
-//! A primary that another server takes over from, as the sentinels decide.
+//! Failover of a primary by its sentinels.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use super::test_env::open;
 use crate::servers::Found;
 use crate::servers::redis::{Node, Sentinel, SentinelSetup};
 
-/// How long calls are tried again: sentinels that take a silent server for dead after a second need two
-/// or three to agree on another one.
+/// How long calls are retried: sentinels mark a silent server as down after a second, and need two or three more to
+/// choose another one.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -33,8 +33,8 @@ pub(super) async fn writes_follow_when_the_primary_is_replaced(servers: &Sentine
     fails_over(servers, |servers| servers.fail_over().unwrap()).await;
 }
 
-/// No write that may be repeated fails, each ends within the time configured, and nothing acknowledged
-/// is missing that the replica had or that came after.
+/// No write that may be repeated fails, each ends within the configured time, and no acknowledged write is missing
+/// that the replica had or that came after the failover.
 async fn fails_over(servers: &Sentinel, cause: impl FnOnce(&Sentinel)) {
     let retry_timeout = format!("{}s", RETRY_TIMEOUT.as_secs());
     let settings = [("retry_timeout", retry_timeout.as_str()), ("operation_timeout", "30s")];
@@ -58,8 +58,7 @@ async fn fails_over(servers: &Sentinel, cause: impl FnOnce(&Sentinel)) {
     holds_downloads(&*storage, replicated.graduated + later, &noted).await;
 }
 
-/// Waits until the replica has all that was written so far. What was written on other connections comes
-/// before the mark.
+/// Waits until the replica has all that was written so far: writes of other connections come before the marker.
 async fn wait_until_replicated(primary: &Node) {
     let mut connection = primary.client().get_multiplexed_async_connection().await.unwrap();
     redis::cmd("SET").arg(&["mark", ""]).exec_async(&mut connection).await.unwrap();
@@ -74,11 +73,11 @@ async fn wait_until_replaced(servers: &Sentinel) {
     {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Answers of the old primary may still be on their way.
+    // Answers of the old primary may still be in flight.
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-/// What a server says it is; nothing if it is gone.
+/// The role that a server reports; none if it is down.
 pub(super) fn role(node: &Node) -> Option<String> {
     let role: Vec<redis::Value> = node.ask(&redis::cmd("ROLE")).ok()?;
     redis::from_redis_value(role.into_iter().next()?).ok()

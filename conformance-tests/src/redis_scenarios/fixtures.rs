@@ -34,7 +34,7 @@ fn peer_id(number: u32) -> PeerId {
     PeerId(id)
 }
 
-/// The time so many nanoseconds after the epoch.
+/// The time this number of nanoseconds after the epoch.
 pub(super) const fn at(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanoseconds(nanoseconds)
 }

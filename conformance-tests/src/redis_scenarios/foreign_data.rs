@@ -27,8 +27,8 @@ async fn unreadable(storage: &dyn Storage) -> u64 {
     storage.export_peers(Scope::All, None, 1_000).await.unwrap().unreadable
 }
 
-/// Where a peer is in both roles, exports and announces see it in the one with the later time, at equal
-/// times as seeder; scrapes count it in both until its next announce through us.
+/// A peer that is in both roles has the one with the later time in exports and announces, at equal times seeder;
+/// scrapes count it in both until its next announce through this storage.
 pub(super) async fn a_peer_in_both_roles_has_the_later_one(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let swarm = swarm(1);
@@ -61,7 +61,7 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(database: &TestDataba
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
 }
 
-/// A graduation counts by the role that the later time gives, at equal times as seeder.
+/// For a graduation the peer has the role with the later time, at equal times seeder.
 pub(super) async fn a_leecher_by_the_later_time_is_a_download(database: &TestDatabase) {
     let (storage, mut connection) = (database.open().await, database.connect().await);
     for (number, seeded, leeched) in [(1, 1_000, 999), (2, 999, 1_000), (3, 1_000, 1_000), (4, -999, -1_000)]
@@ -76,7 +76,7 @@ pub(super) async fn a_leecher_by_the_later_time_is_a_download(database: &TestDat
     }
 }
 
-/// The same in swarms that Redis keeps as lists and as tables, of which a role is read whole or sampled.
+/// The same in swarms that Redis stores as listpacks and as hash tables, read whole or sampled.
 pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_sizes(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let storage = database.open().await;
@@ -107,7 +107,7 @@ pub(super) async fn peers_in_both_roles_have_the_later_one_in_swarms_of_all_size
     }
 }
 
-/// Garbage collection takes the stale role of a peer that is in both, and leaves the fresh one.
+/// Garbage collection removes the stale role of a peer that is in both, and keeps the fresh one.
 pub(super) async fn a_stale_second_role_is_garbage(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let swarm = swarm(1);
@@ -164,7 +164,7 @@ pub(super) async fn unreadable_entries_are_left_out_of_exports_and_counted(datab
     assert_eq!(unreadable(&*storage).await, 4);
 }
 
-/// An announce returns peers only: of what cannot be read, the one whose address is known.
+/// Of unreadable entries an announce returns only the one whose address is known.
 pub(super) async fn announces_return_no_unreadable_peer(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let swarm = swarm(1);
@@ -176,7 +176,7 @@ pub(super) async fn announces_return_no_unreadable_peer(database: &TestDatabase)
     assert_eq!(announced(&*storage, swarm, false).await, [peer(1), peer(9)]);
 }
 
-/// Garbage collection leaves what it cannot read, and reports it.
+/// Garbage collection keeps unreadable entries and reports them.
 pub(super) async fn garbage_collection_leaves_unreadable_entries(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let key = swarm_key("L4", &swarm(1));
@@ -191,7 +191,7 @@ pub(super) async fn garbage_collection_leaves_unreadable_entries(database: &Test
     assert_eq!(left, 4);
 }
 
-/// A peer whose time is no number is repaired by its next announce.
+/// The next announce of a peer replaces a time that is no number.
 pub(super) async fn an_announce_repairs_an_unreadable_time(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let (swarm, key) = (swarm(1), swarm_key("S4", &swarm(1)));
@@ -203,7 +203,7 @@ pub(super) async fn an_announce_repairs_an_unreadable_time(database: &TestDataba
 }
 
 /// Swarms that MoChi has lost from `CHI_I` are exported, and garbage collection puts them back there.
-/// Of writes in one script those that the server refuses fail, and no others.
+/// Of the writes in one script only those fail that the server rejects.
 pub(super) async fn a_rejected_write_stops_no_other(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let (info_hash, storage) = (swarm(1), database.open().await);
@@ -257,8 +257,8 @@ fn names_keydb<T: std::fmt::Debug>(result: Result<T, Error>) {
     assert!(error.to_string().contains("`keydb`"), "{error}");
 }
 
-/// Calls on a swarm that is a set say that MoChi's `keydb` storage has probably been there, and change
-/// nothing; those on other swarms succeed.
+/// Calls on a swarm that is a set fail, name MoChi's `keydb` storage as the likely cause, and change nothing; calls
+/// on other swarms succeed.
 pub(super) async fn a_set_is_reported_as_keydb(database: &TestDatabase) {
     with_a_set(database).await;
     let before = raw::all(&mut database.connect().await).await.unwrap();
@@ -276,8 +276,8 @@ pub(super) async fn a_set_is_reported_as_keydb(database: &TestDatabase) {
     assert_eq!(announced(&*storage, sound.info_hash, false).await, [peer(2)]);
 }
 
-/// Exports and statistics pass over a key of another type, which exports count and name; the other role of the
-/// swarm, small or large, and all other swarms are there.
+/// Exports and statistics skip a key of another type; exports count and name it. The other role of the swarm, small
+/// or large, and all other swarms are returned.
 pub(super) async fn keys_of_another_type_are_skipped_and_counted(database: &TestDatabase) {
     let set = with_a_set(database).await;
     let mut connection = database.connect().await;
@@ -377,7 +377,7 @@ pub(super) async fn a_database_of_another_program_is_reported(database: &TestDat
     assert!(!is_told().await, "with a peer");
 }
 
-/// Garbage collection leaves a set alone and goes on with the other swarms.
+/// Garbage collection skips a set and continues with the other swarms.
 pub(super) async fn garbage_collection_skips_a_set(database: &TestDatabase) {
     let key = with_a_set(database).await;
     let storage = database.open().await;

@@ -31,15 +31,14 @@ fn stale() -> Vec<PeerRecord> {
     (1..=SWARMS).map(swarm).flat_map(of_swarm).collect()
 }
 
-/// Whether a peer announces again while garbage is collected: every third, and none of some swarms,
-/// which come to an end.
+/// Whether a peer announces again while garbage is collected: every third one, and none in some swarms, which
+/// become empty.
 fn returns(record: &PeerRecord) -> bool {
     !record.info_hash.as_bytes()[0].is_multiple_of(4) && record.peer.id().as_bytes()[19].is_multiple_of(3)
 }
 
-/// Three nodes of a tracker collect garbage while peers announce, some in another role: what is fresh
-/// stays, with its last role and time, what is stale goes, each once, and the set names the swarms that
-/// are left.
+/// Three nodes of a tracker collect garbage while peers announce, some in another role: fresh peers keep their last
+/// role and time, each stale peer is removed once, and the set has the swarms that remain.
 pub(super) async fn of_three_nodes_takes_what_is_stale_and_nothing_fresh(database: &TestDatabase) {
     let keys = async || raw::all(&mut database.connect().await).await.unwrap();
     collect_while_peers_announce(async || database.open().await, keys).await;

@@ -1,4 +1,4 @@
-//! What is written through us stands in Redis as MoChi writes it: every key, field and value.
+//! The storage writes every key, field and value as MoChi does.
 
 use bytes::Bytes;
 use storage_core::{DataRecord, DownloadsRecord, InfoHash, Role, When};
@@ -15,7 +15,7 @@ fn keys<const N: usize>(keys: [(&[u8], Content); N]) -> Keys {
     keys.into_iter().map(|(key, content)| (Text::from(key), content)).collect()
 }
 
-/// Nothing but these keys is there.
+/// Asserts that the database has exactly these keys.
 async fn holds<const N: usize>(database: &TestDatabase, expected: [(&[u8], Content); N]) {
     let found = raw::all(&mut database.connect().await).await.unwrap();
     raw::assert_same(&found, &keys(expected));
@@ -51,7 +51,7 @@ pub(super) async fn peers_are_in_the_key_of_their_role_and_family(database: &Tes
     .await;
 }
 
-/// MoChi's counters are wrong already; they are changed by differences and stay as wrong as they were.
+/// MoChi's counters are wrong already; writes change them by differences, so that the error stays the same.
 pub(super) async fn counters_change_by_differences(database: &TestDatabase) {
     let mut connection = database.connect().await;
     redis::cmd("MSET").arg(&["CHI_C_S", "1000", "CHI_C_L", "500"]).exec_async(&mut connection).await.unwrap();
@@ -89,7 +89,7 @@ pub(super) async fn counters_change_by_differences(database: &TestDatabase) {
     assert_eq!(counters().await, (1000, 500), "the swarm is forgotten");
 }
 
-/// Moves, graduates and the last peer's end leave neither an empty key nor a member of `CHI_I`.
+/// Moves, graduations and the removal of the last peer leave neither an empty key nor a member of `CHI_I`.
 pub(super) async fn swarm_keys_without_peers_leave_the_set(database: &TestDatabase) {
     let storage = database.open().await;
     let (swarm, other) = (swarm(1), swarm(2));
@@ -134,7 +134,7 @@ async fn holds_all<const N: usize, const M: usize>(
     raw::assert_same(&raw::all(&mut database.connect().await).await.unwrap(), &expected);
 }
 
-/// Data is a hash a context, the empty context among them, and no other key is written.
+/// Each context is a hash, also the empty one, and no other key is written.
 pub(super) async fn data_is_in_the_key_of_its_context(database: &TestDatabase) {
     let storage = database.open().await;
     let bytes = Bytes::from_static;
@@ -148,7 +148,7 @@ pub(super) async fn data_is_in_the_key_of_its_context(database: &TestDatabase) {
     holds(database, [(b"CHI_MW", both), (b"CHI_", hash([(b"\0\xff", b"")]))]).await;
 }
 
-/// What is imported stands as if it had been written by calls.
+/// Imported records are stored as if calls had written them.
 pub(super) async fn is_the_same_after_imports(database: &TestDatabase) {
     let storage = database.open().await;
     let swarm = swarm(1);

@@ -1,4 +1,4 @@
-//! Trackers at work while servers go and come back.
+//! A load of writes while servers are restarted or fail over.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::fixtures::{all_peers, peer, swarm};
 
-/// Puts under way at once.
+/// Concurrent puts.
 const PUTTING: u32 = 8;
 /// The pause between the calls of one task, so that the scenario stays short.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -19,7 +19,7 @@ const SWARMS: u8 = 30;
 /// The swarm whose leechers graduate.
 const GRADUATING: u8 = 200;
 
-/// Peers being put and graduated, each once, until the load is taken off.
+/// Puts and graduates peers, each once, until it is stopped.
 pub(super) struct WriteLoad {
     storage: Arc<dyn Storage>,
     noted: Arc<Mutex<LoadReport>>,
@@ -27,13 +27,13 @@ pub(super) struct WriteLoad {
     tasks: JoinSet<()>,
 }
 
-/// What came of the calls so far.
+/// The results of the calls so far.
 #[derive(Default)]
 pub(super) struct LoadReport {
     pub(super) acknowledged: AcknowledgedWrites,
     /// The number of graduations whose outcome is not known.
     pub(super) uncertain: u64,
-    /// What failed.
+    /// The errors.
     pub(super) failures: Vec<Error>,
     /// The longest that a call took.
     pub(super) longest: Duration,
@@ -49,7 +49,7 @@ pub(super) struct AcknowledgedWrites {
 }
 
 impl WriteLoad {
-    /// Begins.
+    /// Starts the load.
     pub(super) fn start(storage: &Arc<dyn Storage>) -> Self {
         let mut load = Self {
             storage: Arc::clone(storage),
@@ -83,7 +83,7 @@ impl WriteLoad {
         });
     }
 
-    /// What came of the calls so far.
+    /// The results of the calls so far.
     pub(super) fn noted(&self) -> MutexGuard<'_, LoadReport> {
         lock(&self.noted)
     }
@@ -93,7 +93,7 @@ impl WriteLoad {
         self.noted().acknowledged.clone()
     }
 
-    /// Waits until so many more peers have been put.
+    /// Waits until this number of further peers has been put.
     pub(super) async fn puts_more(&self, number: usize, timeout: Duration) {
         let wanted = self.noted().acknowledged.put.len() + number;
         self.waits_for(timeout, |noted| noted.acknowledged.put.len() >= wanted).await;
@@ -113,7 +113,7 @@ impl WriteLoad {
         }
     }
 
-    /// Ends the load and gives what came of it.
+    /// Stops the load and returns its results.
     pub(super) async fn finish(mut self) -> LoadReport {
         self.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
@@ -162,13 +162,13 @@ impl LoadReport {
         }
     }
 
-    /// No put has failed: it may be repeated, and so it is.
+    /// Asserts that no put has failed: puts may be repeated, and the storage does so.
     pub(super) fn only_graduations_failed(&self) {
         let puts: Vec<_> = self.failures.iter().filter(|error| !is_graduation(error)).collect();
         assert!(puts.is_empty(), "{puts:?}");
     }
 
-    /// Every failure says that the call may be tried again, or that its outcome is not known.
+    /// Asserts that every error advises to retry, or says that the outcome is unknown.
     pub(super) fn failures_are_passing(&self) {
         for error in &self.failures {
             assert!(error.is_retryable() || error.kind() == ErrorKind::Uncertain, "{error:?}");
@@ -181,7 +181,7 @@ fn is_graduation(error: &Error) -> bool {
     error.operation() == Operation::GraduatePeers
 }
 
-/// The peers that were put must be there.
+/// Asserts that the peers that were put are stored.
 pub(super) async fn holds_peers(storage: &dyn Storage, put: &BTreeSet<(InfoHash, Peer)>) {
     let held = all_peers(storage).await.unwrap().into_iter();
     let held: BTreeSet<_> = held.map(|record| (record.info_hash, record.peer)).collect();
@@ -189,7 +189,7 @@ pub(super) async fn holds_peers(storage: &dyn Storage, put: &BTreeSet<(InfoHash,
     assert!(missing.is_empty(), "{} of {} are missing, such as {:?}", missing.len(), put.len(), missing[0]);
 }
 
-/// The downloads must be those acknowledged, and beyond them at most those whose outcome is not known.
+/// Asserts that the downloads are at least the acknowledged ones, and at most those plus the unknown ones.
 pub(super) async fn holds_downloads(storage: &dyn Storage, acknowledged: u64, noted: &LoadReport) {
     let downloads = storage.scrape_swarm(&swarm(GRADUATING)).await.unwrap().downloads;
     let possible = acknowledged..=noted.acknowledged.graduated + noted.uncertain;

@@ -28,7 +28,7 @@ fn is_uncertain(result: Result<()>) {
     assert_eq!(error.kind(), ErrorKind::Uncertain, "{error:?}");
 }
 
-/// A graduation is made a second time, and counts once.
+/// A graduation is retried, and counts once.
 pub(super) async fn leave_one_download_of_a_graduation(node: &Node) {
     let (proxy, storage) = proxy_for(node).await;
     for (number, cut) in [(1, CutPoint::Answer), (2, CutPoint::Request)] {
@@ -42,7 +42,7 @@ pub(super) async fn leave_one_download_of_a_graduation(node: &Node) {
     }
 }
 
-/// A list of writes is made as a whole once more only where that changes nothing.
+/// A list of writes is retried as a whole only where that changes nothing.
 pub(super) async fn leave_one_download_of_a_list_that_ends_with_a_deletion(node: &Node) {
     let (proxy, storage) = proxy_for(node).await;
     for (number, cut) in [(1, CutPoint::Answer), (2, CutPoint::Request)] {
@@ -64,7 +64,7 @@ pub(super) async fn leave_one_download_of_a_list_that_ends_with_a_deletion(node:
     }
 }
 
-/// A client that leaves is gone in whichever role it was.
+/// A client that leaves is removed in either role.
 pub(super) async fn leave_no_peer_that_has_stopped(node: &Node) {
     let (proxy, storage) = proxy_for(node).await;
     for (number, cut) in [(1, CutPoint::Answer), (2, CutPoint::Request)] {
@@ -79,7 +79,7 @@ pub(super) async fn leave_no_peer_that_has_stopped(node: &Node) {
     }
 }
 
-/// A delete in a role is uncertain: made again it would not find what the first has deleted.
+/// A delete in a role is `Uncertain`: a retry would not find what the first call has deleted.
 pub(super) async fn leave_a_delete_uncertain(node: &Node) {
     let (proxy, storage) = proxy_for(node).await;
     for (number, cut, left) in [(1, CutPoint::Answer, 0), (2, CutPoint::Request, 1)] {
@@ -91,7 +91,7 @@ pub(super) async fn leave_a_delete_uncertain(node: &Node) {
     }
 }
 
-/// What changes nothing when it is done twice is done again, and succeeds.
+/// Idempotent calls are retried and succeed.
 pub(super) async fn are_retried_where_that_is_safe(node: &Node) {
     let (proxy, storage) = proxy_for(node).await;
     let (swarm, context) = (swarm(1), context("tokens"));

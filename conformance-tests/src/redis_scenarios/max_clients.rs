@@ -18,7 +18,7 @@ pub(super) fn cluster() -> Found<Cluster> {
     Cluster::start(&Setup::default())
 }
 
-/// Takes all connections of a server that are left, but for those of the storage.
+/// Opens connections until the server accepts no more.
 async fn exhaust_connections(client: &Client, most: usize) -> Vec<MultiplexedConnection> {
     let mut connections = vec![client.get_multiplexed_async_connection().await.unwrap()];
     limit(&mut connections[0], most).await;
@@ -54,7 +54,7 @@ async fn refusal(mut settings: Vec<(String, Value)>, startup_timeout: &str) -> E
     }
 }
 
-/// In the first database, and in another one, for which redis-rs sends a command more.
+/// In the first database, and in another one, for which redis-rs sends one more command.
 pub(super) async fn reached_is_reported_when_a_storage_is_opened(node: &Node) {
     let connections = exhaust_connections(&node.client(), 4).await;
     for database in [0, 3] {
@@ -66,7 +66,7 @@ pub(super) async fn reached_is_reported_when_a_storage_is_opened(node: &Node) {
     drop(connections);
 }
 
-/// Opening waits for a connection as it does for a server that is still to come.
+/// Opening retries as it does for a server that is not up yet.
 pub(super) async fn reached_is_retried_at_start(node: &Node) {
     let mut connections = exhaust_connections(&node.client(), 4).await;
     let opening = open(with_one_connection(node), &[("startup_timeout", "20s")]);

@@ -65,7 +65,7 @@ fn without_times(records: Vec<Record>) -> Vec<Record> {
     records
 }
 
-/// Export gives what MoChi wrote, and nothing else.
+/// Export returns what MoChi wrote, and nothing else.
 pub(super) async fn snapshot_reads_back_exactly(node: &Node) {
     let database = TestDatabase::of(node);
     let storage = database.open().await;
@@ -104,7 +104,7 @@ pub(super) async fn snapshot_is_counted_by_its_peers(node: &Node) {
     }
 }
 
-/// The keys that `CHI_I` names, and the swarm keys that there are.
+/// The keys in `CHI_I`, and the swarm keys that exist.
 fn named_and_there(keys: &Keys) -> (BTreeSet<Text>, BTreeSet<Text>) {
     let named = match keys.get(&Text::from("CHI_I")) {
         Some(Content::Set(named)) => named.clone(),
@@ -114,7 +114,8 @@ fn named_and_there(keys: &Keys) -> (BTreeSet<Text>, BTreeSet<Text>) {
     (named, keys.keys().filter(|key| raw::is_swarm_key(key)).cloned().collect())
 }
 
-/// Garbage collection with a cutoff before all takes nobody, and out of `CHI_I` what has no peers.
+/// Garbage collection with a cutoff before all peers removes none of them, and removes swarms without peers from
+/// `CHI_I`.
 pub(super) async fn snapshot_keeps_its_fresh_peers(node: &Node) {
     let database = TestDatabase::of(node);
     let mut connection = database.connect().await;
@@ -130,7 +131,7 @@ pub(super) async fn snapshot_keeps_its_fresh_peers(node: &Node) {
     raw::assert_same(&raw::all(&mut connection).await.unwrap(), &before);
 }
 
-/// Garbage collection with a cutoff after all takes all peers, and leaves downloads and data.
+/// Garbage collection with a cutoff after all peers removes them, and keeps downloads and data.
 pub(super) async fn snapshot_loses_its_stale_peers_only(node: &Node) {
     let database = TestDatabase::of(node);
     let mut connection = database.connect().await;

@@ -1,4 +1,4 @@
-//! What is in Redis, key by key, and MoChi's layout written down once more, without the backend's code.
+//! The content of Redis, key by key, and MoChi's layout independent of the backend's code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 use storage_core::{InfoHash, Peer};
 
-/// Bytes that are shown as text as far as they are.
+/// Bytes that are shown as text where possible.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Text(pub(super) Vec<u8>);
 

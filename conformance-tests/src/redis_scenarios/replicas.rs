@@ -19,7 +19,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_millis(300);
 /// Calls that wait for nothing take far less.
 const SHORT: Duration = Duration::from_millis(250);
 
-/// Nothing fails over while the replica stands still.
+/// Nothing fails over while the replica is frozen.
 pub(super) fn servers() -> Found<Sentinel> {
     Sentinel::start(&SentinelSetup::default())
 }
@@ -54,7 +54,7 @@ fn data(number: u8) -> (Bytes, Bytes) {
     (Bytes::copy_from_slice(&[number]), Bytes::from_static(b"value"))
 }
 
-/// Downloads and data are uncertain while the only replica stands still; nothing else waits for it.
+/// Downloads and data are `Uncertain` while the only replica is frozen; no other call waits for it.
 pub(super) async fn that_are_frozen_leave_downloads_and_data_uncertain(servers: &Sentinel) {
     let storage = open_waiting(servers, false).await;
     let (context, swarm) = (context("kept"), swarm(1));
@@ -105,7 +105,7 @@ pub(super) async fn that_are_frozen_leave_peers_uncertain_where_these_wait(serve
     storage.close().await.unwrap();
 }
 
-/// A repetition that finds its work done is no acknowledgement while the replica lacks what the first one wrote.
+/// A retry that changes nothing is not acknowledged until the replica has what the first call wrote.
 pub(super) async fn that_are_frozen_are_waited_for_by_a_retry_that_changes_nothing(servers: &Sentinel) {
     let storage = open_waiting(servers, false).await;
     let frozen = servers.replica().freeze_process().unwrap();

@@ -1,4 +1,4 @@
-//! Slots of a cluster that move from node to node while it serves.
+//! Slots of a cluster that move between nodes under load.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -28,7 +28,7 @@ const NUMBER_VARIABLE: &str = "TRACKER_STORAGE_TEST_SLOTS";
 const DEFAULT_NUMBER: usize = 400;
 
 const ALL_SLOTS: u16 = 16_384;
-/// Clients at once.
+/// Concurrent clients.
 const CLIENTS: u32 = 16;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -85,7 +85,7 @@ pub(super) async fn downloads_wait_for_the_replica_of_the_node_that_takes_them(s
     storage.close().await.unwrap();
 }
 
-/// A repetition that finds its work done is no acknowledgement while the replica lacks what the first one wrote.
+/// A retry that changes nothing is not acknowledged until the replica has what the first call wrote.
 pub(super) async fn retries_wait_for_the_replica_too(servers: &Cluster) {
     let storage = open_waiting(servers, Duration::from_millis(300)).await;
     let (context, key) = (context("kept"), Bytes::from_static(b"key"));
@@ -106,7 +106,7 @@ async fn open_waiting(servers: &Cluster, timeout: Duration) -> Arc<dyn Storage> 
     open(settings, &[("wait_timeout", &format!("{}ms", timeout.as_millis()))]).await
 }
 
-/// One slot after another is moved, in steps; after each step every call succeeds, and counts what it should.
+/// Slots are moved one by one, in steps; after each step every call succeeds with the right counts.
 async fn serves_while_slots_move(servers: &Cluster, storage: Arc<dyn Storage>) {
     let mut slots = Slots::of(servers).await;
     let mut clients = WritingClients::of(&storage, swarm(1));

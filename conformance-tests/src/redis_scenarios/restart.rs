@@ -1,4 +1,4 @@
-//! A single server that goes and comes back.
+//! A single server that is down for a while.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub(super) fn server() -> Found<Node> {
     Node::start(&Setup::default().durable())
 }
 
-/// While it is gone, calls fail as ones to be tried again; when it is back they succeed, on the storage
-/// opened before, and nothing acknowledged is missing.
+/// While it is down, calls fail with errors that advise to retry; once it is back they succeed on the same storage,
+/// and no acknowledged write is missing.
 pub(super) async fn calls_fail_while_the_server_is_gone_and_then_succeed(server: &Node) {
     let settings = [("retry_timeout", "200ms"), ("operation_timeout", "1s")];
     let storage = TestDatabase::of(server).open_with(&settings).await;
@@ -38,7 +38,7 @@ pub(super) async fn calls_fail_while_the_server_is_gone_and_then_succeed(server:
     holds_downloads(&*storage, noted.acknowledged.graduated, &noted).await;
 }
 
-/// A short absence costs time and no error, for writes that may be repeated.
+/// A short outage delays writes that may be repeated, without an error.
 pub(super) async fn a_short_outage_is_retried(server: &Node) {
     let settings = [("retry_timeout", "10s"), ("operation_timeout", "15s")];
     let storage = TestDatabase::of(server).open_with(&settings).await;
@@ -55,7 +55,7 @@ pub(super) async fn a_short_outage_is_retried(server: &Node) {
     holds_downloads(&*storage, noted.acknowledged.graduated, &noted).await;
 }
 
-/// A server that has lost its scripts is given them again, without an error.
+/// Scripts that the server has lost are loaded again, without an error.
 pub(super) async fn scripts_that_are_gone_are_loaded_again(server: &Node) {
     let storage = TestDatabase::of(server).open_with(&[("retry_timeout", "0s")]).await;
     let load = WriteLoad::start(&storage);

@@ -1,4 +1,4 @@
-//! What a call costs on a single server: one round trip.
+//! Every call takes one round trip to a single server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::fixtures::{context, peer, swarm};
 use super::test_env::TestDatabase;
 use crate::servers::redis::Node;
 
-/// A count of the server's since its start.
+/// A counter of the server since its start.
 async fn counted(connection: &mut MultiplexedConnection, name: &str) -> u64 {
     let info: String = redis::cmd("INFO").arg("stats").query_async(connection).await.unwrap();
     let counts: HashMap<_, _> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
     counts[name].parse().unwrap()
 }
 
-/// How often the server had to read, and to write, for a call.
+/// The number of reads and writes of the server for a call.
 async fn cost<T>(
     connection: &mut MultiplexedConnection,
     call: impl Future<Output = Result<T>>,
@@ -38,7 +38,7 @@ async fn cost<T>(
 
 const ONE_ROUND_TRIP: (u64, u64) = (1, 1);
 
-/// Each call is one, the first and every later one.
+/// Every call takes one round trip, also the first.
 pub(super) async fn each_call_is_one(node: &Node) {
     let database = TestDatabase::of(node);
     let storage = database.open().await;
@@ -86,7 +86,7 @@ pub(super) async fn each_call_is_one(node: &Node) {
     }
 }
 
-/// So is a batch of scrapes.
+/// A batch of scrapes takes one round trip.
 pub(super) async fn a_batch_of_scrapes_is_one(node: &Node) {
     let database = TestDatabase::of(node);
     let config = RedisConfig { addresses: vec![node.address()], ..RedisConfig::default() };
