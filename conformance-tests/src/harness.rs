@@ -1,4 +1,4 @@
-//! From storages and cases to tests with names, and the run of them.
+//! Makes a named test of each case on each storage, and runs them.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{
 /// Tests wait for servers and clocks most of the time, so several share a core.
 const TESTS_PER_CORE: usize = 4;
 
-/// Whether a signal has asked for the end.
+/// Whether a signal has interrupted the run.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs all tests that the command line asks for, and stops the servers.
@@ -100,7 +100,7 @@ fn case_test(under_test: &Arc<UnderTest>, case: &'static Case, matrix: &Arc<Matr
     Trial::ignorable_test(format!("{}/{}", under_test.name, case.name()), move || {
         let completed = with_fresh(&under_test, |fresh| {
             let outcome = block_on(fresh.suite().run(case));
-            judge(&under_test, case, outcome)
+            check_outcome(&under_test, case, outcome)
         });
         let mark = match &completed {
             Ok(Completion::Completed) => Mark::Passed,
@@ -127,8 +127,7 @@ pub fn with_fresh(
     result
 }
 
-/// What comes of a test that has no server: it is ignored, unless the server is required or should
-/// have been there.
+/// The result of a test without a server: it is ignored, unless the server is required or has failed.
 pub fn unless_missing(backend: &str, missing: Missing) -> Result<Completion, Failed> {
     match missing {
         Missing::Absent(reason) if is_required(backend) => {
@@ -139,8 +138,8 @@ pub fn unless_missing(backend: &str, missing: Missing) -> Result<Completion, Fai
     }
 }
 
-/// Whether a case ended as it should on this storage.
-fn judge(under_test: &UnderTest, case: &Case, outcome: Outcome) -> Result<Completion, Failed> {
+/// Whether the outcome of a case is the expected one for this storage.
+fn check_outcome(under_test: &UnderTest, case: &Case, outcome: Outcome) -> Result<Completion, Failed> {
     let name = case.name();
     let is_flaw = under_test.flaws.contains(&name.as_str());
     match outcome {
@@ -152,7 +151,7 @@ fn judge(under_test: &UnderTest, case: &Case, outcome: Outcome) -> Result<Comple
             eprintln!("warning: {}/{name}\n{failure}", under_test.name);
             Ok(Completion::Completed)
         }
-        // What the project ships keeps the SHOULDs too.
+        // What the project ships must keep the SHOULDs too.
         Outcome::Warned(failure) | Outcome::Failed(failure) => Err(format!("\n{failure}").into()),
     }
 }

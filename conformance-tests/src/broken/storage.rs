@@ -1,4 +1,4 @@
-//! A sound storage with one flaw put in front of it.
+//! A layer that adds one flaw to a correct storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -355,7 +355,7 @@ impl BulkPeerStorage for Broken {
 }
 
 impl Broken {
-    /// Makes a write of a peer that is known so another one.
+    /// Changes a write by the flaw; `known` is the record of the peer, if it is stored.
     async fn change(&self, write: &mut PeerWrite, known: Option<PeerRecord>) {
         let later = write.announced.after(Duration::from_secs(3_600));
         match (self.flaw, write.change, known) {

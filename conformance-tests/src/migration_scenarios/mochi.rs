@@ -1,4 +1,4 @@
-//! What a real MoChi wrote, from Redis to PostgreSQL and back.
+//! A snapshot of a real MoChi, migrated from Redis to PostgreSQL and back.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Every backend to every other.
+//! Migrations from every backend to every other.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ pub(super) fn options() -> Options {
     Options { batch: BATCH, ..Options::default() }
 }
 
-/// The time so many seconds after one in the past, with nanoseconds.
+/// A time this number of seconds after one in the past, with nanoseconds.
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_nanoseconds(1_700_000_000_123_456_789 + seconds * 1_000_000_000)
 }
@@ -44,7 +44,7 @@ pub(super) fn data(number: u32) -> DataRecord {
     DataRecord { context, key: Bytes::from(key), value: Bytes::from(value) }
 }
 
-/// Fills a storage with so many peers, downloads and entries of data.
+/// Fills a storage with this number of peers, downloads and data entries.
 pub(super) async fn fill(storage: &dyn Storage, records: u32) {
     let record = |number: u32| PeerRecord {
         info_hash: swarm(rand::rng().random_range(1..40)),

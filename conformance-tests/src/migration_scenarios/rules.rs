@@ -1,4 +1,4 @@
-//! What stays, what is left out, and what is counted.
+//! Which records are kept, left out and counted.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -73,7 +73,7 @@ pub(super) async fn live(from: &TestStorage, to: &TestStorage) {
     let found = compare(from, to, VerifyOptions::default()).await;
     assert_eq!(found.peers.count(Finding::OnlyAtSource), 1, "without the time of the copy");
 
-    // A time to come is a zone that was mixed up.
+    // A time in the future means a wrong time zone.
     let in_two_hours = Timestamp::now().after(Duration::from_secs(7_200));
     to.storage.put_peer(&swarm(1), &peer(1_000), Role::Seeder, When::At(in_two_hours)).await.unwrap();
     let found = compare(from, to, VerifyOptions { copied_at, ..VerifyOptions::default() }).await;

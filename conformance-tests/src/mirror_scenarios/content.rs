@@ -93,7 +93,7 @@ async fn write_something(storage: &dyn Storage) -> Result<()> {
     }
 }
 
-/// Clients of one or two addresses, named in whatever order.
+/// Clients with one or two addresses, in either order.
 async fn announce_something(storage: &dyn Storage, info_hash: InfoHash) -> Result<()> {
     use AnnounceEvent::{Completed, None, Started, Stopped};
     let peers = [peer(rand::random_range(0..4)), peer(rand::random_range(0..4))];
@@ -130,7 +130,7 @@ pub(super) async fn of_a_peer_is_written_in_the_order_of_the_primary() {
     }
 }
 
-/// Whatever a whole announce writes: a client of two addresses begins, completes and leaves.
+/// All writes of a whole announce: a client with two addresses starts, completes and stops.
 pub(super) async fn of_whole_announces_is_the_same() {
     let env = TestMirror::new(MirrorConfig::default());
     let peers = [peer(1), peer(2)];
@@ -153,13 +153,13 @@ pub(super) async fn of_whole_announces_is_the_same() {
     };
     assert_eq!(announce(AnnounceEvent::Started).await, (0, 2, 0));
     assert_eq!(announce(AnnounceEvent::Completed).await, (2, 0, 1));
-    // As leechers, which they are no more.
+    // As leechers, although they are seeders now.
     assert_eq!(announce(AnnounceEvent::Stopped).await, (0, 0, 1));
     assert_eq!(env.secondary.scrape_swarm(&swarm(1)).await.unwrap().downloads, 1);
     assert_eq!(env.primary.layer().writes(), 3, "one call for each announce");
 }
 
-/// As many as fill the queue when each waits by itself.
+/// Enough writes to fill the queue if each waited on its own.
 pub(super) async fn of_large_write_lists_is_the_same() {
     let env = TestMirror::new(MirrorConfig::default());
     let announced = env.primary.now();
@@ -213,8 +213,8 @@ pub(super) async fn of_the_queue_is_written_before_close_returns() {
     env.mirror.close().await.unwrap();
 }
 
-/// Step by step, whatever the steps. Collections of garbage are left out: they reach the secondary
-/// beside the queue, and here times are so old that what is queued may be stale already.
+/// Random sequences. Collections of garbage are left out: they reach the secondary
+/// outside the queue, and the times are so old that queued writes may be stale already.
 pub(super) fn random_sequences() -> Trial {
     Trial::ignorable_test("mirror/content is the same after random sequences", || {
         run_sequences(1..=40_usize, |sequence| block_on(check(sequence)))

@@ -1,4 +1,4 @@
-//! A tracker moves from Redis to PostgreSQL by a mirror, and serves all the while.
+//! A tracker moves from Redis to PostgreSQL with a mirror, while serving.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::storages::pg::Design;
 use crate::storages::{mirror, redis, registry};
 
 const SWARMS: u8 = 20;
-/// Peers that are there before, and announce no more.
+/// Peers that exist before, and do not announce again.
 const SETTLED: u32 = 4_000;
 const TOKENS: u16 = 600;
 const CLIENTS: u32 = 6;
@@ -72,7 +72,7 @@ async fn move_over(old: StorageConfig, new: StorageConfig) {
     assert!(compared.is_equal(), "{compared:?}");
     mirrored.close().await.unwrap();
 
-    // The two change places, and the new one serves.
+    // Primary and secondary are swapped.
     let switched = open(&mirror::config(new, old)).await;
     done.is_all_there(&*switched).await;
     for number in 0..SWARMS {
@@ -86,7 +86,7 @@ async fn move_over(old: StorageConfig, new: StorageConfig) {
     }
 }
 
-/// What was there before anybody thought of moving.
+/// The content before the move.
 async fn settle(storage: &dyn Storage) {
     let at = Timestamp::now().before(Duration::from_secs(60));
     let record = |number: u32| PeerRecord {
@@ -144,13 +144,13 @@ async fn nothing_is_due(mirror: &dyn Storage) {
     panic!("the queue does not empty");
 }
 
-/// Clients that announce, graduate and leave, and someone who revokes tokens.
+/// Clients that announce, graduate and leave, and revoke tokens.
 struct MovingLoad {
     clients: JoinSet<MovedWrites>,
     calls: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
-    /// Whether peers leave. One that leaves while its record is on its way is there again until it is
-    /// stale, so they stay while the migration runs.
+    /// Whether peers leave. One that leaves while its record is in flight is stored again until it is stale, so they
+    /// stay while the migration runs.
     may_delete: Arc<AtomicBool>,
 }
 
@@ -187,7 +187,7 @@ impl MovingLoad {
         load
     }
 
-    /// Waits for so many more calls.
+    /// Waits for this number of further calls.
     async fn goes_on(&self, further: u64) {
         let wanted = self.calls.load(Ordering::SeqCst) + further;
         eventually("the load has gone on", || self.calls.load(Ordering::SeqCst) >= wanted).await;
@@ -208,7 +208,7 @@ impl MovingLoad {
 }
 
 impl MovedWrites {
-    /// Something that a random one of the client's peers does.
+    /// An announce of a random peer of the client.
     async fn announce(&mut self, storage: &dyn Storage, client: u32, may_delete: bool) {
         let number = client * PEERS + rand::random_range(0..PEERS);
         let of_swarm = (number % u32::from(SWARMS)) as u8;
@@ -245,7 +245,7 @@ impl MovedWrites {
         self.peers.insert((info_hash, peer), role);
     }
 
-    /// Revokes a token of before, or issues a new one.
+    /// Revokes an old token, or issues a new one.
     async fn change_token(&mut self, storage: &dyn Storage, client: u32) {
         let client = client as u16;
         let number = rand::random_range(0..2 * TOKENS / CLIENTS as u16) * CLIENTS as u16 + client;

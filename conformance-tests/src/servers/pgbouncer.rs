@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode before the PostgreSQL server of the tests.
+//! PgBouncer in transaction mode in front of the PostgreSQL server of the tests.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl PgBouncer {
         self.databases.create(script).await
     }
 
-    /// One for a test alone, in a pool mode of PgBouncer, with one connection to the server for each database. It
+    /// A pooler for one test, in a pool mode of PgBouncer, with one connection to the server for each database. It
     /// does not mind how clients begin, and clients do not know of it.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ fn start_somewhere(more: &str, way: fn(PgUrl) -> PgUrl) -> Found<PgBouncer> {
     let program = program().ok_or_else(|| Missing::Absent("no pgbouncer in PATH or /usr/sbin".into()))?;
     let server = PgUrl::parse(Servers::shared().postgres()?.url());
     let mut failure = String::new();
-    // Somebody else may take the free port between our look and the pooler's start.
+    // Another process may take the free port before the pooler starts.
     for _ in 0..3 {
         match start(&program, &server, more, way) {
             Ok(pooler) => return Ok(pooler),
@@ -102,7 +102,7 @@ fn start(program: &Path, server: &PgUrl, more: &str, way: fn(PgUrl) -> PgUrl) ->
     Ok(PgBouncer { databases, process })
 }
 
-/// Debian has it where only administrators look.
+/// Debian installs it in a directory that is not in the `PATH` of users.
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

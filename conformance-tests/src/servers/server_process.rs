@@ -1,4 +1,4 @@
-//! Server processes that never outlive the tests.
+//! Server processes that end with the tests.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
-/// Starts the server and takes orders from its own standard input: `start` to start the server again,
-/// any other is a signal for it. When the input ends, because the tests drop it or end in any
-/// way, it stops the server and removes its directory.
+/// Starts the server and reads commands from its own standard input: `start` starts the server again, any other is a
+/// signal for it. When the input ends, because the tests drop it or end in any way, it stops the server and removes
+/// its directory.
 const SCRIPT: &str = r#"
 directory=$1 last_signal=$2
 shift 2
@@ -33,13 +33,13 @@ send() {
     [ -e "$directory/ended" ] || kill -s "$1" "$(cat "$directory/pid")"
 }
 start "$@"
-while read -r order; do
-    if [ "$order" = start ]; then
+while read -r command; do
+    if [ "$command" = start ]; then
         wait $waiter
         rm -f "$directory/pid"
         start "$@"
     else
-        send "$order"
+        send "$command"
     fi
 done
 send "$last_signal"
@@ -167,7 +167,7 @@ impl ServerProcess {
 
     /// Sends the server a signal, such as `KILL`.
     pub(super) fn send(&self, signal: &str) -> io::Result<()> {
-        self.order(signal)
+        self.command(signal)
     }
 
     /// Whether the server's process has ended.
@@ -175,10 +175,10 @@ impl ServerProcess {
         self.ended().exists()
     }
 
-    /// Starts a server that has ended as it was started first.
+    /// Starts a server that has ended again, with the same arguments.
     pub(super) fn start_again(&self) -> io::Result<()> {
         fs::remove_file(self.ended())?;
-        self.order("start")
+        self.command("start")
     }
 
     /// Stops the server and waits until its directory is gone.
@@ -190,10 +190,10 @@ impl ServerProcess {
         }
     }
 
-    fn order(&self, order: &str) -> io::Result<()> {
+    fn command(&self, command: &str) -> io::Result<()> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut process.stdin {
-            Some(orders) => writeln!(orders, "{order}"),
+            Some(input) => writeln!(input, "{command}"),
             None => Err(io::Error::other("the server has been stopped for good")),
         }
     }
@@ -215,15 +215,15 @@ impl Drop for ServerProcess {
     }
 }
 
-/// The ports handed out: below those that Linux gives to outgoing connections, so that none is taken
-/// between the look and the start of the server.
+/// The ports handed out: below those that Linux gives to outgoing connections, so that none is taken between the
+/// check and the start of the server.
 const PORTS: std::ops::Range<u16> = 10_240..32_768;
 
 /// A port of the loopback interface that nobody listens on and that this process has not handed out.
 pub(super) fn free_port() -> io::Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number_of_ports = u32::from(PORTS.end - PORTS.start);
-    // Processes that run side by side begin at different places.
+    // Concurrent processes begin at different ports.
     let begin = std::process::id().wrapping_mul(1_009);
     for _ in 0..number_of_ports {
         let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % number_of_ports;

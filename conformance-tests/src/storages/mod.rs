@@ -51,8 +51,7 @@ impl UnderTest {
         }
     }
 
-    /// On a server that many a machine does not have: without it there is one test that says so, instead
-    /// of all that can't be run.
+    /// On a server that many machines do not have: without it there is one ignored test instead of one for each case.
     fn on_rare<T>(self, server: impl Fn() -> Found<T> + Send + Sync + 'static) -> Self {
         Self { probe: Box::new(move || server().map(drop)), ..self }
     }
@@ -102,7 +101,7 @@ pub fn registry() -> Registry {
     backends.clone().with(MirrorDriver::new(backends)).strict()
 }
 
-/// What the server of a storage, or the way to it, says when something goes wrong.
+/// An error of the server of a storage, or of the connection to it.
 pub type ServerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A storage that a test has for itself, or shares with others by way of the suite.
@@ -112,14 +111,14 @@ pub struct Fresh {
     target: TestTarget,
 }
 
-/// Where a storage keeps what it is given.
+/// Where a storage keeps its content.
 enum TestTarget {
     /// Each opening for itself.
     Opening,
     Schema(Schema),
     Database(Database),
     SqlDatabase(SqlDatabase),
-    /// One side each.
+    /// The two storages of a mirror.
     Mirror(Database, Schema),
     /// A server that all tests of the storage share; they leave nothing there.
     Server,

@@ -1,4 +1,4 @@
-//! Storages on Redis, in each of the ways in which its servers work together.
+//! Storages on Redis: single server, Sentinel and Cluster.
 
 use std::sync::{Arc, OnceLock};
 
@@ -42,8 +42,8 @@ fn on_sentinel(name: &str, servers: fn(&Servers) -> Found<Arc<Sentinel>>) -> Und
     }))
 }
 
-/// A cluster has one database: one suite, which knows what must not run at the same time, uses it for
-/// all cases, and nobody else does.
+/// A cluster has one database: one suite, which knows what must not run at the same time, uses it for all cases, and
+/// no other test does.
 fn on_cluster(name: &str, settings: fn() -> Found<Vec<(String, Value)>>) -> UnderTest {
     let shared = OnceLock::new();
     without_random_sequences(UnderTest::new(name, move || {
@@ -58,7 +58,7 @@ fn without_random_sequences(under_test: UnderTest) -> UnderTest {
     UnderTest { has_random_sequences: false, ..under_test }
 }
 
-/// On a cluster a call for many takes a thousand rounds one after the other: on a busy machine that is more
+/// On a cluster a call for many swarms takes a thousand round trips in sequence: on a busy machine that takes longer
 /// than the default allows.
 pub fn with_patience(mut settings: Vec<(String, Value)>) -> Vec<(String, Value)> {
     settings.push(("operation_timeout".to_owned(), Value::Text("30s".to_owned())));

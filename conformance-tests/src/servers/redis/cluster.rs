@@ -1,4 +1,4 @@
-//! Three nodes that share the keys.
+//! A Redis Cluster of three nodes.
 
 use storage_core::config::Value;
 
@@ -10,7 +10,7 @@ use crate::servers::{Found, Missing};
 const NUMBER_OF_NODES: u16 = 3;
 const SLOTS: u16 = 16_384;
 
-/// A node that is gone is noticed soon, and the others go on.
+/// A node that is down is detected soon, and the others keep serving.
 const MISSING_NODES: &str = "cluster-node-timeout 5000\ncluster-require-full-coverage no";
 
 /// A cluster of three primaries.
@@ -123,7 +123,7 @@ fn send(node: &Node, command: &redis::Cmd) -> Found<()> {
     node.ask(command).map_err(Missing::failed)
 }
 
-/// Whether a node of a cluster of so many knows all others and takes commands.
+/// Whether a node of a cluster of this size knows all others and accepts commands.
 fn serves(info: &str, nodes: usize) -> bool {
     let is = |line: &str| info.lines().any(|found| found == line);
     is("cluster_state:ok") && is(&format!("cluster_known_nodes:{nodes}"))

@@ -1,4 +1,4 @@
-//! One server process.
+//! One Redis server process.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ impl Login {
 }
 
 /// How a server is set up: on a free port of the loopback interface, and without persistence unless
-/// told otherwise.
+/// set otherwise.
 #[derive(Clone, Default)]
 pub struct Setup {
     settings: Vec<String>,
@@ -172,7 +172,7 @@ impl Node {
         ask(&self.server(), command)
     }
 
-    /// Asks again and again until the answer is the one waited for.
+    /// Repeats a command until it has the expected answer.
     ///
     /// # Errors
     /// [`Missing`] if it does not come in time.
@@ -181,7 +181,7 @@ impl Node {
         self.process.wait_until(TIMEOUT, is_ready).map_err(Missing::failed)
     }
 
-    /// Ends the process at once, without any chance to save something.
+    /// Kills the process, so that it cannot save anything.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
@@ -193,7 +193,7 @@ impl Node {
         Ok(())
     }
 
-    /// Makes the process stand still; connections stay, answers don't come.
+    /// Stops the process with SIGSTOP: connections stay open, and nothing is answered.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
@@ -201,7 +201,7 @@ impl Node {
         self.send("STOP")
     }
 
-    /// Lets the process go on after [`freeze`](Self::freeze).
+    /// Continues the process after [`freeze`](Self::freeze).
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
@@ -209,7 +209,7 @@ impl Node {
         self.send("CONT")
     }
 
-    /// Makes the process stand still until the guard is dropped.
+    /// Stops the process with SIGSTOP until the guard is dropped.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
