@@ -3,7 +3,7 @@ FROM docker.io/library/rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p storage-cli && \
+    cargo build --release --locked -p tracker-storage-cli && \
     install -s target/release/tracker-storage /usr/local/bin/
 
 FROM docker.io/library/debian:bookworm-slim

@@ -1,4 +1,4 @@
-//! From storages and cases to tests with names, and the run of them.
+//! Makes a named test of each case on each storage, and runs them.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use crate::matrix::{Mark, Matrix};
 use crate::runtime::block_on;
 use crate::servers::{Missing, Servers, is_required};
 use crate::storages::{self, Fresh, UnderTest};
-use crate::{broken, migration_stories, mirror_stories, pg_stories, redis_stories, safety, stories};
+use crate::{
+    broken, migration_scenarios, mirror_scenarios, pg_scenarios, random_sequences, redis_scenarios, safety,
+};
 
 /// Tests wait for servers and clocks most of the time, so several share a core.
 const TESTS_PER_CORE: usize = 4;
 
-/// Whether a signal has asked for the end.
+/// Whether a signal has interrupted the run.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs all tests that the command line asks for, and stops the servers.
@@ -60,18 +62,18 @@ fn tests(arguments: &Arguments, matrix: &Arc<Matrix>) -> Vec<Trial> {
     tests.push(Trial::test("pg/seed/the flaws are named after cases that there are", every_flaw_is_a_case));
     tests.extend(broken::tests());
     tests.extend(safety::tests());
-    tests.extend(migration_stories::tests());
-    tests.extend(redis_stories::tests());
-    tests.extend(pg_stories::tests());
-    tests.extend(mirror_stories::tests());
+    tests.extend(migration_scenarios::tests());
+    tests.extend(redis_scenarios::tests());
+    tests.extend(pg_scenarios::tests());
+    tests.extend(mirror_scenarios::tests());
     tests
 }
 
 /// All tests of a storage; or the one that says why they can't be run.
 fn tests_of(under_test: Arc<UnderTest>, arguments: &Arguments, matrix: &Arc<Matrix>) -> Vec<Trial> {
     let mut tests: Vec<_> = Suite::cases().iter().map(|case| case_test(&under_test, case, matrix)).collect();
-    if under_test.has_stories {
-        tests.extend(stories::tests(&under_test));
+    if under_test.has_random_sequences {
+        tests.extend(random_sequences::tests(&under_test));
     }
     let will_run = !arguments.list && tests.iter().any(|test| is_selected(test.name(), arguments));
     if will_run && let Err(missing) = under_test.probe() {
@@ -98,7 +100,7 @@ fn case_test(under_test: &Arc<UnderTest>, case: &'static Case, matrix: &Arc<Matr
     Trial::ignorable_test(format!("{}/{}", under_test.name, case.name()), move || {
         let completed = with_fresh(&under_test, |fresh| {
             let outcome = block_on(fresh.suite().run(case));
-            judge(&under_test, case, outcome)
+            check_outcome(&under_test, case, outcome)
         });
         let mark = match &completed {
             Ok(Completion::Completed) => Mark::Passed,
@@ -125,8 +127,7 @@ pub fn with_fresh(
     result
 }
 
-/// What comes of a test that has no server: it is ignored, unless the server is required or should
-/// have been there.
+/// The result of a test without a server: it is ignored, unless the server is required or has failed.
 pub fn unless_missing(backend: &str, missing: Missing) -> Result<Completion, Failed> {
     match missing {
         Missing::Absent(reason) if is_required(backend) => {
@@ -137,8 +138,8 @@ pub fn unless_missing(backend: &str, missing: Missing) -> Result<Completion, Fai
     }
 }
 
-/// Whether a case ended as it should on this storage.
-fn judge(under_test: &UnderTest, case: &Case, outcome: Outcome) -> Result<Completion, Failed> {
+/// Whether the outcome of a case is the expected one for this storage.
+fn check_outcome(under_test: &UnderTest, case: &Case, outcome: Outcome) -> Result<Completion, Failed> {
     let name = case.name();
     let is_flaw = under_test.flaws.contains(&name.as_str());
     match outcome {
@@ -150,7 +151,7 @@ fn judge(under_test: &UnderTest, case: &Case, outcome: Outcome) -> Result<Comple
             eprintln!("warning: {}/{name}\n{failure}", under_test.name);
             Ok(Completion::Completed)
         }
-        // What the project ships keeps the SHOULDs too.
+        // What the project ships must keep the SHOULDs too.
         Outcome::Warned(failure) | Outcome::Failed(failure) => Err(format!("\n{failure}").into()),
     }
 }

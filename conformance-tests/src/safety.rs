@@ -1,4 +1,4 @@
-//! The suite on tables in use: whatever the queries do, what others keep there is left alone.
+//! The suite on tables in use: whatever the queries do, it must not change the rows of others.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::servers::Schema;
 use crate::storages::ByConfiguration;
 use crate::storages::pg::Design;
 
-/// A query that reaches further than it should.
+/// A query that affects more rows than it should.
 struct ExcessRows {
     title: &'static str,
     section: Option<&'static str>,
@@ -189,7 +189,7 @@ fn entry<'a>(section: &'a mut Value, key: &str) -> &'a mut Value {
     found.map(|(_, value)| value).unwrap_or_else(|| panic!("there is no `{key}`"))
 }
 
-/// What a tracker in use keeps: peers, old ones among them, with downloads and data.
+/// The content of a tracker in use: peers, also old ones, with downloads and data.
 async fn fill(storage: &dyn Storage) -> Result<(), Failed> {
     let stale = Timestamp::from_seconds(0);
     for info_hash in [InfoHash::V1(rand::random()), InfoHash::V2(rand::random())] {

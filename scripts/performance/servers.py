@@ -15,7 +15,7 @@ USER = "tracker"
 
 def build():
     """Builds the command as it is shipped."""
-    subprocess.run(["cargo", "build", "--release", "-q", "-p", "storage-cli"], cwd=REPOSITORY, check=True)
+    subprocess.run(["cargo", "build", "--release", "-q", "-p", "tracker-storage-cli"], cwd=REPOSITORY, check=True)
 
 
 def run(arguments, **options):

@@ -362,7 +362,7 @@ fn target_restarts(stage: &MigrateStage, server: &Postgres) {
 }
 
 /// Takes minutes, so that it runs only when asked for:
-/// `cargo test --release -p storage-cli --test migrate -- --ignored --nocapture`.
+/// `cargo test --release -p tracker-storage-cli --test migrate -- --ignored --nocapture`.
 fn two_million(stage: &MigrateStage) {
     const PEERS: u32 = 2_000_000;
     stage.fill(PEERS);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{command, file, run};
-use conformance_tests::campaign::target::{CampaignTarget, ROLE, TargetServer};
+use conformance_tests::chaos::target::{ChaosTarget, ROLE, TargetServer};
 use conformance_tests::harness::unless_missing;
 use conformance_tests::runtime::block_on;
 use conformance_tests::servers::postgres::Postgres;
@@ -32,7 +32,7 @@ const STOP: Duration = Duration::from_secs(10);
 
 /// A server with the recommended tables, the proxy before it, and what the tracker needs to know.
 struct TrackedServer {
-    target: CampaignTarget,
+    target: ChaosTarget,
     config: String,
 }
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
                 Ok(postgres) => postgres,
                 Err(missing) => return unless_missing("pg", missing),
             };
-            let target = block_on(CampaignTarget::new(TargetServer::Pg(postgres))).unwrap();
+            let target = block_on(ChaosTarget::new(TargetServer::Pg(postgres))).unwrap();
             let url = PgUrl::parse(&target.direct_address()).at(&[target.proxy.address().to_string()]);
             let config = run(&["example-config", "pg"]).stdout;
             let (before, rest) = config.split_once("connection_string:").unwrap();

@@ -1,7 +1,7 @@
 //! Storage for BitTorrent trackers: one contract, and backends that are chosen by name.
 //!
 //! A tracker keeps swarms (who has which torrent) and small arbitrary data. The traits here are the
-//! contract; crates such as `storage-memory` and `storage-pg` implement them; the [conformance
+//! contract; crates such as `tracker-storage-memory` and `tracker-storage-pg` implement them; the [conformance
 //! suite](conformance) holds them all to the same behaviour.
 //!
 //! # The traits

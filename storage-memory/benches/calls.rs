@@ -1,5 +1,5 @@
 //! One call of each kind on 100 swarms of 100 peers, half of them seeders, half with IPv6 addresses:
-//! bare, and with what a tracker has around a storage. `cargo bench -p storage-memory`
+//! bare, and with what a tracker has around a storage. `cargo bench -p tracker-storage-memory`
 
 use std::cell::Cell;
 use std::sync::{Arc, LazyLock};

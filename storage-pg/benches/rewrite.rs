@@ -1,5 +1,5 @@
 //! Rewriting named arguments, which happens to each query once when a storage is opened.
-//! `cargo bench -p storage-pg`
+//! `cargo bench -p tracker-storage-pg`
 
 #![allow(dead_code, reason = "parts of the crate, of which this uses some")]
 

@@ -1,4 +1,4 @@
-//! A sound storage with one flaw put in front of it.
+//! A layer that adds one flaw to a correct storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Broken {
     }
 
     /// The context that data is kept in.
-    fn place(&self, context: &Context) -> Context {
+    fn shared_context(&self, context: &Context) -> Context {
         if self.is(Flaw::ContextsAreOne) {
             return Context::new("one").expect("a free name");
         }
@@ -269,8 +269,8 @@ impl PeerStorage for Broken {
         announces: &'a [Announce],
     ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
         let is_mixed = self.is(Flaw::AnnouncesTogetherMixed);
-        let place = move |place: usize| if is_mixed { announces.len() - 1 - place } else { place };
-        self.sound.announce_many(announces).map(move |(of, answer)| (place(of), answer)).boxed()
+        let index = move |index: usize| if is_mixed { announces.len() - 1 - index } else { index };
+        self.sound.announce_many(announces).map(move |(of, answer)| (index(of), answer)).boxed()
     }
 
     async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
@@ -356,7 +356,7 @@ impl BulkPeerStorage for Broken {
 }
 
 impl Broken {
-    /// Makes a write of a peer that is known so another one.
+    /// Changes a write by the flaw; `known` is the record of the peer, if it is stored.
     async fn change(&self, write: &mut PeerWrite, known: Option<PeerRecord>) {
         let later = write.announced.after(Duration::from_secs(3_600));
         match (self.flaw, write.change, known) {
@@ -401,7 +401,7 @@ impl Broken {
 #[async_trait]
 impl DataStorage for Broken {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
-        let context = &self.place(context);
+        let context = &self.shared_context(context);
         let mut entries: Vec<_> = entries.iter().map(|(key, value)| (self.key(key), value.clone())).collect();
         match self.flaw {
             Flaw::EmptyValueIsAbsent => entries.retain(|(_, value)| !value.is_empty()),
@@ -421,11 +421,11 @@ impl DataStorage for Broken {
     }
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
-        self.sound.load_data(&self.place(context), &self.key(key)).await
+        self.sound.load_data(&self.shared_context(context), &self.key(key)).await
     }
 
     async fn contains_data(&self, context: &Context, keys: &[Bytes]) -> Result<Vec<bool>> {
-        let mut found = self.sound.contains_data(&self.place(context), &self.keys(keys)).await?;
+        let mut found = self.sound.contains_data(&self.shared_context(context), &self.keys(keys)).await?;
         if self.is(Flaw::ContainsBackwards) {
             found.reverse();
         }
@@ -433,7 +433,7 @@ impl DataStorage for Broken {
     }
 
     async fn delete_data(&self, context: &Context, keys: &[Bytes]) -> Result<()> {
-        let (context, keys) = (&self.place(context), self.keys(keys));
+        let (context, keys) = (&self.shared_context(context), self.keys(keys));
         if !self.is(Flaw::DeleteDataNeedsAll) {
             return self.sound.delete_data(context, &keys).await;
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::containers::Container;
-use super::guardian::{Ground, Guardian, free_port};
 use super::pg_url::PgUrl;
+use super::server_process::{ServerDir, ServerProcess, free_port};
 use super::sql_database::{SqlDatabase, SqlDatabases};
 use super::{Found, Missing};
 
@@ -18,17 +18,17 @@ pub const URL_VARIABLE: &str = "TRACKER_STORAGE_TEST_COCKROACH_URL";
 /// A server.
 pub struct Cockroach {
     databases: Arc<SqlDatabases>,
-    guardian: Option<Guardian>,
+    process: Option<ServerProcess>,
     container: Option<Container>,
     /// The files that the URL names.
     _files: Option<TempDir>,
 }
 
 impl Cockroach {
-    fn new(url: &str, guardian: Option<Guardian>) -> Self {
+    fn new(url: &str, process: Option<ServerProcess>) -> Self {
         let url = PgUrl::parse(url);
         let databases = Arc::new(SqlDatabases::new(url.clone(), url, "CASCADE"));
-        Self { databases, guardian, container: None, _files: None }
+        Self { databases, process, container: None, _files: None }
     }
 
     /// A server in a container, which is its own, and the files that its URL names.
@@ -46,8 +46,8 @@ impl Cockroach {
 
     /// Stops a server that was started here; of another one, removes the databases made in it.
     pub(super) fn stop(&self) {
-        match (&self.guardian, &self.container) {
-            (Some(guardian), _) => guardian.stop(),
+        match (&self.process, &self.container) {
+            (Some(process), _) => process.stop(),
             (_, Some(container)) => container.stop(),
             _ => self.databases.stop(),
         }
@@ -78,7 +78,7 @@ pub(super) fn from_program() -> Found<Cockroach> {
 
 fn start(program: &Path) -> Result<Cockroach, String> {
     let io = |error: std::io::Error| error.to_string();
-    let ground = Ground::new("cockroach").map_err(io)?;
+    let dir = ServerDir::new("cockroach").map_err(io)?;
     let port = free_port().map_err(io)?;
     let http_port = free_port().map_err(io)?;
     let arguments = [
@@ -93,10 +93,10 @@ fn start(program: &Path) -> Result<Cockroach, String> {
         "--pid-file=ready".into(),
     ];
     // What is in memory is lost anyway, and a signal it could handle would make it move ranges first.
-    let guardian = ground.start("KILL", program, &arguments).map_err(io)?;
-    guardian.wait_until(Duration::from_secs(120), |directory| directory.join("ready").exists())?;
+    let process = dir.start("KILL", program, &arguments).map_err(io)?;
+    process.wait_until(Duration::from_secs(120), |directory| directory.join("ready").exists())?;
     let url = format!("postgres://root@127.0.0.1:{port}/defaultdb?sslmode=disable");
-    Ok(Cockroach::new(&url, Some(guardian)))
+    Ok(Cockroach::new(&url, Some(process)))
 }
 
 fn program() -> Option<PathBuf> {

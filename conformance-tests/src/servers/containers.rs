@@ -39,11 +39,11 @@ pub const WITH_VARIABLE: &str = "TRACKER_STORAGE_TEST_WITH";
 const DATA: &str = "/test-data";
 
 /// The longest that a server may take to get ready.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Waits for its input to end, which it does with the tests, and removes the container. Without the
 /// program `docker`, only the tests themselves remove it.
-const KEEPER: &str = r#"cat >/dev/null; docker rm --force --volumes "$1""#;
+const REAPER: &str = r#"cat >/dev/null; docker rm --force --volumes "$1""#;
 
 /// Whether the environment asks for containers.
 ///
@@ -66,7 +66,7 @@ pub(super) struct Container {
 
 struct Running {
     container: ContainerAsync<GenericImage>,
-    keeper: Child,
+    reaper: Child,
 }
 
 impl Container {
@@ -85,9 +85,9 @@ impl Container {
                 config.port_bindings = Some(HashMap::from([(format!("{port}/tcp"), Some(vec![loopback]))]));
             });
         let container = block_on(request.start()).map_err(|error| failed(&error))?;
-        let keeper = keep(container.id()).map_err(|error| failed(&error))?;
+        let reaper = start_reaper(container.id()).map_err(|error| failed(&error))?;
         let port = block_on(container.get_host_port_ipv4(port.tcp())).map_err(|error| failed(&error))?;
-        let running = Mutex::new(Some(Running { container, keeper }));
+        let running = Mutex::new(Some(Running { container, reaper }));
         Ok(Self { image: reference.to_string(), port, running })
     }
 
@@ -105,7 +105,7 @@ impl Container {
         while !is_ready() {
             let what = if !self.ask(async |container| container.is_running().await)? {
                 "ended at its start"
-            } else if begun.elapsed() > PATIENCE {
+            } else if begun.elapsed() > TIMEOUT {
                 "did not get ready in time"
             } else {
                 std::thread::sleep(Duration::from_millis(50));
@@ -152,15 +152,15 @@ impl Container {
     /// Removes the container, with its data.
     pub(super) fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { container, mut keeper }) = running else { return };
+        let Some(Running { container, mut reaper }) = running else { return };
         match block_on(container.rm()) {
             Ok(()) => {
-                let _ = keeper.kill();
+                let _ = reaper.kill();
             }
             Err(error) => eprintln!("could not remove the container of {}: {error}", self.image),
         }
-        drop(keeper.stdin.take());
-        let _ = keeper.wait();
+        drop(reaper.stdin.take());
+        let _ = reaper.wait();
     }
 }
 
@@ -171,9 +171,9 @@ impl Drop for Container {
 }
 
 /// Starts the process that removes the container if this one is killed.
-fn keep(id: &str) -> std::io::Result<Child> {
+fn start_reaper(id: &str) -> std::io::Result<Child> {
     let mut command = Command::new("sh");
-    command.args(["-c", KEEPER, "keeper", id]).process_group(0);
+    command.args(["-c", REAPER, "reaper", id]).process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 

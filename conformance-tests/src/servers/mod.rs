@@ -8,14 +8,13 @@
 
 pub mod cockroach;
 mod containers;
-mod forwarder;
 mod frozen;
-mod guardian;
 mod lazy;
 mod pg_url;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
+mod server_process;
 mod sockets;
 mod sql_database;
 pub mod tcp_proxy;
@@ -24,7 +23,6 @@ use std::sync::Arc;
 
 pub use cockroach::Cockroach;
 pub use containers::{FURTHER_POSTGRES, FURTHER_REDIS, are_asked_for as containers_are_asked_for};
-pub use forwarder::{Cut, Forwarder};
 pub use frozen::Frozen;
 use lazy::Lazy;
 pub use pg_url::PgUrl;
@@ -33,7 +31,7 @@ pub use postgres::{Postgres, Schema};
 pub use redis::{Cluster, Redis, Sentinel, SentinelSetup};
 pub use sockets::{OpenSockets, open_sockets_to};
 pub use sql_database::SqlDatabase;
-pub use tcp_proxy::TcpProxy;
+pub use tcp_proxy::{CutPoint, TcpProxy};
 
 /// Why there is no server.
 #[derive(Debug, Clone)]

@@ -1,12 +1,12 @@
-//! PgBouncer in transaction mode before the PostgreSQL server of the tests.
+//! PgBouncer in transaction mode in front of the PostgreSQL server of the tests.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guardian::{Ground, Guardian, free_port};
 use super::pg_url::PgUrl;
+use super::server_process::{ServerDir, ServerProcess, free_port};
 use super::sql_database::{SqlDatabase, SqlDatabases};
 use super::{Found, Missing, Servers};
 
@@ -16,7 +16,7 @@ pub const SERVER_CONNECTIONS: u32 = 3;
 /// A pooler.
 pub struct PgBouncer {
     databases: Arc<SqlDatabases>,
-    guardian: Guardian,
+    process: ServerProcess,
 }
 
 impl PgBouncer {
@@ -28,8 +28,8 @@ impl PgBouncer {
         self.databases.create(script).await
     }
 
-    /// One for a test alone, in a pool mode of PgBouncer, with one connection to the server for each database. It
-    /// does not mind how clients begin, and they are not told that it is there.
+    /// A pooler for one test, in a pool mode of PgBouncer, with one connection to the server for each database. It
+    /// does not mind how clients begin, and clients do not know of it.
     ///
     /// # Errors
     /// [`Missing`] if there is no program for it.
@@ -43,7 +43,7 @@ impl PgBouncer {
     /// Ends it, with its databases.
     pub fn stop(&self) {
         self.databases.stop();
-        self.guardian.stop();
+        self.process.stop();
     }
 }
 
@@ -57,7 +57,7 @@ fn start_somewhere(more: &str, way: fn(PgUrl) -> PgUrl) -> Found<PgBouncer> {
     let program = program().ok_or_else(|| Missing::Absent("no pgbouncer in PATH or /usr/sbin".into()))?;
     let server = PgUrl::parse(Servers::shared().postgres()?.url());
     let mut failure = String::new();
-    // Somebody else may take the free port between our look and the pooler's start.
+    // Another process may take the free port before the pooler starts.
     for _ in 0..3 {
         match start(&program, &server, more, way) {
             Ok(pooler) => return Ok(pooler),
@@ -73,8 +73,8 @@ fn start(program: &Path, server: &PgUrl, more: &str, way: fn(PgUrl) -> PgUrl) ->
     let (user, password) = server.login().ok_or_else(|| unknown("plain name and password"))?;
     let (host, port) = server.host_and_port().ok_or_else(|| unknown("single host"))?;
 
-    let ground = Ground::new("pgbouncer").map_err(Missing::failed)?;
-    let users = ground.file("users", format!("\"{user}\" \"{password}\"\n")).map_err(Missing::failed)?;
+    let dir = ServerDir::new("pgbouncer").map_err(Missing::failed)?;
+    let users = dir.file("users", format!("\"{user}\" \"{password}\"\n")).map_err(Missing::failed)?;
     let own_port = free_port().map_err(Missing::failed)?;
     let settings = format!(
         "[databases]\n\
@@ -90,19 +90,19 @@ fn start(program: &Path, server: &PgUrl, more: &str, way: fn(PgUrl) -> PgUrl) ->
          {more}",
         users.display()
     );
-    let settings = ground.file("pgbouncer.ini", settings).map_err(Missing::failed)?;
+    let settings = dir.file("pgbouncer.ini", settings).map_err(Missing::failed)?;
     let arguments = [settings.display().to_string()];
-    let guardian = ground.start("TERM", program, &arguments).map_err(Missing::failed)?;
+    let process = dir.start("TERM", program, &arguments).map_err(Missing::failed)?;
     let listens = |_: &Path| TcpStream::connect(("127.0.0.1", own_port)).is_ok();
-    guardian.wait_until(Duration::from_secs(20), listens).map_err(Missing::failed)?;
+    process.wait_until(Duration::from_secs(20), listens).map_err(Missing::failed)?;
 
     let way = way(server.clone().at(&[format!("127.0.0.1:{own_port}")]));
     // The pooler keeps its connections to a database for a while.
     let databases = Arc::new(SqlDatabases::new(server.clone(), way, "WITH (FORCE)"));
-    Ok(PgBouncer { databases, guardian })
+    Ok(PgBouncer { databases, process })
 }
 
-/// Debian has it where only administrators look.
+/// Debian installs it in a directory that is not in the `PATH` of users.
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

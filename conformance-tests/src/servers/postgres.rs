@@ -16,7 +16,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::RwLock;
 
 use super::containers::Container;
-use super::guardian::{Ground, Guardian, free_port};
+use super::server_process::{ServerDir, ServerProcess, free_port};
 use super::{Found, Missing};
 pub use schema::Schema;
 
@@ -35,12 +35,12 @@ pub(super) const SETTINGS: [&str; 6] = [
 ];
 
 /// How long a server may take to get ready.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server.
 pub struct Postgres {
     url: String,
-    guardian: Mutex<Option<Guardian>>,
+    process: Mutex<Option<ServerProcess>>,
     container: Option<Container>,
     schemas: Mutex<BTreeSet<String>>,
     /// Read while a schema is made, so that a stop waits for it.
@@ -48,10 +48,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    fn new(url: String, guardian: Option<Guardian>) -> Self {
+    fn new(url: String, process: Option<ServerProcess>) -> Self {
         Self {
             url,
-            guardian: Mutex::new(guardian),
+            process: Mutex::new(process),
             container: None,
             schemas: Mutex::default(),
             stopped: RwLock::new(false),
@@ -84,12 +84,12 @@ impl Postgres {
     /// Stops a server that was started here; of another one, removes the schemas made in it.
     pub(super) fn stop(&self) {
         *crate::runtime::block_on(self.stopped.write()) = true;
-        let guardian = self.guardian.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
         let left_over = std::mem::take(&mut *self.schemas());
         if let Some(container) = &self.container {
             return container.stop();
         }
-        if guardian.is_some() || left_over.is_empty() {
+        if process.is_some() || left_over.is_empty() {
             return;
         }
         if let Err(error) = crate::runtime::block_on(schema::drop_all(self, &left_over)) {
@@ -124,12 +124,12 @@ pub(super) fn from_programs() -> Found<Postgres> {
 
 fn start(programs: &Path, settings: &[&str]) -> Result<Postgres, String> {
     let io = |error: std::io::Error| error.to_string();
-    let ground = Ground::new("postgres").map_err(io)?;
+    let dir = ServerDir::new("postgres").map_err(io)?;
     let password = hex::encode(rand::random::<[u8; 16]>());
-    let password_file = ground.file("password", &password).map_err(io)?;
-    let data = ground.directory("data").map_err(io)?;
+    let password_file = dir.file("password", &password).map_err(io)?;
+    let data = dir.directory("data").map_err(io)?;
 
-    let mut initdb = ground.command(programs.join("initdb"));
+    let mut initdb = dir.command(programs.join("initdb"));
     initdb.arg("--pgdata").arg(&data).arg("--pwfile").arg(&password_file);
     initdb.args(["--username=tracker", "--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync"]);
     let made = initdb.output().map_err(io)?;
@@ -143,10 +143,10 @@ fn start(programs: &Path, settings: &[&str]) -> Result<Postgres, String> {
     for setting in settings.iter().chain(&["listen_addresses=127.0.0.1", "unix_socket_directories="]) {
         arguments.extend(["-c".into(), (*setting).to_owned()]);
     }
-    let guardian = ground.start("QUIT", &programs.join("postgres"), &arguments).map_err(io)?;
-    guardian.wait_until(START_PATIENCE, says_it_is_ready)?;
+    let process = dir.start("QUIT", &programs.join("postgres"), &arguments).map_err(io)?;
+    process.wait_until(START_TIMEOUT, says_it_is_ready)?;
     let url = format!("postgres://tracker:{password}@127.0.0.1:{port}/postgres");
-    Ok(Postgres::new(url, Some(guardian)))
+    Ok(Postgres::new(url, Some(process)))
 }
 
 /// The server keeps its state in the last line of `postmaster.pid`, for `pg_ctl` to read.

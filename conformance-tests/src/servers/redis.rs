@@ -33,7 +33,7 @@ pub const URL_VARIABLE: &str = "TRACKER_STORAGE_TEST_REDIS_URL";
 pub(super) const NUMBER_OF_DATABASES: u32 = 4096;
 
 /// The longest that a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A single server that tests share, each in a database of its own.
 pub struct Redis {
@@ -121,8 +121,8 @@ fn ask<T: FromRedisValue>(server: &ConnectionInfo, command: &Cmd) -> RedisResult
 }
 
 fn connect(server: &ConnectionInfo) -> RedisResult<Connection> {
-    let connection = Client::open(server.clone())?.get_connection_with_timeout(PATIENCE)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
+    let connection = Client::open(server.clone())?.get_connection_with_timeout(TIMEOUT)?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
     Ok(connection)
 }
 

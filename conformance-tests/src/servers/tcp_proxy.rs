@@ -1,4 +1,5 @@
-//! A TCP proxy that causes faults: connections that go silent, lose data, are slow, refused or reset.
+//! A TCP proxy that causes faults: connections that go silent, lose data, are slow, refused, reset, or cut at a
+//! certain request.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,8 +11,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +40,15 @@ pub enum Fault {
     Delay(Duration),
     /// It is passed on byte by byte.
     Trickle,
+}
+
+/// Where a connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutPoint {
+    /// Before the request reaches the server.
+    Request,
+    /// After the request, before its answer reaches the client.
+    Answer,
 }
 
 /// Which way data flows.
@@ -71,6 +82,7 @@ impl Faults {
 pub struct TcpProxy {
     address: SocketAddr,
     shared: Arc<ProxyState>,
+    listener: Mutex<Option<JoinHandle<Option<()>>>>,
 }
 
 struct ProxyState {
@@ -79,6 +91,8 @@ struct ProxyState {
     of_new: Mutex<Faults>,
     refuses: AtomicBool,
     accepted: AtomicU32,
+    /// The bytes of the request at which a connection is cut, once.
+    cut: Mutex<Option<(Vec<u8>, CutPoint)>>,
     stopped: CancellationToken,
     tasks: TaskTracker,
 }
@@ -86,6 +100,8 @@ struct ProxyState {
 struct Connection {
     faults: watch::Sender<Faults>,
     client_has_left: AtomicBool,
+    /// The next answer ends the connection.
+    is_cut_at_answer: AtomicBool,
     ended: CancellationToken,
 }
 
@@ -94,7 +110,8 @@ impl TcpProxy {
     ///
     /// # Errors
     /// What the system says.
-    pub async fn start(server: SocketAddr) -> io::Result<Self> {
+    pub async fn start(server: impl ToSocketAddrs) -> io::Result<Self> {
+        let server = lookup_host(server).await?.next().ok_or(io::ErrorKind::NotFound)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(ProxyState {
@@ -103,12 +120,12 @@ impl TcpProxy {
             of_new: Mutex::default(),
             refuses: AtomicBool::new(false),
             accepted: AtomicU32::new(0),
+            cut: Mutex::default(),
             stopped: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let accept = Arc::clone(&shared).accept(listener);
-        shared.tasks.spawn(shared.stopped.clone().run_until_cancelled_owned(accept));
-        Ok(Self { address, shared })
+        let listener = Mutex::new(Some(shared.listen(listener)));
+        Ok(Self { address, shared, listener })
     }
 
     /// Where it listens.
@@ -153,6 +170,37 @@ impl TcpProxy {
         }
     }
 
+    /// Ends all connections and closes the port, as if the server were down.
+    pub async fn take_down(&self) {
+        let listening = lock(&self.listener).take();
+        if let Some(listening) = listening {
+            listening.abort();
+            // The port is free when the task has ended.
+            let _ = listening.await;
+        }
+        self.close_open();
+    }
+
+    /// Listens again after [`take_down`](Self::take_down).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn bring_up(&self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        *lock(&self.listener) = Some(self.shared.listen(listener));
+        Ok(())
+    }
+
+    /// Cuts the connection on which a client sends these bytes next, and no other.
+    pub fn cut_at(&self, bytes: &[u8], point: CutPoint) {
+        *lock(&self.shared.cut) = Some((bytes.to_vec(), point));
+    }
+
+    /// Whether the bytes of [`cut_at`](Self::cut_at) have not been sent yet.
+    pub fn is_cut_pending(&self) -> bool {
+        lock(&self.shared.cut).is_some()
+    }
+
     /// Ends all connections.
     pub fn close_open(&self) {
         self.close_where(|_| true);
@@ -183,6 +231,22 @@ impl Drop for TcpProxy {
 }
 
 impl ProxyState {
+    /// Takes connections until the proxy is stopped or the task is aborted.
+    fn listen(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<Option<()>> {
+        let accept = Arc::clone(self).accept(listener);
+        self.tasks.spawn(self.stopped.clone().run_until_cancelled_owned(accept))
+    }
+
+    /// Where the client's data cuts the connection; later data does not.
+    fn take_cut(&self, data: &[u8]) -> Option<CutPoint> {
+        let mut cut = lock(&self.cut);
+        let (bytes, point) = cut.as_ref()?;
+        let is_there = data.windows(bytes.len()).any(|window| window == bytes.as_slice());
+        let point = is_there.then_some(*point)?;
+        *cut = None;
+        Some(point)
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         while let Ok((client, _)) = listener.accept().await {
             if self.refuses.load(Ordering::SeqCst) {
@@ -193,12 +257,13 @@ impl ProxyState {
             let connection = Arc::new(Connection {
                 faults: watch::Sender::new(*lock(&self.of_new)),
                 client_has_left: AtomicBool::new(false),
+                is_cut_at_answer: AtomicBool::new(false),
                 ended: self.stopped.child_token(),
             });
             lock(&self.connections).push(Arc::clone(&connection));
             let shared = Arc::clone(&self);
             self.tasks.spawn(async move {
-                let passing = connection.pass(client, shared.server);
+                let passing = connection.pass(client, &shared);
                 let _ = connection.ended.run_until_cancelled(passing).await;
                 lock(&shared.connections).retain(|other| !Arc::ptr_eq(other, &connection));
             });
@@ -208,18 +273,27 @@ impl ProxyState {
 
 impl Connection {
     /// Passes data in both directions until both sides have ended, or one fails.
-    async fn pass(&self, client: TcpStream, server: SocketAddr) -> io::Result<()> {
-        let server = TcpStream::connect(server).await?;
+    async fn pass(&self, client: TcpStream, proxy: &ProxyState) -> io::Result<()> {
+        let server = TcpStream::connect(proxy.server).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        tokio::try_join!(self.pump(0, from_client, to_server), self.pump(1, from_server, to_client))?;
+        tokio::try_join!(
+            self.pump(proxy, 0, from_client, to_server),
+            self.pump(proxy, 1, from_server, to_client)
+        )?;
         Ok(())
     }
 
     /// Passes data in one direction. Reads on while data is held, to notice that the sender has left.
-    async fn pump(&self, way: usize, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    async fn pump(
+        &self,
+        proxy: &ProxyState,
+        way: usize,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+    ) -> io::Result<()> {
         let mut faults = self.faults.subscribe();
         let mut buffer = vec![0; BUFFER];
         let mut held = Vec::new();
@@ -236,6 +310,10 @@ impl Connection {
                 length = from.read(&mut buffer), if !has_ended && held.len() < MAX_HELD => {
                     // A sender that has reset the connection has left as well.
                     let length = length.unwrap_or(0);
+                    if self.is_cut(proxy, way, &buffer[..length]) {
+                        self.ended.cancel();
+                        return Ok(());
+                    }
                     held.extend_from_slice(&buffer[..length]);
                     has_ended = length == 0;
                     if has_ended && way == 0 {
@@ -245,6 +323,18 @@ impl Connection {
                 _ = faults.changed() => {}
             }
         }
+    }
+
+    /// Whether this data ends the connection.
+    fn is_cut(&self, proxy: &ProxyState, way: usize, data: &[u8]) -> bool {
+        if way == 1 {
+            return !data.is_empty() && self.is_cut_at_answer.load(Ordering::SeqCst);
+        }
+        let cut = proxy.take_cut(data);
+        if cut == Some(CutPoint::Answer) {
+            self.is_cut_at_answer.store(true, Ordering::SeqCst);
+        }
+        cut == Some(CutPoint::Request)
     }
 
     async fn deliver(
@@ -376,5 +466,31 @@ mod tests {
         refused.await.unwrap_err();
         assert_eq!(ask(&mut client, b"hello").await.unwrap(), b"hello");
         assert_eq!(proxy.accepted(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_cut_at_a_request_or_its_answer() {
+        for point in [CutPoint::Request, CutPoint::Answer] {
+            let (proxy, mut client) = echo().await;
+            proxy.cut_at(b"cut", point);
+            assert_eq!(ask(&mut client, b"other").await.unwrap(), b"other");
+            assert!(proxy.is_cut_pending());
+            ask(&mut client, b"to be cut").await.unwrap_err();
+            assert!(!proxy.is_cut_pending());
+            let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+            assert_eq!(ask(&mut client, b"to be cut").await.unwrap(), b"to be cut");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_port_is_closed_while_the_proxy_is_down() {
+        let (proxy, mut client) = echo().await;
+        proxy.take_down().await;
+        ask(&mut client, b"hello").await.unwrap_err();
+        let refused = TcpStream::connect(proxy.address()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        proxy.bring_up().await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut client, b"hello").await.unwrap(), b"hello");
     }
 }

@@ -1,4 +1,4 @@
-//! Storages on servers that only containers have: further versions, and a CockroachDB with TLS.
+//! Storages on servers that run in containers only: further versions, and CockroachDB with TLS.
 
 use storage_pg::recommended::{Dialect, Recommendation};
 

@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<UnderTest> {
         Ok(Fresh::new(config(memory(), memory()), TestTarget::Opening))
     });
     let of_servers = UnderTest::new("mirror/redis-pg", redis_and_pg);
-    vec![of_memory, UnderTest { has_stories: false, ..of_servers }]
+    vec![of_memory, UnderTest { has_random_sequences: false, ..of_servers }]
 }
 
 fn redis_and_pg() -> Found<Fresh> {
@@ -25,12 +25,12 @@ fn redis_and_pg() -> Found<Fresh> {
 
 /// A mirror of these two.
 pub fn config(primary: StorageConfig, secondary: StorageConfig) -> StorageConfig {
-    let sides = [("primary", primary), ("secondary", secondary)];
-    let sides = sides.map(|(key, StorageConfig { name, config })| {
+    let storages = [("primary", primary), ("secondary", secondary)];
+    let storages = storages.map(|(key, StorageConfig { name, config })| {
         let side = vec![("name".to_owned(), Value::Text(name)), ("config".to_owned(), config)];
         (key.to_owned(), Value::Section(side))
     });
-    StorageConfig { name: "mirror".into(), config: Value::Section(sides.into()) }
+    StorageConfig { name: "mirror".into(), config: Value::Section(storages.into()) }
 }
 
 /// A storage in memory.

@@ -27,8 +27,8 @@ pub struct UnderTest {
     pub name: String,
     /// The cases that must fail on it. None, but for a sample that is known to be wrong.
     pub flaws: &'static [&'static str],
-    /// Whether random stories are told of it.
-    pub has_stories: bool,
+    /// Whether random sequences run on it.
+    pub has_random_sequences: bool,
     /// What `TRACKER_STORAGE_TEST_REQUIRE` names to require it: the backend, or the storage if it has a
     /// server of its own.
     pub required_as: String,
@@ -44,15 +44,14 @@ impl UnderTest {
         Self {
             name: name.to_owned(),
             flaws: &[],
-            has_stories: true,
+            has_random_sequences: true,
             required_as: name.split('/').next().unwrap_or(name).to_owned(),
             probe: Box::new(|| Ok(())),
             make: Box::new(make),
         }
     }
 
-    /// On a server that many a machine does not have: without it there is one test that says so, instead
-    /// of all that can't be run.
+    /// On a server that many machines do not have: without it there is one ignored test instead of one for each case.
     fn on_rare<T>(self, server: impl Fn() -> Found<T> + Send + Sync + 'static) -> Self {
         Self { probe: Box::new(move || server().map(drop)), ..self }
     }
@@ -102,43 +101,43 @@ pub fn registry() -> Registry {
     backends.clone().with(MirrorDriver::new(backends)).strict()
 }
 
-/// What the server of a storage, or the way to it, says when something goes wrong.
+/// An error of the server of a storage, or of the connection to it.
 pub type ServerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A storage that a test has for itself, or shares with others by way of the suite.
 pub struct Fresh {
     suite: Arc<Suite>,
     provider: Arc<dyn Provider>,
-    place: TestTarget,
+    target: TestTarget,
 }
 
-/// Where a storage keeps what it is given.
+/// Where a storage keeps its content.
 enum TestTarget {
     /// Each opening for itself.
     Opening,
     Schema(Schema),
     Database(Database),
     SqlDatabase(SqlDatabase),
-    /// One side each.
+    /// The two storages of a mirror.
     Mirror(Database, Schema),
     /// A server that all tests of the storage share; they leave nothing there.
     Server,
 }
 
 impl Fresh {
-    /// A storage that is emptied and removed by its `place`.
-    fn new(config: StorageConfig, place: TestTarget) -> Self {
-        let is_private = matches!(place, TestTarget::Opening);
-        Self::from(Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) }), place)
+    /// A storage that is emptied and removed by its `target`.
+    fn new(config: StorageConfig, target: TestTarget) -> Self {
+        let is_private = matches!(target, TestTarget::Opening);
+        Self::from(Arc::new(ByConfiguration { is_private, ..ByConfiguration::new(config, true) }), target)
     }
 
-    fn from(provider: Arc<dyn Provider>, place: TestTarget) -> Self {
-        Self { suite: Arc::new(Suite::new(Arc::clone(&provider))), provider, place }
+    fn from(provider: Arc<dyn Provider>, target: TestTarget) -> Self {
+        Self { suite: Arc::new(Suite::new(Arc::clone(&provider))), provider, target }
     }
 
     /// The same on two nodes.
     fn on_two_nodes(self) -> Self {
-        Self::from(Arc::new(TwoNodes::new(self.provider)), self.place)
+        Self::from(Arc::new(TwoNodes::new(self.provider)), self.target)
     }
 
     /// The same storage for another test.
@@ -146,7 +145,7 @@ impl Fresh {
         Self {
             suite: Arc::clone(&self.suite),
             provider: Arc::clone(&self.provider),
-            place: TestTarget::Server,
+            target: TestTarget::Server,
         }
     }
 
@@ -165,7 +164,7 @@ impl Fresh {
     /// # Errors
     /// What the server says; or that others use the storage.
     pub async fn empty(&self) -> Result<(), ServerError> {
-        match &self.place {
+        match &self.target {
             TestTarget::Opening => Ok(()),
             TestTarget::Schema(schema) => Ok(schema.empty().await?),
             TestTarget::Database(database) => Ok(database.empty().await?),
@@ -183,7 +182,7 @@ impl Fresh {
     /// # Errors
     /// What the server says.
     pub async fn remove(self) -> Result<(), ServerError> {
-        match self.place {
+        match self.target {
             TestTarget::Opening | TestTarget::Server => Ok(()),
             TestTarget::Schema(schema) => Ok(schema.remove().await?),
             TestTarget::Database(database) => Ok(database.remove().await?),

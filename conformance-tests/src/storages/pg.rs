@@ -1,4 +1,4 @@
-//! Storages on PostgreSQL: what the project recommends, and tables and queries of other kinds.
+//! Storages on PostgreSQL: the recommended tables and queries, and others.
 
 use storage_core::config::StorageConfig;
 use storage_pg::recommended::{self, AddressColumn, Recommendation};
@@ -16,10 +16,10 @@ pub struct Design {
     pub config: String,
 }
 
-/// Keys of a configuration, two underscores between levels, and what they are instead.
+/// Keys of a configuration, two underscores between levels, with other values.
 type Changes = &'static [(&'static str, &'static str)];
 
-/// Every call goes by the batch queries, also those that come alone.
+/// Every call uses the batch queries, also a single one.
 const BATCHES_ALWAYS: Changes = &[("BATCH_WHEN_IDLE", "true")];
 
 const NO_BATCHES: Changes = &[
@@ -80,7 +80,11 @@ pub(super) fn all() -> Vec<UnderTest> {
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
-        UnderTest { flaws: FLAWS_OF_THE_SEED, has_stories: false, ..under_test("pg/seed", design!("seed")) },
+        UnderTest {
+            flaws: FLAWS_OF_THE_SEED,
+            has_random_sequences: false,
+            ..under_test("pg/seed", design!("seed"))
+        },
     ]
 }
 
@@ -106,10 +110,10 @@ impl Design {
         design!("release-0.1")
     }
 
-    /// What is recommended, with the table of peers in partitions.
+    /// The recommended tables, with the peers table partitioned.
     ///
     /// # Panics
-    /// If the recommended script is not as it was.
+    /// If the recommended script has changed.
     pub fn partitioned() -> Self {
         let recommended = Self::from(Recommendation::default());
         let (before, rest) =
@@ -167,8 +171,8 @@ fn under_test(name: &str, design: Design) -> UnderTest {
     })
 }
 
-/// What is recommended, where transactions fail that get in each other's way. On a busy machine they do so
-/// for longer than a call may take by default.
+/// The recommended tables at an isolation level where concurrent transactions fail. On a busy machine they do so for
+/// longer than a call may take by default.
 fn isolated(isolation: &'static str) -> UnderTest {
     let design = Design::from(Recommendation::default());
     UnderTest::new(&format!("pg/{}", isolation.replace("%20", "-")), move || {
@@ -179,21 +183,21 @@ fn isolated(isolation: &'static str) -> UnderTest {
     })
 }
 
-/// The seed's tables, taken to what is recommended.
+/// The seed's tables, upgraded to the recommended ones.
 fn from_the_seed() -> Design {
-    // Together in one request they are a transaction, which refuses this word.
+    // In one request they are a transaction, in which this keyword is not allowed.
     let changes = recommended::from_seed().replace("CONCURRENTLY", "");
     let Design { tables, .. } = Design::seed();
     Design { tables: tables + &changes, ..Design::from(Recommendation::default()) }
 }
 
-/// The tables of releases 0.1 after their upgrade, on a node that has its queries yet.
+/// The tables of releases 0.1 after their upgrade, on a node that still has the old queries.
 fn queries_of_release_0_1() -> Design {
     let Design { tables, config } = Design::release_0_1();
     Design { tables: tables + &Recommendation::default().upgrade(), config }
 }
 
-/// What is recommended, with other values for some keys.
+/// The recommended tables, with other values for some keys.
 fn changed(name: &str, changes: Changes) -> UnderTest {
     let design = Design::from(Recommendation::default());
     UnderTest::new(name, move || {
@@ -203,7 +207,7 @@ fn changed(name: &str, changes: Changes) -> UnderTest {
     })
 }
 
-/// What is recommended, on two nodes.
+/// The recommended tables, on two nodes.
 fn on_two_nodes(name: &str) -> UnderTest {
     let design = Design::from(Recommendation::default());
     UnderTest::new(name, move || {

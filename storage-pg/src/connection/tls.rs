@@ -39,6 +39,12 @@ pub(crate) enum TlsMode {
     VerifyFull,
 }
 
+/// Whether this program was built with TLS.
+const HAS_TLS: bool = cfg!(any(feature = "tls-ring", feature = "tls-aws-lc"));
+
+const WITHOUT_TLS: &str = "`sslmode`: asks for TLS, but this program was built without it; build it with the feature \
+                           `tls-ring` or `tls-aws-lc`, or set `sslmode` to disable";
+
 const MODES: &[(&str, TlsMode)] = &[
     ("disable", TlsMode::Disable),
     ("allow", TlsMode::Allow),
@@ -59,6 +65,9 @@ pub(super) fn take_tls(parameters: &mut Parameters, variable: Variable<'_>) -> T
     }
     let (mode, root_certificates) = take_root_certificates(parameters, mode, variable);
     let mode = if binds_channel(parameters) { verified(mode) } else { mode };
+    if !HAS_TLS && matches!(mode, TlsMode::Require | TlsMode::VerifyAuthority | TlsMode::VerifyFull) {
+        parameters.problems.push(WITHOUT_TLS.into());
+    }
     TlsSettings { mode, root_certificates, client: take_client(parameters, variable) }
 }
 
@@ -136,7 +145,21 @@ fn existing(name: &str, variable: Variable<'_>) -> Option<PathBuf> {
     in_home(name, variable).filter(|file| file.exists())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(feature = "tls-ring", feature = "tls-aws-lc"))))]
+mod without_tls {
+    use super::*;
+
+    #[test]
+    fn tls_is_refused() {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let mut parameters = Parameters::gather(&format!("sslmode={mode}"), &|_| None);
+            take_tls(&mut parameters, &|_| None);
+            assert_eq!(parameters.problems, [WITHOUT_TLS]);
+        }
+    }
+}
+
+#[cfg(all(test, any(feature = "tls-ring", feature = "tls-aws-lc")))]
 mod tests {
     use super::*;
 

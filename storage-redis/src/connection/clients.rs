@@ -6,13 +6,14 @@ use std::time::Duration;
 use redis::io::tcp::TcpSettings;
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
-    RedisResult, TlsCertificates,
+    RedisResult,
 };
 use socket2::TcpKeepalive;
 use storage_core::config::Problem;
 
+use super::error as errors;
 use super::sentinels::Sentinels;
-use super::{error as errors, tls};
+use super::tls::Certificates;
 use crate::config::{DeploymentMode, RedisConfig, read_address};
 
 /// The longest that connecting to a node of a cluster takes: one that does not answer must not keep callers from
@@ -41,7 +42,7 @@ pub(super) type NodeClients = Arc<dyn Fn(&str, u16) -> RedisResult<Client> + Sen
 impl Clients {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
         let problem = |message: String| Problem { key: "addresses".into(), message };
-        let certificates = tls::certificates(config)?;
+        let certificates = Certificates::read(config)?;
         let mut addresses = Vec::with_capacity(config.addresses.len());
         for address in &config.addresses {
             let (host, port) = read_address(address).map_err(|message| problem(message.into()))?;
@@ -75,13 +76,9 @@ pub(super) fn connect_timeout(config: &RedisConfig) -> Duration {
     }
 }
 
-fn single(
-    config: &RedisConfig,
-    address: ConnectionAddr,
-    certificates: Option<TlsCertificates>,
-) -> RedisResult<Clients> {
+fn single(config: &RedisConfig, address: ConnectionAddr, certificates: Certificates) -> RedisResult<Clients> {
     let access = access(config.db, &config.login, &config.password);
-    Ok(Clients::Single(Box::new(client(address, access, certificates.as_ref())?)))
+    Ok(Clients::Single(Box::new(client(address, access, &certificates)?)))
 }
 
 /// MoChi's `login` and `password` are for the sentinels.
@@ -89,37 +86,29 @@ fn sentinel(
     config: &RedisConfig,
     master: String,
     addresses: Vec<ConnectionAddr>,
-    certificates: Option<TlsCertificates>,
+    certificates: Certificates,
 ) -> RedisResult<Clients> {
     let to_sentinels = access(0, &config.login, &config.password);
-    let clients =
-        addresses.into_iter().map(|address| client(address, to_sentinels.clone(), certificates.as_ref()));
+    let clients = addresses.into_iter().map(|address| client(address, to_sentinels.clone(), &certificates));
     let clients = clients.collect::<RedisResult<Vec<_>>>()?;
     let to_data = access(config.db, &config.master_login, &config.master_password);
     let data_nodes = node_clients(config.tls, to_data, certificates);
     Ok(Clients::Sentinel(Arc::new(Sentinels::new(master, clients, data_nodes))))
 }
 
-fn node_clients(
-    tls: bool,
-    access: RedisConnectionInfo,
-    certificates: Option<TlsCertificates>,
-) -> NodeClients {
+fn node_clients(tls: bool, access: RedisConnectionInfo, certificates: Certificates) -> NodeClients {
     Arc::new(move |host, port| {
-        client(connection_address(host.to_owned(), port, tls), access.clone(), certificates.as_ref())
+        client(connection_address(host.to_owned(), port, tls), access.clone(), &certificates)
     })
 }
 
 fn client(
     address: ConnectionAddr,
     access: RedisConnectionInfo,
-    certificates: Option<&TlsCertificates>,
+    certificates: &Certificates,
 ) -> RedisResult<Client> {
     let info = connection_info(address, access)?;
-    match certificates {
-        Some(certificates) => Client::build_with_tls(info, certificates.clone()),
-        None => Client::open(info),
-    }
+    certificates.client(info)
 }
 
 fn connection_address(host: String, port: u16, tls: bool) -> ConnectionAddr {

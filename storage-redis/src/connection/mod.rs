@@ -13,6 +13,7 @@ mod pool;
 mod request;
 mod sentinels;
 mod shared_connection;
+#[cfg_attr(not(feature = "_tls"), path = "without_tls.rs")]
 mod tls;
 
 use std::sync::Arc;

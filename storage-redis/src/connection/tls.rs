@@ -2,27 +2,45 @@
 
 use std::path::Path;
 
-use redis::TlsCertificates;
+use redis::{Client, IntoConnectionInfo, RedisResult, TlsCertificates};
+#[cfg(all(feature = "tls-aws-lc", not(feature = "tls-ring")))]
+use rustls::crypto::aws_lc_rs as provider;
+#[cfg(feature = "tls-ring")]
+use rustls::crypto::ring as provider;
 use storage_core::config::Problem;
 
 use crate::config::RedisConfig;
 
-/// The certificates to trust, if they are not those of the system. Makes rustls ready if TLS is used.
-pub(super) fn certificates(config: &RedisConfig) -> Result<Option<TlsCertificates>, Problem> {
-    if !config.tls {
-        return Ok(None);
+/// The certificate authorities to trust, if they are not those of the system.
+#[derive(Clone)]
+pub(super) struct Certificates(Option<TlsCertificates>);
+
+impl Certificates {
+    /// Reads the files. Makes rustls ready if TLS is used.
+    pub(super) fn read(config: &RedisConfig) -> Result<Self, Problem> {
+        if !config.tls {
+            return Ok(Self(None));
+        }
+        // Fails if the process has chosen one already, which will do as well.
+        let _ = provider::default_provider().install_default();
+        if config.ca_certs.is_empty() {
+            return Ok(Self(None));
+        }
+        let mut pem = Vec::new();
+        for file in &config.ca_certs {
+            pem.extend(read(file)?);
+            pem.push(b'\n');
+        }
+        Ok(Self(Some(TlsCertificates { client_tls: None, root_cert: Some(pem) })))
     }
-    // Fails if the process has chosen one already, which will do as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    if config.ca_certs.is_empty() {
-        return Ok(None);
+
+    /// A client that trusts them.
+    pub(super) fn client(&self, info: impl IntoConnectionInfo) -> RedisResult<Client> {
+        match &self.0 {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+            None => Client::open(info),
+        }
     }
-    let mut pem = Vec::new();
-    for file in &config.ca_certs {
-        pem.extend(read(file)?);
-        pem.push(b'\n');
-    }
-    Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(pem) }))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {
@@ -43,7 +61,7 @@ mod tests {
     fn a_missing_file_is_named() {
         let config =
             RedisConfig { tls: true, ca_certs: vec!["/nonexistent/ca.pem".into()], ..RedisConfig::default() };
-        let problem = certificates(&config).unwrap_err().to_string();
+        let problem = Certificates::read(&config).err().unwrap().to_string();
         assert!(problem.starts_with("`ca_certs`: /nonexistent/ca.pem: No such file"), "{problem}");
     }
 
@@ -51,6 +69,8 @@ mod tests {
     fn a_file_without_certificates_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let config = RedisConfig { tls: true, ca_certs: vec![file.path().into()], ..RedisConfig::default() };
-        assert!(certificates(&config).unwrap_err().message.ends_with("has no certificate in PEM form"));
+        assert!(
+            Certificates::read(&config).err().unwrap().message.ends_with("has no certificate in PEM form")
+        );
     }
 }

@@ -9,7 +9,7 @@ use crate::servers::{Found, Missing};
 
 const PORT: u16 = 26257;
 
-/// Where the image has the program.
+/// The path of the program in the image.
 const PROGRAM: &str = "/cockroach/cockroach";
 
 /// Makes certificates and starts the node with them.
@@ -25,7 +25,7 @@ set -- "$@" --certs-dir="$certificates"
 exec "$program" "$@"
 "#;
 
-/// Starts a node that lets everyone in.
+/// Starts a node without authentication.
 pub(in crate::servers) fn cockroach() -> Found<Cockroach> {
     let container = Container::start(&COCKROACH.obtain()?, PORT, |image| {
         image.with_entrypoint(PROGRAM).with_cmd(settings().chain(["--insecure".to_owned()]))
@@ -35,7 +35,7 @@ pub(in crate::servers) fn cockroach() -> Found<Cockroach> {
     Ok(Cockroach::in_container(&url, container, None))
 }
 
-/// Starts a node that asks for TLS and a password.
+/// Starts a node that requires TLS and a password.
 pub(in crate::servers) fn cockroach_secured() -> Found<Cockroach> {
     let certificates = format!("{DATA}/certificates");
     let container = Container::start(&COCKROACH.obtain()?, PORT, |image| secured(image, &certificates))?;

@@ -12,7 +12,7 @@ const PORT: u16 = 5432;
 pub(in crate::servers) fn postgres(image: &Image) -> Found<Postgres> {
     let password = password();
     let settings = SETTINGS.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]);
-    // What proves a password without sending it takes debug builds long. One server of several will do.
+    // SCRAM takes debug builds long, so that only one of the servers uses it.
     let auth = if image.storage.is_empty() { "password" } else { "scram-sha-256" };
     let container = Container::start(&image.obtain()?, PORT, |image| {
         image

@@ -3,7 +3,7 @@
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use testcontainers::ImageExt;
 
-use super::{Container, Image, PATIENCE, password};
+use super::{Container, Image, TIMEOUT, password};
 use crate::servers::redis::{NUMBER_OF_DATABASES, Redis};
 use crate::servers::{Found, Missing};
 
@@ -29,6 +29,6 @@ pub(in crate::servers) fn redis(image: &Image) -> Found<Redis> {
     let access = RedisConnectionInfo::default().set_password(&password);
     let server = address.map_err(Missing::failed)?.set_redis_settings(access);
     let client = Client::open(server.clone()).map_err(Missing::failed)?;
-    container.wait_until(|| client.get_connection_with_timeout(PATIENCE).is_ok())?;
+    container.wait_until(|| client.get_connection_with_timeout(TIMEOUT).is_ok())?;
     Ok(Redis::in_container(server, container))
 }

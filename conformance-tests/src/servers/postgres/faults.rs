@@ -7,9 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rand::RngExt;
 
-use super::{Postgres, START_PATIENCE, programs, says_it_is_ready};
+use super::{Postgres, START_TIMEOUT, programs, says_it_is_ready};
 use crate::servers::frozen::{Frozen, children, signal};
-use crate::servers::guardian::{Ground, free_port};
+use crate::servers::server_process::{ServerDir, free_port};
 use crate::servers::{Found, Missing, PgUrl};
 
 /// As the primary has them, so that the standby can follow.
@@ -105,8 +105,8 @@ impl Postgres {
         for process in processes.iter().chain([&postmaster]) {
             signal(*process, Signal::SIGKILL)?;
         }
-        self.with_guardian(|guardian| {
-            while !guardian.has_ended() {
+        self.with_process(|process| {
+            while !process.has_ended() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Ok(())
@@ -119,9 +119,9 @@ impl Postgres {
     /// [`Missing`] if it cannot be copied or does not start.
     pub fn start_standby(&self) -> Found<Self> {
         let programs = programs().ok_or_else(|| Missing::Absent("no PostgreSQL server programs".into()))?;
-        let ground = Ground::new("standby").map_err(Missing::failed)?;
-        let data = ground.directory("data").map_err(Missing::failed)?;
-        let mut copy = ground.command(programs.join("pg_basebackup"));
+        let dir = ServerDir::new("standby").map_err(Missing::failed)?;
+        let data = dir.directory("data").map_err(Missing::failed)?;
+        let mut copy = dir.command(programs.join("pg_basebackup"));
         copy.args(["--wal-method=stream", "--checkpoint=fast", "--write-recovery-conf", "--no-sync"]);
         copy.arg("--pgdata").arg(&data).arg("--dbname").arg(self.url());
         let copied = copy.output().map_err(Missing::failed)?;
@@ -134,11 +134,10 @@ impl Postgres {
         for setting in STANDBY_SETTINGS {
             arguments.extend(["-c".into(), setting.to_owned()]);
         }
-        let guardian =
-            ground.start("QUIT", &programs.join("postgres"), &arguments).map_err(Missing::failed)?;
-        guardian.wait_until(START_PATIENCE, says_it_is_ready).map_err(Missing::failed)?;
+        let process = dir.start("QUIT", &programs.join("postgres"), &arguments).map_err(Missing::failed)?;
+        process.wait_until(START_TIMEOUT, says_it_is_ready).map_err(Missing::failed)?;
         let url = PgUrl::parse(self.url()).at(&[format!("127.0.0.1:{port}")]);
-        Ok(Self::new(url.to_string(), Some(guardian)))
+        Ok(Self::new(url.to_string(), Some(process)))
     }
 
     /// Makes a standby the primary and waits until it is.
@@ -158,8 +157,8 @@ impl Postgres {
 
     fn postmaster(&self) -> Found<i32> {
         let mut file = PathBuf::new();
-        self.with_guardian(|guardian| {
-            file = guardian.directory().join("data/postmaster.pid");
+        self.with_process(|process| {
+            file = process.directory().join("data/postmaster.pid");
             Ok(())
         })?;
         let content = fs::read_to_string(&file).map_err(Missing::failed)?;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{Postgres, START_PATIENCE, programs, says_it_is_ready, start};
-use crate::servers::guardian::Guardian;
+use super::{Postgres, START_TIMEOUT, programs, says_it_is_ready, start};
+use crate::servers::server_process::ServerProcess;
 use crate::servers::{Found, Missing};
 
 /// It keeps what it has acknowledged, but for a crash of the machine.
@@ -25,9 +25,9 @@ impl Postgres {
     /// # Errors
     /// [`Missing`] if it could not be done, or if the server was not started here.
     pub fn crash(&self) -> Found<()> {
-        self.with_guardian(|guardian| {
-            guardian.send("QUIT").map_err(Missing::failed)?;
-            while !guardian.has_ended() {
+        self.with_process(|process| {
+            process.send("QUIT").map_err(Missing::failed)?;
+            while !process.has_ended() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Ok(())
@@ -39,14 +39,14 @@ impl Postgres {
     /// # Errors
     /// [`Missing`] if it does not start.
     pub fn start_again(&self) -> Found<()> {
-        self.with_guardian(|guardian| {
-            guardian.start_again().map_err(Missing::failed)?;
-            guardian.wait_until(START_PATIENCE, says_it_is_ready).map_err(Missing::failed)
+        self.with_process(|process| {
+            process.start_again().map_err(Missing::failed)?;
+            process.wait_until(START_TIMEOUT, says_it_is_ready).map_err(Missing::failed)
         })
     }
 
-    pub(super) fn with_guardian(&self, order: impl FnOnce(&Guardian) -> Found<()>) -> Found<()> {
-        let guardian = self.guardian.lock().unwrap_or_else(PoisonError::into_inner);
-        guardian.as_ref().map_or_else(|| Err(Missing::failed("the server is not ours to restart")), order)
+    pub(super) fn with_process(&self, order: impl FnOnce(&ServerProcess) -> Found<()>) -> Found<()> {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_ref().map_or_else(|| Err(Missing::failed("the server is not ours to restart")), order)
     }
 }

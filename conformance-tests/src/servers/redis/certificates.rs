@@ -1,10 +1,10 @@
-//! An authority of the tests' own, and a certificate from it for servers on the loopback interface.
+//! A certificate authority of the tests, and a certificate from it for servers on the loopback interface.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// Certificates and a key, as PEM.
 pub(super) struct Certificates {
-    /// The authority's certificate, for those who shall trust the servers.
+    /// The authority's certificate, for clients.
     pub(super) authority: String,
     /// The servers' certificate.
     pub(super) server: String,
@@ -25,8 +25,8 @@ impl Certificates {
     }
 }
 
-/// A certificate for these addresses. Each needs a name of its own: one that names itself as its issuer
-/// is believed by nobody.
+/// A certificate for these addresses. Each needs a name of its own: no client trusts one that names itself as
+/// its issuer.
 fn named(name: &str, addresses: &[&str]) -> Result<CertificateParams, rcgen::Error> {
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(addresses)?;

@@ -1,16 +1,16 @@
-//! Three nodes that share the keys.
+//! A Redis Cluster of three nodes.
 
 use storage_core::config::Value;
 
 use super::node::{Node, Setup};
 use super::texts;
-use crate::servers::guardian::free_port;
+use crate::servers::server_process::free_port;
 use crate::servers::{Found, Missing};
 
 const NUMBER_OF_NODES: u16 = 3;
 const SLOTS: u16 = 16_384;
 
-/// A node that is gone is noticed soon, and the others go on.
+/// A node that is down is detected soon, and the others keep serving.
 const MISSING_NODES: &str = "cluster-node-timeout 5000\ncluster-require-full-coverage no";
 
 /// A cluster of three primaries.
@@ -27,14 +27,14 @@ impl Cluster {
     /// [`Missing`] if there is no program, or one does not start.
     pub fn start(setup: &Setup) -> Found<Self> {
         let primaries = start_nodes(setup)?;
-        for (place, (node, _)) in primaries.iter().enumerate() {
-            let number = u16::try_from(place).map_err(Missing::failed)?;
+        for (index, (node, _)) in primaries.iter().enumerate() {
+            let number = u16::try_from(index).map_err(Missing::failed)?;
             let first_slot =
                 |number: u16| number * (SLOTS / NUMBER_OF_NODES) + number.min(SLOTS % NUMBER_OF_NODES);
             let (first, last) = (first_slot(number), first_slot(number + 1) - 1);
-            tell(node, redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(first).arg(last))?;
-            // Nodes of one epoch would have to agree on others first.
-            tell(node, redis::cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(number + 1))?;
+            send(node, redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(first).arg(last))?;
+            // Nodes of one epoch would have to settle on others first.
+            send(node, redis::cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(number + 1))?;
         }
         introduce(&primaries)?;
         Ok(Self { nodes: primaries.into_iter().map(|(node, _)| node).collect(), replicas: Vec::new() })
@@ -53,7 +53,7 @@ impl Cluster {
         for (primary, (replica, _)) in cluster.nodes.iter().zip(&replicas) {
             let id: String = primary.ask(redis::cmd("CLUSTER").arg("MYID")).map_err(Missing::failed)?;
             replica.ask_until(redis::cmd("CLUSTER").arg("NODES"), |nodes: &String| nodes.contains(&id))?;
-            tell(replica, redis::cmd("CLUSTER").arg("REPLICATE").arg(id))?;
+            send(replica, redis::cmd("CLUSTER").arg("REPLICATE").arg(id))?;
             let is_in_step = |about: &String| about.contains("state=online");
             primary.ask_until(redis::cmd("INFO").arg("replication"), is_in_step)?;
         }
@@ -116,14 +116,14 @@ fn introduce(nodes: &[(Node, u16)]) -> Found<()> {
 }
 
 fn meet(node: &Node, other: &Node, bus_port: u16) -> Found<()> {
-    tell(node, redis::cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(other.port()).arg(bus_port))
+    send(node, redis::cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(other.port()).arg(bus_port))
 }
 
-fn tell(node: &Node, command: &redis::Cmd) -> Found<()> {
+fn send(node: &Node, command: &redis::Cmd) -> Found<()> {
     node.ask(command).map_err(Missing::failed)
 }
 
-/// Whether a node of a cluster of so many knows all others and takes commands.
+/// Whether a node of a cluster of this size knows all others and accepts commands.
 fn serves(info: &str, nodes: usize) -> bool {
     let is = |line: &str| info.lines().any(|found| found == line);
     is("cluster_state:ok") && is(&format!("cluster_known_nodes:{nodes}"))

@@ -9,7 +9,7 @@ use storage_core::config::Value;
 
 use super::{ask, connect};
 
-/// What Redis has if it is not told otherwise, and does not tell.
+/// The default of Redis, which it does not report.
 const USUAL_NUMBER: u32 = 16;
 
 /// The databases of a server that tests may use.

@@ -1,4 +1,4 @@
-//! One server process.
+//! One Redis server process.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,8 @@ use redis::RedisConnectionInfo;
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisResult};
 use storage_core::config::Value;
 
-use super::{PATIENCE, ask, program};
-use crate::servers::guardian::{Ground, Guardian, free_port};
+use super::{TIMEOUT, ask, program};
+use crate::servers::server_process::{ServerDir, ServerProcess, free_port};
 use crate::servers::{Found, Frozen, Missing};
 
 /// A user and the password.
@@ -32,7 +32,7 @@ impl Login {
 }
 
 /// How a server is set up: on a free port of the loopback interface, and without persistence unless
-/// told otherwise.
+/// set otherwise.
 #[derive(Clone, Default)]
 pub struct Setup {
     settings: Vec<String>,
@@ -89,7 +89,7 @@ impl Setup {
 pub struct Node {
     port: u16,
     login: Option<Login>,
-    guardian: Guardian,
+    process: ServerProcess,
 }
 
 impl Node {
@@ -104,29 +104,29 @@ impl Node {
 
     fn try_to_start(program: &Path, setup: &Setup) -> Result<Self, String> {
         let io = |error: std::io::Error| error.to_string();
-        let ground = Ground::new("redis").map_err(io)?;
+        let dir = ServerDir::new("redis").map_err(io)?;
         let port = free_port().map_err(io)?;
-        let mut config = format!("bind 127.0.0.1\nport {port}\ndir {}\n", ground.path().display());
+        let mut config = format!("bind 127.0.0.1\nport {port}\ndir {}\n", dir.path().display());
         if !setup.sentinel {
             config.push_str("save \"\"\nrepl-diskless-sync-delay 0\n");
         }
         config.push_str(&setup.settings.join("\n"));
         for (name, content) in &setup.files {
-            ground.file(name, content).map_err(io)?;
+            dir.file(name, content).map_err(io)?;
         }
-        let mut arguments = vec![ground.file("server.conf", config).map_err(io)?.display().to_string()];
+        let mut arguments = vec![dir.file("server.conf", config).map_err(io)?.display().to_string()];
         if setup.sentinel {
             arguments.push("--sentinel".into());
         }
-        let guardian = ground.start("KILL", program, &arguments).map_err(io)?;
-        let node = Self { port, login: setup.login.clone(), guardian };
+        let process = dir.start("KILL", program, &arguments).map_err(io)?;
+        let node = Self { port, login: setup.login.clone(), process };
         node.wait_until_it_answers()?;
         Ok(node)
     }
 
     fn wait_until_it_answers(&self) -> Result<(), String> {
         let ping = redis::cmd("PING");
-        self.guardian.wait_until(PATIENCE, |_| self.ask::<String>(&ping).is_ok())
+        self.process.wait_until(TIMEOUT, |_| self.ask::<String>(&ping).is_ok())
     }
 
     /// The server's port.
@@ -141,7 +141,7 @@ impl Node {
 
     /// A file in the server's directory.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.guardian.directory().join(name)
+        self.process.directory().join(name)
     }
 
     /// How to reach the server's first database.
@@ -172,28 +172,28 @@ impl Node {
         ask(&self.server(), command)
     }
 
-    /// Asks again and again until the answer is the one waited for.
+    /// Repeats a command until it has the expected answer.
     ///
     /// # Errors
     /// [`Missing`] if it does not come in time.
     pub fn ask_until<T: FromRedisValue>(&self, command: &Cmd, is_awaited: impl Fn(&T) -> bool) -> Found<()> {
         let is_ready = |_: &Path| self.ask(command).is_ok_and(|answer| is_awaited(&answer));
-        self.guardian.wait_until(PATIENCE, is_ready).map_err(Missing::failed)
+        self.process.wait_until(TIMEOUT, is_ready).map_err(Missing::failed)
     }
 
-    /// Ends the process at once, without any chance to save something.
+    /// Kills the process, so that it cannot save anything.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
     pub fn kill(&self) -> Found<()> {
         self.send("KILL")?;
-        while !self.guardian.has_ended() {
+        while !self.process.has_ended() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Makes the process stand still; connections stay, answers don't come.
+    /// Stops the process with SIGSTOP: connections stay open, and nothing is answered.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
@@ -201,7 +201,7 @@ impl Node {
         self.send("STOP")
     }
 
-    /// Lets the process go on after [`freeze`](Self::freeze).
+    /// Continues the process after [`freeze`](Self::freeze).
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
@@ -209,7 +209,7 @@ impl Node {
         self.send("CONT")
     }
 
-    /// Makes the process stand still until the guard is dropped.
+    /// Stops the process with SIGSTOP until the guard is dropped.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done.
@@ -219,7 +219,7 @@ impl Node {
     }
 
     fn send(&self, signal: &str) -> Found<()> {
-        self.guardian.send(signal).map_err(Missing::failed)
+        self.process.send(signal).map_err(Missing::failed)
     }
 
     /// Starts the process again after [`kill`](Self::kill), on the same port and with the data that it
@@ -228,12 +228,12 @@ impl Node {
     /// # Errors
     /// [`Missing`] if it does not start.
     pub fn start_again(&self) -> Found<()> {
-        self.guardian.start_again().map_err(Missing::failed)?;
+        self.process.start_again().map_err(Missing::failed)?;
         self.wait_until_it_answers().map_err(Missing::failed)
     }
 
     /// Ends the process for good and removes its directory.
     pub fn stop(&self) {
-        self.guardian.stop();
+        self.process.stop();
     }
 }

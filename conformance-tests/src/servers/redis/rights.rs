@@ -1,4 +1,4 @@
-//! Users who may do what the example of a configuration says that they need, and nothing else.
+//! Users with the ACL rules of the example configuration, and nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::certificates::Certificates;
 use super::database::{Database, Databases};
 use super::node::{Login, Node, Setup};
 use super::{NUMBER_OF_DATABASES, texts};
-use crate::servers::guardian::free_port;
+use crate::servers::server_process::free_port;
 use crate::servers::{Found, Missing};
 
 /// The name by which the sentinels know the primary.
@@ -24,7 +24,7 @@ const CA_FILE: &str = "ca.pem";
 /// How a primary, a replica and their sentinels are set up.
 #[derive(Debug, Clone, Copy)]
 pub struct SentinelSetup {
-    /// How long a server must be silent for its sentinels to take it for dead.
+    /// How long a server must be silent for its sentinels to mark it as down.
     pub down_after: Duration,
     /// Whether clients need TLS, a user for the sentinels, and another one for the data.
     pub secured: bool,
@@ -33,13 +33,13 @@ pub struct SentinelSetup {
 }
 
 impl Default for SentinelSetup {
-    /// Nothing fails over because this machine is busy.
+    /// Long enough that a busy machine causes no failover.
     fn default() -> Self {
         Self { down_after: Duration::from_secs(120), secured: false, setting: "" }
     }
 }
 
-/// What clients need to be let in.
+/// The credentials that clients need.
 struct Security {
     certificates: Certificates,
     for_data: Login,
@@ -154,7 +154,7 @@ impl Sentinel {
         self.sentinels.iter().map(|sentinel| &sentinel.node)
     }
 
-    /// Tells the sentinels to make the replica the primary, while the old one is well.
+    /// Makes the sentinels promote the replica, while the old primary works.
     ///
     /// # Errors
     /// What the sentinel says.
