@@ -381,10 +381,10 @@ impl Registry {
 
     /// Who observes a storage.
     fn observers(&self) -> Vec<SharedObserver> {
-        let mut observers = self.observers.clone();
+        let observers = self.observers.iter().cloned();
         #[cfg(feature = "prometheus")]
-        observers.extend(self.metrics.iter().map(|metrics| metrics.meter()));
-        observers
+        let observers = observers.chain(self.metrics.iter().map(|metrics| metrics.meter()));
+        observers.collect()
     }
 
     fn observer(&self) -> SharedObserver {
