@@ -21,8 +21,9 @@
 mod arguments;
 mod bench;
 mod commands;
-mod consent;
-mod exit;
+mod confirm;
+mod endpoints;
+mod exit_code;
 mod interrupt;
 mod logging;
 mod open;
@@ -31,7 +32,6 @@ mod progress;
 mod recommended;
 mod scan;
 mod serve;
-mod sides;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ use clap::FromArgMatches;
 use storage_core::Registry;
 
 use arguments::{Arguments, Command};
-use exit::{CommandError, Exit};
+use exit_code::{CommandError, Exit};
 use output::{Output, note};
 
 /// How long threads that are blocked may take to end.

@@ -295,7 +295,7 @@ fn sigterm_is_success_and_ctrl_c_is_not() {
 fn an_address_in_use_is_named() {
     let tracker = RunningTracker::start();
     let taken = tracker.http().to_string();
-    let ran: common::CommandResult =
+    let ran: common::CommandOutput =
         command(&["serve", "--http", &taken, "--udp", "none", "--admin", "none"]).output().unwrap().into();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains(&format!("--http: cannot listen on {taken}")), "{ran:?}");
@@ -304,7 +304,7 @@ fn an_address_in_use_is_named() {
 #[test]
 fn without_a_file_the_environment_may_name_the_storage() {
     let serve = ["serve", "--http", "127.0.0.1:0", "--udp", "none", "--admin", "none"];
-    let ran: common::CommandResult =
+    let ran: common::CommandOutput =
         command(&serve).env("TRACKER_STORAGE__NAME", "memroy").output().unwrap().into();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("environment: `name`: there is no backend `memroy`"), "{ran:?}");

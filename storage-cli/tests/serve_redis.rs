@@ -25,13 +25,13 @@ const LISTED_V2: [u8; 32] = [1; 32];
 const OTHER: [u8; 20] = [2; 20];
 
 fn main() -> ExitCode {
-    let test = |name: &str, story: fn(&Node)| {
+    let test = |name: &str, case: fn(&Node)| {
         Trial::ignorable_test(name, move || {
             let node = match Node::start(&Setup::default()) {
                 Ok(node) => node,
                 Err(missing) => return unless_missing("redis", missing),
             };
-            story(&node);
+            case(&node);
             node.stop();
             Ok(Completion::Completed)
         })

@@ -3,16 +3,16 @@
 
 mod admin;
 mod approval;
-mod descriptors;
+mod fd_limit;
 mod health;
 mod http;
 mod listen;
 mod metrics;
 mod rate_limit;
 mod settings;
+mod status;
 mod tracker;
 mod udp;
-mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -27,16 +27,16 @@ use storage_core::{
 };
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use crate::exit::CommandError;
-use admin::{AdminSite, History};
+use crate::exit_code::CommandError;
+use admin::{AdminService, History};
 use health::Health;
-use http::{PerAddress, Places, TrackerSite};
+use http::{ConnectionLimit, PerIpLimit, TrackerService};
 use metrics::FrontMetrics;
 use rate_limit::RateLimit;
 use settings::CONNECTIONS;
+use status::{Status, StatusLayer};
 use tracker::Tracker;
 use udp::UdpTracker;
-use watch::{Seen, StatusLayer};
 
 pub(crate) use settings::ServeSettings;
 
@@ -44,10 +44,10 @@ pub(crate) use settings::ServeSettings;
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long stopping may take; the process then has half a second to end within 10 s.
-const STOP: Duration = Duration::from_millis(9_500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(9_500);
 
 /// How much of it requests under way may take; the storage is closed in what is left.
-const FINISH: Duration = Duration::from_millis(5_500);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(5_500);
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +61,7 @@ pub(crate) struct Addresses {
 }
 
 /// What to serve, and how.
-pub(crate) struct Plan {
+pub(crate) struct ServeOptions {
     /// Everything read from the configuration.
     pub(crate) settings: ServeSettings,
     /// Where.
@@ -75,7 +75,7 @@ pub(crate) struct Plan {
 }
 
 /// A tracker that serves.
-pub(crate) struct Serving {
+pub(crate) struct TrackerServer {
     storage: Arc<dyn Storage>,
     tasks: Tasks,
     /// Where it listens: what for, and the address to give to clients.
@@ -84,19 +84,22 @@ pub(crate) struct Serving {
 
 type Listening = Vec<(&'static str, String)>;
 
-impl Serving {
+impl TrackerServer {
     /// Starts maintenance of a storage and serves it. Waits for nothing that the storage does.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
-    pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, CommandError> {
+    pub(crate) async fn start(
+        opened: Opened<dyn Storage>,
+        options: ServeOptions,
+    ) -> Result<Self, CommandError> {
         let Opened { storage, schedule, .. } = opened;
-        let metrics = ServeMetrics::register(&plan).map_err(|error| metrics_failed(&error))?;
-        let watched = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.seen))));
-        let observer = Arc::clone(&metrics.seen) as SharedObserver;
-        let storage = MaintenanceScheduler::start_observed(watched, schedule, observer);
+        let metrics = ServeMetrics::register(&options).map_err(|error| metrics_failed(&error))?;
+        let observed = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.status))));
+        let observer = Arc::clone(&metrics.status) as SharedObserver;
+        let storage = MaintenanceScheduler::start_observed(observed, schedule, observer);
         let tasks = Tasks::default();
-        match serve(&storage, metrics, plan, tasks.spawner()) {
+        match serve(&storage, metrics, options, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
                     // The schedule begins with a wait, and an operator looks at once.
@@ -106,7 +109,7 @@ impl Serving {
                 Ok(Self { storage, tasks, listening })
             }
             Err(failure) => {
-                close(&*storage, Deadline::now() + STOP).await;
+                close(&*storage, Deadline::now() + STOP_TIMEOUT).await;
                 Err(failure)
             }
         }
@@ -115,9 +118,9 @@ impl Serving {
     /// Stops accepting, finishes what runs, and closes the storage, all within 10 s whatever its server
     /// does. Gives the acknowledged writes that were left behind.
     pub(crate) async fn stop(self) -> PendingWrites {
-        let deadline = Deadline::now() + STOP;
-        if !self.tasks.stop(FINISH).await {
-            tracing::warn!(after = ?FINISH, "requests under way are left without an answer");
+        let deadline = Deadline::now() + STOP_TIMEOUT;
+        if !self.tasks.stop(DRAIN_TIMEOUT).await {
+            tracing::warn!(after = ?DRAIN_TIMEOUT, "requests under way are left without an answer");
         }
         close(&*self.storage, deadline).await;
         self.storage.pending_writes()
@@ -138,16 +141,16 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
 struct ServeMetrics {
     front: Arc<FrontMetrics>,
     health: Arc<Health>,
-    seen: Arc<Seen>,
+    status: Arc<Status>,
 }
 
 impl ServeMetrics {
-    fn register(plan: &Plan) -> prometheus::Result<Self> {
-        let front = Arc::new(FrontMetrics::register(&plan.prometheus)?);
+    fn register(options: &ServeOptions) -> prometheus::Result<Self> {
+        let front = Arc::new(FrontMetrics::register(&options.prometheus)?);
         let health = Health::new(front.healthy().clone());
-        let mochi = plan.mochi_metric_names.then_some(&plan.prometheus);
-        let seen = Seen::new(Arc::clone(&health), Arc::clone(&plan.observer), mochi)?;
-        Ok(Self { front, health, seen })
+        let mochi = options.mochi_metric_names.then_some(&options.prometheus);
+        let status = Status::new(Arc::clone(&health), Arc::clone(&options.observer), mochi)?;
+        Ok(Self { front, health, status })
     }
 }
 
@@ -155,17 +158,17 @@ impl ServeMetrics {
 fn serve(
     storage: &Arc<dyn Storage>,
     metrics: ServeMetrics,
-    plan: Plan,
+    options: ServeOptions,
     tasks: &TaskSpawner,
 ) -> Result<Listening, CommandError> {
-    let Plan { settings, addresses, prometheus, .. } = plan;
-    let ServeMetrics { front: metrics, health, seen } = metrics;
+    let ServeOptions { settings, addresses, prometheus, .. } = options;
+    let ServeMetrics { front: metrics, health, status } = metrics;
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
     let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
 
-    tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
+    tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&status)));
     let tracker = Arc::new(Tracker {
         storage: Arc::clone(storage),
         approval: settings.approval,
@@ -175,19 +178,19 @@ fn serve(
     });
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
-    let per_address = PerAddress::new(
+    let per_ip = PerIpLimit::new(
         tracker.limits().max_connections_per_address,
         settings.addresses.trusted_proxies.clone(),
         metrics.refused_connections().clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
-    let site = TrackerSite::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
-    let site = Arc::new(site);
-    let connections = descriptors::connections(CONNECTIONS);
-    let places = Places::shared(connections, per_address, metrics.connections().clone());
+    let service = TrackerService::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
+    let service = Arc::new(service);
+    let connections = fd_limit::connections(CONNECTIONS);
+    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections().clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}{announce_path}")));
-        tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
     }
     for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
@@ -198,13 +201,14 @@ fn serve(
     let history = Arc::new(History::new(Arc::clone(&metrics)));
     tasks.spawn_until_stopped(Arc::clone(&history).record());
     let storage = Arc::clone(storage);
-    let site = AdminSite { storage, health, begun: Instant::now(), prometheus, metrics, seen, history };
-    let site = Arc::new(site);
+    let service =
+        AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
+    let service = Arc::new(service);
     // Apart from the clients': whoever takes all of theirs does not lock out the operator.
-    let places = Places::new(ADMIN_CONNECTIONS);
+    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
-        tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
     }
     Ok(listening)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 const MAGIC: u64 = 0x0417_2710_1980;
 
 /// Longer than any answer takes.
-const FOREVER: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client.
 pub struct Udp {
@@ -56,7 +56,7 @@ impl Udp {
         let any = if tracker.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
         let socket = UdpSocket::bind(any).unwrap();
         socket.connect(tracker).unwrap();
-        socket.set_read_timeout(Some(FOREVER)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self { socket }
     }
 

@@ -18,16 +18,16 @@ use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol
 use super::tracker::{ClientAnnounce, Tracker};
 use connection_id::ConnectionIds;
 use packet::{AnnounceRequest, Packet, UdpRequest};
-use socket::{Endpoints, PacketSocket};
+use socket::{PacketAddresses, PacketSocket};
 
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
-const MAX_UNDER_WAY: usize = 4_096;
+const MAX_IN_FLIGHT: usize = 4_096;
 
 /// More than any request that is read: 74 info hashes.
-const PACKET: usize = 2_048;
+const MAX_PACKET: usize = 2_048;
 
 /// How long reading waits after the system refused to read.
-const REFUSED: Duration = Duration::from_millis(10);
+const RECEIVE_RETRY: Duration = Duration::from_millis(10);
 
 const WRONG_CONNECTION: &str = "connection id mismatch";
 
@@ -37,11 +37,11 @@ pub(crate) struct UdpTracker {
     allow_ip_spoofing: bool,
     ids: ConnectionIds,
     metrics: Arc<FrontMetrics>,
-    places: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
 }
 
 /// What to do about a packet.
-enum UdpStep {
+enum PacketAction {
     /// Nothing: it is no request.
     Ignore,
     /// Answer without looking anything up.
@@ -52,32 +52,32 @@ enum UdpStep {
 
 impl UdpTracker {
     pub(crate) fn new(tracker: Arc<Tracker>, allow_ip_spoofing: bool, metrics: Arc<FrontMetrics>) -> Self {
-        let places = Arc::new(Semaphore::new(MAX_UNDER_WAY));
-        Self { tracker, allow_ip_spoofing, ids: ConnectionIds::new(), metrics, places }
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        Self { tracker, allow_ip_spoofing, ids: ConnectionIds::new(), metrics, in_flight }
     }
 
     /// An answer to who has no connection id yet is never longer than the packet that asked for it.
-    fn step(&self, bytes: &[u8], client: IpAddr) -> UdpStep {
+    fn step(&self, bytes: &[u8], client: IpAddr) -> PacketAction {
         let begun = Instant::now();
         let record =
             |action, outcome| self.metrics.record(ServedProtocol::Udp, action, outcome, begun.elapsed());
         match Packet::read(bytes) {
-            None => UdpStep::Ignore,
+            None => PacketAction::Ignore,
             Some(Packet::Connect { transaction }) => {
                 record(ServedAction::Connect, AnnounceOutcome::Ok);
-                UdpStep::Answer(packet::connected(transaction, self.ids.give(client)))
+                PacketAction::Answer(packet::connected(transaction, self.ids.give(client)))
             }
             Some(Packet::Request { connection, transaction, request }) => {
                 if self.ids.accepts(connection, client) {
                     let Err(refusal) = self.tracker.admit(client) else {
-                        return UdpStep::Ask(transaction, request);
+                        return PacketAction::Ask(transaction, request);
                     };
                     record(action(&request), refusal.into());
-                    return UdpStep::Answer(packet::failed(transaction, &refusal.to_string()));
+                    return PacketAction::Answer(packet::failed(transaction, &refusal.to_string()));
                 }
                 record(action(&request), AnnounceOutcome::Malformed);
                 let answer = packet::failed(transaction, WRONG_CONNECTION);
-                if answer.len() > bytes.len() { UdpStep::Ignore } else { UdpStep::Answer(answer) }
+                if answer.len() > bytes.len() { PacketAction::Ignore } else { PacketAction::Answer(answer) }
             }
         }
     }
@@ -160,25 +160,25 @@ pub(crate) fn serve(
 }
 
 async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
-    let mut buffer = [0; PACKET];
+    let mut buffer = [0; MAX_PACKET];
     loop {
         let received = tokio::select! {
             () = tasks.stopped() => return,
             received = socket.receive(&mut buffer) => received,
         };
-        let (length, endpoints) = match received {
+        let (length, addresses) = match received {
             Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "cannot receive packets");
-                tokio::time::sleep(REFUSED).await;
+                tokio::time::sleep(RECEIVE_RETRY).await;
                 continue;
             }
         };
-        match tracker.step(&buffer[..length], endpoints.client.ip().to_canonical()) {
-            UdpStep::Ignore => {}
-            UdpStep::Answer(answer) => send(&socket, &answer, endpoints).await,
-            UdpStep::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, endpoints, &tasks).await
+        match tracker.step(&buffer[..length], addresses.client.ip().to_canonical()) {
+            PacketAction::Ignore => {}
+            PacketAction::Answer(answer) => send(&socket, &answer, addresses).await,
+            PacketAction::Ask(transaction, request) => {
+                ask(&socket, &tracker, transaction, request, addresses, &tasks).await
             }
         }
     }
@@ -190,10 +190,10 @@ async fn ask(
     tracker: &Arc<UdpTracker>,
     transaction: u32,
     request: UdpRequest,
-    endpoints: Endpoints,
+    addresses: PacketAddresses,
     tasks: &TaskSpawner,
 ) {
-    let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&tracker.in_flight).try_acquire_owned() else {
         tracker.metrics.record(
             ServedProtocol::Udp,
             action(&request),
@@ -204,9 +204,9 @@ async fn ask(
     };
     let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
     let mut answering = Box::pin(async move {
-        let answer = of_tracker.answer(transaction, request, endpoints.client.ip().to_canonical()).await;
-        send(&of_socket, &answer, endpoints).await;
-        drop(place);
+        let answer = of_tracker.answer(transaction, request, addresses.client.ip().to_canonical()).await;
+        send(&of_socket, &answer, addresses).await;
+        drop(permit);
     });
     if poll!(&mut answering).is_pending() {
         tasks.spawn(answering);
@@ -214,7 +214,7 @@ async fn ask(
 }
 
 /// What the system refuses to send is lost, as packets may be.
-async fn send(socket: &PacketSocket, answer: &[u8], to: Endpoints) {
+async fn send(socket: &PacketSocket, answer: &[u8], to: PacketAddresses) {
     if let Err(error) = socket.answer(answer, to).await {
         tracing::trace!(%error, ?to, "an answer is lost");
     }
@@ -260,12 +260,12 @@ mod tests {
         let (begun, mut asked, mut refusal) = (Instant::now(), 0, Vec::new());
         for port in 0..60_000 {
             match udp.step(&announce(connection, port), flooder) {
-                UdpStep::Ask(transaction, request) => {
+                PacketAction::Ask(transaction, request) => {
                     udp.answer(transaction, request, flooder).await;
                     asked += 1;
                 }
-                UdpStep::Answer(answer) => refusal = answer,
-                UdpStep::Ignore => panic!("a request is not answered"),
+                PacketAction::Answer(answer) => refusal = answer,
+                PacketAction::Ignore => panic!("a request is not answered"),
             }
         }
         let most = 1_000 + 100 * (begun.elapsed().as_secs() + 1);
@@ -274,6 +274,6 @@ mod tests {
         assert_eq!(statistics.seeders + statistics.leechers, asked);
         assert_eq!(refusal, b"\0\0\0\x03\0\0\0\x09too many requests from this address");
         assert_eq!(metrics.totals().limited, 60_000 - asked);
-        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), UdpStep::Ask(..)));
+        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), PacketAction::Ask(..)));
     }
 }

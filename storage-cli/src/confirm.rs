@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 
 /// Asks a question at the terminal; whether the answer is yes.
 ///
 /// # Errors
 /// If there is nobody to ask.
-pub(crate) fn ask(question: impl Display) -> Result<bool, CommandError> {
+pub(crate) fn confirm(question: impl Display) -> Result<bool, CommandError> {
     if !io::stdin().is_terminal() {
         return Err(CommandError::usage(
             "error: there is nobody to ask: give --yes to do it without a question",

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use storage_core::{Announce, AnnounceEvent, Error, ErrorKind, Result};
 use tokio::net::UdpSocket;
 
-use super::{TrackerUrl, UrlProtocol, failed, patiently};
-use crate::bench::announces::Announcer;
+use super::{TrackerUrl, UrlProtocol, failed, with_timeout};
+use crate::bench::clients::Announcer;
 
 /// What every connect begins with.
 const MAGIC: u64 = 0x0417_2710_1980;
 /// How long a client may use a connection id.
-const GOOD_FOR: Duration = Duration::from_secs(60);
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 /// More than 200 peers with IPv6 addresses.
 const ANSWER: usize = 4_096;
 
@@ -22,13 +22,13 @@ const ANNOUNCE: u32 = 1;
 const REFUSAL: u32 = 3;
 
 /// A client over UDP.
-pub(super) struct UdpVisitor {
+pub(super) struct UdpAnnouncer {
     socket: UdpSocket,
     connection: Option<(u64, Instant)>,
     transaction: u32,
 }
 
-impl UdpVisitor {
+impl UdpAnnouncer {
     pub(super) fn new(tracker: &TrackerUrl) -> io::Result<Self> {
         let any: SocketAddr = match tracker.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -43,7 +43,7 @@ impl UdpVisitor {
     /// The connection id, a new one where there is none that is good.
     async fn connection(&mut self) -> Result<u64> {
         match self.connection {
-            Some((id, given)) if given.elapsed() < GOOD_FOR => Ok(id),
+            Some((id, given)) if given.elapsed() < CONNECTION_LIFETIME => Ok(id),
             _ => {
                 let given = Instant::now();
                 let answer = self.ask(MAGIC, CONNECT, &[]).await?;
@@ -79,14 +79,14 @@ impl UdpVisitor {
     }
 }
 
-impl Announcer for UdpVisitor {
+impl Announcer for UdpAnnouncer {
     async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
         let said = body(announce);
         let asked = async {
             let connection = self.connection().await?;
             self.ask(connection, ANNOUNCE, &said).await.map(drop)
         };
-        patiently(UrlProtocol::Udp, asked).await
+        with_timeout(UrlProtocol::Udp, asked).await
     }
 }
 

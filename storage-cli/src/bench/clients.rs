@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::RngExt;
 use storage_core::{AddressFamily, Announce, AnnounceEvent, Result, Role, Storage, Timestamp, When};
 
-use super::callers::{NUM_WANT, Seat};
-use super::gauge::TimedCaller;
+use super::runner::BenchWorker;
+use super::workers::{NUM_WANT, WorkerContext};
 use crate::interrupt::Interrupt;
 
 /// Looks for a leecher that could complete.
-const LOOKS: usize = 8;
+const ATTEMPTS: usize = 8;
 
 /// What takes whole announces: a storage, or a tracker.
 pub(super) trait Announcer: Send + 'static {
@@ -28,7 +28,7 @@ impl Announcer for Arc<dyn Storage> {
 /// Clients of a tracker: a share of all of them, each of which announces as often as any other, so that
 /// large swarms are asked for more often than small ones.
 pub(super) struct BenchClients<A = Arc<dyn Storage>> {
-    seat: Seat<A>,
+    context: WorkerContext<A>,
     present: Vec<BenchClient>,
 }
 
@@ -40,21 +40,21 @@ struct BenchClient {
 }
 
 impl<A: Announcer> BenchClients<A> {
-    /// Those of a seat's share, which are there.
-    pub(super) fn present(seat: Seat<A>) -> Self {
-        Self { present: share(&seat).collect(), seat }
+    /// The worker's share of the clients, which are there.
+    pub(super) fn present(context: WorkerContext<A>) -> Self {
+        Self { present: share(&context).collect(), context }
     }
 
     /// Nobody yet.
-    pub(super) fn absent(seat: Seat<A>) -> Self {
-        Self { present: Vec::new(), seat }
+    pub(super) fn absent(context: WorkerContext<A>) -> Self {
+        Self { present: Vec::new(), context }
     }
 
-    /// Those of the seat's share come, one after the other, or those up to a Ctrl-C; counts them in `done`.
-    pub(super) async fn come(&mut self, done: &AtomicU64, interrupt: &Interrupt) -> Result<()> {
-        let share: Vec<_> = share(&self.seat).collect();
+    /// The worker's share of the clients starts, one after the other, until Ctrl-C; counts them in `done`.
+    pub(super) async fn start_all(&mut self, done: &AtomicU64, interrupt: &Interrupt) -> Result<()> {
+        let share: Vec<_> = share(&self.context).collect();
         for client in share {
-            if interrupt.has_happened() {
+            if interrupt.is_set() {
                 break;
             }
             self.present.push(client);
@@ -65,7 +65,7 @@ impl<A: Announcer> BenchClients<A> {
     }
 
     /// All that are there leave, one after the other; counts them in `done`.
-    pub(super) async fn leave(&mut self, done: &AtomicU64) -> Result<()> {
+    pub(super) async fn stop_all(&mut self, done: &AtomicU64) -> Result<()> {
         while let Some(client) = self.present.pop() {
             self.announce(client, AnnounceEvent::Stopped, Timestamp::now()).await?;
             done.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl<A: Announcer> BenchClients<A> {
     /// Who announces next, and why: 4 of 100 start and 4 stop, so that swarms keep their sizes; 2
     /// complete, so that they keep their seeders.
     fn next(&mut self) -> (BenchClient, AnnounceEvent) {
-        let event = match self.seat.random.random_range(0..100) {
+        let event = match self.context.random.random_range(0..100) {
             0..4 => AnnounceEvent::Started,
             4..6 => AnnounceEvent::Completed,
             6..10 => AnnounceEvent::Stopped,
@@ -90,14 +90,14 @@ impl<A: Announcer> BenchClients<A> {
         if event == AnnounceEvent::Started || self.present.is_empty() {
             return (self.arrive(), AnnounceEvent::Started);
         }
-        let place = match event {
+        let index = match event {
             AnnounceEvent::Completed => self.leecher(),
             _ => self.anyone(),
         };
-        let client = self.present[place];
+        let client = self.present[index];
         match event {
-            AnnounceEvent::Completed => self.present[place].role = Role::Seeder,
-            AnnounceEvent::Stopped => drop(self.present.swap_remove(place)),
+            AnnounceEvent::Completed => self.present[index].role = Role::Seeder,
+            AnnounceEvent::Stopped => drop(self.present.swap_remove(index)),
             _ => {}
         }
         (client, event)
@@ -106,30 +106,30 @@ impl<A: Announcer> BenchClients<A> {
     /// One more leecher, where somebody is already.
     fn arrive(&mut self) -> BenchClient {
         let swarm = if self.present.is_empty() {
-            self.seat.ground.any_swarm(&mut self.seat.random)
+            self.context.dataset.any_swarm(&mut self.context.random)
         } else {
-            let place = self.anyone();
-            self.present[place].swarm
+            let index = self.anyone();
+            self.present[index].swarm
         };
-        let client = BenchClient { swarm, number: self.seat.new_number(), role: Role::Leecher };
+        let client = BenchClient { swarm, number: self.context.new_number(), role: Role::Leecher };
         self.present.push(client);
         client
     }
 
     fn anyone(&mut self) -> usize {
-        self.seat.random.random_range(0..self.present.len())
+        self.context.random.random_range(0..self.present.len())
     }
 
     /// A leecher, unless there is hardly any.
     fn leecher(&mut self) -> usize {
-        let mut place = self.anyone();
-        for _ in 0..LOOKS {
-            if !self.present[place].role.is_seeder() {
+        let mut index = self.anyone();
+        for _ in 0..ATTEMPTS {
+            if !self.present[index].role.is_seeder() {
                 break;
             }
-            place = self.anyone();
+            index = self.anyone();
         }
-        place
+        index
     }
 
     async fn announce(
@@ -139,13 +139,13 @@ impl<A: Announcer> BenchClients<A> {
         announced: Timestamp,
     ) -> Result<()> {
         let BenchClient { swarm, number, role } = client;
-        let Seat { target, ground, .. } = &mut self.seat;
-        let peers = [ground.peer(number)];
+        let WorkerContext { target, dataset, .. } = &mut self.context;
+        let peers = [dataset.peer(number)];
         let families = match peers[0].family() {
             AddressFamily::V4 => [AddressFamily::V4, AddressFamily::V6],
             AddressFamily::V6 => [AddressFamily::V6, AddressFamily::V4],
         };
-        let info_hash = ground.info_hash(swarm);
+        let info_hash = dataset.info_hash(swarm);
         let (peers, families) = (&peers, &families);
         let announce = Announce {
             info_hash,
@@ -160,15 +160,15 @@ impl<A: Announcer> BenchClients<A> {
     }
 }
 
-/// The clients that the swarms of a run have from the beginning, those of a seat.
-fn share<A>(seat: &Seat<A>) -> impl Iterator<Item = BenchClient> {
-    seat.share().map(|number| {
-        let swarm = seat.ground.swarm_of(number);
-        BenchClient { swarm, number, role: seat.ground.member(swarm, number).role }
+/// A worker's share of the clients that the dataset was made with.
+fn share<A>(context: &WorkerContext<A>) -> impl Iterator<Item = BenchClient> {
+    context.share().map(|number| {
+        let swarm = context.dataset.swarm_of(number);
+        BenchClient { swarm, number, role: context.dataset.member(swarm, number).role }
     })
 }
 
-impl<A: Announcer> TimedCaller for BenchClients<A> {
+impl<A: Announcer> BenchWorker for BenchClients<A> {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         let (client, event) = self.next();
         self.announce(client, event, announced).await

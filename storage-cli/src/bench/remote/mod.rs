@@ -1,9 +1,9 @@
 //! Measuring any tracker from outside: whole announces over HTTP or UDP.
 
 mod http;
+mod remote_run;
 mod udp;
 mod url;
-mod visit;
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use std::time::Duration;
 use storage_core::{Error, ErrorKind, Operation, Result};
 use tokio::time::timeout;
 
+pub(crate) use remote_run::RemoteRun;
 pub(crate) use url::AnnounceUrl;
-pub(crate) use visit::RemoteVisit;
 
 use url::{TrackerUrl, UrlProtocol};
 
 /// The longest that an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a tracker did not answer.
-type Cause = Box<dyn StdError + Send + Sync>;
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A failed announce.
 fn failed(protocol: UrlProtocol, kind: ErrorKind) -> Error {
@@ -28,8 +28,8 @@ fn failed(protocol: UrlProtocol, kind: ErrorKind) -> Error {
 }
 
 /// Waits for an answer, but not forever.
-async fn patiently<T>(protocol: UrlProtocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(failed(protocol, ErrorKind::Timeout)))
+async fn with_timeout<T>(protocol: UrlProtocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| Err(failed(protocol, ErrorKind::Timeout)))
 }
 
 #[cfg(test)]

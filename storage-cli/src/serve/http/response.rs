@@ -22,7 +22,7 @@ impl<B: AsRef<[u8]>> Serialize for Raw<B> {
 }
 
 #[derive(Serialize)]
-struct Announced<P: Serialize> {
+struct AnnounceResponse<P: Serialize> {
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ struct Dictionary {
 }
 
 #[derive(Serialize)]
-struct Scraped<'a> {
+struct ScrapeResponse<'a> {
     files: BTreeMap<Raw<&'a [u8]>, ScrapeCounts>,
 }
 
@@ -58,15 +58,15 @@ struct ScrapeCounts {
 }
 
 #[derive(Serialize)]
-struct FailureAnswer<'a> {
+struct FailureResponse<'a> {
     #[serde(rename = "failure reason")]
     reason: &'a str,
 }
 
 /// The answer to an announce; counts that could not be read are left out.
-pub(super) fn announced(answer: &AnnounceAnswer, form: PeersFormat, limits: &ClientLimits) -> Bytes {
+pub(super) fn announced(answer: &AnnounceAnswer, format: PeersFormat, limits: &ClientLimits) -> Bytes {
     let peers = answer.peers.as_deref().unwrap_or_default();
-    match form {
+    match format {
         PeersFormat::Compact => {
             let (v4, v6) = compact(peers);
             with_peers(answer, limits, Raw(v4), Some(Raw(v6)))
@@ -94,7 +94,7 @@ fn with_peers<P: Serialize>(
     peers6: Option<Raw<Vec<u8>>>,
 ) -> Bytes {
     let (interval, min_interval) = limits.intervals(answer);
-    bencoded(&Announced {
+    bencoded(&AnnounceResponse {
         complete: answer.counts.map(|counts| counts.seeders),
         incomplete: answer.counts.map(|counts| counts.leechers),
         downloaded: answer.counts.map(|counts| counts.downloads),
@@ -112,12 +112,12 @@ pub(super) fn scraped(info_hashes: &[InfoHash], counts: &[SwarmCounts]) -> Bytes
         let counts = ScrapeCounts { complete: seeders, downloaded: downloads, incomplete: leechers };
         (Raw(info_hash.as_bytes()), counts)
     });
-    bencoded(&Scraped { files: files.collect() })
+    bencoded(&ScrapeResponse { files: files.collect() })
 }
 
 /// The answer to a request that is refused.
 pub(super) fn failed(reason: &str) -> Bytes {
-    bencoded(&FailureAnswer { reason })
+    bencoded(&FailureResponse { reason })
 }
 
 /// Address and port of peers, IPv4 and IPv6 apart.
@@ -178,8 +178,8 @@ mod tests {
             (&b"\xc0\0\x02\x01\x1a\xe1\xc0\0\x02\x01\x1a\xe2"[..], &b""[..])
         );
         let answer = AnnounceAnswer::after_write(false, Ok(peers.to_vec()), Ok(SwarmCounts::default()));
-        let told = |form| {
-            let text = announced(&answer, form, &ClientLimits::default());
+        let told = |format| {
+            let text = announced(&answer, format, &ClientLimits::default());
             text.windows(5).filter(|part| part == b"4:por").count()
         };
         assert_eq!(told(PeersFormat::Dictionaries { peer_id: true }), 4);
@@ -197,11 +197,11 @@ mod tests {
     #[test]
     fn dictionaries_have_peers_of_both_families() {
         let expected = "d2:ip9:192.0.2.14:porti6881eed2:ip3:::14:porti258eeee";
-        let form = PeersFormat::Dictionaries { peer_id: false };
-        let text = announced(&answer(), form, &ClientLimits::default());
+        let format = PeersFormat::Dictionaries { peer_id: false };
+        let text = announced(&answer(), format, &ClientLimits::default());
         assert!(text.ends_with(expected.as_bytes()), "{text:?}");
-        let form = PeersFormat::Dictionaries { peer_id: true };
-        let text = announced(&answer(), form, &ClientLimits::default());
+        let format = PeersFormat::Dictionaries { peer_id: true };
+        let text = announced(&answer(), format, &ClientLimits::default());
         let with_id = [b"7:peer id20:".as_slice(), &[0xfe; 20], b"4:porti258e"].concat();
         assert!(text.windows(with_id.len()).any(|part| part == with_id), "{text:?}");
     }

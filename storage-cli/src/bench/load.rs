@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
 use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, When};
 
-use super::ground::Dataset;
+use super::dataset::Dataset;
 use crate::interrupt::Interrupt;
 
 /// Peers taken in at once.
@@ -16,19 +16,19 @@ const BATCH: u64 = 1_000;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// In which order peers are put there.
-pub(super) enum FillOrder {
+pub(super) enum LoadOrder {
     /// Swarm after swarm.
     Swarms,
     /// This one.
     Random(Vec<u64>),
 }
 
-impl FillOrder {
-    pub(super) fn new(ground: &Dataset, scattered: bool) -> Self {
+impl LoadOrder {
+    pub(super) fn new(dataset: &Dataset, scattered: bool) -> Self {
         if !scattered {
             return Self::Swarms;
         }
-        let mut numbers: Vec<u64> = (0..ground.peers()).collect();
+        let mut numbers: Vec<u64> = (0..dataset.peers()).collect();
         numbers.shuffle(&mut rand::rng());
         Self::Random(numbers)
     }
@@ -42,23 +42,23 @@ impl FillOrder {
     }
 }
 
-/// Puts all peers of the ground there, or those up to a Ctrl-C; counts them in `done`.
-pub(super) async fn fill(
+/// Loads all peers of the dataset, until Ctrl-C; counts them in `done`.
+pub(super) async fn load(
     storage: &Arc<dyn Storage>,
-    ground: &Dataset,
-    order: &FillOrder,
-    callers: usize,
+    dataset: &Dataset,
+    order: &LoadOrder,
+    workers: usize,
     done: &AtomicU64,
     interrupt: &Interrupt,
 ) -> Result<()> {
     let imports = storage.missing_capabilities().has(Capability::ImportPeers);
     let batch = if imports { BATCH } else { 1 };
-    let at_once = if imports { BATCHES_AT_ONCE } else { callers };
-    let batches = stream::iter(0..ground.peers().div_ceil(batch)).take_until(interrupt.clone().happens());
-    let filled = batches.map(|index| {
+    let at_once = if imports { BATCHES_AT_ONCE } else { workers };
+    let batches = stream::iter(0..dataset.peers().div_ceil(batch)).take_until(interrupt.clone().wait());
+    let loaded = batches.map(|index| {
         let first = index * batch;
-        let turns = first..(first + batch).min(ground.peers());
-        let records = records(ground, turns.map(|turn| order.number(turn)));
+        let turns = first..(first + batch).min(dataset.peers());
+        let records = records(dataset, turns.map(|turn| order.number(turn)));
         async move {
             if imports {
                 storage.import_peers(&records).await?;
@@ -71,36 +71,36 @@ pub(super) async fn fill(
             Ok(())
         }
     });
-    filled.buffer_unordered(at_once).try_collect().await
+    loaded.buffer_unordered(at_once).try_collect().await
 }
 
 /// The peers of these numbers, as having announced now.
-pub(super) fn records(ground: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
+pub(super) fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
     let announced = Timestamp::now();
     let record = |number| {
-        let member = ground.member(ground.swarm_of(number), number);
+        let member = dataset.member(dataset.swarm_of(number), number);
         PeerRecord { info_hash: member.info_hash, peer: member.peer, role: member.role, announced }
     };
     numbers.map(record).collect()
 }
 
 /// How many swarms are removed in one call: few enough for progress to show.
-const EMPTIED_TOGETHER: usize = 100;
+const SWARMS_PER_CALL: usize = 100;
 
 /// Removes all swarms that may have peers; counts them in `done`. A swarm that fails does not keep the
 /// others; the first failure is returned.
-pub(super) async fn empty(
+pub(super) async fn remove(
     storage: &Arc<dyn Storage>,
-    ground: &Dataset,
-    callers: usize,
+    dataset: &Dataset,
+    workers: usize,
     done: &AtomicU64,
 ) -> Result<()> {
-    let swarms = stream::iter(0..ground.opened()).map(|swarm| ground.info_hash(swarm));
-    let swarms = swarms.chunks(EMPTIED_TOGETHER).map(|swarms| async move {
+    let swarms = stream::iter(0..dataset.opened()).map(|swarm| dataset.info_hash(swarm));
+    let swarms = swarms.chunks(SWARMS_PER_CALL).map(|swarms| async move {
         let forgotten = storage.forget_swarms(&swarms).await;
         done.fetch_add(swarms.len() as u64, Ordering::Relaxed);
         forgotten.map(drop)
     });
     let first_failure = |first: Result<()>, next| async { first.and(next) };
-    swarms.buffer_unordered(callers).fold(Ok(()), first_failure).await
+    swarms.buffer_unordered(workers).fold(Ok(()), first_failure).await
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use hyper::Uri;
 use tokio::net::lookup_host;
 
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 
 /// How a tracker is spoken with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::fs;
 
 use storage_core::{Result, Transfer};
 
-use super::filling::records;
-use super::ground::Dataset;
+use super::dataset::Dataset;
+use super::load::records;
 
 /// Peers by which the process grows.
 const PEERS: u64 = 250_000;
@@ -16,13 +16,13 @@ const BATCH: u64 = 1_000;
 /// so many; `None` where the system does not tell. Rough: it has what the allocator keeps back, and a
 /// storage that was filled before in the same process makes it too low.
 pub(crate) async fn bytes_per_peer(storage: &(impl Transfer + ?Sized), peers: u64) -> Result<Option<u64>> {
-    let ground = Dataset::even(PEERS.div_ceil(peers), peers);
+    let dataset = Dataset::even(PEERS.div_ceil(peers), peers);
     let Some(before) = resident_bytes() else { return Ok(None) };
-    for first in (0..ground.peers()).step_by(BATCH as usize) {
-        storage.import_peers(&records(&ground, first..(first + BATCH).min(ground.peers()))).await?;
+    for first in (0..dataset.peers()).step_by(BATCH as usize) {
+        storage.import_peers(&records(&dataset, first..(first + BATCH).min(dataset.peers()))).await?;
     }
     let grown = resident_bytes().map(|after| after.saturating_sub(before));
-    Ok(grown.map(|grown| grown / ground.peers()))
+    Ok(grown.map(|grown| grown / dataset.peers()))
 }
 
 /// What this process has in memory, as Linux tells it.

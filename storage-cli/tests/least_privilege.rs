@@ -6,7 +6,7 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{CommandResult, file, run};
+use common::{CommandOutput, file, run};
 use conformance_tests::harness::unless_missing;
 use conformance_tests::servers::Servers;
 use conformance_tests::servers::redis::{Login, Node, Rights, Setup};
@@ -16,11 +16,11 @@ use tempfile::TempPath;
 const HASH: &str = "0101010101010101010101010101010101010101";
 
 fn main() -> ExitCode {
-    let test = |name: &str, story: fn(&Node, &Node)| {
+    let test = |name: &str, case: fn(&Node, &Node)| {
         Trial::ignorable_test(name, move || {
             let start = || Node::start(&Setup::default());
             match (start(), start()) {
-                (Ok(from), Ok(to)) => story(&from, &to),
+                (Ok(from), Ok(to)) => case(&from, &to),
                 (Err(missing), _) | (_, Err(missing)) => return unless_missing("redis", missing),
             }
             Ok(Completion::Completed)
@@ -46,15 +46,15 @@ fn config(node: &Node, login: Option<&Login>) -> TempPath {
     ))
 }
 
-fn on(config: &TempPath, command: &[&str], more: &[&str]) -> CommandResult {
+fn on(config: &TempPath, command: &[&str], more: &[&str]) -> CommandOutput {
     done(&[command, &["-c", config.to_str().unwrap()], more].concat())
 }
 
-fn between(command: &str, from: &TempPath, to: &TempPath, more: &[&str]) -> CommandResult {
+fn between(command: &str, from: &TempPath, to: &TempPath, more: &[&str]) -> CommandOutput {
     done(&[&[command, "--from", from.to_str().unwrap(), "--to", to.to_str().unwrap()], more].concat())
 }
 
-fn done(arguments: &[&str]) -> CommandResult {
+fn done(arguments: &[&str]) -> CommandOutput {
     let ran = run(arguments);
     assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:#?}");
     ran

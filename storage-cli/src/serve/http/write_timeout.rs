@@ -9,16 +9,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How long a client may take none of what is written to it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream whose writes fail where the other side takes nothing for too long.
-pub(super) struct Patient<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
     /// Set while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, deadline: None }
     }
@@ -28,7 +28,7 @@ impl<S> Patient<S> {
             self.deadline = None;
             return write;
         }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         match deadline.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
@@ -39,7 +39,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (server, _client) = duplex(8);
-        let error = Patient::new(server).write_all(&[0; 64]).await.unwrap_err();
+        let error = WriteTimeout::new(server).write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
@@ -101,11 +101,11 @@ mod tests {
         let reading = tokio::spawn(async move {
             let mut byte = [0];
             for _ in 0..64 {
-                sleep(PATIENCE / 2).await;
+                sleep(WRITE_TIMEOUT / 2).await;
                 client.read_exact(&mut byte).await.unwrap();
             }
         });
-        Patient::new(server).write_all(&[0; 64]).await.unwrap();
+        WriteTimeout::new(server).write_all(&[0; 64]).await.unwrap();
         reading.await.unwrap();
     }
 }

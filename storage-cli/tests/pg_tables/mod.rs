@@ -1,6 +1,6 @@
 //! A storage in use, on tables of a test's own, and the command run on it.
 
-pub mod mistakes;
+pub mod wrong_settings;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use libtest_mimic::{Completion, Trial};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::common::{CommandResult, command, file};
+use crate::common::{CommandOutput, command, file};
 
 /// A password that opens nothing.
 pub const WRONG_PASSWORD: &str = "hunter2";
@@ -37,7 +37,7 @@ const CATALOG: &str = "
     ORDER BY 1";
 
 /// A storage in use.
-pub struct LiveServer {
+pub struct PgTables {
     schema: Schema,
     config: String,
     before: Snapshot,
@@ -51,7 +51,7 @@ struct Snapshot {
 }
 
 /// A test on a storage in use of this design; one without tables is empty.
-pub fn on(name: &str, design: fn() -> Design, test: impl Fn(&LiveServer) + Send + 'static) -> Trial {
+pub fn on(name: &str, design: fn() -> Design, test: impl Fn(&PgTables) + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || {
         let Design { tables, config } = design();
         let rows = if tables.is_empty() { "" } else { ROWS };
@@ -60,21 +60,21 @@ pub fn on(name: &str, design: fn() -> Design, test: impl Fn(&LiveServer) + Send 
             Ok(schema) => schema,
             Err(missing) => return unless_missing("pg", missing),
         };
-        let live = LiveServer { before: look(&schema), schema, config };
-        test(&live);
-        block_on(live.schema.remove())?;
+        let pg = PgTables { before: snapshot(&schema), schema, config };
+        test(&pg);
+        block_on(pg.schema.remove())?;
         Ok(Completion::Completed)
     })
 }
 
-impl LiveServer {
+impl PgTables {
     /// Runs a command on the storage, with these settings in place of its own; whatever it says, it
     /// says no password.
-    pub fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandResult {
+    pub fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
         let file = file(&connected(&self.config, &self.schema.connection_string()));
         let mut command = command(&[arguments, &["-c", file.to_str().unwrap()]].concat());
         command.envs(settings.iter().map(|(key, text)| (variable(key), text)));
-        let ran: CommandResult = command.output().unwrap().into();
+        let ran: CommandOutput = command.output().unwrap().into();
         let shown = format!("{ran:?}");
         assert!(!shown.contains(WRONG_PASSWORD), "{ran:?}");
         // One that is also the name of the user, say, may well be shown.
@@ -84,7 +84,7 @@ impl LiveServer {
     }
 
     /// `check` with these settings in place of its own.
-    pub fn check(&self, settings: &[(&str, &str)]) -> CommandResult {
+    pub fn check(&self, settings: &[(&str, &str)]) -> CommandOutput {
         self.run(&["check"], settings)
     }
 
@@ -124,11 +124,11 @@ impl LiveServer {
 
     /// All tables and rows must be as they were.
     pub fn assert_unchanged(&self) {
-        assert_eq!(look(&self.schema), self.before);
+        assert_eq!(snapshot(&self.schema), self.before);
     }
 }
 
-fn look(schema: &Schema) -> Snapshot {
+fn snapshot(schema: &Schema) -> Snapshot {
     block_on(async {
         let mut connection = Servers::shared().postgres().unwrap().connect().await.unwrap();
         let catalog = sqlx::query_scalar(CATALOG).bind(schema_name(schema));
@@ -163,7 +163,7 @@ fn variable(key: &str) -> String {
 }
 
 /// A problem must be told with its file, its key and these words.
-pub fn assert_told(ran: &CommandResult, key: &str, words: &[&str]) {
+pub fn assert_reported(ran: &CommandOutput, key: &str, words: &[&str]) {
     let beginning = format!("`{key}`: ");
     let about = |line: &&str| {
         line.contains(".yaml: ") && line.contains(&beginning) && words.iter().all(|word| line.contains(word))
@@ -172,7 +172,7 @@ pub fn assert_told(ran: &CommandResult, key: &str, words: &[&str]) {
 }
 
 /// `check` must end with a finding, so many problems, and nothing else said.
-pub fn assert_refused(ran: &CommandResult, problems: usize) {
+pub fn assert_refused(ran: &CommandOutput, problems: usize) {
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     let mut lines = ran.stdout.lines();
     assert_eq!(lines.next(), Some("failed"), "{ran:#?}");

@@ -16,56 +16,56 @@ use storage_core::Storage;
 use storage_core::config::StorageConfig;
 use tempfile::TempPath;
 
-use crate::common::{CommandResult, file, run};
+use crate::common::{CommandOutput, file, run};
 
 /// The backend of a storage.
 #[derive(Debug, Clone, Copy)]
-pub enum StageKind {
+pub enum ServerKind {
     Redis,
     Pg,
 }
 
-impl StageKind {
+impl ServerKind {
     pub const BOTH: [Self; 2] = [Self::Redis, Self::Pg];
 }
 
-pub enum StagePlace {
+pub enum ServerHandle {
     Redis(Node),
     Pg(Schema),
 }
 
 /// An empty storage and its file.
-pub struct CommandStage {
-    pub place: StagePlace,
+pub struct StorageUnderTest {
+    pub place: ServerHandle,
     pub config: TempPath,
 }
 
 /// What a test does.
-pub type StageStory = fn(&CommandStage);
+pub type StorageCase = fn(&StorageUnderTest);
 
 /// A test on an empty storage of this backend.
-pub fn on(kind: StageKind, name: &str, story: StageStory) -> Trial {
+pub fn on(kind: ServerKind, name: &str, case: StorageCase) -> Trial {
     Trial::ignorable_test(format!("{kind:?}: {name}"), move || {
-        let stage = match CommandStage::set(kind) {
-            Ok(stage) => stage,
+        let setup = match StorageUnderTest::set(kind) {
+            Ok(setup) => setup,
             Err(missing) => return unless_missing(&format!("{kind:?}"), missing),
         };
-        story(&stage);
-        stage.clear();
+        case(&setup);
+        setup.clear();
         Ok(Completion::Completed)
     })
 }
 
-impl CommandStage {
-    fn set(kind: StageKind) -> Found<Self> {
+impl StorageUnderTest {
+    fn set(kind: ServerKind) -> Found<Self> {
         let (place, text) = match kind {
-            StageKind::Redis => {
+            ServerKind::Redis => {
                 let node = Node::start(&Setup::default())?;
                 let address = node.address();
                 let text = format!("storage:\n  name: redis\n  config:\n    addresses: ['{address}']\n");
-                (StagePlace::Redis(node), text)
+                (ServerHandle::Redis(node), text)
             }
-            StageKind::Pg => {
+            ServerKind::Pg => {
                 let design = Design {
                     tables: run(&["schema", "pg"]).stdout,
                     config: run(&["example-config", "pg"]).stdout,
@@ -78,14 +78,14 @@ impl CommandStage {
                     None => format!("{line}\n"),
                 };
                 let text = design.config.lines().map(line).collect();
-                (StagePlace::Pg(schema), text)
+                (ServerHandle::Pg(schema), text)
             }
         };
         Ok(Self { place, config: file(&text) })
     }
 
     /// A command on the storage.
-    pub fn run<const WORDS: usize>(&self, command: [&str; WORDS], more: &[&str]) -> CommandResult {
+    pub fn run<const WORDS: usize>(&self, command: [&str; WORDS], more: &[&str]) -> CommandOutput {
         run(&[&command[..], &["-c", self.config.to_str().unwrap()], more].concat())
     }
 
@@ -104,8 +104,8 @@ impl CommandStage {
 
     fn clear(self) {
         match self.place {
-            StagePlace::Redis(node) => node.stop(),
-            StagePlace::Pg(schema) => block_on(schema.remove()).unwrap(),
+            ServerHandle::Redis(node) => node.stop(),
+            ServerHandle::Pg(schema) => block_on(schema.remove()).unwrap(),
         }
     }
 }

@@ -10,9 +10,9 @@ const RESERVED: usize = 256;
 pub(crate) fn connections(wanted: usize) -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    let descriptors = usize::try_from(if raised.is_ok() { hard } else { soft }).unwrap_or(usize::MAX);
+    let fd_limit = usize::try_from(if raised.is_ok() { hard } else { soft }).unwrap_or(usize::MAX);
     // Half of what is too little for both.
-    let enough = wanted.min(descriptors.saturating_sub(RESERVED).max(descriptors / 2));
+    let enough = wanted.min(fd_limit.saturating_sub(RESERVED).max(fd_limit / 2));
     if enough < wanted {
         tracing::warn!(connections = enough, "fewer connections than might be served: raise `ulimit -n`");
     }

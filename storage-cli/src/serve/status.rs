@@ -13,16 +13,16 @@ use storage_core::{Collected, Event, Observer, Operation, Result, SharedObserver
 use super::health::Health;
 
 /// Isolated failures are logged no more often than this.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long it takes at most to see that failures are not isolated.
-const UNTIL_JUDGED: Duration = Duration::from_secs(25);
+const OUTAGE_DETECTION: Duration = Duration::from_secs(25);
 
 /// What was last seen of a storage.
-pub(crate) struct Seen {
+pub(crate) struct Status {
     health: Arc<Health>,
-    last: Mutex<LastSeen>,
-    warnings: Mutex<Warnings>,
+    last: Mutex<StatusSnapshot>,
+    warnings: Mutex<FailureWarnings>,
     failures: AtomicU64,
     observer: SharedObserver,
     mochi: Option<MochiMetrics>,
@@ -30,11 +30,11 @@ pub(crate) struct Seen {
 
 /// The last of each.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LastSeen {
+pub(crate) struct StatusSnapshot {
     /// Counts of all swarms, and when they were taken.
     pub(crate) statistics: Option<(Instant, Statistics)>,
     /// A garbage collection.
-    pub(crate) collection: Option<SeenCollection>,
+    pub(crate) collection: Option<CollectionRecord>,
     /// When garbage is next collected, at the earliest.
     pub(crate) next_collection: Option<Instant>,
     /// A call that failed: when, and how.
@@ -43,7 +43,7 @@ pub(crate) struct LastSeen {
 
 /// Which failures are still to be logged.
 #[derive(Default)]
-struct Warnings {
+struct FailureWarnings {
     last: Option<tokio::time::Instant>,
     first_failure: Option<(tokio::time::Instant, String)>,
     failures: u64,
@@ -51,7 +51,7 @@ struct Warnings {
 
 /// A garbage collection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SeenCollection {
+pub(crate) struct CollectionRecord {
     /// When it ended.
     pub(crate) ended: Instant,
     /// How long it took.
@@ -60,7 +60,7 @@ pub(crate) struct SeenCollection {
     pub(crate) collected: Collected,
 }
 
-impl Seen {
+impl Status {
     /// Nothing yet; events go on to the observer, and what is seen is also offered under MoChi's names, if there
     /// is a registry for them.
     pub(crate) fn new(
@@ -79,7 +79,7 @@ impl Seen {
     }
 
     /// The last of each.
-    pub(crate) fn last(&self) -> LastSeen {
+    pub(crate) fn last(&self) -> StatusSnapshot {
         self.last.lock().clone()
     }
 
@@ -110,20 +110,20 @@ impl Seen {
         let mut warnings = self.warnings.lock();
         let (since, _) = warnings.first_failure.as_ref()?;
         if self.health.was_unhealthy_since(*since) {
-            *warnings = Warnings { last: warnings.last, ..Warnings::default() };
+            *warnings = FailureWarnings { last: warnings.last, ..FailureWarnings::default() };
             return None;
         }
-        let is_too_soon = warnings.last.is_some_and(|last| last.elapsed() < BETWEEN_WARNINGS);
-        if since.elapsed() < UNTIL_JUDGED || is_too_soon {
+        let is_too_soon = warnings.last.is_some_and(|last| last.elapsed() < WARNING_INTERVAL);
+        if since.elapsed() < OUTAGE_DETECTION || is_too_soon {
             return None;
         }
-        let Warnings { first_failure, failures, .. } = std::mem::take(&mut *warnings);
+        let FailureWarnings { first_failure, failures, .. } = std::mem::take(&mut *warnings);
         warnings.last = Some(tokio::time::Instant::now());
         first_failure.map(|(_, first)| (failures, first))
     }
 }
 
-impl Observer for Seen {
+impl Observer for Status {
     fn observe(&self, backend: &'static str, event: Event) {
         if let Event::CollectionScheduled { after } = event {
             self.last.lock().next_collection = Instant::now().checked_add(after);
@@ -133,7 +133,7 @@ impl Observer for Seen {
 }
 
 /// Sees the calls of a storage.
-pub(crate) struct StatusLayer(pub(crate) Arc<Seen>);
+pub(crate) struct StatusLayer(pub(crate) Arc<Status>);
 
 impl Layer for StatusLayer {
     async fn around<'a, T: Send + 'a>(
@@ -159,7 +159,7 @@ impl Layer for StatusLayer {
     }
 
     fn collected(&self, _backend: &'static str, collected: &Collected, took: Duration) {
-        let collection = SeenCollection { ended: Instant::now(), took, collected: *collected };
+        let collection = CollectionRecord { ended: Instant::now(), took, collected: *collected };
         self.0.last.lock().collection = Some(collection);
         if let Some(mochi) = &self.0.mochi {
             mochi.gc_milliseconds.observe(took.as_secs_f64() * 1e3);
@@ -209,37 +209,37 @@ mod tests {
     use storage_core::{Error, ErrorKind, NoObserver};
     use tokio::time::advance;
 
-    fn seen() -> Arc<Seen> {
+    fn status() -> Arc<Status> {
         let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
-        Seen::new(health, Arc::new(NoObserver), None).unwrap()
+        Status::new(health, Arc::new(NoObserver), None).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
     async fn isolated_failures_are_logged_once_a_minute_and_those_of_an_outage_are_not() {
-        let seen = seen();
+        let status = status();
         let error = Error::new("x", Operation::Announce, ErrorKind::Busy);
-        seen.failed(&error);
-        seen.failed(&error);
-        assert_eq!(seen.isolated_failures(), None, "it may be the beginning of an outage");
-        advance(UNTIL_JUDGED).await;
-        assert_eq!(seen.isolated_failures().map(|(failures, _)| failures), Some(2));
-        seen.failed(&error);
-        advance(BETWEEN_WARNINGS - Duration::from_secs(1)).await;
-        assert_eq!(seen.isolated_failures(), None);
+        status.failed(&error);
+        status.failed(&error);
+        assert_eq!(status.isolated_failures(), None, "it may be the beginning of an outage");
+        advance(OUTAGE_DETECTION).await;
+        assert_eq!(status.isolated_failures().map(|(failures, _)| failures), Some(2));
+        status.failed(&error);
+        advance(WARNING_INTERVAL - Duration::from_secs(1)).await;
+        assert_eq!(status.isolated_failures(), None);
         advance(Duration::from_secs(1)).await;
-        assert_eq!(seen.isolated_failures().map(|(failures, _)| failures), Some(1));
+        assert_eq!(status.isolated_failures().map(|(failures, _)| failures), Some(1));
 
         for _ in 0..20 {
-            seen.failed(&error);
-            seen.health.announced(Some(&Error::new("x", Operation::Announce, ErrorKind::Busy)));
+            status.failed(&error);
+            status.health.announced(Some(&Error::new("x", Operation::Announce, ErrorKind::Busy)));
         }
-        advance(BETWEEN_WARNINGS).await;
-        assert_eq!(seen.isolated_failures(), None);
+        advance(WARNING_INTERVAL).await;
+        assert_eq!(status.isolated_failures(), None);
     }
 
     #[tokio::test]
     async fn failures_are_remembered_and_finding_nothing_is_none() {
-        let watch = StatusLayer(seen());
+        let watch = StatusLayer(status());
         for kind in [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Unavailable] {
             let call = async { Result::<()>::Err(Error::new("x", Operation::Announce, kind)) };
             watch.around("x", Operation::Announce, call).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! How many connections one address may have, so that nobody takes the places of all others.
+//! How many connections one address may have, so that nobody takes the connections of all others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,7 +13,7 @@ const NETWORK: u128 = !0 << 64;
 
 /// The connections of each address.
 #[derive(Clone)]
-pub(crate) struct PerAddress(Arc<Inner>);
+pub(crate) struct PerIpLimit(Arc<Inner>);
 
 struct Inner {
     most: usize,
@@ -24,22 +24,22 @@ struct Inner {
 }
 
 /// One connection; it ends with this.
-pub(super) struct Counted {
-    limit: PerAddress,
+pub(super) struct PerIpPermit {
+    limit: PerIpLimit,
     from: Option<IpAddr>,
 }
 
-impl PerAddress {
+impl PerIpLimit {
     /// So many for each address, and any number for those exempt; counts those refused.
     pub(crate) fn new(most: usize, exempt: Vec<IpNet>, refused: IntCounter) -> Self {
         Self(Arc::new(Inner { most, exempt, open: Mutex::default(), refused }))
     }
 
     /// Counts a connection from there; none, if it would be one too many.
-    pub(super) fn count(&self, from: IpAddr) -> Option<Counted> {
+    pub(super) fn count(&self, from: IpAddr) -> Option<PerIpPermit> {
         let Inner { most, exempt, open, refused } = &*self.0;
         if exempt.iter().any(|network| network.contains(&from)) {
-            return Some(Counted { limit: self.clone(), from: None });
+            return Some(PerIpPermit { limit: self.clone(), from: None });
         }
         let from = network(from);
         let mut open = open.lock();
@@ -49,11 +49,11 @@ impl PerAddress {
             return None;
         }
         *count += 1;
-        Some(Counted { limit: self.clone(), from: Some(from) })
+        Some(PerIpPermit { limit: self.clone(), from: Some(from) })
     }
 }
 
-impl Drop for Counted {
+impl Drop for PerIpPermit {
     fn drop(&mut self) {
         let Some(from) = self.from else { return };
         let mut open = self.limit.0.open.lock();
@@ -78,12 +78,12 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn limit(most: usize, exempt: &[&str]) -> PerAddress {
+    fn limit(most: usize, exempt: &[&str]) -> PerIpLimit {
         let exempt = exempt.iter().map(|network| network.parse().unwrap()).collect();
-        PerAddress::new(most, exempt, IntCounter::new("refused", "refused").unwrap())
+        PerIpLimit::new(most, exempt, IntCounter::new("refused", "refused").unwrap())
     }
 
-    fn count(limit: &PerAddress, from: &str) -> Option<Counted> {
+    fn count(limit: &PerIpLimit, from: &str) -> Option<PerIpPermit> {
         limit.count(from.parse().unwrap())
     }
 

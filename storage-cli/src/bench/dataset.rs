@@ -76,8 +76,8 @@ impl Dataset {
 
     /// The numbers of the peers that a swarm was made with.
     pub(super) fn numbers(&self, swarm: u64) -> std::ops::Range<u64> {
-        let place = usize::try_from(swarm).unwrap_or(usize::MAX);
-        match self.starts.get(place..).unwrap_or_default() {
+        let index = usize::try_from(swarm).unwrap_or(usize::MAX);
+        match self.starts.get(index..).unwrap_or_default() {
             [first, end, ..] => *first..*end,
             _ => 0..0,
         }
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn half_of_a_swarm_are_seeders_and_half_of_each_role_have_ipv6() {
-        let ground = Dataset::even(3, 100);
-        assert_eq!((ground.swarms(), ground.peers()), (3, 300));
-        let members: Vec<_> = ground.numbers(1).map(|number| ground.member(1, number)).collect();
+        let dataset = Dataset::even(3, 100);
+        assert_eq!((dataset.swarms(), dataset.peers()), (3, 300));
+        let members: Vec<_> = dataset.numbers(1).map(|number| dataset.member(1, number)).collect();
         for role in Role::BOTH {
             for family in AddressFamily::BOTH {
                 let alike = members.iter().filter(|one| one.role == role && one.peer.family() == family);
@@ -164,13 +164,13 @@ mod tests {
 
     #[test]
     fn sizes_of_swarms_fall_as_zipf_has_it() {
-        let ground = Dataset::zipf(10_000, 10_000);
-        let sizes = [0, 1, 2, 99, 9_999].map(|swarm| ground.numbers(swarm).count());
+        let dataset = Dataset::zipf(10_000, 10_000);
+        let sizes = [0, 1, 2, 99, 9_999].map(|swarm| dataset.numbers(swarm).count());
         assert_eq!(sizes, [10_000, 5_000, 3_333, 100, 1]);
         for swarm in [0, 7, 9_999] {
-            let numbers = ground.numbers(swarm);
-            assert_eq!(ground.swarm_of(numbers.start), swarm);
-            assert_eq!(ground.swarm_of(numbers.end - 1), swarm);
+            let numbers = dataset.numbers(swarm);
+            assert_eq!(dataset.swarm_of(numbers.start), swarm);
+            assert_eq!(dataset.swarm_of(numbers.end - 1), swarm);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::size;
 use crate::arguments::BenchArguments;
-use crate::bench::{self, AnnounceUrl, RemoteVisit, Shape};
-use crate::exit::{CommandError, Exit};
+use crate::bench::{self, AnnounceUrl, RemoteRun, SwarmSizes};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 
@@ -14,17 +14,17 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let interrupt = Interrupt::listen();
-    let (pace, keep) = (arguments.pace(), arguments.keep);
-    let visit = RemoteVisit::new(url, size(Shape::Zipf, arguments), pace, keep, &interrupt).await?;
-    let title = format!("{url}: {pace}");
+    let (settings, keep) = (arguments.settings(), arguments.keep);
+    let run = RemoteRun::new(url, size(SwarmSizes::Zipf, arguments), settings, keep, &interrupt).await?;
+    let title = format!("{url}: {settings}");
     if arguments.json {
         note(title);
     } else {
         output.line(title)?;
     }
-    note(format_args!("info hashes begin with {}", visit.prefix()));
-    let report = visit.measure().await?;
-    if interrupt.has_happened() {
+    note(format_args!("info hashes begin with {}", run.prefix()));
+    let report = run.measure().await?;
+    if interrupt.is_set() {
         return Ok(Exit::Interrupted);
     }
     if let Some(complaint) = report.complaint() {

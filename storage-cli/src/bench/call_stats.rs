@@ -8,31 +8,31 @@ use storage_core::{Error, Result};
 
 /// Calls that succeeded, how long they took, and those that failed.
 #[derive(Debug)]
-pub(super) struct CallTally {
+pub(super) struct CallStats {
     pub(super) operations: u64,
     /// Nanoseconds.
     pub(super) latencies: Histogram<u64>,
-    pub(super) errors: Errors,
+    pub(super) errors: CallErrors,
 }
 
 /// Failures by kind.
 #[derive(Debug, Default)]
-pub(super) struct Errors {
+pub(super) struct CallErrors {
     by_kind: BTreeMap<&'static str, u64>,
     first: Option<Error>,
 }
 
-impl CallTally {
+impl CallStats {
     /// Nothing yet; latencies are kept to three digits.
     pub(super) fn new() -> Result<Self, CreationError> {
-        Ok(Self { operations: 0, latencies: Histogram::new(3)?, errors: Errors::default() })
+        Ok(Self { operations: 0, latencies: Histogram::new(3)?, errors: CallErrors::default() })
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.operations = 0;
         self.latencies.reset();
-        self.errors = Errors::default();
+        self.errors = CallErrors::default();
     }
 
     /// Counts a call; how long it took is kept if it is known and the call succeeded.
@@ -60,7 +60,7 @@ impl CallTally {
     }
 }
 
-impl Errors {
+impl CallErrors {
     fn add(&mut self, error: Error) {
         *self.by_kind.entry(error.kind().name()).or_default() += 1;
         self.first.get_or_insert(error);
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn latencies_of_all_sizes_are_kept_to_three_digits() {
-        let (mut one, mut other) = (CallTally::new().unwrap(), CallTally::new().unwrap());
+        let (mut one, mut other) = (CallStats::new().unwrap(), CallStats::new().unwrap());
         one.count(Ok(()), Some(Duration::from_nanos(80)));
         one.count(Ok(()), None);
         other.count(Ok(()), Some(Duration::from_secs(5)));

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
 
 mod common;
-mod stage;
+mod test_storage;
 mod tracker;
 
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::signal::Signal;
 use storage_core::{InfoHash, Peer, PeerId, Role, Timestamp, When};
 
-use common::{CommandResult, command};
-use stage::{CommandStage, StageKind, StageStory, on};
+use common::{CommandOutput, command};
+use test_storage::{ServerKind, StorageCase, StorageUnderTest, on};
 use tracker::RunningTracker;
 use tracker::http::{client, counts, get};
 
@@ -26,32 +26,31 @@ const SWARM: [u8; 20] = [1; 20];
 const OUTAGE: Duration = Duration::from_secs(7_200);
 
 fn main() -> ExitCode {
-    let mut stories: Vec<(&str, StageStory)> = vec![
+    let mut cases: Vec<(&str, StorageCase)> = vec![
         ("who could not announce is not stale", an_outage),
         ("more than half of all peers are not removed", too_many),
     ];
-    let clocks: [(&str, StageStory); 2] = [
-        ("a node whose clock is an hour ahead loses no peers", |stage| wrong_clock(stage, 3_600)),
-        ("a node whose clock is an hour behind loses no peers", |stage| wrong_clock(stage, -3_600)),
+    let clocks: [(&str, StorageCase); 2] = [
+        ("a node whose clock is an hour ahead loses no peers", |setup| wrong_clock(setup, 3_600)),
+        ("a node whose clock is an hour behind loses no peers", |setup| wrong_clock(setup, -3_600)),
     ];
     let mut trials = Vec::new();
     if shifted(0).is_some() {
-        stories.extend(clocks);
+        cases.extend(clocks);
     } else {
         let ignored = || Ok(Completion::ignored_with("Debian's package `faketime` is not installed"));
         trials.extend(clocks.map(|(name, _)| Trial::ignorable_test(name, ignored)));
     }
-    trials
-        .extend(stories.iter().flat_map(|(name, story)| StageKind::BOTH.map(|kind| on(kind, name, *story))));
+    trials.extend(cases.iter().flat_map(|(name, case)| ServerKind::BOTH.map(|kind| on(kind, name, *case))));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
 }
 
 /// Puts leechers as they announced so long ago.
-fn put(stage: &CommandStage, ports: std::ops::Range<u16>, ago: Duration) {
+fn put(setup: &StorageUnderTest, ports: std::ops::Range<u16>, ago: Duration) {
     block_on(async {
-        let storage = stage.open().await;
+        let storage = setup.open().await;
         for port in ports {
             let peer = Peer::new(PeerId(*b"-TR4040-aaaaaaaaaaaa"), [192, 0, 2, 1].into(), port);
             let announced = Timestamp::now().before(ago);
@@ -66,8 +65,8 @@ fn leechers(tracker: &RunningTracker) -> i64 {
 }
 
 /// The configuration with these lines in place of its own.
-fn config(stage: &CommandStage, settings: &[(&str, &str)]) -> String {
-    let text = std::fs::read_to_string(&stage.config).unwrap();
+fn config(setup: &StorageUnderTest, settings: &[(&str, &str)]) -> String {
+    let text = std::fs::read_to_string(&setup.config).unwrap();
     let is_set = |line: &str| {
         settings
             .iter()
@@ -79,18 +78,18 @@ fn config(stage: &CommandStage, settings: &[(&str, &str)]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn an_outage(stage: &CommandStage) {
+fn an_outage(setup: &StorageUnderTest) {
     const LIFETIME: Duration = Duration::from_secs(8);
-    put(stage, 1..41, OUTAGE);
+    put(setup, 1..41, OUTAGE);
     let tracker =
-        RunningTracker::with(&config(stage, &[("gc_interval", "200ms"), ("peer_lifetime", "8s")]), &[]);
+        RunningTracker::with(&config(setup, &[("gc_interval", "200ms"), ("peer_lifetime", "8s")]), &[]);
     let begun = Instant::now();
     let answer = client(b'f', 100).announce(tracker.http(), &SWARM, 9, "&numwant=50");
     assert_eq!(answer.bytes("peers").len(), 40 * 6, "the first leecher gets all peers");
     // Most come back.
     std::thread::sleep(LIFETIME / 4);
     let came_back = Instant::now();
-    put(stage, 1..31, Duration::ZERO);
+    put(setup, 1..31, Duration::ZERO);
     client(b'f', 100).announce(tracker.http(), &SWARM, 9, "");
     while leechers(&tracker) == 41 {
         assert!(begun.elapsed() < LIFETIME * 5, "stale peers stay");
@@ -102,11 +101,11 @@ fn an_outage(stage: &CommandStage) {
     assert_eq!(tracker.end_by(Signal::SIGTERM).code, Some(0));
 }
 
-fn too_many(stage: &CommandStage) {
-    put(stage, 1..31, OUTAGE);
-    put(stage, 31..41, Duration::ZERO);
+fn too_many(setup: &StorageUnderTest) {
+    put(setup, 1..31, OUTAGE);
+    put(setup, 31..41, Duration::ZERO);
     let settings = [("gc_interval", "200ms"), ("gc_grace", "0")];
-    let tracker = RunningTracker::with(&config(stage, &settings), &[]);
+    let tracker = RunningTracker::with(&config(setup, &settings), &[]);
     let withheld =
         || get(tracker.admin(), "/stats").json()["last_garbage_collection"]["withheld_peers"].as_u64();
     while withheld().is_none() {
@@ -118,15 +117,15 @@ fn too_many(stage: &CommandStage) {
     assert!(!metric.ends_with(" 0"), "{metric}");
     assert_eq!(leechers(&tracker), 40);
 
-    let refused = stage.run(["gc"], &[]);
+    let refused = setup.run(["gc"], &[]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     for word in ["of 40 peers are stale", "`gc_max_share` (0.5)", "--force"] {
         assert!(refused.stderr.contains(word), "{refused:?}");
     }
     assert_eq!(leechers(&tracker), 40);
-    assert!(stage.done(["gc"], &["--force"]).starts_with("30 peers removed"));
+    assert!(setup.done(["gc"], &["--force"]).starts_with("30 peers removed"));
     assert_eq!(leechers(&tracker), 10);
-    assert!(stage.done(["gc"], &["--json"]).contains(r#""removed":0"#));
+    assert!(setup.done(["gc"], &["--json"]).contains(r#""removed":0"#));
     while withheld() != Some(0) {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -148,13 +147,13 @@ fn shifted(seconds: i64) -> Option<Vec<(String, String)>> {
     Some(variables.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-fn wrong_clock(stage: &CommandStage, ahead: i64) {
+fn wrong_clock(setup: &StorageUnderTest, ahead: i64) {
     const LIFETIME: Duration = Duration::from_secs(8);
     const CLIENTS: std::ops::Range<u16> = 1..21;
     let shifted = shifted(ahead).unwrap();
     let settings =
         [("gc_interval", "200ms"), ("peer_lifetime", "8s"), ("gc_grace", "0"), ("gc_max_share", "1")];
-    let config = config(stage, &settings);
+    let config = config(setup, &settings);
     let (right, wrong) =
         (RunningTracker::with(&config, &[]), RunningTracker::in_environment(&config, &shifted));
     let begun = Instant::now();
@@ -193,7 +192,7 @@ fn wrong_clock(stage: &CommandStage, ahead: i64) {
     let direction = if ahead > 0 { "behind" } else { "ahead of" };
     assert!(ended.stderr.contains(&format!("s {direction} this machine's")), "{}", ended.stderr);
 
-    let mut check = command(&["check", "-c", stage.config.to_str().unwrap()]);
-    let checked: CommandResult = check.envs(shifted).output().unwrap().into();
+    let mut check = command(&["check", "-c", setup.config.to_str().unwrap()]);
+    let checked: CommandOutput = check.envs(shifted).output().unwrap().into();
     assert!(format!("{checked:?}").contains(&format!("s {direction} this machine's")), "{checked:?}");
 }

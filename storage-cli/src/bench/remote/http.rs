@@ -12,19 +12,19 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use storage_core::{Announce, AnnounceEvent, ErrorKind, Result};
 use tokio::net::TcpStream;
 
-use super::{Cause, TrackerUrl, UrlProtocol, failed, patiently};
-use crate::bench::announces::Announcer;
+use super::{BoxError, TrackerUrl, UrlProtocol, failed, with_timeout};
+use crate::bench::clients::Announcer;
 
 /// With what an answer begins that is none (BEP 3).
 const REFUSAL: &[u8] = b"d14:failure reason";
 
 /// A client over HTTP.
-pub(super) struct Http {
+pub(super) struct HttpAnnouncer {
     tracker: Arc<TrackerUrl>,
     connection: Option<SendRequest<Empty<Bytes>>>,
 }
 
-impl Http {
+impl HttpAnnouncer {
     pub(super) fn new(tracker: Arc<TrackerUrl>) -> Self {
         Self { tracker, connection: None }
     }
@@ -42,7 +42,7 @@ impl Http {
         }
     }
 
-    async fn get(&mut self, target: String) -> Result<(StatusCode, Bytes), Cause> {
+    async fn get(&mut self, target: String) -> Result<(StatusCode, Bytes), BoxError> {
         let mut connection = match self.connection.take() {
             Some(connection) if !connection.is_closed() => connection,
             _ => connect(&self.tracker).await?,
@@ -58,14 +58,14 @@ impl Http {
     }
 }
 
-impl Announcer for Http {
+impl Announcer for HttpAnnouncer {
     async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
         let target = self.tracker.url.path_for_more() + &parameters(announce);
-        patiently(UrlProtocol::Http, self.ask(target)).await
+        with_timeout(UrlProtocol::Http, self.ask(target)).await
     }
 }
 
-async fn connect(tracker: &TrackerUrl) -> Result<SendRequest<Empty<Bytes>>, Cause> {
+async fn connect(tracker: &TrackerUrl) -> Result<SendRequest<Empty<Bytes>>, BoxError> {
     let stream = TcpStream::connect(tracker.address).await?;
     stream.set_nodelay(true)?;
     let (connection, speaking) = handshake(TokioIo::new(stream)).await?;

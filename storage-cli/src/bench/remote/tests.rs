@@ -5,21 +5,21 @@ use prometheus::Registry;
 use storage_core::{Maintenance, NoObserver, Opened, Schedule, Statistics, Storage};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
-use super::RemoteVisit;
-use crate::bench::CallPace;
+use super::RemoteRun;
+use crate::bench::RunSettings;
 use crate::interrupt::Interrupt;
-use crate::serve::{Addresses, Plan, ServeSettings, Serving};
+use crate::serve::{Addresses, ServeOptions, ServeSettings, TrackerServer};
 
-const PACE: CallPace =
-    CallPace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
+const SETTINGS: RunSettings =
+    RunSettings { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
 
 /// A tracker over HTTP and UDP, and what it keeps.
-async fn tracker() -> (Arc<MemoryStorage>, Serving) {
+async fn tracker() -> (Arc<MemoryStorage>, TrackerServer) {
     let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
     let storage: Arc<dyn Storage> = Arc::clone(&memory) as _;
     let schedule = Schedule { enabled: false, ..Schedule::default() };
     let any = || vec!["127.0.0.1:0".parse().unwrap()];
-    let plan = Plan {
+    let options = ServeOptions {
         settings: ServeSettings::default(),
         addresses: Addresses { http: any(), udp: any(), admin: Vec::new() },
         observer: Arc::new(NoObserver),
@@ -27,24 +27,24 @@ async fn tracker() -> (Arc<MemoryStorage>, Serving) {
         mochi_metric_names: false,
     };
     let opened = Opened { storage, schedule, warnings: Vec::new() };
-    (memory, Serving::start(opened, plan).await.unwrap())
+    (memory, TrackerServer::start(opened, options).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_come_announce_and_leave() {
-    let (memory, serving) = tracker().await;
+    let (memory, server) = tracker().await;
     let peers = |counted: Statistics| counted.seeders + counted.leechers;
-    for (protocol, url) in &serving.listening {
+    for (protocol, url) in &server.listening {
         let url = url.parse().unwrap();
         for keep in [false, true] {
-            let visit = RemoteVisit::new(&url, (20, 8), PACE, keep, &Interrupt::listen()).await.unwrap();
+            let run = RemoteRun::new(&url, (20, 8), SETTINGS, keep, &Interrupt::listen()).await.unwrap();
             let before = memory.statistics().await.unwrap();
-            let report = visit.measure().await.unwrap();
+            let report = run.measure().await.unwrap();
             assert!(!report.is_failure(), "{protocol}: {report:?}");
             assert_eq!(report.complaint(), None, "{protocol}");
             let after = memory.statistics().await.unwrap();
             assert_eq!(peers(after) > peers(before), keep, "{protocol}: {before:?}, {after:?}");
         }
     }
-    assert_eq!(serving.stop().await.count, 0);
+    assert_eq!(server.stop().await.count, 0);
 }

@@ -8,30 +8,33 @@ use std::sync::Arc;
 use storage_core::migration::{Kind, MigrationError, Progress, Side, Stop, Tally};
 use storage_core::{Diagnostics, Opened, Registry, Storage};
 
-use crate::arguments::{self, SidesArguments, StorageArguments};
-use crate::exit::CommandError;
+use crate::arguments::{self, EndpointsArguments, StorageArguments};
+use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
-use crate::progress::{LINES, with_updates};
+use crate::progress::{LINE_INTERVAL, with_updates};
 
 /// A storage that was opened strictly and answers.
-pub(crate) struct Opening {
+pub(crate) struct Endpoint {
     configured: ConfiguredStorage,
     pub(crate) opened: Opened<dyn Storage>,
     diagnostics: Diagnostics,
 }
 
 /// The two storages.
-pub(crate) struct Sides {
-    pub(crate) source: Opening,
-    pub(crate) target: Opening,
+pub(crate) struct Endpoints {
+    pub(crate) source: Endpoint,
+    pub(crate) target: Endpoint,
 }
 
-impl Sides {
+impl Endpoints {
     /// Opens and checks both, as `check` does; all that is wrong with either is told at once.
-    pub(crate) async fn open(registry: &Registry, arguments: &SidesArguments) -> Result<Self, CommandError> {
-        let SidesArguments { from, from_at, to, to_at, .. } = arguments;
+    pub(crate) async fn open(
+        registry: &Registry,
+        arguments: &EndpointsArguments,
+    ) -> Result<Self, CommandError> {
+        let EndpointsArguments { from, from_at, to, to_at, .. } = arguments;
         let source = StorageArguments { config: from.clone(), at: from_at.clone() };
         let target = StorageArguments { config: to.clone(), at: to_at.clone() };
         let source = ConfiguredStorage::read(registry.clone(), &source)?;
@@ -39,7 +42,7 @@ impl Sides {
         if source.is_same(&target) {
             return Err(CommandError::usage("source and target are the same storage"));
         }
-        match (Opening::of(source).await, Opening::of(target).await) {
+        match (Endpoint::of(source).await, Endpoint::of(target).await) {
             (Ok(source), Ok(target)) => Ok(Self { source, target }),
             (Err(one), Err(other)) => {
                 Err(CommandError { message: [one.message, other.message].join("\n"), ..one })
@@ -52,11 +55,11 @@ impl Sides {
     }
 
     /// Which storages these are, without passwords, and what they warn of.
-    pub(crate) fn tell(&self) {
-        for (side, opening) in [("from", &self.source), ("to", &self.target)] {
-            note(format_args!("{side:<5}{}", opening.description()));
-            let warnings = opening.opened.warnings.iter().map(ToString::to_string);
-            for warning in warnings.chain(opening.diagnostics.warnings.iter().cloned()) {
+    pub(crate) fn print_summary(&self) {
+        for (side, endpoint) in [("from", &self.source), ("to", &self.target)] {
+            note(format_args!("{side:<5}{}", endpoint.description()));
+            let warnings = endpoint.opened.warnings.iter().map(ToString::to_string);
+            for warning in warnings.chain(endpoint.diagnostics.warnings.iter().cloned()) {
                 note(format_args!("     warning: {warning}"));
             }
         }
@@ -78,7 +81,7 @@ impl Sides {
     }
 }
 
-impl Opening {
+impl Endpoint {
     async fn of(configured: ConfiguredStorage) -> Result<Self, CommandError> {
         let opened = configured.open_all_strictly().await?;
         let storage = &opened.storage;
@@ -137,7 +140,7 @@ fn shown(name: &[u8]) -> String {
 }
 
 /// Refuses kinds that a side cannot give or take, with the way out.
-pub(crate) fn refuse(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> {
+pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> {
     if refusals.is_empty() {
         return Ok(());
     }
@@ -149,7 +152,7 @@ pub(crate) fn refuse(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> 
 
 /// Runs work, asks it to stop at Ctrl-C, and shows how far it has come: bars on a terminal, lines now
 /// and then elsewhere.
-pub(crate) async fn watched<T>(
+pub(crate) async fn with_kind_progress<T>(
     work: impl Future<Output = T>,
     progress: &Arc<Progress>,
     kinds: &[Kind],
@@ -161,7 +164,7 @@ pub(crate) async fn watched<T>(
         tokio::pin!(work);
         tokio::select! {
             result = &mut work => return result,
-            () = interrupt.clone().happens() => stop.stop(),
+            () = interrupt.clone().wait() => stop.stop(),
         }
         work.await
     };
@@ -200,7 +203,7 @@ impl Display {
             Self::Lines(kinds) => {
                 for (kind, last) in kinds {
                     let tally = progress.of(*kind).tally();
-                    let rate = tally.read.saturating_sub(*last) / LINES.as_secs();
+                    let rate = tally.read.saturating_sub(*last) / LINE_INTERVAL.as_secs();
                     if tally.read != *last {
                         note(format_args!(
                             "{}: read {}, written {}, kept {}, unreadable {}, {rate}/s",
