@@ -20,6 +20,8 @@
 
 mod arguments;
 mod bench;
+#[doc(hidden)]
+pub mod bep15;
 mod commands;
 mod confirm;
 mod endpoints;

@@ -8,22 +8,22 @@ use std::io::{Read, Write};
 use common::MEMORY;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use storage_cli::bep15::{UdpAnnounce, UdpRequest};
 use tracker::RunningTracker;
 use tracker::bencode::BencodeMap;
 use tracker::http::{Answer, client, connect, connect_from, counts, encoded, exchange, get, send};
-use tracker::udp::{Udp, UdpAnnounce, number, request};
+use tracker::udp::{Udp, announce, error, number, request};
 
 const INFO_HASH: [u8; 20] = [7; 20];
 
-const ANNOUNCE: UdpAnnounce =
-    UdpAnnounce { info_hash: INFO_HASH, peer: b'S', port: 6881, left: 0, event: 0, num_want: -1 };
+const ANNOUNCE: UdpAnnounce = announce(INFO_HASH, b'S', 6881, 0);
 
 /// Others are served: over HTTP and over UDP.
 fn serves_others(tracker: &RunningTracker) {
     let answer = client(b'o', 1).announce(tracker.http(), &[9; 20], 0, "");
     assert_eq!(answer.counts()[0], 1);
     client(b'o', 1).announce(tracker.http(), &[9; 20], 0, "&event=stopped");
-    assert_eq!(number(&Udp::to(tracker.udp()).announce(&ANNOUNCE), 0), 1);
+    assert_eq!(error(&Udp::to(tracker.udp()).announce(&ANNOUNCE)), None);
 }
 
 /// Ends the tracker and looks whether it panicked.
@@ -153,11 +153,11 @@ fn packets_that_are_no_requests_are_not_answered() {
     let tracker = RunningTracker::start();
     let udp = Udp::to(tracker.udp());
     let id = udp.connect();
-    let announce = ANNOUNCE.bytes(id, 5);
+    let announce = UdpRequest::Announce(ANNOUNCE).encode(id, 5);
     let short = (0..16).map(|length| announce[..length].to_vec());
     let unknown = [3, 4, u32::MAX].map(|action| request(id, action, 5, &[0; 82]));
-    let connect_without_magic = request(id, 0, 5, &[]);
-    let packets: Vec<_> = short.chain(unknown).chain([connect_without_magic]).collect();
+    let connect_without_protocol_id = request(id, 0, 5, &[]);
+    let packets: Vec<_> = short.chain(unknown).chain([connect_without_protocol_id]).collect();
     assert!(udp.is_silent_on(&packets));
     ends_well(tracker);
 }
@@ -167,7 +167,7 @@ fn packets_that_are_too_short_are_answered_with_the_reason() {
     let tracker = RunningTracker::start();
     let udp = Udp::to(tracker.udp());
     let id = udp.connect();
-    let announce = ANNOUNCE.bytes(id, 5);
+    let announce = UdpRequest::Announce(ANNOUNCE).encode(id, 5);
     for length in 16..98 {
         let answer = udp.ask(&announce[..length]);
         assert_eq!((number(&answer, 0), number(&answer, 4)), (3, 5), "{length}");
@@ -176,7 +176,8 @@ fn packets_that_are_too_short_are_answered_with_the_reason() {
     assert_eq!(number(&udp.ask(&[&announce[..], &[2, 255, 0, 1]].concat()), 0), 1, "options of any form");
     assert_eq!(number(&udp.ask(&request(id, 2, 5, &[0; 19])), 0), 3);
     assert_eq!(udp.ask(&request(id, 2, 5, &[0; 80 * 20])).len(), 8 + 12 * 50);
-    assert_eq!(number(&udp.ask(&UdpAnnounce { port: 0, ..ANNOUNCE }.bytes(id, 5)), 0), 3);
+    let port_0 = UdpRequest::Announce(UdpAnnounce { port: 0, ..ANNOUNCE });
+    assert_eq!(number(&udp.ask(&port_0.encode(id, 5)), 0), 3);
     ends_well(tracker);
 }
 
@@ -186,7 +187,7 @@ fn without_a_connection_id_of_ones_own_nothing_is_done_and_answers_are_short() {
     let (udp, other) = (Udp::to(tracker.udp()), Udp::to(tracker.udp6()));
     let id = udp.connect();
     for wrong in [0, 1, id ^ 1, id.swap_bytes(), other.connect(), u64::MAX] {
-        let packet = ANNOUNCE.bytes(wrong, 5);
+        let packet = UdpRequest::Announce(ANNOUNCE).encode(wrong, 5);
         let answer = udp.ask(&packet);
         assert_eq!((number(&answer, 0), number(&answer, 4)), (3, 5), "{wrong}");
         assert!(answer.len() <= packet.len());

@@ -38,6 +38,7 @@ use status::{Status, StatusLayer};
 use tracker::Tracker;
 use udp::UdpTracker;
 
+pub(crate) use http::FailureResponse;
 pub(crate) use settings::ServeSettings;
 
 /// The connections of operators.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::{BoxError, TrackerUrl, UrlProtocol, failed, with_timeout};
 use crate::bench::clients::Announcer;
+use crate::serve::FailureResponse;
 
 /// With what an answer begins that is none (BEP 3).
 const REFUSAL: &[u8] = b"d14:failure reason";
@@ -36,7 +37,10 @@ impl HttpAnnouncer {
         let refused = |reason| Err(failed(UrlProtocol::Http, ErrorKind::Rejected).with_message(reason));
         match body.strip_prefix(REFUSAL) {
             _ if status != StatusCode::OK => refused(status.to_string()),
-            Some(reason) => refused(text(reason).escape_ascii().to_string()),
+            Some(_) => refused(match serde_bencode::from_bytes::<FailureResponse<'_>>(&body) {
+                Ok(failure) => failure.reason.escape_debug().to_string(),
+                Err(_) => body.escape_ascii().to_string(),
+            }),
             None if body.starts_with(b"d") => Ok(()),
             None => Err(failed(UrlProtocol::Http, ErrorKind::Corrupt)),
         }
@@ -90,24 +94,4 @@ fn parameters(announce: &Announce<'_>) -> String {
     format!(
         "info_hash={info_hash}{client}&uploaded=0&downloaded=0&left={left}&compact=1&numwant={num_want}{event}"
     )
-}
-
-/// The bencoded text that these bytes begin with; all of them if it is none.
-fn text(bytes: &[u8]) -> &[u8] {
-    let parts =
-        bytes.iter().position(|byte| *byte == b':').map(|colon| (&bytes[..colon], &bytes[colon + 1..]));
-    parts.and_then(|(length, rest)| rest.get(..str::from_utf8(length).ok()?.parse().ok()?)).unwrap_or(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::text;
-
-    #[test]
-    fn a_reason_is_read_out_of_its_bencoding() {
-        assert_eq!(text(b"18:unapproved torrente"), b"unapproved torrent");
-        for broken in [&b""[..], b"18", b"x:a", b"99:short", b"-1:a", b"99999999999999999999:a"] {
-            assert_eq!(text(broken), broken);
-        }
-    }
 }

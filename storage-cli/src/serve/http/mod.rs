@@ -26,6 +26,7 @@ use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
 pub(crate) use per_ip_limit::{PerIpLimit, network};
+pub(crate) use response::FailureResponse;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use server::{ConnectionLimit, HttpRequest, HttpResponse, HttpService, serve};
 

@@ -1,13 +1,14 @@
 //! Answers over HTTP, bencoded (BEP 3, 7, 23, 48).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
 
 use super::announce::PeersFormat;
+use crate::bep15::push_compact;
 use crate::serve::settings::ClientLimits;
 use crate::serve::tracker::distinct;
 
@@ -57,10 +58,12 @@ struct ScrapeCounts {
     incomplete: u64,
 }
 
-#[derive(Serialize)]
-struct FailureResponse<'a> {
+/// The response to a request that is refused.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FailureResponse<'a> {
+    /// Why, for the client's user.
     #[serde(rename = "failure reason")]
-    reason: &'a str,
+    pub(crate) reason: Cow<'a, str>,
 }
 
 /// The answer to an announce; counts that could not be read are left out.
@@ -117,24 +120,15 @@ pub(super) fn scraped(info_hashes: &[InfoHash], counts: &[SwarmCounts]) -> Bytes
 
 /// The answer to a request that is refused.
 pub(super) fn failed(reason: &str) -> Bytes {
-    bencoded(&FailureResponse { reason })
+    bencoded(&FailureResponse { reason: reason.into() })
 }
 
 /// Address and port of peers, IPv4 and IPv6 apart.
 fn compact(peers: &[Peer]) -> (Vec<u8>, Vec<u8>) {
     let (mut v4, mut v6) = (Vec::with_capacity(6 * peers.len()), Vec::new());
     for peer in distinct(peers) {
-        let peers = match peer.address() {
-            IpAddr::V4(address) => {
-                v4.extend(address.octets());
-                &mut v4
-            }
-            IpAddr::V6(address) => {
-                v6.extend(address.octets());
-                &mut v6
-            }
-        };
-        peers.extend(peer.port().to_be_bytes());
+        let peers = if peer.address().is_ipv4() { &mut v4 } else { &mut v6 };
+        push_compact(peers, peer.address(), peer.port());
     }
     (v4, v6)
 }
