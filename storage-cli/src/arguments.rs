@@ -15,7 +15,7 @@ use storage_core::{Context, Timestamp};
 
 pub(crate) use bench::{BenchArguments, Workload};
 pub(crate) use data::{
-    DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
+    ContextArguments, DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PutArguments,
 };
 pub(crate) use serve::{Listen, ServeArguments};
 pub(crate) use swarm::{
@@ -261,7 +261,7 @@ pub(crate) struct ImportArguments {
 
 /// Two storages, and what of them.
 #[derive(Debug, Args)]
-pub(crate) struct SidesArguments {
+pub(crate) struct EndpointsArguments {
     /// The configuration of the source
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
@@ -295,7 +295,7 @@ pub(crate) struct SidesArguments {
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArguments {
     #[command(flatten)]
-    pub(crate) sides: SidesArguments,
+    pub(crate) endpoints: EndpointsArguments,
     /// Which downloads stay: the greater number, or the source's
     #[arg(long, value_enum, default_value_t, value_name = "RULE")]
     pub(crate) downloads: DownloadsRule,
@@ -332,7 +332,7 @@ pub(crate) struct MigrateArguments {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
     #[command(flatten)]
-    pub(crate) sides: SidesArguments,
+    pub(crate) endpoints: EndpointsArguments,
     /// Compare so many swarms, downloads and entries of data of each side, taken at random
     #[arg(long, value_name = "N")]
     pub(crate) sample: Option<usize>,

@@ -3,7 +3,7 @@
 use tokio::signal::ctrl_c;
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Exit;
+use crate::exit_code::Exit;
 use crate::output::note;
 
 /// Tells work of a first Ctrl-C; a second one ends the process at once.
@@ -25,12 +25,12 @@ impl Interrupt {
     }
 
     /// Whether it has happened.
-    pub(crate) fn has_happened(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Ends when it happens.
-    pub(crate) async fn happens(self) {
+    /// Waits until it happens.
+    pub(crate) async fn wait(self) {
         self.0.cancelled().await;
     }
 }

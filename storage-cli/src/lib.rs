@@ -20,9 +20,12 @@
 
 mod arguments;
 mod bench;
+#[doc(hidden)]
+pub mod bep15;
 mod commands;
-mod consent;
-mod exit;
+mod confirm;
+mod endpoints;
+mod exit_code;
 mod interrupt;
 mod logging;
 mod open;
@@ -31,7 +34,6 @@ mod progress;
 mod recommended;
 mod scan;
 mod serve;
-mod sides;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,7 +43,7 @@ use clap::FromArgMatches;
 use storage_core::Registry;
 
 use arguments::{Arguments, Command};
-use exit::{CommandError, Exit};
+use exit_code::{CommandError, Exit};
 use output::{Output, note};
 
 /// How long threads that are blocked may take to end.

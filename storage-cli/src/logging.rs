@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Command, LogFormat, LoggingArguments};
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 
 /// Warnings and errors, but not the warnings about the configuration that the commands print
 /// themselves.

@@ -8,7 +8,7 @@ use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variable
 use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
 
 use crate::arguments::StorageArguments;
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 use crate::output::note;
 
 /// The backend without a file.

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The standard output.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    unread: bool,
+    closed: bool,
 }
 
 impl Output {
@@ -41,8 +41,8 @@ impl Output {
     }
 
     /// Whether the reader has gone away.
-    pub(crate) fn is_unread(&self) -> bool {
-        self.unread
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Prints rows in aligned columns.
@@ -56,14 +56,14 @@ impl Output {
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
-        if self.unread {
+        if self.closed {
             return Ok(());
         }
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.unread = true;
+                self.closed = true;
                 Ok(())
             }
             other => other,

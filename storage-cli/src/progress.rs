@@ -10,12 +10,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::output::note;
 
 /// The time between two lines where there is no terminal.
-pub(crate) const LINES: Duration = Duration::from_secs(5);
+pub(crate) const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The time between two changes where there is one.
-const DRAWS: Duration = Duration::from_millis(200);
+const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs work, and tells how far it has come; `describe` is given the time since it began.
-pub(crate) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(Duration) -> String) -> T {
+pub(crate) async fn with_progress<T>(
+    work: impl Future<Output = T>,
+    describe: impl Fn(Duration) -> String,
+) -> T {
     let bar = std::io::stderr().is_terminal().then(|| {
         let style = ProgressStyle::with_template("{spinner} {msg}");
         ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
@@ -38,13 +41,13 @@ pub(crate) async fn watched<T>(work: impl Future<Output = T>, describe: impl Fn(
     result
 }
 
-/// Runs work, and calls `update` until it ends: five times a second on a terminal, every [`LINES`] elsewhere.
+/// Runs work, and calls `update` until it ends: five times a second on a terminal, every [`LINE_INTERVAL`] elsewhere.
 pub(crate) async fn with_updates<T>(
     work: impl Future<Output = T>,
     is_terminal: bool,
     mut update: impl FnMut(),
 ) -> T {
-    let mut ticks = interval(if is_terminal { DRAWS } else { LINES });
+    let mut ticks = interval(if is_terminal { DRAW_INTERVAL } else { LINE_INTERVAL });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     tokio::pin!(work);

@@ -3,7 +3,7 @@
 use storage_pg::recommended::{AddressColumn, Dialect, Recommendation};
 
 use crate::arguments::{self, Address, Program, TableArguments};
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 
 /// The name of the backend that these choices are for.
 pub(crate) const PG: &str = "pg";

@@ -6,7 +6,7 @@ use storage_core::{Cursor, DownloadsRecord, Page, PeerRecord, Result, Scope, Sto
 
 use crate::interrupt::Interrupt;
 use crate::output::note;
-use crate::progress::{counted, watched};
+use crate::progress::{counted, with_progress};
 
 /// How many records are read at a time.
 const PAGE: usize = 1_000;
@@ -69,12 +69,13 @@ impl<'a> PageScan<'a> {
                 if from.is_none() {
                     return Ok(ScanEnd::Whole);
                 }
-                if self.interrupt.has_happened() {
+                if self.interrupt.is_set() {
                     return Ok(ScanEnd::Interrupted);
                 }
             }
         };
-        let scanned = watched(pages, |took| format!("{} {what} read in {took:.0?}", counted(&read))).await;
+        let scanned =
+            with_progress(pages, |took| format!("{} {what} read in {took:.0?}", counted(&read))).await;
         if unreadable > 0 {
             note(format_args!("{unreadable} {what} cannot be understood and are left out"));
         }

@@ -6,14 +6,14 @@ mod tracker;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{CommandResult, MEMORY, command, file, run, run_on};
+use common::{CommandOutput, MEMORY, command, file, run, run_on};
 use serde_json::Value;
 use tracker::RunningTracker;
 
 const SHORT: [&str; 4] = ["--duration", "20ms", "--warmup", "5ms"];
 const WORKLOADS: [&str; 6] = ["put", "announce", "scrape", "lifecycle", "put-new", "tracker"];
 
-fn bench(more: &[&str]) -> CommandResult {
+fn bench(more: &[&str]) -> CommandOutput {
     run_on(MEMORY, "bench", &[&SHORT, more].concat())
 }
 

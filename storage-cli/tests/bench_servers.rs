@@ -22,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempPath;
 
-use common::{CommandResult, command, file, run};
+use common::{CommandOutput, command, file, run};
 
 /// What a tracker in use keeps.
 const IN_USE: &str = r#"{"kind":"peer","info_hash":"1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a","peer_id":"2d5452343034302d616161616161616161616161","address":"192.0.2.1","port":6881,"seeder":true,"announced":"2026-11-22T15:28:09.123456Z"}
@@ -31,34 +31,34 @@ const IN_USE: &str = r#"{"kind":"peer","info_hash":"1a1a1a1a1a1a1a1a1a1a1a1a1a1a
 {"kind":"data","context":"MW","key":"01","value":"02"}
 "#;
 
-type BenchStory = fn(&BenchPlace);
+type BenchCase = fn(&BenchTarget);
 
 fn main() -> ExitCode {
-    let stories: [(&str, BenchStory); 4] = [
+    let cases: [(&str, BenchCase); 4] = [
         ("all workloads leave a server as it was", all_workloads),
-        ("Ctrl-C while it fills leaves a server as it was", |place| interrupted(place, "filling", "put")),
-        ("Ctrl-C among new swarms leaves a server as it was", |place| {
-            interrupted(place, "put-new", "put-new");
+        ("Ctrl-C while it fills leaves a server as it was", |target| interrupted(target, "loading", "put")),
+        ("Ctrl-C among new swarms leaves a server as it was", |target| {
+            interrupted(target, "put-new", "put-new");
         }),
-        ("Ctrl-C among whole announces leaves a server as it was", |place| {
-            interrupted(place, "tracker", "tracker");
+        ("Ctrl-C among whole announces leaves a server as it was", |target| {
+            interrupted(target, "tracker", "tracker");
         }),
     ];
-    let on = |backend: &'static str, set: fn() -> Found<BenchPlace>| {
-        stories.map(|(name, story)| {
+    let on = |backend: &'static str, set: fn() -> Found<BenchTarget>| {
+        cases.map(|(name, case)| {
             Trial::ignorable_test(format!("{backend}: {name}"), move || {
-                let place = match set() {
-                    Ok(place) => place,
+                let target = match set() {
+                    Ok(target) => target,
                     Err(missing) => return unless_missing(backend, missing),
                 };
-                place.import();
-                story(&place);
-                place.remove();
+                target.import();
+                case(&target);
+                target.remove();
                 Ok(Completion::Completed)
             })
         })
     };
-    let trials = [on("redis", BenchPlace::redis), on("pg", BenchPlace::pg)].into_iter().flatten().collect();
+    let trials = [on("redis", BenchTarget::redis), on("pg", BenchTarget::pg)].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
     conclusion.exit_code()
@@ -70,12 +70,12 @@ enum BenchServer {
 }
 
 /// A server, and the configuration for it.
-struct BenchPlace {
+struct BenchTarget {
     server: BenchServer,
     file: TempPath,
 }
 
-impl BenchPlace {
+impl BenchTarget {
     fn redis() -> Found<Self> {
         let node = Node::start(&Setup::default())?;
         let config = format!("storage:\n  name: redis\n  config:\n    addresses: ['{}']\n", node.address());
@@ -99,8 +99,8 @@ impl BenchPlace {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn run(&self, name: &str, more: &[&str]) -> CommandResult {
-        let ran: CommandResult = self.start(name, more).wait_with_output().unwrap().into();
+    fn run(&self, name: &str, more: &[&str]) -> CommandOutput {
+        let ran: CommandOutput = self.start(name, more).wait_with_output().unwrap().into();
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran
     }
@@ -108,7 +108,7 @@ impl BenchPlace {
     fn import(&self) {
         let mut import = self.start("import", &[]);
         import.stdin.take().unwrap().write_all(IN_USE.as_bytes()).unwrap();
-        let ran: CommandResult = import.wait_with_output().unwrap().into();
+        let ran: CommandOutput = import.wait_with_output().unwrap().into();
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 
@@ -159,26 +159,26 @@ fn keys(node: &Node) -> BTreeMap<String, Vec<String>> {
     keys.iter().map(|key| (format!("{key:?}"), content(key))).collect()
 }
 
-fn all_workloads(place: &BenchPlace) {
-    let before = place.held();
+fn all_workloads(target: &BenchTarget) {
+    let before = target.held();
     let small = ["--swarms", "30", "--peers", "20", "--concurrency", "8"];
     let ran =
-        place.run("bench", &[&small[..], &["--duration", "200ms", "--warmup", "20ms", "--json"]].concat());
+        target.run("bench", &[&small[..], &["--duration", "200ms", "--warmup", "20ms", "--json"]].concat());
     assert_eq!(ran.stdout.lines().count(), 6, "{ran:?}");
-    assert_eq!(place.held(), before, "{ran:?}");
+    assert_eq!(target.held(), before, "{ran:?}");
 }
 
-/// Ctrl-C once it says that it is at `stage`.
-fn interrupted(place: &BenchPlace, stage: &str, workload: &str) {
-    let before = place.held();
-    // So many that filling is told of, where that is waited for.
-    let (swarms, peers) = if stage == "filling" { ("20000", "500") } else { ("100", "100") };
+/// Ctrl-C once it says that it is at `phase`.
+fn interrupted(target: &BenchTarget, phase: &str, workload: &str) {
+    let before = target.held();
+    // So many that loading is told of, where that is waited for.
+    let (swarms, peers) = if phase == "loading" { ("20000", "500") } else { ("100", "100") };
     let many = ["--swarms", swarms, "--peers", peers, "--concurrency", "8"];
     let arguments = [&many[..], &["--workload", workload, "--duration", "10m"]].concat();
-    let mut child = place.start("bench", &arguments);
+    let mut child = target.start("bench", &arguments);
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    while !said.contains(&format!("{stage}: ")) {
+    while !said.contains(&format!("{phase}: ")) {
         assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
     }
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
@@ -187,5 +187,5 @@ fn interrupted(place: &BenchPlace, stage: &str, workload: &str) {
     said += &drained.join().unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(!said.contains("not all was removed"), "{said}");
-    assert_eq!(place.held(), before, "{said}");
+    assert_eq!(target.held(), before, "{said}");
 }

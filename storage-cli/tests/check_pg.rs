@@ -7,7 +7,7 @@
 )]
 
 mod common;
-mod live;
+mod pg_tables;
 
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -18,8 +18,8 @@ use conformance_tests::storages::pg::Design;
 use libtest_mimic::{Arguments, Trial};
 use storage_core::conformance::Suite;
 
-use common::{CommandResult, run, run_on};
-use live::{LiveServer, WRONG_PASSWORD, assert_refused, assert_told, mistakes, on};
+use common::{CommandOutput, run, run_on};
+use pg_tables::{PgTables, WRONG_PASSWORD, assert_refused, assert_reported, on, wrong_settings};
 
 fn main() -> ExitCode {
     // Those that take longest begin first.
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         on("the suite leaves a storage in use as it was", recommended, the_suite_on_a_storage_in_use),
         on("the example for MoChi keeps every rule", for_mochi, the_example_for_mochi),
     ];
-    trials.extend(mistakes::tests(recommended));
+    trials.extend(wrong_settings::tests(recommended));
     trials.extend([
         offline("a connection string that cannot be read is not repeated", unreadable_connection_strings),
         offline("a server that is not there is given up after `startup_timeout`", no_server),
@@ -128,7 +128,7 @@ fn unreadable_connection_strings() {
     for (connection_string, words) in unreadable {
         let ran =
             run_on(&format!("{before}connection_string: \"{connection_string}\"\n{after}"), "check", &[]);
-        assert_told(&ran, "connection_string", &[words]);
+        assert_reported(&ran, "connection_string", &[words]);
         assert_refused(&ran, 1);
         assert!(!ran.stdout.contains(WRONG_PASSWORD), "{ran:?}");
     }
@@ -150,42 +150,42 @@ fn no_server() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let words = [nowhere.as_str(), "Connection refused", "given up after 1s (`startup_timeout`)"];
-    assert_told(&ran, "connection_string", &words);
+    assert_reported(&ran, "connection_string", &words);
     assert!(ran.stderr.lines().all(|line| line.contains("WARN") && line.contains("trying again")), "{ran:?}");
     assert!(!format!("{ran:?}").contains(WRONG_PASSWORD), "{ran:?}");
 }
 
-fn a_wrong_password(live: &LiveServer) {
-    let ran = live.check(&[("connection_string", &live.keywords(&[("password", WRONG_PASSWORD)]))]);
+fn a_wrong_password(pg: &PgTables) {
+    let ran = pg.check(&[("connection_string", &pg.keywords(&[("password", WRONG_PASSWORD)]))]);
     let words = ["password authentication failed for user", "check `user` and `password`"];
-    assert_told(&ran, "connection_string", &words);
+    assert_reported(&ran, "connection_string", &words);
     assert_refused(&ran, 1);
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn a_wrong_database(live: &LiveServer) {
-    let ran = live.check(&[("connection_string", &live.keywords(&[("dbname", "nowhere")]))]);
+fn a_wrong_database(pg: &PgTables) {
+    let ran = pg.check(&[("connection_string", &pg.keywords(&[("dbname", "nowhere")]))]);
     let words = ["database \"nowhere\" does not exist", "create it, or check `dbname`"];
-    assert_told(&ran, "connection_string", &words);
+    assert_reported(&ran, "connection_string", &words);
     assert_refused(&ran, 1);
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn wrong_variables(live: &LiveServer) {
-    let ran = live.check(&[("startup_timeout", WRONG_PASSWORD)]);
+fn wrong_variables(pg: &PgTables) {
+    let ran = pg.check(&[("startup_timeout", WRONG_PASSWORD)]);
     let variable = "the text of environment variable TRACKER_STORAGE__CONFIG__STARTUP_TIMEOUT";
-    assert_told(&ran, "startup_timeout", &["expected a duration such as 300ms", variable]);
+    assert_reported(&ran, "startup_timeout", &["expected a duration such as 300ms", variable]);
     assert_refused(&ran, 1);
 
-    let ran = live.check(&[("gc_query.more", WRONG_PASSWORD)]);
+    let ran = pg.check(&[("gc_query.more", WRONG_PASSWORD)]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     let words = "environment variable TRACKER_STORAGE__CONFIG__GC_QUERY__MORE: `more` is no key";
     assert!(ran.stderr.contains(words), "{ran:?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn all_problems_at_once(live: &LiveServer) {
-    let ran = live.check(&[
+fn all_problems_at_once(pg: &PgTables) {
+    let ran = pg.check(&[
         ("peer.graduate_query", ""),
         ("downloads.get_query", "SELECT downloads FROM mo_downloads WHERE info_hash = @info_hsh"),
         ("info_hash_count_query", "SELECT COUNT(DISTINCT info_hash) FROM mo_pears"),
@@ -201,14 +201,14 @@ fn all_problems_at_once(live: &LiveServer) {
         ("created_zone", "is no time zone"),
         ("gc_querry", "did you mean `gc_query`?"),
     ] {
-        assert_told(&ran, key, &[words]);
+        assert_reported(&ran, key, &[words]);
     }
     assert_refused(&ran, 6);
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn what_the_file_alone_tells(live: &LiveServer) {
-    let ran = live.check(&[
+fn what_the_file_alone_tells(pg: &PgTables) {
+    let ran = pg.check(&[
         ("gc_interval", "often"),
         ("peer_lifetime", "0s"),
         ("retry_timeout", "long"),
@@ -224,14 +224,14 @@ fn what_the_file_alone_tells(live: &LiveServer) {
         ("connection_string", "character 10 of its value is a `;`"),
         ("peer_lifetime", "must be above zero"),
     ] {
-        assert_told(&ran, key, &[words]);
+        assert_reported(&ran, key, &[words]);
     }
     assert_refused(&ran, 6);
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn no_tables(live: &LiveServer) {
-    let ran = live.check(&[]);
+fn no_tables(pg: &PgTables) {
+    let ran = pg.check(&[]);
     for (key, table) in [
         ("announce.query", "mo_peers"),
         ("peer.add_query", "mo_peers"),
@@ -240,24 +240,24 @@ fn no_tables(live: &LiveServer) {
         ("import.data_query", "mo_kv"),
     ] {
         let missing = format!("relation \"{table}\" does not exist");
-        assert_told(&ran, key, &[&missing, "`tracker-storage schema pg` prints the tables"]);
+        assert_reported(&ran, key, &[&missing, "`tracker-storage schema pg` prints the tables"]);
     }
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn narrow_ports(live: &LiveServer) {
-    let ran = live.check(&[]);
+fn narrow_ports(pg: &PgTables) {
+    let ran = pg.check(&[]);
     for key in ["peer.add_query", "peer.del_query", "peer.graduate_query"] {
         let words = ["`@port` is int2 there", "expected int4 or int8", "no room for ports above 32767"];
-        assert_told(&ran, key, &words);
+        assert_reported(&ran, key, &words);
     }
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn queries_of_data_alone(live: &LiveServer) {
-    let ran = live.check(&[]);
+fn queries_of_data_alone(pg: &PgTables) {
+    let ran = pg.check(&[]);
     let missing = [
         "announce.query",
         "peer.add_query",
@@ -267,31 +267,31 @@ fn queries_of_data_alone(live: &LiveServer) {
         "peer.by_info_hash_clause",
     ];
     for key in missing {
-        assert_told(&ran, key, &["is missing or empty", "a query is required"]);
+        assert_reported(&ran, key, &["is missing or empty", "a query is required"]);
     }
     assert_refused(&ran, missing.len());
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn a_query_that_takes_too_much(live: &LiveServer) {
-    let ran = live.check(&[
+fn a_query_that_takes_too_much(pg: &PgTables) {
+    let ran = pg.check(&[
         ("gc_query", "DELETE FROM mo_peers"),
         ("ping_query", "DELETE FROM mo_downloads WHERE FALSE"),
         ("downloads.del_query", "DELETE FROM mo_downloads"),
         ("data.del_query", "TRUNCATE mo_kv"),
     ]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
 /// The findings of `check` about an item.
-fn findings<'a>(ran: &'a CommandResult, item: &'a str) -> Vec<&'a str> {
+fn findings<'a>(ran: &'a CommandOutput, item: &'a str) -> Vec<&'a str> {
     ran.stdout.lines().filter_map(|line| line.strip_prefix(item)).map(str::trim).collect()
 }
 
 /// `check` must be content, with these warnings and no other, but for the role that the tests' own server
 /// has.
-fn assert_ok(ran: &CommandResult, warned: &[&str]) {
+fn assert_ok(ran: &CommandOutput, warned: &[&str]) {
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     let all = findings(ran, "warning:");
     let first = match all.len() {
@@ -309,8 +309,8 @@ fn assert_ok(ran: &CommandResult, warned: &[&str]) {
     assert_eq!(ran.stderr, "", "{ran:#?}");
 }
 
-fn what_is_recommended(live: &LiveServer) {
-    let ran = live.check(&[]);
+fn what_is_recommended(pg: &PgTables) {
+    let ran = pg.check(&[]);
     assert_ok(&ran, &[]);
     assert_eq!(findings(&ran, "lacks"), [""; 0], "{ran:#?}");
     assert_eq!(findings(&ran, "backend"), ["pg"]);
@@ -320,18 +320,18 @@ fn what_is_recommended(live: &LiveServer) {
     let arguments = "@info_hash bytea, @peer_id bytea, @address inet, @port int4, @is_seeder bool, \
                      @expires timestamptz";
     assert_eq!(findings(&ran, "peer.del_query"), [""; 0], "without --verbose: {ran:#?}");
-    assert_eq!(findings(&live.run(&["check", "--verbose"], &[]), "peer.del_query"), [arguments]);
+    assert_eq!(findings(&pg.run(&["check", "--verbose"], &[]), "peer.del_query"), [arguments]);
     assert!(findings(&ran, "newest announce")[0].ends_with('Z'), "{ran:#?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn the_sample(live: &LiveServer) {
-    let ran = live.check(&[]);
+fn the_sample(pg: &PgTables) {
+    let ran = pg.check(&[]);
     assert_ok(
         &ran,
         &["`DROP INDEX CONCURRENTLY mo_peers_created_idx`", "`ALTER TABLE mo_peers SET (fillfactor = 85)`"],
     );
-    let lacking = [
+    let missing = [
         ("forget downloads", "downloads.del_query"),
         ("export peers", "export.peers_query"),
         ("export downloads", "export.downloads_query"),
@@ -341,62 +341,62 @@ fn the_sample(live: &LiveServer) {
         ("import data", "import.data_query"),
         ("atomic writes", "bulk.add_query"),
     ];
-    for (capability, key) in lacking {
+    for (capability, key) in missing {
         assert_eq!(findings(&ran, &format!("lacks {capability}")), [format!("no `{key}` is configured")]);
     }
-    assert_eq!(findings(&ran, "lacks").len(), lacking.len(), "{ran:#?}");
-    live.assert_unchanged();
+    assert_eq!(findings(&ran, "lacks").len(), missing.len(), "{ran:#?}");
+    pg.assert_unchanged();
 }
 
 /// As triggers of the operator's own may be, with the rights of whoever writes.
-fn a_right_behind_a_trigger(live: &LiveServer) {
+fn a_right_behind_a_trigger(pg: &PgTables) {
     let role = format!("tracker_{:016x}", rand::random::<u64>());
-    live.execute(&format!(
+    pg.execute(&format!(
         "CREATE ROLE {role};
          DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema()); END $$;
          GRANT SELECT, INSERT, UPDATE, DELETE ON mo_peers, mo_downloads, mo_kv TO {role};
          GRANT SELECT ON mo_swarms TO {role};
          ALTER FUNCTION mo_count_peers() SECURITY INVOKER"
     ));
-    let ran = live.check(&[("connection_string", &live.keywords(&[("role", &role)]))]);
-    live.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    let ran = pg.check(&[("connection_string", &pg.keywords(&[("role", &role)]))]);
+    pg.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
     for key in ["peer.add_query", "peer.del_query", "gc_query", "bulk.add_query"] {
         let words = [
             "permission denied for table mo_swarms",
             "mo_count_peers()",
             "INSERT, UPDATE, DELETE are missing on table mo_swarms",
         ];
-        assert_told(&ran, key, &words);
+        assert_reported(&ran, key, &words);
     }
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert_eq!(ran.stderr, "", "{ran:#?}");
     assert!(!ran.stdout.contains("data.add_query"), "{ran:#?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-/// That it is not shown is what every [`LiveServer::run`] makes sure of; here it is tried in every way.
-fn no_log_shows_the_password(live: &LiveServer) {
+/// That it is not shown is what every [`PgTables::run`] makes sure of; here it is tried in every way.
+fn no_log_shows_the_password(pg: &PgTables) {
     let traced = |arguments: &[&str], settings: &[(&str, &str)]| {
-        live.run(&[arguments, &["--log", "trace"]].concat(), settings)
+        pg.run(&[arguments, &["--log", "trace"]].concat(), settings)
     };
     assert_eq!(traced(&["check"], &[]).code, Some(0));
-    assert_eq!(traced(&["check"], &[("connection_string", &live.keywords(&[]))]).code, Some(0));
+    assert_eq!(traced(&["check"], &[("connection_string", &pg.keywords(&[]))]).code, Some(0));
     assert_eq!(traced(&["check"], &[("gc_query", "DELTE")]).code, Some(1));
     assert_eq!(traced(&["conformance", "--filter", "E1"], &[]).code, Some(0));
 
     let (host, port) = ("127.0.0.1", nowhere().replace("127.0.0.1:", ""));
-    let elsewhere = live.keywords(&[("host", host), ("port", &port)]);
+    let elsewhere = pg.keywords(&[("host", host), ("port", &port)]);
     let ran = traced(&["check"], &[("connection_string", &elsewhere), ("startup_timeout", "1s")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("trying again"), "{ran:?}");
 }
 
-fn ping_and_stats(live: &LiveServer) {
-    let ran = live.run(&["ping"], &[]);
+fn ping_and_stats(pg: &PgTables) {
+    let ran = pg.run(&["ping"], &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.starts_with("ok: pg answers in "), "{ran:?}");
 
-    let ran = live.run(&["stats", "--json"], &[]);
+    let ran = pg.run(&["stats", "--json"], &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let maintenance = serde_json::json!({
@@ -413,12 +413,12 @@ fn ping_and_stats(live: &LiveServer) {
         "maintenance": maintenance,
     });
     assert_eq!(counts, expected);
-    let ran = live.run(&["stats", "--json", "--peers"], &[]);
+    let ran = pg.run(&["stats", "--json", "--peers"], &[]);
     let counts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     expected["peers"] = serde_json::json!({"ipv4": 2, "ipv6": 1, "stale": 1});
     assert_eq!(counts, expected, "{ran:?}");
 
-    let ran = live.run(&["stats"], &[("export.downloads_query", ""), ("maintenance", "false")]);
+    let ran = pg.run(&["stats"], &[("export.downloads_query", ""), ("maintenance", "false")]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for (item, value) in [
         ("downloads", "not known: no `export.downloads_query` is configured"),
@@ -427,29 +427,29 @@ fn ping_and_stats(live: &LiveServer) {
         let row = ran.stdout.lines().find(|line| line.starts_with(item)).unwrap();
         assert!(row.ends_with(value), "{ran:?}");
     }
-    let ran = live.run(&["stats", "--peers"], &[("export.peers_query", "")]);
+    let ran = pg.run(&["stats", "--peers"], &[("export.peers_query", "")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("no `export.peers_query` is configured"), "{ran:?}");
 
-    let ran = live.run(&["stats"], &[("info_hash_count_query", "")]);
+    let ran = pg.run(&["stats"], &[("info_hash_count_query", "")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("no `info_hash_count_query` is configured"), "{ran:?}");
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
-fn unlisted_swarms(live: &LiveServer) {
+fn unlisted_swarms(pg: &PgTables) {
     for (sort, key) in [("peers", "export.peers_query"), ("downloads", "export.downloads_query")] {
         let list = ["swarm", "list", "--sort", sort];
-        let ran = live.run(&list, &[(key, "")]);
+        let ran = pg.run(&list, &[(key, "")]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
         assert!(ran.stderr.contains(&format!("cannot list swarms: no `{key}` is configured")), "{ran:?}");
-        assert_eq!(live.run(&list, &[]).code, Some(0));
+        assert_eq!(pg.run(&list, &[]).code, Some(0));
     }
-    live.assert_unchanged();
+    pg.assert_unchanged();
 }
 
 /// Every case must have passed, MUST and SHOULD, or been skipped for one of these reasons.
-fn assert_conforms(ran: &CommandResult, reasons: &[&str]) {
+fn assert_conforms(ran: &CommandOutput, reasons: &[&str]) {
     let is_expected = |line: &&str| {
         let is_skipped = line.starts_with("skipped ") && reasons.iter().any(|reason| line.contains(reason));
         is_skipped || line.starts_with("ok ")
@@ -460,22 +460,22 @@ fn assert_conforms(ran: &CommandResult, reasons: &[&str]) {
     assert_eq!(ran.code, Some(0), "{others}\n{}", ran.stderr);
 }
 
-fn the_suite_on_a_storage_in_use(live: &LiveServer) {
+fn the_suite_on_a_storage_in_use(pg: &PgTables) {
     for _ in 0..2 {
-        let ran = live.run(&["conformance"], &[]);
+        let ran = pg.run(&["conformance"], &[]);
         assert_conforms(&ran, &["others use the storage", "the storage lacks nothing"]);
-        live.assert_unchanged();
+        pg.assert_unchanged();
     }
 }
 
-fn the_example_for_mochi(live: &LiveServer) {
-    let ran = live.run(&["conformance", "--exclusive"], &[]);
+fn the_example_for_mochi(pg: &PgTables) {
+    let ran = pg.run(&["conformance", "--exclusive"], &[]);
     let queries = ["no query of `forget_swarm`", "no query of `write_peers`"];
     let lacks = ["lacks `export", "lacks `import", "lacks `forget", "lacks `atomic writes"];
     assert_conforms(&ran, &[lacks.as_slice(), &queries].concat());
 }
 
-fn the_schema_again(live: &LiveServer) {
-    live.execute(&printed(&["schema", "pg"]));
-    live.assert_unchanged();
+fn the_schema_again(pg: &PgTables) {
+    pg.execute(&printed(&["schema", "pg"]));
+    pg.assert_unchanged();
 }

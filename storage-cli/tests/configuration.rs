@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{CommandResult, MEMORY, command, file, run, run_on};
+use common::{CommandOutput, MEMORY, command, file, run, run_on};
 
-fn check(config: &str) -> CommandResult {
+fn check(config: &str) -> CommandOutput {
     run_on(config, "check", &[])
 }
 
@@ -180,7 +180,7 @@ fn a_storage_deeper_in_the_file_is_found() {
 #[test]
 fn environment_variables_are_laid_over_the_file() {
     let config = file("storage: {name: pg}");
-    let check = |name: &str, value: &str| -> CommandResult {
+    let check = |name: &str, value: &str| -> CommandOutput {
         let arguments = ["check", "-c", config.to_str().unwrap()];
         command(&arguments).env(name, value).output().unwrap().into()
     };
@@ -200,7 +200,7 @@ fn an_environment_that_is_no_text_is_left_alone() {
     use std::os::unix::ffi::OsStrExt;
     let config = file(MEMORY);
     let mut command = command(&["ping", "-c", config.to_str().unwrap()]);
-    let ran: CommandResult =
+    let ran: CommandOutput =
         command.env("NO_TEXT", std::ffi::OsStr::from_bytes(b"\xff")).output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
@@ -209,7 +209,7 @@ fn an_environment_that_is_no_text_is_left_alone() {
 fn statistics_are_a_table_or_json() {
     let ran = run_on(MEMORY, "stats", &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let rows = |ran: &CommandResult| -> Vec<String> {
+    let rows = |ran: &CommandOutput| -> Vec<String> {
         ran.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
     let counts = ["info hashes 0", "seeders 0", "leechers 0", "downloads 0"];
@@ -242,6 +242,6 @@ fn logs_go_to_the_standard_error_in_the_form_asked_for() {
 
     let file = file(config);
     let mut command = command(&["ping", "-c", file.to_str().unwrap()]);
-    let ran: CommandResult = command.env("RUST_LOG", "warn").output().unwrap().into();
+    let ran: CommandOutput = command.env("RUST_LOG", "warn").output().unwrap().into();
     assert!(ran.stderr.lines().any(|line| line.contains(" WARN ")), "{ran:?}");
 }

@@ -25,27 +25,27 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use storage_core::{DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Storage, Timestamp};
 use tempfile::TempPath;
 
-use common::{CommandResult, command, file, run};
+use common::{CommandOutput, command, file, run};
 
 fn main() -> ExitCode {
-    let test = |name: &str, story: fn(&MigrateStage)| {
+    let test = |name: &str, case: fn(&MigrationSetup)| {
         Trial::ignorable_test(name, move || {
-            let stage = match MigrateStage::set() {
-                Ok(stage) => stage,
+            let setup = match MigrationSetup::set() {
+                Ok(setup) => setup,
                 Err(missing) => return unless_missing("pg", missing),
             };
-            story(&stage);
-            block_on(stage.schema.remove())?;
+            case(&setup);
+            block_on(setup.schema.remove())?;
             Ok(Completion::Completed)
         })
     };
     // Others would not like their server to restart.
-    let test_of_restarts = |name: &str, story: fn(&MigrateStage, &Postgres)| {
+    let test_of_restarts = |name: &str, case: fn(&MigrationSetup, &Postgres)| {
         Trial::ignorable_test(name, move || {
             let set =
-                Postgres::of_a_test().and_then(|server| Ok((MigrateStage::on(server.clone())?, server)));
+                Postgres::of_a_test().and_then(|server| Ok((MigrationSetup::on(server.clone())?, server)));
             match set {
-                Ok((stage, server)) => story(&stage, &server),
+                Ok((setup, server)) => case(&setup, &server),
                 Err(missing) => return unless_missing("pg", missing),
             }
             Ok(Completion::Completed)
@@ -73,14 +73,14 @@ fn main() -> ExitCode {
 }
 
 /// An empty Redis that keeps what it has acknowledged, and empty tables.
-struct MigrateStage {
+struct MigrationSetup {
     redis: Node,
     schema: Schema,
     from: TempPath,
     to: TempPath,
 }
 
-impl MigrateStage {
+impl MigrationSetup {
     fn set() -> Found<Self> {
         Self::on(Servers::shared().postgres()?)
     }
@@ -101,7 +101,7 @@ impl MigrateStage {
         sides.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
-    fn run(&self, command: &str, more: &[&str]) -> CommandResult {
+    fn run(&self, command: &str, more: &[&str]) -> CommandOutput {
         let arguments = self.both(command, more);
         run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -177,52 +177,52 @@ fn record(number: u32) -> PeerRecord {
     }
 }
 
-fn moves(stage: &MigrateStage) {
-    stage.fill(2_000);
-    let moved = stage.run("migrate", &["--yes"]);
+fn moves(setup: &MigrationSetup) {
+    setup.fill(2_000);
+    let moved = setup.run("migrate", &["--yes"]);
     assert_eq!(moved.code, Some(0), "{moved:#?}");
     assert!(moved.stdout.contains("read") && moved.stdout.contains("2000"), "{moved:#?}");
     assert!(moved.stderr.contains("from redis") && moved.stderr.contains("to   pg"), "{moved:#?}");
-    let url = stage.schema.connection_string();
+    let url = setup.schema.connection_string();
     let password = url.split_once(':').unwrap().1.split_once(':').unwrap().1.split_once('@').unwrap().0;
     assert!(!format!("{moved:?}").contains(password));
-    stage.assert_equal();
+    setup.assert_equal();
     let told = "2000 peers announced longer ago than the source's `peer_lifetime`";
     assert!(moved.stderr.contains(told) && moved.stderr.contains("--skip-stale"), "{moved:#?}");
-    let again = stage.run("migrate", &["--yes", "--json", "--only", "peers"]);
+    let again = setup.run("migrate", &["--yes", "--json", "--only", "peers"]);
     assert!(again.stdout.contains(r#""peers":{"read":2000,"written":0,"kept":2000"#), "{again:#?}");
 
-    let source = stage.source();
+    let source = setup.source();
     block_on(source.delete_peer(&swarm(0), &record(0).peer, record(0).role)).unwrap();
-    let compared = stage.run("verify", &[]);
+    let compared = setup.run("verify", &[]);
     assert_eq!(compared.code, Some(1), "{compared:#?}");
     assert!(compared.stdout.contains("1 only at the target"), "{compared:#?}");
     assert!(compared.stdout.contains(&swarm(0).to_string()), "{compared:#?}");
     let told = "1999 peers announced longer ago than the source's `peer_lifetime` (1860s)";
     assert!(compared.stderr.contains(told) && compared.stderr.contains("--skip-stale"), "{compared:#?}");
-    let without = stage.run("verify", &["--skip-stale"]);
+    let without = setup.run("verify", &["--skip-stale"]);
     assert_eq!(without.code, Some(0), "{without:#?}");
     assert!(!without.stderr.contains("longer ago"), "{without:#?}");
 }
 
-fn nobody_to_ask(stage: &MigrateStage) {
-    stage.fill(10);
-    let ran = stage.run("migrate", &[]);
+fn nobody_to_ask(setup: &MigrationSetup) {
+    setup.fill(10);
+    let ran = setup.run("migrate", &[]);
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     assert!(ran.stderr.contains("--yes"), "{ran:#?}");
-    assert!(block_on(stage.schema.rows()).unwrap().values().all(Vec::is_empty));
+    assert!(block_on(setup.schema.rows()).unwrap().values().all(Vec::is_empty));
 }
 
-fn dry_run(stage: &MigrateStage) {
-    stage.fill(10);
-    let ran = stage.run("migrate", &["--dry-run"]);
+fn dry_run(setup: &MigrationSetup) {
+    setup.fill(10);
+    let ran = setup.run("migrate", &["--dry-run"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    assert!(block_on(stage.schema.rows()).unwrap().values().all(Vec::is_empty));
+    assert!(block_on(setup.schema.rows()).unwrap().values().all(Vec::is_empty));
 }
 
-fn missing_queries(stage: &MigrateStage) {
-    let for_mochi = file(&connected(&recommended(&["--for", "mochi"]).config, &stage.schema));
-    let (from, to) = (stage.from.to_str().unwrap(), for_mochi.to_str().unwrap());
+fn missing_queries(setup: &MigrationSetup) {
+    let for_mochi = file(&connected(&recommended(&["--for", "mochi"]).config, &setup.schema));
+    let (from, to) = (setup.from.to_str().unwrap(), for_mochi.to_str().unwrap());
     let ran = run(&["migrate", "--from", from, "--to", to, "--yes"]);
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     for word in ["import.peers_query", "import.downloads_query", "import.data_query", "--only"] {
@@ -230,60 +230,60 @@ fn missing_queries(stage: &MigrateStage) {
     }
 }
 
-fn missing_table(stage: &MigrateStage) {
-    let config = connected(&recommended(&[]).config.replace("mo_kv", "mo_other"), &stage.schema);
-    let (from, to) = (stage.from.to_str().unwrap(), file(&config));
+fn missing_table(setup: &MigrationSetup) {
+    let config = connected(&recommended(&[]).config.replace("mo_kv", "mo_other"), &setup.schema);
+    let (from, to) = (setup.from.to_str().unwrap(), file(&config));
     let ran = run(&["migrate", "--from", from, "--to", to.to_str().unwrap(), "--yes"]);
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert!(ran.stderr.contains("tracker-storage schema pg"), "{ran:#?}");
 }
 
-fn same_storage(stage: &MigrateStage) {
-    let to = stage.to.to_str().unwrap();
+fn same_storage(setup: &MigrationSetup) {
+    let to = setup.to.to_str().unwrap();
     let ran = run(&["migrate", "--from", to, "--to", to, "--yes"]);
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     assert!(ran.stderr.contains("the same storage"), "{ran:#?}");
 }
 
-fn unreadable_entries(stage: &MigrateStage) {
-    stage.fill(100);
+fn unreadable_entries(setup: &MigrationSetup) {
+    setup.fill(100);
     let mut spoil = redis::cmd("HSET");
     spoil.arg("CHI_D").arg("no hash").arg(7);
-    let _: u32 = stage.redis.ask(&spoil).unwrap();
-    let lax = stage.run("migrate", &["--yes"]);
+    let _: u32 = setup.redis.ask(&spoil).unwrap();
+    let lax = setup.run("migrate", &["--yes"]);
     assert_eq!(lax.code, Some(0), "{lax:#?}");
     assert!(lax.stderr.contains("1 unreadable downloads, the first: `no hash`"), "{lax:#?}");
-    assert_eq!(stage.run("migrate", &["--yes", "--strict"]).code, Some(1));
-    stage.assert_equal();
+    assert_eq!(setup.run("migrate", &["--yes", "--strict"]).code, Some(1));
+    setup.assert_equal();
 }
 
-fn export_and_import(stage: &MigrateStage) {
-    stage.fill(1_500);
-    let dump = printed(&["export", "-c", stage.from.to_str().unwrap()]);
-    let taken = import(stage, &dump, &[]);
+fn export_and_import(setup: &MigrationSetup) {
+    setup.fill(1_500);
+    let dump = printed(&["export", "-c", setup.from.to_str().unwrap()]);
+    let taken = import(setup, &dump, &[]);
     assert_eq!(taken.code, Some(0), "{taken:#?}");
     assert!(taken.stdout.contains("peers: 1500 written"), "{taken:#?}");
-    stage.assert_equal();
-    let again = import(stage, &dump, &["--json"]);
+    setup.assert_equal();
+    let again = import(setup, &dump, &["--json"]);
     assert!(again.stdout.contains(r#""peers":{"written":0,"kept":1500}"#), "{again:#?}");
 }
 
-fn unreadable_lines(stage: &MigrateStage) {
-    stage.fill(2);
-    let dump = printed(&["export", "-c", stage.from.to_str().unwrap(), "--only", "peers"]);
+fn unreadable_lines(setup: &MigrationSetup) {
+    setup.fill(2);
+    let dump = printed(&["export", "-c", setup.from.to_str().unwrap(), "--only", "peers"]);
     let (header, records) = dump.split_once('\n').unwrap();
     let dump = format!("{header}\n{}", records.replacen('\n', "\nnonsense\n", 1));
-    let stopped = import(stage, &dump, &["--stop-on-error"]);
+    let stopped = import(setup, &dump, &["--stop-on-error"]);
     assert_eq!(stopped.code, Some(1), "{stopped:#?}");
     assert!(stopped.stdout.contains("peers: 1 written"), "{stopped:#?}");
-    let went_on = import(stage, &dump, &[]);
+    let went_on = import(setup, &dump, &[]);
     assert_eq!(went_on.code, Some(1), "{went_on:#?}");
     assert!(went_on.stderr.contains("line 3: "), "{went_on:#?}");
     assert!(went_on.stdout.contains("peers: 1 written, 1 there already"), "{went_on:#?}");
 }
 
-fn import(stage: &MigrateStage, dump: &str, more: &[&str]) -> CommandResult {
-    let arguments = [&["import", "-c", stage.to.to_str().unwrap()], more].concat();
+fn import(setup: &MigrationSetup, dump: &str, more: &[&str]) -> CommandOutput {
+    let arguments = [&["import", "-c", setup.to.to_str().unwrap()], more].concat();
     let mut command = command(&arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -291,30 +291,30 @@ fn import(stage: &MigrateStage, dump: &str, more: &[&str]) -> CommandResult {
     child.wait_with_output().unwrap().into()
 }
 
-fn interrupted(stage: &MigrateStage) {
-    stage.fill(5_000);
-    let child = stage.start("migrate", &["--yes", "--rate", "1000/s"]);
+fn interrupted(setup: &MigrationSetup) {
+    setup.fill(5_000);
+    let child = setup.start("migrate", &["--yes", "--rate", "1000/s"]);
     std::thread::sleep(Duration::from_secs(2));
     let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
-    let ran: CommandResult = child.wait_with_output().unwrap().into();
+    let ran: CommandOutput = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(130), "{ran:#?}");
     assert!(ran.stderr.contains("start the command again"), "{ran:#?}");
-    assert_eq!(stage.run("migrate", &["--yes"]).code, Some(0));
-    stage.assert_equal();
+    assert_eq!(setup.run("migrate", &["--yes"]).code, Some(0));
+    setup.assert_equal();
 }
 
 /// Ten times: the command itself, or one of the servers beneath it and then the command.
-fn killed(stage: &MigrateStage, server: &Postgres) {
-    stage.fill(40_000);
+fn killed(setup: &MigrationSetup, server: &Postgres) {
+    setup.fill(40_000);
     for time in 0..10 {
-        let mut child = stage.start("migrate", &["--yes", "--rate", "4000/s", "--batch", "100"]);
+        let mut child = setup.start("migrate", &["--yes", "--rate", "4000/s", "--batch", "100"]);
         a_while();
         match time % 3 {
             0 => {}
             1 => {
-                stage.redis.kill().unwrap();
-                stage.redis.start_again().unwrap();
+                setup.redis.kill().unwrap();
+                setup.redis.start_again().unwrap();
                 a_while();
             }
             _ => {
@@ -327,9 +327,9 @@ fn killed(stage: &MigrateStage, server: &Postgres) {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let ran = stage.run("migrate", &["--yes"]);
+    let ran = setup.run("migrate", &["--yes"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    stage.assert_equal();
+    setup.assert_equal();
 }
 
 /// Until it has connected at least, and not until it is done.
@@ -337,45 +337,45 @@ fn a_while() {
     std::thread::sleep(Duration::from_millis(rand::random_range(100..1_500)));
 }
 
-fn source_restarts(stage: &MigrateStage, _: &Postgres) {
-    stage.fill(5_000);
-    let child = stage.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
+fn source_restarts(setup: &MigrationSetup, _: &Postgres) {
+    setup.fill(5_000);
+    let child = setup.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
     std::thread::sleep(Duration::from_secs(1));
-    stage.redis.kill().unwrap();
+    setup.redis.kill().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    stage.redis.start_again().unwrap();
-    let ran: CommandResult = child.wait_with_output().unwrap().into();
+    setup.redis.start_again().unwrap();
+    let ran: CommandOutput = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    stage.assert_equal();
+    setup.assert_equal();
 }
 
-fn target_restarts(stage: &MigrateStage, server: &Postgres) {
-    stage.fill(5_000);
-    let child = stage.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
+fn target_restarts(setup: &MigrationSetup, server: &Postgres) {
+    setup.fill(5_000);
+    let child = setup.start("migrate", &["--yes", "--rate", "2500/s", "--batch", "100"]);
     std::thread::sleep(Duration::from_secs(1));
     server.crash().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     server.start_again().unwrap();
-    let ran: CommandResult = child.wait_with_output().unwrap().into();
+    let ran: CommandOutput = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    stage.assert_equal();
+    setup.assert_equal();
 }
 
 /// Takes minutes, so that it runs only when asked for:
-/// `cargo test --release -p tracker-storage-cli --test migrate -- --ignored --nocapture`.
-fn two_million(stage: &MigrateStage) {
+/// `cargo test --release -p storage-cli --test migrate -- --ignored --nocapture`.
+fn two_million(setup: &MigrationSetup) {
     const PEERS: u32 = 2_000_000;
-    stage.fill(PEERS);
+    setup.fill(PEERS);
     for (command, more) in [("migrate", &["--yes"][..]), ("verify", &[])] {
         let begun = std::time::Instant::now();
-        let mut child = stage.start(command, more);
+        let mut child = setup.start(command, more);
         let mut peak = 0;
         while child.try_wait().unwrap().is_none() {
             peak = peak.max(peak_memory(child.id()).unwrap_or(0));
             std::thread::sleep(Duration::from_millis(100));
         }
         let took = begun.elapsed();
-        let ran: CommandResult = child.wait_with_output().unwrap().into();
+        let ran: CommandOutput = child.wait_with_output().unwrap().into();
         println!(
             "{command}: {took:.1?}, {:.0} peers a second, {peak} KiB of resident memory at most\n{}",
             f64::from(PEERS) / took.as_secs_f64(),

@@ -3,19 +3,21 @@
 mod common;
 mod tracker;
 
+use std::net::Ipv6Addr;
+
 use common::{command, file};
 use nix::sys::signal::Signal;
+use storage_cli::bep15::{UdpAnnounce, UdpResponse};
+use storage_core::{AnnounceEvent, SwarmCounts};
 use tracker::RunningTracker;
 use tracker::http::{client, counts, get, get_with, scrape};
-use tracker::udp::{Udp, UdpAnnounce, number, request};
+use tracker::udp::{Udp, announce, error, peers, request};
 
 const V1: [u8; 20] = [0xfe; 20];
 const V2: [u8; 32] = [0xfe; 32];
 
-const LEECHER: UdpAnnounce =
-    UdpAnnounce { info_hash: V1, peer: b'L', port: 6881, left: 9, event: 2, num_want: -1 };
-const SEEDER: UdpAnnounce =
-    UdpAnnounce { info_hash: V1, peer: b'S', port: 6882, left: 0, event: 0, num_want: -1 };
+const LEECHER: UdpAnnounce = UdpAnnounce { event: AnnounceEvent::Started, ..announce(V1, b'L', 6881, 9) };
+const SEEDER: UdpAnnounce = announce(V1, b'S', 6882, 0);
 
 #[test]
 fn a_download_over_http_from_its_start_to_its_end() {
@@ -44,13 +46,13 @@ fn a_download_over_udp_from_its_start_to_its_end() {
     let udp = Udp::to(tracker.udp());
     udp.announce(&SEEDER);
     let answer = udp.announce(&LEECHER);
-    assert_eq!([0, 4, 8, 12, 16].map(|at| number(&answer, at)), [1, 5, 1800, 1, 1]);
-    assert_eq!(answer[20..], *b"\x7f\0\0\x01\x1a\xe2");
-    udp.announce(&UdpAnnounce { left: 0, event: 1, ..LEECHER });
-    assert_eq!(udp.scrape(V1), [2, 1, 0]);
-    udp.announce(&UdpAnnounce { left: 0, event: 3, ..LEECHER });
-    udp.announce(&UdpAnnounce { event: 3, ..SEEDER });
-    assert_eq!(udp.scrape(V1), [0, 1, 0]);
+    let peers = vec![([127, 0, 0, 1], 6882).into()];
+    assert_eq!(answer, UdpResponse::Announce { interval: 1800, leechers: 1, seeders: 1, peers });
+    udp.announce(&UdpAnnounce { left: 0, event: AnnounceEvent::Completed, ..LEECHER });
+    assert_eq!(udp.scrape(V1), SwarmCounts { seeders: 2, leechers: 0, downloads: 1 });
+    udp.announce(&UdpAnnounce { left: 0, event: AnnounceEvent::Stopped, ..LEECHER });
+    udp.announce(&UdpAnnounce { event: AnnounceEvent::Stopped, ..SEEDER });
+    assert_eq!(udp.scrape(V1), SwarmCounts { seeders: 0, leechers: 0, downloads: 1 });
     assert_eq!(counts(tracker.http(), &V1), [0, 0, 1], "it is one tracker");
 }
 
@@ -69,7 +71,8 @@ fn peers_of_the_other_family_are_told_where_they_fit() {
     let preferred = client(b'l', 3).announce(tracker.http6(), &V1, 9, "&numwant=1");
     assert_eq!((preferred.bytes("peers"), preferred.bytes("peers6")), (&b""[..], &ipv6[..]));
     let answer = Udp::to(tracker.udp6()).announce(&UdpAnnounce { num_want: 1, ..LEECHER });
-    assert_eq!(answer[20..], ipv6, "a packet has peers of one family");
+    let expected = vec![(Ipv6Addr::LOCALHOST, 2).into()];
+    assert_eq!(peers(answer), expected, "a packet has peers of one family");
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn limits_and_intervals_are_those_of_the_file() {
     let udp = Udp::to(tracker.udp());
     for (num_want, expected) in [(-1, 2), (i32::MIN, 2), (1, 1), (99, 3), (0, 0)] {
         let answer = udp.announce(&UdpAnnounce { num_want, ..LEECHER });
-        assert_eq!(answer.len(), 20 + 6 * expected, "{num_want}");
+        assert_eq!(peers(answer).len(), expected, "{num_want}");
     }
     let answer = udp.ask(&request(udp.connect(), 2, 6, &[V1, [0; 20]].concat()));
     assert_eq!(answer.len(), 8 + 12);
@@ -121,13 +124,14 @@ fn limits_and_intervals_are_those_of_the_file() {
 
 #[test]
 fn an_answer_over_udp_fits_a_packet_of_ipv6_unless_configured_otherwise() {
-    for (more, length) in [("", 20 + 18 * 67), ("max_udp_answer: 4096\n", 20 + 18 * 100)] {
+    for (more, expected) in [("", 67), ("max_udp_answer: 4096\n", 100)] {
         let tracker = RunningTracker::with(&format!("storage: {{name: memory}}\n{more}"), &[]);
         let udp = Udp::to(tracker.udp6());
         for peer in 100..=250 {
-            udp.announce(&UdpAnnounce { port: peer.into(), peer, num_want: 0, ..LEECHER });
+            udp.announce(&UdpAnnounce { num_want: 0, ..announce(V1, peer, peer.into(), 9) });
         }
-        assert_eq!(udp.announce(&UdpAnnounce { num_want: 100, ..LEECHER }).len(), length, "{more}");
+        let found = peers(udp.announce(&UdpAnnounce { num_want: 100, ..LEECHER }));
+        assert_eq!(found.len(), expected, "{more}");
     }
 }
 
@@ -139,7 +143,7 @@ fn answers_over_udp_come_from_the_address_that_was_asked() {
     for asked in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
         // A connected socket receives from the address that it asked, and from no other.
         let udp = Udp::to(format!("{asked}:{port}").parse().unwrap());
-        assert_eq!(number(&udp.announce(&LEECHER), 0), 1, "{asked}");
+        assert_eq!(error(&udp.announce(&LEECHER)), None, "{asked}");
     }
 }
 
@@ -195,7 +199,7 @@ fn a_full_storage_is_told_to_new_clients_and_counted() {
     let tracker = RunningTracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let answer = Udp::to(tracker.udp()).announce(&LEECHER);
-    assert_eq!(&answer[8..], b"the tracker takes no further peers at this time");
+    assert_eq!(error(&answer), Some("the tracker takes no further peers at this time"));
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let metrics = get(tracker.admin(), "/metrics").text();
     let full = r#"tracker_requests_total{action="announce",outcome="full",protocol="udp"} 1"#;
@@ -295,7 +299,7 @@ fn sigterm_is_success_and_ctrl_c_is_not() {
 fn an_address_in_use_is_named() {
     let tracker = RunningTracker::start();
     let taken = tracker.http().to_string();
-    let ran: common::CommandResult =
+    let ran: common::CommandOutput =
         command(&["serve", "--http", &taken, "--udp", "none", "--admin", "none"]).output().unwrap().into();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains(&format!("--http: cannot listen on {taken}")), "{ran:?}");
@@ -304,7 +308,7 @@ fn an_address_in_use_is_named() {
 #[test]
 fn without_a_file_the_environment_may_name_the_storage() {
     let serve = ["serve", "--http", "127.0.0.1:0", "--udp", "none", "--admin", "none"];
-    let ran: common::CommandResult =
+    let ran: common::CommandOutput =
         command(&serve).env("TRACKER_STORAGE__NAME", "memroy").output().unwrap().into();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("environment: `name`: there is no backend `memroy`"), "{ran:?}");

@@ -7,7 +7,7 @@ use common::MEMORY;
 use serde_json::Value;
 use tracker::RunningTracker;
 use tracker::http::{client, get, send};
-use tracker::udp::{Udp, UdpAnnounce};
+use tracker::udp::{Udp, announce};
 
 const INFO_HASH: [u8; 20] = [7; 20];
 
@@ -15,14 +15,7 @@ const INFO_HASH: [u8; 20] = [7; 20];
 fn in_use(tracker: &RunningTracker) {
     client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
     client(b'l', 2).announce(tracker.http6(), &INFO_HASH, 9, "");
-    Udp::to(tracker.udp()).announce(&UdpAnnounce {
-        info_hash: INFO_HASH,
-        peer: b'S',
-        port: 3,
-        left: 0,
-        event: 0,
-        num_want: -1,
-    });
+    Udp::to(tracker.udp()).announce(&announce(INFO_HASH, b'S', 3, 0));
     get(tracker.http(), "/announce?info_hash=short");
 }
 

@@ -37,7 +37,7 @@ struct TrackedServer {
 }
 
 fn main() -> ExitCode {
-    let test = |name: &str, story: fn(&TrackedServer)| {
+    let test = |name: &str, case: fn(&TrackedServer)| {
         Trial::ignorable_test(name, move || {
             let postgres = match Postgres::of_a_test() {
                 Ok(postgres) => postgres,
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             let (before, rest) = config.split_once("connection_string:").unwrap();
             let (_, after) = rest.split_once('\n').unwrap();
             let config = format!("{before}connection_string: {url}\n{after}");
-            story(&TrackedServer { target, config });
+            case(&TrackedServer { target, config });
             Ok(Completion::Completed)
         })
     };
@@ -100,10 +100,10 @@ fn wait_for_health(tracker: &RunningTracker, awaited: u16) {
 const RENAME: &str = "ALTER TABLE mo_peers RENAME TO old_peers";
 const RENAME_BACK: &str = "ALTER TABLE old_peers RENAME TO mo_peers";
 
-fn health_is_what_clients_get(ground: &TrackedServer) {
-    let tracker = ground.tracker();
+fn health_is_what_clients_get(setup: &TrackedServer) {
+    let tracker = setup.tracker();
     assert_eq!(health(&tracker), [200, 200]);
-    ground.execute(RENAME);
+    setup.execute(RENAME);
     for number in 1..26 {
         let answer = client(b's', number).announce(tracker.http(), &SWARM, 0, "");
         assert!(answer.has("failure reason"), "{answer:?}");
@@ -111,7 +111,7 @@ fn health_is_what_clients_get(ground: &TrackedServer) {
     let asked = Instant::now();
     assert_eq!(health(&tracker), [503, 503]);
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
-    ground.execute(RENAME_BACK);
+    setup.execute(RENAME_BACK);
     for number in 1..61 {
         let answer = client(b's', number).announce(tracker.http(), &SWARM, 0, "");
         assert!(!answer.has("failure reason"), "{answer:?}");
@@ -124,16 +124,16 @@ fn health_is_what_clients_get(ground: &TrackedServer) {
     }
 }
 
-fn health_is_probed_where_there_are_no_clients(ground: &TrackedServer) {
-    let tracker = ground.tracker();
-    ground.execute(RENAME);
+fn health_is_probed_where_there_are_no_clients(setup: &TrackedServer) {
+    let tracker = setup.tracker();
+    setup.execute(RENAME);
     wait_for_health(&tracker, 503);
-    ground.execute(RENAME_BACK);
+    setup.execute(RENAME_BACK);
     wait_for_health(&tracker, 200);
     // A probe leaves no trace.
     let traces = "SELECT (SELECT count(*) FROM mo_peers) + (SELECT count(*) FROM mo_swarms)
                   + (SELECT count(*) FROM mo_downloads) + (SELECT count(*) FROM mo_kv)";
-    let traces: i64 = block_on(sqlx::query_scalar(traces).fetch_one(&mut ground.connect())).unwrap();
+    let traces: i64 = block_on(sqlx::query_scalar(traces).fetch_one(&mut setup.connect())).unwrap();
     assert_eq!(traces, 0);
 }
 
@@ -145,10 +145,10 @@ fn send(tracker: &RunningTracker, number: u16, left: u64, more: &str) -> TcpStre
     stream
 }
 
-fn frozen_sessions_do_not_keep_it_from_stopping(ground: &TrackedServer) {
-    let tracker = ground.tracker();
+fn frozen_sessions_do_not_keep_it_from_stopping(setup: &TrackedServer) {
+    let tracker = setup.tracker();
     client(b's', 1).announce(tracker.http(), &SWARM, 0, "");
-    let frozen = block_on(ground.postgres().freeze_sessions(ROLE)).unwrap();
+    let frozen = block_on(setup.postgres().freeze_sessions(ROLE)).unwrap();
     assert!(!frozen.is_empty());
     let _hanging: Vec<_> = (1..101).map(|number| send(&tracker, number, 9, "")).collect();
     std::thread::sleep(Duration::from_millis(500));
@@ -158,9 +158,9 @@ fn frozen_sessions_do_not_keep_it_from_stopping(ground: &TrackedServer) {
     assert!(begun.elapsed() < STOP, "{:?}", begun.elapsed());
 }
 
-fn it_stops_while_it_starts(ground: &TrackedServer) {
-    let _frozen = ground.postgres().freeze().unwrap();
-    let config = file(&ground.config);
+fn it_stops_while_it_starts(setup: &TrackedServer) {
+    let _frozen = setup.postgres().freeze().unwrap();
+    let config = file(&setup.config);
     let mut serve = command(&["serve", "-c", config.to_str().unwrap(), "--http", "127.0.0.1:0"]);
     serve.args(["--udp", "none", "--admin", "none"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let process = serve.spawn().unwrap();
@@ -173,15 +173,15 @@ fn it_stops_while_it_starts(ground: &TrackedServer) {
     assert!(output.stdout.is_empty(), "{output:?}");
 }
 
-fn clients_that_hang_up_cost_no_sessions(ground: &TrackedServer) {
+fn clients_that_hang_up_cost_no_sessions(setup: &TrackedServer) {
     const CLIENTS: u16 = 200;
-    let tracker = ground.tracker();
+    let tracker = setup.tracker();
     for number in 1..=CLIENTS {
         client(b'l', number).announce(tracker.http(), &SWARM, 9, "");
     }
-    let before = ground.target.proxy.accepted();
+    let before = setup.target.proxy.accepted();
     // Completions wait for this row.
-    let mut holder = ground.connect();
+    let mut holder = setup.connect();
     let mut transaction = block_on(holder.begin()).unwrap();
     let lock = "INSERT INTO mo_downloads VALUES (decode(repeat('01', 20), 'hex'), 1)";
     block_on(sqlx::raw_sql(lock).execute(&mut *transaction)).unwrap();
@@ -196,7 +196,7 @@ fn clients_that_hang_up_cost_no_sessions(ground: &TrackedServer) {
     let answer = client(b'o', 1).announce(tracker.http(), &SWARM, 0, "&event=completed");
     assert!(!answer.has("failure reason"), "{answer:?}");
     assert!(counts(tracker.http(), &SWARM)[2] > downloads);
-    let new = ground.target.proxy.accepted() - before;
+    let new = setup.target.proxy.accepted() - before;
     assert!(new <= 8, "{new} sessions for {CLIENTS} clients");
     assert_eq!(tracker.end_by(Signal::SIGTERM).code, Some(0));
 }

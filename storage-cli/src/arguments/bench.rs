@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use storage_core::config::{StorageConfig, parse_duration};
 
-use crate::bench::{AnnounceUrl, CallPace};
+use crate::bench::{AnnounceUrl, RunSettings};
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
 Every caller makes one call after the other. Half of the peers are seeders, half have IPv6 addresses. The \
 swarms of `tracker` are of all sizes: the second has half the peers of the largest, the third a third.
 
-Everything happens under info hashes of the run's own, which begin with the digits that are printed, and is \
+Everything wait under info hashes of the run's own, which begin with the digits that are printed, and is \
 removed at the end, also after Ctrl-C. The storage works as if a tracker did: don't run it where peers wait. \
 Schedules don't run.
 
@@ -75,9 +75,9 @@ pub(crate) struct BenchArguments {
 
 impl BenchArguments {
     /// How many callers, and how long.
-    pub(crate) fn pace(&self) -> CallPace {
+    pub(crate) fn settings(&self) -> RunSettings {
         let Self { concurrency, duration, warmup, .. } = *self;
-        CallPace { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
+        RunSettings { concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX), warmup, duration }
     }
 }
 

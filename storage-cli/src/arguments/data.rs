@@ -38,7 +38,7 @@ pub(crate) enum DataAction {
 
 /// Which data, and in which form.
 #[derive(Debug, Args)]
-pub(crate) struct PlaceArguments {
+pub(crate) struct ContextArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
     /// The namespace of the data
@@ -53,7 +53,7 @@ pub(crate) struct PlaceArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
     #[command(flatten)]
-    pub(crate) place: PlaceArguments,
+    pub(crate) target: ContextArguments,
     /// Print JSON objects, as export does
     #[arg(long, conflicts_with = "text")]
     pub(crate) json: bool,
@@ -63,7 +63,7 @@ pub(crate) struct ListArguments {
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
     #[command(flatten)]
-    pub(crate) place: PlaceArguments,
+    pub(crate) target: ContextArguments,
     /// The key
     pub(crate) key: String,
 }
@@ -72,7 +72,7 @@ pub(crate) struct GetArguments {
 #[derive(Debug, Args)]
 pub(crate) struct PutArguments {
     #[command(flatten)]
-    pub(crate) place: PlaceArguments,
+    pub(crate) target: ContextArguments,
     /// The key
     pub(crate) key: String,
     /// The value; may be empty
@@ -83,7 +83,7 @@ pub(crate) struct PutArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
     #[command(flatten)]
-    pub(crate) place: PlaceArguments,
+    pub(crate) target: ContextArguments,
     /// Ask nothing
     #[arg(long, short)]
     pub(crate) yes: bool,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use super::gauge::Gauged;
-use super::tally::Errors;
+use super::call_stats::CallErrors;
+use super::runner::RunResult;
 use crate::arguments::Workload;
 
 /// A workload's figures; as JSON an object.
@@ -25,7 +25,7 @@ pub(crate) struct BenchReport {
     errors: u64,
     bytes_per_peer: Option<u64>,
     #[serde(skip)]
-    details: Errors,
+    details: CallErrors,
 }
 
 impl BenchReport {
@@ -33,27 +33,27 @@ impl BenchReport {
         backend: &'static str,
         workload: Workload,
         concurrency: usize,
-        gauged: Gauged,
+        result: RunResult,
         bytes_per_peer: Option<u64>,
     ) -> Self {
-        let Gauged { tally, took } = gauged;
-        let latency = |quantile| rounded(tally.latencies.value_at_quantile(quantile) as f64 / 1e3);
+        let RunResult { stats, took } = result;
+        let latency = |quantile| rounded(stats.latencies.value_at_quantile(quantile) as f64 / 1e3);
         let seconds = took.as_secs_f64();
-        let rate = if seconds > 0.0 { tally.operations as f64 / seconds } else { 0.0 };
+        let rate = if seconds > 0.0 { stats.operations as f64 / seconds } else { 0.0 };
         Self {
             backend,
             workload: workload.name(),
             concurrency,
-            operations: tally.operations,
+            operations: stats.operations,
             seconds: rounded(seconds),
             rate: rounded(rate),
             p50_us: latency(0.5),
             p90_us: latency(0.9),
             p99_us: latency(0.99),
-            max_us: rounded(tally.latencies.max() as f64 / 1e3),
-            errors: tally.errors.count(),
+            max_us: rounded(stats.latencies.max() as f64 / 1e3),
+            errors: stats.errors.count(),
             bytes_per_peer,
-            details: tally.errors,
+            details: stats.errors,
         }
     }
 

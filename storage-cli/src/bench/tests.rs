@@ -4,32 +4,32 @@ use std::time::Duration;
 use storage_core::{Maintenance, PeerStorage, Statistics, Storage, Transfer};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
-use super::{BenchRun, CallPace, Shape};
+use super::{LocalRun, RunSettings, SwarmSizes};
 use crate::arguments::Workload;
 use crate::interrupt::Interrupt;
 
-const PACE: CallPace =
-    CallPace { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
+const SETTINGS: RunSettings =
+    RunSettings { concurrency: 5, warmup: Duration::from_millis(5), duration: Duration::from_millis(20) };
 
 fn memory() -> (Arc<MemoryStorage>, Arc<dyn Storage>) {
     let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
     (Arc::clone(&memory), memory)
 }
 
-fn scene(storage: &Arc<dyn Storage>, shape: Shape) -> BenchRun {
-    BenchRun::new(storage, shape, (20, 8), PACE, &Interrupt::listen())
+fn run(storage: &Arc<dyn Storage>, sizes: SwarmSizes) -> LocalRun {
+    LocalRun::new(storage, sizes, (20, 8), SETTINGS, &Interrupt::listen())
 }
 
 #[tokio::test]
 async fn every_workload_succeeds_and_leaves_nothing_behind() {
     let (memory, storage) = memory();
     for workload in Workload::ALL {
-        let scene = scene(&storage, Shape::of(workload));
-        scene.fill().await.unwrap();
-        let report = scene.measure(workload, None).await.unwrap();
+        let run = run(&storage, SwarmSizes::of(workload));
+        run.load().await.unwrap();
+        let report = run.measure(workload, None).await.unwrap();
         assert!(!report.is_failure(), "{report:?}");
         assert_eq!(report.complaint(), None, "{report:?}");
-        scene.empty().await.unwrap();
+        run.remove().await.unwrap();
         assert_eq!(memory.statistics().await.unwrap(), Statistics::default(), "{workload:?}");
         assert_eq!(memory.export_downloads(None, 9).await.unwrap().records, [], "{workload:?}");
     }
@@ -38,13 +38,13 @@ async fn every_workload_succeeds_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn swarms_of_others_are_left_alone() {
     let (memory, storage) = memory();
-    let theirs = super::ground::Dataset::even(1, 1).member(0, 0);
+    let theirs = super::dataset::Dataset::even(1, 1).member(0, 0);
     memory.put_seeder(&theirs.info_hash, &theirs.peer).await.unwrap();
-    let scene = scene(&storage, Shape::Even);
-    scene.fill().await.unwrap();
+    let run = run(&storage, SwarmSizes::Even);
+    run.load().await.unwrap();
     assert_eq!(memory.statistics().await.unwrap().info_hashes, 21);
-    scene.measure(Workload::PutNew, None).await.unwrap();
-    scene.empty().await.unwrap();
+    run.measure(Workload::PutNew, None).await.unwrap();
+    run.remove().await.unwrap();
     let left = Statistics { info_hashes: 1, seeders: 1, leechers: 0 };
     assert_eq!(memory.statistics().await.unwrap(), left);
 }
@@ -52,22 +52,22 @@ async fn swarms_of_others_are_left_alone() {
 #[tokio::test]
 async fn re_announces_add_no_peer_and_change_no_role() {
     let (memory, storage) = memory();
-    let scene = scene(&storage, Shape::Even);
-    scene.fill().await.unwrap();
-    let filled = memory.statistics().await.unwrap();
-    assert_eq!(filled, Statistics { info_hashes: 20, seeders: 80, leechers: 80 });
-    scene.measure(Workload::Put, None).await.unwrap();
-    assert_eq!(memory.statistics().await.unwrap(), filled);
+    let run = run(&storage, SwarmSizes::Even);
+    run.load().await.unwrap();
+    let loaded = memory.statistics().await.unwrap();
+    assert_eq!(loaded, Statistics { info_hashes: 20, seeders: 80, leechers: 80 });
+    run.measure(Workload::Put, None).await.unwrap();
+    assert_eq!(memory.statistics().await.unwrap(), loaded);
 }
 
 #[tokio::test]
 async fn peers_that_come_in_random_order_are_the_same() {
     let (memory, storage) = memory();
-    let scene = scene(&storage, Shape::Zipf).scattered(true);
-    scene.fill().await.unwrap();
+    let run = run(&storage, SwarmSizes::Zipf).scattered(true);
+    run.load().await.unwrap();
     let (_, other) = self::memory();
-    let in_order = self::scene(&other, Shape::Zipf);
-    in_order.fill().await.unwrap();
+    let in_order = self::run(&other, SwarmSizes::Zipf);
+    in_order.load().await.unwrap();
     assert_eq!(memory.statistics().await.unwrap(), other.statistics().await.unwrap());
 }
 
@@ -77,7 +77,7 @@ async fn calls_that_fail_are_counted_by_kind() {
     let with_default_layers: Arc<dyn Storage> =
         storage_core::with_default_layers(Arc::clone(&storage), Default::default());
     with_default_layers.close().await.unwrap();
-    let report = scene(&with_default_layers, Shape::Even).measure(Workload::Scrape, None).await.unwrap();
+    let report = run(&with_default_layers, SwarmSizes::Even).measure(Workload::Scrape, None).await.unwrap();
     assert!(report.is_failure(), "{report:?}");
     let complaint = report.complaint().unwrap();
     assert!(complaint.starts_with("scrape: "), "{complaint}");

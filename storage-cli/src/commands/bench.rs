@@ -1,14 +1,14 @@
 //! `bench`: how many calls a storage answers, or announces a tracker, and how fast.
 
-mod outside;
+mod remote;
 
 use std::sync::Arc;
 
 use storage_core::{Capability, Registry, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
-use crate::bench::{self, BenchReport, BenchRun, Shape};
-use crate::exit::{CommandError, Exit};
+use crate::bench::{self, BenchReport, LocalRun, SwarmSizes};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
 use crate::output::{Output, note};
@@ -25,7 +25,7 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     if let Some(url) = &arguments.announce_url {
-        return outside::run(url, arguments, output).await;
+        return remote::run(url, arguments, output).await;
     }
     let BenchArguments { config, at, .. } = arguments;
     let (configured, _) =
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     }
     measured.and(closed)?;
     Ok(match bench.reports.iter().any(BenchReport::is_failure) {
-        _ if bench.interrupt.has_happened() => Exit::Interrupted,
+        _ if bench.interrupt.is_set() => Exit::Interrupted,
         true => Exit::Finding,
         false => Exit::Success,
     })
@@ -65,11 +65,11 @@ impl Bench<'_> {
             output.line(title)?;
         }
         let chosen = self.chosen();
-        for shape in [Shape::Even, Shape::Zipf] {
+        for sizes in [SwarmSizes::Even, SwarmSizes::Zipf] {
             let workloads: Vec<_> =
-                chosen.iter().copied().filter(|workload| Shape::of(*workload) == shape).collect();
-            if !workloads.is_empty() && !self.interrupt.has_happened() {
-                self.measure_on(shape, &workloads, output).await?;
+                chosen.iter().copied().filter(|workload| SwarmSizes::of(*workload) == sizes).collect();
+            if !workloads.is_empty() && !self.interrupt.is_set() {
+                self.measure_on(sizes, &workloads, output).await?;
             }
         }
         Ok(())
@@ -78,17 +78,17 @@ impl Bench<'_> {
     /// What is measured, and how.
     async fn title(&self) -> Result<String, CommandError> {
         let diagnostics = self.storage.diagnostics().await.map_err(|error| self.configured.failed(&error))?;
-        let (name, server, pace) = (self.storage.name(), diagnostics.server, self.arguments.pace());
-        Ok(format!("{name} ({server}): {pace}"))
+        let (name, server, settings) = (self.storage.name(), diagnostics.server, self.arguments.settings());
+        Ok(format!("{name} ({server}): {settings}"))
     }
 
     /// The workloads asked for. Those that leave downloads behind which cannot be removed again are run
     /// only if they are named.
     fn chosen(&self) -> Vec<Workload> {
         let named = &self.arguments.workload;
-        let lacking = self.storage.missing_capabilities();
-        let stays = match lacking.reason(Capability::ForgetDownloads) {
-            Some(reason) if lacking.has(Capability::Downloads) => Some(reason),
+        let missing = self.storage.missing_capabilities();
+        let stays = match missing.reason(Capability::ForgetDownloads) {
+            Some(reason) if missing.has(Capability::Downloads) => Some(reason),
             _ => None,
         };
         let mut chosen = Workload::ALL.to_vec();
@@ -113,42 +113,42 @@ impl Bench<'_> {
 
     async fn measure_on(
         &mut self,
-        shape: Shape,
+        sizes: SwarmSizes,
         workloads: &[Workload],
         output: &mut Output,
     ) -> Result<(), CommandError> {
-        let scene = BenchRun::new(
+        let run = LocalRun::new(
             &self.storage,
-            shape,
-            size(shape, self.arguments),
-            self.arguments.pace(),
+            sizes,
+            size(sizes, self.arguments),
+            self.arguments.settings(),
             &self.interrupt,
         )
         .scattered(self.arguments.scattered);
-        note(format_args!("info hashes begin with {}", scene.prefix()));
-        let measured = match scene.fill().await {
-            Ok(()) => self.measure_each(&scene, workloads, output).await,
+        note(format_args!("info hashes begin with {}", run.prefix()));
+        let measured = match run.load().await {
+            Ok(()) => self.measure_each(&run, workloads, output).await,
             Err(error) => Err(self.configured.failed(&error)),
         };
         if self.arguments.keep {
             return measured;
         }
-        let emptied = scene.empty().await.map_err(|error| {
+        let removed = run.remove().await.map_err(|error| {
             let failure = self.configured.failed(&error);
             CommandError { message: format!("not all was removed again: {}", failure.message), ..failure }
         });
-        measured.and(emptied)
+        measured.and(removed)
     }
 
     async fn measure_each(
         &mut self,
-        scene: &BenchRun,
+        run: &LocalRun,
         workloads: &[Workload],
         output: &mut Output,
     ) -> Result<(), CommandError> {
         for workload in workloads {
-            let report = scene.measure(*workload, self.bytes_per_peer).await?;
-            if self.interrupt.has_happened() {
+            let report = run.measure(*workload, self.bytes_per_peer).await?;
+            if self.interrupt.is_set() {
                 // What was cut short tells nothing.
                 break;
             }
@@ -176,10 +176,10 @@ impl Bench<'_> {
 }
 
 /// Swarms, and peers of each or of the largest.
-fn size(shape: Shape, arguments: &BenchArguments) -> (u64, u64) {
-    let (swarms, peers) = match shape {
-        Shape::Even => EVEN,
-        Shape::Zipf => ZIPF,
+fn size(sizes: SwarmSizes, arguments: &BenchArguments) -> (u64, u64) {
+    let (swarms, peers) = match sizes {
+        SwarmSizes::Even => EVEN,
+        SwarmSizes::Zipf => ZIPF,
     };
     (arguments.swarms.unwrap_or(swarms), arguments.peers.unwrap_or(peers))
 }

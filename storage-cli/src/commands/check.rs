@@ -4,7 +4,7 @@ use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Diagnostics, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::open::{ConfiguredStorage, OpenedPart};
 use crate::output::Output;
 use crate::serve::ServeSettings;
@@ -106,10 +106,10 @@ async fn add_opened(
         ["durable".into(), durable.into()],
     ]);
     report.rows.extend(findings.into_iter().map(|(item, finding)| [item, finding]));
-    let lacking = storage.missing_capabilities();
+    let missing = storage.missing_capabilities();
     report
         .rows
-        .extend(lacking.iter().map(|(capability, reason)| [format!("lacks {capability}"), reason.into()]));
+        .extend(missing.iter().map(|(capability, reason)| [format!("lacks {capability}"), reason.into()]));
     if verbose {
         report.rows.extend(details.into_iter().map(|(item, detail)| [item, detail]));
     }

@@ -12,7 +12,7 @@ use storage_core::conformance::{Case, Provider, Suite, VERSION};
 use storage_core::{OpenError, Registry, Storage};
 
 use crate::arguments::ConformanceArguments;
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
@@ -42,9 +42,9 @@ pub(crate) async fn run(
     let interrupt = Interrupt::listen();
     let mut report = ConformanceReport::new(output, arguments.json);
     let ended = stream::iter(chosen.iter().copied())
-        .take_until(interrupt.clone().happens())
+        .take_until(interrupt.clone().wait())
         .map(|case| {
-            let (suite, interrupted) = (&suite, interrupt.clone().happens());
+            let (suite, interrupted) = (&suite, interrupt.clone().wait());
             async move { (case, suite.run_until(case, interrupted).await) }
         })
         .buffer_unordered(PARALLEL_CASES);
@@ -57,7 +57,7 @@ pub(crate) async fn run(
     written?;
     let counts = report.finish(chosen.len())?;
     Ok(match counts.failed {
-        _ if interrupt.has_happened() => Exit::Interrupted,
+        _ if interrupt.is_set() => Exit::Interrupted,
         0 => Exit::Success,
         _ => Exit::Finding,
     })

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use storage_core::{Capability, Context, DataRecord, DataStorage, Record, Registry};
 
 use crate::arguments::{
-    DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PlaceArguments, PutArguments,
+    ContextArguments, DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PutArguments,
     StorageArguments,
 };
-use crate::consent::ask;
-use crate::exit::{CommandError, Exit};
+use crate::confirm::confirm;
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
@@ -56,7 +56,7 @@ async fn contexts(
         if from.is_none() {
             break;
         }
-        if interrupt.has_happened() {
+        if interrupt.is_set() {
             return Ok(Exit::Interrupted);
         }
     }
@@ -72,7 +72,7 @@ async fn list(
     arguments: &ListArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let PlaceArguments { storage, context, .. } = &arguments.place;
+    let ContextArguments { storage, context, .. } = &arguments.target;
     let configured = ConfiguredStorage::read(registry.clone(), storage)?;
     let storage = configured.open().await?.storage;
     if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
@@ -86,10 +86,10 @@ async fn list(
         let records = page.records.into_iter().filter(|record| record.context == *context);
         print(records, arguments, output)?;
         from = page.next;
-        if from.is_none() || output.is_unread() {
+        if from.is_none() || output.is_closed() {
             break;
         }
-        if interrupt.has_happened() {
+        if interrupt.is_set() {
             exit = Exit::Interrupted;
             break;
         }
@@ -107,7 +107,7 @@ fn print(
         output.json_lines(records.map(Record::Data))?;
         return Ok(());
     }
-    let form = KeyFormat::of(&arguments.place);
+    let form = KeyFormat::of(&arguments.target);
     for DataRecord { key, value, .. } in records {
         output.line(format_args!("{}\t{}", form.write(&key), form.write(&value)))?;
     }
@@ -119,10 +119,10 @@ async fn get(
     arguments: &GetArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let form = KeyFormat::of(&arguments.place);
+    let form = KeyFormat::of(&arguments.target);
     let key = form.read(&arguments.key)?;
-    let (configured, storage) = open(registry, &arguments.place).await?;
-    let value = storage.load_data(&arguments.place.context, &key).await;
+    let (configured, storage) = open(registry, &arguments.target).await?;
+    let value = storage.load_data(&arguments.target.context, &key).await;
     let value = value.map_err(|error| configured.failed(&error))?;
     storage.close().await.map_err(|error| configured.failed(&error))?;
     match value {
@@ -136,10 +136,10 @@ async fn get(
 }
 
 async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, CommandError> {
-    let form = KeyFormat::of(&arguments.place);
+    let form = KeyFormat::of(&arguments.target);
     let entry = (form.read(&arguments.key)?, form.read(&arguments.value)?);
-    let (configured, storage) = open(registry, &arguments.place).await?;
-    let put = storage.put_data(&arguments.place.context, &[entry]).await;
+    let (configured, storage) = open(registry, &arguments.target).await?;
+    let put = storage.put_data(&arguments.target.context, &[entry]).await;
     put.map_err(|error| configured.failed(&error))?;
     storage.close().await.map_err(|error| configured.failed(&error))?;
     Ok(Exit::Success)
@@ -150,13 +150,13 @@ async fn delete(
     arguments: &DeleteArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let (form, context) = (KeyFormat::of(&arguments.place), &arguments.place.context);
+    let (form, context) = (KeyFormat::of(&arguments.target), &arguments.target.context);
     let keys: Vec<_> = arguments.keys.iter().map(|key| form.read(key)).collect::<Result<_, _>>()?;
-    let (configured, storage) = open(registry, &arguments.place).await?;
+    let (configured, storage) = open(registry, &arguments.target).await?;
     let there = storage.contains_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
     let there = there.into_iter().filter(|there| *there).count();
     let question = format!("{there} of {} keys are there. Remove them from {context:?}?", keys.len());
-    if !arguments.yes && !ask(question)? {
+    if !arguments.yes && !confirm(question)? {
         return Err(CommandError::usage("nothing was removed"));
     }
     storage.delete_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
@@ -168,9 +168,9 @@ async fn delete(
 /// The data part alone: a storage of hooks has no other.
 async fn open(
     registry: &Registry,
-    place: &PlaceArguments,
+    target: &ContextArguments,
 ) -> Result<(ConfiguredStorage, std::sync::Arc<dyn DataStorage>), CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &place.storage)?;
+    let configured = ConfiguredStorage::read(registry.clone(), &target.storage)?;
     let storage = configured.open_data().await?.storage;
     Ok((configured, storage))
 }
@@ -183,8 +183,8 @@ enum KeyFormat {
 }
 
 impl KeyFormat {
-    fn of(place: &PlaceArguments) -> Self {
-        if place.text { Self::Text } else { Self::Hex }
+    fn of(target: &ContextArguments) -> Self {
+        if target.text { Self::Text } else { Self::Hex }
     }
 
     fn read(self, text: &str) -> Result<Bytes, CommandError> {

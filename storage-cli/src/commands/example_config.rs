@@ -3,7 +3,7 @@
 use storage_core::Registry;
 
 use crate::arguments::{ExampleConfigArguments, TableArguments};
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::output::Output;
 use crate::recommended;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use storage_core::{Capability, Cursor, Page, Record, Registry, Result as StorageResult, Scope, Storage};
 
 use crate::arguments::{ExportArguments, Kind};
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
@@ -54,7 +54,7 @@ pub(crate) async fn run(
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
     let kinds = kinds(arguments);
-    refuse_what_is_lacking(&*storage, &kinds)?;
+    reject_missing_capabilities(&*storage, &kinds)?;
     let mut export = ExportRun { output, interrupt: Interrupt::listen(), exit: Exit::Success };
     export.output.json(&ExportHeader::new())?;
     for kind in kinds {
@@ -70,12 +70,12 @@ fn kinds(arguments: &ExportArguments) -> Vec<Kind> {
     if arguments.only.is_empty() { Kind::ALL.to_vec() } else { arguments.only.clone() }
 }
 
-fn refuse_what_is_lacking(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), CommandError> {
-    let lacking = storage.missing_capabilities();
+fn reject_missing_capabilities(storage: &dyn Storage, kinds: &[Kind]) -> Result<(), CommandError> {
+    let missing = storage.missing_capabilities();
     let refusals: Vec<_> = kinds
         .iter()
         .filter_map(|kind| {
-            let reason = lacking.reason(kind.capability())?;
+            let reason = missing.reason(kind.capability())?;
             Some(format!("cannot export {}: {reason}; leave them out with --only", kind.name()))
         })
         .collect();
@@ -118,7 +118,7 @@ impl ExportRun<'_> {
     ) -> Exported {
         let (mut from, mut exported, mut unreadable) = (None, 0, 0);
         loop {
-            if self.interrupt.has_happened() {
+            if self.interrupt.is_set() {
                 self.exit = Exit::Interrupted;
                 break;
             }
@@ -130,7 +130,7 @@ impl ExportRun<'_> {
             unreadable += page.unreadable;
             self.output.json_lines(page.records.into_iter().map(record))?;
             from = page.next;
-            if from.is_none() || self.output.is_unread() {
+            if from.is_none() || self.output.is_closed() {
                 break;
             }
         }

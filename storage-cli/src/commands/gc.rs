@@ -4,7 +4,7 @@ use serde::Serialize;
 use storage_core::{Capability, Collection, Registry, Schedule};
 
 use crate::arguments::GcArguments;
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 

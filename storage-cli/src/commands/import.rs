@@ -9,7 +9,7 @@ use storage_core::{
 use storage_migration::Kind;
 
 use crate::arguments::ImportArguments;
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
@@ -60,7 +60,7 @@ pub(crate) async fn run(
     print(&counts, arguments, output)?;
     read?;
     Ok(match counts.unreadable_lines {
-        _ if interrupt.has_happened() => Exit::Interrupted,
+        _ if interrupt.is_set() => Exit::Interrupted,
         0 => Exit::Success,
         _ => Exit::Finding,
     })
@@ -84,7 +84,7 @@ impl Import<'_> {
         loop {
             let line = tokio::select! {
                 line = lines.recv() => line,
-                () = interrupt.clone().happens() => break,
+                () = interrupt.clone().wait() => break,
             };
             let Some(ImportLine { number, record }) = line else { break };
             match record {

@@ -6,36 +6,36 @@ use storage_core::Registry;
 use storage_migration::{self as migration, Follow, Kind, Migration, Options, RecordCounts, Summary};
 
 use crate::arguments::{self, MigrateArguments};
-use crate::consent::ask;
-use crate::exit::{CommandError, Exit};
+use crate::confirm::confirm;
+use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
-use crate::sides::{Sides, kinds, note_unreadable, refuse, watched};
 
-/// Checks both sides, asks, moves, and prints what came of it.
+/// Checks both endpoints, asks, moves, and prints what came of it.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &MigrateArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let sides = Sides::open(registry, &arguments.sides).await?;
-    let moved = move_between(&sides, arguments, output).await;
-    sides.close().await?;
+    let endpoints = Endpoints::open(registry, &arguments.endpoints).await?;
+    let moved = move_between(&endpoints, arguments, output).await;
+    endpoints.close().await?;
     moved
 }
 
 async fn move_between(
-    sides: &Sides,
+    endpoints: &Endpoints,
     arguments: &MigrateArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let options = options(arguments, sides.source.opened.schedule.peer_lifetime);
+    let options = options(arguments, endpoints.source.opened.schedule.peer_lifetime);
     let kinds = options.kinds.clone();
-    let (from, to) = (sides.source.opened.storage.clone(), sides.target.opened.storage.clone());
+    let (from, to) = (endpoints.source.opened.storage.clone(), endpoints.target.opened.storage.clone());
     let migration = Migration::new(from, to, options);
-    refuse(migration.refusals())?;
-    sides.tell();
-    if !is_agreed(arguments, &kinds)? {
+    reject(migration.refusals())?;
+    endpoints.print_summary();
+    if !is_confirmed(arguments, &kinds)? {
         return Err(CommandError::usage("nothing was moved"));
     }
     let interrupt = Interrupt::listen();
@@ -45,15 +45,15 @@ async fn move_between(
             return migration.run().await;
         }
         let follow = Follow { pause: arguments.pause, until_quiet: arguments.until_quiet };
-        migration.follow(follow, tell_pass).await
+        migration.follow(follow, print_pass).await
     };
-    let result = watched(work, &progress, &kinds, &stop, &interrupt).await;
+    let result = with_kind_progress(work, &progress, &kinds, &stop, &interrupt).await;
     let summary = match result {
         Ok(summary) => summary,
         Err(failure) => {
             note(format_args!("moved before the failure: {}", written(&progress)));
             note("start the command again to go on");
-            return Err(sides.failed(&failure));
+            return Err(endpoints.failed(&failure));
         }
     };
     print(&summary, &kinds, arguments, output)?;
@@ -61,10 +61,10 @@ async fn move_between(
 }
 
 fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
-    let sides = &arguments.sides;
+    let endpoints = &arguments.endpoints;
     Options {
-        kinds: kinds(&sides.only),
-        contexts: sides.context.clone(),
+        kinds: kinds(&endpoints.only),
+        contexts: endpoints.context.clone(),
         downloads: match arguments.downloads {
             arguments::DownloadsRule::Max => migration::DownloadsRule::Max,
             arguments::DownloadsRule::Replace => migration::DownloadsRule::Replace,
@@ -73,9 +73,9 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
             arguments::DataRule::Keep => migration::DataRule::Keep,
             arguments::DataRule::Replace => migration::DataRule::Replace,
         },
-        stale_after: sides.skip_stale.then_some(peer_lifetime),
+        stale_after: endpoints.skip_stale.then_some(peer_lifetime),
         peer_lifetime: Some(peer_lifetime),
-        batch: usize::try_from(sides.batch).unwrap_or(usize::MAX),
+        batch: usize::try_from(endpoints.batch).unwrap_or(usize::MAX),
         parallel: usize::try_from(arguments.parallel).unwrap_or(usize::MAX),
         rate: arguments.rate,
         dry_run: arguments.dry_run,
@@ -83,7 +83,7 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
 }
 
 /// Whether the operator wants it.
-fn is_agreed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, CommandError> {
+fn is_confirmed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, CommandError> {
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     let what = names.join(", ");
     if arguments.dry_run {
@@ -94,11 +94,11 @@ fn is_agreed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, Comma
         note(format_args!("{what}: moved"));
         return Ok(true);
     }
-    ask(format_args!("Move {what}?"))
+    confirm(format_args!("Move {what}?"))
 }
 
 /// A pass of many: what it did, and how far the target is behind.
-fn tell_pass(pass: &Summary) {
+fn print_pass(pass: &Summary) {
     let read: u64 = Kind::ALL.iter().map(|kind| pass.of(*kind).read).sum();
     note(format_args!(
         "pass of {:.1?}: read {read}, written {}; what announced before {} is at the target",
@@ -119,7 +119,7 @@ fn print(
     arguments: &MigrateArguments,
     output: &mut Output,
 ) -> Result<(), CommandError> {
-    if arguments.sides.json {
+    if arguments.endpoints.json {
         output.json(summary)?;
     } else {
         output.table(rows(summary, kinds))?;
@@ -140,7 +140,7 @@ fn print(
     if !summary.complete {
         note("stopped before the end; start the command again to go on");
     } else if !arguments.dry_run {
-        let (from, to) = (arguments.sides.from.display(), arguments.sides.to.display());
+        let (from, to) = (arguments.endpoints.from.display(), arguments.endpoints.to.display());
         note(format_args!(
             "compare both with: tracker-storage verify --from {from} --to {to} --copied-at {}",
             summary.began
@@ -173,7 +173,7 @@ fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {
 }
 
 fn exit(summary: &Summary, arguments: &MigrateArguments, interrupt: &Interrupt) -> Exit {
-    if interrupt.has_happened() {
+    if interrupt.is_set() {
         Exit::Interrupted
     } else if arguments.strict && summary.unreadable() > 0 {
         Exit::Finding

@@ -5,7 +5,7 @@ use std::time::Instant;
 use storage_core::Registry;
 
 use crate::arguments::StorageArguments;
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::open::ConfiguredStorage;
 use crate::output::Output;
 

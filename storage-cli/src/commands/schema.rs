@@ -3,7 +3,7 @@
 use storage_pg::recommended::{from_seed, to_seed};
 
 use crate::arguments::{Origin, SchemaArguments, SchemaBackend};
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::output::Output;
 use crate::recommended;
 

@@ -6,11 +6,11 @@ use storage_core::{PendingWrites, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Listen, ServeArguments};
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
 use crate::output::{Output, note};
-use crate::serve::{Addresses, Plan, ServeMetrics, ServeSettings, Serving};
+use crate::serve::{Addresses, ServeMetrics, ServeOptions, ServeSettings, TrackerServer};
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) async fn run(
@@ -48,22 +48,22 @@ pub(crate) async fn run(
     let opened = tokio::select! {
         opened = configured.open() => opened?,
         _ = terminated.recv() => return Ok(Exit::Success),
-        () = interrupt.clone().happens() => return Ok(Exit::Interrupted),
+        () = interrupt.clone().wait() => return Ok(Exit::Interrupted),
     };
     if let Some(warning) = settings.lifetime_warning(&opened.schedule) {
         note(format_args!("warning: {}: {warning}", file.name().display()));
     }
     let backend = opened.storage.name();
-    let plan = Plan { settings, addresses, prometheus, metrics: serve_metrics };
-    let serving = Serving::start(opened, plan).await?;
+    let options = ServeOptions { settings, addresses, prometheus, metrics: serve_metrics };
+    let server = TrackerServer::start(opened, options).await?;
     output.line(format_args!("serving {backend}"))?;
-    output.table(serving.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
+    output.table(server.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
 
     let exit = tokio::select! {
         _ = terminated.recv() => Exit::Success,
-        () = interrupt.happens() => Exit::Interrupted,
+        () = interrupt.wait() => Exit::Interrupted,
     };
-    let left = serving.stop().await;
+    let left = server.stop().await;
     if left.count > 0 {
         return Err(CommandError { exit: Exit::LeftBehind, message: left_behind(backend, left) });
     }

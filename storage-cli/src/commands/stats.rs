@@ -10,7 +10,7 @@ use storage_core::{
 };
 
 use crate::arguments::StatsArguments;
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 use crate::scan::{PageScan, ScanEnd};
@@ -63,14 +63,14 @@ pub(crate) async fn run(
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let Opened { storage, schedule, .. } = configured.open().await?;
-    let lacking = storage.missing_capabilities();
+    let missing = storage.missing_capabilities();
     if arguments.peers
-        && let Some(reason) = lacking.reason(Capability::ExportPeers)
+        && let Some(reason) = missing.reason(Capability::ExportPeers)
     {
         return Err(CommandError::finding(format!("cannot count peers by address family and age: {reason}")));
     }
     let without_downloads =
-        [Capability::Downloads, Capability::ExportDownloads].iter().find_map(|part| lacking.reason(*part));
+        [Capability::Downloads, Capability::ExportDownloads].iter().find_map(|part| missing.reason(*part));
     let what = What { downloads: without_downloads.is_none(), peers: arguments.peers };
     let counted = count(&*storage, &schedule, what).await.map_err(|error| configured.failed(&error))?;
     let Some(counts) = counted else { return Ok(Exit::Interrupted) };

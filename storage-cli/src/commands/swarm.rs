@@ -10,8 +10,8 @@ use storage_core::{
 };
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
-use crate::consent::ask;
-use crate::exit::{CommandError, Exit};
+use crate::confirm::confirm;
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
@@ -117,10 +117,10 @@ async fn show_peers(
             )?;
         }
         from = page.next;
-        if from.is_none() || output.is_unread() {
+        if from.is_none() || output.is_closed() {
             break;
         }
-        if interrupt.has_happened() {
+        if interrupt.is_set() {
             return Ok(Exit::Interrupted);
         }
     }
@@ -172,7 +172,7 @@ async fn remove(
     let question = format!(
         "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}. Remove the swarm?"
     );
-    if !arguments.yes && !ask(question)? {
+    if !arguments.yes && !confirm(question)? {
         return Err(CommandError::usage("nothing was removed"));
     }
     let forgotten = storage.forget_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;

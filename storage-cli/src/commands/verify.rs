@@ -4,48 +4,48 @@ use storage_core::Registry;
 use storage_migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
 
 use crate::arguments::VerifyArguments;
-use crate::exit::{CommandError, Exit};
+use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
+use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
-use crate::sides::{Sides, kinds, note_unreadable, refuse, watched};
 
-/// Checks both sides, compares them, and prints what differs.
+/// Checks both endpoints, compares them, and prints what differs.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &VerifyArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let sides = Sides::open(registry, &arguments.sides).await?;
-    let compared = compare(&sides, arguments, output).await;
-    sides.close().await?;
+    let endpoints = Endpoints::open(registry, &arguments.endpoints).await?;
+    let compared = compare(&endpoints, arguments, output).await;
+    endpoints.close().await?;
     compared
 }
 
 async fn compare(
-    sides: &Sides,
+    endpoints: &Endpoints,
     arguments: &VerifyArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let lifetime = sides.source.opened.schedule.peer_lifetime;
+    let lifetime = endpoints.source.opened.schedule.peer_lifetime;
     let options = VerifyOptions {
-        kinds: kinds(&arguments.sides.only),
-        contexts: arguments.sides.context.clone(),
+        kinds: kinds(&arguments.endpoints.only),
+        contexts: arguments.endpoints.context.clone(),
         sample: arguments.sample,
         copied_at: arguments.copied_at,
-        stale_after: arguments.sides.skip_stale.then_some(lifetime),
+        stale_after: arguments.endpoints.skip_stale.then_some(lifetime),
         peer_lifetime: Some(lifetime),
-        batch: usize::try_from(arguments.sides.batch).unwrap_or(usize::MAX),
+        batch: usize::try_from(arguments.endpoints.batch).unwrap_or(usize::MAX),
     };
     let kinds = options.kinds.clone();
-    let (from, to) = (sides.source.opened.storage.clone(), sides.target.opened.storage.clone());
+    let (from, to) = (endpoints.source.opened.storage.clone(), endpoints.target.opened.storage.clone());
     let verification = Verification::new(from, to, options);
-    refuse(verification.refusals())?;
-    sides.tell();
+    reject(verification.refusals())?;
+    endpoints.print_summary();
     let interrupt = Interrupt::listen();
     let (progress, stop) = (verification.progress(), verification.stop());
-    let result = watched(verification.run(), &progress, &kinds, &stop, &interrupt).await;
-    let found = result.map_err(|failure| sides.failed(&failure))?;
-    if arguments.sides.json {
+    let result = with_kind_progress(verification.run(), &progress, &kinds, &stop, &interrupt).await;
+    let found = result.map_err(|failure| endpoints.failed(&failure))?;
+    if arguments.endpoints.json {
         output.json(&found)?;
     } else {
         print(&found, &kinds, output)?;

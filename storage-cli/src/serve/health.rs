@@ -8,29 +8,29 @@ use prometheus::IntGauge;
 use storage_core::{Backend, Error, ErrorKind, Operation, Result};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::watch::Seen;
+use super::status::Status;
 
 /// Seconds that the window covers, each with a bucket.
 const SECONDS: usize = 10;
 
 /// Announces in the window that are enough to judge by.
-const ENOUGH: u32 = 20;
+const MIN_ANNOUNCES: u32 = 20;
 
 /// The least time between the beginnings of two probes.
-const BETWEEN_PROBES: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The longest a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The time between two looks at whether a probe is due.
-const LOOKS: Duration = Duration::from_secs(1);
+/// How often to check whether a probe is due.
+const PROBE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The health of a storage, as clients see it. It is unhealthy if at least half of the announces of the last
 /// 10 s failed. While these are fewer than 20 the last probe decides; a verdict stays until there is one.
 pub(crate) struct Health {
     begun: Instant,
     state: Mutex<HealthState>,
-    shown: IntGauge,
+    gauge: IntGauge,
 }
 
 struct HealthState {
@@ -38,7 +38,7 @@ struct HealthState {
     /// When it was unhealthy last, if it has been.
     unhealthy_until: Option<Instant>,
     buckets: [Bucket; SECONDS],
-    trouble: Option<HealthTrouble>,
+    streak: Option<FailureStreak>,
 }
 
 /// Announces that ended in one second.
@@ -51,7 +51,7 @@ struct Bucket {
 }
 
 /// Failures since all was well.
-struct HealthTrouble {
+struct FailureStreak {
     since: Instant,
     /// The first of them.
     cause: String,
@@ -60,11 +60,11 @@ struct HealthTrouble {
 
 impl Health {
     /// Healthy, since the storage has been opened; shown by this gauge.
-    pub(crate) fn new(shown: IntGauge) -> Arc<Self> {
-        shown.set(1);
+    pub(crate) fn new(gauge: IntGauge) -> Arc<Self> {
+        gauge.set(1);
         let buckets = [Bucket::default(); SECONDS];
-        let state = HealthState { is_healthy: true, unhealthy_until: None, buckets, trouble: None };
-        Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), shown })
+        let state = HealthState { is_healthy: true, unhealthy_until: None, buckets, streak: None };
+        Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), gauge })
     }
 
     /// Whether clients are served. Asks nobody.
@@ -96,7 +96,7 @@ impl Health {
     fn probed(&self, result: &Result<()>) {
         let mut state = self.state.lock();
         let (ended, failed) = state.window(self.second());
-        if ended >= ENOUGH {
+        if ended >= MIN_ANNOUNCES {
             return self.judge(&mut state);
         }
         if let Err(error) = result {
@@ -108,7 +108,7 @@ impl Health {
 
     fn judge(&self, state: &mut HealthState) {
         let (ended, failed) = state.window(self.second());
-        if ended >= ENOUGH {
+        if ended >= MIN_ANNOUNCES {
             self.decide(state, failed < ended.div_ceil(2));
         }
     }
@@ -118,14 +118,14 @@ impl Health {
             return;
         }
         state.is_healthy = is_healthy;
-        self.shown.set(i64::from(is_healthy));
+        self.gauge.set(i64::from(is_healthy));
         if !is_healthy {
-            let cause = state.trouble.as_ref().map_or("", |trouble| &trouble.cause);
+            let cause = state.streak.as_ref().map_or("", |streak| &streak.cause);
             tracing::error!(cause, "the storage is lost");
             return;
         }
         state.unhealthy_until = Some(Instant::now());
-        if let Some(HealthTrouble { since, calls, .. }) = state.trouble.take() {
+        if let Some(FailureStreak { since, calls, .. }) = state.streak.take() {
             let after = Duration::from_millis(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
             tracing::warn!(?after, failed_calls = calls, "the storage is back");
         }
@@ -136,7 +136,7 @@ impl Health {
     }
 
     fn needs_probe(&self) -> bool {
-        self.state.lock().window(self.second()).0 < ENOUGH
+        self.state.lock().window(self.second()).0 < MIN_ANNOUNCES
     }
 }
 
@@ -161,32 +161,32 @@ impl HealthState {
     /// What failed before and was no outage is no cause of a failure that comes now.
     fn forget_isolated(&mut self, failed_in_window: u32) {
         if self.is_healthy && failed_in_window == 0 {
-            self.trouble = None;
+            self.streak = None;
         }
     }
 
     fn failed(&mut self, error: &Error) {
-        let trouble = self.trouble.get_or_insert_with(|| HealthTrouble {
+        let streak = self.streak.get_or_insert_with(|| FailureStreak {
             since: Instant::now(),
             cause: format!("{error:?}"),
             calls: 0,
         });
-        trouble.calls += 1;
+        streak.calls += 1;
     }
 }
 
 /// Probes a storage whenever announces are too few to judge by, and has isolated failures logged.
-pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Sized>, seen: Arc<Seen>) {
-    let mut looks = interval(LOOKS);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Sized>, status: Arc<Status>) {
+    let mut ticks = interval(PROBE_CHECK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = Instant::now();
     loop {
-        looks.tick().await;
-        seen.log_isolated_failures();
+        ticks.tick().await;
+        status.log_isolated_failures();
         if Instant::now() < next || !health.needs_probe() {
             continue;
         }
-        next = Instant::now() + BETWEEN_PROBES;
+        next = Instant::now() + PROBE_INTERVAL;
         let probed = timeout(PROBE_TIMEOUT, storage.probe()).await.unwrap_or_else(|_| {
             let error = Error::new(storage.name(), Operation::Probe, ErrorKind::Timeout);
             Err(error.with_message(format!("no answer to a probe after {PROBE_TIMEOUT:?}")))
@@ -224,7 +224,7 @@ mod tests {
             let health = health();
             announces(&health, succeed, fail);
             assert_eq!(health.is_healthy(), expected, "{succeed} and {fail}");
-            assert_eq!(health.shown.get(), i64::from(expected));
+            assert_eq!(health.gauge.get(), i64::from(expected));
         }
     }
 
@@ -271,8 +271,8 @@ mod tests {
         announces(&health, 0, 3);
         health.announced(Some(&Error::new("x", Operation::Announce, ErrorKind::Timeout)));
         let state = health.state.lock();
-        let trouble = state.trouble.as_ref().unwrap();
-        assert_eq!((trouble.cause.as_str(), trouble.calls), ("x announce: the server is not available", 4));
+        let streak = state.streak.as_ref().unwrap();
+        assert_eq!((streak.cause.as_str(), streak.calls), ("x announce: the server is not available", 4));
     }
 
     /// Counts probes, and lets none end.
@@ -296,8 +296,8 @@ mod tests {
     async fn an_idle_storage_is_probed_every_ten_seconds_and_a_busy_one_is_not() {
         let (health, memory) = (health(), Arc::new(MemoryStorage::new(MemoryConfig::default())));
         let storage = Arc::new(Layered::new(memory, Hangs::default()));
-        let seen = Seen::new(Arc::clone(&health), None).unwrap();
-        let watching = tokio::spawn(watch(Arc::clone(&health), Arc::clone(&storage), seen));
+        let status = Status::new(Arc::clone(&health), None).unwrap();
+        let watching = tokio::spawn(watch(Arc::clone(&health), Arc::clone(&storage), status));
         let probes = || storage.layer().0.load(Ordering::SeqCst);
         sleep(Duration::from_millis(1)).await;
         assert_eq!((probes(), health.is_healthy()), (1, true));

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSoc
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;

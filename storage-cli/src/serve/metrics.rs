@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn every_label_has_its_own_series() {
-        let in_order = PROTOCOLS.iter().enumerate().all(|(place, (protocol, _))| *protocol as usize == place)
-            && ACTIONS.iter().enumerate().all(|(place, (action, _))| *action as usize == place)
-            && OUTCOMES.iter().enumerate().all(|(place, (outcome, _))| *outcome as usize == place);
+        let in_order = PROTOCOLS.iter().enumerate().all(|(index, (protocol, _))| *protocol as usize == index)
+            && ACTIONS.iter().enumerate().all(|(index, (action, _))| *action as usize == index)
+            && OUTCOMES.iter().enumerate().all(|(index, (outcome, _))| *outcome as usize == index);
         assert!(in_order);
     }
 

@@ -3,16 +3,16 @@
 
 mod admin;
 mod approval;
-mod descriptors;
+mod fd_limit;
 mod health;
 mod http;
 mod listen;
 mod metrics;
 mod rate_limit;
 mod settings;
+mod status;
 mod tracker;
 mod udp;
-mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -25,27 +25,28 @@ use storage_core::layer::with_time_left;
 use storage_core::{Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, Tasks};
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use crate::exit::CommandError;
-use admin::{AdminSite, History};
+use crate::exit_code::CommandError;
+use admin::{AdminService, History};
 use health::Health;
-use http::{PerAddress, Places, TrackerSite};
+use http::{ConnectionLimit, PerIpLimit, TrackerService};
 use metrics::FrontMetrics;
 use rate_limit::RateLimit;
 use settings::CONNECTIONS;
+use status::Status;
 use tracker::Tracker;
 use udp::UdpTracker;
-use watch::Seen;
 
+pub(crate) use http::FailureResponse;
 pub(crate) use settings::ServeSettings;
 
 /// The connections of operators.
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long stopping may take; the process then has half a second to end within 10 s.
-const STOP: Duration = Duration::from_millis(9_500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(9_500);
 
 /// How much of it requests under way may take; the storage is closed in what is left.
-const FINISH: Duration = Duration::from_millis(5_500);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(5_500);
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +60,7 @@ pub(crate) struct Addresses {
 }
 
 /// What to serve, and how.
-pub(crate) struct Plan {
+pub(crate) struct ServeOptions {
     /// Everything read from the configuration.
     pub(crate) settings: ServeSettings,
     /// Where.
@@ -71,7 +72,7 @@ pub(crate) struct Plan {
 }
 
 /// A tracker that serves.
-pub(crate) struct Serving {
+pub(crate) struct TrackerServer {
     storage: Arc<dyn Storage>,
     tasks: Tasks,
     /// Where it listens: what for, and the address to give to clients.
@@ -80,16 +81,19 @@ pub(crate) struct Serving {
 
 type Listening = Vec<(&'static str, String)>;
 
-impl Serving {
+impl TrackerServer {
     /// Starts maintenance of a storage and serves it. Waits for nothing that the storage does.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
-    pub(crate) async fn start(opened: Opened<dyn Storage>, plan: Plan) -> Result<Self, CommandError> {
+    pub(crate) async fn start(
+        opened: Opened<dyn Storage>,
+        options: ServeOptions,
+    ) -> Result<Self, CommandError> {
         opened.start_maintenance();
         let Opened { storage, schedule, .. } = opened;
         let tasks = Tasks::default();
-        match serve(&storage, plan, tasks.spawner()) {
+        match serve(&storage, options, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
                     // The schedule begins with a wait, and an operator looks at once.
@@ -99,7 +103,7 @@ impl Serving {
                 Ok(Self { storage, tasks, listening })
             }
             Err(failure) => {
-                close(&*storage, Deadline::now() + STOP).await;
+                close(&*storage, Deadline::now() + STOP_TIMEOUT).await;
                 Err(failure)
             }
         }
@@ -108,9 +112,9 @@ impl Serving {
     /// Stops accepting, finishes what runs, and closes the storage, all within 10 s whatever its server
     /// does. Gives the acknowledged writes that were left behind.
     pub(crate) async fn stop(self) -> PendingWrites {
-        let deadline = Deadline::now() + STOP;
-        if !self.tasks.stop(FINISH).await {
-            tracing::warn!(after = ?FINISH, "requests under way are left without an answer");
+        let deadline = Deadline::now() + STOP_TIMEOUT;
+        if !self.tasks.stop(DRAIN_TIMEOUT).await {
+            tracing::warn!(after = ?DRAIN_TIMEOUT, "requests under way are left without an answer");
         }
         close(&*self.storage, deadline).await;
         self.storage.pending_writes()
@@ -131,7 +135,7 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
 pub(crate) struct ServeMetrics {
     front: Arc<FrontMetrics>,
     health: Arc<Health>,
-    seen: Arc<Seen>,
+    status: Arc<Status>,
 }
 
 impl ServeMetrics {
@@ -139,26 +143,30 @@ impl ServeMetrics {
     pub(crate) fn register(prometheus: &Prometheus, mochi_names: bool) -> prometheus::Result<Self> {
         let front = Arc::new(FrontMetrics::register(prometheus)?);
         let health = Health::new(front.healthy().clone());
-        let seen = Seen::new(Arc::clone(&health), mochi_names.then_some(prometheus))?;
-        Ok(Self { front, health, seen })
+        let status = Status::new(Arc::clone(&health), mochi_names.then_some(prometheus))?;
+        Ok(Self { front, health, status })
     }
 
     /// What is to observe the storage.
     pub(crate) fn observer(&self) -> SharedObserver {
-        Arc::clone(&self.seen) as SharedObserver
+        Arc::clone(&self.status) as SharedObserver
     }
 }
 
 /// Listens everywhere before anything is served.
-fn serve(storage: &Arc<dyn Storage>, plan: Plan, tasks: &TaskSpawner) -> Result<Listening, CommandError> {
-    let Plan { settings, addresses, prometheus, metrics } = plan;
-    let ServeMetrics { front: metrics, health, seen } = metrics;
+fn serve(
+    storage: &Arc<dyn Storage>,
+    options: ServeOptions,
+    tasks: &TaskSpawner,
+) -> Result<Listening, CommandError> {
+    let ServeOptions { settings, addresses, prometheus, metrics } = options;
+    let ServeMetrics { front: metrics, health, status } = metrics;
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
     let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
 
-    tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&seen)));
+    tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&status)));
     let tracker = Arc::new(Tracker {
         storage: Arc::clone(storage),
         approval: settings.approval,
@@ -168,19 +176,19 @@ fn serve(storage: &Arc<dyn Storage>, plan: Plan, tasks: &TaskSpawner) -> Result<
     });
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
-    let per_address = PerAddress::new(
+    let per_ip = PerIpLimit::new(
         tracker.limits().max_connections_per_address,
         settings.addresses.trusted_proxies.clone(),
         metrics.refused_connections().clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
-    let site = TrackerSite::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
-    let site = Arc::new(site);
-    let connections = descriptors::connections(CONNECTIONS);
-    let places = Places::shared(connections, per_address, metrics.connections().clone());
+    let service = TrackerService::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
+    let service = Arc::new(service);
+    let connections = fd_limit::connections(CONNECTIONS);
+    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections().clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}{announce_path}")));
-        tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
     }
     for (socket, address) in udp {
         listening.push(("udp", format!("udp://{address}/announce")));
@@ -191,13 +199,14 @@ fn serve(storage: &Arc<dyn Storage>, plan: Plan, tasks: &TaskSpawner) -> Result<
     let history = Arc::new(History::new(Arc::clone(&metrics)));
     tasks.spawn_until_stopped(Arc::clone(&history).record());
     let storage = Arc::clone(storage);
-    let site = AdminSite { storage, health, begun: Instant::now(), prometheus, metrics, seen, history };
-    let site = Arc::new(site);
+    let service =
+        AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
+    let service = Arc::new(service);
     // Apart from the clients': whoever takes all of theirs does not lock out the operator.
-    let places = Places::new(ADMIN_CONNECTIONS);
+    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
-        tasks.spawn(http::serve(listener, Arc::clone(&site), places.clone(), tasks.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
     }
     Ok(listening)
 }

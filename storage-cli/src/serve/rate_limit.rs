@@ -21,7 +21,7 @@ use super::http::network;
 const BUCKETS: usize = 1 << 16;
 
 /// Refusals are logged no more often than this.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many requests an address may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl RateLimit {
     /// Once a minute, whoever is refused.
     fn is_time_to_warn(&self, now: u64) -> bool {
         let next = self.next_warning.load(Ordering::Relaxed);
-        let after = now.saturating_add(BETWEEN_WARNINGS.as_nanos() as u64);
+        let after = now.saturating_add(WARNING_INTERVAL.as_nanos() as u64);
         now >= next
             && self.next_warning.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }

@@ -12,7 +12,7 @@ use storage_core::{AnnounceAnswer, Context, Schedule};
 use super::approval::Approval;
 use super::http::{AddressRules, Route, Routes};
 use super::rate_limit::Rate;
-use crate::exit::CommandError;
+use crate::exit_code::CommandError;
 
 /// The connections of clients that may be open at once, where the system allows so many.
 pub(super) const CONNECTIONS: usize = 10_000;
@@ -31,7 +31,7 @@ pub(crate) struct ServeSettings {
 }
 
 /// How long a client waits that was not told everything.
-const AFTER_FAILURE: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Intervals and limits of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl ClientLimits {
     /// How long a client shall wait after this answer, and how long it must: not for long where something is
     /// missing in it.
     pub(crate) fn intervals(&self, answer: &AnnounceAnswer) -> (Duration, Duration) {
-        let longest = if answer.failure.is_some() { AFTER_FAILURE } else { Duration::MAX };
+        let longest = if answer.failure.is_some() { RETRY_INTERVAL } else { Duration::MAX };
         (self.announce_interval.min(longest), self.min_announce_interval.min(longest))
     }
 

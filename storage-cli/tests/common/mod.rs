@@ -29,13 +29,13 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// What a command did.
 #[derive(Debug)]
-pub struct CommandResult {
+pub struct CommandOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl From<Output> for CommandResult {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -46,12 +46,12 @@ impl From<Output> for CommandResult {
 }
 
 /// Runs the command to its end.
-pub fn run(arguments: &[&str]) -> CommandResult {
+pub fn run(arguments: &[&str]) -> CommandOutput {
     command(arguments).output().unwrap().into()
 }
 
 /// Runs a command on a configuration.
-pub fn run_on(config: &str, command: &str, more: &[&str]) -> CommandResult {
+pub fn run_on(config: &str, command: &str, more: &[&str]) -> CommandOutput {
     let file = file(config);
     run(&[&[command, "-c", file.to_str().unwrap()], more].concat())
 }

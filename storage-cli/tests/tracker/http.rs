@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::bencode::BencodeMap;
 
 /// Longer than anything here may take, so that nothing hangs.
-const FOREVER: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Answer {
 }
 
 pub fn connect(to: SocketAddr) -> TcpStream {
-    patient(TcpStream::connect(to).unwrap())
+    with_timeouts(TcpStream::connect(to).unwrap())
 }
 
 /// From another address of this machine.
@@ -39,12 +39,12 @@ pub fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
     socket.connect(&to.into()).unwrap();
-    patient(socket.into())
+    with_timeouts(socket.into())
 }
 
-fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(FOREVER)).unwrap();
-    stream.set_write_timeout(Some(FOREVER)).unwrap();
+fn with_timeouts(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 

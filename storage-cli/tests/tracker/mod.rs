@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{CommandResult, command, file};
+use crate::common::{CommandOutput, command, file};
 
 /// Loopback of both families, on ports that nobody else has.
 const ADDRESSES: [&str; 10] = [
@@ -109,12 +109,12 @@ impl RunningTracker {
     }
 
     /// Sends a signal and waits for the end.
-    pub fn end_by(mut self, signal: Signal) -> CommandResult {
+    pub fn end_by(mut self, signal: Signal) -> CommandOutput {
         self.signal(signal);
         let status = self.process.wait().unwrap();
         let mut stderr = String::new();
         self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        CommandResult { code: status.code(), stdout: String::new(), stderr }
+        CommandOutput { code: status.code(), stdout: String::new(), stderr }
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,49 +1,28 @@
 //! Clients over UDP.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-const MAGIC: u64 = 0x0417_2710_1980;
+use storage_cli::bep15::{PROTOCOL_ID, UdpAnnounce, UdpRequest, UdpResponse};
+use storage_core::{AnnounceEvent, InfoHash, PeerId, SwarmCounts};
 
 /// Longer than any answer takes.
-const FOREVER: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client.
 pub struct Udp {
     socket: UdpSocket,
 }
 
-/// An announce.
-pub struct UdpAnnounce {
-    pub info_hash: [u8; 20],
-    pub peer: u8,
-    pub port: u16,
-    pub left: u64,
-    pub event: u32,
-    pub num_want: i32,
+/// An announce of the peer whose id is this byte.
+pub const fn announce(info_hash: [u8; 20], peer: u8, port: u16, left: u64) -> UdpAnnounce {
+    let (peer_id, event, address) = (PeerId([peer; 20]), AnnounceEvent::None, Ipv4Addr::UNSPECIFIED);
+    UdpAnnounce { info_hash, peer_id, left, event, address, num_want: -1, port }
 }
 
-impl UdpAnnounce {
-    pub fn bytes(&self, connection: u64, transaction: u32) -> Vec<u8> {
-        let mut bytes = request(connection, 1, transaction, &self.info_hash);
-        bytes.extend([self.peer; 20]);
-        bytes.extend([0; 8]);
-        bytes.extend(self.left.to_be_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend(self.event.to_be_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend(self.num_want.to_be_bytes());
-        bytes.extend(self.port.to_be_bytes());
-        bytes
-    }
-}
-
+/// A packet that may be no request.
 pub fn request(connection: u64, action: u32, transaction: u32, more: &[u8]) -> Vec<u8> {
-    let mut bytes = connection.to_be_bytes().to_vec();
-    bytes.extend(action.to_be_bytes());
-    bytes.extend(transaction.to_be_bytes());
-    bytes.extend(more);
-    bytes
+    [&connection.to_be_bytes(), &action.to_be_bytes()[..], &transaction.to_be_bytes(), more].concat()
 }
 
 /// The number that begins at this byte.
@@ -56,7 +35,7 @@ impl Udp {
         let any = if tracker.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
         let socket = UdpSocket::bind(any).unwrap();
         socket.connect(tracker).unwrap();
-        socket.set_read_timeout(Some(FOREVER)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self { socket }
     }
 
@@ -82,25 +61,53 @@ impl Udp {
         for packet in packets {
             self.send(packet);
         }
-        let answer = self.ask(&request(MAGIC, 0, 0xfeed, &[]));
-        number(&answer, 0) == 0 && number(&answer, 4) == 0xfeed
+        let answer = self.ask(&UdpRequest::Connect.encode(PROTOCOL_ID, 0xfeed));
+        matches!(UdpResponse::decode(&answer, true), Some((0xfeed, UdpResponse::Connect(_))))
     }
 
     pub fn connect(&self) -> u64 {
-        let answer = self.ask(&request(MAGIC, 0, 77, &[]));
-        assert_eq!((answer.len(), number(&answer, 0), number(&answer, 4)), (16, 0, 77));
-        u64::from_be_bytes(answer[8..].try_into().unwrap())
+        match self.response(PROTOCOL_ID, &UdpRequest::Connect) {
+            UdpResponse::Connect(id) => id,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Connects and announces.
-    pub fn announce(&self, announce: &UdpAnnounce) -> Vec<u8> {
-        self.ask(&announce.bytes(self.connect(), 5))
+    pub fn announce(&self, announce: &UdpAnnounce) -> UdpResponse {
+        self.response(self.connect(), &UdpRequest::Announce(announce.clone()))
     }
 
-    /// The seeders, downloads and leechers of a swarm.
-    pub fn scrape(&self, info_hash: [u8; 20]) -> [u32; 3] {
-        let answer = self.ask(&request(self.connect(), 2, 6, &info_hash));
-        assert_eq!((answer.len(), number(&answer, 0), number(&answer, 4)), (20, 2, 6));
-        [8, 12, 16].map(|at| number(&answer, at))
+    /// The counts of a swarm.
+    pub fn scrape(&self, info_hash: [u8; 20]) -> SwarmCounts {
+        let scrape = UdpRequest::Scrape(vec![InfoHash::V1(info_hash)]);
+        match self.response(self.connect(), &scrape) {
+            UdpResponse::Scrape(counts) if counts.len() == 1 => counts[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn response(&self, connection: u64, request: &UdpRequest) -> UdpResponse {
+        let answer = self.ask(&request.encode(connection, 5));
+        let is_ipv4 = self.socket.local_addr().unwrap().is_ipv4();
+        match UdpResponse::decode(&answer, is_ipv4) {
+            Some((5, response)) => response,
+            other => panic!("{other:?} of {answer:?}"),
+        }
+    }
+}
+
+/// The reason of a refusal.
+pub fn error(response: &UdpResponse) -> Option<&str> {
+    match response {
+        UdpResponse::Error(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+/// The peers of an answered announce.
+pub fn peers(response: UdpResponse) -> Vec<SocketAddr> {
+    match response {
+        UdpResponse::Announce { peers, .. } => peers,
+        other => panic!("{other:?}"),
     }
 }

@@ -12,7 +12,7 @@ use storage_core::{
 
 use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
-use crate::exit::{CommandError, Exit};
+use crate::exit_code::{CommandError, Exit};
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 use crate::scan::{PageScan, ScanEnd};
@@ -28,9 +28,9 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
     let storage = configured.open().await?.storage;
-    let lacking = storage.missing_capabilities();
+    let missing = storage.missing_capabilities();
     let needed = arguments.sort.needed();
-    if let Some(reason) = needed.iter().find_map(|capability| lacking.reason(*capability)) {
+    if let Some(reason) = needed.iter().find_map(|capability| missing.reason(*capability)) {
         return Err(CommandError::finding(format!("cannot list swarms: {reason}")));
     }
     let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);

@@ -13,10 +13,10 @@ use crate::serve::metrics::{FrontMetrics, Totals};
 const SECONDS: usize = 120;
 
 /// How far back the rate reaches.
-const RATE_OVER: Duration = Duration::from_secs(10);
+const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// How far back latencies reach.
-const LATENCY_OVER: Duration = Duration::from_secs(60);
+const LATENCY_WINDOW: Duration = Duration::from_secs(60);
 
 /// Totals as they were.
 #[derive(Clone)]
@@ -82,10 +82,10 @@ fn recent((older, newer): (&[HistorySample], &[HistorySample]), now: &HistorySam
         let within = samples().find(|sample| now.at.duration_since(sample.at) <= duration);
         within.or_else(|| samples().last()).unwrap_or(now)
     };
-    let first = since(RATE_OVER);
+    let first = since(RATE_WINDOW);
     let announces = now.totals.announces.saturating_sub(first.totals.announces);
     let seconds = now.at.duration_since(first.at).as_secs_f64();
-    let within = differences(&since(LATENCY_OVER).totals.announces_within, &now.totals.announces_within);
+    let within = differences(&since(LATENCY_WINDOW).totals.announces_within, &now.totals.announces_within);
     let each = samples().zip(samples().skip(1));
     Recent {
         announces_per_second: if seconds > 0.0 { announces as f64 / seconds } else { 0.0 },
@@ -104,14 +104,14 @@ fn differences(before: &[u64], after: &[u64]) -> Vec<u64> {
 fn quantile(share: f64, within: &[u64]) -> Option<f64> {
     let all = *within.last().filter(|all| **all > 0)?;
     let rank = share * all as f64;
-    let place = within.iter().position(|count| *count as f64 >= rank)?;
+    let index = within.iter().position(|count| *count as f64 >= rank)?;
     let bounds = FrontMetrics::bounds();
-    let Some(upper) = bounds.get(place) else { return bounds.last().copied() };
-    let (lower, below) = match place.checked_sub(1) {
+    let Some(upper) = bounds.get(index) else { return bounds.last().copied() };
+    let (lower, below) = match index.checked_sub(1) {
         Some(before) => (bounds[before], within[before]),
         None => (0.0, 0),
     };
-    let inside = (within[place] - below) as f64;
+    let inside = (within[index] - below) as f64;
     Some(lower + (upper - lower) * (rank - below as f64) / inside.max(1.0))
 }
 

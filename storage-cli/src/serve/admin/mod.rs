@@ -12,10 +12,10 @@ use prometheus::{Registry as Prometheus, TextEncoder};
 use storage_core::Storage;
 
 use super::health::Health;
-use super::http::{Asked, HttpReply, Site};
+use super::http::{HttpRequest, HttpResponse, HttpService};
 use super::metrics::FrontMetrics;
-use super::watch::Seen;
-use stats::{Sources, Stats};
+use super::status::Status;
+use stats::{Stats, StatsSources};
 
 pub(crate) use history::History;
 
@@ -33,63 +33,64 @@ const HEADERS: &[(HeaderName, &str)] = &[
 ];
 
 /// What the operator sees.
-pub(crate) struct AdminSite {
+pub(crate) struct AdminService {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) health: Arc<Health>,
     pub(crate) begun: Instant,
     pub(crate) prometheus: Prometheus,
     pub(crate) metrics: Arc<FrontMetrics>,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) status: Arc<Status>,
     pub(crate) history: Arc<History>,
 }
 
-impl AdminSite {
+impl AdminService {
     fn stats(&self) -> Stats {
-        Stats::from(Sources {
+        Stats::from(StatsSources {
             backend: self.storage.name(),
             server: self.storage.server(),
             clock: self.storage.clock(),
             begun: self.begun,
-            last: self.seen.last(),
-            errors: self.seen.failures(),
+            last: self.status.last(),
+            errors: self.status.failures(),
             totals: self.metrics.totals(),
             recent: self.history.recent(),
             http_connections: self.metrics.connections().get(),
         })
     }
 
-    fn metrics(&self) -> HttpReply {
+    fn metrics(&self) -> HttpResponse {
         match TextEncoder::new().encode_to_string(&self.prometheus.gather()) {
-            Ok(text) => HttpReply {
+            Ok(text) => HttpResponse {
                 content_type: "text/plain; version=0.0.4",
-                ..HttpReply::text(StatusCode::OK, text)
+                ..HttpResponse::text(StatusCode::OK, text)
             },
             Err(error) => failed(&error),
         }
     }
 }
 
-impl Site for AdminSite {
-    async fn get(&self, asked: Asked<'_>) -> HttpReply {
-        let answer = match asked.path {
-            "/" => HttpReply {
+impl HttpService for AdminService {
+    async fn get(&self, request: HttpRequest<'_>) -> HttpResponse {
+        let answer = match request.path {
+            "/" => HttpResponse {
                 content_type: "text/html; charset=utf-8",
-                ..HttpReply::text(StatusCode::OK, PAGE)
+                ..HttpResponse::text(StatusCode::OK, PAGE)
             },
             "/stats" => match serde_json::to_vec(&self.stats()) {
-                Ok(json) => {
-                    HttpReply { content_type: "application/json", ..HttpReply::text(StatusCode::OK, json) }
-                }
+                Ok(json) => HttpResponse {
+                    content_type: "application/json",
+                    ..HttpResponse::text(StatusCode::OK, json)
+                },
                 Err(error) => failed(&error),
             },
             "/metrics" => self.metrics(),
-            "/health" => HttpReply::health(self.health.is_healthy()),
-            _ => HttpReply::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
+            "/health" => HttpResponse::health(self.health.is_healthy()),
+            _ => HttpResponse::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
         };
-        HttpReply { headers: HEADERS, ..answer }
+        HttpResponse { headers: HEADERS, ..answer }
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> HttpReply {
-    HttpReply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+fn failed(error: &dyn std::error::Error) -> HttpResponse {
+    HttpResponse::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
 }

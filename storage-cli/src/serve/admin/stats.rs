@@ -7,7 +7,7 @@ use storage_core::ClockReading;
 
 use super::history::Recent;
 use crate::serve::metrics::Totals;
-use crate::serve::watch::{LastSeen, SeenCollection};
+use crate::serve::status::{CollectionRecord, StatusSnapshot};
 
 /// The state of a tracker. What is not known (yet) is null.
 #[derive(Debug, Serialize)]
@@ -79,21 +79,21 @@ pub(super) struct LastCollection {
 }
 
 /// Where the numbers come from.
-pub(super) struct Sources {
+pub(super) struct StatsSources {
     pub(super) backend: &'static str,
     pub(super) server: Option<String>,
     pub(super) clock: Option<ClockReading>,
     pub(super) begun: Instant,
-    pub(super) last: LastSeen,
+    pub(super) last: StatusSnapshot,
     pub(super) errors: u64,
     pub(super) totals: Totals,
     pub(super) recent: Recent,
     pub(super) http_connections: i64,
 }
 
-impl From<Sources> for Stats {
-    fn from(sources: Sources) -> Self {
-        let Sources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
+impl From<StatsSources> for Stats {
+    fn from(sources: StatsSources) -> Self {
+        let StatsSources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
             sources;
         let Totals { announces, malformed, denied, limited, full, failed, .. } = totals;
         let milliseconds = |seconds: f64| rounded(seconds * 1e3);
@@ -125,9 +125,9 @@ impl From<Sources> for Stats {
     }
 }
 
-impl From<SeenCollection> for LastCollection {
-    fn from(collection: SeenCollection) -> Self {
-        let SeenCollection { ended, took, collected } = collection;
+impl From<CollectionRecord> for LastCollection {
+    fn from(collection: CollectionRecord) -> Self {
+        let CollectionRecord { ended, took, collected } = collection;
         let took_milliseconds = rounded(Duration::as_secs_f64(&took) * 1e3);
         Self {
             seconds_ago: ago(ended),

@@ -62,14 +62,14 @@ pub(super) fn read(
         num_want: given.numwant.and_then(Encoded::parse),
         families: families(from),
     };
-    Ok((client, form(&given)))
+    Ok((client, peers_format(&given)))
 }
 
 impl<'a> AnnounceParameters<'a> {
     fn read(query: &'a [u8]) -> Result<Self, Malformed> {
         let mut given = Self::default();
         for (name, value) in parameters(query) {
-            let place = match &*name {
+            let parameter = match &*name {
                 b"info_hash" if given.info_hash.is_some() => return Err(Malformed::SeveralInfoHashes),
                 b"info_hash" => &mut given.info_hash,
                 b"peer_id" => &mut given.peer_id,
@@ -85,7 +85,7 @@ impl<'a> AnnounceParameters<'a> {
                 }
                 _ => continue,
             };
-            place.get_or_insert(value);
+            parameter.get_or_insert(value);
         }
         Ok(given)
     }
@@ -118,7 +118,7 @@ fn event(given: Encoded<'_>) -> AnnounceEvent {
     }
 }
 
-fn form(given: &AnnounceParameters<'_>) -> PeersFormat {
+fn peers_format(given: &AnnounceParameters<'_>) -> PeersFormat {
     let is = |flag: Option<Encoded<'_>>, text: &str| flag.and_then(Encoded::text).as_deref() == Some(text);
     if is(given.compact, "0") {
         PeersFormat::Dictionaries { peer_id: !is(given.no_peer_id, "1") }

@@ -2,15 +2,15 @@
 
 mod address;
 mod announce;
-mod answer;
 mod forwarded;
 mod malformed;
-mod patience;
-mod per_address;
+mod per_ip_limit;
 mod query;
+mod response;
 mod routes;
 mod scrape;
 mod server;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,12 +25,13 @@ use malformed::Malformed;
 use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
-pub(crate) use per_address::{PerAddress, network};
+pub(crate) use per_ip_limit::{PerIpLimit, network};
+pub(crate) use response::FailureResponse;
 pub(crate) use routes::{Route, Routes};
-pub(crate) use server::{Asked, HttpReply, Places, Site, serve};
+pub(crate) use server::{ConnectionLimit, HttpRequest, HttpResponse, HttpService, serve};
 
 /// What clients see.
-pub(crate) struct TrackerSite {
+pub(crate) struct TrackerService {
     tracker: Arc<Tracker>,
     rules: AddressRules,
     routes: Routes,
@@ -39,30 +40,30 @@ pub(crate) struct TrackerSite {
 
 /// Why a request is answered with a reason.
 #[derive(thiserror::Error, Debug)]
-enum Failed {
+enum HttpFailure {
     #[error("{0}")]
     Malformed(#[from] Malformed),
     #[error("{0}")]
     Refused(Refusal),
 }
 
-impl From<Refusal> for Failed {
+impl From<Refusal> for HttpFailure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<&Failed> for AnnounceOutcome {
-    fn from(failed: &Failed) -> Self {
+impl From<&HttpFailure> for AnnounceOutcome {
+    fn from(failed: &HttpFailure) -> Self {
         match failed {
-            Failed::Malformed(_) => Self::Malformed,
-            Failed::Refused(refusal) => (*refusal).into(),
+            HttpFailure::Malformed(_) => Self::Malformed,
+            HttpFailure::Refused(refusal) => (*refusal).into(),
         }
     }
 }
 
-impl TrackerSite {
-    /// The site of a tracker.
+impl TrackerService {
+    /// The service of a tracker.
     pub(crate) fn new(
         tracker: Arc<Tracker>,
         rules: AddressRules,
@@ -72,43 +73,45 @@ impl TrackerSite {
         Self { tracker, rules, routes, metrics }
     }
 
-    async fn announce(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
-        let from = self.rules.client(asked.connection, asked.headers)?;
+    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
+        let from = self.rules.client(request.connection, request.headers)?;
         self.tracker.admit(from)?;
-        let (client, form) = announce::read(asked.query, from, self.rules.allow_ip_spoofing)?;
+        let (client, format) = announce::read(request.query, from, self.rules.allow_ip_spoofing)?;
         let answer = self.tracker.announce(&client).await?;
-        Ok(answer::announced(&answer, form, self.tracker.limits()))
+        Ok(response::announced(&answer, format, self.tracker.limits()))
     }
 
-    async fn scrape(&self, asked: &Asked<'_>) -> Result<Bytes, Failed> {
-        self.tracker.admit(self.rules.client(asked.connection, asked.headers)?)?;
-        let info_hashes = scrape::read(asked.query, self.tracker.limits().max_scrape_infohashes)?;
+    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
+        self.tracker.admit(self.rules.client(request.connection, request.headers)?)?;
+        let info_hashes = scrape::read(request.query, self.tracker.limits().max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
-        Ok(answer::scraped(&info_hashes, &counts))
+        Ok(response::scraped(&info_hashes, &counts))
     }
 
     /// Counts and times a request; trackers tell of failures in answers that are fine by HTTP.
     async fn measured(
         &self,
         action: ServedAction,
-        work: impl Future<Output = Result<Bytes, Failed>>,
-    ) -> HttpReply {
+        work: impl Future<Output = Result<Bytes, HttpFailure>>,
+    ) -> HttpResponse {
         let begun = Instant::now();
         let result = work.await;
         let outcome = result.as_ref().map_or_else(AnnounceOutcome::from, |_| AnnounceOutcome::Ok);
         self.metrics.record(ServedProtocol::Http, action, outcome, begun.elapsed());
-        let body = result.unwrap_or_else(|failed| answer::failed(&failed.to_string()));
-        HttpReply { content_type: "text/plain", ..HttpReply::text(StatusCode::OK, body) }
+        let body = result.unwrap_or_else(|failed| response::failed(&failed.to_string()));
+        HttpResponse { content_type: "text/plain", ..HttpResponse::text(StatusCode::OK, body) }
     }
 }
 
-impl Site for TrackerSite {
-    async fn get(&self, asked: Asked<'_>) -> HttpReply {
-        match self.routes.target(asked.path) {
-            Some(RouteTarget::Announce) => self.measured(ServedAction::Announce, self.announce(&asked)).await,
-            Some(RouteTarget::Scrape) => self.measured(ServedAction::Scrape, self.scrape(&asked)).await,
-            Some(RouteTarget::Health) => HttpReply::health(self.tracker.is_healthy()),
-            None => HttpReply::text(StatusCode::NOT_FOUND, "nothing here\n"),
+impl HttpService for TrackerService {
+    async fn get(&self, request: HttpRequest<'_>) -> HttpResponse {
+        match self.routes.target(request.path) {
+            Some(RouteTarget::Announce) => {
+                self.measured(ServedAction::Announce, self.announce(&request)).await
+            }
+            Some(RouteTarget::Scrape) => self.measured(ServedAction::Scrape, self.scrape(&request)).await,
+            Some(RouteTarget::Health) => HttpResponse::health(self.tracker.is_healthy()),
+            None => HttpResponse::text(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }
 }

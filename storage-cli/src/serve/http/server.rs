@@ -1,4 +1,4 @@
-//! Serving HTTP to strangers: everything that one of them can hold on to is bounded.
+//! An HTTP server with limits for each client.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -21,33 +21,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::patience::Patient;
-use super::per_address::{Counted, PerAddress};
+use super::per_ip_limit::{PerIpLimit, PerIpPermit};
+use super::write_timeout::WriteTimeout;
 
 /// The longest request line and headers together; a scrape of 50 v2 torrents needs 6 KB.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The most headers; proxies add some.
 const MAX_HEADERS: usize = 64;
 
 /// How long a client may take for a request head, and how long it may be silent between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a connection that is not being answered may go on when it is time to stop: an answer may be
 /// on its way out.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(250);
 
 /// How long the process waits before it accepts again, where it was refused the means to.
-const EXHAUSTED: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What is served.
-pub(crate) trait Site: Send + Sync + 'static {
+pub(crate) trait HttpService: Send + Sync + 'static {
     /// Answers a GET.
-    fn get(&self, asked: Asked<'_>) -> impl Future<Output = HttpReply> + Send;
+    fn get(&self, request: HttpRequest<'_>) -> impl Future<Output = HttpResponse> + Send;
 }
 
 /// A request.
-pub(crate) struct Asked<'a> {
+pub(crate) struct HttpRequest<'a> {
     /// The path.
     pub(crate) path: &'a str,
     /// What is behind the question mark.
@@ -59,7 +59,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// An answer.
-pub(crate) struct HttpReply {
+pub(crate) struct HttpResponse {
     /// Whether it is one.
     pub(crate) status: StatusCode,
     /// What is in it.
@@ -70,7 +70,7 @@ pub(crate) struct HttpReply {
     pub(crate) body: Bytes,
 }
 
-impl HttpReply {
+impl HttpResponse {
     /// Text.
     pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", headers: &[], body: body.into() }
@@ -99,28 +99,23 @@ impl HttpReply {
 
 /// The connections that may be open at once.
 #[derive(Clone)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionLimit {
     free: Arc<Semaphore>,
     taken: Option<IntGauge>,
-    per_address: Option<PerAddress>,
+    per_ip: Option<PerIpLimit>,
     /// Tells the connection that is there longest to make room.
-    crowded: Arc<Notify>,
+    make_room: Arc<Notify>,
 }
 
-impl Places {
+impl ConnectionLimit {
     /// So many.
     pub(crate) fn new(count: usize) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(count)),
-            taken: None,
-            per_address: None,
-            crowded: Arc::default(),
-        }
+        Self { free: Arc::new(Semaphore::new(count)), taken: None, per_ip: None, make_room: Arc::default() }
     }
 
-    /// So many, of which an address gets no more than its share; those taken are shown by the gauge.
-    pub(crate) fn shared(count: usize, per_address: PerAddress, taken: IntGauge) -> Self {
-        Self { taken: Some(taken), per_address: Some(per_address), ..Self::new(count) }
+    /// So many, of which an address gets no more than its share; the gauge shows those taken.
+    pub(crate) fn shared(count: usize, per_ip: PerIpLimit, taken: IntGauge) -> Self {
+        Self { taken: Some(taken), per_ip: Some(per_ip), ..Self::new(count) }
     }
 
     async fn take(&self) -> Option<ConnectionPermit> {
@@ -128,7 +123,7 @@ impl Places {
         let permit = match free.try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                self.crowded.notify_one();
+                self.make_room.notify_one();
                 Arc::clone(&self.free).acquire_owned().await.ok()?
             }
         };
@@ -136,9 +131,9 @@ impl Places {
     }
 }
 
-/// The place of one connection.
+/// The permit of one connection.
 struct ConnectionPermit {
-    counted: Option<Counted>,
+    counted: Option<PerIpPermit>,
     taken: Option<IntGauge>,
     /// The last to go: whoever gets it next may come from the same address.
     _permit: OwnedSemaphorePermit,
@@ -146,11 +141,11 @@ struct ConnectionPermit {
 
 impl ConnectionPermit {
     /// Counts a connection from there until this is dropped; none, if it is one too many of its address.
-    fn taken_by(mut self, from: IpAddr, places: &Places) -> Option<Self> {
-        if let Some(per_address) = &places.per_address {
-            self.counted = Some(per_address.count(from)?);
+    fn taken_by(mut self, from: IpAddr, limit: &ConnectionLimit) -> Option<Self> {
+        if let Some(per_ip) = &limit.per_ip {
+            self.counted = Some(per_ip.count(from)?);
         }
-        self.taken = places.taken.clone();
+        self.taken = limit.taken.clone();
         if let Some(taken) = &self.taken {
             taken.inc();
         }
@@ -166,41 +161,56 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Accepts connections until it is time to stop. Where all places are taken, a connection that is not
+/// Accepts connections until it is time to stop. Where all connections are taken, a connection that is not
 /// being answered makes room.
-pub(crate) async fn serve(listener: TcpListener, site: Arc<impl Site>, places: Places, tasks: TaskSpawner) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: Arc<impl HttpService>,
+    limit: ConnectionLimit,
+    tasks: TaskSpawner,
+) {
     loop {
         let accepted = tokio::select! {
             () = tasks.stopped() => return,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &limit) => accepted,
         };
-        let Some((stream, address, place)) = accepted else { continue };
-        let crowded = Arc::clone(&places.crowded);
-        tasks.spawn(attend(stream, address, Arc::clone(&site), place, crowded, tasks.clone()));
+        let Some((stream, address, permit)) = accepted else { continue };
+        let make_room = Arc::clone(&limit.make_room);
+        tasks.spawn(serve_connection(
+            stream,
+            address,
+            Arc::clone(&service),
+            permit,
+            make_room,
+            tasks.clone(),
+        ));
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, IpAddr, ConnectionPermit)> {
-    let place = places.take().await?;
+async fn accept(
+    listener: &TcpListener,
+    limit: &ConnectionLimit,
+) -> Option<(TcpStream, IpAddr, ConnectionPermit)> {
+    let permit = limit.take().await?;
     match listener.accept().await {
         Ok((stream, address)) => {
             let from = address.ip().to_canonical();
-            Some((stream, from, place.taken_by(from, places)?))
+            Some((stream, from, permit.taken_by(from, limit)?))
         }
         Err(error) => {
             tracing::debug!(%error, "cannot accept a connection");
-            tokio::time::sleep(EXHAUSTED).await;
+            tokio::time::sleep(ACCEPT_RETRY).await;
             None
         }
     }
 }
 
-async fn attend(
+async fn serve_connection(
     stream: TcpStream,
     connection: IpAddr,
-    site: Arc<impl Site>,
-    place: ConnectionPermit,
-    crowded: Arc<Notify>,
+    service: Arc<impl HttpService>,
+    permit: ConnectionPermit,
+    make_room: Arc<Notify>,
     tasks: TaskSpawner,
 ) {
     // Without it an answer would wait for the client's word that it has the one before.
@@ -208,40 +218,40 @@ async fn attend(
     let is_answering = AtomicBool::new(false);
     let answer = service_fn(async |request| {
         is_answering.store(true, Ordering::Relaxed);
-        let answer = answer(&*site, &request, connection).await;
+        let answer = answer(&*service, &request, connection).await;
         is_answering.store(false, Ordering::Relaxed);
         Ok::<_, Infallible>(answer.into_response())
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS)
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(Patient::new(stream)), answer);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream)), answer);
     let mut served = pin!(served);
     // What is being answered is answered; one that has not asked yet is not waited for.
-    let last_words = tokio::select! {
+    let grace = tokio::select! {
         _ = &mut served => return,
-        () = tasks.stopped() => LAST_WORDS,
-        () = crowded.notified() => Duration::ZERO,
+        () = tasks.stopped() => SHUTDOWN_GRACE,
+        () = make_room.notified() => Duration::ZERO,
     };
     served.as_mut().graceful_shutdown();
     if is_answering.load(Ordering::Relaxed) {
         let _ = served.await;
     } else {
-        let _ = timeout(last_words, served).await;
+        let _ = timeout(grace, served).await;
     }
-    drop(place);
+    drop(permit);
 }
 
 /// Bodies are not read: nothing here needs one.
-async fn answer(site: &impl Site, request: &Request<Incoming>, connection: IpAddr) -> HttpReply {
+async fn answer(service: &impl HttpService, request: &Request<Incoming>, connection: IpAddr) -> HttpResponse {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let refused = HttpReply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        return HttpReply { headers: &[(ALLOW, "GET")], ..refused };
+        let refused = HttpResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        return HttpResponse { headers: &[(ALLOW, "GET")], ..refused };
     }
     let uri = request.uri();
     let query = uri.query().unwrap_or_default().as_bytes();
-    site.get(Asked { path: uri.path(), query, headers: request.headers(), connection }).await
+    service.get(HttpRequest { path: uri.path(), query, headers: request.headers(), connection }).await
 }

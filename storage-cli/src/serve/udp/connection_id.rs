@@ -8,7 +8,7 @@ use std::time::Instant;
 use siphasher::sip::SipHasher24;
 
 /// How long an id is good after it was given.
-const GOOD_FOR: u16 = 120;
+const LIFETIME: u16 = 120;
 
 /// The bits of an id that tell the second in which it was given.
 const SECOND_BITS: u32 = 16;
@@ -40,7 +40,7 @@ impl ConnectionIds {
         let [first, second, ..] = id.to_be_bytes();
         let age = u16::from_be_bytes([high, low]).wrapping_sub(u16::from_be_bytes([first, second]));
         let given = now.checked_sub(age.into());
-        age <= GOOD_FOR && given.is_some_and(|given| self.at(given, client) == id)
+        age <= LIFETIME && given.is_some_and(|given| self.at(given, client) == id)
     }
 
     fn at(&self, second: u64, client: IpAddr) -> u64 {

@@ -1,7 +1,6 @@
 //! The tracker over UDP (BEP 15, BEP 41).
 
 mod connection_id;
-mod packet;
 mod socket;
 
 use std::io;
@@ -10,24 +9,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::poll;
-use storage_core::{AddressFamily, TaskSpawner};
+use storage_core::{AddressFamily, AnnounceAnswer, InfoHash, Role, TaskSpawner};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
 use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol};
-use super::tracker::{ClientAnnounce, Tracker};
+use super::settings::ClientLimits;
+use super::tracker::{ClientAnnounce, Refusal, Tracker, distinct};
+use crate::bep15::{UdpAnnounce, UdpRequest, UdpResponse, peers_that_fit, saturated};
 use connection_id::ConnectionIds;
-use packet::{AnnounceRequest, Packet, UdpRequest};
-use socket::{Endpoints, PacketSocket};
+use socket::{PacketAddresses, PacketSocket};
 
 /// Requests that wait for the storage; further ones are dropped, as packets may be.
-const MAX_UNDER_WAY: usize = 4_096;
+const MAX_IN_FLIGHT: usize = 4_096;
 
 /// More than any request that is read: 74 info hashes.
-const PACKET: usize = 2_048;
+const MAX_PACKET: usize = 2_048;
 
 /// How long reading waits after the system refused to read.
-const REFUSED: Duration = Duration::from_millis(10);
+const RECEIVE_RETRY: Duration = Duration::from_millis(10);
 
 const WRONG_CONNECTION: &str = "connection id mismatch";
 
@@ -37,11 +37,11 @@ pub(crate) struct UdpTracker {
     allow_ip_spoofing: bool,
     ids: ConnectionIds,
     metrics: Arc<FrontMetrics>,
-    places: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
 }
 
 /// What to do about a packet.
-enum UdpStep {
+enum PacketAction {
     /// Nothing: it is no request.
     Ignore,
     /// Answer without looking anything up.
@@ -52,32 +52,37 @@ enum UdpStep {
 
 impl UdpTracker {
     pub(crate) fn new(tracker: Arc<Tracker>, allow_ip_spoofing: bool, metrics: Arc<FrontMetrics>) -> Self {
-        let places = Arc::new(Semaphore::new(MAX_UNDER_WAY));
-        Self { tracker, allow_ip_spoofing, ids: ConnectionIds::new(), metrics, places }
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        Self { tracker, allow_ip_spoofing, ids: ConnectionIds::new(), metrics, in_flight }
     }
 
-    /// An answer to who has no connection id yet is never longer than the packet that asked for it.
-    fn step(&self, bytes: &[u8], client: IpAddr) -> UdpStep {
+    /// Without a valid connection id the answer is never longer than the request, so that a forged sender
+    /// gains nothing.
+    fn step(&self, bytes: &[u8], client: IpAddr) -> PacketAction {
         let begun = Instant::now();
-        let record =
-            |action, outcome| self.metrics.record(ServedProtocol::Udp, action, outcome, begun.elapsed());
-        match Packet::read(bytes) {
-            None => UdpStep::Ignore,
-            Some(Packet::Connect { transaction }) => {
-                record(ServedAction::Connect, AnnounceOutcome::Ok);
-                UdpStep::Answer(packet::connected(transaction, self.ids.give(client)))
-            }
-            Some(Packet::Request { connection, transaction, request }) => {
-                if self.ids.accepts(connection, client) {
-                    let Err(refusal) = self.tracker.admit(client) else {
-                        return UdpStep::Ask(transaction, request);
-                    };
-                    record(action(&request), refusal.into());
-                    return UdpStep::Answer(packet::failed(transaction, &refusal.to_string()));
-                }
-                record(action(&request), AnnounceOutcome::Malformed);
-                let answer = packet::failed(transaction, WRONG_CONNECTION);
-                if answer.len() > bytes.len() { UdpStep::Ignore } else { UdpStep::Answer(answer) }
+        let Some((connection, transaction, request)) = UdpRequest::decode(bytes) else {
+            return PacketAction::Ignore;
+        };
+        let answer = |outcome, response: UdpResponse| {
+            self.metrics.record(ServedProtocol::Udp, action(&request), outcome, begun.elapsed());
+            response.encode(transaction)
+        };
+        if request == UdpRequest::Connect {
+            let id = self.ids.give(client);
+            return PacketAction::Answer(answer(AnnounceOutcome::Ok, UdpResponse::Connect(id)));
+        }
+        if !self.ids.accepts(connection, client) {
+            let answer = answer(AnnounceOutcome::Malformed, UdpResponse::Error(WRONG_CONNECTION.to_owned()));
+            return if answer.len() > bytes.len() {
+                PacketAction::Ignore
+            } else {
+                PacketAction::Answer(answer)
+            };
+        }
+        match self.tracker.admit(client) {
+            Ok(()) => PacketAction::Ask(transaction, request),
+            Err(refusal) => {
+                PacketAction::Answer(answer(refusal.into(), UdpResponse::Error(refusal.to_string())))
             }
         }
     }
@@ -85,60 +90,70 @@ impl UdpTracker {
     async fn answer(&self, transaction: u32, request: UdpRequest, client: IpAddr) -> Vec<u8> {
         let begun = Instant::now();
         let action = action(&request);
-        let result = self.result(transaction, request, client).await;
+        let result = self.result(request, client).await;
         let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| AnnounceOutcome::Ok);
         self.metrics.record(ServedProtocol::Udp, action, outcome, begun.elapsed());
-        result.unwrap_or_else(|(_, reason)| packet::failed(transaction, &reason))
+        result.unwrap_or_else(|(_, reason)| UdpResponse::Error(reason)).encode(transaction)
     }
 
     async fn result(
         &self,
-        transaction: u32,
         request: UdpRequest,
         client: IpAddr,
-    ) -> Result<Vec<u8>, (AnnounceOutcome, String)> {
+    ) -> Result<UdpResponse, (AnnounceOutcome, String)> {
         let malformed = |reason: &str| (AnnounceOutcome::Malformed, reason.to_owned());
+        let refused = |refusal: Refusal| (refusal.into(), refusal.to_string());
         match request {
-            UdpRequest::Malformed(_) => Err(malformed("the packet is too short")),
+            UdpRequest::Connect => Ok(UdpResponse::Connect(self.ids.give(client))),
+            UdpRequest::ShortAnnounce | UdpRequest::ShortScrape => Err(malformed("the packet is too short")),
             UdpRequest::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
             UdpRequest::Announce(announce) => {
-                let answer = self.tracker.announce(&self.client(announce, client)).await;
-                let answer = answer.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
-                Ok(packet::announced(transaction, &answer, self.tracker.limits()))
+                let announced = self.tracker.announce(&self.client(announce, client)).await;
+                Ok(announce_response(&announced.map_err(refused)?, self.tracker.limits()))
             }
             UdpRequest::Scrape(info_hashes) => {
                 let counts = self.tracker.scrape(&info_hashes).await;
-                let counts = counts.map_err(|refusal| (refusal.into(), refusal.to_string()))?;
-                Ok(packet::scraped(transaction, &counts))
+                counts.map(UdpResponse::Scrape).map_err(refused)
             }
         }
     }
 
-    fn client(&self, announce: AnnounceRequest, from: IpAddr) -> ClientAnnounce {
-        let AnnounceRequest { info_hash, peer_id, role, event, address, num_want, port } = announce;
-        let named = address.filter(|_| self.allow_ip_spoofing && from.is_ipv4());
+    fn client(&self, announce: UdpAnnounce, from: IpAddr) -> ClientAnnounce {
+        let UdpAnnounce { info_hash, peer_id, left, event, address, num_want, port } = announce;
+        let is_named = self.allow_ip_spoofing && from.is_ipv4() && !address.is_unspecified();
         let limits = self.tracker.limits();
-        let fitting = packet::peers_that_fit(limits.max_udp_answer, from.is_ipv4());
+        let fitting = peers_that_fit(limits.max_udp_answer, from.is_ipv4());
         ClientAnnounce {
-            info_hash,
+            info_hash: InfoHash::V1(info_hash),
             peer_id,
-            addresses: vec![named.map_or(from, IpAddr::V4)],
+            addresses: vec![if is_named { address.into() } else { from }],
             port,
-            role,
+            role: Role::from_is_seeder(left == 0),
             event,
-            num_want: Some(limits.num_want(num_want).min(fitting)),
-            // An answer has peers of one family.
+            num_want: Some(limits.num_want(usize::try_from(num_want).ok()).min(fitting)),
+            // A response has peers of one family.
             families: if from.is_ipv4() { &[AddressFamily::V4] } else { &[AddressFamily::V6] },
         }
     }
 }
 
+/// Counts that could not be read are zero.
+fn announce_response(answer: &AnnounceAnswer, limits: &ClientLimits) -> UdpResponse {
+    let (counts, (interval, _)) = (answer.counts.unwrap_or_default(), limits.intervals(answer));
+    let peers = distinct(answer.peers.as_deref().unwrap_or_default());
+    UdpResponse::Announce {
+        interval: saturated(interval.as_secs()),
+        leechers: saturated(counts.leechers),
+        seeders: saturated(counts.seeders),
+        peers: peers.map(|peer| (peer.address(), peer.port()).into()).collect(),
+    }
+}
+
 fn action(request: &UdpRequest) -> ServedAction {
     match request {
-        UdpRequest::Announce(_) | UdpRequest::Malformed(packet::UdpAction::Announce) => {
-            ServedAction::Announce
-        }
-        UdpRequest::Scrape(_) | UdpRequest::Malformed(packet::UdpAction::Scrape) => ServedAction::Scrape,
+        UdpRequest::Connect => ServedAction::Connect,
+        UdpRequest::Announce(_) | UdpRequest::ShortAnnounce => ServedAction::Announce,
+        UdpRequest::Scrape(_) | UdpRequest::ShortScrape => ServedAction::Scrape,
     }
 }
 
@@ -160,25 +175,25 @@ pub(crate) fn serve(
 }
 
 async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tasks: TaskSpawner) {
-    let mut buffer = [0; PACKET];
+    let mut buffer = [0; MAX_PACKET];
     loop {
         let received = tokio::select! {
             () = tasks.stopped() => return,
             received = socket.receive(&mut buffer) => received,
         };
-        let (length, endpoints) = match received {
+        let (length, addresses) = match received {
             Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "cannot receive packets");
-                tokio::time::sleep(REFUSED).await;
+                tokio::time::sleep(RECEIVE_RETRY).await;
                 continue;
             }
         };
-        match tracker.step(&buffer[..length], endpoints.client.ip().to_canonical()) {
-            UdpStep::Ignore => {}
-            UdpStep::Answer(answer) => send(&socket, &answer, endpoints).await,
-            UdpStep::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, endpoints, &tasks).await
+        match tracker.step(&buffer[..length], addresses.client.ip().to_canonical()) {
+            PacketAction::Ignore => {}
+            PacketAction::Answer(answer) => send(&socket, &answer, addresses).await,
+            PacketAction::Ask(transaction, request) => {
+                ask(&socket, &tracker, transaction, request, addresses, &tasks).await
             }
         }
     }
@@ -190,10 +205,10 @@ async fn ask(
     tracker: &Arc<UdpTracker>,
     transaction: u32,
     request: UdpRequest,
-    endpoints: Endpoints,
+    addresses: PacketAddresses,
     tasks: &TaskSpawner,
 ) {
-    let Ok(place) = Arc::clone(&tracker.places).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&tracker.in_flight).try_acquire_owned() else {
         tracker.metrics.record(
             ServedProtocol::Udp,
             action(&request),
@@ -204,9 +219,9 @@ async fn ask(
     };
     let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
     let mut answering = Box::pin(async move {
-        let answer = of_tracker.answer(transaction, request, endpoints.client.ip().to_canonical()).await;
-        send(&of_socket, &answer, endpoints).await;
-        drop(place);
+        let answer = of_tracker.answer(transaction, request, addresses.client.ip().to_canonical()).await;
+        send(&of_socket, &answer, addresses).await;
+        drop(permit);
     });
     if poll!(&mut answering).is_pending() {
         tasks.spawn(answering);
@@ -214,7 +229,7 @@ async fn ask(
 }
 
 /// What the system refuses to send is lost, as packets may be.
-async fn send(socket: &PacketSocket, answer: &[u8], to: Endpoints) {
+async fn send(socket: &PacketSocket, answer: &[u8], to: PacketAddresses) {
     if let Err(error) = socket.answer(answer, to).await {
         tracing::trace!(%error, ?to, "an answer is lost");
     }
@@ -225,21 +240,34 @@ mod tests {
     use super::*;
     use crate::serve::health::Health;
     use crate::serve::rate_limit::{Rate, RateLimit};
-    use crate::serve::settings::ClientLimits;
     use prometheus::{IntGauge, Registry};
-    use storage_core::{Storage, with_default_layers};
+    use std::net::Ipv4Addr;
+    use storage_core::{AnnounceEvent, Peer, PeerId, Storage, SwarmCounts, with_default_layers};
     use storage_memory::{MemoryConfig, MemoryStorage};
 
+    #[test]
+    fn a_response_has_each_address_and_port_once() {
+        let peer = |id, port| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), port);
+        let peers = vec![peer(1, 6881), peer(2, 6881), peer(3, 6882)];
+        let answer = AnnounceAnswer::after_write(false, Ok(peers), Ok(SwarmCounts::default()));
+        let peers = [6881, 6882].map(|port| ([192, 0, 2, 1], port).into()).to_vec();
+        let expected = UdpResponse::Announce { interval: 1_800, leechers: 0, seeders: 0, peers };
+        assert_eq!(announce_response(&answer, &ClientLimits::default()), expected);
+    }
+
     fn announce(connection: u64, port: u16) -> Vec<u8> {
-        let mut packet = connection.to_be_bytes().to_vec();
-        packet.extend([0, 0, 0, 1, 0, 0, 0, 9]);
-        packet.extend([0xaa; 20]);
-        packet.extend([0; 18]);
-        packet.extend(port.to_be_bytes());
-        packet.extend([0; 40]);
-        packet.extend((-1i32).to_be_bytes());
-        packet.extend(6881u16.to_be_bytes());
-        packet
+        let mut peer_id = PeerId([0; 20]);
+        peer_id.0[18..].copy_from_slice(&port.to_be_bytes());
+        let announce = UdpAnnounce {
+            info_hash: [0xaa; 20],
+            peer_id,
+            left: 0,
+            event: AnnounceEvent::None,
+            address: Ipv4Addr::UNSPECIFIED,
+            num_want: -1,
+            port: 6881,
+        };
+        UdpRequest::Announce(announce).encode(connection, 9)
     }
 
     #[tokio::test]
@@ -260,12 +288,12 @@ mod tests {
         let (begun, mut asked, mut refusal) = (Instant::now(), 0, Vec::new());
         for port in 0..60_000 {
             match udp.step(&announce(connection, port), flooder) {
-                UdpStep::Ask(transaction, request) => {
+                PacketAction::Ask(transaction, request) => {
                     udp.answer(transaction, request, flooder).await;
                     asked += 1;
                 }
-                UdpStep::Answer(answer) => refusal = answer,
-                UdpStep::Ignore => panic!("a request is not answered"),
+                PacketAction::Answer(answer) => refusal = answer,
+                PacketAction::Ignore => panic!("a request is not answered"),
             }
         }
         let most = 1_000 + 100 * (begun.elapsed().as_secs() + 1);
@@ -274,6 +302,6 @@ mod tests {
         assert_eq!(statistics.seeders + statistics.leechers, asked);
         assert_eq!(refusal, b"\0\0\0\x03\0\0\0\x09too many requests from this address");
         assert_eq!(metrics.totals().limited, 60_000 - asked);
-        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), UdpStep::Ask(..)));
+        assert!(matches!(udp.step(&announce(udp.ids.give(other), 1), other), PacketAction::Ask(..)));
     }
 }

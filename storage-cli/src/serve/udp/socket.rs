@@ -17,7 +17,7 @@ pub(super) struct PacketSocket(UdpSocket);
 
 /// Both ends of an exchange of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Endpoints {
+pub(super) struct PacketAddresses {
     /// Where the packet came from.
     pub(super) client: SocketAddr,
     /// Where it was sent to. Clients, NATs and firewalls drop answers from elsewhere.
@@ -36,17 +36,17 @@ impl PacketSocket {
     }
 
     /// Waits for a packet; gives its length and where it came from.
-    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Endpoints)> {
+    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, PacketAddresses)> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
 
     /// Sends an answer back.
-    pub(super) async fn answer(&self, packet: &[u8], to: Endpoints) -> io::Result<()> {
+    pub(super) async fn answer(&self, packet: &[u8], to: PacketAddresses) -> io::Result<()> {
         self.0.async_io(Interest::WRITABLE, || send(&self.0, packet, to)).await
     }
 }
 
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, Endpoints)> {
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, PacketAddresses)> {
     let mut control = cmsg_space!(in6_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
@@ -59,10 +59,10 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, Endpoint
     });
     // Nothing can be sent from a multicast address: the system chooses one then.
     let local = local.filter(|local: &IpAddr| !local.is_multicast() && !local.is_unspecified());
-    Ok((message.bytes, Endpoints { client, local }))
+    Ok((message.bytes, PacketAddresses { client, local }))
 }
 
-fn send(socket: &UdpSocket, packet: &[u8], to: Endpoints) -> io::Result<()> {
+fn send(socket: &UdpSocket, packet: &[u8], to: PacketAddresses) -> io::Result<()> {
     let parts = [IoSlice::new(packet)];
     let send = |control: &[ControlMessage<'_>]| {
         let client = SockaddrStorage::from(to.client);
@@ -108,10 +108,10 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         client.send_to(b"question", (asked, port)).unwrap();
         let mut buffer = [0; 64];
-        let (length, endpoints) = socket.receive(&mut buffer).await.unwrap();
+        let (length, addresses) = socket.receive(&mut buffer).await.unwrap();
         assert_eq!(&buffer[..length], b"question");
-        assert_eq!(endpoints.client, client.local_addr().unwrap());
-        socket.answer(b"answer", endpoints).await.unwrap();
+        assert_eq!(addresses.client, client.local_addr().unwrap());
+        socket.answer(b"answer", addresses).await.unwrap();
         let (length, from) = client.recv_from(&mut buffer).unwrap();
         assert_eq!((&buffer[..length], from.port()), (&b"answer"[..], port));
         from.ip()

@@ -1,0 +1,106 @@
+//! Putting the peers of a run there, and taking them away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use rand::seq::SliceRandom;
+use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, When};
+
+use super::dataset::Dataset;
+use crate::interrupt::Interrupt;
+
+/// Peers taken in at once.
+const BATCH: u64 = 1_000;
+/// Batches taken in at the same time.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// In which order peers are put there.
+pub(super) enum LoadOrder {
+    /// Swarm after swarm.
+    Swarms,
+    /// This one.
+    Random(Vec<u64>),
+}
+
+impl LoadOrder {
+    pub(super) fn new(dataset: &Dataset, scattered: bool) -> Self {
+        if !scattered {
+            return Self::Swarms;
+        }
+        let mut numbers: Vec<u64> = (0..dataset.peers()).collect();
+        numbers.shuffle(&mut rand::rng());
+        Self::Random(numbers)
+    }
+
+    /// The peer whose turn it is.
+    fn number(&self, turn: u64) -> u64 {
+        match self {
+            Self::Swarms => turn,
+            Self::Random(numbers) => usize::try_from(turn).map_or(turn, |turn| numbers[turn]),
+        }
+    }
+}
+
+/// Loads all peers of the dataset, until Ctrl-C; counts them in `done`.
+pub(super) async fn load(
+    storage: &Arc<dyn Storage>,
+    dataset: &Dataset,
+    order: &LoadOrder,
+    workers: usize,
+    done: &AtomicU64,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let imports = storage.missing_capabilities().has(Capability::ImportPeers);
+    let batch = if imports { BATCH } else { 1 };
+    let at_once = if imports { BATCHES_AT_ONCE } else { workers };
+    let batches = stream::iter(0..dataset.peers().div_ceil(batch)).take_until(interrupt.clone().wait());
+    let loaded = batches.map(|index| {
+        let first = index * batch;
+        let turns = first..(first + batch).min(dataset.peers());
+        let records = records(dataset, turns.map(|turn| order.number(turn)));
+        async move {
+            if imports {
+                storage.import_peers(&records).await?;
+            } else {
+                for PeerRecord { info_hash, peer, role, announced } in &records {
+                    storage.put_peer(info_hash, peer, *role, When::At(*announced)).await?;
+                }
+            }
+            done.fetch_add(records.len() as u64, Ordering::Relaxed);
+            Ok(())
+        }
+    });
+    loaded.buffer_unordered(at_once).try_collect().await
+}
+
+/// The peers of these numbers, as having announced now.
+pub(super) fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
+    let announced = Timestamp::now();
+    let record = |number| {
+        let member = dataset.member(dataset.swarm_of(number), number);
+        PeerRecord { info_hash: member.info_hash, peer: member.peer, role: member.role, announced }
+    };
+    numbers.map(record).collect()
+}
+
+/// How many swarms are removed in one call: few enough for progress to show.
+const SWARMS_PER_CALL: usize = 100;
+
+/// Removes all swarms that may have peers; counts them in `done`. A swarm that fails does not keep the
+/// others; the first failure is returned.
+pub(super) async fn remove(
+    storage: &Arc<dyn Storage>,
+    dataset: &Dataset,
+    workers: usize,
+    done: &AtomicU64,
+) -> Result<()> {
+    let swarms = stream::iter(0..dataset.opened()).map(|swarm| dataset.info_hash(swarm));
+    let swarms = swarms.chunks(SWARMS_PER_CALL).map(|swarms| async move {
+        let forgotten = storage.forget_swarms(&swarms).await;
+        done.fetch_add(swarms.len() as u64, Ordering::Relaxed);
+        forgotten.map(drop)
+    });
+    let first_failure = |first: Result<()>, next| async { first.and(next) };
+    swarms.buffer_unordered(workers).fold(Ok(()), first_failure).await
+}

@@ -1,0 +1,125 @@
+//! A storage with the swarms of a run in it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use indicatif::HumanCount;
+use storage_core::{Result as StorageResult, Storage};
+
+use super::clients::BenchClients;
+use super::dataset::Dataset;
+use super::load;
+use super::report::BenchReport;
+use super::runner::{BenchWorker, RunResult, RunSettings, run_workers};
+use super::workers::{AnnounceWorker, LifecycleWorker, PutNewWorker, PutWorker, ScrapeWorker, WorkerContext};
+use crate::arguments::Workload;
+use crate::exit_code::CommandError;
+use crate::interrupt::Interrupt;
+use crate::progress::{counted, with_progress};
+
+/// Sizes of swarms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SwarmSizes {
+    /// All alike.
+    Even,
+    /// Of all sizes.
+    Zipf,
+}
+
+impl SwarmSizes {
+    /// Those that a workload wants.
+    pub(crate) fn of(workload: Workload) -> Self {
+        if workload == Workload::Tracker { Self::Zipf } else { Self::Even }
+    }
+}
+
+/// Swarms of a run's own in a storage.
+pub(crate) struct LocalRun {
+    storage: Arc<dyn Storage>,
+    dataset: Arc<Dataset>,
+    settings: RunSettings,
+    interrupt: Interrupt,
+    scattered: bool,
+}
+
+impl LocalRun {
+    /// Swarms, none of them there yet.
+    pub(crate) fn new(
+        storage: &Arc<dyn Storage>,
+        sizes: SwarmSizes,
+        (swarms, peers): (u64, u64),
+        settings: RunSettings,
+        interrupt: &Interrupt,
+    ) -> Self {
+        let dataset = match sizes {
+            SwarmSizes::Even => Dataset::even(swarms, peers),
+            SwarmSizes::Zipf => Dataset::zipf(swarms, peers),
+        };
+        let (storage, dataset) = (Arc::clone(storage), Arc::new(dataset));
+        Self { storage, dataset, settings, interrupt: interrupt.clone(), scattered: false }
+    }
+
+    /// Whether peers are put there in random order, and not swarm after swarm.
+    pub(crate) fn scattered(self, scattered: bool) -> Self {
+        Self { scattered, ..self }
+    }
+
+    /// With what the info hashes begin.
+    pub(crate) fn prefix(&self) -> String {
+        self.dataset.prefix()
+    }
+
+    /// Puts the peers there.
+    pub(crate) async fn load(&self) -> StorageResult<()> {
+        let done = AtomicU64::new(0);
+        let order = load::LoadOrder::new(&self.dataset, self.scattered);
+        let workers = self.settings.concurrency;
+        let loading = load::load(&self.storage, &self.dataset, &order, workers, &done, &self.interrupt);
+        let all = HumanCount(self.dataset.peers());
+        with_progress(loading, |_| format!("loading: {} of {all} peers", counted(&done))).await
+    }
+
+    /// Removes them, and what workloads added.
+    pub(crate) async fn remove(&self) -> StorageResult<()> {
+        let done = AtomicU64::new(0);
+        let removal = load::remove(&self.storage, &self.dataset, self.settings.concurrency, &done);
+        let all = HumanCount(self.dataset.opened());
+        with_progress(removal, |_| format!("removing: {} of {all} swarms", counted(&done))).await
+    }
+
+    /// Measures.
+    pub(crate) async fn measure(
+        &self,
+        workload: Workload,
+        bytes_per_peer: Option<u64>,
+    ) -> Result<BenchReport, CommandError> {
+        let done = Arc::new(AtomicU64::new(0));
+        let work = self.run(workload, &done);
+        let result = with_progress(work, |elapsed| self.settings.describe(workload, elapsed, &done)).await?;
+        let concurrency = self.settings.concurrency;
+        Ok(BenchReport::new(self.storage.name(), workload, concurrency, result, bytes_per_peer))
+    }
+
+    async fn run(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<RunResult, CommandError> {
+        let of = self.settings.concurrency as u64;
+        let workers =
+            (0..of).map(|index| WorkerContext::new(Arc::clone(&self.storage), &self.dataset, index, of));
+        match workload {
+            Workload::Put => self.run_workers(workers.map(PutWorker), done).await,
+            Workload::PutNew => self.run_workers(workers.map(PutNewWorker::new), done).await,
+            Workload::Announce => self.run_workers(workers.map(AnnounceWorker), done).await,
+            Workload::Scrape => self.run_workers(workers.map(ScrapeWorker), done).await,
+            Workload::Lifecycle => self.run_workers(workers.map(LifecycleWorker), done).await,
+            Workload::Tracker => self.run_workers(workers.map(BenchClients::present), done).await,
+        }
+    }
+
+    async fn run_workers<C: BenchWorker>(
+        &self,
+        workers: impl Iterator<Item = C>,
+        done: &Arc<AtomicU64>,
+    ) -> Result<RunResult, CommandError> {
+        let (result, _) = run_workers(workers, self.settings, done, &self.interrupt).await?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,159 @@
+//! Callers that make one call after the other, timed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::HumanCount;
+use storage_core::{Result, Timestamp};
+use tokio::task::JoinSet;
+
+use super::call_stats::CallStats;
+use crate::arguments::Workload;
+use crate::exit_code::CommandError;
+use crate::interrupt::Interrupt;
+
+/// Reading the clock takes as long as a call within the process: of fast calls one is timed in about
+/// this time, and the others are counted.
+const TIMING_INTERVAL: Duration = Duration::from_micros(2);
+/// The most calls for one that is timed.
+const MAX_STRIDE: u64 = 64;
+/// Calls after which a worker lets others run; calls within the process never wait.
+const CALLS_BEFORE_YIELD: u64 = 128;
+/// What a worker waits for after a failure, so that a server that is away is not besieged.
+const FAILURE_PAUSE: Duration = Duration::from_millis(10);
+
+/// One that calls a storage again and again.
+pub(super) trait BenchWorker: Send + 'static {
+    /// Makes the next call.
+    fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether there is nothing left to do.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+/// How many workers, and how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunSettings {
+    /// Callers.
+    pub(crate) concurrency: usize,
+    /// How long they call before it counts.
+    pub(crate) warmup: Duration,
+    /// How long it counts.
+    pub(crate) duration: Duration,
+}
+
+impl fmt::Display for RunSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { concurrency, warmup, duration } = self;
+        write!(f, "{concurrency} workers, {duration:?} each after {warmup:?} of warm-up")
+    }
+}
+
+impl RunSettings {
+    /// How far a workload has come after this time, with so many calls.
+    pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
+        let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
+        let (elapsed, all) = (elapsed.as_secs_f64(), (self.warmup + self.duration).as_secs_f64());
+        format!("{}: {elapsed:.0} of {all:.0} s, {} a second", workload.name(), HumanCount(rate as u64))
+    }
+}
+
+/// What workers did, and how long they took together.
+#[derive(Debug)]
+pub(super) struct RunResult {
+    pub(super) stats: CallStats,
+    pub(super) took: Duration,
+}
+
+/// Lets workers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and
+/// gives them back.
+pub(super) async fn run_workers<C: BenchWorker>(
+    workers: impl IntoIterator<Item = C>,
+    settings: RunSettings,
+    done: &Arc<AtomicU64>,
+    interrupt: &Interrupt,
+) -> Result<(RunResult, Vec<C>), CommandError> {
+    let begin = Instant::now();
+    let warm = begin + settings.warmup;
+    let times = RunTimes { warm, end: warm + settings.duration };
+    let mut tasks = JoinSet::new();
+    for worker in workers {
+        let (stats, done, interrupt) = (new_stats()?, Arc::clone(done), interrupt.clone());
+        tasks.spawn(run_worker(worker, times, stats, done, interrupt));
+    }
+    let mut all = RunResult { stats: new_stats()?, took: Duration::ZERO };
+    let mut workers = Vec::with_capacity(tasks.len());
+    while let Some(ended) = tasks.join_next().await {
+        let (result, worker) =
+            ended.map_err(|error| CommandError::finding(format!("a worker broke off: {error}")))?;
+        all.stats.add(result.stats);
+        all.took = all.took.max(result.took);
+        workers.push(worker);
+    }
+    Ok((all, workers))
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RunTimes {
+    warm: Instant,
+    end: Instant,
+}
+
+async fn run_worker<C: BenchWorker>(
+    mut worker: C,
+    times: RunTimes,
+    mut stats: CallStats,
+    done: Arc<AtomicU64>,
+    interrupt: Interrupt,
+) -> (RunResult, C) {
+    let mut from = None;
+    let mut stride = 1;
+    let mut turn = 0;
+    loop {
+        let announced = Timestamp::now();
+        let begun = Instant::now();
+        if from.is_none() && begun >= times.warm {
+            from = Some(begun);
+            stride = stride_for(&stats);
+            stats.clear();
+        }
+        let result = worker.call(announced).await;
+        let now = Instant::now();
+        let mut failed = result.is_err();
+        stats.count(result, Some(now - begun));
+        for _ in 1..stride {
+            let result = worker.call(announced).await;
+            failed |= result.is_err();
+            stats.count(result, None);
+        }
+        done.fetch_add(stride, Ordering::Relaxed);
+        if now >= times.end || worker.is_done() || interrupt.is_set() {
+            let took = from.map_or(Duration::ZERO, |from| from.elapsed());
+            return (RunResult { stats, took }, worker);
+        }
+        turn += stride;
+        if failed {
+            tokio::time::sleep(FAILURE_PAUSE).await;
+        } else if turn >= CALLS_BEFORE_YIELD {
+            turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// How many calls are made for one that is timed, by how long they took so far.
+fn stride_for(stats: &CallStats) -> u64 {
+    if stats.latencies.is_empty() {
+        return 1;
+    }
+    let usual = stats.latencies.value_at_quantile(0.5).max(1);
+    (TIMING_INTERVAL.as_nanos() as u64 / usual).clamp(1, MAX_STRIDE)
+}
+
+fn new_stats() -> Result<CallStats, CommandError> {
+    CallStats::new().map_err(|error| CommandError::finding(format!("cannot keep latencies: {error}")))
+}

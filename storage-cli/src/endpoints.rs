@@ -1,0 +1,267 @@
+//! Two storages, opened and checked before something is done between them.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::sync::Arc;
+use storage_core::{Diagnostics, Opened, Registry, Storage};
+use storage_migration::{Kind, MigrationError, Progress, RecordCounts, Side, Stop};
+
+use crate::arguments::{self, EndpointsArguments, StorageArguments};
+use crate::exit_code::CommandError;
+use crate::interrupt::Interrupt;
+use crate::open::ConfiguredStorage;
+use crate::output::note;
+use crate::progress::{LINE_INTERVAL, with_updates};
+
+/// A storage that was opened strictly and answers.
+pub(crate) struct Endpoint {
+    configured: ConfiguredStorage,
+    pub(crate) opened: Opened<dyn Storage>,
+    diagnostics: Diagnostics,
+}
+
+/// The two storages.
+pub(crate) struct Endpoints {
+    pub(crate) source: Endpoint,
+    pub(crate) target: Endpoint,
+}
+
+impl Endpoints {
+    /// Opens and checks both, as `check` does; all that is wrong with either is told at once.
+    pub(crate) async fn open(
+        registry: &Registry,
+        arguments: &EndpointsArguments,
+    ) -> Result<Self, CommandError> {
+        let EndpointsArguments { from, from_at, to, to_at, .. } = arguments;
+        let source = StorageArguments { config: from.clone(), at: from_at.clone() };
+        let target = StorageArguments { config: to.clone(), at: to_at.clone() };
+        let source = ConfiguredStorage::read(registry.clone(), &source)?;
+        let target = ConfiguredStorage::read(registry.clone(), &target)?;
+        if source.is_same(&target) {
+            return Err(CommandError::usage("source and target are the same storage"));
+        }
+        match (Endpoint::of(source).await, Endpoint::of(target).await) {
+            (Ok(source), Ok(target)) => Ok(Self { source, target }),
+            (Err(one), Err(other)) => {
+                Err(CommandError { message: [one.message, other.message].join("\n"), ..one })
+            }
+            (Err(failure), Ok(opened)) | (Ok(opened), Err(failure)) => {
+                opened.close().await?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Which storages these are, without passwords, and what they warn of.
+    pub(crate) fn print_summary(&self) {
+        for (side, endpoint) in [("from", &self.source), ("to", &self.target)] {
+            note(format_args!("{side:<5}{}", endpoint.description()));
+            let warnings = endpoint.opened.warnings.iter().map(ToString::to_string);
+            for warning in warnings.chain(endpoint.diagnostics.warnings.iter().cloned()) {
+                note(format_args!("     warning: {warning}"));
+            }
+        }
+    }
+
+    /// What went wrong, with the file.
+    pub(crate) fn failed(&self, failure: &MigrationError) -> CommandError {
+        match failure {
+            MigrationError::Storage(Side::Source, error) => self.source.configured.failed(error),
+            MigrationError::Storage(Side::Target, error) => self.target.configured.failed(error),
+            other => CommandError::finding(other.to_string()),
+        }
+    }
+
+    /// Closes both.
+    pub(crate) async fn close(self) -> Result<(), CommandError> {
+        self.source.close().await?;
+        self.target.close().await
+    }
+}
+
+impl Endpoint {
+    async fn of(configured: ConfiguredStorage) -> Result<Self, CommandError> {
+        let opened = configured.open_all_strictly().await?;
+        let storage = &opened.storage;
+        storage.ping().await.map_err(|error| configured.failed(&error))?;
+        let diagnostics = storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
+        Ok(Self { configured, opened, diagnostics })
+    }
+
+    fn description(&self) -> String {
+        let mut parts = vec![self.diagnostics.server.clone()];
+        let findings = &self.diagnostics.findings;
+        let places = findings.iter().filter(|(item, _)| item == "connection" || item == "server");
+        parts.extend(places.map(|(_, place)| place.clone()));
+        let (name, file) = (self.opened.storage.name(), self.configured.file().display());
+        format!("{name} ({file}): {}", parts.join(", "))
+    }
+
+    async fn close(&self) -> Result<(), CommandError> {
+        self.opened.storage.close().await.map_err(|error| self.configured.failed(&error))
+    }
+}
+
+/// The kinds that are asked for: all, if none is named.
+pub(crate) fn kinds(only: &[arguments::Kind]) -> Vec<Kind> {
+    let kind = |kind: &arguments::Kind| match kind {
+        arguments::Kind::Peers => Kind::Peers,
+        arguments::Kind::Downloads => Kind::Downloads,
+        arguments::Kind::Data => Kind::Data,
+    };
+    if only.is_empty() { Kind::ALL.to_vec() } else { only.iter().map(kind).collect() }
+}
+
+/// Tells which entries could not be understood and were left out, kind by kind.
+pub(crate) fn note_unreadable(kind: Kind, tally: &RecordCounts) {
+    if tally.unreadable == 0 {
+        return;
+    }
+    let names: Vec<_> = tally.unreadable_names.iter().map(|name| shown(name)).collect();
+    let first = if names.is_empty() { String::new() } else { format!(", the first: {}", names.join(" ")) };
+    note(format_args!("{} unreadable {}{first}", tally.unreadable, kind.name()));
+}
+
+/// The name of an entry: text as it is; of `CHI_S4_` and a raw info hash the text and then hexadecimal.
+fn shown(name: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(name)
+        && !text.chars().any(char::is_control)
+    {
+        return format!("`{text}`");
+    }
+    let is_text = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let text = name.iter().take_while(|byte| is_text(byte)).enumerate();
+    // What follows the second underscore may be the hash.
+    let prefix = text.filter(|(_, byte)| **byte == b'_').take(2).last().map_or(0, |(index, _)| index + 1);
+    let (text, raw) = name.split_at(prefix);
+    format!("{}{}", text.escape_ascii(), hex::encode(raw))
+}
+
+/// Refuses kinds that a side cannot give or take, with the way out.
+pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let line = |(kind, reason): (Kind, String)| {
+        format!("{}: {reason}; configure it, or leave them out with --only", kind.name())
+    };
+    Err(CommandError::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
+}
+
+/// Runs work, asks it to stop at Ctrl-C, and shows how far it has come: bars on a terminal, lines now
+/// and then elsewhere.
+pub(crate) async fn with_kind_progress<T>(
+    work: impl Future<Output = T>,
+    progress: &Arc<Progress>,
+    kinds: &[Kind],
+    stop: &Stop,
+    interrupt: &Interrupt,
+) -> T {
+    let mut display = Display::new(kinds);
+    let work = async {
+        tokio::pin!(work);
+        tokio::select! {
+            result = &mut work => return result,
+            () = interrupt.clone().wait() => stop.stop(),
+        }
+        work.await
+    };
+    let is_terminal = matches!(display, Display::Bars(_));
+    let result = with_updates(work, is_terminal, || display.show(progress)).await;
+    display.finish(progress);
+    result
+}
+
+/// Shows counts.
+enum Display {
+    Bars(Vec<(Kind, ProgressBar)>),
+    Lines(Vec<(Kind, u64)>),
+}
+
+impl Display {
+    fn new(kinds: &[Kind]) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines(kinds.iter().map(|kind| (*kind, 0)).collect());
+        }
+        let bars = MultiProgress::new();
+        let bar = |kind: &Kind| {
+            let bar = ProgressBar::no_length().with_prefix(kind.name());
+            (*kind, bars.add(bar.with_style(style("{prefix:<10}{human_pos} {rate} {msg}"))))
+        };
+        Self::Bars(kinds.iter().map(bar).collect())
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        match self {
+            Self::Bars(bars) => {
+                for (kind, bar) in bars {
+                    draw(bar, progress, *kind);
+                }
+            }
+            Self::Lines(kinds) => {
+                for (kind, last) in kinds {
+                    let tally = progress.of(*kind).counts();
+                    let rate = tally.read.saturating_sub(*last) / LINE_INTERVAL.as_secs();
+                    if tally.read != *last {
+                        note(format_args!(
+                            "{}: read {}, written {}, kept {}, unreadable {}, {rate}/s",
+                            kind.name(),
+                            tally.read,
+                            tally.written,
+                            tally.kept,
+                            tally.unreadable
+                        ));
+                    }
+                    *last = tally.read;
+                }
+            }
+        }
+    }
+
+    fn finish(mut self, progress: &Progress) {
+        if let Self::Bars(bars) = &self {
+            let bars: Vec<_> = bars.iter().map(|(_, bar)| bar.clone()).collect();
+            self.show(progress);
+            bars.iter().for_each(ProgressBar::abandon);
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
+    let counts = progress.of(kind);
+    let tally = counts.counts();
+    if let Some(expected) = counts.expected()
+        && bar.length().is_none()
+    {
+        bar.set_length(expected);
+        bar.set_style(style("{prefix:<10}{wide_bar} {human_pos}/{human_len} {rate} {eta} {msg}"));
+    }
+    bar.set_position(tally.read);
+    bar.set_message(match tally.unreadable {
+        0 => String::new(),
+        unreadable => format!("{unreadable} unreadable"),
+    });
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+        // A rate that nobody can read fails nothing.
+        let _ = write!(to, "{:.0}/s", state.per_sec());
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn names_are_text_and_raw_parts_hexadecimal() {
+        assert_eq!(shown(b"CHI_D"), "`CHI_D`");
+        assert_eq!(shown(b"CHI_S4_\x01ab\xFF"), "CHI_S4_016162ff");
+        assert_eq!(shown(b"CHI_S4_ab_\x01"), "CHI_S4_61625f01");
+        assert_eq!(shown(b"\x01_\x02"), "015f02");
+    }
+}
