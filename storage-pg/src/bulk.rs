@@ -14,7 +14,7 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::arguments::{self, AddressArgument, random_sample};
-use crate::batches::{self, Row, answers, in_pieces, unanswered};
+use crate::batch::{self, Row, answers, in_pieces, unanswered};
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
@@ -204,10 +204,7 @@ impl PgStorage {
 
     async fn count_each(&self, info_hashes: &[InfoHash]) -> Result<Vec<storage_core::SwarmCounts>> {
         if self.core.has(Query::CountSwarmBatch) {
-            return batches::count(&self.core, Operation::ReadSwarms, info_hashes)
-                .await
-                .into_iter()
-                .collect();
+            return batch::count(&self.core, Operation::ReadSwarms, info_hashes).await.into_iter().collect();
         }
         storage_core::PeerStorage::scrape_swarms(self, info_hashes).await
     }

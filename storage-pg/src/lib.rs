@@ -40,15 +40,12 @@
 //! # Ok(()) }
 //! ```
 
-mod argument;
 mod arguments;
-mod array;
-mod batches;
+mod batch;
 mod bulk;
 mod config;
 mod connection;
 mod contention_limiter;
-mod core;
 mod data;
 mod diagnostics;
 mod driver;
@@ -65,15 +62,12 @@ mod query_spec;
 pub mod recommended;
 mod retry;
 mod rewrite;
-mod rights;
 mod row_counts;
 mod server;
 mod statement;
-mod statement_refresh;
 mod storage;
 mod transfer;
 mod whole_announces;
-mod zone;
 
 pub use config::{AnnounceSettings, PeerSettings, PgConfig, Queries};
 pub use driver::PgDriver;

@@ -10,9 +10,9 @@ use storage_core::{
     Announce, AnnounceAnswer, InfoHash, Operation, OwnedAnnounce, Peer, PeerRecord, Result, Timestamp,
 };
 
-use crate::batches::{Announces, BatchKind, Puts, count};
-use crate::core::Core;
+use crate::batch::{Announces, BatchKind, Puts, count};
 use crate::query_spec::Query;
+use crate::storage::Core;
 
 /// The part of the time left for a batch in which peers and counts are read: what one of them has found is of use
 /// where the other hangs.

@@ -5,7 +5,7 @@
 //! the time of the last announce, so that a re-announce changes the row alone, and triggers keep the
 //! counts of each swarm, so that nobody has to count.
 
-mod example;
+mod example_config;
 mod queries;
 mod schema;
 mod versions;
@@ -67,7 +67,7 @@ impl Recommendation {
 
     /// A commented configuration file for these tables.
     pub fn example_config(&self) -> String {
-        example::example_config(self)
+        example_config::example_config(self)
     }
 
     /// The settings for these tables; the connection string is left for you to fill in.
