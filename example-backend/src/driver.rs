@@ -26,7 +26,7 @@ impl Driver for ExampleDriver {
     }
 
     fn example_config(&self) -> Option<String> {
-        Some(include_str!("example.yaml").into())
+        Some(include_str!("example_config.yaml").into())
     }
 }
 

@@ -1,29 +1,36 @@
-//! What `storage-pg` recommends, by the choices of the command line.
+//! What is chosen on the command line for examples and tables, as the drivers of backends read it.
 
-use storage_pg::recommended::{AddressColumn, Dialect, Recommendation};
+use clap::ValueEnum;
+use storage_core::config::{ConfigDiagnostics, Section, Value};
 
-use crate::arguments::{self, Address, Program, TableArguments};
+use crate::arguments::{Program, TableArguments};
 use crate::exit_code::CommandError;
 
-/// The name of the backend that these choices are for.
-pub(crate) const PG: &str = "pg";
-
-/// The recommendation for these choices.
-pub(crate) fn for_pg(
-    tables: TableArguments,
-    program: Option<Program>,
-) -> Result<Recommendation, CommandError> {
+/// The choices, each by the name of its option.
+pub(crate) fn choices(tables: TableArguments, program: Option<Program>) -> Section {
     let TableArguments { dialect, address, unlogged } = tables;
-    let dialect = match dialect {
-        None | Some(arguments::Dialect::Postgres) => Dialect::Postgres,
-        Some(arguments::Dialect::Cockroachdb) => Dialect::Cockroachdb,
-    };
-    if unlogged && dialect == Dialect::Cockroachdb {
-        return Err(CommandError::usage("error: --unlogged: CockroachDB has no unlogged tables"));
+    let given = [
+        ("dialect", dialect.and_then(name)),
+        ("address", address.and_then(name)),
+        ("unlogged", unlogged.then_some(Value::Boolean(true))),
+        ("for", program.and_then(name)),
+    ];
+    let given = given.into_iter().filter_map(|(option, value)| Some((option.to_owned(), value?)));
+    Section::new(Value::Section(given.collect()))
+}
+
+fn name<T: ValueEnum>(choice: T) -> Option<Value> {
+    choice.to_possible_value().map(|value| Value::Text(value.get_name().to_owned()))
+}
+
+/// Fails if a backend does not have one of the choices, or they do not go together.
+pub(crate) fn check(choices: Section, backend: &str) -> Result<(), CommandError> {
+    let ConfigDiagnostics { problems, slips, unknown, .. } = choices.finish();
+    if let Some(problem) = problems.first() {
+        return Err(CommandError::usage(format!("error: --{}: {}", problem.key, problem.message)));
     }
-    let address = match (address, dialect) {
-        (Some(Address::Inet), _) | (None, Dialect::Postgres) => AddressColumn::Inet,
-        (Some(Address::Bytea), _) | (None, Dialect::Cockroachdb) => AddressColumn::Bytea,
-    };
-    Ok(Recommendation { dialect, address, unlogged, for_mochi: matches!(program, Some(Program::Mochi)) })
+    if let Some(problem) = slips.iter().chain(&unknown).next() {
+        return Err(CommandError::usage(format!("error: --{}: {backend} has no such choice", problem.key)));
+    }
+    Ok(())
 }

@@ -30,6 +30,12 @@ pub trait Driver: Send + Sync {
     fn example_config(&self) -> Option<String> {
         None
     }
+
+    /// The same for choices of the backend's own, such as the `dialect` of `pg`; problems are noted in the section,
+    /// where choices that the backend does not have are left over.
+    fn example_config_for(&self, _choices: &mut Section) -> Option<String> {
+        self.example_config()
+    }
 }
 
 /// A configured backend, ready to be opened. A failed opening changes nothing.

@@ -3,7 +3,7 @@
 use storage_core::config::Section;
 
 /// A configuration file with every setting of this backend.
-pub const EXAMPLE_CONFIG: &str = include_str!("example.yaml");
+pub const EXAMPLE_CONFIG: &str = include_str!("example_config.yaml");
 
 /// Settings of the backend `memory`.
 #[derive(Debug, Clone, PartialEq, Eq)]

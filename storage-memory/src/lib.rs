@@ -24,7 +24,6 @@
 //! ```
 
 mod bulk;
-mod capacity;
 mod compact_map;
 mod config;
 mod data;

@@ -1,14 +1,15 @@
 //! The storage and what is common to its parts.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use storage_core::{
     Backend, Context, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities, Operation, Result,
 };
 
 use crate::MemoryConfig;
-use crate::capacity::Capacity;
 use crate::shards::Shards;
 use crate::swarm::Swarm;
 
@@ -89,5 +90,38 @@ impl Backend for MemoryStorage {
             self.data.write_at(index).clear();
         }
         Ok(())
+    }
+}
+
+/// Counts entries up to a limit.
+pub(crate) struct Capacity {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Capacity {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit }
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Counts a new entry; false if the limit is reached.
+    pub(crate) fn acquire(&self) -> bool {
+        let one_more = |used| (used < self.limit).then_some(used + 1);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Counts this many entries no longer.
+    pub(crate) fn release(&self, entries: usize) {
+        if entries > 0 {
+            self.used.fetch_sub(entries, Ordering::Relaxed);
+        }
     }
 }

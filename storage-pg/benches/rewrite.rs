@@ -3,13 +3,11 @@
 
 #![allow(dead_code, reason = "parts of the crate, of which this uses some")]
 
-#[path = "../src/argument.rs"]
-mod argument;
 #[path = "../src/rewrite.rs"]
 mod rewrite;
 
-use argument::Argument;
 use divan::{Bencher, black_box};
+use rewrite::Argument;
 use storage_pg::Query;
 use storage_pg::recommended::Recommendation;
 

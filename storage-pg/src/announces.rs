@@ -5,9 +5,9 @@ use storage_core::batcher::BatchCall;
 use storage_core::layer::{time_left, with_time_left};
 use storage_core::{Announce, AnnounceAnswer, InfoHash, Operation, Peer, PeerRecord, Result};
 
-use crate::batches::{BatchKind, Puts, Selections, count};
-use crate::core::Core;
+use crate::batch::{BatchKind, Puts, Selections, count};
 use crate::query_spec::Query;
+use crate::storage::Core;
 
 /// The part of the time left for a batch in which peers and counts are read: what one of them has found is of use
 /// where the other hangs.

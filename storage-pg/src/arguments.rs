@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use storage_core::{AddressFamily, Context, InfoHash, Peer, Role, Timestamp};
 
-use crate::argument::Argument;
 use crate::error::QueryError;
 use crate::pg_type::{PgType, PgValue};
+use crate::rewrite::Argument;
 use crate::statement::{Parameter, Statement};
 
 /// The values of a call. A statement takes those that it has parameters for.

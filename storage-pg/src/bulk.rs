@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use storage_core::batcher::BatchCall;
 use storage_core::layer::deadline;
 use storage_core::{
     AddressFamily, BulkPeerStorage, Error, ErrorKind, InfoHash, Operation, Peer, PeerChange, PeerId,
@@ -14,9 +15,7 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::arguments::{self, AddressArgument, random_sample};
-use storage_core::batcher::BatchCall;
-
-use crate::batches::{self, answers, in_pieces, unanswered};
+use crate::batch::{self, answers, in_pieces, unanswered};
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
@@ -206,10 +205,7 @@ impl PgStorage {
 
     async fn count_each(&self, info_hashes: &[InfoHash]) -> Result<Vec<storage_core::SwarmCounts>> {
         if self.core.has(Query::CountSwarmBatch) {
-            return batches::count(&self.core, Operation::ReadSwarms, info_hashes)
-                .await
-                .into_iter()
-                .collect();
+            return batch::count(&self.core, Operation::ReadSwarms, info_hashes).await.into_iter().collect();
         }
         storage_core::PeerStorage::scrape_swarms(self, info_hashes).await
     }

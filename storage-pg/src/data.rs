@@ -7,7 +7,7 @@ use bytes::Bytes;
 use storage_core::{Context, DataStorage, Operation, Result};
 
 use crate::arguments;
-use crate::batches::Lookup;
+use crate::batch::Lookup;
 use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};

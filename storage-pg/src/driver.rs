@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use storage_core::config::{ConfigDiagnostics, Section};
 use storage_core::{DataStorage, Driver, OpenError, Opener, SharedObserver, Storage};
 
+use crate::recommended::Recommendation;
 use crate::{PgConfig, PgStorage};
 
 /// The driver of `pg`.
@@ -19,6 +20,14 @@ impl Driver for PgDriver {
 
     fn configure(&self, section: &mut Section) -> Box<dyn Opener> {
         Box::new(PgOpener(PgConfig::read(section)))
+    }
+
+    fn example_config(&self) -> Option<String> {
+        Some(Recommendation::default().example_config())
+    }
+
+    fn example_config_for(&self, choices: &mut Section) -> Option<String> {
+        Some(Recommendation::read(choices).example_config())
     }
 }
 

@@ -4,11 +4,11 @@ use sqlx::postgres::PgConnection;
 use storage_core::{InfoHash, Operation, Peer, Result, Role, Timestamp};
 
 use crate::arguments;
-use crate::core::Core;
 use crate::error::QueryError;
 use crate::query_spec::{Query, queries};
 use crate::row_counts::RowCounts;
 use crate::statement::{QueryStatement, tell};
+use crate::storage::Core;
 
 /// The queries of a graduation.
 pub(crate) struct Graduation<'s> {

@@ -41,15 +41,12 @@
 //! ```
 
 mod announces;
-mod argument;
 mod arguments;
-mod array;
-mod batches;
+mod batch;
 mod bulk;
 mod config;
 mod connection;
 mod contention_limiter;
-mod core;
 mod data;
 mod diagnostics;
 mod driver;
@@ -66,14 +63,11 @@ mod query_spec;
 pub mod recommended;
 mod retry;
 mod rewrite;
-mod rights;
 mod row_counts;
 mod server;
 mod statement;
-mod statement_refresh;
 mod storage;
 mod transfer;
-mod zone;
 
 pub use config::{AnnounceSettings, PeerSettings, PgConfig, Queries};
 pub use driver::PgDriver;

@@ -7,11 +7,11 @@ use storage_core::{
     QueryScopeReport, Result, Role, Statistics, Timestamp, WrongCounts, forget_swarms_one_by_one,
 };
 
-use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
 use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
+use crate::rewrite::Argument;
 use crate::statement::{QueryStatement, tell};
 use crate::storage::PgStorage;
 

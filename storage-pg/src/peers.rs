@@ -11,7 +11,7 @@ use storage_core::{
 };
 
 use crate::arguments::{self, random_sample};
-use crate::batches::{self, Deletion};
+use crate::batch::{self, Deletion};
 use crate::error::QueryError;
 use crate::graduation::Graduation;
 use crate::query_spec::{Query, queries};
@@ -98,7 +98,7 @@ impl PeerStorage for PgStorage {
         if !self.core.has(Query::CountSwarmBatch) || info_hashes.len() < 2 {
             return try_join_all(info_hashes.iter().map(|info_hash| self.scrape_swarm(info_hash))).await;
         }
-        batches::count(&self.core, Operation::ScrapeSwarms, info_hashes).await.into_iter().collect()
+        batch::count(&self.core, Operation::ScrapeSwarms, info_hashes).await.into_iter().collect()
     }
 }
 

@@ -3,14 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Bytes;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgTypeKind, Postgres};
 use sqlx::{Encode, Type, TypeInfo};
+use storage_core::Timestamp;
 
-use crate::argument::Argument;
-use crate::array;
+use crate::rewrite::Argument;
 
 /// A type of the server that we can feed or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,8 +196,8 @@ impl PgValue<'_> {
             Self::Inet(address) => write_inet(*address, buffer),
             Self::Address(IpAddr::V4(address)) => buffer.extend_from_slice(&address.octets()),
             Self::Address(IpAddr::V6(address)) => buffer.extend_from_slice(&address.octets()),
-            Self::Keys(keys) => array::write(BYTEA, keys.iter().map(|key| PgValue::Bytes(key)), buffer)?,
-            Self::Array(element, values) => array::write(*element, values.iter().copied(), buffer)?,
+            Self::Keys(keys) => write_array(BYTEA, keys.iter().map(|key| PgValue::Bytes(key)), buffer)?,
+            Self::Array(element, values) => write_array(*element, values.iter().copied(), buffer)?,
         }
         Ok(IsNull::No)
     }
@@ -265,5 +267,164 @@ pub(crate) fn decode_integer(bytes: &[u8]) -> Option<i64> {
         4 => Some(i32::from_be_bytes(bytes.try_into().ok()?).into()),
         8 => Some(i64::from_be_bytes(bytes.try_into().ok()?)),
         _ => None,
+    }
+}
+
+/// Microseconds from the Unix epoch to the server's epoch, the beginning of the year 2000.
+const SERVER_EPOCH: i64 = 946_684_800_000_000;
+
+/// The zone in which a column of type `timestamp` holds local times: UTC, or that of the key
+/// `created_zone`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Zone(Option<TimeZone>);
+
+impl Zone {
+    /// The zone of an IANA name, `local` for the machine's own.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("utc") {
+            return Some(Self(None));
+        }
+        if name.eq_ignore_ascii_case("local") {
+            return Some(Self(Some(TimeZone::system())));
+        }
+        TimeZone::get(name).ok().map(|zone| Self(Some(zone)))
+    }
+
+    /// Microseconds since the server's epoch, as the column holds them.
+    pub(crate) fn encode(&self, timestamp: Timestamp, kind: PgType) -> i64 {
+        let microseconds = match (&self.0, kind) {
+            (Some(zone), PgType::Timestamp) => {
+                let local = zone.to_datetime(timestamp.into());
+                TimeZone::UTC
+                    .to_timestamp(local)
+                    .map_or(timestamp.microseconds(), jiff::Timestamp::as_microsecond)
+            }
+            _ => timestamp.microseconds(),
+        };
+        microseconds.saturating_sub(SERVER_EPOCH)
+    }
+
+    /// The point in time of what the column holds. A local time that a change of clocks repeats is
+    /// the earlier one.
+    pub(crate) fn decode(&self, microseconds: i64, kind: PgType) -> Timestamp {
+        let microseconds = microseconds.saturating_add(SERVER_EPOCH);
+        let as_utc = Timestamp::from_microseconds(microseconds);
+        match (&self.0, kind) {
+            (Some(zone), PgType::Timestamp) => {
+                let local: DateTime = TimeZone::UTC.to_datetime(as_utc.into());
+                let instant = zone.to_ambiguous_timestamp(local).compatible();
+                instant.ok().and_then(|instant| Timestamp::try_from(instant).ok()).unwrap_or(as_utc)
+            }
+            _ => as_utc,
+        }
+    }
+}
+
+/// Dimensions, whether there are nulls, the type of elements; for each dimension its length and first
+/// index; for each element its length, -1 for null, and its bytes.
+fn write_array<'a>(
+    element: u32,
+    values: impl ExactSizeIterator<Item = PgValue<'a>>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), BoxDynError> {
+    let dimensions = i32::from(values.len() > 0);
+    buffer.extend_from_slice(&dimensions.to_be_bytes());
+    buffer.extend_from_slice(&0_i32.to_be_bytes());
+    buffer.extend_from_slice(&element.to_be_bytes());
+    if dimensions == 1 {
+        buffer.extend_from_slice(&i32::try_from(values.len())?.to_be_bytes());
+        buffer.extend_from_slice(&1_i32.to_be_bytes());
+    }
+    for value in values {
+        let start = buffer.len();
+        buffer.extend_from_slice(&(-1_i32).to_be_bytes());
+        if matches!(value.write(buffer)?, IsNull::No) {
+            let length = i32::try_from(buffer.len() - start - 4)?;
+            buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// The elements of an array; those that are null are none.
+pub(crate) fn array_elements(bytes: &[u8]) -> Option<Elements<'_>> {
+    let (dimensions, rest) = split_number(bytes)?;
+    let (_has_nulls, rest) = split_number(rest)?;
+    let (_element, rest) = split_number(rest)?;
+    if dimensions == 0 {
+        return Some(Elements { rest: &[] });
+    }
+    let (_length, rest) = split_number(rest)?;
+    let (_first, rest) = split_number(rest)?;
+    (dimensions == 1).then_some(Elements { rest })
+}
+
+/// Iterates over the elements of an array.
+pub(crate) struct Elements<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (length, rest) = split_number(self.rest)?;
+        let Ok(length) = usize::try_from(length) else {
+            self.rest = rest;
+            return Some(None);
+        };
+        let (element, rest) = rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(Some(element))
+    }
+}
+
+fn split_number(bytes: &[u8]) -> Option<(i32, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((i32::from_be_bytes(*number), rest))
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_timestamp_column_holds_the_local_time_of_its_zone() {
+        let noon: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
+        let utc = Zone::default().encode(noon, PgType::Timestamp);
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(berlin.encode(noon, PgType::Timestamp) - utc, 2 * 3_600_000_000);
+        assert_eq!(berlin.encode(noon, PgType::TimestampTz), utc);
+        assert!(Zone::named("Atlantis/Capital").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_read_back_to_the_microsecond(seconds in 0..4_000_000_000i64, micros in 0..1_000_000i64) {
+            let timestamp = Timestamp::from_microseconds(seconds * 1_000_000 + micros);
+            for zone in [Zone::default(), Zone::named("Asia/Tokyo").unwrap()] {
+                for kind in [PgType::Timestamp, PgType::TimestampTz] {
+                    prop_assert_eq!(zone.decode(zone.encode(timestamp, kind), kind), timestamp);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(values in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 0..20)) {
+            let encoded = values.iter().map(|value| value.as_deref().map_or(PgValue::Null, PgValue::Bytes));
+            let mut bytes = Vec::new();
+            write_array(17, encoded, &mut bytes).unwrap();
+            let read: Vec<_> = array_elements(&bytes).unwrap().map(|element| element.map(<[u8]>::to_vec)).collect();
+            prop_assert_eq!(read, values);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>()) {
+            let _ = array_elements(&bytes).map(Iterator::count);
+        }
     }
 }

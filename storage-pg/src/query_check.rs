@@ -14,12 +14,12 @@ use storage_core::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::arguments::{self, AddressArgument};
-use crate::core::Core;
 use crate::error::QueryError;
+use crate::prepare::missing_rights;
 use crate::query_scope::{long_ago, probe_peer, waits};
 use crate::query_spec::{Effect, Query, queries};
-use crate::rights::missing_rights;
 use crate::statement::tell;
+use crate::storage::Core;
 use crate::storage::{PgStorage, not_connected};
 
 /// The longest that all queries together may take.

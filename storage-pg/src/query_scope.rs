@@ -15,9 +15,9 @@ use storage_core::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::arguments;
-use crate::core::Core;
 use crate::error::QueryError;
 use crate::query_spec::{Batch, Query, queries};
+use crate::storage::Core;
 use crate::storage::{PgStorage, not_connected};
 
 /// A query that runs longer than this touches more than a few probe rows.

@@ -10,12 +10,14 @@ use storage_core::layer::deadline;
 use storage_core::{Error, ErrorKind, Event, Operation, Result, ServerClock, Timestamp};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::argument::Argument;
-use crate::connection::{Commit, ConnectError, Lease, ask_server};
+use crate::connection::{Commit, Lease};
 use crate::contention_limiter::{ContentionLimiter, Permit};
-use crate::core::Core;
+use crate::error::ConnectError;
 use crate::error::QueryError;
+use crate::rewrite::Argument;
+use crate::server::ask_server;
 use crate::statement::Statement;
+use crate::storage::Core;
 use crate::storage::not_connected;
 
 /// Whether the statements of an attempt run in a transaction.

@@ -11,15 +11,16 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
 use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Executor, Row, ValueRef};
 use storage_core::{AddressFamily, Event, Peer, PeerId, SharedObserver, Timestamp};
 
-use crate::argument::Argument;
 use crate::arguments::QueryArguments;
-use crate::array;
 use crate::error::QueryError;
 use crate::parsed_query::ParsedQuery;
-use crate::pg_type::{PgParam, PgType, PgValue, UNKNOWN, decode_address, decode_inet, decode_integer};
+use crate::pg_type::Zone;
+use crate::pg_type::{
+    PgParam, PgType, PgValue, UNKNOWN, array_elements, decode_address, decode_inet, decode_integer,
+};
 use crate::query_spec::{Batch, Query, Single, TypedQuery};
+use crate::rewrite::Argument;
 use crate::row_counts::RowCount;
-use crate::zone::Zone;
 
 /// A query that the server has been asked about.
 pub(crate) struct Statement {
@@ -329,7 +330,7 @@ impl Statement {
         [id, address, port]: [usize; 3],
         family: AddressFamily,
     ) -> (Vec<Peer>, usize) {
-        let elements = |reading| row.bytes(reading).and_then(array::elements);
+        let elements = |reading| row.bytes(reading).and_then(array_elements);
         let (Some(ids), Some(addresses), Some(ports)) = (elements(id), elements(address), elements(port))
         else {
             return (Vec::new(), 0);

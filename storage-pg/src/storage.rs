@@ -1,6 +1,7 @@
 //! The storage: opening it and what is common to its parts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,26 +10,26 @@ use sqlx::postgres::PgConnection;
 use storage_core::config::{ConfigDiagnostics, Problem};
 use storage_core::layer::time_left;
 use storage_core::{
-    Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities,
+    Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, Event, InfoHash, MissingCapabilities,
     OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp,
 };
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::arguments;
-use crate::batches::Batches;
+use crate::batch::Batches;
 use crate::config::PgConfig;
-use crate::connection::{Commit, ConnectError, ConnectionSettings, Lease, Pool};
+use crate::connection::{Commit, ConnectionSettings, Lease, Pool};
 use crate::contention_limiter::ContentionLimiter;
-use crate::core::{Core, not_configured};
+use crate::error::{ConnectError, QueryError};
 use crate::parsed_query::{OpenedParts, ParsedQueries};
-use crate::prepare::{StatementOptions, prepare};
-use crate::query_spec::{Query, queries, responsible_for};
+use crate::pg_type::Zone;
+use crate::prepare::{StatementOptions, ask_types, prepare};
+use crate::query_spec::{Query, TypedQuery, queries, responsible_for};
 use crate::retry::{TxMode, with_retries};
 use crate::row_counts::RowCounts;
 use crate::server::Server;
-use crate::statement::{Statement, tell};
-use crate::statement_refresh::StatementRefresher;
-use crate::zone::Zone;
+use crate::statement::{QueryStatement, Statement, tell};
 
 /// A storage on a server that speaks PostgreSQL's protocol, by the queries of its configuration.
 /// Timeouts, limits and an orderly close are layers: [`storage_core::with_default_layers`].
@@ -362,5 +363,153 @@ impl Backend for PgStorage {
         self.batches.close(left.saturating_sub(DISCONNECTING)).await;
         self.core.pool.close().await;
         Ok(())
+    }
+}
+
+/// What the calls and the batches of a storage share: connections, statements, the observer.
+pub(crate) struct Core {
+    pub(crate) pool: Pool,
+    pub(crate) settings: ConnectionSettings,
+    pub(crate) retry_timeout: Duration,
+    pub(crate) contention: ContentionLimiter,
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) renewal: StatementRefresher,
+    pub(crate) row_counts: RowCounts,
+    pub(crate) observer: SharedObserver,
+}
+
+impl Core {
+    pub(crate) fn pooler_mode(&self) -> bool {
+        self.settings.pooler_mode
+    }
+
+    pub(crate) fn observe(&self, event: Event) {
+        self.observer.observe(crate::NAME, event);
+    }
+
+    pub(crate) fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// Whether a query is configured.
+    pub(crate) fn has(&self, query: Query) -> bool {
+        self.statements.iter().any(|statement| statement.query == query)
+    }
+
+    /// The statement of a query, if it is configured.
+    pub(crate) fn find<Q: TypedQuery>(&self, query: Q) -> Option<QueryStatement<'_, Q>> {
+        self.statements.iter().find_map(|statement| statement.of(query))
+    }
+
+    /// The statement of a query; without it the call is unsupported.
+    pub(crate) fn statement<Q: TypedQuery>(
+        &self,
+        query: Q,
+        operation: Operation,
+    ) -> Result<QueryStatement<'_, Q>> {
+        self.find(query).ok_or_else(|| {
+            let capability = Q::QUERY.spec().capabilities.first();
+            let kind =
+                capability.map_or(ErrorKind::Rejected, |capability| ErrorKind::Unsupported(*capability));
+            Error::new(crate::NAME, operation, kind).with_message(not_configured(Q::QUERY))
+        })
+    }
+
+    /// Tells of rows that could not be understood.
+    pub(crate) fn skipped(&self, statement: &Statement, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let key = statement.query.key();
+        tracing::warn!(backend = crate::NAME, key, count, "skipped rows that cannot be understood");
+        self.observe(Event::Skipped { what: key, count });
+    }
+}
+
+pub(crate) fn not_configured(query: Query) -> String {
+    format!("no `{}` is configured", query.key())
+}
+
+/// The time between two looks at the tables, if the first one finds nothing new: a query that is refused for
+/// other reasons should not make every call ask about all of them.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Which generation of the statements is the valid one.
+pub(crate) struct StatementRefresher {
+    options: StatementOptions,
+    /// Counts the renewals.
+    generation: AtomicU64,
+    /// When a renewal found that nothing had changed.
+    in_vain: Mutex<Option<Instant>>,
+}
+
+impl StatementRefresher {
+    pub(crate) fn new(options: StatementOptions) -> Self {
+        Self { options, generation: AtomicU64::new(0), in_vain: Mutex::new(None) }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
+
+impl Core {
+    /// A connection without statements from before a renewal.
+    pub(crate) async fn lease(&self, deadline: Instant, is_long: bool) -> Result<Lease, ConnectError> {
+        loop {
+            let mut lease = self.pool.lease(deadline, is_long).await?;
+            let forgotten = lease.forget_statements(self.renewal.generation());
+            match timeout_at(deadline, forgotten).await {
+                Ok(Ok(())) => return Ok(lease),
+                // Not there any more, or silent: the next one may do better while there is time.
+                _ => lease.give_up(),
+            }
+        }
+    }
+
+    /// After the server refused a statement as outdated: asks it about all of them again, unless another call has
+    /// done so since this connection prepared its own. Whether repeating the call may help.
+    pub(crate) async fn renew(
+        &self,
+        lease: &mut Lease,
+        refusal: &QueryError,
+        deadline: Instant,
+    ) -> Result<bool, QueryError> {
+        match timeout_at(deadline, self.renew_once(lease, refusal)).await {
+            Ok(renewed) => renewed.map_err(|error| QueryError::of("", error)),
+            Err(_) => Err(QueryError::out_of_time()),
+        }
+    }
+
+    async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
+        let StatementRefresher { options, generation, in_vain } = &self.renewal;
+        let mut in_vain = in_vain.lock().await;
+        if lease.statements() < self.renewal.generation() {
+            return Ok(true);
+        }
+        let is_too_soon = in_vain.is_some_and(|since| since.elapsed() < PAUSE);
+        if is_too_soon && refusal.may_be_lasting() {
+            return Ok(false);
+        }
+        let next = self.renewal.generation() + 1;
+        lease.forget_statements(next).await?;
+        if is_too_soon && !refusal.is_of_other_columns() {
+            generation.store(next, Ordering::Release);
+            return Ok(true);
+        }
+        let Some(connection) = lease.connection() else { return Ok(false) };
+        let mut is_news = false;
+        for statement in &self.statements {
+            match ask_types(connection, &statement.parsed, options).await? {
+                Ok(types) => is_news |= statement.set_types(types),
+                Err(problems) => problems.iter().for_each(|problem| {
+                    tracing::warn!(backend = crate::NAME, key = %problem.key, "{}", problem.message);
+                }),
+            }
+        }
+        generation.store(next, Ordering::Release);
+        *in_vain = (!is_news).then(Instant::now);
+        tracing::info!(backend = crate::NAME, is_news, "the queries were prepared again");
+        Ok(true)
     }
 }

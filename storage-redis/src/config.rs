@@ -7,7 +7,7 @@ use std::time::Duration;
 use storage_core::config::{Problem, Section};
 
 /// A configuration to begin with, for `storage:` of a configuration file.
-pub const EXAMPLE_CONFIG: &str = include_str!("example.yaml");
+pub const EXAMPLE_CONFIG: &str = include_str!("example_config.yaml");
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:6379";
 const DEFAULT_PORT: u16 = 6379;

@@ -109,6 +109,7 @@ mod connection;
 mod data;
 mod diagnostics;
 mod driver;
+mod error;
 mod layout;
 mod maintenance;
 mod peers;

@@ -5,14 +5,6 @@
 //! into a fixed amount of memory, found by one scan. No entry is exported twice, none that exists the whole time is
 //! missed, and the cursor is just the last name. Sorted pages are kept from one call to the next to save scans.
 
-mod cursor;
-mod export_data;
-mod export_downloads;
-mod export_peers;
-mod import;
-mod import_peers;
-mod sorted_page;
-
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,13 +14,17 @@ use storage_core::{
     Transfer,
 };
 
-use self::cursor::Position;
-pub(crate) use self::sorted_page::SortedPages;
 use self::sorted_page::{SmallestNames, SortedPage};
 use crate::connection::{Call, command};
 use crate::layout::DOWNLOADS;
 use crate::scan::Scan;
 use crate::storage::RedisStorage;
+
+mod export;
+mod import;
+mod sorted_page;
+
+pub(crate) use self::sorted_page::SortedPages;
 
 /// The most records of a page.
 const LARGEST_PAGE: usize = 100_000;
@@ -44,31 +40,31 @@ impl Transfer for RedisStorage {
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
         let export = self.begin(Operation::ExportPeers, from, limit)?;
-        let page = export_peers::PeerExport::new(export, scope).run().await?;
+        let page = export::PeerExport::new(export, scope).run().await?;
         self.connections.note_unreadable("peers", page.unreadable);
         Ok(page)
     }
 
     async fn export_downloads(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DownloadsRecord>> {
         let export = self.begin(Operation::ExportDownloads, from, limit)?;
-        let page = export_downloads::run(export).await?;
+        let page = export::export_downloads(export).await?;
         self.connections.note_unreadable("downloads", page.unreadable);
         Ok(page)
     }
 
     async fn export_data(&self, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
         let export = self.begin(Operation::ExportData, from, limit)?;
-        let page = export_data::run(export).await?;
+        let page = export::export_data(export).await?;
         self.connections.note_unreadable("data", page.unreadable);
         Ok(page)
     }
 
     async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
-        import_peers::run(self, records).await
+        import::import_peers(self, records).await
     }
 
     async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
-        import::downloads(self, records).await
+        import::import_downloads(self, records).await
     }
 
     async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
@@ -85,7 +81,7 @@ impl Transfer for RedisStorage {
     }
 
     async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
-        import::data(self, records).await
+        import::import_data(self, records).await
     }
 }
 
@@ -210,5 +206,85 @@ impl<T> Export<'_, T> {
             }
         }
         Ok(self.storage.sorted_pages.keep(self.position.export, subject.to_vec(), gatherer))
+    }
+}
+
+/// Where an export is: the last that has been exported. A cursor is: 8 bytes, the export's number; 1 byte, how many names
+/// follow; 4 bytes, the length of the outer name; the outer name; the inner name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Position {
+    /// A number that tells the sorted pages of different exports apart.
+    pub(super) export: u64,
+    /// The swarm, info hash or context; it is done unless there is an inner name.
+    pub(super) outer: Option<Vec<u8>>,
+    /// The peer or key in it.
+    pub(super) inner: Option<Vec<u8>>,
+}
+
+impl Position {
+    /// The beginning of a new export.
+    pub(super) fn beginning() -> Self {
+        Self { export: rand::random(), outer: None, inner: None }
+    }
+
+    pub(super) fn write(&self) -> Cursor {
+        let (outer, inner) = (self.outer.as_deref(), self.inner.as_deref());
+        let names = u8::from(outer.is_some()) + u8::from(outer.is_some() && inner.is_some());
+        let outer = outer.unwrap_or_default();
+        let length = u32::try_from(outer.len()).unwrap_or(u32::MAX);
+        let mut bytes = self.export.to_be_bytes().to_vec();
+        bytes.push(names);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(outer);
+        bytes.extend(inner.unwrap_or_default());
+        Cursor::new(bytes)
+    }
+
+    /// Reads what [`write`](Self::write) gave.
+    pub(super) fn read(cursor: &Cursor) -> Option<Self> {
+        let (export, rest) = cursor.as_bytes().split_first_chunk::<8>()?;
+        let (names, rest) = rest.split_first()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (outer, inner) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let (outer, inner) = match names {
+            0 if rest.is_empty() => (None, None),
+            1 if inner.is_empty() => (Some(outer.to_vec()), None),
+            2 => (Some(outer.to_vec()), Some(inner.to_vec())),
+            _ => return None,
+        };
+        Some(Self { export: u64::from_be_bytes(*export), outer, inner })
+    }
+
+    /// All of the outer name is done.
+    pub(super) fn finish(&mut self, outer: Vec<u8>) {
+        self.outer = Some(outer);
+        self.inner = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_position_is_read_back(
+            export: u64,
+            names in prop::option::of((prop::collection::vec(any::<u8>(), 0..40), any::<Option<Vec<u8>>>())),
+        ) {
+            let (outer, inner) = names.map_or((None, None), |(outer, inner)| (Some(outer), inner));
+            let position = Position { export, outer, inner };
+            prop_assert_eq!(Position::read(&position.write()), Some(position));
+        }
+
+        #[test]
+        fn any_bytes_are_a_position_or_none(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let cursor = Cursor::new(bytes);
+            if let Some(position) = Position::read(&cursor) {
+                prop_assert_eq!(position.write(), cursor);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use storage_core::Registry;
 
-use crate::arguments::{ExampleConfigArguments, TableArguments};
+use crate::arguments::ExampleConfigArguments;
 use crate::exit_code::{CommandError, Exit};
 use crate::output::Output;
 use crate::recommended;
@@ -15,17 +15,10 @@ pub(crate) fn run(
 ) -> Result<Exit, CommandError> {
     let ExampleConfigArguments { backend, tables, program } = arguments;
     let driver = registry.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
-    let example = if driver.name() == recommended::PG {
-        Some(recommended::for_pg(*tables, *program)?.example_config())
-    } else if *tables != TableArguments::default() || program.is_some() {
-        let name = driver.name();
-        return Err(CommandError::usage(format!(
-            "error: --dialect, --address, --unlogged and --for are choices of pg, {name} has none"
-        )));
-    } else {
-        driver.example_config()
-    };
     let name = driver.name();
+    let mut choices = recommended::choices(*tables, *program);
+    let example = driver.example_config_for(&mut choices);
+    recommended::check(choices, name)?;
     let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} offers no example")))?;
     output.text(&example)?;
     Ok(Exit::Success)
@@ -34,9 +27,6 @@ pub(crate) fn run(
 /// The backends that have an example.
 pub(crate) fn backends(registry: &Registry) -> Vec<&'static str> {
     let mut names = registry.names();
-    names.retain(|name| {
-        *name == recommended::PG
-            || registry.driver(name).is_ok_and(|driver| driver.example_config().is_some())
-    });
+    names.retain(|name| registry.driver(name).is_ok_and(|driver| driver.example_config().is_some()));
     names
 }

@@ -1,6 +1,6 @@
 //! `schema`: recommended tables.
 
-use storage_pg::recommended::{from_seed, to_seed};
+use storage_pg::recommended::{Recommendation, from_seed, to_seed};
 
 use crate::arguments::{Origin, SchemaArguments, SchemaBackend};
 use crate::exit_code::{CommandError, Exit};
@@ -10,7 +10,9 @@ use crate::recommended;
 /// Prints the statements that make the tables, or take them to another version.
 pub(crate) fn run(arguments: &SchemaArguments, output: &mut Output) -> Result<Exit, CommandError> {
     let SchemaArguments { backend: SchemaBackend::Pg, tables, from, upgrade, downgrade } = arguments;
-    let recommendation = recommended::for_pg(*tables, None)?;
+    let mut choices = recommended::choices(*tables, None);
+    let recommendation = Recommendation::read(&mut choices);
+    recommended::check(choices, "pg")?;
     let script = match from {
         Some(Origin::Seed) if *downgrade => to_seed(),
         Some(Origin::Seed) => from_seed(),

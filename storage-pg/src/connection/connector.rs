@@ -5,18 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use storage_core::{ServerClock, ServerTime, SharedObserver};
 use tokio::sync::Semaphore;
 
-use super::clock::{ServerAnswer, ask_server};
-use super::closing::close_in_background;
-use super::error::{ConnectError, ConnectErrorKind, HostError, describe, judge};
 use super::host::Host;
-use super::options::{connect_options, modes};
-use super::role::{Suitability, judge_role};
+use super::pool::close_in_background;
 use super::settings::{ConnectionSettings, TargetSession};
+use super::tls::TlsMode;
+use crate::error::{ConnectError, ConnectErrorKind, HostError, classify_connect, describe};
+use crate::server::{ServerAnswer, ask_server};
 
 /// How long a host that did not answer is tried after the others. Without this a caller that gives up
 /// before `connect_timeout` would never get beyond a first host that is gone.
@@ -242,7 +241,7 @@ impl Connector {
                 (_, only) => only,
             };
             if modes.peek().is_none() || !may_depend_on_encryption(&error) {
-                let kind = judge(&error);
+                let kind = classify_connect(&error);
                 // The error itself would repeat what is masked.
                 let source = (!is_masked).then_some(error);
                 return Err(HostError { source, ..self.failure(index, kind, &reason) });
@@ -360,7 +359,7 @@ fn is_same_everywhere(kind: ConnectErrorKind) -> bool {
 /// Whether the server may have refused for the connection being encrypted, or not.
 fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
     const INVALID_PASSWORD: &str = "28P01";
-    match judge(error) {
+    match classify_connect(error) {
         ConnectErrorKind::Tls => true,
         ConnectErrorKind::UnsupportedParameter => error.as_database_error().is_some(),
         ConnectErrorKind::Authentication => error
@@ -371,13 +370,93 @@ fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
     }
 }
 
+/// The options for one host, but for the mode of encryption. sqlx fills options from the environment by itself, so
+/// everything is set, that our reading alone decides.
+pub(super) fn connect_options(settings: &ConnectionSettings, host: &Host) -> PgConnectOptions {
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(host.target())
+        .port(host.port())
+        .username(&settings.user)
+        .password(host.password().map_or("", |password| password.expose()))
+        .database(&settings.database)
+        .application_name(&settings.application_name)
+        // Layers tell of calls; sqlx would log the text of every slow statement.
+        .disable_statement_logging();
+    options = match &settings.tls.root_certificates {
+        Some(file) => options.ssl_root_cert(file),
+        None => options.ssl_root_cert_from_pem(Vec::new()),
+    };
+    if let Some(client) = &settings.tls.client {
+        options = options.ssl_client_cert(&client.certificate).ssl_client_key(&client.key);
+    }
+    if !settings.session.settings.is_empty() {
+        options = options.options(settings.session.settings.iter().map(|(name, value)| (name, value)));
+    }
+    if settings.pooler_mode {
+        options = options.extra_float_digits(None).statement_cache_capacity(0);
+    }
+    options
+}
+
+/// The modes of encryption to try on a host, one after the other. sqlx does not try again by itself.
+pub(super) fn modes(mode: TlsMode, host: &Host) -> &'static [PgSslMode] {
+    if host.is_socket() {
+        return &[PgSslMode::Disable];
+    }
+    match mode {
+        TlsMode::Disable => &[PgSslMode::Disable],
+        TlsMode::Allow => &[PgSslMode::Disable, PgSslMode::Require],
+        TlsMode::Prefer => &[PgSslMode::Prefer, PgSslMode::Disable],
+        TlsMode::Require => &[PgSslMode::Require],
+        TlsMode::VerifyAuthority => &[PgSslMode::VerifyCa],
+        TlsMode::VerifyFull => &[PgSslMode::VerifyFull],
+    }
+}
+
+/// Whether a server plays the part that `target_session_attrs` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suitability {
+    Suits,
+    /// It will, if there is no better one.
+    SecondChoice,
+    /// It won't; this is what it is.
+    Unfit(&'static str),
+}
+
+/// Asks the server, unless any will do.
+pub(super) async fn judge_role(
+    connection: &mut PgConnection,
+    target: TargetSession,
+) -> sqlx::Result<Suitability> {
+    let fit = match target {
+        TargetSession::Any => Suitability::Suits,
+        TargetSession::ReadWrite if is_read_only(connection).await? => Suitability::Unfit("it is read-only"),
+        TargetSession::ReadOnly if !is_read_only(connection).await? => {
+            Suitability::Unfit("it is not read-only")
+        }
+        TargetSession::Primary if is_standby(connection).await? => Suitability::Unfit("it is a standby"),
+        TargetSession::Standby if !is_standby(connection).await? => Suitability::Unfit("it is no standby"),
+        TargetSession::PreferStandby if !is_standby(connection).await? => Suitability::SecondChoice,
+        _ => Suitability::Suits,
+    };
+    Ok(fit)
+}
+
+async fn is_read_only(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await?;
+    Ok(row.try_get::<&str, _>(0)? == "on")
+}
+
+async fn is_standby(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(connection).await?.try_get(0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use storage_core::NoObserver;
-
     use super::*;
+    use storage_core::NoObserver;
 
     fn connector(text: &str) -> Connector {
         Connector::new(ConnectionSettings::parse(text, &|_| None).unwrap(), Arc::new(NoObserver))
@@ -421,5 +500,31 @@ mod tests {
         let connector = connector(&format!("host=127.0.0.1 port={port} user=me connect_timeout=1"));
         let error = connector.connect().await.err().unwrap();
         assert!(error.to_string().ends_with("no answer within 1s"), "{error}");
+    }
+
+    fn options(text: &str) -> PgConnectOptions {
+        let settings = ConnectionSettings::parse(text, &|_| None).unwrap();
+        connect_options(&settings, &settings.hosts[0])
+    }
+
+    #[test]
+    fn our_reading_decides() {
+        let options = options("postgres://me@db1:5433/tracker?search_path=a,%20b&geqo=off");
+        assert_eq!((options.get_host(), options.get_port()), ("db1", 5433));
+        assert_eq!((options.get_username(), options.get_database()), ("me", Some("tracker")));
+        assert_eq!(options.get_application_name(), Some("tracker-storage"));
+        assert_eq!(options.get_options(), Some(r"-c geqo=off -c search_path=a,\ b"));
+    }
+
+    #[test]
+    fn a_pooler_gets_no_parameter_it_may_refuse() {
+        assert_eq!(options("host=db1 user=me default_query_exec_mode=exec").get_options(), None);
+    }
+
+    #[test]
+    fn a_socket_is_never_encrypted() {
+        let settings = ConnectionSettings::parse("host=/tmp,db1 user=me sslmode=require", &|_| None).unwrap();
+        let modes: Vec<_> = settings.hosts.iter().map(|host| modes(settings.tls.mode, host)).collect();
+        assert!(matches!(modes[..], [[PgSslMode::Disable], [PgSslMode::Require]]));
     }
 }

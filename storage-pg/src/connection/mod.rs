@@ -4,42 +4,27 @@
 //! its value, and its pool knows one host. So the text is read here, as libpq and pgx read it, and
 //! sqlx makes single connections.
 //!
-//! - reading: [`parameters`] gathers names and values from the string ([`url`], [`keyword_value`]),
-//!   the [`service_file`] and the environment, and refuses what looks like another form ([`names`]); [`settings`] gives them their meaning, with the help
-//!   of [`host`], [`password_file`], [`tls`], [`session`] and [`unsupported`];
-//! - connecting: [`attempt`] tries one host after the other, [`pool`] keeps what is connected.
+//! | file | what is there |
+//! | --- | --- |
+//! | [`connection_string`] | its two forms, a URL and keywords with values |
+//! | [`parameters`] | names and values from the string, the service file and the environment |
+//! | [`settings`] | what they mean |
+//! | [`host`] | servers, passwords and the password file |
+//! | [`tls`], [`session`], `socket` | encryption, settings of sessions, keepalives |
+//! | [`connector`] | one connection to the first host that will do |
+//! | [`pool`] | connections that are kept, and lent to calls |
 
-mod clock;
-mod closing;
-mod commit;
+mod connection_string;
 mod connector;
-mod error;
 mod host;
-mod keyword_value;
-mod lease;
-mod names;
-mod options;
 mod parameters;
-mod password_file;
 mod pool;
-mod role;
-mod secret;
-mod service_file;
 mod session;
 mod settings;
 #[cfg(target_os = "linux")]
 mod socket;
 mod tls;
-mod unsupported;
-mod url;
 
-pub(crate) use clock::{ServerAnswer, ask_server};
-pub(crate) use commit::Commit;
-pub(crate) use error::ConnectError;
-pub(crate) use lease::Lease;
-pub(crate) use pool::Pool;
-use secret::Secret;
+pub(crate) use pool::{Lease, Pool};
+pub(crate) use session::Commit;
 pub(crate) use settings::ConnectionSettings;
-
-/// The name under which the pool's events are observed.
-const BACKEND: &str = "pg";

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use storage_core::config::parse_duration;
+use storage_core::config::{nearest, parse_duration};
 
-use super::names::{is_shown, stray_character};
-use super::{keyword_value, service_file, url};
+use super::connection_string::{parse_keywords, parse_url, strip_scheme};
 
 /// A key and its value.
 pub(super) type KeyValue = (String, String);
@@ -105,10 +105,10 @@ impl Parameters {
     pub(super) fn gather(text: &str, variable: Variable<'_>) -> Self {
         let mut parameters = Self::default();
         let text = text.trim();
-        let parsed = match url::strip_scheme(text) {
-            Some(rest) => url::parse(rest),
+        let parsed = match strip_scheme(text) {
+            Some(rest) => parse_url(rest),
             None if has_scheme(text) => Err(vec!["a URL begins with postgres:// or postgresql://".into()]),
-            None => keyword_value::parse(text).map_err(|problem| vec![problem]),
+            None => parse_keywords(text).map_err(|problem| vec![problem]),
         };
         match parsed {
             Ok(pairs) => {
@@ -169,7 +169,7 @@ impl Parameters {
         files.extend(given("PGSYSCONFDIR").map(|folder| Path::new(&folder).join("pg_service.conf")));
         for file in &files {
             match std::fs::read_to_string(file) {
-                Ok(text) => match service_file::find(&text, &service) {
+                Ok(text) => match find_service(&text, &service) {
                     Ok(Some(pairs)) => {
                         self.add(pairs, |key, number| ParameterOrigin::Service {
                             key,
@@ -298,9 +298,285 @@ fn has_scheme(text: &str) -> bool {
     scheme.is_some_and(|scheme| scheme.chars().all(may_be_in_scheme))
 }
 
+// Which keys of a connection string may be shown, and which characters a value of them may have. A string in
+// another form (`Host=db1;Password=…`) would be read as a key with a password in its value, which servers and
+// messages repeat.
+
+/// Parameters of connections, and settings of sessions that are common.
+const KNOWN: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "database",
+    "datestyle",
+    "dbname",
+    "default_query_exec_mode",
+    "default_transaction_isolation",
+    "description_cache_capacity",
+    "extra_float_digits",
+    "fallback_application_name",
+    "geqo",
+    "gssencmode",
+    "host",
+    "hostaddr",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "jit",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "lock_timeout",
+    "options",
+    "passfile",
+    "password",
+    "plan_cache_mode",
+    "pool_health_check_period",
+    "pool_max_conn_idle_time",
+    "pool_max_conn_lifetime",
+    "pool_max_conn_lifetime_jitter",
+    "pool_max_conns",
+    "pool_min_conns",
+    "pool_min_idle_conns",
+    "port",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "role",
+    "search_path",
+    "service",
+    "servicefile",
+    "ssl",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcrl",
+    "sslcrldir",
+    "sslinline",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "sslsni",
+    "statement_cache_capacity",
+    "statement_timeout",
+    "synchronous_commit",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "timezone",
+    "transaction_timeout",
+    "user",
+    "work_mem",
+];
+
+/// Whether a key is one that is known, or nearly. Any other may be a piece of a password.
+pub(super) fn is_shown(key: &str) -> bool {
+    nearest(key, KNOWN.iter().copied()).is_some()
+}
+
+/// The first character of a value that a value of this key does not have, and its position, from 1.
+pub(super) fn stray_character(key: &str, value: &str) -> Option<(usize, char)> {
+    match key {
+        "password" | "sslpassword" | "options" => None,
+        "host" | "hostaddr" => stray_in_hosts(value),
+        "user" => first(value, |character| ";&=:/".contains(character)),
+        "dbname" => first(value, |character| ";&=:@?".contains(character)),
+        "passfile" | "servicefile" | "sslcert" | "sslkey" | "sslrootcert" => {
+            first(value, |character| ";&=@".contains(character))
+        }
+        _ => first(value, |character| ";&=".contains(character)),
+    }
+}
+
+fn first(value: &str, is_stray: impl Fn(char) -> bool) -> Option<(usize, char)> {
+    (1..).zip(value.chars()).find(|(_, character)| is_stray(*character))
+}
+
+/// Names, addresses, or the folders of sockets, between commas.
+fn stray_in_hosts(value: &str) -> Option<(usize, char)> {
+    let mut before = 0;
+    for host in value.split(',') {
+        let (trimmed, indent) =
+            (host.trim(), host.chars().take_while(|character| character.is_whitespace()).count());
+        let address = trimmed.trim_start_matches('[').trim_end_matches(']');
+        let is_address = address.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        let stray = if trimmed.starts_with('/') {
+            first(trimmed, |character| ";&=@:".contains(character))
+        } else {
+            first(trimmed, |character| {
+                let is_of_name = character.is_alphanumeric() || "-._%".contains(character);
+                let is_of_address = is_address && "[]:".contains(character);
+                !is_of_name && !is_of_address
+            })
+        };
+        if let Some((position, character)) = stray {
+            return Some((before + indent + position, character));
+        }
+        before += host.chars().count() + 1;
+    }
+    None
+}
+
+// Parameters of libpq and pgx that change nothing here: most are taken with a warning, those that
+// ask for a protection we can't give are refused.
+
+/// Beginnings of the names of parameters without effect.
+const WITHOUT_EFFECT: &[&str] = &[
+    "channel_binding",
+    "datestyle",
+    "description_cache_capacity",
+    "extra_float_digits",
+    "gss",
+    "keepalives",
+    "krb",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "oauth_",
+    "pool_health_check_period",
+    "pool_min_idle_conns",
+    "pool_ping_timeout",
+    "requiressl",
+    "scram_",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
+    "sslcompression",
+    "sslinline",
+    "sslkeylogfile",
+    "sslnegotiation",
+    "sslsni",
+    "statement_cache_capacity",
+    "tcp_user_timeout",
+];
+
+struct UnsupportedParameter {
+    key: &'static str,
+    /// The value that is refused; any, if there is none.
+    value: Option<&'static str>,
+    way_out: &'static str,
+}
+
+const REFUSED: &[UnsupportedParameter] = &[
+    UnsupportedParameter {
+        key: "channel_binding",
+        value: Some("require"),
+        way_out: "channel binding needs TLS, which `sslmode` disable turns off",
+    },
+    UnsupportedParameter {
+        key: "gssencmode",
+        value: Some("require"),
+        way_out: "GSSAPI is not supported; use `sslmode`",
+    },
+    UnsupportedParameter {
+        key: "replication",
+        value: None,
+        way_out: "replication connections are not supported",
+    },
+    UnsupportedParameter {
+        key: "require_auth",
+        value: None,
+        way_out: "can't be enforced; set the method in the server's pg_hba.conf",
+    },
+    UnsupportedParameter {
+        key: "requirepeer",
+        value: None,
+        way_out: "can't be enforced; use `sslmode` verify-full over TCP",
+    },
+    UnsupportedParameter { key: "ssl", value: None, way_out: "is no parameter; write `sslmode=require`" },
+    UnsupportedParameter {
+        key: "ssl_min_protocol_version",
+        value: Some("TLSv1.3"),
+        way_out: "can't be enforced; set it in the server's postgresql.conf",
+    },
+    UnsupportedParameter {
+        key: "sslinline",
+        value: Some("true"),
+        way_out: "write the certificates to files and name these",
+    },
+    UnsupportedParameter { key: "sslcrl", value: None, way_out: REVOCATION },
+    UnsupportedParameter { key: "sslcrldir", value: None, way_out: REVOCATION },
+    UnsupportedParameter {
+        key: "sslpassword",
+        value: None,
+        way_out: "encrypted keys can't be read; decrypt the file of `sslkey`",
+    },
+];
+
+const REVOCATION: &str =
+    "revocation lists are not supported; leave it out, or end TLS in front of the server";
+
+/// Takes these parameters out.
+pub(super) fn take_unsupported(parameters: &mut Parameters) {
+    for UnsupportedParameter { key, value, way_out } in REFUSED {
+        let Some(given) = parameters.take(key) else { continue };
+        if value.is_none_or(|value| given.value.eq_ignore_ascii_case(value)) {
+            parameters.problems.push(format!("{}: {way_out}", given.place));
+        } else {
+            parameters.put_back(key, given);
+        }
+    }
+    if let Some(given) = parameters.take("client_encoding") {
+        let is_utf8 = ["utf8", "utf-8", "auto"].iter().any(|name| given.value.eq_ignore_ascii_case(name));
+        if !is_utf8 {
+            parameters.warnings.push(format!("{} has no effect here: connections use UTF8", given.place));
+        }
+    }
+    for key in parameters.keys() {
+        if WITHOUT_EFFECT.iter().any(|beginning| key.starts_with(beginning))
+            && let Some(given) = parameters.take(&key)
+        {
+            parameters.warnings.push(format!("{} has no effect here", given.place));
+        }
+    }
+}
+
+/// The parameters of a service, as `service=tracker` asks for it; `None` if the file has no service of that name.
+///
+/// ```text
+/// # comment
+/// [tracker]
+/// host=db1
+/// user=tracker
+/// ```
+///
+/// # Errors
+/// The number of a malformed line within the service, without its text.
+fn find_service(text: &str, service: &str) -> Result<Option<Vec<KeyValue>>, String> {
+    let mut found: Option<Vec<KeyValue>> = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            if found.is_some() {
+                break;
+            }
+            found = (name == service).then(Vec::new);
+            continue;
+        }
+        let Some(pairs) = &mut found else { continue };
+        let (key, value) = line
+            .split_once('=')
+            .ok_or_else(|| format!("line {number}: expected key=value, a [name] or a # comment"))?;
+        if key.trim().eq_ignore_ascii_case("service") {
+            return Err(format!("line {number}: a service can't refer to another one"));
+        }
+        pairs.push((key.trim().to_owned(), value.trim().to_owned()));
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
+
     use super::*;
+    use proptest::prelude::*;
 
     fn nothing(_: &str) -> Option<String> {
         None
@@ -358,5 +634,61 @@ mod tests {
                 "environment variable PGCONNECT_TIMEOUT: expected a whole number from 1 to 9",
             ]
         );
+    }
+
+    fn take(text: &str) -> Parameters {
+        let mut parameters = Parameters::gather(text, &|_| None);
+        take_unsupported(&mut parameters);
+        parameters
+    }
+
+    #[test]
+    fn settings_of_pgx_are_taken_with_a_warning() {
+        let mut parameters =
+            take("pool_health_check_period=1m krbsrvname=x gssencmode=disable search_path=a");
+        assert_eq!(
+            parameters.warnings,
+            [
+                "`gssencmode` has no effect here",
+                "`krbsrvname` has no effect here",
+                "`pool_health_check_period` has no effect here",
+            ]
+        );
+        assert_eq!(parameters.text("search_path").unwrap(), "a");
+        assert!(take("client_encoding=UTF8").warnings.is_empty());
+        assert_eq!(take("client_encoding=latin1").warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_protection_that_cannot_be_given_is_refused() {
+        for text in ["channel_binding=require", "sslcrl=/x", "require_auth=scram-sha-256", "ssl=true"] {
+            assert_eq!(take(text).problems.len(), 1, "{text}");
+        }
+        assert!(take("channel_binding=prefer ssl_min_protocol_version=TLSv1.2").problems.is_empty());
+    }
+
+    const FILE: &str = "# all\n[other]\nhost=db0\n\n[tracker]\n host = db1 \npassword=a=b\n[last]\nbroken\n";
+
+    #[test]
+    fn only_the_service_asked_for_is_read() {
+        let expected = [("host".to_owned(), "db1".to_owned()), ("password".to_owned(), "a=b".to_owned())];
+        assert_eq!(find_service(FILE, "tracker").unwrap().unwrap(), expected);
+        assert_eq!(find_service(FILE, "absent").unwrap(), None);
+    }
+
+    #[test]
+    fn a_malformed_line_is_told_by_its_number() {
+        assert_eq!(
+            find_service(FILE, "last").unwrap_err(),
+            "line 9: expected key=value, a [name] or a # comment"
+        );
+        assert!(find_service("[a]\nservice=b", "a").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(\\[a\\]|[a-z=#\\[\\]\n ])*") {
+            let _ = find_service(&text, "a");
+        }
     }
 }

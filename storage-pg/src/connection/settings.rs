@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::host::{Host, give_passwords, take_hosts};
-use super::parameters::{Parameters, Variable, in_home};
-use super::password_file::PasswordFile;
-use super::secret::{MASK, SHORTEST_MASKED, Secret, mask};
+use super::host::{Host, MASK, PasswordFile, SHORTEST_MASKED, Secret, give_passwords, mask, take_hosts};
+use super::parameters::{Parameters, Variable, in_home, take_unsupported};
 use super::session::{Session, take_session};
 #[cfg(target_os = "linux")]
 use super::socket::{SocketSettings, take_socket};
 use super::tls::{TlsMode, TlsSettings, take_tls};
-use super::unsupported::take_unsupported;
 
 const DEFAULT_APPLICATION_NAME: &str = "tracker-storage";
 

@@ -5,13 +5,15 @@
 //! the time of the last announce, so that a re-announce changes the row alone, and triggers keep the
 //! counts of each swarm, so that nobody has to count.
 
-mod example;
+mod example_config;
 mod queries;
 mod schema;
 mod versions;
 
 pub(crate) use versions::STAMP;
 pub use versions::{TABLES_VERSION, from_seed, to_seed};
+
+use storage_core::config::Section;
 
 use crate::PgConfig;
 
@@ -49,6 +51,30 @@ pub enum AddressColumn {
 }
 
 impl Recommendation {
+    /// Reads the choices `dialect` (`postgres`, `cockroachdb`), `address` (`inet`, `bytea`; what suits the server),
+    /// `unlogged`, and `for` (`mochi`), each of which may be left out.
+    pub fn read(choices: &mut Section) -> Self {
+        let dialect = choice(
+            choices,
+            "dialect",
+            &[("postgres", Dialect::Postgres), ("cockroachdb", Dialect::Cockroachdb)],
+        );
+        let address =
+            choice(choices, "address", &[("inet", AddressColumn::Inet), ("bytea", AddressColumn::Bytea)]);
+        let program = choice(choices, "for", &[("mochi", true)]);
+        let unlogged = choices.boolean("unlogged").unwrap_or(false);
+        let dialect = dialect.unwrap_or_default();
+        if unlogged && dialect == Dialect::Cockroachdb {
+            choices.problem("unlogged", "CockroachDB has no unlogged tables");
+        }
+        let suited = match dialect {
+            Dialect::Postgres => AddressColumn::Inet,
+            Dialect::Cockroachdb => AddressColumn::Bytea,
+        };
+        let (address, for_mochi) = (address.unwrap_or(suited), program.unwrap_or(false));
+        Self { dialect, address, unlogged, for_mochi }
+    }
+
     /// The tables, as SQL that may be run again.
     pub fn schema(&self) -> String {
         schema::schema(self)
@@ -67,11 +93,21 @@ impl Recommendation {
 
     /// A commented configuration file for these tables.
     pub fn example_config(&self) -> String {
-        example::example_config(self)
+        example_config::example_config(self)
     }
 
     /// The settings for these tables; the connection string is left for you to fill in.
     pub fn config(&self) -> PgConfig {
         queries::config(self)
     }
+}
+
+fn choice<T: Copy>(choices: &mut Section, key: &str, known: &[(&str, T)]) -> Option<T> {
+    let given = choices.text(key)?;
+    let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(given.trim()));
+    if found.is_none() {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        choices.problem(key, format!("expected {}", names.join(" or ")));
+    }
+    found.map(|(_, choice)| *choice)
 }

@@ -11,10 +11,10 @@ use redis::{
 use socket2::TcpKeepalive;
 use storage_core::config::Problem;
 
-use super::error as errors;
 use super::sentinels::Sentinels;
 use super::tls::Certificates;
 use crate::config::{DeploymentMode, RedisConfig, read_address};
+use crate::error as errors;
 
 /// The longest that connecting to a node of a cluster takes: one that does not answer must not keep callers from
 /// looking for the node that has taken its place.

@@ -25,8 +25,7 @@ use storage_core::ServerClock;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::clients::NodeClients;
-use super::connector::ConnectError;
-use super::link::Link;
+use super::connector::{ConnectError, Link};
 use super::node::ReplicaWait;
 use super::request::{SendError, by, keys};
 use super::shared_connection::SharedConnection;

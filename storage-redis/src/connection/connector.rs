@@ -1,23 +1,29 @@
 //! Making connections: to a server, to the primary that the sentinels name, to a cluster.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, PushInfo, PushKind, RedisError, RedisResult, Value,
+};
 use storage_core::config::Problem;
 use storage_core::{ServerTime, SharedObserver, TaskSpawner};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::clients::{Clients, NodeClients, connect_timeout, response_timeout};
 use super::cluster::Cluster;
-use super::error::describe;
-use super::link::Link;
 use super::node::{NodeConnection, ReplicaWait};
 use super::sentinels::Term;
 use crate::NAME;
 use crate::config::RedisConfig;
+use crate::error::describe;
 
 /// A connection and what is needed to know that it is good no more.
 #[derive(Clone)]
@@ -58,9 +64,9 @@ pub(super) enum ConnectionUse {
 
 /// Why there is no connection, and to where.
 #[derive(Clone)]
-pub(super) struct ConnectError {
-    pub(super) address: String,
-    pub(super) error: RedisError,
+pub(crate) struct ConnectError {
+    pub(crate) address: String,
+    pub(crate) error: RedisError,
 }
 
 /// Makes connections of one configuration.
@@ -215,4 +221,95 @@ impl Connector {
 
 fn address(client: &Client) -> String {
     client.get_connection_info().addr().to_string()
+}
+
+/// The longest to wait for it. A server that takes the connection waits for a command, and says nothing.
+const GREETING: Duration = Duration::from_millis(500);
+
+/// More than a refusal is long.
+const LONGEST: u64 = 1024;
+
+/// The refusal of the server, if it is why the connection was lost; otherwise the error itself. One that wants TLS
+/// says nothing to those who do not speak it.
+///
+/// A server that has no connection left, or that is protected from other machines, says so as soon as somebody
+/// connects, and closes the connection. redis-rs has sent several commands by then and wants an answer to each, so
+/// that it reports no more than a connection that was reset.
+pub(super) async fn explain(error: RedisError, server: &ConnectionAddr) -> RedisError {
+    let ConnectionAddr::Tcp(host, port) = server else { return error };
+    if !is_hanging_up(&error) {
+        return error;
+    }
+    timeout(GREETING, refusal(host, *port)).await.ok().flatten().unwrap_or(error)
+}
+
+/// Whether the server may have closed the connection by itself.
+fn is_hanging_up(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Io && !error.is_connection_refusal() && !error.is_timeout()
+}
+
+async fn refusal(host: &str, port: u16) -> Option<RedisError> {
+    let stream = TcpStream::connect((host, port)).await.ok()?;
+    let mut said = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut said).await.ok()?;
+    redis::parse_redis_value(&said).ok()?.extract_error().err()
+}
+
+/// A connection to a server that has the scripts, and what is needed to know that it is closed.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) node: NodeConnection,
+    pub(super) lost: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Connects; to a replica only if nobody says that it is the primary.
+    pub(super) async fn make(
+        client: &Client,
+        config: &AsyncConnectionConfig,
+        wait: Option<ReplicaWait>,
+        is_named_by_sentinels: bool,
+    ) -> RedisResult<Self> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let config = config.clone().set_push_sender(note_disconnection(&lost));
+        let connected = async {
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            if is_named_by_sentinels {
+                check_role(&mut connection).await?;
+            }
+            let node = NodeConnection::new(connection, wait).await?;
+            node.load_scripts().await?;
+            Ok(node)
+        };
+        match connected.await {
+            Ok(node) => Ok(Self { node, lost }),
+            Err(error) => Err(explain(error, client.get_connection_info().addr()).await),
+        }
+    }
+
+    /// Whether it is known to be closed.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Sentinels may name a server that has become a replica, and one that is not the primary yet.
+async fn check_role(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let answer = connection.req_packed_command(&redis::cmd("HELLO")).await?.extract_error()?;
+    let mut about: HashMap<String, Value> = redis::from_redis_value(answer)?;
+    let role: String = redis::from_redis_value(about.remove("role").unwrap_or(Value::Nil))?;
+    if role == "master" {
+        return Ok(());
+    }
+    Err(std::io::Error::other("the sentinels name it as the primary, but it is a replica").into())
+}
+
+fn note_disconnection(lost: &Arc<AtomicBool>) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+    let lost = Arc::clone(lost);
+    move |push| {
+        if push.kind == PushKind::Disconnection {
+            lost.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }

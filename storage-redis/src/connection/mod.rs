@@ -2,15 +2,12 @@
 //! and the repetition of what failed for a short while.
 
 mod clients;
-mod clock;
 mod cluster;
 mod connector;
-mod error;
-mod greeting;
-mod link;
 mod node;
 mod pool;
 mod request;
+mod retry;
 mod sentinels;
 mod shared_connection;
 #[cfg_attr(not(feature = "_tls"), path = "without_tls.rs")]
@@ -20,102 +17,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
-use storage_core::layer::deadline;
 use storage_core::{
     Error, ErrorKind, Event, OpenError, Operation, Result, ServerTime, SharedObserver, Tasks,
 };
 use tokio::time::Instant;
 
-use self::connector::{ConnectionUse, Connector};
-use self::error::{RequestError, RetryAdvice};
+pub(crate) use self::connector::ConnectError;
+use self::connector::Connector;
 use self::pool::Pool;
-pub(crate) use self::request::Node;
 use self::request::Request;
+pub(crate) use self::request::{Node, SendError, keys};
+pub(crate) use self::retry::Call;
+use self::retry::{LONGEST_DELAY, delays};
 use crate::NAME;
 use crate::config::RedisConfig;
+use crate::error::{RequestError, RetryAdvice};
 use crate::layout::key_text;
 
-const SHORTEST_DELAY: Duration = Duration::from_millis(5);
-const LONGEST_DELAY: Duration = Duration::from_millis(500);
 /// Commands under way at once where a cluster takes them one by one.
 pub(crate) const CLUSTER_WIDTH: usize = 64;
-/// How often a call loads the scripts before it takes the server's word that they are not there.
-const SCRIPT_LOADS: u32 = 3;
-
-/// What a command is for, and whether it may be sent again when its outcome is unknown.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call {
-    pub(crate) operation: Operation,
-    once: bool,
-    written: WrittenOnce,
-}
-
-/// What a call may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WrittenOnce {
-    /// What nobody misses.
-    Nothing,
-    /// Peers, which announce again.
-    Peers,
-    /// What is lost for good when it is lost.
-    Lasting,
-}
-
-impl WrittenOnce {
-    fn by(operation: Operation) -> Self {
-        match operation {
-            Operation::GraduatePeers
-            | Operation::PutData
-            | Operation::DeleteData
-            | Operation::ForgetSwarm
-            | Operation::ImportDownloads
-            | Operation::ImportData => Self::Lasting,
-            Operation::PutPeer
-            | Operation::DeletePeer
-            | Operation::RemovePeer
-            | Operation::Announce
-            | Operation::WritePeers
-            | Operation::ImportPeers => Self::Peers,
-            _ => Self::Nothing,
-        }
-    }
-}
-
-impl Call {
-    /// A call that changes nothing when it is carried out a second time.
-    pub(crate) fn repeatable(operation: Operation) -> Self {
-        Self { operation, once: false, written: WrittenOnce::by(operation) }
-    }
-
-    /// A call that must not be carried out twice.
-    pub(crate) fn once(operation: Operation) -> Self {
-        Self { operation, once: true, written: WrittenOnce::by(operation) }
-    }
-
-    /// The same call, whether it may count a download or not.
-    pub(crate) fn with_download(self, has_download: bool) -> Self {
-        if has_download { Self { written: WrittenOnce::Lasting, ..self } } else { self }
-    }
-
-    /// The same call, which writes peers and nothing else.
-    pub(crate) fn of_peers(self) -> Self {
-        Self { written: WrittenOnce::Peers, ..self }
-    }
-
-    /// The same call, for what may be carried out a second time.
-    pub(crate) fn as_repeatable(self) -> Self {
-        Self { once: false, ..self }
-    }
-
-    /// An error of this call.
-    pub(crate) fn error(self, kind: ErrorKind) -> Error {
-        Error::new(NAME, self.operation, kind)
-    }
-}
-
 /// The connections of one storage.
 pub(crate) struct Connections {
     pool: Pool,
@@ -328,78 +250,19 @@ impl Connections {
     async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
         self.attempts(call, request).await.map(|(values, _)| values)
     }
-
-    fn purpose(&self, call: Call) -> ConnectionUse {
-        let waits = match call.written {
-            WrittenOnce::Lasting => true,
-            WrittenOnce::Peers => self.wait_for_peers,
-            WrittenOnce::Nothing => false,
-        };
-        if waits && self.pool.connector().wait().is_some() {
-            ConnectionUse::Replicated
-        } else {
-            ConnectionUse::Shared
-        }
-    }
-
-    /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the
-    /// last one may have taken effect.
-    async fn attempts(&self, call: Call, request: &Request) -> Result<(Vec<Value>, bool)> {
-        let (now, deadline) = (Instant::now(), deadline(call.operation));
-        let give_up = deadline.min(now + self.retry_timeout);
-        let purpose = self.purpose(call);
-        let mut delays = delays();
-        let (mut may_have_run, mut script_loads) = (false, 0);
-        loop {
-            self.check_open(call.operation)?;
-            let fault = match self.pool.attempt(request, purpose, deadline).await {
-                Ok(values) => return Ok((values, may_have_run)),
-                Err(fault) => fault,
-            };
-            may_have_run |= fault.may_have_run;
-            if fault.remedy == RetryAdvice::LoadScripts && script_loads < SCRIPT_LOADS {
-                script_loads += 1;
-                continue;
-            }
-            let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            let hopeless = fault.remedy == RetryAdvice::Nothing
-                || (may_have_run && call.once)
-                || Instant::now() + delay > give_up;
-            if hopeless {
-                let uncertain = may_have_run && call.operation.is_write();
-                let fault = match request.commands().next() {
-                    Some(command) => fault.about(command),
-                    None => fault,
-                };
-                return Err(fault.into_error(call.operation, uncertain));
-            }
-            self.observer.observe(NAME, Event::Retried { reason: fault.reason });
-            tokio::time::sleep(delay).await;
-        }
-    }
-}
-
-/// Growing delays between attempts, jittered.
-fn delays() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::new()
-        .with_min_delay(SHORTEST_DELAY)
-        .with_max_delay(LONGEST_DELAY)
-        .without_max_times()
-        .with_jitter()
-        .build()
 }
 
 /// One answer of several.
 fn item(call: Call, value: Value, command: &Cmd) -> Result<Result<Value>> {
     let Value::ServerError(error) = value else { return Ok(Ok(value)) };
-    let error = RequestError::refused(&error).about(command).into_error(call.operation, false);
+    let error = RequestError::classify_refusal(&error).about(command).into_error(call.operation, false);
     if error.kind() == ErrorKind::Corrupt { Ok(Err(error)) } else { Err(error) }
 }
 
 /// Reads an answer.
 pub(crate) fn read<T: FromRedisValue>(call: Call, value: Value) -> Result<T> {
     if let Value::ServerError(error) = &value {
-        return Err(RequestError::refused(error).into_error(call.operation, false));
+        return Err(RequestError::classify_refusal(error).into_error(call.operation, false));
     }
     // What redis-rs says of it may repeat stored values.
     redis::from_redis_value(value)

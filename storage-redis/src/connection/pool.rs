@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::connector::{ConnectError, ConnectionUse, Connector, Live};
-use super::error::{RequestError, RetryAdvice};
 use super::request::{Request, load_scripts};
 use super::shared_connection::SharedConnection;
 use crate::NAME;
+use crate::error::{RequestError, RetryAdvice};
 
 /// A caller that gave up after waiting for so long leaves its connection in doubt.
 const SUSPICIOUS_WAIT: Duration = Duration::from_secs(1);
@@ -185,7 +185,7 @@ impl PoolInner {
         match timeout_at(deadline, load_scripts(live.transport.clone())).await {
             // On a cluster it may be another node that can't be reached.
             Ok(Err(error)) if !self.connector.is_cluster() => {
-                Err(RequestError { may_have_run: false, ..RequestError::answering(&error) })
+                Err(RequestError { may_have_run: false, ..RequestError::classify(&error) })
             }
             Ok(_) => Ok(()),
             Err(_) => Err(RequestError::out_of_time("the scripts were not loaded in time")),
@@ -354,7 +354,7 @@ impl Drop for RepairGuard {
 /// attempt.
 fn first_remediable(values: &[Value]) -> Option<RequestError> {
     let mut faults = values.iter().filter_map(|value| match value {
-        Value::ServerError(error) => Some(RequestError::refused(error)),
+        Value::ServerError(error) => Some(RequestError::classify_refusal(error)),
         _ => None,
     });
     faults.find(|fault| fault.remedy != RetryAdvice::Nothing)

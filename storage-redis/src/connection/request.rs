@@ -22,7 +22,7 @@ pub(crate) enum Node {
 
 /// Why there is no answer.
 #[derive(Clone)]
-pub(super) enum SendError {
+pub(crate) enum SendError {
     /// It did not leave in time.
     NotSent,
     /// There is no connection to the node that it was sent on to.
@@ -146,7 +146,7 @@ fn expiring(command: &Cmd, expiry: i64) -> Cmd {
 
 /// The keys of a command: those of a script, or the one that follows the command's name. The commands without any
 /// that go by their keys have no arguments.
-pub(super) fn keys(command: &Cmd) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn keys(command: &Cmd) -> impl Iterator<Item = &[u8]> {
     let mut arguments = command.args_iter().filter_map(|argument| match argument {
         redis::Arg::Simple(argument) => Some(argument),
         _ => None,

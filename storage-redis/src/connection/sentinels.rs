@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::clients::NodeClients;
-use super::greeting::explain;
+use super::connector::explain;
 use crate::NAME;
 
 /// The time between two questions to a sentinel. An old primary goes on taking writes, which are lost, for as long as

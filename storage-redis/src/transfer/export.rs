@@ -1,14 +1,20 @@
-//! Peers: swarm by swarm, seeders and leechers together, so that a peer in both roles comes once.
+//! Exports. Peers come swarm by swarm, seeders and leechers together, so that a peer in both roles comes once.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use redis::Value;
-use storage_core::{AddressFamily, Page, PeerRecord, Result, Role, Scope};
+use storage_core::{
+    AddressFamily, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Page, PeerRecord, Result, Role,
+    Scope,
+};
 
 use super::Export;
 use crate::connection::{command, read};
-use crate::layout::{SWARM_PATTERN, SwarmKey, read_peer_key, read_time};
+use crate::layout::{
+    CONTEXT_PATTERN, DOWNLOADS, SWARM_PATTERN, SwarmKey, context_key, read_context_key, read_decimal,
+    read_peer_key, read_time,
+};
 use crate::scan::hash_step;
 
 /// Swarms read at once.
@@ -193,4 +199,105 @@ impl Times {
             Role::Leecher => self.leecher = Some(time),
         }
     }
+}
+
+/// Data, context by context.
+pub(super) async fn export_data(mut export: Export<'_, DataRecord>) -> Result<Page<DataRecord>> {
+    while !export.is_full() {
+        let begun = export.position.inner.is_some();
+        let name = match export.position.outer.clone().filter(|_| begun) {
+            Some(name) => name,
+            None => match next_context(&export).await? {
+                Some(name) => name,
+                None => return Ok(export.last_page()),
+            },
+        };
+        match context(&name) {
+            Some(context) => rest_of(&mut export, &context).await?,
+            None => {
+                export.pass_over(&name);
+                export.position.finish(name);
+            }
+        }
+    }
+    Ok(export.page())
+}
+
+async fn next_context(export: &Export<'_, DataRecord>) -> Result<Option<Vec<u8>>> {
+    let name = |key: Vec<u8>| read_context_key(&key).map(<[u8]>::to_vec);
+    let sorted = export.names(CONTEXT_PATTERN, name).await?;
+    Ok(sorted.after(export.position.outer.as_deref()).first().cloned())
+}
+
+fn context(name: &[u8]) -> Option<Context> {
+    Context::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+/// The rest of a context, or as much of it as there is room for.
+async fn rest_of(export: &mut Export<'_, DataRecord>, context: &Context) -> Result<()> {
+    let name = context.as_str().as_bytes();
+    let keys = [context_key(context.as_str())];
+    while !export.is_full() {
+        let sorted = match export.fields(&keys).await {
+            // Not ours: some other kind of key under the same prefix.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                export.pass_over_key(&keys[0]);
+                export.position.finish(name.to_vec());
+                return Ok(());
+            }
+            sorted => sorted?,
+        };
+        let fields = sorted.after(export.position.inner.as_deref());
+        let fields = &fields[..fields.len().min(export.room())];
+        let Some(last) = fields.last() else {
+            export.position.finish(name.to_vec());
+            return Ok(());
+        };
+        let mut ask = command("HMGET", &keys[0]);
+        ask.arg(fields);
+        let values: Vec<Option<Vec<u8>>> = export.storage.connections.query(export.call, ask).await?;
+        for (key, value) in fields.iter().zip(values) {
+            let Some(value) = value else { continue };
+            let (context, key) = (context.clone(), Bytes::from(key.clone()));
+            export.records.push(DataRecord { context, key, value: value.into() });
+        }
+        export.position.outer = Some(name.to_vec());
+        export.position.inner = Some(last.clone());
+    }
+    Ok(())
+}
+
+/// Downloads, which are one hash.
+pub(super) async fn export_downloads(
+    mut export: Export<'_, DownloadsRecord>,
+) -> Result<Page<DownloadsRecord>> {
+    let keys = [DOWNLOADS.to_vec()];
+    // The hash is the only outer name; the info hashes are the inner ones.
+    export.position.outer = Some(DOWNLOADS.to_vec());
+    while !export.is_full() {
+        let sorted = match export.fields(&keys).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                export.pass_over_key(DOWNLOADS);
+                return Ok(export.last_page());
+            }
+            sorted => sorted?,
+        };
+        let names = sorted.after(export.position.inner.as_deref());
+        let names = &names[..names.len().min(export.room())];
+        let Some(last) = names.last() else { return Ok(export.last_page()) };
+        let mut ask = command("HMGET", DOWNLOADS);
+        ask.arg(names);
+        let numbers: Vec<Option<Vec<u8>>> = export.storage.connections.query(export.call, ask).await?;
+        for (name, number) in names.iter().zip(numbers) {
+            let Some(number) = number else { continue };
+            match (InfoHash::try_from(name.as_slice()), read_decimal(&number)) {
+                (Ok(info_hash), Some(downloads)) => {
+                    export.records.push(DownloadsRecord { info_hash, downloads });
+                }
+                _ => export.pass_over(name),
+            }
+        }
+        export.position.inner = Some(last.clone());
+    }
+    Ok(export.page())
 }

@@ -4,25 +4,24 @@
 use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
 use storage_core::{Error, ErrorKind, Operation};
 
-use super::connector::ConnectError;
-use super::request::{SendError, keys};
 use crate::NAME;
+use crate::connection::{ConnectError, SendError, keys};
 use crate::layout::key_text;
 
 /// A failed attempt.
-pub(super) struct RequestError {
-    pub(super) kind: ErrorKind,
+pub(crate) struct RequestError {
+    pub(crate) kind: ErrorKind,
     /// In a word, for metrics.
-    pub(super) reason: &'static str,
-    pub(super) message: String,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
     /// Whether a command may have been carried out all the same.
-    pub(super) may_have_run: bool,
-    pub(super) remedy: RetryAdvice,
+    pub(crate) may_have_run: bool,
+    pub(crate) remedy: RetryAdvice,
 }
 
 /// What may make the next attempt go well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RetryAdvice {
+pub(crate) enum RetryAdvice {
     /// Nothing soon.
     Nothing,
     /// A moment's wait.
@@ -35,10 +34,10 @@ pub(super) enum RetryAdvice {
 
 impl RequestError {
     /// No connection could be made, so nothing was sent.
-    pub(super) fn connecting(failed: &ConnectError) -> Self {
+    pub(crate) fn connecting(failed: &ConnectError) -> Self {
         let ConnectError { address, error } = failed;
         let fault = match server_error(error) {
-            Some(refusal) => Self::refused(&refusal),
+            Some(refusal) => Self::classify_refusal(&refusal),
             None => Self::without_connection(error),
         };
         Self { message: format!("{address}: {}", fault.message), may_have_run: false, ..fault }
@@ -68,9 +67,9 @@ impl RequestError {
     }
 
     /// A request has no answer.
-    pub(super) fn sending(error: &SendError) -> Self {
+    pub(crate) fn sending(error: &SendError) -> Self {
         match error {
-            SendError::Redis(error) => Self::answering(error),
+            SendError::Redis(error) => Self::classify(error),
             SendError::OutOfTime => Self {
                 kind: ErrorKind::Timeout,
                 reason: "timeout",
@@ -93,7 +92,7 @@ impl RequestError {
     }
 
     /// Time ran out before anything was sent.
-    pub(super) fn out_of_time(message: &str) -> Self {
+    pub(crate) fn out_of_time(message: &str) -> Self {
         Self {
             kind: ErrorKind::Timeout,
             reason: "timeout",
@@ -104,7 +103,7 @@ impl RequestError {
     }
 
     /// The answer is from a server that is the primary no more.
-    pub(super) fn superseded() -> Self {
+    pub(crate) fn superseded() -> Self {
         Self {
             kind: ErrorKind::Unavailable,
             reason: "another_primary",
@@ -115,9 +114,9 @@ impl RequestError {
     }
 
     /// A command was sent, or may have been, and failed.
-    pub(super) fn answering(error: &RedisError) -> Self {
+    pub(crate) fn classify(error: &RedisError) -> Self {
         if let Some(refusal) = server_error(error) {
-            return Self::refused(&refusal);
+            return Self::classify_refusal(&refusal);
         }
         let (kind, reason, may_have_run, remedy) = match error.kind() {
             RedisErrorKind::ClusterConnectionNotFound => {
@@ -142,7 +141,7 @@ impl RequestError {
     }
 
     /// The server has answered that it won't.
-    pub(super) fn refused(error: &ServerError) -> Self {
+    pub(crate) fn classify_refusal(error: &ServerError) -> Self {
         use ErrorKind::{Corrupt, Rejected, Unavailable};
         let code = code(error);
         let (kind, reason, remedy) = match code {
@@ -185,7 +184,7 @@ impl RequestError {
     }
 
     /// Names the keys of the command, where one of them has the wrong type.
-    pub(super) fn about(self, command: &Cmd) -> Self {
+    pub(crate) fn about(self, command: &Cmd) -> Self {
         if self.reason != WRONG_TYPE {
             return self;
         }
@@ -200,7 +199,7 @@ impl RequestError {
     }
 
     /// The error for the caller; `uncertain` if a write may have taken effect.
-    pub(super) fn into_error(self, operation: Operation, uncertain: bool) -> Error {
+    pub(crate) fn into_error(self, operation: Operation, uncertain: bool) -> Error {
         let kind = if uncertain { ErrorKind::Uncertain } else { self.kind };
         Error::new(NAME, operation, kind).with_message(self.message)
     }
@@ -246,7 +245,7 @@ fn server_text(error: &ServerError) -> String {
 }
 
 /// An error in words, without anything that may be a stored value.
-pub(super) fn describe(error: &RedisError) -> String {
+pub(crate) fn describe(error: &RedisError) -> String {
     if let Some(refusal) = server_error(error) {
         return server_text(&refusal);
     }
@@ -283,7 +282,7 @@ mod tests {
 
     fn refusal(line: &str) -> RequestError {
         let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        RequestError::answering(&value.extract_error().unwrap_err())
+        RequestError::classify(&value.extract_error().unwrap_err())
     }
 
     #[test]
@@ -369,11 +368,11 @@ mod tests {
     #[test]
     fn a_connection_lost_under_way_leaves_the_outcome_open() {
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        let fault = RequestError::answering(&lost);
+        let fault = RequestError::classify(&lost);
         assert!(fault.may_have_run);
         assert_eq!(fault.into_error(Operation::GraduatePeers, true).kind(), ErrorKind::Uncertain);
         let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
-        assert!(!RequestError::answering(&refused).may_have_run);
+        assert!(!RequestError::classify(&refused).may_have_run);
     }
 
     #[test]

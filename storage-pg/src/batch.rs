@@ -16,13 +16,13 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::announces::Announces;
-use crate::argument::Argument;
 use crate::arguments::{self, random_sample};
 use crate::config::PgConfig;
-use crate::core::Core;
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{Attempt, TxMode, with_retries};
+use crate::rewrite::Argument;
 use crate::statement::{ResultRow, Statement};
+use crate::storage::Core;
 
 /// A kind of calls that can be answered together.
 pub(crate) trait BatchKind: Send + Sync + 'static {

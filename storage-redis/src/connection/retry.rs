@@ -1,0 +1,152 @@
+//! Which requests are sent again when they fail, and for how long.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use redis::Value;
+use storage_core::layer::deadline;
+use storage_core::{Error, ErrorKind, Event, Operation, Result};
+use tokio::time::Instant;
+
+use super::Connections;
+use super::connector::ConnectionUse;
+use super::request::Request;
+use crate::NAME;
+use crate::error::RetryAdvice;
+
+const SHORTEST_DELAY: Duration = Duration::from_millis(5);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_millis(500);
+/// How often a call loads the scripts before it takes the server's word that they are not there.
+const SCRIPT_LOADS: u32 = 3;
+
+/// What a command is for, and whether it may be sent again when its outcome is unknown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) operation: Operation,
+    once: bool,
+    written: WrittenOnce,
+}
+
+/// What a call may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WrittenOnce {
+    /// What nobody misses.
+    Nothing,
+    /// Peers, which announce again.
+    Peers,
+    /// What is lost for good when it is lost.
+    Lasting,
+}
+
+impl WrittenOnce {
+    fn by(operation: Operation) -> Self {
+        match operation {
+            Operation::GraduatePeers
+            | Operation::PutData
+            | Operation::DeleteData
+            | Operation::ForgetSwarm
+            | Operation::ImportDownloads
+            | Operation::ImportData => Self::Lasting,
+            Operation::PutPeer
+            | Operation::DeletePeer
+            | Operation::RemovePeer
+            | Operation::Announce
+            | Operation::WritePeers
+            | Operation::ImportPeers => Self::Peers,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl Call {
+    /// A call that changes nothing when it is carried out a second time.
+    pub(crate) fn repeatable(operation: Operation) -> Self {
+        Self { operation, once: false, written: WrittenOnce::by(operation) }
+    }
+
+    /// A call that must not be carried out twice.
+    pub(crate) fn once(operation: Operation) -> Self {
+        Self { operation, once: true, written: WrittenOnce::by(operation) }
+    }
+
+    /// The same call, whether it may count a download or not.
+    pub(crate) fn with_download(self, has_download: bool) -> Self {
+        if has_download { Self { written: WrittenOnce::Lasting, ..self } } else { self }
+    }
+
+    /// The same call, which writes peers and nothing else.
+    pub(crate) fn of_peers(self) -> Self {
+        Self { written: WrittenOnce::Peers, ..self }
+    }
+
+    /// The same call, for what may be carried out a second time.
+    pub(crate) fn as_repeatable(self) -> Self {
+        Self { once: false, ..self }
+    }
+
+    /// An error of this call.
+    pub(crate) fn error(self, kind: ErrorKind) -> Error {
+        Error::new(NAME, self.operation, kind)
+    }
+}
+
+impl Connections {
+    /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the
+    /// last one may have taken effect.
+    pub(super) async fn attempts(&self, call: Call, request: &Request) -> Result<(Vec<Value>, bool)> {
+        let (now, deadline) = (Instant::now(), deadline(call.operation));
+        let give_up = deadline.min(now + self.retry_timeout);
+        let purpose = self.purpose(call);
+        let mut delays = delays();
+        let (mut may_have_run, mut script_loads) = (false, 0);
+        loop {
+            self.check_open(call.operation)?;
+            let fault = match self.pool.attempt(request, purpose, deadline).await {
+                Ok(values) => return Ok((values, may_have_run)),
+                Err(fault) => fault,
+            };
+            may_have_run |= fault.may_have_run;
+            if fault.remedy == RetryAdvice::LoadScripts && script_loads < SCRIPT_LOADS {
+                script_loads += 1;
+                continue;
+            }
+            let delay = delays.next().unwrap_or(LONGEST_DELAY);
+            let hopeless = fault.remedy == RetryAdvice::Nothing
+                || (may_have_run && call.once)
+                || Instant::now() + delay > give_up;
+            if hopeless {
+                let uncertain = may_have_run && call.operation.is_write();
+                let fault = match request.commands().next() {
+                    Some(command) => fault.about(command),
+                    None => fault,
+                };
+                return Err(fault.into_error(call.operation, uncertain));
+            }
+            self.observer.observe(NAME, Event::Retried { reason: fault.reason });
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn purpose(&self, call: Call) -> ConnectionUse {
+        let waits = match call.written {
+            WrittenOnce::Lasting => true,
+            WrittenOnce::Peers => self.wait_for_peers,
+            WrittenOnce::Nothing => false,
+        };
+        if waits && self.pool.connector().wait().is_some() {
+            ConnectionUse::Replicated
+        } else {
+            ConnectionUse::Shared
+        }
+    }
+}
+
+/// Growing delays between attempts, jittered.
+pub(super) fn delays() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(SHORTEST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
