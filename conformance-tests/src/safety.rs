@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libtest_mimic::{Completion, Failed, Trial};
 use storage_core::config::Value;
 use storage_core::conformance::{Outcome, Provider, Suite, Violation};
-use storage_core::{Context, InfoHash, Peer, PeerId, Role, Storage, Timestamp, When};
+use storage_core::{Context, InfoHash, Peer, PeerId, PeerStorageExt, Role, Storage, Timestamp, When};
 
 use crate::harness::unless_missing;
 use crate::runtime::block_on;

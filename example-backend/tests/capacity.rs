@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use example_backend::ExampleDriver;
 use storage_core::config::{StorageConfig, Value};
-use storage_core::{ErrorKind, InfoHash, OpenError, Peer, PeerId, Registry, Storage, SwarmCounts};
+use storage_core::{
+    ErrorKind, InfoHash, OpenError, Peer, PeerId, PeerStorageExt, Registry, Storage, SwarmCounts,
+};
 
 const SWARM: InfoHash = InfoHash::V1([1; 20]);
 

@@ -17,7 +17,9 @@ use std::process::{Command, ExitCode, Stdio};
 use conformance_tests::runtime::block_on;
 use conformance_tests::servers::Servers;
 use libtest_mimic::{Arguments, Trial};
-use storage_core::{Context, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Timestamp};
+use storage_core::{
+    Context, DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, PeerStorageExt, Role, Timestamp,
+};
 
 use common::{CommandOutput, command, file, run};
 use test_storage::{ServerHandle, ServerKind, StorageCase, StorageUnderTest, on};

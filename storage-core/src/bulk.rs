@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use rand::RngExt;
 
 use crate::{
-    Cursor, Error, InfoHash, Operation, Peer, PeerRecord, PeerStorage, Result, Role, Scope, SwarmCounts,
-    Timestamp, Transfer, When,
+    Cursor, Error, InfoHash, Operation, Peer, PeerRecord, PeerStorage, PeerStorageExt, Result, Role, Scope,
+    SwarmCounts, Timestamp, Transfer, When,
 };
 
 /// Writes and reads for many (W1, R1).

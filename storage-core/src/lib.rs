@@ -90,8 +90,8 @@ pub use server_clock::ServerClock;
 pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
     Backend, Collected, CountCheck, DataStorage, Diagnostics, Forgotten, Maintenance, PeerCounts,
-    PeerSelection, PeerStorage, PendingWrites, QueryCheck, QueryScopeReport, Scope, Statistics, Storage,
-    SwarmCounts, Transfer, WrongCounts, forget_swarms_one_by_one,
+    PeerSelection, PeerStorage, PeerStorageExt, PendingWrites, QueryCheck, QueryScopeReport, Scope,
+    Statistics, Storage, SwarmCounts, Transfer, WrongCounts, forget_swarms_one_by_one,
 };
 pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp, When};

@@ -144,11 +144,6 @@ pub trait PeerStorage: Backend {
     /// each time, such as MoChi, still does.
     async fn graduate_peers(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool>;
 
-    /// [`graduate_peers`](Self::graduate_peers) for a client with one address.
-    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: When) -> Result<bool> {
-        self.graduate_peers(info_hash, std::slice::from_ref(peer), announced).await
-    }
-
     /// Peers for one who announces (P5): leechers only for a seeder; for a leecher seeders first,
     /// then leechers; never more than `num_want`, as many as there are, none twice, only of the
     /// family asked for; an empty list if there is none, or none is wanted.
@@ -197,6 +192,15 @@ pub trait PeerStorage: Backend {
         let answer = |(place, announce)| self.announce(announce).map(move |answer| (place, answer));
         announces.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed()
     }
+}
+
+/// Shorter calls of [`PeerStorage`], for every storage.
+#[async_trait]
+pub trait PeerStorageExt: PeerStorage {
+    /// [`graduate_peers`](Self::graduate_peers) for a client with one address.
+    async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: When) -> Result<bool> {
+        self.graduate_peers(info_hash, std::slice::from_ref(peer), announced).await
+    }
 
     /// [`put_peer`](Self::put_peer) as seeder, now.
     async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
@@ -223,6 +227,8 @@ pub trait PeerStorage: Backend {
         self.graduate_peer(info_hash, peer, When::Now).await
     }
 }
+
+impl<S: PeerStorage + ?Sized> PeerStorageExt for S {}
 
 /// Arbitrary data, keyed by (context, key). Keys and values are any bytes; an empty value is not an
 /// absent one. Contexts don't see each other (D1, D2).

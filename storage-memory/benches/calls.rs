@@ -8,7 +8,8 @@ use divan::{Bencher, black_box};
 use futures::FutureExt;
 use storage_core::layer::{DefaultLayers, Layered, Limits, Metrics};
 use storage_core::{
-    Announce, InfoHash, Peer, PeerId, PeerSelection, Role, Storage, Timestamp, When, with_default_layers,
+    Announce, InfoHash, Peer, PeerId, PeerSelection, PeerStorageExt, Role, Storage, Timestamp, When,
+    with_default_layers,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use tokio::runtime::Runtime;

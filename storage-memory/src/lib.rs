@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use storage_core::{InfoHash, Peer, PeerId, PeerStorage, layer::Limits};
+//! use storage_core::{InfoHash, Peer, PeerId, PeerStorageExt, layer::Limits};
 //! use storage_memory::{MemoryConfig, MemoryStorage};
 //!
 //! # #[tokio::main(flavor = "current_thread")]

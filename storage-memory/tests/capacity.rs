@@ -3,8 +3,8 @@
 
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, ErrorKind, InfoHash, Maintenance, Peer,
-    PeerChange, PeerId, PeerRecord, PeerStorage, PeerWrite, Result, Role, SwarmCounts, Timestamp, Transfer,
-    When, Written,
+    PeerChange, PeerId, PeerRecord, PeerStorage, PeerStorageExt, PeerWrite, Result, Role, SwarmCounts,
+    Timestamp, Transfer, When, Written,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 

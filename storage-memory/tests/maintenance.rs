@@ -10,7 +10,7 @@ use storage_core::config::{StorageConfig, Value};
 use storage_core::layer::{Layer, Layered, with_time_left};
 use storage_core::{
     Error, ErrorKind, Event, InfoHash, MaintenanceScheduler, Observer, Operation, Peer, PeerId, PeerStorage,
-    Registry, Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
+    PeerStorageExt, Registry, Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
 };
 use storage_memory::{MemoryConfig, MemoryDriver, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};

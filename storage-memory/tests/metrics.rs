@@ -8,7 +8,8 @@ use prometheus::TextEncoder;
 use storage_core::config::{StorageConfig, Value};
 use storage_core::layer::Metrics;
 use storage_core::{
-    Event, InfoHash, Opened, Peer, PeerId, PeerSelection, Registry, Role, Storage, Timestamp, When,
+    Event, InfoHash, Opened, Peer, PeerId, PeerSelection, PeerStorageExt, Registry, Role, Storage, Timestamp,
+    When,
 };
 use storage_memory::MemoryDriver;
 

@@ -10,7 +10,7 @@ use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use storage_core::{
     Announce, AnnounceAnswer, Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer,
-    PeerSelection, PeerStorage, Result, Role, SwarmCounts, Transfer, When,
+    PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts, Transfer, When,
 };
 
 /// About what a queued write of a peer takes up.

@@ -23,7 +23,7 @@
 //!
 //! ```
 //! use tracker_storage::config::{StorageConfig, Value};
-//! use tracker_storage::{InfoHash, Peer, PeerId, PeerStorage};
+//! use tracker_storage::{InfoHash, Peer, PeerId, PeerStorageExt};
 //!
 //! # #[cfg(feature = "memory")]
 //! # #[tokio::main]

@@ -11,8 +11,8 @@ use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, Collected, Context,
     Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Error, ErrorKind, Forgotten, Imported,
     InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
-    PeerStorage, PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts, SwarmSnapshot, Timestamp,
-    Transfer, When, Written, announce_by_parts,
+    PeerStorage, PeerStorageExt, PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts,
+    SwarmSnapshot, Timestamp, Transfer, When, Written, announce_by_parts,
 };
 
 use super::Flaw;

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerId,
-    PeerSelection, PeerWrite, Result, Role, Storage,
+    PeerSelection, PeerStorageExt, PeerWrite, Result, Role, Storage,
 };
 use tokio::time::Instant;
 

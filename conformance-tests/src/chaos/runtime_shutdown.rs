@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use storage_core::PeerStorageExt;
 use storage_core::config::StorageConfig;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Builder;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use storage_core::config::{StorageConfig, Value};
-use storage_core::{PeerSelection, Storage};
+use storage_core::{PeerSelection, PeerStorageExt, Storage};
 use storage_pg::recommended::Recommendation;
 
 use super::client;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use storage_core::layer::{Layer, Layered};
 use storage_core::{
-    Context, DataRecord, DownloadsRecord, Operation, PeerRecord, Result, Role, Storage, Timestamp, When,
+    Context, DataRecord, DownloadsRecord, Operation, PeerRecord, PeerStorageExt, Result, Role, Storage,
+    Timestamp, When,
 };
 use storage_migration::{DataRule, DownloadsRule, Follow, Migration, Options};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage_core::{Context, DownloadsRecord, PeerRecord, Role, Timestamp, When};
+use storage_core::{Context, DownloadsRecord, PeerRecord, PeerStorageExt, Role, Timestamp, When};
 use storage_migration::{Comparison, Finding, Kind, Migration, Verification, VerifyOptions};
 
 use super::pairs::{at, fill, options, peer, swarm};

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Backend, BulkPeerStorage, Context, DataRecord, DownloadsRecord,
-    InfoHash, PeerChange, PeerRecord, PeerStorage, PeerWrite, Result, Role, Storage, SwarmCounts, Timestamp,
-    When, Written,
+    InfoHash, PeerChange, PeerRecord, PeerStorage, PeerStorageExt, PeerWrite, Result, Role, Storage,
+    SwarmCounts, Timestamp, When, Written,
 };
 use storage_mirror::MirrorConfig;
 use tokio::task::JoinSet;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, Role};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, ErrorKind, PeerStorage, PeerStorageExt, Role};
 use storage_mirror::MirrorConfig;
 
 use super::test_env::{InjectedFault, TestMirror, peer, swarm};

@@ -10,7 +10,7 @@ use libtest_mimic::{Completion, Trial};
 use storage_core::config::StorageConfig;
 use storage_core::{
     AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
-    Role, Scope, Storage, SwarmCounts, Timestamp, When,
+    PeerStorageExt, Role, Scope, Storage, SwarmCounts, Timestamp, When,
 };
 use storage_migration::{Migration, Options, Verification, VerifyOptions};
 use storage_pg::recommended::Recommendation;

@@ -1,6 +1,7 @@
 //! Opening a mirror from its configuration.
 
 use storage_core::OpenError;
+use storage_core::PeerStorageExt;
 use storage_core::config::{StorageConfig, Value};
 
 use super::test_env::{peer, swarm};

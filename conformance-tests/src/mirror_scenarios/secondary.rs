@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::{Backend, Maintenance, PeerStorage, Storage};
+use storage_core::{Backend, Maintenance, PeerStorage, PeerStorageExt, Storage};
 use storage_migration::{Migration, Options};
 use storage_mirror::MirrorConfig;
 

@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
     Announce, AnnounceAnswer, ErrorKind, Event, InfoHash, NoObserver, Observer, Peer, PeerId, PeerSelection,
-    Role, Storage, SwarmCounts, When,
+    PeerStorageExt, Role, Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;

@@ -6,7 +6,8 @@ use libtest_mimic::{Completion, Failed, Trial};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Role, Scope, Storage, SwarmCounts, When,
+    Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, PeerStorageExt, Role, Scope, Storage,
+    SwarmCounts, When,
 };
 use storage_pg::Query;
 use storage_pg::recommended::{Recommendation, from_seed};

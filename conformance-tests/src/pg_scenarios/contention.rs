@@ -12,8 +12,8 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use storage_core::layer::Limits;
 use storage_core::{
-    Error, ErrorKind, InfoHash, Observer, OpenError, Peer, PeerId, PeerSelection, Result, Role, Storage,
-    SwarmCounts,
+    Error, ErrorKind, InfoHash, Observer, OpenError, Peer, PeerId, PeerSelection, PeerStorageExt, Result,
+    Role, Storage, SwarmCounts,
 };
 use storage_pg::recommended::Recommendation;
 use storage_pg::{PgConfig, PgStorage};

@@ -7,7 +7,8 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::PeerChange::Graduate;
 use storage_core::layer::Limits;
 use storage_core::{
-    Backend, BulkPeerStorage, InfoHash, NoObserver, Peer, PeerId, PeerStorage, PeerWrite, Storage, Timestamp,
+    Backend, BulkPeerStorage, InfoHash, NoObserver, Peer, PeerId, PeerStorage, PeerStorageExt, PeerWrite,
+    Storage, Timestamp,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use storage_mirror::{MirrorConfig, MirrorStorage};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
-use storage_core::{Context, InfoHash, Peer, PeerId, PeerSelection};
+use storage_core::{Context, InfoHash, Peer, PeerId, PeerSelection, PeerStorageExt};
 use storage_pg::Query;
 use storage_pg::recommended::Recommendation;
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
-use storage_core::{Context, ErrorKind, InfoHash, Peer, PeerChange, PeerId, PeerWrite, Role, Storage};
+use storage_core::{
+    Context, ErrorKind, InfoHash, Peer, PeerChange, PeerId, PeerStorageExt, PeerWrite, Role, Storage,
+};
 use storage_pg::recommended::Recommendation;
 use storage_pg::{PgConfig, Query};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
-use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Storage};
+use storage_core::{InfoHash, Peer, PeerId, PeerSelection, PeerStorageExt, Storage};
 use storage_pg::recommended::Recommendation;
 
 use super::{Counter, ensure, on_schema, open, proxies_for, test};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use storage_core::{InfoHash, Peer, PeerId, QueryCheck, Storage, Timestamp};
+use storage_core::{InfoHash, Peer, PeerId, PeerStorageExt, QueryCheck, Storage, Timestamp};
 use storage_pg::recommended::Recommendation;
 
 use super::{Counter, ensure, on_design, on_schema, open};

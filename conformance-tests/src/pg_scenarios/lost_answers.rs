@@ -6,8 +6,8 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
 use storage_core::{
-    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerChange, PeerId, PeerWrite, Role, Storage,
-    SwarmCounts, When,
+    Announce, AnnounceEvent, InfoHash, Observer, Peer, PeerChange, PeerId, PeerStorageExt, PeerWrite, Role,
+    Storage, SwarmCounts, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
 use storage_core::{
-    InfoHash, NoObserver, Peer, PeerChange, PeerId, PeerSelection, PeerWrite, Role, Storage, When,
+    InfoHash, NoObserver, Peer, PeerChange, PeerId, PeerSelection, PeerStorageExt, PeerWrite, Role, Storage,
+    When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use libtest_mimic::{Completion, Failed, Trial};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use storage_core::{
-    AddressFamily, Context, InfoHash, OpenError, Peer, PeerId, PeerSelection, Role, Storage, SwarmCounts,
+    AddressFamily, Context, InfoHash, OpenError, Peer, PeerId, PeerSelection, PeerStorageExt, Role, Storage,
+    SwarmCounts,
 };
 use storage_pg::recommended::Recommendation;
 use tokio::task::JoinSet;

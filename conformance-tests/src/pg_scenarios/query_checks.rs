@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection, Executor, PgConnection};
 use storage_core::config::Problem;
 use storage_core::layer::Limits;
-use storage_core::{Capability, Context, InfoHash, OpenError, Peer, PeerId};
+use storage_core::{Capability, Context, InfoHash, OpenError, Peer, PeerId, PeerStorageExt};
 use storage_pg::recommended::Recommendation;
 use storage_pg::{PgConfig, Query};
 

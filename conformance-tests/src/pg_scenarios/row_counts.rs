@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
-use storage_core::{Capability, InfoHash, Peer, PeerId, Storage, Timestamp};
+use storage_core::{Capability, InfoHash, Peer, PeerId, PeerStorageExt, Storage, Timestamp};
 use storage_pg::Query;
 use storage_pg::recommended::Recommendation;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::{join, join_all};
 use libtest_mimic::{Completion, Failed, Trial};
-use storage_core::{InfoHash, Peer, PeerId, Storage};
+use storage_core::{InfoHash, Peer, PeerId, PeerStorageExt, Storage};
 
 use super::number;
 use crate::harness::with_fresh;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use storage_core::{AddressFamily, Announce, InfoHash, Role, Storage, When};
+use storage_core::{AddressFamily, Announce, InfoHash, PeerStorageExt, Role, Storage, When};
 
 use super::fixtures::{peer, swarm};
 use super::garbage;

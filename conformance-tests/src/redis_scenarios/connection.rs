@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::config::Value;
-use storage_core::{Error, ErrorKind, OpenError};
+use storage_core::{Error, ErrorKind, OpenError, PeerStorageExt};
 
 use super::fixtures::{peer, swarm};
 use super::test_env::TestDatabase;

@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
     Collected, DownloadsRecord, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerRecord, PeerSelection,
-    PeerWrite, Role, Scope, Statistics, Storage, SwarmCounts, When, Written,
+    PeerStorageExt, PeerWrite, Role, Scope, Statistics, Storage, SwarmCounts, When, Written,
 };
 
 use super::fixtures::{all_peers, announced, at, peer, record, swarm};

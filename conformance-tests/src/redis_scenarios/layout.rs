@@ -1,7 +1,7 @@
 //! The storage writes every key, field and value as MoChi does.
 
 use bytes::Bytes;
-use storage_core::{DataRecord, DownloadsRecord, InfoHash, Role, When};
+use storage_core::{DataRecord, DownloadsRecord, InfoHash, PeerStorageExt, Role, When};
 
 use super::fixtures::{at, context, peer, peer_v6, record, swarm};
 use super::raw::{self, Content, Keys, Text, hash, peer_key, set, string, swarm_key};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use storage_core::{Error, ErrorKind, InfoHash, Operation, Peer, Role, Storage, When};
+use storage_core::{Error, ErrorKind, InfoHash, Operation, Peer, PeerStorageExt, Role, Storage, When};
 use tokio::task::JoinSet;
 
 use super::fixtures::{all_peers, peer, swarm};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use storage_core::config::Value;
 use storage_core::{
-    ErrorKind, PeerChange, PeerSelection, PeerWrite, Result, Role, Storage, SwarmCounts, When, Written,
+    ErrorKind, PeerChange, PeerSelection, PeerStorageExt, PeerWrite, Result, Role, Storage, SwarmCounts,
+    When, Written,
 };
 
 use super::fixtures::{context, peer, swarm};

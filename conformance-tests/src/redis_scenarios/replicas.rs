@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use storage_core::config::Value;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, DataRecord, Error, ErrorKind, PeerChange, PeerWrite, Role, Scope,
-    Storage, When,
+    AddressFamily, Announce, AnnounceEvent, DataRecord, Error, ErrorKind, PeerChange, PeerStorageExt,
+    PeerWrite, Role, Scope, Storage, When,
 };
 
 use super::fixtures::{context, peer, swarm};

@@ -12,8 +12,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd};
 use storage_core::config::Value;
 use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, Result, Storage,
-    SwarmCounts,
+    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, PeerStorageExt,
+    Result, Storage, SwarmCounts,
 };
 use tokio::task::JoinSet;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use storage_core::{AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result};
+use storage_core::{
+    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, PeerStorageExt, Result,
+};
 use storage_redis::{RedisConfig, RedisStorage};
 
 use super::fixtures::{context, peer, swarm};

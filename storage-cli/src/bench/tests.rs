@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::{Maintenance, PeerStorage, Statistics, Storage, Transfer};
+use storage_core::{Maintenance, PeerStorageExt, Statistics, Storage, Transfer};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
 use super::{LocalRun, RunSettings, SwarmSizes};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use storage_core::{PeerSelection, Result, Role, Storage, Timestamp, When};
+use storage_core::{PeerSelection, PeerStorageExt, Result, Role, Storage, Timestamp, When};
 
 use super::dataset::Dataset;
 use super::runner::BenchWorker;

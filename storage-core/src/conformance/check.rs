@@ -8,8 +8,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{CaseError, CaseResult, TestContext};
 use crate::{
-    Context, Error, ErrorKind, InfoHash, Operation, Peer, PeerSelection, Result, Role, Statistics,
-    SwarmCounts, Timestamp, When,
+    Context, Error, ErrorKind, InfoHash, Operation, Peer, PeerSelection, PeerStorageExt, Result, Role,
+    Statistics, SwarmCounts, Timestamp, When,
 };
 
 /// How many calls are under way at once where many are made.

@@ -4,6 +4,7 @@
 //! A [`Layer`] sees every call pass; [`Layered`] is the storage made of a layer and what it wraps.
 
 mod default_layers;
+mod faults;
 mod limit;
 #[cfg(feature = "prometheus")]
 mod metrics;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use default_layers::DefaultLayers;
+pub use faults::{Fault, Faults, FaultyStorage};
 pub use limit::{Limit, Limits, deadline, time_left, with_time_left};
 #[cfg(feature = "prometheus")]
 pub use metrics::Metrics;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use sqlx::{Executor, PgConnection};
 use storage_core::layer::Limits;
-use storage_core::{Context, InfoHash, Peer, Storage};
+use storage_core::{Context, InfoHash, Peer, PeerStorageExt, Storage};
 use tokio::time::{sleep, timeout};
 
 use crate::chaos::client::{context, peer, swarm};

@@ -12,6 +12,7 @@ use crate::chaos::target::{ROLE, TargetBackend, TargetServer};
 use crate::chaos::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, invariants, runtime_shutdown};
 use crate::servers::tcp_proxy::{Direction, Fault};
 use crate::servers::{Found, Frozen};
+use storage_core::PeerStorageExt;
 
 const CALLS: usize = 200;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{join, join_all};
-use storage_core::{InfoHash, Peer, Result, Role, Storage};
+use storage_core::{InfoHash, Peer, PeerStorageExt, Result, Role, Storage};
 use tokio::time::{Instant, sleep};
 
 use crate::chaos::client::{context, peer, swarm};

@@ -10,7 +10,7 @@ use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
     AddressFamily, Announce, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Operation,
-    PeerChange, PeerRecord, PeerWrite, Result, Role, Scope, Storage,
+    PeerChange, PeerRecord, PeerStorageExt, PeerWrite, Result, Role, Scope, Storage,
 };
 
 pub(super) async fn closing_twice_is_no_error(test: &TestContext) -> CaseResult {

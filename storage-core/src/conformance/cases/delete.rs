@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::put::others_like;
 use crate::conformance::{CaseResult, TestContext, sample};
-use crate::{ErrorKind, InfoHash, Operation, Peer, Role};
+use crate::{ErrorKind, InfoHash, Operation, Peer, PeerStorageExt, Role};
 
 const REMOVE: Operation = Operation::RemovePeer;
 

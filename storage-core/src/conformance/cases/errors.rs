@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    Capability, DataRecord, DownloadsRecord, Error, ErrorKind, Operation, PeerRecord, Result, Role, Scope,
+    Capability, DataRecord, DownloadsRecord, Error, ErrorKind, Operation, PeerRecord, PeerStorageExt, Result,
+    Role, Scope,
 };
 
 pub(super) async fn an_absent_peer_is_named(test: &TestContext) -> CaseResult {

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
-use crate::{InfoHash, Operation, Result, Role, Storage, Timestamp, When};
+use crate::{InfoHash, Operation, PeerStorageExt, Result, Role, Storage, Timestamp, When};
 
 const COLLECT: Operation = Operation::CollectGarbage;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::put::others_like;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
-use crate::{InfoHash, Operation, Peer, Result, Role, When};
+use crate::{InfoHash, Operation, Peer, PeerStorageExt, Result, Role, When};
 
 const GRADUATE: Operation = Operation::GraduatePeers;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    AddressFamily, Announce, InfoHash, Operation, Peer, Result, Role, Scope, Storage, Timestamp, When,
+    AddressFamily, Announce, InfoHash, Operation, Peer, PeerStorageExt, Result, Role, Scope, Storage,
+    Timestamp, When,
 };
 
 /// The coarsest precision that a storage keeps times in.

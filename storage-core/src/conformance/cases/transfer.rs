@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use crate::conformance::sample::{self, CUTOFF, STALE, ago};
 use crate::conformance::{CaseError, CaseResult, TestContext, Violation};
 use crate::{
-    Capability, Cursor, Imported, InfoHash, Operation, Page, PeerRecord, Result, Role, Scope, Timestamp,
+    Capability, Cursor, Imported, InfoHash, Operation, Page, PeerRecord, PeerStorageExt, Result, Role, Scope,
+    Timestamp,
 };
 
 pub(super) const PEERS_BOTH_WAYS: &[Capability] = &[Capability::ExportPeers, Capability::ImportPeers];
