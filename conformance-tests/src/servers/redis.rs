@@ -1,6 +1,5 @@
 //! Redis or Valkey: a server of somebody else's, or servers started from a program on this machine.
 
-mod certificates;
 mod cluster;
 mod database;
 mod node;
