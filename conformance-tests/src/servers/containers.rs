@@ -173,8 +173,8 @@ fn start_reaper(id: &str) -> std::io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
-/// Whether a server of this URL, which speaks PostgreSQL's protocol, lets us in.
-fn lets_in(url: &str) -> bool {
+/// Whether a server that speaks the PostgreSQL protocol accepts connections at this URL.
+fn accepts_connections(url: &str) -> bool {
     let connect = async || {
         let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
         PgConnection::connect_with(&options).await?.close().await

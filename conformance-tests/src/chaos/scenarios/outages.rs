@@ -14,7 +14,7 @@ use crate::chaos::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, WATCHED, in
 use crate::servers::{Found, Missing, TcpProxy};
 
 const WARM_UP: Duration = Duration::from_millis(700);
-/// What the primary has acknowledged the standby has, so that the logs hold.
+/// The standby has what the primary acknowledged, so that the logs hold after the failover.
 const SYNCHRONOUS: &str = "ALTER SYSTEM SET synchronous_standby_names = '*'";
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -90,7 +90,7 @@ async fn promote(mut run: Run) -> Found<ScenarioReport> {
 
     let frozen = primary.freeze()?;
     sleep(Duration::from_millis(run.rng.random_range(0..2000))).await;
-    // As whoever promotes a standby does: the old primary gets no new connections.
+    // As in any promotion of a standby, the old primary gets no new connections.
     way_to_primary.refuse_new(true);
     standby.promote().await.map_err(Missing::failed)?;
     let promoted = Instant::now();

@@ -4,7 +4,7 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
 use super::images::COCKROACH;
-use super::{Container, DATA, Image, TIMEOUT, lets_in, password};
+use super::{Container, DATA, Image, TIMEOUT, accepts_connections, password};
 use crate::servers::cockroach::Cockroach;
 use crate::servers::postgres::{Postgres, SETTINGS};
 use crate::servers::redis::{NUMBER_OF_DATABASES, Redis};
@@ -30,7 +30,7 @@ pub(in crate::servers) fn postgres(image: &Image) -> Found<Postgres> {
             .with_cmd(settings)
     })?;
     let url = format!("postgres://tracker:{password}@127.0.0.1:{}/postgres", container.port());
-    container.wait_until(|| lets_in(&url))?;
+    container.wait_until(|| accepts_connections(&url))?;
     Ok(Postgres::in_container(url, container))
 }
 
@@ -82,7 +82,7 @@ pub(in crate::servers) fn cockroach() -> Found<Cockroach> {
             .with_cmd(cockroach_settings().chain(["--insecure".to_owned()]))
     })?;
     let url = format!("postgres://root@127.0.0.1:{}/defaultdb?sslmode=disable", container.port());
-    container.wait_until(|| lets_in(&url))?;
+    container.wait_until(|| accepts_connections(&url))?;
     Ok(Cockroach::in_container(&url, container, None))
 }
 
