@@ -1,10 +1,10 @@
 //! The chaos tests: storages, opened as a tracker opens them, under load and faults, and invariants that
 //! must hold whatever happens.
 //!
-//! A [scenario](scenarios) has a server and a proxy of its own, causes one kind of fault at random details,
-//! and returns the violations of the [invariants]. Each client of its [load] keeps a
-//! [log](client_log) of what was acknowledged, what was refused and what is unknown. The seed of a scenario decides the faults and the
-//! calls; the timing is that of the machine.
+//! A [scenario](scenarios) has a server and a proxy of its own, causes one kind of fault at random details, and returns
+//! the violations of the [invariants]. Each client of its [load] keeps a [log](client_log) of what was acknowledged, what
+//! was refused and what is unknown. The seed of a scenario decides the faults and the calls; the timing depends on the
+//! machine.
 
 pub mod client;
 pub mod client_log;
@@ -63,7 +63,7 @@ pub struct Scenario {
 
 /// What a scenario runs on.
 pub struct Run {
-    /// The server and the proxy before it.
+    /// The server and the proxy in front of it.
     pub target: ChaosTarget,
     /// Decides the details.
     pub rng: StdRng,

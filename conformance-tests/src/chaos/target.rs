@@ -1,4 +1,4 @@
-//! A server of a scenario's own, the proxy before it, and the storage behind that.
+//! The server of a scenario, the proxy in front of it, and the storage that connects through it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,18 +70,18 @@ impl TargetServer {
     }
 }
 
-/// A server with a proxy before it.
+/// A server with a proxy in front of it.
 pub struct ChaosTarget {
     /// The server.
     pub server: TargetServer,
-    /// The way of the storage under test to the server.
+    /// The proxy between the storage under test and the server.
     pub proxy: TcpProxy,
     /// The URL of PostgreSQL for the storage under test, without the proxy.
     url: String,
 }
 
 impl ChaosTarget {
-    /// Makes the tables where there are any, and a proxy before the server.
+    /// Makes the tables where there are any, and a proxy in front of the server.
     ///
     /// # Errors
     /// [`Missing`] if the server does not let it.

@@ -60,9 +60,7 @@ fn contend(url: &PgUrl, isolation: &str) -> Result<(), Failed> {
         }
         storage.close().await?;
         let conflicts = retries.retries("conflict");
-        println!(
-            "{isolation}: {calls} calls in {time:?}, {conflicts} attempts made again, the longest call {longest:?}"
-        );
+        println!("{isolation}: {calls} calls in {time:?}, {conflicts} retries, the longest call {longest:?}");
         ensure(conflicts > 0, || "no attempt was made again, so this shows nothing".into())
     })
 }

@@ -1,4 +1,4 @@
-//! What a storage is, said as plainly as possible.
+//! A simple model of a storage.
 
 use std::collections::{BTreeMap, BTreeSet};
 

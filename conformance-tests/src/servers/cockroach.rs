@@ -1,4 +1,4 @@
-//! CockroachDB: a server of somebody else's, or one started from the program on this machine.
+//! CockroachDB: a server from the environment, or one started from the program on this machine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub(super) fn named_by_environment() -> Found<Cockroach> {
 pub(super) fn from_program() -> Found<Cockroach> {
     let program = program().ok_or_else(|| Missing::Absent("no cockroach in PATH".into()))?;
     let mut failure = String::new();
-    // Somebody else may take the free port between our look and the server's start.
+    // Another process may take the free port before the server starts.
     for _ in 0..3 {
         match start(&program) {
             Ok(server) => return Ok(server),

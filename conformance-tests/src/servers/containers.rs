@@ -4,10 +4,8 @@
 //! The harness stops the servers after a signal too. The watchdog of `testcontainers` is not used for
 //! that: it ends the process, and might do so before what was made on servers of others is removed.
 
-mod cockroach;
 mod images;
-mod postgres;
-mod redis;
+mod start;
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
@@ -25,12 +23,10 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, T
 
 use super::{Found, Missing};
 use crate::runtime::block_on;
-pub(super) use cockroach::{cockroach, cockroach_secured};
 use images::Reference;
 pub use images::{FURTHER_POSTGRES, FURTHER_REDIS, Image};
 pub(super) use images::{POSTGRES, REDIS};
-pub(super) use postgres::postgres;
-pub(super) use redis::redis;
+pub(super) use start::{cockroach, cockroach_secured, postgres, redis};
 
 /// The environment variable that asks for containers (`containers`) even where there are programs.
 pub const WITH_VARIABLE: &str = "TRACKER_STORAGE_TEST_WITH";
@@ -177,8 +173,8 @@ fn start_reaper(id: &str) -> std::io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
-/// Whether a server of this URL, which speaks PostgreSQL's protocol, lets us in.
-fn lets_in(url: &str) -> bool {
+/// Whether a server that speaks the PostgreSQL protocol accepts connections at this URL.
+fn accepts_connections(url: &str) -> bool {
     let connect = async || {
         let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
         PgConnection::connect_with(&options).await?.close().await

@@ -1,4 +1,4 @@
-//! Something shared that is started once, on demand, and stopped once.
+//! A shared server that is started once, on demand, and stopped once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,10 +1,9 @@
 //! Servers for the storages under test: found or started when the first test asks for one, shared by
 //! all, and stopped at the end.
 //!
-//! A server of each kind is looked for in ways of descending preference: one that an environment
-//! variable names, then programs on this machine, then containers; programs are left out where the
-//! environment asks for containers. Only what was started here is stopped, and
-//! what was made on a server that somebody else runs is removed.
+//! A server of each kind is looked for in this order: one that an environment variable names, then programs on this
+//! machine, then containers; programs are skipped where the environment asks for containers. Only servers that were
+//! started here are stopped; on others, what the tests made is removed.
 
 pub mod cockroach;
 mod containers;
@@ -157,7 +156,7 @@ impl Servers {
         self.redis_cluster.get(|| Cluster::start(&redis::Setup::default()))
     }
 
-    /// A single Redis server with a user that may do no more than it must. As [`redis`](Self::redis).
+    /// A single Redis server with a user that has only the required rights. As [`redis`](Self::redis).
     ///
     /// # Errors
     /// [`Missing`] if there is no program for it; the same for every later call.
@@ -181,7 +180,7 @@ impl Servers {
         self.redis_cluster_rights.get(redis::RightsOnCluster::start)
     }
 
-    /// PgBouncer before the PostgreSQL server. The first call may take seconds, and blocks the thread.
+    /// PgBouncer in front of the PostgreSQL server. The first call may take seconds, and blocks the thread.
     ///
     /// # Errors
     /// [`Missing`] if there is none; the same for every later call.
@@ -233,7 +232,7 @@ fn find<T>(named: fn() -> Found<T>, programs: fn() -> Found<T>, container: fn() 
     }
 }
 
-/// Tries the ways in order; one that fails ends the search, for it was meant to work.
+/// Tries the ways in order; one that fails ends the search, since it should work.
 fn first_of<T>(ways: &[fn() -> Found<T>]) -> Found<T> {
     let mut reasons = Vec::new();
     for way in ways {

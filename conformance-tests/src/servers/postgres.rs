@@ -1,4 +1,4 @@
-//! PostgreSQL: a server of somebody else's, or one started from programs on this machine.
+//! PostgreSQL: a server from the environment, or one started from programs on this machine.
 
 mod faults;
 mod restart;
@@ -23,8 +23,8 @@ pub use schema::Schema;
 /// The environment variable with the URL of a server to use; its user must be able to create schemas.
 pub const URL_VARIABLE: &str = "TRACKER_STORAGE_TEST_PG_URL";
 
-/// Settings of a server whose data may be lost at any time. The zone has half hours, so that whoever
-/// mixes up UTC and local time is found out; written so, it needs no zone files.
+/// Settings of a server whose data may be lost at any time. The zone has half hours, to find
+/// code that mixes up UTC and local time; in this form it needs no zone files.
 pub(super) const SETTINGS: [&str; 6] = [
     "max_connections=200",
     "fsync=off",
@@ -112,7 +112,7 @@ pub(super) fn from_programs() -> Found<Postgres> {
         Missing::Absent("no PostgreSQL server programs in /usr/lib/postgresql/*/bin or PATH".into())
     })?;
     let mut failure = String::new();
-    // Somebody else may take the free port between our look and the server's start.
+    // Another process may take the free port before the server starts.
     for _ in 0..3 {
         match start(&programs, &SETTINGS) {
             Ok(server) => return Ok(server),

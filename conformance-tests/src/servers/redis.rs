@@ -1,6 +1,5 @@
-//! Redis or Valkey: a server of somebody else's, or servers started from a program on this machine.
+//! Redis or Valkey: a server from the environment, or servers started from a program on this machine.
 
-mod certificates;
 mod cluster;
 mod database;
 mod node;
@@ -102,7 +101,7 @@ fn program() -> Found<PathBuf> {
         .ok_or_else(|| Missing::Absent("no redis-server or valkey-server in PATH".into()))
 }
 
-/// Tries to start something a few times: somebody else may take a free port between our look and the
+/// Tries to start something a few times: another process may take a free port before the
 /// server's start.
 fn start<T>(what: &str, attempt: impl Fn() -> Result<T, String>) -> Found<T> {
     let mut failure = String::new();

@@ -1,4 +1,4 @@
-//! What the system knows of this machine's TCP sockets.
+//! Open TCP sockets of this machine.
 
 use std::fs;
 

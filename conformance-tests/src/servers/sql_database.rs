@@ -1,5 +1,5 @@
-//! A database of a test's own: tables that nobody else sees, where a schema will not do because a
-//! session's `search_path` is lost on the way, or where schemas are dear.
+//! A database for one test, where a schema does not suffice: a pooler loses the session's `search_path`, or schemas are
+//! expensive.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Callers that give up: a dropped call must not cost the server a new session.
+//! Cancelled calls: a dropped call must not cost the server a new session.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Writes that the server reads long after they were given up: what was acknowledged later stays.
+//! Writes that the server reads long after their calls have timed out: later acknowledged writes must stay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::servers::{Found, Frozen, Missing};
 
 const NUMBER: usize = 100;
 const WARM_UP_ROUNDS: usize = 20;
-/// How long the later write is tried.
+/// How long the later write is retried.
 const TRIED_FOR: Duration = Duration::from_secs(8);
 
 pub(super) fn all() -> Vec<Scenario> {

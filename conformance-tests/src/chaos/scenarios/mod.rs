@@ -2,26 +2,16 @@
 
 mod abandoned_calls;
 mod close;
-mod crash;
-mod failover;
-mod frozen;
 mod late_writes;
 mod lossy_network;
+mod outages;
 
 use super::Scenario;
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [
-        lossy_network::all(),
-        frozen::all(),
-        failover::all(),
-        abandoned_calls::all(),
-        late_writes::all(),
-        close::all(),
-        crash::all(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [lossy_network::all(), outages::all(), abandoned_calls::all(), late_writes::all(), close::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! A server of a test's own that is frozen, killed, or has a standby.
+//! A server for one test that is frozen, killed, or has a standby.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ const PROCESSES: &str = "SELECT pid FROM pg_stat_activity \
 /// Sessions whose transaction has written, or locked rows.
 const HOLDERS: &str = "SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1) AND backend_xid IS NOT NULL";
 
-/// How often a session that holds locks is let run on for a moment.
+/// How often a session that holds locks is continued for a moment.
 const ATTEMPTS: usize = 1000;
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -49,8 +49,8 @@ impl Postgres {
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
-    /// Freezes the sessions of a role, and nothing else of the server. None of them holds locks of rows: as
-    /// long as it were frozen, nobody could write these rows, and nothing but the process itself could end it.
+    /// Freezes the sessions of a role, and nothing else of the server. None of them holds locks of rows: while
+    /// it was frozen, nobody could write these rows, and nothing but the process itself could end it.
     ///
     /// # Errors
     /// [`Missing`] if they cannot be found or stopped.

@@ -1,4 +1,4 @@
-//! A server of a test's own that crashes and comes back.
+//! A server for one test that crashes and is restarted.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use super::{Postgres, START_TIMEOUT, programs, says_it_is_ready, start};
 use crate::servers::server_process::ServerProcess;
 use crate::servers::{Found, Missing};
 
-/// It keeps what it has acknowledged, but for a crash of the machine.
+/// It keeps what it has acknowledged, except in a crash of the machine.
 const SETTINGS: [&str; 2] = ["max_connections=50", "fsync=off"];
 
 impl Postgres {
-    /// Starts a server that nobody else uses and that keeps what it has acknowledged when it crashes.
+    /// Starts a server for one test that keeps what it has acknowledged when it crashes.
     ///
     /// # Errors
     /// [`Missing`] if there are no programs for it, or they do not start.
@@ -20,7 +20,7 @@ impl Postgres {
         start(&programs, &SETTINGS).map(Arc::new).map_err(Missing::failed)
     }
 
-    /// Ends the server at once; what it has not written to its tables it finds in its log again.
+    /// Kills the server, which recovers from its write-ahead log when it is started again.
     ///
     /// # Errors
     /// [`Missing`] if it could not be done, or if the server was not started here.

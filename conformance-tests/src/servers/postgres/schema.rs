@@ -1,4 +1,4 @@
-//! A schema of a test's own: tables that nobody else sees.
+//! A schema for one test, with its own tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

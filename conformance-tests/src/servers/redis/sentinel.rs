@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use redis::RedisResult;
 use storage_core::config::Value;
 
-use super::certificates::Certificates;
 use super::database::{Database, Databases};
 use super::node::{Login, Node, Setup};
 use super::{NUMBER_OF_DATABASES, texts};
@@ -41,7 +41,7 @@ impl Default for SentinelSetup {
 
 /// The credentials that clients need.
 struct Security {
-    certificates: Certificates,
+    certificates: TestCertificates,
     for_data: Login,
     for_sentinels: Login,
 }
@@ -180,13 +180,13 @@ impl Sentinel {
 
 impl Security {
     fn new() -> Found<Self> {
-        let certificates = Certificates::new().map_err(Missing::failed)?;
+        let certificates = TestCertificates::new().map_err(Missing::failed)?;
         Ok(Self { certificates, for_data: Login::new("tracker"), for_sentinels: Login::new("seeker") })
     }
 
     /// Adds a port for TLS, which the servers use among themselves too.
     fn add_to(&self, setup: Setup, port: u16) -> Setup {
-        let Certificates { authority, server, key } = &self.certificates;
+        let TestCertificates { authority, server, key } = &self.certificates;
         setup
             .file(CA_FILE, authority.as_bytes())
             .file("server.pem", server.as_bytes())
@@ -231,4 +231,36 @@ fn watch(primary: u16, setup: &SentinelSetup, security: Option<&Security>) -> St
 fn knows_all(master: &HashMap<String, String>) -> bool {
     let is = |key: &str, value: &str| master.get(key).is_some_and(|found| found == value);
     is("flags", "master") && is("num-slaves", "1") && is("num-other-sentinels", "2")
+}
+
+/// A certificate authority of the tests, and a certificate from it for servers on the loopback interface, as PEM.
+struct TestCertificates {
+    /// The authority's certificate, for clients.
+    authority: String,
+    /// The servers' certificate.
+    server: String,
+    /// The servers' key.
+    key: String,
+}
+
+impl TestCertificates {
+    fn new() -> Result<Self, rcgen::Error> {
+        let mut authority = named("tracker tests: authority", &[])?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_key = KeyPair::generate()?;
+        let authority_certificate = authority.self_signed(&authority_key)?;
+        let issuer = Issuer::new(authority, authority_key);
+        let key = KeyPair::generate()?;
+        let server = named("tracker tests: server", &["127.0.0.1"])?.signed_by(&key, &issuer)?;
+        Ok(Self { authority: authority_certificate.pem(), server: server.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// A certificate for these addresses. Each needs a name of its own: no client trusts one that names itself as
+/// its issuer.
+fn named(name: &str, addresses: &[&str]) -> Result<CertificateParams, rcgen::Error> {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(addresses)?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params)
 }

@@ -1,4 +1,5 @@
-//! A PostgreSQL primary that freezes while its standby is promoted.
+//! Outages of servers: a server that is killed and started again, one that is frozen for a while, and the failover to
+//! a standby.
 
 use std::time::Duration;
 
@@ -12,13 +13,65 @@ use crate::chaos::target::{POOL, ROLE, TargetBackend, TargetServer, open_clean_a
 use crate::chaos::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, WATCHED, invariants};
 use crate::servers::{Found, Missing, TcpProxy};
 
-/// What the primary has acknowledged the standby has, so that the logs hold.
+const WARM_UP: Duration = Duration::from_millis(700);
+/// The standby has what the primary acknowledged, so that the logs hold after the failover.
 const SYNCHRONOUS: &str = "ALTER SYSTEM SET synchronous_standby_names = '*'";
 
 pub(super) fn all() -> Vec<Scenario> {
-    vec![Scenario::new(TargetBackend::Pg, "failover/frozen primary, promoted standby", promote)]
+    let mut scenarios = vec![
+        Scenario::new(TargetBackend::Pg, "frozen/sessions", freeze_sessions),
+        Scenario::new(TargetBackend::Pg, "failover/frozen primary, promoted standby", promote),
+    ];
+    for backend in TargetBackend::ALL {
+        scenarios.push(Scenario::new(backend, "frozen/server", freeze_server));
+        scenarios.push(Scenario::new(backend, "crash/kill -9 and start again", kill));
+    }
+    scenarios
 }
 
+/// The server is killed and started again.
+async fn kill(mut run: Run) -> Found<ScenarioReport> {
+    let storage = run.target.open(OPERATION_TIMEOUT).await?;
+    let load = ChaosLoad::start(&storage, &mut run.rng);
+    sleep(Duration::from_millis(run.rng.random_range(500..1000))).await;
+    run.target.kill()?;
+    sleep(Duration::from_millis(run.rng.random_range(0..2000))).await;
+    run.target.start_again()?;
+    run.conclude_after_return(storage, load).await
+}
+
+/// Sessions are frozen; new sessions work.
+async fn freeze_sessions(mut run: Run) -> Found<ScenarioReport> {
+    let storage = run.target.open(OPERATION_TIMEOUT).await?;
+    let load = ChaosLoad::start(&storage, &mut run.rng);
+    sleep(WARM_UP).await;
+    let TargetServer::Pg(postgres) = &run.target.server else {
+        return Err(Missing::failed("only PostgreSQL has a process for each session"));
+    };
+    let fault = Instant::now();
+    let frozen = postgres.freeze_sessions(ROLE).await?;
+    run.report.ensure(!frozen.is_empty(), || "there were no sessions to freeze".into());
+    sleep(WATCHED).await;
+    let end = Instant::now();
+    frozen.resume();
+    sleep(WARM_UP).await;
+    let log = load.finish().await;
+    run.report.add(invariants::service_is_back(&log, fault, OPERATION_TIMEOUT, end));
+    run.conclude(storage, log, OPERATION_TIMEOUT).await
+}
+
+/// The whole server is frozen.
+async fn freeze_server(mut run: Run) -> Found<ScenarioReport> {
+    let storage = run.target.open(OPERATION_TIMEOUT).await?;
+    let load = ChaosLoad::start(&storage, &mut run.rng);
+    sleep(WARM_UP).await;
+    let frozen = run.target.freeze_server()?;
+    sleep(OPERATION_TIMEOUT * 2).await;
+    frozen.resume();
+    run.conclude_after_return(storage, load).await
+}
+
+/// The primary is frozen, and its standby is promoted.
 async fn promote(mut run: Run) -> Found<ScenarioReport> {
     let TargetServer::Pg(primary) = &run.target.server else {
         return Err(Missing::failed("a standby is PostgreSQL's"));
@@ -37,7 +90,7 @@ async fn promote(mut run: Run) -> Found<ScenarioReport> {
 
     let frozen = primary.freeze()?;
     sleep(Duration::from_millis(run.rng.random_range(0..2000))).await;
-    // As whoever promotes a standby does: the old primary gets no new connections.
+    // As in any promotion of a standby, the old primary gets no new connections.
     way_to_primary.refuse_new(true);
     standby.promote().await.map_err(Missing::failed)?;
     let promoted = Instant::now();
