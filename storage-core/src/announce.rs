@@ -1,6 +1,8 @@
 //! A whole announce: the write, the peers and the counts of one request of a client.
 
 use futures::future::join;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 use smallvec::SmallVec;
 
 use crate::{
@@ -176,6 +178,16 @@ pub async fn announce_by_parts<S: PeerStorage + ?Sized>(
     let (peers, counts) =
         join(peers_for_announce(storage, announce), storage.scrape_swarm(&announce.info_hash)).await;
     Ok(AnnounceAnswer::after_write(is_download, peers, counts))
+}
+
+/// Makes each announce by itself, all at the same time: what
+/// [`PeerStorage::announce_many`] does unless a backend does better.
+pub fn announce_each<'a, S: PeerStorage + ?Sized>(
+    storage: &'a S,
+    announces: &'a [Announce],
+) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
+    let answer = |(place, announce)| storage.announce(announce).map(move |answer| (place, answer));
+    announces.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed()
 }
 
 /// The peers of a whole announce.

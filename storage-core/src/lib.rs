@@ -70,7 +70,9 @@ mod storage;
 mod tasks;
 mod timestamp;
 
-pub use announce::{Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts, write_announce};
+pub use announce::{
+    Announce, AnnounceAnswer, AnnounceEvent, announce_by_parts, announce_each, write_announce,
+};
 pub use bulk::{
     BulkPeerStorage, PeerChange, PeerWrite, SwarmSnapshot, Written, failed_for_each, read_swarm_in_pages,
     write_order, write_peers_one_by_one, write_rounds,

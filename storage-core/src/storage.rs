@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, FuturesUnordered};
-use futures::{FutureExt, StreamExt};
+use futures::stream::BoxStream;
 
-use crate::announce::announce_by_parts;
+use crate::announce::{announce_by_parts, announce_each};
 use crate::config::Problem;
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, BulkPeerStorage, Capability, ClockReading, Context, Cursor,
@@ -181,6 +180,12 @@ pub trait PeerStorage: Backend {
         announce_by_parts(self, announce).await
     }
 
+    /// [`announce`](Self::announce) where it can be answered at once, without a server and without waiting: `None`
+    /// where it cannot, and nothing has been written then. For callers that would rather not make a future.
+    fn try_announce(&self, _announce: &Announce) -> Option<Result<AnnounceAnswer>> {
+        None
+    }
+
     /// Whole announces of several clients at the same time: the answer to each as soon as it is there, with the place
     /// of the announce.
     ///
@@ -189,8 +194,7 @@ pub trait PeerStorage: Backend {
         &'a self,
         announces: &'a [Announce],
     ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
-        let answer = |(place, announce)| self.announce(announce).map(move |answer| (place, answer));
-        announces.iter().enumerate().map(answer).collect::<FuturesUnordered<_>>().boxed()
+        announce_each(self, announces)
     }
 }
 

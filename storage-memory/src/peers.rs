@@ -64,6 +64,16 @@ impl PeerStorage for MemoryStorage {
     }
 
     async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
+        self.announce_now(announce)
+    }
+
+    fn try_announce(&self, announce: &Announce) -> Option<Result<AnnounceAnswer>> {
+        Some(self.announce_now(announce))
+    }
+}
+
+impl MemoryStorage {
+    fn announce_now(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         let info_hash = &announce.info_hash;
         let mut place = self.swarms.write(info_hash);
         let is_download = self.write_announce(&mut place, announce)?;
@@ -83,9 +93,7 @@ impl PeerStorage for MemoryStorage {
         counts.downloads = self.downloads_of(info_hash);
         Ok(AnnounceAnswer::after_write(is_download, Ok(peers), Ok(counts)))
     }
-}
 
-impl MemoryStorage {
     pub(crate) fn downloads_of(&self, info_hash: &InfoHash) -> u64 {
         self.downloads.read(info_hash).get().copied().unwrap_or(0)
     }

@@ -19,6 +19,7 @@ const MAX_CONCURRENT: usize = 256;
 /// A write of the primary, and whether it is a download.
 type Done = (PeerWrite, bool);
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: BulkPeerStorage + ?Sized + 'static> BulkPeerStorage for MirrorStorage<S> {
     async fn write_peers(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {

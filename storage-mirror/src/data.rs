@@ -10,6 +10,7 @@ use storage_core::{Context, DataStorage, Operation, Result};
 /// What a queued entry takes up beside its bytes.
 pub(super) const ENTRY_BYTES: usize = 128;
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: DataStorage + ?Sized + 'static> DataStorage for MirrorStorage<S> {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {

@@ -12,8 +12,13 @@ use storage_core::{
     Statistics, Timestamp,
 };
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        self.collect_at_most(cutoff, u64::MAX).await
+    }
+
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let collected = self.primary.collect_at_most(cutoff, most).await.map_err(of_primary)?;
         if collected.withheld > 0 {
@@ -53,13 +58,21 @@ impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
-        let _locks = self.locks.of_swarms(std::iter::once(info_hash)).await;
-        let call = self.primary.forget_swarm(info_hash);
-        let (forgotten, pending) = self.write(1, PEER_BYTES, call).await?;
-        let (lane, swarm) = (self.write_queue.lane(self.locks.hash(info_hash)), *info_hash);
-        self.pass_on(lane, None, (Operation::ForgetSwarm, pending), move |secondary| async move {
-            secondary.forget_swarm(&swarm).await.map(drop)
-        });
+        self.forget_swarms(std::slice::from_ref(info_hash)).await
+    }
+
+    async fn forget_swarms(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
+        let _locks = self.locks.of_swarms(info_hashes.iter()).await;
+        let call = self.primary.forget_swarms(info_hashes);
+        let (forgotten, pending) = self.write(info_hashes.len(), 0, call).await?;
+        self.pass_on_records(
+            Operation::ForgetSwarm,
+            pending,
+            info_hashes,
+            |info_hash| self.lane_of_swarm(info_hash),
+            |_| PEER_BYTES,
+            |secondary, info_hashes| async move { secondary.forget_swarms(&info_hashes).await.map(drop) },
+        );
         Ok(forgotten)
     }
 

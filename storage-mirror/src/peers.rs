@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 use super::announce::Write;
 use super::replication_stats::PendingWrite;
@@ -10,7 +11,7 @@ use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use storage_core::{
     Announce, AnnounceAnswer, Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer,
-    PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts, Transfer, When,
+    PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts, Transfer, When, announce_each,
 };
 
 /// About what a queued write of a peer takes up.
@@ -49,6 +50,7 @@ impl<S: PeerStorage + ?Sized + 'static> MirrorStorage<S> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage<S> {
     async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
@@ -106,6 +108,18 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
 
     async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         self.announce_on_both(announce).await
+    }
+
+    /// Writes of the same peer wait for each other.
+    fn try_announce(&self, _announce: &Announce) -> Option<Result<AnnounceAnswer>> {
+        None
+    }
+
+    fn announce_many<'a>(
+        &'a self,
+        announces: &'a [Announce],
+    ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
+        announce_each(self, announces)
     }
 }
 

@@ -166,6 +166,7 @@ pub(super) fn of_primary(error: Error) -> Error {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
     fn name(&self) -> &'static str {

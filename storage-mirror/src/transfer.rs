@@ -11,10 +11,11 @@ use super::peers::PEER_BYTES;
 use super::replication_stats::PendingWrite;
 use super::storage::of_primary;
 use storage_core::{
-    Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, PeerRecord, Result, Scope,
-    Transfer,
+    Backend, Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, PeerRecord, Result,
+    Scope, Transfer,
 };
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Transfer + ?Sized + 'static> Transfer for MirrorStorage<S> {
     async fn export_peers(
@@ -99,7 +100,7 @@ impl<S: Transfer + ?Sized + 'static> Transfer for MirrorStorage<S> {
     }
 }
 
-impl<S: Transfer + ?Sized + 'static> MirrorStorage<S> {
+impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
     pub(super) fn lane_of_swarm(&self, info_hash: &InfoHash) -> usize {
         self.write_queue.lane(self.locks.hash(info_hash))
     }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::BoxStream;
 
 pub use default_layers::DefaultLayers;
 pub use faults::{Fault, Faults, FaultyStorage};
@@ -32,7 +34,7 @@ use crate::{
     CountCheck, Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash,
     Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
     PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics,
-    SwarmCounts, SwarmSnapshot, Timestamp, Transfer, When, Written, failed_for_each,
+    SwarmCounts, SwarmSnapshot, Timestamp, Transfer, When, Written, announce_each, failed_for_each,
 };
 
 /// Sees every call of a storage pass.
@@ -95,6 +97,7 @@ impl<S: Backend + ?Sized, L: Layer> Layered<S, L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
     fn name(&self) -> &'static str {
@@ -154,6 +157,7 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
     async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
@@ -189,11 +193,40 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
         self.pass(Operation::ScrapeSwarms, self.storage.scrape_swarms(info_hashes)).await
     }
 
-    /// For the layer an answer with something missing is a failure.
     async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
+        self.pass_announce(announce, self.storage.announce(announce)).await
+    }
+
+    /// The layers of this crate end at once if the call inside does; where one does not, the call is not made.
+    fn try_announce(&self, announce: &Announce) -> Option<Result<AnnounceAnswer>> {
+        let answer = async {
+            match self.storage.try_announce(announce) {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        };
+        self.pass_announce(announce, answer).now_or_never()
+    }
+
+    fn announce_many<'a>(
+        &'a self,
+        announces: &'a [Announce],
+    ) -> BoxStream<'a, (usize, Result<AnnounceAnswer>)> {
+        // Layers see each announce by itself.
+        announce_each(self, announces)
+    }
+}
+
+impl<S: PeerStorage + ?Sized, L: Layer> Layered<S, L> {
+    /// For the layer an answer with something missing is a failure.
+    async fn pass_announce(
+        &self,
+        announce: &Announce,
+        answer: impl Future<Output = Result<AnnounceAnswer>> + Send,
+    ) -> Result<AnnounceAnswer> {
         let mut incomplete = None;
         let call = async {
-            let mut answer = self.storage.announce(announce).await?;
+            let mut answer = answer.await?;
             let Some(failure) = answer.failure.take() else { return Ok(answer) };
             incomplete = Some(answer);
             Err(failure)
@@ -209,6 +242,7 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: DataStorage + ?Sized, L: Layer> DataStorage for Layered<S, L> {
     async fn put_data(&self, context: &Context, entries: &[(Bytes, Bytes)]) -> Result<()> {
@@ -228,8 +262,13 @@ impl<S: DataStorage + ?Sized, L: Layer> DataStorage for Layered<S, L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Maintenance + ?Sized, L: Layer> Maintenance for Layered<S, L> {
+    async fn collect_garbage(&self, cutoff: Timestamp) -> Result<Collected> {
+        self.collect_at_most(cutoff, u64::MAX).await
+    }
+
     async fn collect_at_most(&self, cutoff: Timestamp, most: u64) -> Result<Collected> {
         let begun = Instant::now();
         let collecting = self.storage.collect_at_most(cutoff, most);
@@ -265,6 +304,7 @@ impl<S: Maintenance + ?Sized, L: Layer> Maintenance for Layered<S, L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Transfer + ?Sized, L: Layer> Transfer for Layered<S, L> {
     async fn export_peers(
@@ -301,6 +341,7 @@ impl<S: Transfer + ?Sized, L: Layer> Transfer for Layered<S, L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: BulkPeerStorage + ?Sized, L: Layer> BulkPeerStorage for Layered<S, L> {
     /// For the layer it has failed if no write took effect.
