@@ -26,15 +26,15 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use storage_core::{NoObserver, OpenError, Maintenance, layer::Limits};
+//! use storage_core::{Maintenance, layer::Limits};
 //! use storage_pg::{PgConfig, PgStorage, recommended::Recommendation};
 //!
 //! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = PgConfig {
-//!     connection_string: "postgres://tracker@localhost/tracker".into(),
+//!     connection_string: Some("postgres://tracker@localhost/tracker".into()),
 //!     ..Recommendation::default().config()
 //! };
-//! let storage = PgStorage::open(config, Arc::new(NoObserver)).await?;
+//! let storage = PgStorage::open(config).await?;
 //! let storage = storage_core::with_default_layers(Arc::new(storage), Limits::default());
 //! println!("{:?}", storage.statistics().await?);
 //! # Ok(()) }
@@ -70,6 +70,7 @@ mod transfer;
 mod whole_announces;
 
 pub use config::{AnnounceSettings, PeerSettings, PgConfig, Queries};
+pub use connection::SynchronousCommit;
 pub use driver::PgDriver;
 pub use query_spec::Query;
 pub use storage::PgStorage;

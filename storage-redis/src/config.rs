@@ -553,7 +553,7 @@ mod tests {
             let (config, findings) = read(&[("addresses", addresses)]);
             prop_assert!(!findings.problems.is_empty());
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let opening = crate::RedisStorage::open(config.clone(), std::sync::Arc::new(storage_core::NoObserver));
+            let opening = crate::RedisStorage::open(config.clone());
             let error = runtime.block_on(opening).err().unwrap();
             let shown = format!("{findings:?} {config:?} {config:#?} {error} {error:?}");
             for problem in &findings.problems {
@@ -584,7 +584,7 @@ mod tests {
             let (config, findings) = read(&entries);
             let config = RedisConfig { startup_timeout: Duration::from_millis(1), ..config };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let opening = crate::RedisStorage::open(config.clone(), std::sync::Arc::new(storage_core::NoObserver));
+            let opening = crate::RedisStorage::open(config.clone());
             let error = runtime.block_on(opening).err().unwrap();
             let shown = format!("{findings:?} {config:?} {error} {error:?}");
             for piece in pieces(&secret) {

@@ -8,12 +8,12 @@
 //! use std::sync::Arc;
 //!
 //! use storage_core::layer::Limits;
-//! use storage_core::{NoObserver, with_default_layers};
+//! use storage_core::with_default_layers;
 //! use storage_redis::{RedisConfig, RedisStorage};
 //!
 //! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = RedisConfig { addresses: vec!["10.0.0.1:6379".into()], ..RedisConfig::default() };
-//! let storage = RedisStorage::open(config, Arc::new(NoObserver)).await?;
+//! let storage = RedisStorage::open(config).await?;
 //! let storage = with_default_layers(Arc::new(storage), Limits::default());
 //! # Ok(()) }
 //! ```

@@ -89,7 +89,7 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
 /// Behind a mirror, told of completions one by one and in a list.
 async fn on_a_secondary(schema: &Schema) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
-    config.queries[Query::ImportDownloads] = String::new();
+    config.queries[Query::ImportDownloads] = None;
     let url = PgUrl::parse(&schema.connection_string());
     let secondary = open_with(config, &url, Arc::new(NoObserver), Limits::default()).await?;
     let primary: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));

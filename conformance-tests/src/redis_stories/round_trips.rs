@@ -1,13 +1,10 @@
 //! What a call costs on a single server: one round trip.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, Result, Role, When,
-};
+use storage_core::{AddressFamily, Announce, AnnounceEvent, PeerSelection, PeerStorage, Result, Role, When};
 use storage_redis::{RedisConfig, RedisStorage};
 
 use super::ground::TestDatabase;
@@ -90,7 +87,7 @@ pub(super) async fn each_call_is_one(node: &Node) {
 pub(super) async fn a_batch_of_scrapes_is_one(node: &Node) {
     let place = TestDatabase::of(node);
     let config = RedisConfig { addresses: vec![node.address()], ..RedisConfig::default() };
-    let storage = RedisStorage::open(config, Arc::new(NoObserver)).await.unwrap();
+    let storage = RedisStorage::open(config).await.unwrap();
     let swarms: Vec<_> = (0..20).map(swarm).collect();
     for swarm in &swarms[..10] {
         storage.put_seeder(swarm, &peer(1)).await.unwrap();
