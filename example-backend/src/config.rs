@@ -1,8 +1,9 @@
 //! Settings of the backend.
 
-use storage_core::config::Section;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use storage_core::config::{Section, Value, deserialize};
 
-/// Settings of the backend `example`.
+/// Settings of the backend `example`. With serde they have the keys of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExampleConfig {
     /// `capacity`: the most peers it keeps, of all swarms together, 1 to 100,000,000 (1,000,000). A
@@ -18,8 +19,26 @@ impl Default for ExampleConfig {
 
 impl ExampleConfig {
     /// Takes its settings out; what is wrong with them the section keeps, to be reported together.
-    pub(crate) fn read(section: &mut Section) -> Self {
+    pub fn read(section: &mut Section) -> Self {
         let capacity = section.number("capacity", 1..=100_000_000);
         Self { capacity: capacity.unwrap_or(Self::default().capacity) }
+    }
+}
+
+impl From<&ExampleConfig> for Value {
+    fn from(config: &ExampleConfig) -> Self {
+        Value::section([("capacity", config.capacity.into())])
+    }
+}
+
+impl Serialize for ExampleConfig {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Value::from(self).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for ExampleConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize(from, Self::read)
     }
 }

@@ -6,9 +6,9 @@
 //! a call does is seen at a glance, and each is all or nothing without further thought. The backend
 //! `memory` shows what speed takes.
 //!
-//! Each room has one concern, and has the same name in every backend:
+//! Each file has one concern, and has the same name in every backend:
 //!
-//! | room | what is there | what a backend with a server has to do besides |
+//! | file | what is there | what a backend with a server has to do besides |
 //! | --- | --- | --- |
 //! | `config` | its own settings | read addresses and passwords; derive no `Debug` over them |
 //! | `driver` | opening by name | connect, check everything, and report all problems at once |

@@ -5,23 +5,41 @@
 //! address family, so that counts are lengths and a random sample is a choice of positions. Memory
 //! is given back as swarms shrink, and there is a limit to the number of peers.
 //!
+//! A tracker takes [`MemoryDriver`] into its registry and chooses `memory` in its configuration ([`EXAMPLE_CONFIG`]
+//! has every key), or makes a storage from a [`MemoryConfig`]. That is called `new` and not `open`, as in other backends:
+//! it cannot fail.
+//!
 //! ```
 //! use std::sync::Arc;
-//! use storage_core::{InfoHash, Peer, PeerId, PeerStorageExt, layer::Limits};
+//!
+//! use storage_core::layer::Limits;
+//! use storage_core::{Announce, AnnounceEvent, Backend, InfoHash, Peer, PeerId, PeerStorage};
 //! use storage_memory::{MemoryConfig, MemoryStorage};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), storage_core::Error> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let storage = Arc::new(MemoryStorage::new(MemoryConfig::default()));
 //! let storage = storage_core::with_default_layers(storage, Limits::default());
 //!
-//! let info_hash = InfoHash::V1([1; 20]);
 //! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
-//! storage.put_leecher(&info_hash, &peer).await?;
-//! assert_eq!(storage.scrape_swarm(&info_hash).await?.leechers, 1);
-//! # Ok(())
-//! # }
+//! let announce = Announce::new(InfoHash::V1([1; 20]), [peer]).with_event(AnnounceEvent::Started);
+//! let answer = storage.announce(&announce).await?;
+//! println!("{:?}, {:?}", answer.counts, answer.peers);
+//! storage.close().await?;
+//! # Ok(()) }
 //! ```
+//!
+//! | file | what is there |
+//! | --- | --- |
+//! | `config`, `driver`, `example_config.yaml` | settings, and opening by name |
+//! | `storage` | what is stored, `close`, the limit to the number of peers |
+//! | `peers`, `bulk` | announces and scrapes; the same for many |
+//! | `data` | arbitrary data |
+//! | `maintenance` | garbage collection, statistics, forgetting a swarm |
+//! | `transfer` | export and import |
+//! | `shards`, `swarm`, `peer_list`, `compact_map` | the data structures, from the outermost to the innermost |
+//!
+//! The crate has no features. `cargo bench -p tracker-storage-memory` measures calls.
 
 mod bulk;
 mod compact_map;

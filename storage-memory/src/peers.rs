@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use storage_core::{
-    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, PeerStorage,
-    PeerStorageExt, Result, Role, SwarmCounts, Timestamp, When,
+    Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result,
+    Role, SwarmCounts, Timestamp, When,
 };
 
 use crate::MemoryStorage;

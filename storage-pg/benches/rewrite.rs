@@ -27,7 +27,7 @@ fn main() {
 
 #[divan::bench]
 fn the_recommended_put(bencher: Bencher<'_, '_>) {
-    let query = Recommendation::default().config().queries[Query::PutPeer].clone();
+    let query = Recommendation::default().config().queries[Query::PutPeer].clone().unwrap_or_default();
     bencher.bench(|| rewrite::rewrite(black_box(&query), &NAMED, &[]));
 }
 

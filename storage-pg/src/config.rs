@@ -4,20 +4,37 @@ use std::fmt;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
-use storage_core::config::Section;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use storage_core::config::{Section, Value, deserialize};
 
+use crate::connection::SynchronousCommit;
 use crate::query_spec::{self, Query};
 
-/// Settings of the backend `pg`. Queries are those of the operator's own tables; an empty optional
+/// Settings of the backend `pg`. Queries are those of the operator's own tables; a missing optional
 /// one makes the storage lack a capability.
+///
+/// With serde it has the keys of a configuration file. What is serialized has the connection string with its password
+/// in it, `Debug` does not.
+///
+/// ```
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct TrackerConfig {
+///     storage: storage_pg::PgConfig,
+/// }
+/// # let file = r#"{"storage": {"connection_string": "host=db1 user=tracker", "retry_timeout": "5s"}}"#;
+///
+/// let config: TrackerConfig = serde_json::from_str(file)?;
+/// assert_eq!(config.storage.retry_timeout.as_secs(), 5);
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 ///
 /// How each query is written, its arguments and what it must do: see the README of the project, or
 /// the commented output of `tracker-storage example-config pg`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PgConfig {
-    /// `connection_string`: a URL or keywords and values, as libpq and pgx take them.
-    pub connection_string: String,
-    /// The queries: `config.queries[Query::PutPeer] = "…".into()`.
+    /// `connection_string`: a URL or keywords and values, as libpq and pgx take them. Required.
+    pub connection_string: Option<String>,
+    /// The queries: `config.queries[Query::PutPeer] = Some("…".into())`.
     pub queries: Queries,
     /// What else is in the section `announce`.
     pub announce: AnnounceSettings,
@@ -42,38 +59,38 @@ pub struct PgConfig {
     pub batch_when_idle: bool,
 }
 
-/// The text of each query; an empty one is absent.
+/// The text of each query that there is.
 ///
 /// ```
 /// use storage_pg::{Queries, Query};
 ///
 /// let mut queries = Queries::default();
-/// queries[Query::GetDownloads] = "SELECT downloads FROM torrents WHERE info_hash = @info_hash".into();
-/// assert_eq!(queries[Query::Ping], "SELECT 1");
-/// assert!(queries[Query::PutPeer].is_empty());
+/// queries[Query::GetDownloads] = Some("SELECT downloads FROM torrents WHERE info_hash = @info_hash".into());
+/// assert_eq!(queries[Query::Ping].as_deref(), Some("SELECT 1"));
+/// assert_eq!(queries[Query::PutPeer], None);
 /// ```
-#[derive(Clone)]
-pub struct Queries([String; Query::ALL.len()]);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Queries([Option<String>; Query::ALL.len()]);
 
 impl Default for Queries {
     /// None but [`Query::Ping`].
     fn default() -> Self {
-        let mut queries = Self([const { String::new() }; _]);
-        queries[Query::Ping] = "SELECT 1".into();
+        let mut queries = Self([const { None }; _]);
+        queries[Query::Ping] = Some("SELECT 1".into());
         queries
     }
 }
 
 impl Index<Query> for Queries {
-    type Output = String;
+    type Output = Option<String>;
 
-    fn index(&self, query: Query) -> &String {
+    fn index(&self, query: Query) -> &Option<String> {
         &self.0[query as usize]
     }
 }
 
 impl IndexMut<Query> for Queries {
-    fn index_mut(&mut self, query: Query) -> &mut String {
+    fn index_mut(&mut self, query: Query) -> &mut Option<String> {
         &mut self.0[query as usize]
     }
 }
@@ -81,8 +98,8 @@ impl IndexMut<Query> for Queries {
 impl fmt::Debug for Queries {
     /// Those that are there, by their keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts = Query::ALL.iter().map(|query| (query.key(), &self[*query]));
-        f.debug_map().entries(texts.filter(|(_, text)| !text.is_empty())).finish()
+        let texts = Query::ALL.iter().filter_map(|query| Some((query.key(), self[*query].as_ref()?)));
+        f.debug_map().entries(texts).finish()
     }
 }
 
@@ -94,14 +111,14 @@ impl Queries {
             if of == name
                 && let Some(text) = section.text(key).filter(|text| !text.trim().is_empty())
             {
-                self[*query] = text;
+                self[*query] = Some(text);
             }
         }
     }
 }
 
 /// `announce`: what is no query there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnounceSettings {
     /// `peer_id_column`, in any case.
     pub peer_id_column: String,
@@ -123,16 +140,16 @@ impl Default for AnnounceSettings {
 }
 
 /// `peer`: what is no query there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSettings {
     /// `count_seeders_column`, in any case.
     pub count_seeders_column: String,
     /// `count_leechers_column`, in any case.
     pub count_leechers_column: String,
     /// `synchronous_commit`: how long a commit of peers put, deleted or collected waits, by PostgreSQL's
-    /// setting of this name; downloads and data wait as the server has it by default. Empty: all do. Not
+    /// setting of this name; downloads and data wait as the server has it by default. `None`: all do. Not
     /// known to MoChi.
-    pub synchronous_commit: String,
+    pub synchronous_commit: Option<SynchronousCommit>,
 }
 
 impl Default for PeerSettings {
@@ -141,7 +158,7 @@ impl Default for PeerSettings {
         Self {
             count_seeders_column: "seeders".into(),
             count_leechers_column: "leechers".into(),
-            synchronous_commit: String::new(),
+            synchronous_commit: None,
         }
     }
 }
@@ -149,7 +166,7 @@ impl Default for PeerSettings {
 impl Default for PgConfig {
     fn default() -> Self {
         Self {
-            connection_string: String::new(),
+            connection_string: None,
             queries: Queries::default(),
             announce: AnnounceSettings::default(),
             peer: PeerSettings::default(),
@@ -175,11 +192,65 @@ impl fmt::Debug for PgConfig {
     }
 }
 
+impl From<&PgConfig> for Value {
+    /// The settings as a configuration file has them, the connection string with its password among them.
+    fn from(config: &PgConfig) -> Self {
+        let PgConfig { announce, peer, .. } = config;
+        let queries = |section: Option<&str>| -> Vec<(&str, Self)> {
+            let of_section =
+                Query::ALL.iter().map(|query| (query.section_and_key(), &config.queries[*query]));
+            let of_section = of_section.filter(|((of, _), _)| *of == section);
+            of_section.map(|((_, key), text)| (key, text.as_ref().into())).collect()
+        };
+        let sections = query_spec::sections().into_iter().map(|name| {
+            let mut entries = queries(Some(name));
+            match name {
+                "announce" => entries.extend([
+                    ("peer_id_column", Self::from(&announce.peer_id_column)),
+                    ("address_column", (&announce.address_column).into()),
+                    ("port_column", (&announce.port_column).into()),
+                ]),
+                "peer" => entries.extend([
+                    ("count_seeders_column", Self::from(&peer.count_seeders_column)),
+                    ("count_leechers_column", (&peer.count_leechers_column).into()),
+                    ("synchronous_commit", peer.synchronous_commit.map(SynchronousCommit::name).into()),
+                ]),
+                _ => {}
+            }
+            (name, Self::section(entries))
+        });
+        let others = [
+            ("connection_string", config.connection_string.as_ref().into()),
+            ("created_zone", (&config.created_zone).into()),
+            ("startup_timeout", config.startup_timeout.into()),
+            ("retry_timeout", config.retry_timeout.into()),
+            ("batch_size", config.batch_size.into()),
+            ("batches_in_flight", config.batches_in_flight.into()),
+            ("batch_queue", config.batch_queue.into()),
+            ("batch_when_idle", config.batch_when_idle.into()),
+        ];
+        Self::section(others.into_iter().chain(sections).chain(queries(None)))
+    }
+}
+
+impl Serialize for PgConfig {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Value::from(self).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for PgConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize(from, Self::read)
+    }
+}
+
 impl PgConfig {
     /// Reads the settings; what is required is checked when it is known what is opened.
-    pub(crate) fn read(section: &mut Section) -> Self {
+    pub fn read(section: &mut Section) -> Self {
         let default = Self::default();
-        let connection_string = section.required_text("connection_string");
+        let connection_string = Some(section.required_text("connection_string"));
+        let connection_string = connection_string.filter(|text| !text.trim().is_empty());
         let Self { mut queries, mut announce, mut peer, .. } = Self::default();
         for name in query_spec::sections() {
             section.within(name, |section| {
@@ -227,9 +298,19 @@ impl PeerSettings {
         Self {
             count_seeders_column: text_or(section, "count_seeders_column", &default.count_seeders_column),
             count_leechers_column: text_or(section, "count_leechers_column", &default.count_leechers_column),
-            synchronous_commit: text_or(section, "synchronous_commit", ""),
+            synchronous_commit: read_commit(section),
         }
     }
+}
+
+fn read_commit(section: &mut Section) -> Option<SynchronousCommit> {
+    let given = section.text("synchronous_commit").filter(|text| !text.trim().is_empty())?;
+    let named = SynchronousCommit::named(&given);
+    if named.is_none() {
+        let names = SynchronousCommit::ALL.map(SynchronousCommit::name).join(", ");
+        section.problem("synchronous_commit", format!("expected one of {names}"));
+    }
+    named
 }
 
 fn text_or(section: &mut Section, key: &str, default: &str) -> String {
@@ -260,7 +341,7 @@ mod tests {
             };
             let mut section = Section::new(value);
             let config = PgConfig::read(&mut section);
-            assert_eq!(config.queries[*query], "SELECT 2", "{query:?}");
+            assert_eq!(config.queries[*query].as_deref(), Some("SELECT 2"), "{query:?}");
             assert_eq!(section.finish().slips, [], "{query:?}");
         }
     }
@@ -273,10 +354,64 @@ mod tests {
         let config = PgConfig::read(&mut section);
         assert_eq!(config.peer.count_seeders_column, "s");
         assert_eq!(config.announce.port_column, "port");
-        assert_eq!(config.queries[Query::PutPeer], "");
-        assert_eq!(config.queries[Query::Ping], "SELECT 1");
+        assert_eq!(config.queries[Query::PutPeer], None);
+        assert_eq!(config.queries[Query::Ping].as_deref(), Some("SELECT 1"));
         let slips = section.finish().slips;
         assert_eq!(slips.len(), 1, "{slips:?}");
         assert_eq!(slips[0].to_string(), "`data.ad_query`: unknown key; did you mean `add_query`?");
+    }
+
+    #[test]
+    fn a_config_is_read_back_with_its_password() {
+        let mut queries = Queries::default();
+        for query in Query::ALL {
+            queries[*query] = Some(format!("SELECT '{query:?}'"));
+        }
+        let full = PgConfig {
+            connection_string: Some("host=db1 password=hunter2".into()),
+            queries,
+            announce: AnnounceSettings {
+                peer_id_column: "a".into(),
+                address_column: "b".into(),
+                port_column: "c".into(),
+            },
+            peer: PeerSettings {
+                count_seeders_column: "d".into(),
+                count_leechers_column: "e".into(),
+                synchronous_commit: Some(SynchronousCommit::RemoteWrite),
+            },
+            created_zone: "Europe/Berlin".into(),
+            startup_timeout: Duration::from_millis(1_500),
+            retry_timeout: Duration::from_secs(90),
+            batch_size: 1,
+            batches_in_flight: 3,
+            batch_queue: 5,
+            batch_when_idle: true,
+        };
+        let plain = PgConfig { connection_string: Some("host=db1".into()), ..PgConfig::default() };
+        for config in [&full, &plain] {
+            let json = serde_json::to_string(config).unwrap();
+            assert_eq!(serde_json::from_str::<PgConfig>(&json).unwrap(), *config, "{json}");
+            let mut section = Section::new(Value::from(config));
+            assert_eq!(PgConfig::read(&mut section), *config);
+            assert_eq!(section.finish(), Default::default());
+        }
+        let defaults = serde_json::from_str::<PgConfig>(r#"{"connection_string": "host=db1"}"#).unwrap();
+        assert_eq!(defaults, plain);
+        assert!(!format!("{full:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_config_with_mistakes_is_refused_without_its_values() {
+        let json = r#"{"connection_string": " ", "retry_timeuot": "hunter2", "peer": {"synchronous_commit": "hunter2"}}"#;
+        let error = serde_json::from_str::<PgConfig>(json).unwrap_err().to_string();
+        for key in [
+            "`connection_string`: is empty",
+            "`retry_timeuot`",
+            "`peer.synchronous_commit`: expected one of off",
+        ] {
+            assert!(error.contains(key), "{error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

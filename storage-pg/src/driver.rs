@@ -40,10 +40,10 @@ impl Opener for PgOpener {
     }
 
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError> {
-        Ok(Arc::new(PgStorage::open(self.0, observer).await?))
+        Ok(Arc::new(PgStorage::open_observed(self.0, observer).await?))
     }
 
     async fn open_data(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn DataStorage>, OpenError> {
-        Ok(Arc::new(PgStorage::open_data(self.0, observer).await?))
+        Ok(Arc::new(PgStorage::open_data_observed(self.0, observer).await?))
     }
 }

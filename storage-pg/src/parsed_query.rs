@@ -57,18 +57,18 @@ impl ParsedQueries {
                 queries.read(*query, config);
             }
         }
-        queries.append_clause(&config.queries[Query::CountPeers]);
+        queries.append_clause(config.queries[Query::CountPeers].as_deref().unwrap_or_default());
         queries
     }
 
     fn read(&mut self, query: Query, config: &PgConfig) {
-        let (spec, text) = (query.spec(), &config.queries[query]);
-        if text.trim().is_empty() {
+        let spec = query.spec();
+        let Some(text) = config.queries[query].as_ref().filter(|text| !text.trim().is_empty()) else {
             if spec.need == Need::Required {
                 self.problem(spec.key, "is missing or empty; a query is required here, such as `tracker-storage example-config pg` prints");
             }
             return;
-        }
+        };
         match rewrite(text, spec.named, spec.numbered) {
             Ok(rewritten) => {
                 self.queries.push(ParsedQuery { query, rewritten, columns: columns(query, config) })

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use storage_core::{
-    Context, ErrorKind, InfoHash, Operation, Peer, PeerId, PeerStorageExt, QueryScopeReport, Result, Role,
-    Timestamp,
+    Context, ErrorKind, InfoHash, Operation, Peer, PeerId, QueryScopeReport, Result, Role, Timestamp,
 };
 
 use tokio::time::{Instant, timeout_at};

@@ -10,7 +10,7 @@ use storage_core::layer::deadline;
 use storage_core::{Error, ErrorKind, Event, Operation, Result, ServerClock, Timestamp};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::connection::{Commit, Lease};
+use crate::connection::{Lease, SynchronousCommit};
 use crate::contention_limiter::{ContentionLimiter, Permit};
 use crate::error::ConnectError;
 use crate::error::QueryError;
@@ -302,7 +302,7 @@ fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<&'static 
     let is_of_peers = matches!(operation, PutPeer | DeletePeer | CollectGarbage);
     match commit {
         Some(commit) if is_of_peers && storage.pooler_mode() => Some(commit.begin()),
-        Some(_) if !is_of_peers => Some(Commit::BEGIN_WITH_DEFAULT),
+        Some(_) if !is_of_peers => Some(SynchronousCommit::BEGIN_WITH_DEFAULT),
         _ => is_needed.then_some("BEGIN"),
     }
 }

@@ -11,7 +11,7 @@ use storage_core::config::{ConfigDiagnostics, Problem};
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, Event, InfoHash, MissingCapabilities,
-    OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp,
+    NoObserver, OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::arguments;
 use crate::batch::Batches;
 use crate::config::PgConfig;
-use crate::connection::{Commit, ConnectionSettings, Lease, Pool};
+use crate::connection::{ConnectionSettings, Lease, Pool};
 use crate::contention_limiter::ContentionLimiter;
 use crate::error::{ConnectError, QueryError};
 use crate::parsed_query::{OpenedParts, ParsedQueries};
@@ -44,7 +44,15 @@ impl PgStorage {
     /// # Errors
     /// [`OpenError::Configuration`] with every problem of the configuration;
     /// [`OpenError::Storage`] if there is no server to ask. Nothing has been changed then.
-    pub async fn open(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+    pub async fn open(config: PgConfig) -> Result<Self, OpenError> {
+        Self::open_observed(config, Arc::new(NoObserver)).await
+    }
+
+    /// Opens a storage that tells an observer what no result shows: retries, reconnections, batches.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_observed(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
         Self::open_part(config, observer, OpenedParts::Everything).await
     }
 
@@ -52,7 +60,15 @@ impl PgStorage {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_data(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+    pub async fn open_data(config: PgConfig) -> Result<Self, OpenError> {
+        Self::open_data_observed(config, Arc::new(NoObserver)).await
+    }
+
+    /// Opens the data part alone, with an observer.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_data_observed(config: PgConfig, observer: SharedObserver) -> Result<Self, OpenError> {
         Self::open_part(config, observer, OpenedParts::DataAlone).await
     }
 
@@ -169,18 +185,15 @@ impl Offline {
                 "is no time zone; expected an IANA name such as Europe/Berlin, `local`, or UTC",
             ));
         }
-        let settings = ConnectionSettings::parse(&config.connection_string, &|name| std::env::var(name).ok());
+        let settings = match &config.connection_string {
+            Some(text) => ConnectionSettings::parse(text, &|name| std::env::var(name).ok()),
+            None => Err(vec!["is missing".to_owned()]),
+        };
         let mut settings = settings.map_err(|messages| {
             problems.extend(messages.into_iter().map(|message| problem("connection_string", message)));
         });
-        let commit = config.peer.synchronous_commit.trim();
-        let named = Commit::named(commit);
-        if named.is_none() && !commit.is_empty() {
-            let names = Commit::ALL.map(Commit::name).join(", ");
-            problems.push(problem("peer.synchronous_commit", format!("expected one of {names}")));
-        }
         if let Ok(settings) = &mut settings {
-            settings.session.commit = named;
+            settings.session.commit = config.peer.synchronous_commit;
         }
         Self { queries, zone: zone.unwrap_or_default(), settings: settings.ok(), problems }
     }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use storage_core::config::{Problem, Section};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use storage_core::config::{Problem, Section, Value, deserialize};
 
 /// A configuration to begin with, for `storage:` of a configuration file.
 pub const EXAMPLE_CONFIG: &str = include_str!("example_config.yaml");
@@ -18,7 +19,8 @@ const NOT_IN_PATHS: [char; 4] = [';', '&', '=', '@'];
 /// More replicas than anybody waits for.
 const MOST_REPLICAS: u32 = 100;
 
-/// Where the servers are and how to talk to them.
+/// Where the servers are and how to talk to them. With serde it has the keys of a configuration file; what is
+/// serialized has the passwords in it, `Debug` does not.
 ///
 /// ```
 /// use storage_redis::{DeploymentMode, RedisConfig};
@@ -132,6 +134,53 @@ impl fmt::Debug for RedisConfig {
             .field("db", &self.db)
             .field("pool_size", &self.pool_size)
             .finish_non_exhaustive()
+    }
+}
+
+impl From<&RedisConfig> for Value {
+    /// The settings as a configuration file has them, the passwords among them.
+    fn from(config: &RedisConfig) -> Self {
+        let texts = |texts: &[String]| Value::List(texts.iter().map(Value::from).collect());
+        let ca_certs: Vec<_> =
+            config.ca_certs.iter().map(|file| file.to_string_lossy().into_owned()).collect();
+        let (sentinel, master) = match &config.mode {
+            DeploymentMode::Sentinel { master } => (true, Some(master)),
+            DeploymentMode::Single | DeploymentMode::Cluster => (false, None),
+        };
+        Value::section([
+            ("addresses", texts(&config.addresses)),
+            ("sentinel", sentinel.into()),
+            ("sentinel_master", master.into()),
+            ("cluster", (config.mode == DeploymentMode::Cluster).into()),
+            ("tls", config.tls.into()),
+            ("ca_certs", texts(&ca_certs)),
+            ("db", config.db.into()),
+            ("pool_size", config.pool_size.into()),
+            ("login", config.login.as_ref().into()),
+            ("password", config.password.as_ref().into()),
+            ("master_login", config.master_login.as_ref().into()),
+            ("master_password", config.master_password.as_ref().into()),
+            ("read_timeout", config.read_timeout.into()),
+            ("write_timeout", config.write_timeout.into()),
+            ("connect_timeout", config.connect_timeout.into()),
+            ("startup_timeout", config.startup_timeout.into()),
+            ("retry_timeout", config.retry_timeout.into()),
+            ("wait_replicas", config.wait_replicas.into()),
+            ("wait_timeout", config.wait_timeout.into()),
+            ("wait_for_peers", config.wait_for_peers.into()),
+        ])
+    }
+}
+
+impl Serialize for RedisConfig {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Value::from(self).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for RedisConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        deserialize(from, Self::read)
     }
 }
 
@@ -392,6 +441,36 @@ mod tests {
     }
 
     #[test]
+    fn a_config_is_read_back_with_its_passwords() {
+        let sentinel = RedisConfig {
+            addresses: vec!["a:1".into(), "[::1]:2".into()],
+            mode: DeploymentMode::Sentinel { master: "tracker".into() },
+            tls: true,
+            ca_certs: vec!["/etc/ca.pem".into()],
+            db: 3,
+            pool_size: 5,
+            login: Some("a".into()),
+            password: Some("b".into()),
+            master_login: Some("c".into()),
+            master_password: Some("007".into()),
+            read_timeout: Duration::from_millis(1),
+            write_timeout: Duration::from_secs(90),
+            connect_timeout: Duration::from_millis(1_500),
+            startup_timeout: Duration::from_secs(7_200),
+            retry_timeout: Duration::ZERO,
+            wait_replicas: 1,
+            wait_timeout: Duration::from_secs(2),
+            wait_for_peers: true,
+        };
+        let cluster = RedisConfig { mode: DeploymentMode::Cluster, ..RedisConfig::default() };
+        for config in [sentinel, cluster, RedisConfig::default()] {
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<RedisConfig>(&json).unwrap(), config, "{json}");
+        }
+        assert_eq!(serde_json::from_str::<RedisConfig>("{}").unwrap(), RedisConfig::default());
+    }
+
+    #[test]
     fn passwords_are_not_printed() {
         let config = RedisConfig {
             password: Some("hunter2".into()),
@@ -474,7 +553,7 @@ mod tests {
             let (config, findings) = read(&[("addresses", addresses)]);
             prop_assert!(!findings.problems.is_empty());
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let opening = crate::RedisStorage::open(config.clone(), std::sync::Arc::new(storage_core::NoObserver));
+            let opening = crate::RedisStorage::open(config.clone());
             let error = runtime.block_on(opening).err().unwrap();
             let shown = format!("{findings:?} {config:?} {config:#?} {error} {error:?}");
             for problem in &findings.problems {
@@ -505,7 +584,7 @@ mod tests {
             let (config, findings) = read(&entries);
             let config = RedisConfig { startup_timeout: Duration::from_millis(1), ..config };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let opening = crate::RedisStorage::open(config.clone(), std::sync::Arc::new(storage_core::NoObserver));
+            let opening = crate::RedisStorage::open(config.clone());
             let error = runtime.block_on(opening).err().unwrap();
             let shown = format!("{findings:?} {config:?} {error} {error:?}");
             for piece in pieces(&secret) {

@@ -33,10 +33,10 @@ struct RedisOpener(RedisConfig);
 #[async_trait]
 impl Opener for RedisOpener {
     async fn open(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn Storage>, OpenError> {
-        Ok(Arc::new(RedisStorage::open(self.0, observer).await?))
+        Ok(Arc::new(RedisStorage::open_observed(self.0, observer).await?))
     }
 
     async fn open_data(self: Box<Self>, observer: SharedObserver) -> Result<Arc<dyn DataStorage>, OpenError> {
-        Ok(Arc::new(RedisStorage::open(self.0, observer).await?))
+        Ok(Arc::new(RedisStorage::open_observed(self.0, observer).await?))
     }
 }

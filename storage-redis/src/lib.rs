@@ -8,15 +8,37 @@
 //! use std::sync::Arc;
 //!
 //! use storage_core::layer::Limits;
-//! use storage_core::{NoObserver, with_default_layers};
+//! use storage_core::{Announce, AnnounceEvent, Backend, InfoHash, Peer, PeerId, PeerStorage};
 //! use storage_redis::{RedisConfig, RedisStorage};
 //!
-//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = RedisConfig { addresses: vec!["10.0.0.1:6379".into()], ..RedisConfig::default() };
-//! let storage = RedisStorage::open(config, Arc::new(NoObserver)).await?;
-//! let storage = with_default_layers(Arc::new(storage), Limits::default());
+//! let storage = Arc::new(RedisStorage::open(config).await?);
+//! let storage = storage_core::with_default_layers(storage, Limits::default());
+//!
+//! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
+//! let announce = Announce::new(InfoHash::V1([1; 20]), [peer]).with_event(AnnounceEvent::Started);
+//! let answer = storage.announce(&announce).await?;
+//! println!("{:?}, {:?}", answer.counts, answer.peers);
+//! storage.close().await?;
 //! # Ok(()) }
 //! ```
+//!
+//! | file | what is there |
+//! | --- | --- |
+//! | `config`, `driver`, `example_config.yaml` | settings, and opening by name |
+//! | `connection` | connecting, to a server, Sentinel and Cluster; the pool; `retry` |
+//! | `error` | errors of redis-rs, classified |
+//! | `storage` | opening, `ping`, `close`, what the storage cannot do |
+//! | `peers`, `bulk` | announces and scrapes, by scripts or, on a Cluster, in steps; the same for many |
+//! | `data` | arbitrary data |
+//! | `maintenance` | garbage collection, statistics, forgetting a swarm |
+//! | `transfer` | export in sorted pages, import |
+//! | `diagnostics` | what `check` shows of the servers |
+//! | `layout`, `scripts`, `scan` | the names of keys, the Lua scripts, incremental scans |
+//!
+//! The crate has no features.
 //!
 //! # Layout
 //!

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use storage_core::{
     AddressFamily, Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, InfoHash,
-    MissingCapabilities, OpenError, Operation, Result, Role, SharedObserver, Timestamp,
+    MissingCapabilities, NoObserver, OpenError, Operation, Result, Role, SharedObserver, Timestamp,
 };
 
 use crate::NAME;
@@ -33,7 +33,15 @@ impl RedisStorage {
     /// # Errors
     /// [`OpenError::Configuration`] with all problems of the settings; [`OpenError::Storage`] if no
     /// server can be reached within `startup_timeout`, or if it refuses or is too old (6.2 is needed).
-    pub async fn open(config: RedisConfig, observer: SharedObserver) -> Result<Self, OpenError> {
+    pub async fn open(config: RedisConfig) -> Result<Self, OpenError> {
+        Self::open_observed(config, Arc::new(NoObserver)).await
+    }
+
+    /// Opens a storage that tells an observer what no result shows: retries, reconnections, entries passed over.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_observed(config: RedisConfig, observer: SharedObserver) -> Result<Self, OpenError> {
         let connections = Connections::open(&config, observer).await?;
         let server = match diagnostics::check_version(&connections).await {
             Ok(server) => server,

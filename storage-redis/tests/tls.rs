@@ -6,11 +6,10 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use storage_core::{Backend, NoObserver, OpenError};
+use storage_core::{Backend, OpenError};
 use storage_redis::{RedisConfig, RedisStorage};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,12 +84,12 @@ async fn this_crate_alone_talks_tls() {
     };
 
     let trusting = RedisConfig { ca_certs: vec![directory.path().join("ca.pem")], ..config(port) };
-    let storage = RedisStorage::open(trusting, Arc::new(NoObserver)).await.unwrap();
+    let storage = RedisStorage::open(trusting).await.unwrap();
     storage.ping().await.unwrap();
     storage.close().await.unwrap();
 
     // Nobody but the test knows its authority.
     let wary = RedisConfig { startup_timeout: Duration::from_secs(1), ..config(port) };
-    let refused = RedisStorage::open(wary, Arc::new(NoObserver)).await.err();
+    let refused = RedisStorage::open(wary).await.err();
     assert!(matches!(refused, Some(OpenError::Storage(_))), "{refused:?}");
 }

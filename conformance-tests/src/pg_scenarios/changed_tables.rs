@@ -165,10 +165,12 @@ async fn columns_come_and_go(
     execute: impl AsyncFn(&str) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
-    config.queries[Query::ExportPeers] = "SELECT * FROM mo_peers \
+    config.queries[Query::ExportPeers] = Some(
+        "SELECT * FROM mo_peers \
         WHERE (info_hash, peer_id, address, port) > (@info_hash, @peer_id, @address, @port) \
         ORDER BY info_hash, peer_id, address, port LIMIT @count"
-        .into();
+            .into(),
+    );
     let retries = Arc::new(Counter::default());
     let storage = open_with(config, url, retries.clone(), Limits::default()).await?;
     for change in [

@@ -78,11 +78,11 @@ pub(super) async fn open_patiently(
 ) -> Result<Arc<dyn Storage>, OpenError> {
     let timeout = Duration::from_secs(60);
     let config = PgConfig {
-        connection_string: url.to_string(),
+        connection_string: Some(url.to_string()),
         retry_timeout: timeout,
         ..Recommendation::default().config()
     };
-    let storage = PgStorage::open(config, observer).await?;
+    let storage = PgStorage::open_observed(config, observer).await?;
     let limits = Limits { operation_timeout: timeout, ..Limits::default() };
     Ok(storage_core::with_default_layers(Arc::new(storage), limits))
 }

@@ -7,7 +7,6 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::layer::{Layered, Limits, Metrics, Observe};
 use storage_core::{CountCheck, Diagnostics, NoObserver, Storage};
 use storage_migration::{Kind, Verification, VerifyOptions};
-use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
 
 use super::{Counter, ensure, on_schema, open, open_with};
@@ -215,7 +214,7 @@ WHERE schemaname = current_schema() AND relname IN ('mo_peers', 'mo_swarms') ORD
 
 /// Also if the connection knows the tables from when they were empty.
 async fn by_index(schema: &Schema) -> Result<(), Failed> {
-    let config = PgConfig { connection_string: String::new(), ..Recommendation::default().config() };
+    let config = Recommendation::default().config();
     let url = PgUrl::parse(&schema.connection_string()).with("pool_max_conns", 1);
     let storage = open_with(config, &url, Arc::new(NoObserver), Limits::default()).await?;
     for _ in 0..8 {

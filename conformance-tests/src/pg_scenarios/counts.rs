@@ -7,8 +7,8 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::PeerChange::Graduate;
 use storage_core::layer::Limits;
 use storage_core::{
-    Backend, BulkPeerStorage, InfoHash, NoObserver, Peer, PeerId, PeerStorage, PeerStorageExt, PeerWrite,
-    Storage, Timestamp,
+    Backend, BulkPeerStorage, InfoHash, NoObserver, Peer, PeerId, PeerStorageExt, PeerWrite, Storage,
+    Timestamp,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 use storage_mirror::{MirrorConfig, MirrorStorage};
@@ -90,7 +90,7 @@ async fn at_the_same_time(schema: &Schema) -> Result<(), Failed> {
 /// Behind a mirror, with completions one by one and in a list.
 async fn on_a_secondary(schema: &Schema) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
-    config.queries[Query::ImportDownloads] = String::new();
+    config.queries[Query::ImportDownloads] = None;
     let url = PgUrl::parse(&schema.connection_string());
     let secondary = open_with(config, &url, Arc::new(NoObserver), Limits::default()).await?;
     let primary: Arc<dyn Storage> = Arc::new(MemoryStorage::new(MemoryConfig::default()));

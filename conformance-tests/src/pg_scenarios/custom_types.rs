@@ -76,12 +76,12 @@ async fn everything_works(schema: &Schema) -> Result<(), Failed> {
 async fn a_comment_at_the_end(schema: &Schema) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
     for end in [" -- of all swarms", "; -- of all swarms", "/* of all */ ;"] {
-        config.queries[Query::CountPeers] = format!(
+        config.queries[Query::CountPeers] = Some(format!(
             "SELECT COUNT(*) FILTER (WHERE is_seeder) AS seeders, COUNT(*) FILTER (WHERE NOT is_seeder) AS leechers \
              FROM mo_peers{end}"
-        );
-        config.queries[Query::CountSwarm] = "WHERE info_hash = @info_hash".into();
-        config.queries[Query::CountSwarmBatch] = String::new();
+        ));
+        config.queries[Query::CountSwarm] = Some("WHERE info_hash = @info_hash".into());
+        config.queries[Query::CountSwarmBatch] = None;
         let url = PgUrl::parse(&schema.connection_string());
         let storage =
             open_with(config.clone(), &url, Arc::new(Counter::default()), Limits::default()).await?;

@@ -47,7 +47,7 @@ fn expired(batch_when_idle: bool) -> PgConfig {
         Query::PutData,
         Query::DeleteData,
     ] {
-        config.queries[query] = expired(&config.queries[query]);
+        config.queries[query] = config.queries[query].as_deref().map(expired);
     }
     PgConfig { batch_when_idle, ..config }
 }

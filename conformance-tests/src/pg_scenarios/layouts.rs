@@ -156,10 +156,11 @@ async fn renamed(schema: &Schema) -> Result<(), Failed> {
     schema.execute("ALTER TABLE mo_swarms RENAME TO swarms_of_mine").await?;
     let mut config = Recommendation::default().config();
     for query in storage_pg::Query::ALL {
-        config.queries[*query] = config.queries[*query].replace("mo_swarms", "swarms_of_mine");
+        config.queries[*query] =
+            config.queries[*query].as_ref().map(|sql| sql.replace("mo_swarms", "swarms_of_mine"));
     }
     // Its function is named as it was.
-    config.queries[storage_pg::Query::MergeCounts] = "SELECT mo_merge_swarms()".into();
+    config.queries[storage_pg::Query::MergeCounts] = Some("SELECT mo_merge_swarms()".into());
     let url = PgUrl::parse(&schema.connection_string());
     let storage =
         super::open_with(config, &url, Arc::new(Counter::default()), storage_core::layer::Limits::default())

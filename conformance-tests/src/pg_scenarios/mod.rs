@@ -108,8 +108,8 @@ async fn open_with(
     observer: Arc<dyn Observer>,
     limits: Limits,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    let config = PgConfig { connection_string: url.to_string(), ..config };
-    let storage = PgStorage::open(config, observer).await?;
+    let config = PgConfig { connection_string: Some(url.to_string()), ..config };
+    let storage = PgStorage::open_observed(config, observer).await?;
     Ok(storage_core::with_default_layers(Arc::new(storage), limits))
 }
 

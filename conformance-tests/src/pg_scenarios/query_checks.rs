@@ -45,8 +45,8 @@ async fn graduations_by_a_procedure(schema: &Schema) -> Result<(), Failed> {
     schema.execute(PROCEDURE).await?;
     let mut config = Recommendation::default().config();
     config.queries[Query::GraduatePeer] =
-        "CALL graduate(@info_hash, @peer_id, @address, @port, @created)".into();
-    config.queries[Query::GraduatePeerBatch] = String::new();
+        Some("CALL graduate(@info_hash, @peer_id, @address, @port, @created)".into());
+    config.queries[Query::GraduatePeerBatch] = None;
     let url = PgUrl::parse(&schema.connection_string());
     let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
     let lacking = storage.missing_capabilities();
@@ -90,11 +90,11 @@ async fn checking_touches_no_row(schema: &Schema) -> Result<(), Failed> {
     }
     let mut config = Recommendation::default().config();
     config.queries[Query::CollectGarbage] =
-        "DELETE FROM mo_peers WHERE created <= @created OR @created IS NULL".into();
+        Some("DELETE FROM mo_peers WHERE created <= @created OR @created IS NULL".into());
     config.queries[Query::DeleteDownloads] =
-        "DELETE FROM mo_downloads WHERE info_hash = @info_hash OR @info_hash IS NULL".into();
+        Some("DELETE FROM mo_downloads WHERE info_hash = @info_hash OR @info_hash IS NULL".into());
     config.queries[Query::DeleteData] =
-        "DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key) OR @context IS NULL".into();
+        Some("DELETE FROM mo_kv WHERE context = @context AND name = ANY(@key) OR @context IS NULL".into());
     let storage = open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?;
     let findings = storage.diagnostics().await?.details;
     storage.close().await?;
@@ -162,7 +162,7 @@ async fn a_read_only_server(url: &PgUrl) -> Result<(), Failed> {
 /// The server explains only some kinds of statements.
 async fn a_query_without_a_plan(url: &PgUrl) -> Result<(), Failed> {
     let mut config = Recommendation::default().config();
-    config.queries[Query::Ping] = "SHOW server_version".into();
+    config.queries[Query::Ping] = Some("SHOW server_version".into());
     let storage = open_with(config, url, Arc::new(Counter::default()), Limits::default()).await?;
     storage.ping().await?;
     Ok(storage.close().await?)

@@ -164,7 +164,7 @@ async fn each_right(schema: &Schema) -> Result<(), Failed> {
     let needs_none = [Query::Ping, Query::MergeCounts, Query::CountSwarm];
     let missed: Vec<_> = Query::ALL
         .iter()
-        .filter(|query| !needs_none.contains(query) && !config.queries[**query].is_empty())
+        .filter(|query| !needs_none.contains(query) && config.queries[**query].is_some())
         .filter(|query| !keys.contains(query.key()))
         .collect();
     ensure(missed.is_empty(), || format!("{missed:?}"))
@@ -214,7 +214,7 @@ async fn behind_own_triggers(schema: &Schema) -> Result<(), Failed> {
     let refused = role.refused().await?;
     let config = Recommendation::default().config();
     let changing = Query::ALL.iter().filter(|query| {
-        let sql = &config.queries[**query];
+        let sql = config.queries[**query].as_deref().unwrap_or_default();
         ["DELETE FROM mo_", "UPDATE mo_", "DO UPDATE"].iter().any(|words| sql.contains(words))
     });
     let is_refused =

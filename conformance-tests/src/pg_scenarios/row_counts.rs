@@ -79,7 +79,7 @@ async fn storage(schema: &Schema, queries: &[(Query, &str)]) -> Result<Arc<dyn S
     schema.execute(FUNCTIONS).await?;
     let mut config = Recommendation::default().config();
     for (query, text) in queries {
-        config.queries[*query] = (*text).to_owned();
+        config.queries[*query] = Some((*text).to_owned());
     }
     let url = PgUrl::parse(&schema.connection_string());
     Ok(open_with(config, &url, Arc::new(Counter::default()), Limits::default()).await?)

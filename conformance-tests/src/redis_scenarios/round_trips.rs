@@ -1,12 +1,11 @@
 //! Every call takes one round trip to a single server.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, NoObserver, PeerSelection, PeerStorage, PeerStorageExt, Result,
+    AddressFamily, Announce, AnnounceEvent, PeerSelection, PeerStorage, PeerStorageExt, Result,
 };
 use storage_redis::{RedisConfig, RedisStorage};
 
@@ -84,7 +83,7 @@ pub(super) async fn each_call_is_one(node: &Node) {
 pub(super) async fn a_batch_of_scrapes_is_one(node: &Node) {
     let database = TestDatabase::of(node);
     let config = RedisConfig { addresses: vec![node.address()], ..RedisConfig::default() };
-    let storage = RedisStorage::open(config, Arc::new(NoObserver)).await.unwrap();
+    let storage = RedisStorage::open(config).await.unwrap();
     let swarms: Vec<_> = (0..20).map(swarm).collect();
     for swarm in &swarms[..10] {
         storage.put_seeder(swarm, &peer(1)).await.unwrap();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
 
 /// Reads a duration as Go writes it; negative ones become zero.
 ///
@@ -24,9 +25,31 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::try_from(parsed).unwrap_or(Duration::ZERO))
 }
 
+/// Writes a duration as [`parse_duration`] reads it.
+///
+/// ```
+/// use std::time::Duration;
+/// use storage_core::config::format_duration;
+///
+/// assert_eq!(format_duration(Duration::from_secs(5400)), "1h30m");
+/// assert_eq!(format_duration(Duration::ZERO), "0s");
+/// ```
+pub fn format_duration(duration: Duration) -> String {
+    let printer = SpanPrinter::new().designator(Designator::Compact).spacing(Spacing::None);
+    printer.duration_to_string(&SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for milliseconds in [0, 1, 300, 1_500, 5_000, 60_000, 5_400_000, 86_400_000, 1_000_000_000] {
+            let duration = Duration::from_millis(milliseconds);
+            assert_eq!(parse_duration(&format_duration(duration)), Some(duration), "{duration:?}");
+        }
+    }
 
     #[test]
     fn go_notation_is_read() {

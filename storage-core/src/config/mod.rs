@@ -16,12 +16,12 @@ mod value;
 #[cfg(feature = "figment")]
 mod yaml;
 
-pub use duration::parse_duration;
+pub use duration::{format_duration, parse_duration};
 #[cfg(feature = "figment")]
 pub use environment::variables;
 #[cfg(feature = "figment")]
 pub use load::{ConfigFile, LoadError};
-pub use section::{ConfigDiagnostics, Problem, Section, is_word, nearest};
+pub use section::{ConfigDiagnostics, Problem, Section, deserialize, is_word, nearest};
 pub use settings::Settings;
 pub use value::Value;
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, Error};
+
 use super::{Value, parse_duration};
 
 /// Something wrong in a configuration: the key, and what is wrong with it and what is expected.
@@ -310,6 +312,26 @@ impl Section {
         self.problem(key, format!("expected {expected}, found {}", found.kind()));
         None
     }
+}
+
+/// Deserializes settings by what reads them out of a section, so that keys, defaults and limits are the same in a
+/// tracker's own file. A key that resembles a known one is an error; others that nothing reads are passed over.
+///
+/// # Errors
+/// Every problem, by its key; values are never repeated.
+pub fn deserialize<'de, T, D: Deserializer<'de>>(
+    from: D,
+    read: impl FnOnce(&mut Section) -> T,
+) -> Result<T, D::Error> {
+    let mut section = Section::new(Value::deserialize(from)?);
+    let settings = read(&mut section);
+    let ConfigDiagnostics { mut problems, slips, .. } = section.finish();
+    problems.extend(slips);
+    if problems.is_empty() {
+        return Ok(settings);
+    }
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(D::Error::custom(problems.join("; ")))
 }
 
 /// Whether a name may be repeated: one with other characters may be a value in the wrong place, as in

@@ -1,8 +1,12 @@
 //! Values of a configuration, before anything is known of their meaning.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use super::format_duration;
 
 /// A value of a configuration. `Debug` shows its kind only, for it may be a secret.
 #[derive(Clone, PartialEq)]
@@ -38,6 +42,12 @@ impl Value {
         Self::Section(Vec::new())
     }
 
+    /// A section of these entries, without those that are [`Null`](Self::Null).
+    pub fn section<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
+        let given = entries.into_iter().filter(|(_, value)| *value != Self::Null);
+        Self::Section(given.map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
     /// What kind of value it is, in words.
     pub fn kind(&self) -> String {
         match self {
@@ -55,6 +65,63 @@ impl Value {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.kind())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(boolean: bool) -> Self {
+        Self::Boolean(boolean)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        i64::try_from(number).map_or(Self::Float(number as f64), Self::Integer)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
+impl From<Duration> for Value {
+    /// As [`parse_duration`](super::parse_duration) reads it.
+    fn from(duration: Duration) -> Self {
+        Self::Text(format_duration(duration))
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => to.serialize_unit(),
+            Self::Boolean(boolean) => to.serialize_bool(*boolean),
+            Self::Integer(number) => to.serialize_i64(*number),
+            Self::Float(number) => to.serialize_f64(*number),
+            Self::Number(text) | Self::Text(text) | Self::Variable { text, .. } => to.serialize_str(text),
+            Self::List(values) => to.collect_seq(values),
+            Self::Section(entries) => to.collect_map(entries.iter().map(|(key, value)| (key, value))),
+        }
     }
 }
 

@@ -26,5 +26,5 @@ mod socket;
 mod tls;
 
 pub(crate) use pool::{Lease, Pool};
-pub(crate) use session::Commit;
+pub use session::SynchronousCommit;
 pub(crate) use settings::ConnectionSettings;

@@ -33,7 +33,7 @@ pub(crate) struct Session {
     pub(crate) time_zone: Option<String>,
     /// `synchronous_commit` for the writes of peers, not what the server has by default: transactions
     /// that ask for the default get that.
-    pub(crate) commit: Option<Commit>,
+    pub(crate) commit: Option<SynchronousCommit>,
 }
 
 impl Session {
@@ -126,15 +126,20 @@ fn is_name(name: &str) -> bool {
 
 /// How long a commit waits: a value of PostgreSQL's setting `synchronous_commit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Commit {
+pub enum SynchronousCommit {
+    /// Nobody waits; after a crash of the server what was acknowledged last may be missing.
     Off,
+    /// Until it is on the server's own disk.
     Local,
+    /// Until synchronous standbys have it in memory.
     RemoteWrite,
+    /// Until it is on the disks of the server and of synchronous standbys.
     On,
+    /// Until synchronous standbys show it.
     RemoteApply,
 }
 
-impl Commit {
+impl SynchronousCommit {
     pub(crate) const ALL: [Self; 5] =
         [Self::Off, Self::Local, Self::RemoteWrite, Self::On, Self::RemoteApply];
 

@@ -26,11 +26,8 @@ impl File {
         self.line(level, &format!("{key}: {value}"));
     }
 
-    /// A query, left out if it is empty.
+    /// A query with its comment.
     fn query(&mut self, level: usize, comment: &str, key: &str, query: &str) {
-        if query.is_empty() {
-            return;
-        }
         self.comment(level, comment);
         if query.contains('\n') {
             self.line(level, &format!("{key}: |-"));
@@ -68,7 +65,7 @@ pub(super) fn example_config(recommendation: &Recommendation) -> String {
     file.value(2, "connection_string", connection);
     file.blank();
     for section in query_spec::sections() {
-        if queries_of(Some(section)).iter().all(|query| config.queries[*query].is_empty()) {
+        if queries_of(Some(section)).iter().all(|query| config.queries[*query].is_none()) {
             continue;
         }
         file.comment(2, section_comment(section));
@@ -103,7 +100,9 @@ fn queries(file: &mut File, section: Option<&str>, recommendation: &Recommendati
     let level = if section.is_some() { 3 } else { 2 };
     for query in queries_of(section) {
         let (_, key) = query.section_and_key();
-        file.query(level, &recommended(query, recommendation).comment, key, &config.queries[query]);
+        if let Some(sql) = &config.queries[query] {
+            file.query(level, &recommended(query, recommendation).comment, key, sql);
+        }
         settings_after(file, query, recommendation, config);
     }
 }
@@ -130,10 +129,12 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
             file.value(3, "count_seeders_column", &peer.count_seeders_column);
             file.value(3, "count_leechers_column", &peer.count_leechers_column);
         }
-        Query::ForgetPeersBatch if !peer.synchronous_commit.is_empty() => {
-            file.comment(3, COMMIT);
-            // Unquoted, YAML's `off` is no text.
-            file.line(3, &format!("synchronous_commit: \"{}\"", peer.synchronous_commit));
+        Query::ForgetPeersBatch => {
+            if let Some(commit) = peer.synchronous_commit {
+                file.comment(3, COMMIT);
+                // Unquoted, YAML's `off` is no text.
+                file.line(3, &format!("synchronous_commit: \"{}\"", commit.name()));
+            }
         }
         Query::CountStale => {
             file.comment(2, STALE);

@@ -2,6 +2,7 @@
 
 use super::{AddressColumn, Dialect, Recommendation};
 use crate::config::{PeerSettings, PgConfig};
+use crate::connection::SynchronousCommit;
 use crate::query_spec::{Query, QueryOrigin};
 
 /// A stretch of the swarm from a random place on, and from its beginning if that is not enough. PostgreSQL
@@ -525,15 +526,15 @@ pub(super) fn config(recommendation: &Recommendation) -> PgConfig {
     let mut config = PgConfig {
         peer: PeerSettings {
             synchronous_commit: match recommendation.dialect {
-                Dialect::Postgres if !recommendation.unlogged && !for_mochi => "off".into(),
-                _ => String::new(),
+                Dialect::Postgres if !recommendation.unlogged && !for_mochi => Some(SynchronousCommit::Off),
+                _ => None,
             },
             ..PeerSettings::default()
         },
         ..PgConfig::default()
     };
     for query in Query::ALL.iter().filter(|query| !for_mochi || query.spec().origin == QueryOrigin::Mochi) {
-        config.queries[*query] = recommended(*query, recommendation).sql;
+        config.queries[*query] = Some(recommended(*query, recommendation).sql).filter(|sql| !sql.is_empty());
     }
     config
 }
