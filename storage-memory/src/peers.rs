@@ -214,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::MemoryConfig;
+    use storage_core::PeerStorageExt;
 
     #[tokio::test]
     async fn the_greatest_number_of_downloads_stays() {
