@@ -8,10 +8,12 @@ mod swarm;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use storage_core::config::{StorageConfig, parse_duration};
+use storage_core::migration::{DataRule, DownloadsRule, Kind};
 use storage_core::{Context, Timestamp};
+use storage_pg::recommended::{AddressColumn, Dialect};
 
 pub(crate) use bench::{BenchArguments, Workload};
 pub(crate) use data::{
@@ -239,7 +241,7 @@ pub(crate) struct ExportArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
     /// Only these kinds, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    #[arg(long, value_parser = named(&KINDS), value_delimiter = ',', value_name = "KIND")]
     pub(crate) only: Vec<Kind>,
 }
 
@@ -275,7 +277,7 @@ pub(crate) struct EndpointsArguments {
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) to_at: String,
     /// Only these kinds, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    #[arg(long, value_parser = named(&KINDS), value_delimiter = ',', value_name = "KIND")]
     pub(crate) only: Vec<Kind>,
     /// Of data, only these contexts
     #[arg(long, value_name = "NAME", num_args = 1..)]
@@ -297,10 +299,10 @@ pub(crate) struct MigrateArguments {
     #[command(flatten)]
     pub(crate) endpoints: EndpointsArguments,
     /// Which downloads stay: the greater number, or the source's
-    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    #[arg(long, value_parser = named(&DOWNLOADS_RULES), default_value = "max", value_name = "RULE")]
     pub(crate) downloads: DownloadsRule,
     /// Which data stays: the target's, or the source's
-    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    #[arg(long, value_parser = named(&DATA_RULES), default_value = "keep", value_name = "RULE")]
     pub(crate) data: DataRule,
     /// Read and count, and write nothing
     #[arg(long)]
@@ -341,24 +343,38 @@ pub(crate) struct VerifyArguments {
     pub(crate) copied_at: Option<Timestamp>,
 }
 
-/// Which downloads stay.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DownloadsRule {
-    /// The greater number
-    #[default]
-    Max,
-    /// The source's
-    Replace,
-}
+/// Values of an option: the name, the help, and the value itself.
+type Named<T, const N: usize> = [(&'static str, &'static str, T); N];
 
-/// Which data stays.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DataRule {
-    /// The target's
-    #[default]
-    Keep,
-    /// The source's
-    Replace,
+const KINDS: Named<Kind, 3> = [
+    (Kind::Peers.name(), "Peers with role and time of last announce", Kind::Peers),
+    (Kind::Downloads.name(), "How often torrents were downloaded to the end", Kind::Downloads),
+    (Kind::Data.name(), "Arbitrary data", Kind::Data),
+];
+
+const DOWNLOADS_RULES: Named<DownloadsRule, 2> =
+    [("max", "The larger number", DownloadsRule::Max), ("replace", "The source's", DownloadsRule::Replace)];
+
+const DATA_RULES: Named<DataRule, 2> =
+    [("keep", "The target's", DataRule::Keep), ("replace", "The source's", DataRule::Replace)];
+
+const DIALECTS: Named<Dialect, 2> =
+    [("postgres", "PostgreSQL", Dialect::Postgres), ("cockroachdb", "CockroachDB", Dialect::Cockroachdb)];
+
+const ADDRESS_COLUMNS: Named<AddressColumn, 2> = [
+    ("inet", "Addresses readable in SQL", AddressColumn::Inet),
+    ("bytea", "4 or 16 bytes; CockroachDB cannot index inet", AddressColumn::Bytea),
+];
+
+/// Takes one of these values by its name.
+fn named<T: Copy + Send + Sync + 'static, const N: usize>(
+    values: &'static Named<T, N>,
+) -> impl TypedValueParser<Value = T> {
+    let names = PossibleValuesParser::new(values.map(|(name, help, _)| PossibleValue::new(name).help(help)));
+    names.try_map(|given| {
+        let value = values.iter().find(|(name, ..)| *name == given).map(|(_, _, value)| *value);
+        value.ok_or("not one of the possible values")
+    })
 }
 
 fn batch_size() -> clap::builder::RangedU64ValueParser<u64> {
@@ -375,17 +391,6 @@ fn rate(text: &str) -> Result<u64, String> {
         .ok()
         .filter(|rate| *rate > 0)
         .ok_or_else(|| "expected records a second, such as 20000/s".to_owned())
-}
-
-/// Kinds of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Peers with role and time of last announce
-    Peers,
-    /// How often torrents were downloaded to the end
-    Downloads,
-    /// Arbitrary data
-    Data,
 }
 
 /// What to count.
@@ -466,32 +471,14 @@ pub(crate) struct ExampleConfigArguments {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct TableArguments {
     /// The server (pg) [default: postgres]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = named(&DIALECTS))]
     pub(crate) dialect: Option<Dialect>,
     /// The type of address columns (pg) [default: inet on postgres, bytea on cockroachdb]
-    #[arg(long, value_enum)]
-    pub(crate) address: Option<Address>,
+    #[arg(long, value_parser = named(&ADDRESS_COLUMNS))]
+    pub(crate) address: Option<AddressColumn>,
     /// Tables that are faster and empty after a crash of the server (pg, on postgres)
     #[arg(long)]
     pub(crate) unlogged: bool,
-}
-
-/// Servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Dialect {
-    /// PostgreSQL
-    Postgres,
-    /// CockroachDB
-    Cockroachdb,
-}
-
-/// Types of address columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Address {
-    /// Addresses readable in SQL
-    Inet,
-    /// 4 or 16 bytes; CockroachDB can't index inet
-    Bytea,
 }
 
 /// Programs that read configurations.

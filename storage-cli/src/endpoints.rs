@@ -8,7 +8,7 @@ use std::sync::Arc;
 use storage_core::migration::{Kind, MigrationError, Progress, Side, Stop, Tally};
 use storage_core::{Diagnostics, Opened, Registry, Storage};
 
-use crate::arguments::{self, EndpointsArguments, StorageArguments};
+use crate::arguments::{EndpointsArguments, StorageArguments};
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
@@ -104,14 +104,9 @@ impl Endpoint {
     }
 }
 
-/// The kinds that are asked for: all, if none is named.
-pub(crate) fn kinds(only: &[arguments::Kind]) -> Vec<Kind> {
-    let kind = |kind: &arguments::Kind| match kind {
-        arguments::Kind::Peers => Kind::Peers,
-        arguments::Kind::Downloads => Kind::Downloads,
-        arguments::Kind::Data => Kind::Data,
-    };
-    if only.is_empty() { Kind::ALL.to_vec() } else { only.iter().map(kind).collect() }
+/// The kinds asked for: all, if none is named.
+pub(crate) fn kinds(only: &[Kind]) -> Vec<Kind> {
+    if only.is_empty() { Kind::ALL.to_vec() } else { only.to_vec() }
 }
 
 /// Tells which entries could not be understood and were left out, kind by kind.

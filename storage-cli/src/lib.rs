@@ -31,7 +31,6 @@ mod logging;
 mod open;
 mod output;
 mod progress;
-mod recommended;
 mod scan;
 mod serve;
 

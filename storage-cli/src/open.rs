@@ -1,6 +1,7 @@
 //! From a configuration file to a storage.
 
 use std::error::Error as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variable
 use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
 
 use crate::arguments::StorageArguments;
-use crate::exit_code::CommandError;
+use crate::exit_code::{CommandError, Exit};
 use crate::output::note;
 
 /// The backend without a file.
@@ -19,6 +20,34 @@ pub(crate) const DEFAULT_BACKEND: &str = "memory";
 pub(crate) enum OpenedPart {
     Everything,
     DataOnly,
+}
+
+/// Why work on a storage ended early.
+pub(crate) enum WorkError {
+    /// Ctrl-C.
+    Interrupted,
+    /// A call failed.
+    Storage(Error),
+    /// Anything else.
+    Command(CommandError),
+}
+
+impl From<Error> for WorkError {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<CommandError> for WorkError {
+    fn from(failure: CommandError) -> Self {
+        Self::Command(failure)
+    }
+}
+
+impl From<io::Error> for WorkError {
+    fn from(error: io::Error) -> Self {
+        Self::Command(error.into())
+    }
 }
 
 /// A storage as a file describes it, to be opened any number of times.
@@ -77,6 +106,42 @@ impl ConfiguredStorage {
         let opened = self.try_open().await.map_err(|error| self.refused(&error))?;
         self.note_warnings(&opened);
         Ok(opened)
+    }
+
+    /// Opens the storage, works on it, and closes it.
+    pub(crate) async fn with_storage(
+        &self,
+        work: impl AsyncFnOnce(&Opened<dyn Storage>) -> Result<Exit, WorkError>,
+    ) -> Result<Exit, CommandError> {
+        let opened = self.open().await?;
+        let worked = work(&opened).await;
+        self.finish(worked, &*opened.storage).await
+    }
+
+    /// Opens the data part alone, works on it, and closes it.
+    pub(crate) async fn with_data(
+        &self,
+        work: impl AsyncFnOnce(&dyn DataStorage) -> Result<Exit, WorkError>,
+    ) -> Result<Exit, CommandError> {
+        let storage = self.open_data().await?.storage;
+        let worked = work(&*storage).await;
+        self.finish(worked, &*storage).await
+    }
+
+    /// Closes a storage, unless its server failed just now: then closing would only add a wait.
+    async fn finish(
+        &self,
+        worked: Result<Exit, WorkError>,
+        storage: &(impl Backend + ?Sized),
+    ) -> Result<Exit, CommandError> {
+        let exit = match worked {
+            Err(WorkError::Storage(error)) => return Err(self.failed(&error)),
+            Err(WorkError::Command(failure)) => Err(failure),
+            Err(WorkError::Interrupted) => Ok(Exit::Interrupted),
+            Ok(exit) => Ok(exit),
+        };
+        let closed = storage.close().await.map_err(|error| self.failed(&error));
+        exit.and_then(|exit| closed.map(|()| exit))
     }
 
     /// Opens the data part alone, and notes what its configuration warns of.

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::ops::ControlFlow;
 
 use comfy_table::{Row, Table, presets};
 use serde::Serialize;
@@ -40,9 +41,9 @@ impl Output {
         self.write(&lines)
     }
 
-    /// Whether the reader has gone away.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+    /// Whether to go on: not if the reader has gone away.
+    pub(crate) fn flow(&self) -> ControlFlow<()> {
+        if self.closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Prints rows in aligned columns.

@@ -131,7 +131,7 @@ fn swarm(setup: &StorageUnderTest) {
     let shown = setup.run(["swarm", "show"], &[INFO_HASH]);
     assert_eq!(shown.code, Some(1), "{shown:?}");
     assert_eq!(shown.stdout, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
-    assert!(shown.stderr.contains("the storage does not know this swarm"), "{shown:?}");
+    assert!(shown.stderr.contains("unknown swarm"), "{shown:?}");
 }
 
 /// More peers than a page holds: a swarm of 1,500, one with peers of both families, small ones, and one that has

@@ -2,10 +2,13 @@
 
 use storage_core::Registry;
 
+use super::schema::recommendation;
 use crate::arguments::{ExampleConfigArguments, TableArguments};
 use crate::exit_code::{CommandError, Exit};
 use crate::output::Output;
-use crate::recommended;
+
+/// The backend whose example depends on the options.
+const PG: &str = "pg";
 
 /// Prints the example of a backend.
 pub(crate) fn run(
@@ -15,8 +18,8 @@ pub(crate) fn run(
 ) -> Result<Exit, CommandError> {
     let ExampleConfigArguments { backend, tables, program } = arguments;
     let driver = registry.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
-    let example = if driver.name() == recommended::PG {
-        Some(recommended::for_pg(*tables, *program)?.example_config())
+    let example = if driver.name() == PG {
+        Some(recommendation(*tables, *program)?.example_config())
     } else if *tables != TableArguments::default() || program.is_some() {
         let name = driver.name();
         return Err(CommandError::usage(format!(
@@ -35,8 +38,7 @@ pub(crate) fn run(
 pub(crate) fn backends(registry: &Registry) -> Vec<&'static str> {
     let mut names = registry.names();
     names.retain(|name| {
-        *name == recommended::PG
-            || registry.driver(name).is_ok_and(|driver| driver.example_config().is_some())
+        *name == PG || registry.driver(name).is_ok_and(|driver| driver.example_config().is_some())
     });
     names
 }

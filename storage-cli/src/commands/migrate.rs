@@ -5,7 +5,7 @@ use std::time::Duration;
 use storage_core::Registry;
 use storage_core::migration::{self, Follow, Kind, Migration, Options, Summary, Tally};
 
-use crate::arguments::{self, MigrateArguments};
+use crate::arguments::MigrateArguments;
 use crate::confirm::confirm;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
 use crate::exit_code::{CommandError, Exit};
@@ -65,14 +65,8 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
     Options {
         kinds: kinds(&endpoints.only),
         contexts: endpoints.context.clone(),
-        downloads: match arguments.downloads {
-            arguments::DownloadsRule::Max => migration::DownloadsRule::Max,
-            arguments::DownloadsRule::Replace => migration::DownloadsRule::Replace,
-        },
-        data: match arguments.data {
-            arguments::DataRule::Keep => migration::DataRule::Keep,
-            arguments::DataRule::Replace => migration::DataRule::Replace,
-        },
+        downloads: arguments.downloads,
+        data: arguments.data,
         stale_after: endpoints.skip_stale.then_some(peer_lifetime),
         peer_lifetime: Some(peer_lifetime),
         batch: usize::try_from(endpoints.batch).unwrap_or(usize::MAX),
