@@ -1,18 +1,18 @@
-//! Asking before something is done that cannot be undone.
+//! Confirmation of what cannot be undone.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::exit_code::CommandError;
 
-/// Asks a question at the terminal; whether the answer is yes.
+/// Asks a question at the terminal and returns whether the answer is yes.
 ///
 /// # Errors
-/// If there is nobody to ask.
+/// If the standard input is no terminal.
 pub(crate) fn confirm(question: impl Display) -> Result<bool, CommandError> {
     if !io::stdin().is_terminal() {
         return Err(CommandError::usage(
-            "error: there is nobody to ask: give --yes to do it without a question",
+            "error: the standard input is no terminal: use --yes to skip the confirmation",
         ));
     }
     let mut stderr = io::stderr();

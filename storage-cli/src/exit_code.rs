@@ -12,8 +12,8 @@ pub(crate) enum Exit {
     Finding = 1,
     /// Wrong usage, or a file that cannot be read.
     Usage = 2,
-    /// Acknowledged writes were left behind.
-    LeftBehind = 3,
+    /// Acknowledged writes were lost.
+    WritesLost = 3,
     /// Ctrl-C, as shells have it: 128 + SIGINT.
     Interrupted = 130,
 }

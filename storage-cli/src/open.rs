@@ -75,8 +75,7 @@ impl ConfiguredStorage {
         Ok((Self { registry, config, file: file.to_owned() }, read))
     }
 
-    /// Reads the file, or what the environment says where there is none; a storage that neither names is
-    /// of this backend.
+    /// Reads the file, or else the environment; the backend is the default where neither names a storage.
     pub(crate) fn read_or_default(
         registry: Registry,
         file: Option<&Path>,
@@ -101,7 +100,7 @@ impl ConfiguredStorage {
         found.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
-    /// Opens the storage, and notes what its configuration warns of.
+    /// Opens the storage, and prints the warnings about its configuration.
     pub(crate) async fn open(&self) -> Result<Opened<dyn Storage>, CommandError> {
         let opened = self.try_open().await.map_err(|error| self.refused(&error))?;
         self.note_warnings(&opened);
@@ -144,7 +143,7 @@ impl ConfiguredStorage {
         exit.and_then(|exit| closed.map(|()| exit))
     }
 
-    /// Opens the data part alone, and notes what its configuration warns of.
+    /// Opens the data part alone, and prints the warnings about its configuration.
     pub(crate) async fn open_data(&self) -> Result<Opened<dyn DataStorage>, CommandError> {
         let opened = self.registry.open_data(self.config.clone()).await;
         let opened = opened.map_err(|error| self.refused(&error))?;
@@ -180,7 +179,7 @@ impl ConfiguredStorage {
         &self.file
     }
 
-    /// Whether another configuration is the same storage, as far as the files tell.
+    /// Whether another configuration is the same storage, judging by the files.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let is_private = self.driver().is_ok_and(|driver| driver.is_private());
         !is_private
@@ -228,7 +227,7 @@ impl ConfiguredStorage {
     }
 }
 
-/// A file that is no configuration is wrong usage; one with something wrong at a key is a finding.
+/// A file that is no configuration is wrong usage; a problem at a key is a finding.
 fn unreadable(error: &LoadError) -> CommandError {
     if error.problems.iter().all(|problem| problem.key.is_empty()) {
         return CommandError::usage(error.to_string());
@@ -236,7 +235,7 @@ fn unreadable(error: &LoadError) -> CommandError {
     CommandError::finding(error.to_string())
 }
 
-/// An error with its cause, unless its own words say it already.
+/// An error with its cause, unless its message contains the cause already.
 fn with_cause(error: &Error) -> String {
     let text = error.to_string();
     match error.source().map(ToString::to_string) {
@@ -245,8 +244,7 @@ fn with_cause(error: &Error) -> String {
     }
 }
 
-/// Whether a text says what its cause says, which libraries begin with words of their own:
-/// `error returned from database: …`.
+/// Whether a message contains its cause, to which libraries add a prefix: `error returned from database: …`.
 fn says(text: &str, cause: &str) -> bool {
     text.contains(cause) || cause.split_once(": ").is_some_and(|(_, what)| text.contains(what))
 }
@@ -256,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_error_says_already_is_not_said_again() {
+    fn a_cause_in_the_message_is_not_repeated() {
         let size = "index row size 2712 exceeds btree version 4 maximum 2704 for index \"mo_kv_pkey\"";
         let text = format!("pg: put_data: `data.add_query`: {size}");
         assert!(says(&text, &format!("error returned from database: {size}")));

@@ -1,5 +1,5 @@
-//! What commands print. A reader that goes away (`| head`) silences the output and nothing else: the
-//! command goes on and its exit code tells the truth.
+//! What commands print. If the reader goes away (`| head`), only the output stops: the command goes on and its
+//! exit code is right.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -72,8 +72,7 @@ impl Output {
     }
 }
 
-/// Says something on the standard error, where it does not mix with results; that nobody reads it is
-/// no failure.
+/// Prints to the standard error, apart from results. A closed standard error is no failure.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

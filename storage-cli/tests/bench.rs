@@ -46,7 +46,7 @@ fn the_table_has_a_row_a_workload_in_whatever_order_they_are_named() {
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(lines[0].starts_with("memory (embedded"), "{ran:?}");
     let header: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    assert_eq!(header, ["workload", "a second", "p50", "p90", "p99", "max", "errors"]);
+    assert_eq!(header, ["workload", "per second", "p50", "p90", "p99", "max", "errors"]);
     let rows: Vec<_> = lines[2..4].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(rows, ["put", "scrape"]);
     assert!(lines[4].ends_with(" bytes a peer in swarms of 100"), "{ran:?}");

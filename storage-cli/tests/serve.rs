@@ -199,7 +199,7 @@ fn a_full_storage_is_told_to_new_clients_and_counted() {
     let tracker = RunningTracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let answer = Udp::to(tracker.udp()).announce(&LEECHER);
-    assert_eq!(error(&answer), Some("the tracker takes no further peers at this time"));
+    assert_eq!(error(&answer), Some("the tracker is full at this time"));
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let metrics = get(tracker.admin(), "/metrics").text();
     let full = r#"tracker_requests_total{action="announce",outcome="full",protocol="udp"} 1"#;
@@ -218,7 +218,7 @@ fn forwarded_names_the_client() {
     assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
     assert_eq!(answer.bytes("peers6")[..4], [0x20, 1, 0x0d, 0xb8]);
     let hidden = get_with(tracker.http(), &query, "Forwarded: for=192.0.2.9, for=_hidden\r\n").text();
-    assert_eq!(hidden, "d14:failure reason48:the proxy did not tell the address of the cliente");
+    assert_eq!(hidden, "d14:failure reason48:the proxy did not send the address of the cliente");
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         ("trusted_proxies: [home]", &["`trusted_proxies`: expected addresses or networks"]),
         (
             "announce_routes: [/a]\nscrape_routes: [/a]",
-            &["`scrape_routes`: has a route of `announce_routes`"],
+            &["`scrape_routes`: contains a route of `announce_routes`"],
         ),
         ("approval: {}", &["`approval.context`: is missing"]),
         ("approval: {context: I}", &["`approval.context`", "reserved"]),

@@ -79,7 +79,7 @@ impl BenchReport {
 
 /// A row a workload, under a header.
 pub(crate) fn rows(reports: &[BenchReport]) -> Vec<Vec<String>> {
-    let header = ["workload", "a second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
+    let header = ["workload", "per second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
     std::iter::once(header.to_vec()).chain(reports.iter().map(BenchReport::row)).collect()
 }
 

@@ -58,7 +58,7 @@ impl RunSettings {
     pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
         let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
         let (elapsed, all) = (elapsed.as_secs_f64(), (self.warmup + self.duration).as_secs_f64());
-        format!("{}: {elapsed:.0} of {all:.0} s, {} a second", workload.name(), HumanCount(rate as u64))
+        format!("{}: {elapsed:.0} of {all:.0} s, {} per second", workload.name(), HumanCount(rate as u64))
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn run_workers<C: BenchWorker>(
     let mut workers = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {
         let (result, worker) =
-            ended.map_err(|error| CommandError::finding(format!("a worker broke off: {error}")))?;
+            ended.map_err(|error| CommandError::finding(format!("a worker panicked: {error}")))?;
         all.stats.add(result.stats);
         all.took = all.took.max(result.took);
         workers.push(worker);

@@ -1,4 +1,4 @@
-//! `check`: whether a configuration works, and what it works on.
+//! `check`: checks a configuration and its server.
 
 use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Diagnostics, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
@@ -9,7 +9,7 @@ use crate::open::{ConfiguredStorage, OpenedPart};
 use crate::output::Output;
 use crate::serve::ServeSettings;
 
-/// What is wrong, what wants attention, and what was found, in the order to be shown.
+/// Problems, warnings and findings, in the order in which they are printed.
 #[derive(Default)]
 struct CheckReport {
     problems: Vec<String>,
@@ -17,7 +17,7 @@ struct CheckReport {
     rows: Vec<[String; 2]>,
 }
 
-/// Opens the storage, which checks every query, and prints what was found or what is wrong.
+/// Opens the storage, which checks every query, and prints the problems and findings.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &CheckArguments,
@@ -99,7 +99,7 @@ async fn add_opened(
         report.problems.extend(failure.message.lines().map(str::to_owned));
     }
     report.warnings.extend(unknown.iter().map(ToString::to_string));
-    let durable = if storage.durable() { "yes" } else { "no, gone with the process" };
+    let durable = if storage.durable() { "yes" } else { "no, lost when the process ends" };
     report.rows.extend([
         ["backend".into(), storage.name().into()],
         ["server".into(), server],

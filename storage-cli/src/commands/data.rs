@@ -1,4 +1,4 @@
-//! `data`: what an operator reads and writes by hand.
+//! `data`: reads and writes of arbitrary data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -168,9 +168,7 @@ impl KeyFormat {
         match self {
             Self::Text => Ok(Bytes::copy_from_slice(text.as_bytes())),
             Self::Hex => hex::decode(text).map(Bytes::from).map_err(|_| {
-                CommandError::usage(
-                    "error: keys and values are hexadecimal; give --text for those that are text",
-                )
+                CommandError::usage("error: keys and values must be hexadecimal; use --text for plain text")
             }),
         }
     }

@@ -23,13 +23,13 @@ pub(crate) fn run(
     } else if *tables != TableArguments::default() || program.is_some() {
         let name = driver.name();
         return Err(CommandError::usage(format!(
-            "error: --dialect, --address, --unlogged and --for are choices of pg, {name} has none"
+            "error: --dialect, --address, --unlogged and --for are options for pg, not for {name}"
         )));
     } else {
         driver.example_config()
     };
     let name = driver.name();
-    let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} offers no example")))?;
+    let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} has no example")))?;
     output.text(&example)?;
     Ok(Exit::Success)
 }

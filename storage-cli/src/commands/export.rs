@@ -1,4 +1,4 @@
-//! `export`: everything a storage holds, as lines of JSON.
+//! `export`: all records of a storage as lines of JSON.
 
 use serde::{Deserialize, Serialize};
 use storage_core::migration::Kind;
@@ -35,8 +35,8 @@ impl ExportHeader {
     /// Why a newer format is not read.
     pub(crate) fn refusal(&self) -> String {
         format!(
-            "version {} of the format, written by {}, is newer than this program's, {}: import it by a program of that \
-             release, or newer",
+            "version {} of the format, written by {}, is newer than this program's version {}: import it with a program \
+             of that release or newer",
             self.version,
             self.program,
             Self::VERSION

@@ -1,4 +1,4 @@
-//! `gc`: garbage collection by hand.
+//! `gc`: one garbage collection, now.
 
 use serde::Serialize;
 use storage_core::{Capability, Collected, Collection, Opened, Registry, Schedule};
@@ -16,7 +16,7 @@ struct GcReport {
     withheld: u64,
 }
 
-/// Collects, and says what went.
+/// Removes stale peers and prints how many.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &GcArguments,

@@ -38,7 +38,7 @@ struct PendingRecords {
     data: Vec<DataRecord>,
 }
 
-/// Takes in what can be read, and names what cannot.
+/// Imports readable lines and reports the others.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &ImportArguments,
@@ -158,10 +158,12 @@ fn print(
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
     for (kind, ImportCount { written, kept }) in kinds {
-        output.line(format_args!("{kind}: {written} written, {kept} there already, newer or greater"))?;
+        output.line(format_args!(
+            "{kind}: {written} written, {kept} kept (already newer, larger or present)"
+        ))?;
     }
     if counts.unreadable_lines > 0 {
-        output.line(format_args!("{} lines could not be read", counts.unreadable_lines))?;
+        output.line(format_args!("{} lines are unreadable", counts.unreadable_lines))?;
     }
     Ok(())
 }

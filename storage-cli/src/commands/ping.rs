@@ -1,4 +1,4 @@
-//! `ping`: whether the server answers.
+//! `ping`: checks that the server responds.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub(crate) async fn run(
     let ping = configured.with_storage(async |Opened { storage, .. }| {
         let begun = Instant::now();
         storage.ping().await?;
-        output.line(format_args!("ok: {} answers in {:.1?}", storage.name(), begun.elapsed()))?;
+        output.line(format_args!("ok: {} responds in {:.1?}", storage.name(), begun.elapsed()))?;
         Ok(Exit::Success)
     });
     ping.await

@@ -1,4 +1,4 @@
-//! `stats`: how much a storage holds, and when it is maintained.
+//! `stats`: counts of a storage and its maintenance settings.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::open::{ConfiguredStorage, WorkError};
 use crate::output::{Output, note};
 use crate::scan::PageScan;
 
-/// Why its counts don't tell of the tracker.
-const OF_THIS_PROCESS: &str = "note: queued, applied and missed writes are those of this command, which writes \
-                               nothing; the running tracker's are in its metrics \
-                               (tracker_storage_mirror_missed_writes_total on each node must not have risen \
+/// The counts of a mirror are those of the process.
+const OF_THIS_PROCESS: &str = "note: queued, applied and missed writes are counted per process, and this command \
+                               writes nothing; see the metrics of the running tracker \
+                               (tracker_storage_mirror_missed_writes_total must not have risen on any node \
                                since the last migrate began)";
 
 #[derive(Serialize)]
@@ -139,7 +139,7 @@ fn rows(counts: &StatsReport, without_downloads: Option<&str>, schedule: &Schedu
     let StatsReport { info_hashes, seeders, leechers, downloads, peers, .. } = counts;
     let downloads = match downloads {
         Some(downloads) => downloads.to_string(),
-        None => format!("not known: {}", without_downloads.unwrap_or_default()),
+        None => format!("unknown: {}", without_downloads.unwrap_or_default()),
     };
     let mut rows = vec![
         ("info hashes", info_hashes.to_string()),

@@ -1,4 +1,4 @@
-//! `swarm`: swarms listed, and one of them looked at or removed by hand.
+//! `swarm`: lists swarms, shows one or removes one.
 
 mod list;
 

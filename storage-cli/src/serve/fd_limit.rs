@@ -14,7 +14,10 @@ pub(crate) fn connections(wanted: usize) -> usize {
     // Half of what is too little for both.
     let enough = wanted.min(fd_limit.saturating_sub(RESERVED).max(fd_limit / 2));
     if enough < wanted {
-        tracing::warn!(connections = enough, "fewer connections than might be served: raise `ulimit -n`");
+        tracing::warn!(
+            connections = enough,
+            "the limit of open files allows fewer connections: raise `ulimit -n`"
+        );
     }
     enough
 }

@@ -121,13 +121,13 @@ impl Health {
         self.gauge.set(i64::from(is_healthy));
         if !is_healthy {
             let cause = state.streak.as_ref().map_or("", |streak| &streak.cause);
-            tracing::error!(cause, "the storage is lost");
+            tracing::error!(cause, "the storage fails");
             return;
         }
         state.unhealthy_until = Some(Instant::now());
         if let Some(FailureStreak { since, calls, .. }) = state.streak.take() {
             let after = Duration::from_millis(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-            tracing::warn!(?after, failed_calls = calls, "the storage is back");
+            tracing::warn!(?after, failed_calls = calls, "the storage works again");
         }
     }
 
@@ -189,7 +189,7 @@ pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Size
         next = Instant::now() + PROBE_INTERVAL;
         let probed = timeout(PROBE_TIMEOUT, storage.probe()).await.unwrap_or_else(|_| {
             let error = Error::new(storage.name(), Operation::Probe, ErrorKind::Timeout);
-            Err(error.with_message(format!("no answer to a probe after {PROBE_TIMEOUT:?}")))
+            Err(error.with_message(format!("the probe timed out after {PROBE_TIMEOUT:?}")))
         });
         health.probed(&probed);
     }

@@ -130,22 +130,23 @@ impl FrontMetrics {
     /// Registers the metrics.
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
-            Opts::new("tracker_requests_total", "Requests of clients"),
+            Opts::new("tracker_requests_total", "Client requests"),
             &["protocol", "action", "outcome"],
         )?;
-        let seconds = HistogramOpts::new("tracker_request_seconds", "How long answers took to make")
-            .buckets(BUCKETS.to_vec());
+        let seconds =
+            HistogramOpts::new("tracker_request_seconds", "Time from request to response in seconds")
+                .buckets(BUCKETS.to_vec());
         let seconds = HistogramVec::new(seconds, &["protocol", "action"])?;
-        let connections = IntGauge::new("tracker_http_connections", "Connections of clients")?;
+        let connections = IntGauge::new("tracker_http_connections", "Open client connections over HTTP")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         let refused_connections = IntCounter::new(
             "tracker_http_connections_refused_total",
-            "Connections refused, since their address had too many",
+            "HTTP connections refused by the limit for each address",
         )?;
         registry.register(Box::new(refused_connections.clone()))?;
-        let healthy = IntGauge::new("tracker_healthy", "Whether clients are served: 1, or 0 if not")?;
+        let healthy = IntGauge::new("tracker_healthy", "1 if clients are served, otherwise 0")?;
         registry.register(Box::new(healthy.clone()))?;
         let series = PROTOCOLS.map(|(_, protocol)| {
             ACTIONS.map(|(_, action)| Series {

@@ -117,11 +117,11 @@ impl TrackerServer {
     }
 
     /// Stops accepting, finishes what runs, and closes the storage, all within 10 s whatever its server
-    /// does. Gives the acknowledged writes that were left behind.
+    /// does. Gives the acknowledged writes that were lost.
     pub(crate) async fn stop(self) -> PendingWrites {
         let deadline = Deadline::now() + STOP_TIMEOUT;
         if !self.tasks.stop(DRAIN_TIMEOUT).await {
-            tracing::warn!(after = ?DRAIN_TIMEOUT, "requests under way are left without an answer");
+            tracing::warn!(after = ?DRAIN_TIMEOUT, "requests in flight were not answered in time");
         }
         close(&*self.storage, deadline).await;
         self.storage.pending_writes()
@@ -133,8 +133,8 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
     let left = deadline.saturating_duration_since(Deadline::now());
     match timeout_at(deadline, with_time_left(Some(left), storage.close())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(?error, "the storage could not be closed in order"),
-        Err(_) => tracing::warn!(after = ?left, "the storage is left without being closed"),
+        Ok(Err(error)) => tracing::warn!(?error, "closing the storage failed"),
+        Err(_) => tracing::warn!(after = ?left, "the storage could not be closed in time"),
     }
 }
 

@@ -81,8 +81,7 @@ impl RateLimit {
         if !is_admitted && self.is_time_to_warn(now) {
             tracing::warn!(
                 %from,
-                "an address sends more than `max_requests_per_address`; if it is a proxy it belongs in \
-                 `trusted_proxies`"
+                "an address exceeds `max_requests_per_address`; if it is a proxy, add it to `trusted_proxies`"
             );
         }
         is_admitted

@@ -124,8 +124,8 @@ impl ServeSettings {
         let shortest = interval + interval / 30;
         (schedule.enabled && schedule.peer_lifetime < shortest).then(|| {
             format!(
-                "`peer_lifetime` of {:?} is short for an `announce_interval` of {interval:?}: a client that is a \
-                 little late is gone for a moment; {shortest:?} or more is better",
+                "`peer_lifetime` of {:?} is short for an `announce_interval` of {interval:?}: a client that announces a \
+                 little late disappears for a moment; set {shortest:?} or more",
                 schedule.peer_lifetime
             )
         })
@@ -149,7 +149,7 @@ impl ServeSettings {
         if section.take("frontends").is_some() {
             section.warn(
                 "frontends",
-                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` and \
+                "is ignored: set addresses with --http and --udp, and options such as `max_numwant` and \
                  `announce_routes` at the top level",
             );
         }
@@ -171,8 +171,8 @@ impl ServeSettings {
                 section.problem(
                     key,
                     format!(
-                        "{what}, so that the tracker might serve whom it should not: leave them out (for a \
-                         list of torrents see `approval`), or serve without them by --ignore-hooks"
+                        "{what}, so the tracker might serve clients that it should refuse: remove them (for a \
+                         list of torrents see `approval`), or serve without them with --ignore-hooks"
                     ),
                 );
             }
@@ -205,7 +205,7 @@ fn read_addresses(section: &mut Section) -> AddressRules {
             Some(network) => rules.trusted_proxies.push(network),
             None => section.problem(
                 "trusted_proxies",
-                "expected addresses or networks such as 192.0.2.1 or 2001:db8::/32, found another text",
+                "expected addresses or networks such as 192.0.2.1 or 2001:db8::/32",
             ),
         }
     }
@@ -213,8 +213,7 @@ fn read_addresses(section: &mut Section) -> AddressRules {
         return rules;
     };
     if rules.trusted_proxies.is_empty() {
-        section
-            .problem("real_ip_header", "needs `trusted_proxies`: the addresses whose word is taken for it");
+        section.problem("real_ip_header", "needs `trusted_proxies`: the proxies whose header is trusted");
     }
     match HeaderName::try_from(header) {
         Ok(name) => rules.real_ip_header = Some(name),
@@ -231,7 +230,7 @@ fn read_routes(section: &mut Section) -> Routes {
     let (announce, scrape) = (read("announce_routes"), read("scrape_routes"));
     let routes = Routes::new(announce.unwrap_or_else(|| Routes::default().announce), scrape);
     if routes.scrape.iter().any(|route| routes.announce.contains(route)) {
-        section.problem("scrape_routes", "has a route of `announce_routes`");
+        section.problem("scrape_routes", "contains a route of `announce_routes`");
     }
     routes
 }

@@ -101,7 +101,7 @@ impl Status {
     /// Logs failures that were not part of an outage, which has its own lines.
     pub(crate) fn log_isolated_failures(&self) {
         if let Some((failures, first)) = self.isolated_failures() {
-            tracing::warn!(failures, first, "calls of the storage failed");
+            tracing::warn!(failures, first, "storage calls failed");
         }
     }
 

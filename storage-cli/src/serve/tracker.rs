@@ -70,7 +70,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NotApproved => "unapproved torrent",
             Self::TooMany => "too many requests from this address",
-            Self::Full => "the tracker takes no further peers at this time",
+            Self::Full => "the tracker is full at this time",
             Self::Unavailable => "the tracker cannot answer at this time",
         })
     }

@@ -99,7 +99,7 @@ impl RemoteRun {
         let stopped =
             with_progress(stopping, |_| format!("stopping: {} of {all} peers", counted(&done))).await;
         let failed = stopped.into_iter().find_map(Result::err);
-        failed.map_or(Ok(()), |error| Err(self.failed("not all peers could leave", &error)))
+        failed.map_or(Ok(()), |error| Err(self.failed("not all peers could be stopped", &error)))
     }
 
     fn failed(&self, what: &str, error: &impl std::fmt::Debug) -> CommandError {

@@ -78,7 +78,7 @@ impl AnnounceUrl {
         let found = lookup_host(&self.host).await;
         let mut found = found.map_err(|error| CommandError::finding(format!("{self}: {error}")))?;
         let address =
-            found.next().ok_or_else(|| CommandError::finding(format!("{self}: it has no address")))?;
+            found.next().ok_or_else(|| CommandError::finding(format!("{self}: the host has no address")))?;
         Ok(TrackerUrl { address, url: self.clone() })
     }
 

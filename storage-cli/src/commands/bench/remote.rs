@@ -1,4 +1,4 @@
-//! `bench --announce-url`: a tracker, as its clients see it.
+//! `bench --announce-url`: measures a tracker over the network.
 
 use super::size;
 use crate::arguments::BenchArguments;
@@ -7,7 +7,7 @@ use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 
-/// Peers come, announce, and leave; prints one line.
+/// Starts the clients, measures, stops them, and prints one line.
 pub(super) async fn run(
     url: &AnnounceUrl,
     arguments: &BenchArguments,

@@ -77,7 +77,7 @@ impl<'a> ConformanceReport<'a> {
             warned => self.output.line(format_args!("{warned} warnings"))?,
         }
         if not_run > 0 {
-            self.output.line(format_args!("interrupted, {not_run} not run"))?;
+            self.output.line(format_args!("interrupted: {not_run} cases were not run"))?;
         }
         self.output.line(format_args!("{passed} passed, {failed} failed, {skipped} skipped"))?;
         Ok(self.counts)

@@ -1,4 +1,4 @@
-//! Lines of the standard input, read by a thread of its own: no other way lets Ctrl-C end the wait.
+//! Lines of the standard input, read by a thread of their own, so that Ctrl-C can end the wait.
 
 use std::io::{self, BufRead, Read};
 

@@ -27,6 +27,6 @@ pub(super) enum Malformed {
     #[error("`left`: expected a number of bytes")]
     Left,
     /// A proxy named no address.
-    #[error("the proxy did not tell the address of the client")]
+    #[error("the proxy did not send the address of the client")]
     Address,
 }

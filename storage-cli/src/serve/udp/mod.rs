@@ -231,7 +231,7 @@ async fn ask(
 /// What the system refuses to send is lost, as packets may be.
 async fn send(socket: &PacketSocket, answer: &[u8], to: PacketAddresses) {
     if let Err(error) = socket.answer(answer, to).await {
-        tracing::trace!(%error, ?to, "an answer is lost");
+        tracing::trace!(%error, ?to, "cannot send a response");
     }
 }
 
