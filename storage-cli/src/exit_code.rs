@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All is well.
     Success = 0,
-    /// Something is wrong with what was looked at.
+    /// A problem was found.
     Finding = 1,
     /// Wrong usage, or a file that cannot be read.
     Usage = 2,

@@ -23,7 +23,6 @@ mod bench;
 #[doc(hidden)]
 pub mod bep15;
 mod commands;
-mod confirm;
 mod endpoints;
 mod exit_code;
 mod interrupt;

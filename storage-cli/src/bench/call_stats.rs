@@ -1,4 +1,4 @@
-//! What came of calls.
+//! Counts and latencies of calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whole announces, as a tracker sees them.
+//! Whole announces, as the clients of a tracker make them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +103,7 @@ impl<A: Announcer> BenchClients<A> {
         (client, event)
     }
 
-    /// One more leecher, where somebody is already.
+    /// A new leecher in an existing swarm.
     fn arrive(&mut self) -> BenchClient {
         let swarm = if self.present.is_empty() {
             self.context.dataset.any_swarm(&mut self.context.random)

@@ -1,4 +1,4 @@
-//! Swarms of a run's own and who is in them.
+//! The swarms of a run and their peers.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

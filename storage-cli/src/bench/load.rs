@@ -1,11 +1,12 @@
-//! Putting the peers of a run there, and taking them away.
+//! Loads the peers of a run, and removes them; and how much memory peers take.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
-use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, When};
+use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, Transfer, When};
 
 use super::dataset::Dataset;
 use crate::interrupt::Interrupt;
@@ -75,7 +76,7 @@ pub(super) async fn load(
 }
 
 /// The peers of these numbers, as having announced now.
-pub(super) fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
+fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
     let announced = Timestamp::now();
     let record = |number| {
         let member = dataset.member(dataset.swarm_of(number), number);
@@ -103,4 +104,27 @@ pub(super) async fn remove(
     });
     let first_failure = |first: Result<()>, next| async { first.and(next) };
     swarms.buffer_unordered(workers).fold(Ok(()), first_failure).await
+}
+
+/// Peers by which the process grows.
+const MEASURED_PEERS: u64 = 250_000;
+/// By how many bytes a peer the resident set grows while a storage takes in 250,000 of them, in swarms of
+/// so many; `None` where the system does not tell. Rough: it has what the allocator keeps back, and a
+/// storage that was filled before in the same process makes it too low.
+pub(crate) async fn bytes_per_peer(storage: &(impl Transfer + ?Sized), peers: u64) -> Result<Option<u64>> {
+    let dataset = Dataset::even(MEASURED_PEERS.div_ceil(peers), peers);
+    let Some(before) = resident_bytes() else { return Ok(None) };
+    for first in (0..dataset.peers()).step_by(BATCH as usize) {
+        storage.import_peers(&records(&dataset, first..(first + BATCH).min(dataset.peers()))).await?;
+    }
+    let grown = resident_bytes().map(|after| after.saturating_sub(before));
+    Ok(grown.map(|grown| grown / dataset.peers()))
+}
+
+/// The resident set of this process, on Linux.
+fn resident_bytes() -> Option<u64> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }

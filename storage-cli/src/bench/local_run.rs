@@ -1,4 +1,4 @@
-//! A storage with the swarms of a run in it.
+//! A run on a storage.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -27,13 +27,13 @@ pub(crate) enum SwarmSizes {
 }
 
 impl SwarmSizes {
-    /// Those that a workload wants.
+    /// The sizes for a workload.
     pub(crate) fn of(workload: Workload) -> Self {
         if workload == Workload::Tracker { Self::Zipf } else { Self::Even }
     }
 }
 
-/// Swarms of a run's own in a storage.
+/// A run on a storage.
 pub(crate) struct LocalRun {
     storage: Arc<dyn Storage>,
     dataset: Arc<Dataset>,
@@ -43,7 +43,7 @@ pub(crate) struct LocalRun {
 }
 
 impl LocalRun {
-    /// Swarms, none of them there yet.
+    /// Prepares a run; nothing is loaded yet.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         sizes: SwarmSizes,
@@ -69,7 +69,7 @@ impl LocalRun {
         self.dataset.prefix()
     }
 
-    /// Puts the peers there.
+    /// Loads the peers.
     pub(crate) async fn load(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
         let order = load::LoadOrder::new(&self.dataset, self.scattered);
@@ -79,7 +79,7 @@ impl LocalRun {
         with_progress(loading, |_| format!("loading: {} of {all} peers", counted(&done))).await
     }
 
-    /// Removes them, and what workloads added.
+    /// Removes the peers, and those that workloads added.
     pub(crate) async fn remove(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
         let removal = load::remove(&self.storage, &self.dataset, self.settings.concurrency, &done);

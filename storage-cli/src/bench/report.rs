@@ -1,4 +1,4 @@
-//! What a workload came to.
+//! The report of a workload.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::call_stats::CallErrors;
 use super::runner::RunResult;
 use crate::arguments::Workload;
+use crate::output::rounded;
 
 /// A workload's figures; as JSON an object.
 #[derive(Debug, Serialize)]
@@ -81,9 +82,4 @@ impl BenchReport {
 pub(crate) fn rows(reports: &[BenchReport]) -> Vec<Vec<String>> {
     let header = ["workload", "per second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
     std::iter::once(header.to_vec()).chain(reports.iter().map(BenchReport::row)).collect()
-}
-
-/// To thousandths.
-fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
 }

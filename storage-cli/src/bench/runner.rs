@@ -1,4 +1,4 @@
-//! Callers that make one call after the other, timed.
+//! Runs workers, each of which makes one call at a time, and times the calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::arguments::Workload;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 
-/// Reading the clock takes as long as a call within the process: of fast calls one is timed in about
-/// this time, and the others are counted.
+/// Reading the clock takes as long as an in-process call: of fast calls about one in this interval is timed, and the
+/// others are only counted.
 const TIMING_INTERVAL: Duration = Duration::from_micros(2);
 /// The most calls for one that is timed.
 const MAX_STRIDE: u64 = 64;
 /// Calls after which a worker lets others run; calls within the process never wait.
 const CALLS_BEFORE_YIELD: u64 = 128;
-/// What a worker waits for after a failure, so that a server that is away is not besieged.
+/// The pause after a failure, to spare a server that is down.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
-/// One that calls a storage again and again.
+/// Makes calls.
 pub(super) trait BenchWorker: Send + 'static {
     /// Makes the next call.
     fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;

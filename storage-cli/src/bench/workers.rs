@@ -1,4 +1,4 @@
-//! Callers of one kind of call each.
+//! Workers for each kind of call.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ pub(super) const NUM_WANT: usize = 50;
 /// The most new peers, so that memory stays free.
 const NEW_PEERS: u64 = 10_000_000;
 
-/// Where a worker calls, and which of how many it is.
+/// What a worker works on, and its share of the peers.
 pub(super) struct WorkerContext<T = Arc<dyn Storage>> {
     pub(super) target: T,
     pub(super) dataset: Arc<Dataset>,
     pub(super) random: SmallRng,
     index: u64,
     workers: u64,
-    /// The number of the next peer that nobody else makes.
+    /// The number of the next new peer of this worker.
     next: u64,
 }
 

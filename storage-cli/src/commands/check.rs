@@ -73,7 +73,7 @@ async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<Chec
         add_serving(&mut report, &file, arguments.ignore_hooks, &schedule.unwrap_or_default());
     }
     if is_readable {
-        // What is wrong in the file alone was told above, and may be told again.
+        // Opening repeats the problems of the file; duplicates are removed.
         match configured.open_strictly(part).await {
             Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
             Err(refused) => report.problems.extend(refused.message.lines().map(str::to_owned)),
@@ -113,7 +113,7 @@ async fn add_opened(
     if verbose {
         report.rows.extend(details.into_iter().map(|(item, detail)| [item, detail]));
     }
-    // The file's own are told already; they lack its name here.
+    // Warnings about the file are listed already, with its name.
     let is_told = |warning: &String| report.warnings.iter().any(|told| told.ends_with(warning.as_str()));
     let further: Vec<_> = warnings.into_iter().filter(|warning| !is_told(warning)).collect();
     report.warnings.extend(further);

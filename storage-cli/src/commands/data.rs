@@ -10,13 +10,12 @@ use crate::arguments::{
     ContextArguments, DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PutArguments,
     StorageArguments,
 };
-use crate::confirm::confirm;
 use crate::exit_code::{CommandError, Exit};
 use crate::open::ConfiguredStorage;
-use crate::output::{Output, note};
+use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan};
 
-/// Does what is asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &DataArguments,

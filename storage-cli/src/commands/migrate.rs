@@ -6,11 +6,10 @@ use storage_core::Registry;
 use storage_core::migration::{self, Follow, Kind, Migration, Options, Summary, Tally};
 
 use crate::arguments::MigrateArguments;
-use crate::confirm::confirm;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
 use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, note};
+use crate::output::{Output, confirm, note};
 
 /// Checks both endpoints, asks for confirmation, copies, and prints a summary.
 pub(crate) async fn run(

@@ -25,7 +25,7 @@ struct StatsReport {
     info_hashes: u64,
     seeders: u64,
     leechers: u64,
-    /// Of all swarms; `None` where the storage cannot tell.
+    /// Of all swarms; `None` if the storage cannot count them.
     downloads: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<PeerBreakdown>,
@@ -76,7 +76,7 @@ pub(crate) async fn run(
         }
         let mut rows = rows(&counts, without_downloads, schedule);
         if storage.name() == mirror::NAME {
-            // Whether it may be switched is what its operator wants to know.
+            // They show whether the operator may switch to the secondary.
             let findings = storage.diagnostics().await?.findings;
             rows.extend(findings.into_iter().map(|(item, finding)| [item, finding]));
             note(OF_THIS_PROCESS);

@@ -12,10 +12,9 @@ use storage_core::{
 };
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
-use crate::confirm::confirm;
 use crate::exit_code::{CommandError, Exit};
 use crate::open::{ConfiguredStorage, WorkError};
-use crate::output::{Output, note};
+use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
 
 /// The counts of a swarm.
@@ -41,7 +40,7 @@ impl fmt::Display for NamedCounts {
     }
 }
 
-/// Does what is asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &SwarmArguments,

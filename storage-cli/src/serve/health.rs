@@ -1,4 +1,4 @@
-//! Whether clients are served: judged by what became of their announces, or by probes where there are few.
+//! The health of the tracker, by the outcome of announces, or by probes if there are few.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::status::Status;
 /// Seconds that the window covers, each with a bucket.
 const SECONDS: usize = 10;
 
-/// Announces in the window that are enough to judge by.
+/// The fewest announces in the window to judge by.
 const MIN_ANNOUNCES: u32 = 20;
 
-/// The least time between the beginnings of two probes.
+/// The interval between probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The longest a probe may take.
@@ -50,7 +50,7 @@ struct Bucket {
     failed: u32,
 }
 
-/// Failures since all was well.
+/// The failures since the last healthy state.
 struct FailureStreak {
     since: Instant,
     /// The first of them.
@@ -67,7 +67,7 @@ impl Health {
         Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), gauge })
     }
 
-    /// Whether clients are served. Asks nobody.
+    /// Whether clients are served, without a call of the storage.
     pub(crate) fn is_healthy(&self) -> bool {
         let mut state = self.state.lock();
         self.judge(&mut state);

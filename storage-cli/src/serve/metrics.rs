@@ -10,7 +10,7 @@ use super::tracker::Refusal;
 
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServedProtocol {
+pub(crate) enum TrackerProtocol {
     /// BEP 3.
     Http,
     /// BEP 15.
@@ -58,7 +58,17 @@ impl From<Refusal> for AnnounceOutcome {
     }
 }
 
-const PROTOCOLS: [(ServedProtocol, &str); 2] = [(ServedProtocol::Http, "http"), (ServedProtocol::Udp, "udp")];
+impl TrackerProtocol {
+    /// Its name in URLs and labels.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+const PROTOCOLS: [TrackerProtocol; 2] = [TrackerProtocol::Http, TrackerProtocol::Udp];
 
 const ACTIONS: [(ServedAction, &str); 3] = [
     (ServedAction::Connect, "connect"),
@@ -102,9 +112,9 @@ struct Series {
 /// storage takes no further peers), `failed` (the storage did not answer) or `dropped` (too many under way).
 pub(crate) struct FrontMetrics {
     series: [[Series; ACTIONS.len()]; PROTOCOLS.len()],
-    connections: IntGauge,
-    refused_connections: IntCounter,
-    healthy: IntGauge,
+    pub(crate) connections: IntGauge,
+    pub(crate) refused_connections: IntCounter,
+    pub(crate) healthy: IntGauge,
 }
 
 /// Totals since the start.
@@ -148,11 +158,11 @@ impl FrontMetrics {
         registry.register(Box::new(refused_connections.clone()))?;
         let healthy = IntGauge::new("tracker_healthy", "1 if clients are served, otherwise 0")?;
         registry.register(Box::new(healthy.clone()))?;
-        let series = PROTOCOLS.map(|(_, protocol)| {
+        let series = PROTOCOLS.map(|protocol| {
             ACTIONS.map(|(_, action)| Series {
-                seconds: seconds.with_label_values(&[protocol, action]),
+                seconds: seconds.with_label_values(&[protocol.name(), action]),
                 outcomes: OUTCOMES
-                    .map(|(_, outcome)| requests.with_label_values(&[protocol, action, outcome])),
+                    .map(|(_, outcome)| requests.with_label_values(&[protocol.name(), action, outcome])),
             })
         });
         Ok(Self { series, connections, refused_connections, healthy })
@@ -161,7 +171,7 @@ impl FrontMetrics {
     /// A request ended.
     pub(crate) fn record(
         &self,
-        protocol: ServedProtocol,
+        protocol: TrackerProtocol,
         action: ServedAction,
         outcome: AnnounceOutcome,
         took: Duration,
@@ -169,21 +179,6 @@ impl FrontMetrics {
         let series = &self.series[protocol as usize][action as usize];
         series.seconds.observe(took.as_secs_f64());
         series.outcomes[outcome as usize].inc();
-    }
-
-    /// The connections of clients.
-    pub(crate) fn connections(&self) -> &IntGauge {
-        &self.connections
-    }
-
-    /// Connections refused, since their address had too many.
-    pub(crate) fn refused_connections(&self) -> &IntCounter {
-        &self.refused_connections
-    }
-
-    /// Whether clients are served: 1, or 0 if not.
-    pub(crate) fn healthy(&self) -> &IntGauge {
-        &self.healthy
     }
 
     /// Upper bounds of durations, in seconds, ascending.
@@ -227,7 +222,7 @@ mod tests {
 
     #[test]
     fn every_label_has_its_own_series() {
-        let in_order = PROTOCOLS.iter().enumerate().all(|(index, (protocol, _))| *protocol as usize == index)
+        let in_order = PROTOCOLS.iter().enumerate().all(|(index, protocol)| *protocol as usize == index)
             && ACTIONS.iter().enumerate().all(|(index, (action, _))| *action as usize == index)
             && OUTCOMES.iter().enumerate().all(|(index, (outcome, _))| *outcome as usize == index);
         assert!(in_order);
@@ -237,15 +232,15 @@ mod tests {
     fn totals_are_of_both_protocols() {
         let metrics = FrontMetrics::register(&Registry::new()).unwrap();
         let quick = Duration::from_micros(30);
-        metrics.record(ServedProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
         metrics.record(
-            ServedProtocol::Udp,
+            TrackerProtocol::Udp,
             ServedAction::Announce,
             AnnounceOutcome::Failed,
             Duration::from_secs(60),
         );
-        metrics.record(ServedProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
-        metrics.record(ServedProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
         let totals = metrics.totals();
         assert_eq!((totals.announces, totals.failed, totals.malformed, totals.denied), (2, 1, 1, 0));
         assert_eq!(totals.announces_within[2], 0);

@@ -3,7 +3,6 @@
 
 mod admin;
 mod approval;
-mod fd_limit;
 mod health;
 mod http;
 mod listen;
@@ -39,15 +38,16 @@ use tracker::Tracker;
 use udp::UdpTracker;
 
 pub(crate) use http::FailureResponse;
+pub(crate) use metrics::TrackerProtocol;
 pub(crate) use settings::ServeSettings;
 
 /// The connections of operators.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// How long stopping may take; the process then has half a second to end within 10 s.
+/// How long stopping may take, so that the process ends within 10 s.
 const STOP_TIMEOUT: Duration = Duration::from_millis(9_500);
 
-/// How much of it requests under way may take; the storage is closed in what is left.
+/// How long to wait for requests in flight; the rest is for closing the storage.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(5_500);
 
 /// Where to listen.
@@ -86,7 +86,7 @@ pub(crate) struct TrackerServer {
 type Listening = Vec<(&'static str, String)>;
 
 impl TrackerServer {
-    /// Starts maintenance of a storage and serves it. Waits for nothing that the storage does.
+    /// Starts maintenance of a storage and serves it, without waiting for the storage.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
@@ -103,7 +103,7 @@ impl TrackerServer {
         match serve(&storage, metrics, options, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
-                    // The schedule begins with a wait, and an operator looks at once.
+                    // The schedule begins with a wait; the admin page needs counts at once.
                     let counted = Arc::clone(&storage);
                     tasks.spawner().spawn_until_stopped(async move { drop(counted.statistics().await) });
                 }
@@ -116,8 +116,8 @@ impl TrackerServer {
         }
     }
 
-    /// Stops accepting, finishes what runs, and closes the storage, all within 10 s whatever its server
-    /// does. Gives the acknowledged writes that were lost.
+    /// Stops accepting, finishes requests in flight, and closes the storage, within 10 s whatever its server
+    /// does. Returns the acknowledged writes that were lost.
     pub(crate) async fn stop(self) -> PendingWrites {
         let deadline = Deadline::now() + STOP_TIMEOUT;
         if !self.tasks.stop(DRAIN_TIMEOUT).await {
@@ -148,7 +148,7 @@ struct ServeMetrics {
 impl ServeMetrics {
     fn register(options: &ServeOptions) -> prometheus::Result<Self> {
         let front = Arc::new(FrontMetrics::register(&options.prometheus)?);
-        let health = Health::new(front.healthy().clone());
+        let health = Health::new(front.healthy.clone());
         let mochi = options.mochi_metric_names.then_some(&options.prometheus);
         let status = Status::new(Arc::clone(&health), Arc::clone(&options.observer), mochi)?;
         Ok(Self { front, health, status })
@@ -180,15 +180,15 @@ fn serve(
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
     let per_ip = PerIpLimit::new(
-        tracker.limits().max_connections_per_address,
+        tracker.limits.max_connections_per_address,
         settings.addresses.trusted_proxies.clone(),
-        metrics.refused_connections().clone(),
+        metrics.refused_connections.clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
     let service = TrackerService::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
     let service = Arc::new(service);
-    let connections = fd_limit::connections(CONNECTIONS);
-    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections().clone());
+    let connections = listen::connection_limit(CONNECTIONS);
+    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections.clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}{announce_path}")));
         tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
@@ -205,7 +205,7 @@ fn serve(
     let service =
         AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
     let service = Arc::new(service);
-    // Apart from the clients': whoever takes all of theirs does not lock out the operator.
+    // Separate, so that clients cannot lock out the operator.
     let limit = ConnectionLimit::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));

@@ -30,7 +30,7 @@ pub(crate) struct ServeSettings {
     pub(crate) approval: Option<Approval>,
 }
 
-/// How long a client waits that was not told everything.
+/// The announce interval after an incomplete answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Intervals and limits of a tracker.
@@ -42,7 +42,7 @@ pub(crate) struct ClientLimits {
     pub(crate) min_announce_interval: Duration,
     /// The most peers in an answer.
     pub(crate) max_numwant: usize,
-    /// The peers in the answer to a client that does not say how many it wants.
+    /// How many peers to return to a client that does not say.
     pub(crate) default_numwant: usize,
     /// The most swarms of a scrape.
     pub(crate) max_scrape_infohashes: usize,
@@ -71,13 +71,12 @@ impl Default for ClientLimits {
 }
 
 impl ClientLimits {
-    /// How many peers to return to a client that wants so many, if it says so.
+    /// How many peers to return.
     pub(crate) fn num_want(&self, wanted: Option<usize>) -> usize {
         wanted.unwrap_or(self.default_numwant).min(self.max_numwant)
     }
 
-    /// How long a client shall wait after this answer, and how long it must: not for long where something is
-    /// missing in it.
+    /// The announce interval and the minimum interval after this answer; short if the answer is incomplete.
     pub(crate) fn intervals(&self, answer: &AnnounceAnswer) -> (Duration, Duration) {
         let longest = if answer.failure.is_some() { RETRY_INTERVAL } else { Duration::MAX };
         (self.announce_interval.min(longest), self.min_announce_interval.min(longest))
@@ -117,8 +116,8 @@ impl ClientLimits {
 }
 
 impl ServeSettings {
-    /// What is to be said where peers are stale before they are late: clients announce a little after the interval
-    /// that they are told, and a peer that is collected meanwhile is gone from its swarm for a moment.
+    /// A warning if peers become stale before they are late: clients announce a little after their interval, and
+    /// collected peers disappear until then.
     pub(crate) fn lifetime_warning(&self, schedule: &Schedule) -> Option<String> {
         let interval = self.limits.announce_interval;
         let shortest = interval + interval / 30;
@@ -139,7 +138,7 @@ const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
 const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
 
 impl ServeSettings {
-    /// Reads the settings; what is taken though not as written comes back in words.
+    /// Reads the settings, with warnings.
     ///
     /// # Errors
     /// Every problem, a line each.

@@ -1,5 +1,5 @@
-//! A layer that remembers what its operator wants to see: the last statistics, the last garbage
-//! collection and the next, the last failure.
+//! A layer that records the status for the admin page: the last statistics, the last and next garbage collection,
+//! the last failure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// How long it takes at most to see that failures are not isolated.
 const OUTAGE_DETECTION: Duration = Duration::from_secs(25);
 
-/// What was last seen of a storage.
+/// Records the status of a storage.
 pub(crate) struct Status {
     health: Arc<Health>,
     last: Mutex<StatusSnapshot>,
@@ -61,8 +61,7 @@ pub(crate) struct CollectionRecord {
 }
 
 impl Status {
-    /// Nothing yet; events go on to the observer, and what is seen is also offered under MoChi's names, if there
-    /// is a registry for them.
+    /// Passes events on to the observer; `mochi` is the registry for metrics under MoChi's names.
     pub(crate) fn new(
         health: Arc<Health>,
         observer: SharedObserver,
@@ -98,7 +97,7 @@ impl Status {
         self.last.lock().failure = Some((Instant::now(), text));
     }
 
-    /// Logs failures that were not part of an outage, which has its own lines.
+    /// Logs failures outside of outages, which are logged on their own.
     pub(crate) fn log_isolated_failures(&self) {
         if let Some((failures, first)) = self.isolated_failures() {
             tracing::warn!(failures, first, "storage calls failed");
@@ -132,7 +131,7 @@ impl Observer for Status {
     }
 }
 
-/// Sees the calls of a storage.
+/// Records the calls of a storage.
 pub(crate) struct StatusLayer(pub(crate) Arc<Status>);
 
 impl Layer for StatusLayer {

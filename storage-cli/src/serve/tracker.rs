@@ -1,5 +1,4 @@
-//! What a tracker does with a storage, whichever protocol a request came by: the one file of `serve` that
-//! calls it for clients.
+//! Announces and scrapes on a storage, independent of the protocol.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,9 +23,9 @@ pub(crate) struct Tracker {
     pub(crate) approval: Option<Approval>,
     /// Its intervals and limits.
     pub(crate) limits: ClientLimits,
-    /// How many requests an address may send.
+    /// A rate for each address.
     pub(crate) rate_limit: RateLimit,
-    /// Is told what becomes of announces.
+    /// Judges by the outcome of announces.
     pub(crate) health: Arc<Health>,
 }
 
@@ -45,13 +44,13 @@ pub(crate) struct ClientAnnounce {
     pub(crate) role: Role,
     /// Why it announces.
     pub(crate) event: AnnounceEvent,
-    /// The most peers that it wants, if it says so.
+    /// How many peers it wants, if it says.
     pub(crate) num_want: Option<usize>,
-    /// The families of the peers that it can be told, the one preferred first.
+    /// The address families of the peers to return, preferred first.
     pub(crate) families: &'static [AddressFamily],
 }
 
-/// Why a request that is well formed gets no answer.
+/// Why a well-formed request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The torrent is not one of those that the tracker serves.
@@ -65,7 +64,7 @@ pub(crate) enum Refusal {
 }
 
 impl fmt::Display for Refusal {
-    /// For the client: nothing about the inside of the tracker.
+    /// Clients see it: no internals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotApproved => "unapproved torrent",
@@ -78,23 +77,18 @@ impl fmt::Display for Refusal {
 
 impl From<storage_core::Error> for Refusal {
     fn from(error: storage_core::Error) -> Self {
-        // The storage's layers have told of it already.
+        // The layers of the storage have logged it.
         if error.kind() == ErrorKind::Full { Self::Full } else { Self::Unavailable }
     }
 }
 
 impl Tracker {
-    /// Its intervals and limits.
-    pub(crate) fn limits(&self) -> &ClientLimits {
-        &self.limits
-    }
-
     /// Whether clients are served, by what became of their announces.
     pub(crate) fn is_healthy(&self) -> bool {
         self.health.is_healthy()
     }
 
-    /// Whether a request from there is looked at, rather than one too many of its address. Asks nobody.
+    /// Applies the rate limit to a request from this address.
     ///
     /// # Errors
     /// [`Refusal::TooMany`].
@@ -102,7 +96,7 @@ impl Tracker {
         if self.rate_limit.admits(from) { Ok(()) } else { Err(Refusal::TooMany) }
     }
 
-    /// Puts the client into the swarm, or takes it out, and finds peers for it.
+    /// Adds the client to the swarm, or removes it, and returns peers.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
         let answer = self.ask_storage(client).await;
         let failure = match &answer {
@@ -130,13 +124,12 @@ impl Tracker {
             announced: When::Now,
         };
         let mut answer = self.storage.announce(&announce).await?;
-        // One that announces over IPv4 and over IPv6 would meet itself at its other address.
+        // A client that announces over IPv4 and IPv6 would get its own other address.
         answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));
         Ok(Some(answer))
     }
 
-    /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are
-    /// looked at.
+    /// Counts of these swarms, in their order, up to the limit; zeros for unapproved ones.
     pub(crate) async fn scrape(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>, Refusal> {
         let asked = &info_hashes[..info_hashes.len().min(self.limits.max_scrape_infohashes)];
         let approved = self.approves(asked).await?;
@@ -157,7 +150,7 @@ impl Tracker {
     }
 }
 
-/// The peers without those at an address and port of one before them: where peer ids are not told, they are one.
+/// The peers with distinct address and port: without their ids the others are duplicates.
 pub(crate) fn distinct(peers: &[Peer]) -> impl Iterator<Item = &Peer> {
     let mut told = HashSet::with_capacity(peers.len());
     peers.iter().filter(move |peer| told.insert((peer.address(), peer.port())))

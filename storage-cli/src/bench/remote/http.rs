@@ -12,9 +12,9 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use storage_core::{Announce, AnnounceEvent, ErrorKind, Result};
 use tokio::net::TcpStream;
 
-use super::{BoxError, TrackerUrl, UrlProtocol, failed, with_timeout};
+use super::{BoxError, TrackerUrl, failed, with_timeout};
 use crate::bench::clients::Announcer;
-use crate::serve::FailureResponse;
+use crate::serve::{FailureResponse, TrackerProtocol};
 
 /// With what an answer begins that is none (BEP 3).
 const REFUSAL: &[u8] = b"d14:failure reason";
@@ -32,9 +32,9 @@ impl HttpAnnouncer {
 
     async fn ask(&mut self, target: String) -> Result<()> {
         let answer = self.get(target).await;
-        let (status, body) =
-            answer.map_err(|cause| failed(UrlProtocol::Http, ErrorKind::Unavailable).with_source(cause))?;
-        let refused = |reason| Err(failed(UrlProtocol::Http, ErrorKind::Rejected).with_message(reason));
+        let (status, body) = answer
+            .map_err(|cause| failed(TrackerProtocol::Http, ErrorKind::Unavailable).with_source(cause))?;
+        let refused = |reason| Err(failed(TrackerProtocol::Http, ErrorKind::Rejected).with_message(reason));
         match body.strip_prefix(REFUSAL) {
             _ if status != StatusCode::OK => refused(status.to_string()),
             Some(_) => refused(match serde_bencode::from_bytes::<FailureResponse<'_>>(&body) {
@@ -42,7 +42,7 @@ impl HttpAnnouncer {
                 Err(_) => body.escape_ascii().to_string(),
             }),
             None if body.starts_with(b"d") => Ok(()),
-            None => Err(failed(UrlProtocol::Http, ErrorKind::Corrupt)),
+            None => Err(failed(TrackerProtocol::Http, ErrorKind::Corrupt)),
         }
     }
 
@@ -65,7 +65,7 @@ impl HttpAnnouncer {
 impl Announcer for HttpAnnouncer {
     async fn announce(&mut self, announce: &Announce<'_>) -> Result<()> {
         let target = self.tracker.url.path_for_more() + &parameters(announce);
-        with_timeout(UrlProtocol::Http, self.ask(target)).await
+        with_timeout(TrackerProtocol::Http, self.ask(target)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clients of a run's own at a tracker: they come, announce, and leave.
+//! A run against a tracker.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 
 use super::http::HttpAnnouncer;
 use super::udp::UdpAnnouncer;
-use super::{AnnounceUrl, TrackerUrl, UrlProtocol};
+use super::{AnnounceUrl, TrackerUrl};
 use crate::arguments::Workload;
 use crate::bench::clients::{Announcer, BenchClients};
 use crate::bench::dataset::Dataset;
@@ -18,8 +18,9 @@ use crate::bench::workers::WorkerContext;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::progress::{counted, with_progress};
+use crate::serve::TrackerProtocol;
 
-/// A run to a tracker.
+/// A run against a tracker.
 pub(crate) struct RemoteRun {
     tracker: Arc<TrackerUrl>,
     dataset: Arc<Dataset>,
@@ -50,8 +51,10 @@ impl RemoteRun {
     pub(crate) async fn measure(&self) -> Result<BenchReport, CommandError> {
         let protocol = self.tracker.url.protocol;
         let result = match protocol {
-            UrlProtocol::Http => self.run_with(|| Ok(HttpAnnouncer::new(Arc::clone(&self.tracker)))).await?,
-            UrlProtocol::Udp => self.run_with(|| UdpAnnouncer::new(&self.tracker)).await?,
+            TrackerProtocol::Http => {
+                self.run_with(|| Ok(HttpAnnouncer::new(Arc::clone(&self.tracker)))).await?
+            }
+            TrackerProtocol::Udp => self.run_with(|| UdpAnnouncer::new(&self.tracker)).await?,
         };
         let concurrency = self.settings.concurrency;
         Ok(BenchReport::new(protocol.name(), Workload::Tracker, concurrency, result, None))

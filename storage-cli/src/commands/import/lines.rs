@@ -27,7 +27,7 @@ pub(super) fn read() -> mpsc::Receiver<ImportLine> {
     read
 }
 
-/// Hands over lines until there are no more, or nobody takes them.
+/// Hands over lines until the end of the input, or until `take` returns false.
 fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(ImportLine) -> bool) {
     let mut bytes = Vec::new();
     for number in 1.. {

@@ -122,7 +122,7 @@ impl Largest {
         let each = async |records: Vec<PeerRecord>| {
             let mut swarms: Vec<_> = records.iter().map(|record| record.info_hash).collect();
             swarms.dedup();
-            // A swarm that goes on from the page before was scraped then.
+            // A swarm that continues from the previous page was scraped then.
             let begun = usize::from(last.is_some() && swarms.first().copied() == last);
             last = swarms.last().copied().or(last);
             self.offer(scrape(storage, &swarms[begun..]).await?);

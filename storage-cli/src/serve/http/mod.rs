@@ -1,14 +1,12 @@
 //! The tracker over HTTP.
 
 mod address;
-mod announce;
+mod connection_limit;
 mod forwarded;
-mod malformed;
-mod per_ip_limit;
 mod query;
+mod request;
 mod response;
 mod routes;
-mod scrape;
 mod server;
 mod write_timeout;
 
@@ -18,17 +16,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol};
+use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
 use super::tracker::{Refusal, Tracker};
-use malformed::Malformed;
 
+use request::{Malformed, read_announce, read_scrape};
 use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
-pub(crate) use per_ip_limit::{PerIpLimit, network};
+pub(crate) use connection_limit::{ConnectionLimit, PerIpLimit, network};
 pub(crate) use response::FailureResponse;
 pub(crate) use routes::{Route, Routes};
-pub(crate) use server::{ConnectionLimit, HttpRequest, HttpResponse, HttpService, serve};
+pub(crate) use server::{HttpRequest, HttpResponse, HttpService, serve};
 
 /// What clients see.
 pub(crate) struct TrackerService {
@@ -76,19 +74,19 @@ impl TrackerService {
     async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
         let from = self.rules.client(request.connection, request.headers)?;
         self.tracker.admit(from)?;
-        let (client, format) = announce::read(request.query, from, self.rules.allow_ip_spoofing)?;
+        let (client, format) = read_announce(request.query, from, self.rules.allow_ip_spoofing)?;
         let answer = self.tracker.announce(&client).await?;
-        Ok(response::announced(&answer, format, self.tracker.limits()))
+        Ok(response::announced(&answer, format, &self.tracker.limits))
     }
 
     async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
         self.tracker.admit(self.rules.client(request.connection, request.headers)?)?;
-        let info_hashes = scrape::read(request.query, self.tracker.limits().max_scrape_infohashes)?;
+        let info_hashes = read_scrape(request.query, self.tracker.limits.max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
         Ok(response::scraped(&info_hashes, &counts))
     }
 
-    /// Counts and times a request; trackers tell of failures in answers that are fine by HTTP.
+    /// Counts and times a request. A tracker reports failures in responses with status 200.
     async fn measured(
         &self,
         action: ServedAction,
@@ -97,7 +95,7 @@ impl TrackerService {
         let begun = Instant::now();
         let result = work.await;
         let outcome = result.as_ref().map_or_else(AnnounceOutcome::from, |_| AnnounceOutcome::Ok);
-        self.metrics.record(ServedProtocol::Http, action, outcome, begun.elapsed());
+        self.metrics.record(TrackerProtocol::Http, action, outcome, begun.elapsed());
         let body = result.unwrap_or_else(|failed| response::failed(&failed.to_string()));
         HttpResponse { content_type: "text/plain", ..HttpResponse::text(StatusCode::OK, body) }
     }

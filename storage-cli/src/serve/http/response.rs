@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
 
-use super::announce::PeersFormat;
+use super::request::PeersFormat;
 use crate::bep15::push_compact;
 use crate::serve::settings::ClientLimits;
 use crate::serve::tracker::distinct;
