@@ -22,7 +22,6 @@ pub(crate) struct Endpoint {
     diagnostics: Diagnostics,
 }
 
-/// The two storages.
 pub(crate) struct Endpoints {
     pub(crate) source: Endpoint,
     pub(crate) target: Endpoint,
@@ -74,7 +73,6 @@ impl Endpoints {
         }
     }
 
-    /// Closes both.
     pub(crate) async fn close(self) -> Result<(), CommandError> {
         self.source.close().await?;
         self.target.close().await
@@ -168,7 +166,6 @@ pub(crate) async fn with_kind_progress<T>(
     result
 }
 
-/// Shows counts.
 enum Display {
     Bars(Vec<(Kind, ProgressBar)>),
     Lines(Vec<(Kind, u64)>),

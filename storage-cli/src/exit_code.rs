@@ -6,7 +6,6 @@ use std::process::ExitCode;
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All is well.
     Success = 0,
     /// A problem was found.
     Finding = 1,
@@ -27,7 +26,6 @@ impl From<Exit> for ExitCode {
 /// A command that could not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct CommandError {
-    /// How to exit.
     pub(crate) exit: Exit,
     /// What went wrong, a line a problem.
     pub(crate) message: String,

@@ -23,7 +23,6 @@ impl Interrupt {
         interrupt
     }
 
-    /// Whether it has happened.
     pub(crate) fn is_set(&self) -> bool {
         self.0.is_cancelled()
     }
@@ -37,7 +36,7 @@ impl Interrupt {
 async fn listen(happened: &CancellationToken) -> std::io::Result<()> {
     ctrl_c().await?;
     happened.cancel();
-    note("stopping after the work in progress; press Ctrl-C again to stop at once");
+    note("stopping: waiting for the work in progress; press Ctrl-C again to stop at once");
     ctrl_c().await?;
     std::process::exit(Exit::Interrupted as i32);
 }

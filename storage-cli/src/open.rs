@@ -94,7 +94,6 @@ impl ConfiguredStorage {
         Ok((Self { registry, config, file: read.name().to_owned() }, read))
     }
 
-    /// The backend.
     pub(crate) fn driver(&self) -> Result<&dyn Driver, CommandError> {
         let found = self.registry.driver(&self.config.name);
         found.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
@@ -174,7 +173,6 @@ impl ConfiguredStorage {
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
-    /// The name of the file.
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }

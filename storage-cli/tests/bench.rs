@@ -49,7 +49,7 @@ fn the_table_has_a_row_a_workload_in_whatever_order_they_are_named() {
     assert_eq!(header, ["workload", "per second", "p50", "p90", "p99", "max", "errors"]);
     let rows: Vec<_> = lines[2..4].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(rows, ["put", "scrape"]);
-    assert!(lines[4].ends_with(" bytes a peer in swarms of 100"), "{ran:?}");
+    assert!(lines[4].ends_with(" bytes per peer in swarms of 100"), "{ran:?}");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn ctrl_c_empties_and_ends_with_130() {
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert_eq!(output.stdout, b"", "what was cut short is not told");
     assert!(said.contains("stopping: "), "{said}");
-    assert!(!said.contains("not all was removed"), "{said}");
+    assert!(!said.contains("not everything was removed"), "{said}");
 }
 
 /// Reads until these words come.

@@ -186,6 +186,6 @@ fn interrupted(target: &BenchTarget, phase: &str, workload: &str) {
     let output = child.wait_with_output().unwrap();
     said += &drained.join().unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(!said.contains("not all was removed"), "{said}");
+    assert!(!said.contains("not everything was removed"), "{said}");
     assert_eq!(target.held(), before, "{said}");
 }

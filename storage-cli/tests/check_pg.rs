@@ -394,7 +394,7 @@ fn no_log_shows_the_password(pg: &PgTables) {
 fn ping_and_stats(pg: &PgTables) {
     let ran = pg.run(&["ping"], &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.starts_with("ok: pg answers in "), "{ran:?}");
+    assert!(ran.stdout.starts_with("ok: pg responds in "), "{ran:?}");
 
     let ran = pg.run(&["stats", "--json"], &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -421,7 +421,7 @@ fn ping_and_stats(pg: &PgTables) {
     let ran = pg.run(&["stats"], &[("export.downloads_query", ""), ("maintenance", "false")]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for (item, value) in [
-        ("downloads", "not known: no `export.downloads_query` is configured"),
+        ("downloads", "unknown: no `export.downloads_query` is configured"),
         ("garbage collection", "off: `maintenance` is false"),
     ] {
         let row = ran.stdout.lines().find(|line| line.starts_with(item)).unwrap();

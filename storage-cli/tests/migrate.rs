@@ -299,7 +299,7 @@ fn interrupted(setup: &MigrationSetup) {
     assert!(interrupt.success());
     let ran: CommandOutput = child.wait_with_output().unwrap().into();
     assert_eq!(ran.code, Some(130), "{ran:#?}");
-    assert!(ran.stderr.contains("start the command again"), "{ran:#?}");
+    assert!(ran.stderr.contains("run the command again"), "{ran:#?}");
     assert_eq!(setup.run("migrate", &["--yes"]).code, Some(0));
     setup.assert_equal();
 }

@@ -10,7 +10,7 @@ use super::clients::BenchClients;
 use super::dataset::Dataset;
 use super::load;
 use super::report::BenchReport;
-use super::runner::{BenchWorker, RunResult, RunSettings, run_workers};
+use super::runner::{RunResult, RunSettings, run_workers};
 use super::workers::{AnnounceWorker, LifecycleWorker, PutNewWorker, PutWorker, ScrapeWorker, WorkerContext};
 use crate::arguments::Workload;
 use crate::exit_code::CommandError;
@@ -69,7 +69,6 @@ impl LocalRun {
         self.dataset.prefix()
     }
 
-    /// Loads the peers.
     pub(crate) async fn load(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
         let order = load::LoadOrder::new(&self.dataset, self.scattered);
@@ -87,7 +86,6 @@ impl LocalRun {
         with_progress(removal, |_| format!("removing: {} of {all} swarms", counted(&done))).await
     }
 
-    /// Measures.
     pub(crate) async fn measure(
         &self,
         workload: Workload,
@@ -104,22 +102,22 @@ impl LocalRun {
         let of = self.settings.concurrency as u64;
         let workers =
             (0..of).map(|index| WorkerContext::new(Arc::clone(&self.storage), &self.dataset, index, of));
-        match workload {
-            Workload::Put => self.run_workers(workers.map(PutWorker), done).await,
-            Workload::PutNew => self.run_workers(workers.map(PutNewWorker::new), done).await,
-            Workload::Announce => self.run_workers(workers.map(AnnounceWorker), done).await,
-            Workload::Scrape => self.run_workers(workers.map(ScrapeWorker), done).await,
-            Workload::Lifecycle => self.run_workers(workers.map(LifecycleWorker), done).await,
-            Workload::Tracker => self.run_workers(workers.map(BenchClients::present), done).await,
-        }
-    }
-
-    async fn run_workers<C: BenchWorker>(
-        &self,
-        workers: impl Iterator<Item = C>,
-        done: &Arc<AtomicU64>,
-    ) -> Result<RunResult, CommandError> {
-        let (result, _) = run_workers(workers, self.settings, done, &self.interrupt).await?;
-        Ok(result)
+        let (settings, interrupt) = (self.settings, &self.interrupt);
+        Ok(match workload {
+            Workload::Put => run_workers(workers.map(PutWorker), settings, done, interrupt).await?.0,
+            Workload::PutNew => {
+                run_workers(workers.map(PutNewWorker::new), settings, done, interrupt).await?.0
+            }
+            Workload::Announce => {
+                run_workers(workers.map(AnnounceWorker), settings, done, interrupt).await?.0
+            }
+            Workload::Scrape => run_workers(workers.map(ScrapeWorker), settings, done, interrupt).await?.0,
+            Workload::Lifecycle => {
+                run_workers(workers.map(LifecycleWorker), settings, done, interrupt).await?.0
+            }
+            Workload::Tracker => {
+                run_workers(workers.map(BenchClients::present), settings, done, interrupt).await?.0
+            }
+        })
     }
 }

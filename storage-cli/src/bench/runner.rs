@@ -38,7 +38,6 @@ pub(super) trait BenchWorker: Send + 'static {
 /// How many workers, and how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunSettings {
-    /// Callers.
     pub(crate) concurrency: usize,
     /// How long they call before it counts.
     pub(crate) warmup: Duration,

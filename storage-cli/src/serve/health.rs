@@ -53,7 +53,6 @@ struct Bucket {
 /// The failures since the last healthy state.
 struct FailureStreak {
     since: Instant,
-    /// The first of them.
     cause: String,
     calls: u64,
 }

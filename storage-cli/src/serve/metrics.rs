@@ -11,29 +11,22 @@ use super::tracker::Refusal;
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrackerProtocol {
-    /// BEP 3.
     Http,
-    /// BEP 15.
     Udp,
 }
 
 /// What it asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServedAction {
-    /// A connection id (UDP).
     Connect,
-    /// An announce.
     Announce,
-    /// A scrape.
     Scrape,
 }
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnnounceOutcome {
-    /// Answered.
     Ok,
-    /// The request was wrong.
     Malformed,
     /// The torrent is not served.
     Denied,
@@ -124,7 +117,6 @@ pub(crate) struct Totals {
     pub(crate) announces: u64,
     /// Requests that the storage did not answer, or that were too many.
     pub(crate) failed: u64,
-    /// Requests that were wrong.
     pub(crate) malformed: u64,
     /// Requests for torrents that are not served.
     pub(crate) denied: u64,
@@ -137,7 +129,6 @@ pub(crate) struct Totals {
 }
 
 impl FrontMetrics {
-    /// Registers the metrics.
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
             Opts::new("tracker_requests_total", "Client requests"),
@@ -168,7 +159,6 @@ impl FrontMetrics {
         Ok(Self { series, connections, refused_connections, healthy })
     }
 
-    /// A request ended.
     pub(crate) fn record(
         &self,
         protocol: TrackerProtocol,
@@ -186,7 +176,6 @@ impl FrontMetrics {
         &BUCKETS
     }
 
-    /// What was recorded so far.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
         for series in self.series.iter().flatten() {

@@ -53,11 +53,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(5_500);
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses {
-    /// For announces and scrapes over HTTP.
     pub(crate) http: Vec<SocketAddr>,
-    /// For announces and scrapes over UDP.
     pub(crate) udp: Vec<SocketAddr>,
-    /// For the operator.
     pub(crate) admin: Vec<SocketAddr>,
 }
 
@@ -65,7 +62,6 @@ pub(crate) struct Addresses {
 pub(crate) struct ServeOptions {
     /// Everything read from the configuration.
     pub(crate) settings: ServeSettings,
-    /// Where.
     pub(crate) addresses: Addresses,
     /// The metrics, those of the storage among them.
     pub(crate) prometheus: Prometheus,
@@ -95,12 +91,16 @@ impl TrackerServer {
         options: ServeOptions,
     ) -> Result<Self, CommandError> {
         let Opened { storage, schedule, .. } = opened;
-        let metrics = ServeMetrics::register(&options).map_err(|error| metrics_failed(&error))?;
-        let observed = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&metrics.status))));
-        let observer = Arc::clone(&metrics.status) as SharedObserver;
+        let failed = |error| CommandError::finding(format!("error: metrics: {error}"));
+        let metrics = Arc::new(FrontMetrics::register(&options.prometheus).map_err(failed)?);
+        let health = Health::new(metrics.healthy.clone());
+        let mochi = options.mochi_metric_names.then_some(&options.prometheus);
+        let status = Status::new(health, Arc::clone(&options.observer), mochi).map_err(failed)?;
+        let observed = Arc::new(Layered::new(storage, StatusLayer(Arc::clone(&status))));
+        let observer = Arc::clone(&status) as SharedObserver;
         let storage = MaintenanceScheduler::start_observed(observed, schedule, observer);
         let tasks = Tasks::default();
-        match serve(&storage, metrics, options, tasks.spawner()) {
+        match serve(&storage, metrics, status, options, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
                     // The schedule begins with a wait; the admin page needs counts at once.
@@ -138,32 +138,16 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
     }
 }
 
-/// What is counted and remembered.
-struct ServeMetrics {
-    front: Arc<FrontMetrics>,
-    health: Arc<Health>,
-    status: Arc<Status>,
-}
-
-impl ServeMetrics {
-    fn register(options: &ServeOptions) -> prometheus::Result<Self> {
-        let front = Arc::new(FrontMetrics::register(&options.prometheus)?);
-        let health = Health::new(front.healthy.clone());
-        let mochi = options.mochi_metric_names.then_some(&options.prometheus);
-        let status = Status::new(Arc::clone(&health), Arc::clone(&options.observer), mochi)?;
-        Ok(Self { front, health, status })
-    }
-}
-
 /// Listens everywhere before anything is served.
 fn serve(
     storage: &Arc<dyn Storage>,
-    metrics: ServeMetrics,
+    metrics: Arc<FrontMetrics>,
+    status: Arc<Status>,
     options: ServeOptions,
     tasks: &TaskSpawner,
 ) -> Result<Listening, CommandError> {
     let ServeOptions { settings, addresses, prometheus, .. } = options;
-    let ServeMetrics { front: metrics, health, status } = metrics;
+    let health = Arc::clone(&status.health);
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
@@ -219,8 +203,4 @@ fn listen_at<L>(
     listen: impl Fn(SocketAddr) -> Result<L, CommandError>,
 ) -> Result<Vec<L>, CommandError> {
     addresses.iter().copied().map(listen).collect()
-}
-
-fn metrics_failed(error: &prometheus::Error) -> CommandError {
-    CommandError::finding(format!("error: metrics: {error}"))
 }

@@ -20,7 +20,6 @@ pub(super) const CONNECTIONS: usize = 10_000;
 /// Everything that `serve` reads beside the storage.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ServeSettings {
-    /// Intervals and limits.
     pub(crate) limits: ClientLimits,
     /// Where the address of a client is found.
     pub(crate) addresses: AddressRules,

@@ -20,7 +20,7 @@ const OUTAGE_DETECTION: Duration = Duration::from_secs(25);
 
 /// Records the status of a storage.
 pub(crate) struct Status {
-    health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     last: Mutex<StatusSnapshot>,
     warnings: Mutex<FailureWarnings>,
     failures: AtomicU64,
@@ -33,7 +33,6 @@ pub(crate) struct Status {
 pub(crate) struct StatusSnapshot {
     /// Counts of all swarms, and when they were taken.
     pub(crate) statistics: Option<(Instant, Statistics)>,
-    /// A garbage collection.
     pub(crate) collection: Option<CollectionRecord>,
     /// When garbage is next collected, at the earliest.
     pub(crate) next_collection: Option<Instant>,
@@ -52,11 +51,8 @@ struct FailureWarnings {
 /// A garbage collection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CollectionRecord {
-    /// When it ended.
     pub(crate) ended: Instant,
-    /// How long it took.
     pub(crate) took: Duration,
-    /// What it did.
     pub(crate) collected: Collected,
 }
 
@@ -77,7 +73,6 @@ impl Status {
         }))
     }
 
-    /// The last of each.
     pub(crate) fn last(&self) -> StatusSnapshot {
         self.last.lock().clone()
     }

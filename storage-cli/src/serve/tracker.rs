@@ -17,11 +17,9 @@ use super::settings::ClientLimits;
 
 /// A tracker on a storage.
 pub(crate) struct Tracker {
-    /// Where swarms are kept.
     pub(crate) storage: Arc<dyn Storage>,
     /// Which torrents are served; all, if absent.
     pub(crate) approval: Option<Approval>,
-    /// Its intervals and limits.
     pub(crate) limits: ClientLimits,
     /// A rate for each address.
     pub(crate) rate_limit: RateLimit,
@@ -32,17 +30,11 @@ pub(crate) struct Tracker {
 /// What a client says when it announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientAnnounce {
-    /// The swarm.
     pub(crate) info_hash: InfoHash,
-    /// How the client names itself.
     pub(crate) peer_id: PeerId,
-    /// Where it is reached.
     pub(crate) addresses: Vec<IpAddr>,
-    /// On which port.
     pub(crate) port: u16,
-    /// Whether it has everything.
     pub(crate) role: Role,
-    /// Why it announces.
     pub(crate) event: AnnounceEvent,
     /// How many peers it wants, if it says.
     pub(crate) num_want: Option<usize>,

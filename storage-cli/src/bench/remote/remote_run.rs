@@ -47,7 +47,6 @@ impl RemoteRun {
         self.dataset.prefix()
     }
 
-    /// Measures.
     pub(crate) async fn measure(&self) -> Result<BenchReport, CommandError> {
         let protocol = self.tracker.url.protocol;
         let result = match protocol {

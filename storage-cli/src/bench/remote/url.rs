@@ -14,7 +14,6 @@ use crate::serve::TrackerProtocol;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnnounceUrl {
     pub(super) protocol: TrackerProtocol,
-    /// Host and port.
     host: String,
     /// Path and query, of HTTP.
     path: String,
@@ -64,7 +63,6 @@ impl AnnounceUrl {
         Ok(TrackerUrl { address, url: self.clone() })
     }
 
-    /// Host and port.
     pub(super) fn host(&self) -> &str {
         &self.host
     }

@@ -11,13 +11,11 @@ use serde::Serialize;
 /// The state of a tracker. What is not known (yet) is null.
 #[derive(Debug, Serialize)]
 pub(super) struct Stats {
-    /// The name of the backend.
     pub(super) backend: &'static str,
     /// Product and version of its server.
     pub(super) server: Option<String>,
     /// By how much the server's clock is ahead of this machine's.
     pub(super) clock_ahead_seconds: Option<f64>,
-    /// This program's version.
     pub(super) version: &'static str,
     pub(super) uptime_seconds: u64,
     /// Swarms that have peers, by the last statistics.
@@ -50,7 +48,6 @@ pub(super) struct Latency {
     p99: Option<f64>,
 }
 
-/// Requests of clients.
 #[derive(Debug, Serialize)]
 pub(super) struct Requests {
     announces: u64,
@@ -61,14 +58,12 @@ pub(super) struct Requests {
     failed: u64,
 }
 
-/// A call of the storage that failed.
 #[derive(Debug, Serialize)]
 pub(super) struct LastError {
     seconds_ago: u64,
     message: String,
 }
 
-/// A garbage collection.
 #[derive(Debug, Serialize)]
 pub(super) struct LastCollection {
     seconds_ago: u64,

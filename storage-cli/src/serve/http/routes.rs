@@ -5,9 +5,7 @@ use std::fmt;
 /// Where announces and scrapes are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Routes {
-    /// For announces.
     pub(crate) announce: Vec<Route>,
-    /// For scrapes.
     pub(crate) scrape: Vec<Route>,
 }
 

@@ -46,11 +46,8 @@ pub(crate) trait HttpService: Send + Sync + 'static {
 
 /// A request.
 pub(crate) struct HttpRequest<'a> {
-    /// The path.
     pub(crate) path: &'a str,
-    /// What is behind the question mark.
     pub(crate) query: &'a [u8],
-    /// The headers.
     pub(crate) headers: &'a HeaderMap,
     /// Where the connection comes from.
     pub(crate) connection: IpAddr,
@@ -58,13 +55,9 @@ pub(crate) struct HttpRequest<'a> {
 
 /// An answer.
 pub(crate) struct HttpResponse {
-    /// Whether it is one.
     pub(crate) status: StatusCode,
-    /// What is in it.
     pub(crate) content_type: &'static str,
-    /// Further headers.
     pub(crate) headers: &'static [(HeaderName, &'static str)],
-    /// The content.
     pub(crate) body: Bytes,
 }
 
