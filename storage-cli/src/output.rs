@@ -22,6 +22,15 @@ impl Output {
         self.write(&format!("{text}\n"))
     }
 
+    /// Prints a title, or with JSON on the standard output says it on the standard error.
+    pub(crate) fn title(&mut self, title: impl Display, is_json: bool) -> io::Result<()> {
+        if is_json {
+            note(title);
+            return Ok(());
+        }
+        self.line(title)
+    }
+
     /// Prints text that has its own line ends.
     pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
         self.write(text.trim_end())?;

@@ -1,4 +1,4 @@
-//! Reading and writing by hand, on real servers: a storage in memory does not outlive the command.
+//! `data` and `swarm` on real servers: a storage in memory does not outlive the command.
 
 #![allow(
     clippy::expect_used,
@@ -201,7 +201,7 @@ fn largest_swarms(setup: &StorageUnderTest) {
     }
 }
 
-/// Of 12 pages that take half a second each; how far it has come is told after 5 seconds.
+/// Reads 12 pages that take half a second each; progress is shown after 5 seconds.
 fn interrupted_list(setup: &StorageUnderTest) {
     let record = |number: u32| PeerRecord {
         info_hash: InfoHash::V1([(number % 200) as u8; 20]),

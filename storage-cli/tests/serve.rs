@@ -57,7 +57,7 @@ fn a_download_over_udp_from_its_start_to_its_end() {
 }
 
 #[test]
-fn peers_of_the_other_family_are_told_where_they_fit() {
+fn peers_of_the_other_family_are_returned_where_they_fit() {
     let tracker = RunningTracker::start();
     client(b'4', 1).announce(tracker.http(), &V1, 0, "");
     client(b'6', 2).announce(tracker.http6(), &V1, 0, "");
@@ -195,7 +195,7 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
 }
 
 #[test]
-fn a_full_storage_is_told_to_new_clients_and_counted() {
+fn a_full_storage_refuses_new_clients_and_counts_them() {
     let tracker = RunningTracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let answer = Udp::to(tracker.udp()).announce(&LEECHER);

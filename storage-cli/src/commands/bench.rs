@@ -59,11 +59,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     async fn measure(&mut self, output: &mut Output) -> Result<(), CommandError> {
         let title = self.title().await?;
-        if self.arguments.json {
-            note(title);
-        } else {
-            output.line(title)?;
-        }
+        output.title(title, self.arguments.json)?;
         let chosen = self.chosen();
         for sizes in [SwarmSizes::Even, SwarmSizes::Zipf] {
             let workloads: Vec<_> =

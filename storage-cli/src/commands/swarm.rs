@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_told_in_words() {
+    fn ages_have_two_units_at_most() {
         let now = Timestamp::from_seconds(1_795_000_000);
         let ago = |seconds| age(now.before(Duration::from_secs(seconds)), now);
         assert_eq!([ago(0), ago(59), ago(61), ago(7_260)], ["0s", "59s", "1m 01s", "2h 01m"]);

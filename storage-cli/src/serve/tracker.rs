@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn announces_that_fail_are_told_to_health_and_refused_ones_are_no_failures() {
+    async fn failed_announces_count_as_unhealthy_and_refused_ones_do_not() {
         let storage = storage();
         let (everybody, nobody) = (tracker(&storage, None), approved_by(&storage, false));
         for tracker in [&everybody, &nobody] {

@@ -17,11 +17,7 @@ pub(super) async fn run(
     let (settings, keep) = (arguments.settings(), arguments.keep);
     let run = RemoteRun::new(url, size(SwarmSizes::Zipf, arguments), settings, keep, &interrupt).await?;
     let title = format!("{url}: {settings}");
-    if arguments.json {
-        note(title);
-    } else {
-        output.line(title)?;
-    }
+    output.title(title, arguments.json)?;
     note(format_args!("info hashes begin with {}", run.prefix()));
     let report = run.measure().await?;
     if interrupt.is_set() {

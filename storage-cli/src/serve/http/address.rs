@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_believed() {
+    fn headers_of_untrusted_connections_are_ignored() {
         assert_eq!(client(&rules(), "192.0.2.9", &["198.51.100.1"]).unwrap(), "192.0.2.9");
         assert_eq!(client(&AddressRules::default(), PROXY, &["198.51.100.1"]).unwrap(), PROXY);
     }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_names_the_client_and_what_stands_before_a_hidden_one_is_not_believed() {
+    fn forwarded_names_the_client_and_elements_before_a_hidden_one_are_ignored() {
         let rules = AddressRules { real_ip_header: Some(FORWARDED), ..rules() };
         let client = |values: &[&str]| {
             let mut headers = HeaderMap::new();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_wrote_before_its_proxy_is_not_believed() {
+    fn addresses_written_by_the_client_are_ignored() {
         assert_eq!(client(&rules(), PROXY, &["1.1.1.1, 198.51.100.1, 10.0.0.2"]).unwrap(), "198.51.100.1");
         assert_eq!(client(&rules(), PROXY, &["1.1.1.1", "198.51.100.1"]).unwrap(), "198.51.100.1");
         assert_eq!(client(&rules(), PROXY, &["nonsense, 198.51.100.1"]).unwrap(), "198.51.100.1");

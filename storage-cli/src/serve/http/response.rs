@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_and_port_is_told_once_where_peer_ids_are_not() {
+    fn without_peer_ids_each_address_and_port_is_returned_once() {
         let peers = [1, 2, 3, 4]
             .map(|id| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), if id < 4 { 6881 } else { 6882 }));
         let (v4, v6) = compact(&peers);
