@@ -11,14 +11,14 @@ use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, Transfer,
 use super::dataset::Dataset;
 use crate::interrupt::Interrupt;
 
-/// Peers taken in at once.
+/// Peers per batch.
 const BATCH: u64 = 1_000;
-/// Batches taken in at the same time.
+/// Concurrent batches.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// In which order peers are put there.
+/// The order in which peers are loaded.
 pub(super) enum LoadOrder {
-    /// Swarm after swarm.
+    /// Swarm by swarm.
     Swarms,
     /// This one.
     Random(Vec<u64>),
@@ -34,7 +34,7 @@ impl LoadOrder {
         Self::Random(numbers)
     }
 
-    /// The peer whose turn it is.
+    /// The number of the peer at this position.
     fn number(&self, turn: u64) -> u64 {
         match self {
             Self::Swarms => turn,
@@ -75,7 +75,7 @@ pub(super) async fn load(
     loaded.buffer_unordered(at_once).try_collect().await
 }
 
-/// The peers of these numbers, as having announced now.
+/// The peers with these numbers, announced now.
 fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
     let announced = Timestamp::now();
     let record = |number| {
@@ -85,11 +85,11 @@ fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRec
     numbers.map(record).collect()
 }
 
-/// How many swarms are removed in one call: few enough for progress to show.
+/// Swarms removed in one call; few, to show progress.
 const SWARMS_PER_CALL: usize = 100;
 
-/// Removes all swarms that may have peers; counts them in `done`. A swarm that fails does not keep the
-/// others; the first failure is returned.
+/// Removes all swarms that may have peers; counts them in `done`. Goes on after a failure, and returns the
+/// first one.
 pub(super) async fn remove(
     storage: &Arc<dyn Storage>,
     dataset: &Dataset,
@@ -106,11 +106,11 @@ pub(super) async fn remove(
     swarms.buffer_unordered(workers).fold(Ok(()), first_failure).await
 }
 
-/// Peers by which the process grows.
+/// Peers to measure the memory of.
 const MEASURED_PEERS: u64 = 250_000;
-/// By how many bytes a peer the resident set grows while a storage takes in 250,000 of them, in swarms of
-/// so many; `None` where the system does not tell. Rough: it has what the allocator keeps back, and a
-/// storage that was filled before in the same process makes it too low.
+/// Bytes per peer by which the resident set grows while 250,000 peers are imported, in swarms of `peers`;
+/// `None` on systems without it. A rough figure: it includes what the allocator keeps, and is too low if the
+/// process has held another storage before.
 pub(crate) async fn bytes_per_peer(storage: &(impl Transfer + ?Sized), peers: u64) -> Result<Option<u64>> {
     let dataset = Dataset::even(MEASURED_PEERS.div_ceil(peers), peers);
     let Some(before) = resident_bytes() else { return Ok(None) };

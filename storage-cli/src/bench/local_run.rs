@@ -64,7 +64,7 @@ impl LocalRun {
         Self { scattered, ..self }
     }
 
-    /// With what the info hashes begin.
+    /// The prefix of the info hashes.
     pub(crate) fn prefix(&self) -> String {
         self.dataset.prefix()
     }

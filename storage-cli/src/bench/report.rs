@@ -10,7 +10,7 @@ use super::runner::RunResult;
 use crate::arguments::Workload;
 use crate::output::rounded;
 
-/// A workload's figures; as JSON an object.
+/// The figures of a workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct BenchReport {
     backend: &'static str,
@@ -58,7 +58,7 @@ impl BenchReport {
         }
     }
 
-    /// What failed, in words.
+    /// A message about failed calls.
     pub(crate) fn complaint(&self) -> Option<String> {
         let details = self.details.describe()?;
         Some(format!("{}: {} calls failed: {details}", self.workload, self.errors))
@@ -78,7 +78,7 @@ impl BenchReport {
     }
 }
 
-/// A row a workload, under a header.
+/// A header, and one row per workload.
 pub(crate) fn rows(reports: &[BenchReport]) -> Vec<Vec<String>> {
     let header = ["workload", "per second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
     std::iter::once(header.to_vec()).chain(reports.iter().map(BenchReport::row)).collect()

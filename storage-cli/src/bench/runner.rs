@@ -17,14 +17,14 @@ use crate::interrupt::Interrupt;
 /// Reading the clock takes as long as an in-process call: of fast calls about one in this interval is timed, and the
 /// others are only counted.
 const TIMING_INTERVAL: Duration = Duration::from_micros(2);
-/// The most calls for one that is timed.
+/// The most calls for each timed one.
 const MAX_STRIDE: u64 = 64;
-/// Calls after which a worker lets others run; calls within the process never wait.
+/// Calls between two yields: in-process calls never wait.
 const CALLS_BEFORE_YIELD: u64 = 128;
 /// The pause after a failure, to spare a server that is down.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Makes calls.
+/// A worker, which makes one call at a time.
 pub(super) trait BenchWorker: Send + 'static {
     /// Makes the next call.
     fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;
@@ -35,13 +35,13 @@ pub(super) trait BenchWorker: Send + 'static {
     }
 }
 
-/// How many workers, and how long.
+/// The number of workers and the durations of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunSettings {
     pub(crate) concurrency: usize,
-    /// How long they call before it counts.
+    /// How long to call before measuring.
     pub(crate) warmup: Duration,
-    /// How long it counts.
+    /// How long to measure.
     pub(crate) duration: Duration,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for RunSettings {
 }
 
 impl RunSettings {
-    /// How far a workload has come after this time, with so many calls.
+    /// The progress of a workload.
     pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
         let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
         let (elapsed, all) = (elapsed.as_secs_f64(), (self.warmup + self.duration).as_secs_f64());
@@ -61,15 +61,15 @@ impl RunSettings {
     }
 }
 
-/// What workers did, and how long they took together.
+/// The statistics of all workers, and the time they took.
 #[derive(Debug)]
 pub(super) struct RunResult {
     pub(super) stats: CallStats,
     pub(super) took: Duration,
 }
 
-/// Lets workers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and
-/// gives them back.
+/// Runs workers until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and returns
+/// the workers.
 pub(super) async fn run_workers<C: BenchWorker>(
     workers: impl IntoIterator<Item = C>,
     settings: RunSettings,
@@ -144,7 +144,7 @@ async fn run_worker<C: BenchWorker>(
     }
 }
 
-/// How many calls are made for one that is timed, by how long they took so far.
+/// How many calls to make for each timed one, by the latency so far.
 fn stride_for(stats: &CallStats) -> u64 {
     if stats.latencies.is_empty() {
         return 1;

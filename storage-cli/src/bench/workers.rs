@@ -9,9 +9,9 @@ use storage_core::{PeerSelection, Result, Role, Storage, Timestamp, When};
 use super::dataset::Dataset;
 use super::runner::BenchWorker;
 
-/// Peers that an announce asks for.
+/// How many peers an announce asks for.
 pub(super) const NUM_WANT: usize = 50;
-/// The most new peers, so that memory stays free.
+/// The most new peers, to bound memory.
 const NEW_PEERS: u64 = 10_000_000;
 
 /// What a worker works on, and its share of the peers.
@@ -37,12 +37,12 @@ impl<T> WorkerContext<T> {
         }
     }
 
-    /// The numbers of its share of the peers that the dataset was made with.
+    /// The numbers of its share of the peers of the dataset.
     pub(super) fn share(&self) -> impl Iterator<Item = u64> + use<T> {
         (self.index..self.dataset.peers()).step_by(usize::try_from(self.workers).unwrap_or(usize::MAX))
     }
 
-    /// The number of a peer that was nowhere before.
+    /// The number of a new peer.
     pub(super) fn new_number(&mut self) -> u64 {
         let number = self.next;
         self.next += self.workers;
@@ -62,7 +62,7 @@ impl BenchWorker for PutWorker {
     }
 }
 
-/// New peers in new swarms, as large as those that are there.
+/// New peers in new swarms of the same size.
 pub(super) struct PutNewWorker {
     context: WorkerContext,
     swarm: u64,
@@ -117,7 +117,7 @@ impl BenchWorker for ScrapeWorker {
     }
 }
 
-/// New leechers that graduate and leave.
+/// New leechers that graduate and are deleted.
 pub(super) struct LifecycleWorker(pub(super) WorkerContext);
 
 impl BenchWorker for LifecycleWorker {

@@ -11,7 +11,7 @@ use crate::open::{ConfiguredStorage, WorkError};
 use crate::output::{Output, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
 
-/// The first line: in which format the others are.
+/// The first line, with the version of the format.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename = "export")]
 pub(crate) struct ExportHeader {
@@ -44,7 +44,7 @@ impl ExportHeader {
     }
 }
 
-/// Prints the records, kind by kind, and counts them on the standard error.
+/// Prints the records by kind, and their counts to the standard error.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &ExportArguments,

@@ -26,7 +26,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 const PROBE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The health of a storage, as clients see it. It is unhealthy if at least half of the announces of the last
-/// 10 s failed. While these are fewer than 20 the last probe decides; a verdict stays until there is one.
+/// 10 s failed. With fewer than 20 announces the last probe decides; until there is one nothing changes.
 pub(crate) struct Health {
     begun: Instant,
     state: Mutex<HealthState>,
@@ -35,7 +35,7 @@ pub(crate) struct Health {
 
 struct HealthState {
     is_healthy: bool,
-    /// When it was unhealthy last, if it has been.
+    /// The end of the last unhealthy time.
     unhealthy_until: Option<Instant>,
     buckets: [Bucket; SECONDS],
     streak: Option<FailureStreak>,
@@ -58,7 +58,7 @@ struct FailureStreak {
 }
 
 impl Health {
-    /// Healthy, since the storage has been opened; shown by this gauge.
+    /// Starts healthy; the gauge shows the state.
     pub(crate) fn new(gauge: IntGauge) -> Arc<Self> {
         gauge.set(1);
         let buckets = [Bucket::default(); SECONDS];
@@ -79,7 +79,7 @@ impl Health {
         !state.is_healthy || state.unhealthy_until.is_some_and(|until| until >= time)
     }
 
-    /// An announce that the storage was asked for ended, all went well or something failed.
+    /// Counts an announce that reached the storage.
     pub(crate) fn announced(&self, failure: Option<&Error>) {
         let mut state = self.state.lock();
         if let Some(error) = failure {
@@ -91,7 +91,7 @@ impl Health {
         self.judge(&mut state);
     }
 
-    /// A probe ended. While there are announces enough it decides nothing.
+    /// Records a probe, which decides only while announces are few.
     fn probed(&self, result: &Result<()>) {
         let mut state = self.state.lock();
         let (ended, failed) = state.window(self.second());
@@ -157,7 +157,7 @@ impl HealthState {
         })
     }
 
-    /// What failed before and was no outage is no cause of a failure that comes now.
+    /// Failures before, outside of an outage, are not the cause of a new one.
     fn forget_isolated(&mut self, failed_in_window: u32) {
         if self.is_healthy && failed_in_window == 0 {
             self.streak = None;
@@ -174,7 +174,7 @@ impl HealthState {
     }
 }
 
-/// Probes a storage whenever announces are too few to judge by, and has isolated failures logged.
+/// Probes a storage while announces are too few to judge by, and logs isolated failures.
 pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Sized>, status: Arc<Status>) {
     let mut ticks = interval(PROBE_CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -15,7 +15,7 @@ use super::health::Health;
 /// Isolated failures are logged no more often than this.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long it takes at most to see that failures are not isolated.
+/// How long it takes at most to detect an outage.
 const OUTAGE_DETECTION: Duration = Duration::from_secs(25);
 
 /// Records the status of a storage.
@@ -28,7 +28,7 @@ pub(crate) struct Status {
     mochi: Option<MochiMetrics>,
 }
 
-/// The last of each.
+/// The last statistics, collections and failure.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StatusSnapshot {
     /// Counts of all swarms, and when they were taken.
@@ -99,7 +99,7 @@ impl Status {
         }
     }
 
-    /// How many there were, and the first of them, once it is time to log them.
+    /// Their number and the first of them, once it is time to log them.
     fn isolated_failures(&self) -> Option<(u64, String)> {
         let mut warnings = self.warnings.lock();
         let (since, _) = warnings.first_failure.as_ref()?;

@@ -1,4 +1,4 @@
-//! Announces over HTTP (BEP 3), on one connection as long as the tracker keeps it.
+//! Announces over HTTP (BEP 3), on a persistent connection.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{BoxError, TrackerUrl, failed, with_timeout};
 use crate::bench::clients::Announcer;
 use crate::serve::{FailureResponse, TrackerProtocol};
 
-/// With what an answer begins that is none (BEP 3).
+/// The beginning of a refusal (BEP 3).
 const REFUSAL: &[u8] = b"d14:failure reason";
 
 /// A client over HTTP.
@@ -56,7 +56,7 @@ impl HttpAnnouncer {
         let answer = connection.send_request(request).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
-        // Not where it broke off, or was given up.
+        // Only after a whole response: not after an error or a timeout.
         self.connection = Some(connection);
         Ok((status, body))
     }
@@ -77,7 +77,7 @@ async fn connect(tracker: &TrackerUrl) -> Result<SendRequest<Empty<Bytes>>, BoxE
     Ok(connection)
 }
 
-/// What a client says of itself; of its addresses the tracker sees one.
+/// The query parameters; the tracker takes the address from the connection.
 fn parameters(announce: &Announce<'_>) -> String {
     let encoded = |bytes| percent_encode(bytes, NON_ALPHANUMERIC);
     let event = match announce.event {

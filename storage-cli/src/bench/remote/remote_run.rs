@@ -30,7 +30,7 @@ pub(crate) struct RemoteRun {
 }
 
 impl RemoteRun {
-    /// Swarms of all sizes; `keep`: their peers don't leave at the end.
+    /// Resolves the tracker's address. With `keep` the peers do not stop at the end.
     pub(crate) async fn new(
         url: &AnnounceUrl,
         (swarms, peers): (u64, u64),
@@ -42,7 +42,7 @@ impl RemoteRun {
         Ok(Self { tracker, dataset, settings, interrupt: interrupt.clone(), keep })
     }
 
-    /// With what the info hashes begin.
+    /// The prefix of the info hashes.
     pub(crate) fn prefix(&self) -> String {
         self.dataset.prefix()
     }
@@ -70,7 +70,7 @@ impl RemoteRun {
         let mut clients = clients.map_err(|error| self.failed("cannot open a socket", &error))?;
         let started = self.start_all(&mut clients).await;
         if let Err(failure) = started {
-            // They may be there all the same.
+            // The tracker may have them all the same.
             let _ = self.stop_all(&mut clients).await;
             return Err(failure);
         }
@@ -96,7 +96,7 @@ impl RemoteRun {
     async fn stop_all<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), CommandError> {
         let done = AtomicU64::new(0);
         let all = HumanCount(clients.iter().map(BenchClients::count).sum());
-        // One that fails does not keep the others.
+        // A failure does not keep the others from stopping.
         let stopping = join_all(clients.iter_mut().map(|some| some.stop_all(&done)));
         let stopped =
             with_progress(stopping, |_| format!("stopping: {} of {all} peers", counted(&done))).await;

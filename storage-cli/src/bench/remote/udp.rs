@@ -14,7 +14,7 @@ use crate::serve::TrackerProtocol;
 
 /// How long a client may use a connection id.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
-/// More than 200 peers with IPv6 addresses.
+/// Room for more than 200 IPv6 peers.
 const ANSWER: usize = 4_096;
 
 /// A client over UDP.
@@ -42,7 +42,7 @@ impl UdpAnnouncer {
         })
     }
 
-    /// The connection id, a new one where there is none that is good.
+    /// A valid connection id.
     async fn connection(&mut self) -> Result<u64> {
         match self.connection {
             Some((id, given)) if given.elapsed() < CONNECTION_LIFETIME => Ok(id),

@@ -1,4 +1,4 @@
-//! Where a tracker takes announces.
+//! Announce URLs.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub(crate) struct AnnounceUrl {
     path: String,
 }
 
-/// A tracker whose address is known.
+/// An announce URL with its resolved address.
 #[derive(Debug)]
 pub(super) struct TrackerUrl {
     pub(super) address: SocketAddr,

@@ -8,7 +8,7 @@ use super::address::address;
 use super::query::{Encoded, parameters};
 use crate::serve::tracker::ClientAnnounce;
 
-/// How the peers of the answer are written.
+/// The format of the peers in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PeersFormat {
     /// 6 or 18 bytes each (BEP 23, BEP 7).
@@ -20,7 +20,7 @@ pub(super) enum PeersFormat {
     },
 }
 
-/// What the parameters say, the first where one is given more than once.
+/// The parameters; of repeated ones the first counts.
 #[derive(Default)]
 struct AnnounceParameters<'a> {
     info_hash: Option<Encoded<'a>>,
@@ -34,8 +34,7 @@ struct AnnounceParameters<'a> {
     addresses: Vec<Encoded<'a>>,
 }
 
-/// Reads an announce of a client at `from`; addresses in the parameters count only where `spoofing` is
-/// allowed.
+/// Reads an announce of a client at `from`; addresses in the parameters count only with `spoofing`.
 pub(super) fn read_announce(
     query: &[u8],
     from: IpAddr,
@@ -97,7 +96,7 @@ fn required<'a>(
     given.ok_or(Malformed::Missing(name))?.decode().map_err(|_| Malformed::NotEncoded(name))
 }
 
-/// A client that has nothing left is a seeder. Some write a negative number where they don't know.
+/// A client with nothing left is a seeder. Some clients send a negative number if they do not know.
 fn role(left: Encoded<'_>) -> Result<Role, Malformed> {
     let text = left.text().ok_or(Malformed::Left)?;
     let digits = text.strip_prefix('-').unwrap_or(&text);
@@ -126,7 +125,7 @@ fn peers_format(given: &AnnounceParameters<'_>) -> PeersFormat {
     }
 }
 
-/// One address a family: the one named, else the one that the request comes from.
+/// One address per family: from the parameters, or else that of the request.
 fn addresses(from: IpAddr, named: &[Encoded<'_>]) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::with_capacity(2);
     let named = named.iter().filter_map(|named| address(&named.text()?));
@@ -164,7 +163,7 @@ pub(super) fn read_scrape(query: &[u8], most: usize) -> Result<Vec<InfoHash>, Ma
 /// Why a request is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
-    /// A parameter that must be there is not.
+    /// A required parameter is missing.
     #[error("`{0}` is missing")]
     Missing(&'static str),
     /// A value has a `%` that no two hexadecimal digits follow.
@@ -179,7 +178,7 @@ pub(super) enum Malformed {
     /// Not a peer id.
     #[error("`peer_id`: {0}")]
     PeerId(#[from] InvalidPeerId),
-    /// Not a port that can be connected to.
+    /// Not a port from 1 to 65535.
     #[error("`port`: expected a whole number from 1 to 65535")]
     Port,
     /// Not a number of bytes.

@@ -1,4 +1,4 @@
-//! Answers over HTTP, bencoded (BEP 3, 7, 23, 48).
+//! Bencoded responses (BEP 3, 7, 23, 48).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub(crate) struct FailureResponse<'a> {
     pub(crate) reason: Cow<'a, str>,
 }
 
-/// The answer to an announce; counts that could not be read are left out.
+/// The response to an announce, without counts that could not be read.
 pub(super) fn announced(answer: &AnnounceAnswer, format: PeersFormat, limits: &ClientLimits) -> Bytes {
     let peers = answer.peers.as_deref().unwrap_or_default();
     match format {
@@ -134,7 +134,7 @@ fn compact(peers: &[Peer]) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn bencoded(answer: &impl Serialize) -> Bytes {
-    // Nothing here is of a kind that bencode has not.
+    // All of these types can be bencoded.
     serde_bencode::to_bytes(answer).unwrap_or_default().into()
 }
 

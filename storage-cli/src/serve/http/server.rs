@@ -26,7 +26,7 @@ use super::write_timeout::WriteTimeout;
 /// The longest request line and headers together; a scrape of 50 v2 torrents needs 6 KB.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The most headers; proxies add some.
+/// The most headers.
 const MAX_HEADERS: usize = 64;
 
 /// How long a client may take for the request headers, and how long it may be idle.
@@ -38,7 +38,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(250);
 /// The pause after a failed accept, such as without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What is served.
+/// Answers requests.
 pub(crate) trait HttpService: Send + Sync + 'static {
     /// Answers a GET.
     fn get(&self, request: HttpRequest<'_>) -> impl Future<Output = HttpResponse> + Send;
@@ -67,7 +67,7 @@ impl HttpResponse {
         Self { status, content_type: "text/plain; charset=utf-8", headers: &[], body: body.into() }
     }
 
-    /// Whether clients are served, as load balancers ask.
+    /// A health check for load balancers.
     pub(crate) fn health(is_healthy: bool) -> Self {
         if is_healthy {
             Self::text(StatusCode::OK, "ok\n")
