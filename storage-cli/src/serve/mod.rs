@@ -169,8 +169,12 @@ fn serve(
         metrics.refused_connections.clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
-    let service = TrackerService::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
-    let service = Arc::new(service);
+    let service = Arc::new(TrackerService {
+        tracker,
+        rules: settings.addresses,
+        routes: settings.routes,
+        metrics: Arc::clone(&metrics),
+    });
     let connections = listen::connection_limit(CONNECTIONS);
     let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections.clone());
     for (listener, address) in http {

@@ -12,6 +12,7 @@ use storage_core::{
 
 use super::approval::Approval;
 use super::health::Health;
+use super::metrics::AnnounceOutcome;
 use super::rate_limit::RateLimit;
 use super::settings::ClientLimits;
 
@@ -64,6 +65,18 @@ impl fmt::Display for Refusal {
             Self::Full => "the tracker is full at this time",
             Self::Unavailable => "the tracker cannot answer at this time",
         })
+    }
+}
+
+/// A failed request: how it is counted, and the reason for the client.
+pub(crate) struct RequestFailure {
+    pub(crate) outcome: AnnounceOutcome,
+    pub(crate) reason: String,
+}
+
+impl From<Refusal> for RequestFailure {
+    fn from(refusal: Refusal) -> Self {
+        Self { outcome: refusal.into(), reason: refusal.to_string() }
     }
 }
 

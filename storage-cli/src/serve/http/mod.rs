@@ -17,9 +17,8 @@ use bytes::Bytes;
 use hyper::StatusCode;
 
 use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
-use super::tracker::{Refusal, Tracker};
-
-use request::{Malformed, read_announce, read_scrape};
+use super::tracker::{RequestFailure, Tracker};
+use request::{read_announce, read_scrape};
 use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
@@ -30,48 +29,14 @@ pub(crate) use server::{HttpRequest, HttpResponse, HttpService, serve};
 
 /// What clients see.
 pub(crate) struct TrackerService {
-    tracker: Arc<Tracker>,
-    rules: AddressRules,
-    routes: Routes,
-    metrics: Arc<FrontMetrics>,
-}
-
-/// Why a request is answered with a reason.
-#[derive(thiserror::Error, Debug)]
-enum HttpFailure {
-    #[error("{0}")]
-    Malformed(#[from] Malformed),
-    #[error("{0}")]
-    Refused(Refusal),
-}
-
-impl From<Refusal> for HttpFailure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<&HttpFailure> for AnnounceOutcome {
-    fn from(failed: &HttpFailure) -> Self {
-        match failed {
-            HttpFailure::Malformed(_) => Self::Malformed,
-            HttpFailure::Refused(refusal) => (*refusal).into(),
-        }
-    }
+    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) rules: AddressRules,
+    pub(crate) routes: Routes,
+    pub(crate) metrics: Arc<FrontMetrics>,
 }
 
 impl TrackerService {
-    /// The service of a tracker.
-    pub(crate) fn new(
-        tracker: Arc<Tracker>,
-        rules: AddressRules,
-        routes: Routes,
-        metrics: Arc<FrontMetrics>,
-    ) -> Self {
-        Self { tracker, rules, routes, metrics }
-    }
-
-    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
+    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
         let from = self.rules.client(request.connection, request.headers)?;
         self.tracker.admit(from)?;
         let (client, format) = read_announce(request.query, from, self.rules.allow_ip_spoofing)?;
@@ -79,7 +44,7 @@ impl TrackerService {
         Ok(response::announced(&answer, format, &self.tracker.limits))
     }
 
-    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
+    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
         self.tracker.admit(self.rules.client(request.connection, request.headers)?)?;
         let info_hashes = read_scrape(request.query, self.tracker.limits.max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
@@ -90,13 +55,13 @@ impl TrackerService {
     async fn measured(
         &self,
         action: ServedAction,
-        work: impl Future<Output = Result<Bytes, HttpFailure>>,
+        work: impl Future<Output = Result<Bytes, RequestFailure>>,
     ) -> HttpResponse {
         let begun = Instant::now();
         let result = work.await;
-        let outcome = result.as_ref().map_or_else(AnnounceOutcome::from, |_| AnnounceOutcome::Ok);
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| AnnounceOutcome::Ok);
         self.metrics.record(TrackerProtocol::Http, action, outcome, begun.elapsed());
-        let body = result.unwrap_or_else(|failed| response::failed(&failed.to_string()));
+        let body = result.unwrap_or_else(|failed| response::failed(&failed.reason));
         HttpResponse { content_type: "text/plain", ..HttpResponse::text(StatusCode::OK, body) }
     }
 }

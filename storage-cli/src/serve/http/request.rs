@@ -6,7 +6,8 @@ use storage_core::{AddressFamily, AnnounceEvent, InfoHash, InvalidInfoHash, Inva
 
 use super::address::address;
 use super::query::{Encoded, parameters};
-use crate::serve::tracker::ClientAnnounce;
+use crate::serve::metrics::AnnounceOutcome;
+use crate::serve::tracker::{ClientAnnounce, RequestFailure};
 
 /// The format of the peers in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,12 @@ pub(super) fn read_scrape(query: &[u8], most: usize) -> Result<Vec<InfoHash>, Ma
         }
     }
     if info_hashes.is_empty() { Err(Malformed::Missing("info_hash")) } else { Ok(info_hashes) }
+}
+
+impl From<Malformed> for RequestFailure {
+    fn from(error: Malformed) -> Self {
+        Self { outcome: AnnounceOutcome::Malformed, reason: error.to_string() }
+    }
 }
 
 /// Why a request is malformed.

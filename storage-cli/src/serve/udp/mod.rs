@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
 use super::settings::ClientLimits;
-use super::tracker::{ClientAnnounce, Refusal, Tracker, distinct};
+use super::tracker::{ClientAnnounce, RequestFailure, Tracker, distinct};
 use crate::bep15::{UdpAnnounce, UdpRequest, UdpResponse, peers_that_fit, saturated};
 use connection_id::ConnectionIds;
 use socket::{PacketAddresses, PacketSocket};
@@ -91,29 +91,24 @@ impl UdpTracker {
         let begun = Instant::now();
         let action = action(&request);
         let result = self.result(request, client).await;
-        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| AnnounceOutcome::Ok);
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| AnnounceOutcome::Ok);
         self.metrics.record(TrackerProtocol::Udp, action, outcome, begun.elapsed());
-        result.unwrap_or_else(|(_, reason)| UdpResponse::Error(reason)).encode(transaction)
+        result.unwrap_or_else(|failure| UdpResponse::Error(failure.reason)).encode(transaction)
     }
 
-    async fn result(
-        &self,
-        request: UdpRequest,
-        client: IpAddr,
-    ) -> Result<UdpResponse, (AnnounceOutcome, String)> {
-        let malformed = |reason: &str| (AnnounceOutcome::Malformed, reason.to_owned());
-        let refused = |refusal: Refusal| (refusal.into(), refusal.to_string());
+    async fn result(&self, request: UdpRequest, client: IpAddr) -> Result<UdpResponse, RequestFailure> {
+        let malformed =
+            |reason: &str| RequestFailure { outcome: AnnounceOutcome::Malformed, reason: reason.to_owned() };
         match request {
             UdpRequest::Connect => Ok(UdpResponse::Connect(self.ids.give(client))),
             UdpRequest::ShortAnnounce | UdpRequest::ShortScrape => Err(malformed("the packet is too short")),
             UdpRequest::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
             UdpRequest::Announce(announce) => {
-                let announced = self.tracker.announce(&self.client(announce, client)).await;
-                Ok(announce_response(&announced.map_err(refused)?, &self.tracker.limits))
+                let answer = self.tracker.announce(&self.client(announce, client)).await?;
+                Ok(announce_response(&answer, &self.tracker.limits))
             }
             UdpRequest::Scrape(info_hashes) => {
-                let counts = self.tracker.scrape(&info_hashes).await;
-                counts.map(UdpResponse::Scrape).map_err(refused)
+                Ok(UdpResponse::Scrape(self.tracker.scrape(&info_hashes).await?))
             }
         }
     }
