@@ -198,7 +198,7 @@ fn moves(setup: &MigrationSetup) {
     assert_eq!(compared.code, Some(1), "{compared:#?}");
     assert!(compared.stdout.contains("1 only at the target"), "{compared:#?}");
     assert!(compared.stdout.contains(&swarm(0).to_string()), "{compared:#?}");
-    let told = "1999 peers announced longer ago than the source's `peer_lifetime` (1860s)";
+    let told = "1999 peers are older than the source's `peer_lifetime` (1860s)";
     assert!(compared.stderr.contains(told) && compared.stderr.contains("--skip-stale"), "{compared:#?}");
     let without = setup.run("verify", &["--skip-stale"]);
     assert_eq!(without.code, Some(0), "{without:#?}");
