@@ -77,7 +77,7 @@ pub enum UdpResponse {
 impl UdpRequest {
     /// Reads connection id, transaction id and request; `None` if the packet is no request.
     pub fn decode(bytes: &[u8]) -> Option<(u64, u32, Self)> {
-        let mut rest = Reader(bytes);
+        let mut rest = PacketReader(bytes);
         let (connection, action, transaction) = (rest.u64()?, rest.u32()?, rest.u32()?);
         let request = match action {
             CONNECT if connection == PROTOCOL_ID => Self::Connect,
@@ -113,7 +113,7 @@ impl UdpRequest {
 
 impl UdpAnnounce {
     /// Options behind the announce (BEP 41) say nothing that a tracker needs.
-    fn decode(mut rest: Reader<'_>) -> Option<Self> {
+    fn decode(mut rest: PacketReader<'_>) -> Option<Self> {
         let (info_hash, peer_id) = (rest.take()?, PeerId(rest.take()?));
         let [_downloaded, left, _uploaded] = [rest.u64()?, rest.u64()?, rest.u64()?];
         let event = match rest.u32()? {
@@ -176,7 +176,7 @@ impl UdpResponse {
 
     /// Reads transaction id and response, sent over IPv4 or IPv6; `None` if the packet is no response.
     pub fn decode(bytes: &[u8], is_ipv4: bool) -> Option<(u32, Self)> {
-        let mut rest = Reader(bytes);
+        let mut rest = PacketReader(bytes);
         let (action, transaction) = (rest.u32()?, rest.u32()?);
         let response = match action {
             CONNECT => Self::Connect(rest.u64()?),
@@ -190,7 +190,7 @@ impl UdpResponse {
             }
             SCRAPE => {
                 let counts = rest.0.as_chunks::<12>().0.iter().map(|counts| {
-                    let mut counts = Reader(counts);
+                    let mut counts = PacketReader(counts);
                     let [seeders, downloads, leechers] = [counts.u32()?, counts.u32()?, counts.u32()?];
                     Some(SwarmCounts {
                         seeders: seeders.into(),
@@ -208,9 +208,9 @@ impl UdpResponse {
 }
 
 /// What is left of a packet.
-struct Reader<'a>(&'a [u8]);
+struct PacketReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl PacketReader<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

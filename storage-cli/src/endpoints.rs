@@ -1,4 +1,4 @@
-//! Two storages, opened and checked before something is done between them.
+//! Source and target of `migrate` and `verify`, opened and checked.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use storage_core::{Diagnostics, Opened, Registry, Storage};
 use storage_migration::{Kind, MigrationError, Progress, RecordCounts, Side, Stop};
 
-use crate::arguments::{self, EndpointsArguments, StorageArguments};
+use crate::arguments::{EndpointsArguments, StorageArguments};
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
@@ -22,14 +22,13 @@ pub(crate) struct Endpoint {
     diagnostics: Diagnostics,
 }
 
-/// The two storages.
 pub(crate) struct Endpoints {
     pub(crate) source: Endpoint,
     pub(crate) target: Endpoint,
 }
 
 impl Endpoints {
-    /// Opens and checks both, as `check` does; all that is wrong with either is told at once.
+    /// Opens and checks both, as `check` does, and reports the problems of both.
     pub(crate) async fn open(
         registry: &Registry,
         arguments: &EndpointsArguments,
@@ -54,7 +53,7 @@ impl Endpoints {
         }
     }
 
-    /// Which storages these are, without passwords, and what they warn of.
+    /// Prints which storages these are, without passwords, and their warnings.
     pub(crate) fn print_summary(&self) {
         for (side, endpoint) in [("from", &self.source), ("to", &self.target)] {
             note(format_args!("{side:<5}{}", endpoint.description()));
@@ -74,7 +73,6 @@ impl Endpoints {
         }
     }
 
-    /// Closes both.
     pub(crate) async fn close(self) -> Result<(), CommandError> {
         self.source.close().await?;
         self.target.close().await
@@ -104,17 +102,12 @@ impl Endpoint {
     }
 }
 
-/// The kinds that are asked for: all, if none is named.
-pub(crate) fn kinds(only: &[arguments::Kind]) -> Vec<Kind> {
-    let kind = |kind: &arguments::Kind| match kind {
-        arguments::Kind::Peers => Kind::Peers,
-        arguments::Kind::Downloads => Kind::Downloads,
-        arguments::Kind::Data => Kind::Data,
-    };
-    if only.is_empty() { Kind::ALL.to_vec() } else { only.iter().map(kind).collect() }
+/// The kinds asked for: all, if none is named.
+pub(crate) fn kinds(only: &[Kind]) -> Vec<Kind> {
+    if only.is_empty() { Kind::ALL.to_vec() } else { only.to_vec() }
 }
 
-/// Tells which entries could not be understood and were left out, kind by kind.
+/// Prints which entries were unreadable and left out.
 pub(crate) fn note_unreadable(kind: Kind, tally: &RecordCounts) {
     if tally.unreadable == 0 {
         return;
@@ -139,7 +132,7 @@ fn shown(name: &[u8]) -> String {
     format!("{}{}", text.escape_ascii(), hex::encode(raw))
 }
 
-/// Refuses kinds that a side cannot give or take, with the way out.
+/// Reports kinds that an endpoint cannot read or write, and what to do.
 pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> {
     if refusals.is_empty() {
         return Ok(());
@@ -150,8 +143,7 @@ pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> 
     Err(CommandError::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
 }
 
-/// Runs work, asks it to stop at Ctrl-C, and shows how far it has come: bars on a terminal, lines now
-/// and then elsewhere.
+/// Runs work, stops it at Ctrl-C, and shows its progress: bars on a terminal, otherwise a line every 5 s.
 pub(crate) async fn with_kind_progress<T>(
     work: impl Future<Output = T>,
     progress: &Arc<Progress>,
@@ -174,7 +166,6 @@ pub(crate) async fn with_kind_progress<T>(
     result
 }
 
-/// Shows counts.
 enum Display {
     Bars(Vec<(Kind, ProgressBar)>),
     Lines(Vec<(Kind, u64)>),
@@ -248,7 +239,7 @@ fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
-        // A rate that nobody can read fails nothing.
+        // A rate that cannot be shown is no failure.
         let _ = write!(to, "{:.0}/s", state.per_sec());
     })
 }

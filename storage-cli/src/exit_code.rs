@@ -6,14 +6,13 @@ use std::process::ExitCode;
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All is well.
     Success = 0,
-    /// Something is wrong with what was looked at.
+    /// A problem was found.
     Finding = 1,
     /// Wrong usage, or a file that cannot be read.
     Usage = 2,
-    /// Acknowledged writes were left behind.
-    LeftBehind = 3,
+    /// Acknowledged writes were lost.
+    WritesLost = 3,
     /// Ctrl-C, as shells have it: 128 + SIGINT.
     Interrupted = 130,
 }
@@ -27,7 +26,6 @@ impl From<Exit> for ExitCode {
 /// A command that could not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct CommandError {
-    /// How to exit.
     pub(crate) exit: Exit,
     /// What went wrong, a line a problem.
     pub(crate) message: String,

@@ -6,13 +6,12 @@ use tokio_util::sync::CancellationToken;
 use crate::exit_code::Exit;
 use crate::output::note;
 
-/// Tells work of a first Ctrl-C; a second one ends the process at once.
+/// A first Ctrl-C, for work to stop in order; a second one ends the process at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(CancellationToken);
 
 impl Interrupt {
-    /// Listens from now on, for as long as the runtime runs: a second Ctrl-C ends the process whatever is
-    /// still to be done then.
+    /// Starts to listen, for as long as the runtime runs.
     pub(crate) fn listen() -> Self {
         let happened = CancellationToken::new();
         let interrupt = Self(happened.clone());
@@ -24,7 +23,6 @@ impl Interrupt {
         interrupt
     }
 
-    /// Whether it has happened.
     pub(crate) fn is_set(&self) -> bool {
         self.0.is_cancelled()
     }
@@ -38,7 +36,7 @@ impl Interrupt {
 async fn listen(happened: &CancellationToken) -> std::io::Result<()> {
     ctrl_c().await?;
     happened.cancel();
-    note("stopping: what runs is brought to an end; Ctrl-C again to leave it as it is");
+    note("stopping: waiting for the work in progress; press Ctrl-C again to stop at once");
     ctrl_c().await?;
     std::process::exit(Exit::Interrupted as i32);
 }

@@ -14,16 +14,15 @@
 //! A backend that offers a [`Driver::example_config`](storage_core::Driver::example_config) is listed
 //! by `example-config`; all other commands work with any backend.
 //!
-//! Results go to the standard output, logs and complaints to the standard error. Exit codes: 0 for
-//! success, 1 for a finding (a wrong configuration, a server that does not answer, a broken rule),
-//! 2 for wrong usage or an unreadable file, 3 if `serve` left acknowledged writes behind, 130 after Ctrl-C.
+//! Results go to the standard output, logs and errors to the standard error. Exit codes: 0 for
+//! success, 1 for a finding (a wrong configuration, a server that does not respond, a failed case),
+//! 2 for wrong usage or an unreadable file, 3 if `serve` lost acknowledged writes, 130 after Ctrl-C.
 
 mod arguments;
 mod bench;
 #[doc(hidden)]
 pub mod bep15;
 mod commands;
-mod confirm;
 mod endpoints;
 mod exit_code;
 mod interrupt;
@@ -46,12 +45,11 @@ use arguments::{Arguments, Command};
 use exit_code::{CommandError, Exit};
 use output::{Output, note};
 
-/// How long threads that are blocked may take to end.
+/// How long to wait for blocked threads at the end.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// Runs the command that the process's arguments name, on the backends of `registry`, and says with
-/// which code to exit. Starts a tokio runtime and the logs, so it must not be called within a
-/// runtime, and only once.
+/// Runs the command that the process's arguments name, with the backends of `registry`, and returns the
+/// exit code. It starts a tokio runtime and logging: call it once, outside of any runtime.
 pub fn run(registry: Registry) -> ExitCode {
     match execute(&registry, std::env::args_os()) {
         Ok(exit) => exit.into(),
@@ -69,7 +67,7 @@ fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Re
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(answer) => {
-            // Also how clap hands over `--help`; that nobody reads it is no failure.
+            // clap returns `--help` as an error, too. A closed output is no failure.
             let _ = answer.print();
             return Ok(if answer.exit_code() == 0 { Exit::Success } else { Exit::Usage });
         }
@@ -79,7 +77,7 @@ fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Re
     let runtime =
         runtime.map_err(|error| CommandError::finding(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(dispatch(registry, &arguments.command, &mut Output::default()));
-    // A thread that is blocked, by a name server that does not answer, does not hold up the process.
+    // A blocked thread, as by a name server that does not respond, must not delay the exit.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     result
 }

@@ -1,6 +1,7 @@
 //! From a configuration file to a storage.
 
 use std::error::Error as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variable
 use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
 
 use crate::arguments::StorageArguments;
-use crate::exit_code::CommandError;
+use crate::exit_code::{CommandError, Exit};
 use crate::output::note;
 
 /// The backend without a file.
@@ -19,6 +20,34 @@ pub(crate) const DEFAULT_BACKEND: &str = "memory";
 pub(crate) enum OpenedPart {
     Everything,
     DataOnly,
+}
+
+/// Why work on a storage ended early.
+pub(crate) enum WorkError {
+    /// Ctrl-C.
+    Interrupted,
+    /// A call failed.
+    Storage(Error),
+    /// Anything else.
+    Command(CommandError),
+}
+
+impl From<Error> for WorkError {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<CommandError> for WorkError {
+    fn from(failure: CommandError) -> Self {
+        Self::Command(failure)
+    }
+}
+
+impl From<io::Error> for WorkError {
+    fn from(error: io::Error) -> Self {
+        Self::Command(error.into())
+    }
 }
 
 /// A storage as a file describes it, to be opened any number of times.
@@ -46,8 +75,7 @@ impl ConfiguredStorage {
         Ok((Self { registry, config, file: file.to_owned() }, read))
     }
 
-    /// Reads the file, or what the environment says where there is none; a storage that neither names is
-    /// of this backend.
+    /// Reads the file, or else the environment; the backend is the default where neither names a storage.
     pub(crate) fn read_or_default(
         registry: Registry,
         file: Option<&Path>,
@@ -66,20 +94,55 @@ impl ConfiguredStorage {
         Ok((Self { registry, config, file: read.name().to_owned() }, read))
     }
 
-    /// The backend.
     pub(crate) fn driver(&self) -> Result<&dyn Driver, CommandError> {
         let found = self.registry.driver(&self.config.name);
         found.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
-    /// Opens the storage, and notes what its configuration warns of.
+    /// Opens the storage, and prints the warnings about its configuration.
     pub(crate) async fn open(&self) -> Result<Opened<dyn Storage>, CommandError> {
         let opened = self.try_open().await.map_err(|error| self.refused(&error))?;
         self.note_warnings(&opened);
         Ok(opened)
     }
 
-    /// Opens the data part alone, and notes what its configuration warns of.
+    /// Opens the storage, works on it, and closes it.
+    pub(crate) async fn with_storage(
+        &self,
+        work: impl AsyncFnOnce(&Opened<dyn Storage>) -> Result<Exit, WorkError>,
+    ) -> Result<Exit, CommandError> {
+        let opened = self.open().await?;
+        let worked = work(&opened).await;
+        self.finish(worked, &*opened.storage).await
+    }
+
+    /// Opens the data part alone, works on it, and closes it.
+    pub(crate) async fn with_data(
+        &self,
+        work: impl AsyncFnOnce(&dyn DataStorage) -> Result<Exit, WorkError>,
+    ) -> Result<Exit, CommandError> {
+        let storage = self.open_data().await?.storage;
+        let worked = work(&*storage).await;
+        self.finish(worked, &*storage).await
+    }
+
+    /// Closes a storage, unless its server failed just now: then closing would only add a wait.
+    async fn finish(
+        &self,
+        worked: Result<Exit, WorkError>,
+        storage: &(impl Backend + ?Sized),
+    ) -> Result<Exit, CommandError> {
+        let exit = match worked {
+            Err(WorkError::Storage(error)) => return Err(self.failed(&error)),
+            Err(WorkError::Command(failure)) => Err(failure),
+            Err(WorkError::Interrupted) => Ok(Exit::Interrupted),
+            Ok(exit) => Ok(exit),
+        };
+        let closed = storage.close().await.map_err(|error| self.failed(&error));
+        exit.and_then(|exit| closed.map(|()| exit))
+    }
+
+    /// Opens the data part alone, and prints the warnings about its configuration.
     pub(crate) async fn open_data(&self) -> Result<Opened<dyn DataStorage>, CommandError> {
         let opened = self.registry.open_data(self.config.clone()).await;
         let opened = opened.map_err(|error| self.refused(&error))?;
@@ -110,12 +173,11 @@ impl ConfiguredStorage {
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
-    /// The name of the file.
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Whether another configuration is the same storage, as far as the files tell.
+    /// Whether another configuration is the same storage, judging by the files.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let is_private = self.driver().is_ok_and(|driver| driver.is_private());
         !is_private
@@ -161,7 +223,7 @@ impl ConfiguredStorage {
     }
 }
 
-/// A file that is no configuration is wrong usage; one with something wrong at a key is a finding.
+/// A file that is no configuration is wrong usage; a problem at a key is a finding.
 fn unreadable(error: &LoadError) -> CommandError {
     if error.problems.iter().all(|problem| problem.key.is_empty()) {
         return CommandError::usage(error.to_string());
@@ -169,7 +231,7 @@ fn unreadable(error: &LoadError) -> CommandError {
     CommandError::finding(error.to_string())
 }
 
-/// An error with its cause, unless its own words say it already.
+/// An error with its cause, unless its message contains the cause already.
 fn with_cause(error: &Error) -> String {
     let text = error.to_string();
     match error.source().map(ToString::to_string) {
@@ -178,8 +240,7 @@ fn with_cause(error: &Error) -> String {
     }
 }
 
-/// Whether a text says what its cause says, which libraries begin with words of their own:
-/// `error returned from database: …`.
+/// Whether a message contains its cause, to which libraries add a prefix: `error returned from database: …`.
 fn says(text: &str, cause: &str) -> bool {
     text.contains(cause) || cause.split_once(": ").is_some_and(|(_, what)| text.contains(what))
 }
@@ -189,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_error_says_already_is_not_said_again() {
+    fn a_cause_in_the_message_is_not_repeated() {
         let size = "index row size 2712 exceeds btree version 4 maximum 2704 for index \"mo_kv_pkey\"";
         let text = format!("pg: put_data: `data.add_query`: {size}");
         assert!(says(&text, &format!("error returned from database: {size}")));

@@ -1,11 +1,14 @@
-//! What commands print. A reader that goes away (`| head`) silences the output and nothing else: the
-//! command goes on and its exit code tells the truth.
+//! What commands print. If the reader goes away (`| head`), only the output stops: the command goes on and its
+//! exit code is right.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::ops::ControlFlow;
 
 use comfy_table::{Row, Table, presets};
 use serde::Serialize;
+
+use crate::exit_code::CommandError;
 
 /// The standard output.
 #[derive(Debug, Default)]
@@ -17,6 +20,15 @@ impl Output {
     /// Prints text and ends the line, at once.
     pub(crate) fn line(&mut self, text: impl Display) -> io::Result<()> {
         self.write(&format!("{text}\n"))
+    }
+
+    /// Prints a title, or with JSON on the standard output says it on the standard error.
+    pub(crate) fn title(&mut self, title: impl Display, is_json: bool) -> io::Result<()> {
+        if is_json {
+            note(title);
+            return Ok(());
+        }
+        self.line(title)
     }
 
     /// Prints text that has its own line ends.
@@ -40,9 +52,9 @@ impl Output {
         self.write(&lines)
     }
 
-    /// Whether the reader has gone away.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+    /// Whether to go on: not if the reader has gone away.
+    pub(crate) fn flow(&self) -> ControlFlow<()> {
+        if self.closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Prints rows in aligned columns.
@@ -71,8 +83,40 @@ impl Output {
     }
 }
 
-/// Says something on the standard error, where it does not mix with results; that nobody reads it is
-/// no failure.
+/// Prints to the standard error, apart from results. A closed standard error is no failure.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Asks a question at the terminal and returns whether the answer is yes.
+///
+/// # Errors
+/// If the standard input is no terminal.
+pub(crate) fn confirm(question: impl Display) -> Result<bool, CommandError> {
+    if !io::stdin().is_terminal() {
+        return Err(CommandError::usage(
+            "error: the standard input is no terminal: use --yes to skip the confirmation",
+        ));
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush())?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// To thousandths: further digits are not measured.
+pub(crate) fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_no_more_places_than_are_measured() {
+        assert_eq!(rounded(0.062_309_999_999_999_99).to_string(), "0.062");
+        assert_eq!(rounded(1_234.567_89).to_string(), "1234.568");
+    }
 }

@@ -1,4 +1,4 @@
-//! How far work has come: a line that changes on a terminal, lines now and then elsewhere.
+//! Progress of work: a spinner on a terminal, otherwise a line every 5 s.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ pub(crate) const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The time between two changes where there is one.
 const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs work, and tells how far it has come; `describe` is given the time since it began.
+/// Runs work and shows its progress; `describe` is given the time since the start.
 pub(crate) async fn with_progress<T>(
     work: impl Future<Output = T>,
     describe: impl Fn(Duration) -> String,

@@ -40,20 +40,20 @@ fn json_is_an_object_a_workload() {
 }
 
 #[test]
-fn the_table_has_a_row_a_workload_in_whatever_order_they_are_named() {
+fn the_table_has_a_row_per_workload_in_any_order_of_names() {
     let ran = bench(&["--workload", "scrape", "put", "--swarms", "5"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(lines[0].starts_with("memory (embedded"), "{ran:?}");
     let header: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    assert_eq!(header, ["workload", "a second", "p50", "p90", "p99", "max", "errors"]);
+    assert_eq!(header, ["workload", "per second", "p50", "p90", "p99", "max", "errors"]);
     let rows: Vec<_> = lines[2..4].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(rows, ["put", "scrape"]);
-    assert!(lines[4].ends_with(" bytes a peer in swarms of 100"), "{ran:?}");
+    assert!(lines[4].ends_with(" bytes per peer in swarms of 100"), "{ran:?}");
 }
 
 #[test]
-fn a_tracker_is_measured_from_outside() {
+fn a_tracker_is_measured_over_the_network() {
     let tracker = RunningTracker::start();
     for url in [format!("http://{}/announce", tracker.http()), format!("udp://{}", tracker.udp6())] {
         let sizes = ["--swarms", "20", "--peers", "8", "--concurrency", "3", "--json"];
@@ -96,7 +96,7 @@ fn no_time_and_no_swarms_are_wrong_usage() {
 }
 
 #[test]
-fn ctrl_c_empties_and_ends_with_130() {
+fn ctrl_c_removes_the_peers_and_ends_with_130() {
     let file = file(MEMORY);
     let arguments = ["bench", "-c", file.to_str().unwrap(), "--duration", "10m", "--json"];
     let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -108,9 +108,9 @@ fn ctrl_c_empties_and_ends_with_130() {
     let output = child.wait_with_output().unwrap();
     let said = drained.join().unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert_eq!(output.stdout, b"", "what was cut short is not told");
+    assert_eq!(output.stdout, b"", "an interrupted measurement is not reported");
     assert!(said.contains("stopping: "), "{said}");
-    assert!(!said.contains("not all was removed"), "{said}");
+    assert!(!said.contains("not everything was removed"), "{said}");
 }
 
 /// Reads until these words come.

@@ -168,10 +168,10 @@ fn all_workloads(target: &BenchTarget) {
     assert_eq!(target.held(), before, "{ran:?}");
 }
 
-/// Ctrl-C once it says that it is at `phase`.
+/// Ctrl-C as soon as the command reports `phase`.
 fn interrupted(target: &BenchTarget, phase: &str, workload: &str) {
     let before = target.held();
-    // So many that loading is told of, where that is waited for.
+    // So many that loading takes long enough to be reported.
     let (swarms, peers) = if phase == "loading" { ("20000", "500") } else { ("100", "100") };
     let many = ["--swarms", swarms, "--peers", peers, "--concurrency", "8"];
     let arguments = [&many[..], &["--workload", workload, "--duration", "10m"]].concat();
@@ -186,6 +186,6 @@ fn interrupted(target: &BenchTarget, phase: &str, workload: &str) {
     let output = child.wait_with_output().unwrap();
     said += &drained.join().unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(!said.contains("not all was removed"), "{said}");
+    assert!(!said.contains("not everything was removed"), "{said}");
     assert_eq!(target.held(), before, "{said}");
 }

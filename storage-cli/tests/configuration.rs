@@ -74,7 +74,7 @@ fn an_unknown_key_is_an_error_in_check_and_a_warning_elsewhere() {
     assert_eq!(check(config).code, Some(1));
     let ran = run_on(config, "ping", &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.starts_with("ok: memory answers in "), "{ran:?}");
+    assert!(ran.stdout.starts_with("ok: memory responds in "), "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
     assert!(ran.stderr.contains("`colour`: unknown key; known here are"), "{ran:?}");
 }

@@ -1,4 +1,4 @@
-//! Reading and writing by hand, on real servers: a storage in memory does not outlive the command.
+//! `data` and `swarm` on real servers: a storage in memory does not outlive the command.
 
 #![allow(
     clippy::expect_used,
@@ -133,7 +133,7 @@ fn swarm(setup: &StorageUnderTest) {
     let shown = setup.run(["swarm", "show"], &[INFO_HASH]);
     assert_eq!(shown.code, Some(1), "{shown:?}");
     assert_eq!(shown.stdout, format!("{INFO_HASH}: seeders 0, leechers 0, downloads 0\n"));
-    assert!(shown.stderr.contains("the storage does not know this swarm"), "{shown:?}");
+    assert!(shown.stderr.contains("unknown swarm"), "{shown:?}");
 }
 
 /// More peers than a page holds: a swarm of 1,500, one with peers of both families, small ones, and one that has
@@ -203,7 +203,7 @@ fn largest_swarms(setup: &StorageUnderTest) {
     }
 }
 
-/// Of 12 pages that take half a second each; how far it has come is told after 5 seconds.
+/// Reads 12 pages that take half a second each; progress is shown after 5 seconds.
 fn interrupted_list(setup: &StorageUnderTest) {
     let record = |number: u32| PeerRecord {
         info_hash: InfoHash::V1([(number % 200) as u8; 20]),

@@ -1,4 +1,4 @@
-//! Garbage collection by a tracker and by hand, on real servers.
+//! Garbage collection by a tracker and by `gc`, on real servers.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
 

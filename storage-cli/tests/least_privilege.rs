@@ -1,4 +1,4 @@
-//! The command with a user who may do what the example of a configuration says, and nothing else.
+//! The command with a user that has only the privileges of the example configuration.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
 

@@ -57,7 +57,7 @@ fn a_download_over_udp_from_its_start_to_its_end() {
 }
 
 #[test]
-fn peers_of_the_other_family_are_told_where_they_fit() {
+fn peers_of_the_other_family_are_returned_where_they_fit() {
     let tracker = RunningTracker::start();
     client(b'4', 1).announce(tracker.http(), &V1, 0, "");
     client(b'6', 2).announce(tracker.http6(), &V1, 0, "");
@@ -195,11 +195,11 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
 }
 
 #[test]
-fn a_full_storage_is_told_to_new_clients_and_counted() {
+fn a_full_storage_refuses_new_clients_and_counts_them() {
     let tracker = RunningTracker::with("storage: {name: memory, config: {max_peers: 1}}\n", &[]);
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let answer = Udp::to(tracker.udp()).announce(&LEECHER);
-    assert_eq!(error(&answer), Some("the tracker takes no further peers at this time"));
+    assert_eq!(error(&answer), Some("the tracker is full at this time"));
     client(b'a', 1).announce(tracker.http(), &V1, 0, "");
     let metrics = get(tracker.admin(), "/metrics").text();
     let full = r#"tracker_requests_total{action="announce",outcome="full",protocol="udp"} 1"#;
@@ -218,7 +218,7 @@ fn forwarded_names_the_client() {
     assert_eq!(answer.bytes("peers"), b"\xc0\0\x02\x07\0\x01");
     assert_eq!(answer.bytes("peers6")[..4], [0x20, 1, 0x0d, 0xb8]);
     let hidden = get_with(tracker.http(), &query, "Forwarded: for=192.0.2.9, for=_hidden\r\n").text();
-    assert_eq!(hidden, "d14:failure reason48:the proxy did not tell the address of the cliente");
+    assert_eq!(hidden, "d14:failure reason48:the proxy did not send the address of the cliente");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn sigterm_is_success_and_ctrl_c_is_not() {
         client(b's', 1).announce(address, &V1, 0, "");
         let ran = tracker.end_by(signal);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert!(!ran.stderr.contains("are left"), "nobody asked anything: {ran:?}");
+        assert!(!ran.stderr.contains("in time"), "nobody asked anything: {ran:?}");
         assert!(std::net::TcpStream::connect(address).is_err());
     }
 }
@@ -324,7 +324,7 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         ("trusted_proxies: [home]", &["`trusted_proxies`: expected addresses or networks"]),
         (
             "announce_routes: [/a]\nscrape_routes: [/a]",
-            &["`scrape_routes`: has a route of `announce_routes`"],
+            &["`scrape_routes`: contains a route of `announce_routes`"],
         ),
         ("approval: {}", &["`approval.context`: is missing"]),
         ("approval: {context: I}", &["`approval.context`", "reserved"]),

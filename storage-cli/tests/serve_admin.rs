@@ -31,7 +31,7 @@ fn stats_with(tracker: &RunningTracker, peers: u64) -> Value {
 }
 
 #[test]
-fn the_state_is_told_as_json() {
+fn the_state_is_served_as_json() {
     let tracker = RunningTracker::start();
     in_use(&tracker);
     let stats = stats_with(&tracker, 3);
@@ -56,7 +56,7 @@ fn swarms_are_counted_at_once_however_seldom_they_are_counted() {
 }
 
 #[test]
-fn garbage_collections_are_told_of() {
+fn garbage_collections_are_shown() {
     let config = "storage: {name: memory, config: {gc_interval: 100ms, peer_lifetime: 1ms}}\n";
     let tracker = RunningTracker::with(config, &[]);
     client(b's', 1).announce(tracker.http(), &INFO_HASH, 0, "");
@@ -73,7 +73,7 @@ fn garbage_collections_are_told_of() {
 
 /// The grace after a start is longer than the interval.
 #[test]
-fn the_next_garbage_collection_is_told_of() {
+fn the_next_garbage_collection_is_shown() {
     let tracker =
         RunningTracker::with("storage: {name: memory, config: {gc_interval: 1m, peer_lifetime: 40m}}\n", &[]);
     let next = loop {

@@ -200,7 +200,7 @@ fn without_a_connection_id_of_ones_own_nothing_is_done_and_answers_are_short() {
     ends_well(tracker);
 }
 
-/// Memory of a tracker, as Linux tells it.
+/// The resident set of a tracker, on Linux.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn resident_kilobytes(tracker: &RunningTracker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", tracker.process_id())).unwrap();

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             "a_frozen_server_does_not_keep_it_from_stopping",
             a_frozen_server_does_not_keep_it_from_stopping,
         ),
-        test("writes_that_a_mirror_leaves_behind_are_told", writes_that_a_mirror_leaves_behind_are_told),
+        test("writes_lost_by_a_mirror_are_reported", writes_lost_by_a_mirror_are_reported),
     ];
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     Servers::shared().stop();
@@ -164,7 +164,7 @@ fn health_is_what_clients_get(node: &Node) {
     assert_eq!(health(&tracker), [200, 200]);
     let ended = tracker.end_by(Signal::SIGTERM);
     assert_eq!(ended.code, Some(0));
-    for line in ["the storage is lost", "the storage is back"] {
+    for line in ["the storage fails", "the storage works again"] {
         assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
     }
 }
@@ -205,7 +205,7 @@ fn a_frozen_server_does_not_keep_it_from_stopping(node: &Node) {
     node.thaw().unwrap();
 }
 
-fn writes_that_a_mirror_leaves_behind_are_told(node: &Node) {
+fn writes_lost_by_a_mirror_are_reported(node: &Node) {
     let secondary = format!("{{name: redis, config: {{addresses: ['{}']}}}}", node.address());
     let sides = format!("primary: {{name: memory, config: {{}}}}, secondary: {secondary}");
     let tracker = RunningTracker::with(&format!("storage: {{name: mirror, config: {{{sides}}}}}\n"), &[]);

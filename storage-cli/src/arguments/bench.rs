@@ -15,32 +15,31 @@ Examples:
   tracker-storage bench --announce-url udp://127.0.0.1:6969
   tracker-storage bench --announce-url http://127.0.0.1:6969/announce
 
-Every caller makes one call after the other. Half of the peers are seeders, half have IPv6 addresses. The \
-swarms of `tracker` are of all sizes: the second has half the peers of the largest, the third a third.
+Every worker makes one call at a time. Half of the peers are seeders, half have IPv6 addresses. The sizes of \
+the swarms of `tracker` follow Zipf's law: the second has half the peers of the largest, the third a third.
 
-Everything wait under info hashes of the run's own, which begin with the digits that are printed, and is \
-removed at the end, also after Ctrl-C. The storage works as if a tracker did: don't run it where peers wait. \
-Schedules don't run.
+The run uses its own info hashes, which begin with the printed digits, and removes them at the end, also after \
+Ctrl-C. It loads the storage like a busy tracker: do not run it on a storage that serves clients. Schedules do not \
+run.
 
-Bytes a peer: growth of this process's resident set by 250,000 peers, for storages in it.
+Bytes per peer: growth of the resident set of this process by 250,000 peers, for in-process storages.
 
-With --announce-url any tracker is measured by `tracker`, from outside: every caller is a connection that \
-is kept (HTTP) or a socket (UDP). The peers announce that they start, which takes a while, and at the end \
-that they stop; their address is the one that the tracker sees. It keeps the downloads of the run's own info \
-hashes.
+--announce-url runs `tracker` against any tracker: every worker is a persistent connection (HTTP) or a socket \
+(UDP). All peers announce `started` first, which takes a while, and `stopped` at the end; their address is the \
+one that the tracker sees. The tracker keeps the downloads of the run's info hashes.
 
-Exit code 1 if all calls of a workload failed. A caller whose call failed waits for 10 ms.";
+Exit code 1 if all calls of a workload failed. A worker waits 10 ms after a failed call.";
 
-/// What to measure a storage by, and how long.
+/// What to measure, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
     /// The configuration: YAML, or TOML if it is named .toml [default: a storage of the backend memory]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where in the file the storage is: keys and list indices between dots
+    /// The path of the storage in the file: keys and list indices separated by dots
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) at: String,
-    /// Instead of a storage, measure a tracker over HTTP or UDP
+    /// Measure a tracker over HTTP or UDP instead of a storage
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "at", "workload", "scattered"])]
     pub(crate) announce_url: Option<AnnounceUrl>,
     /// Only these workloads [default: all]
@@ -49,26 +48,26 @@ pub(crate) struct BenchArguments {
     /// Swarms [default: 100, for tracker 10000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000))]
     pub(crate) swarms: Option<u64>,
-    /// Peers of each swarm, for tracker of the largest [default: 100, for tracker 10000]
+    /// Peers per swarm; for tracker, of the largest swarm [default: 100, for tracker 10000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000))]
     pub(crate) peers: Option<u64>,
-    /// Callers
+    /// Concurrent workers
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u64).range(1..=10_000))]
     pub(crate) concurrency: u64,
     /// How long each workload is measured
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = some_duration)]
     pub(crate) duration: Duration,
-    /// How long each workload runs before that
+    /// How long each workload runs before it is measured
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = super::duration)]
     pub(crate) warmup: Duration,
-    /// Put the peers there in random order, as they come to a tracker, and not swarm after swarm: in a
-    /// database the rows of a swarm are apart then
+    /// Load the peers in random order, as they come to a tracker, instead of swarm by swarm: the rows of a
+    /// swarm are then scattered over the table
     #[arg(long)]
     pub(crate) scattered: bool,
-    /// Leave the peers there, to look at the tables
+    /// Keep the peers, to inspect the tables
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Print a JSON object a workload
+    /// Print one JSON object per workload
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -81,12 +80,12 @@ impl BenchArguments {
     }
 }
 
-/// What the callers do.
+/// What the workers do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
-    /// Re-announces of the peers that are there, in random order
+    /// Re-announces of existing peers, in random order
     Put,
-    /// Peers that were not there, in swarms that were not there
+    /// New peers in new swarms
     PutNew,
     /// 50 peers for an IPv4 leecher
     Announce,
@@ -94,7 +93,7 @@ pub(crate) enum Workload {
     Scrape,
     /// A leecher is put, graduates, and is deleted as seeder: three calls
     Lifecycle,
-    /// Whole announces in one call: 90 % regular, 4 % started, 2 % completed, 4 % stopped
+    /// Whole announces: 90 % regular, 4 % started, 2 % completed, 4 % stopped
     Tracker,
 }
 

@@ -11,8 +11,8 @@ Example: tracker-storage data list -c tracker.yaml --context approved
 Example: tracker-storage data put -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567 01
 Example: tracker-storage data get -c tracker.yaml --context tokens --text alice
 
-Keys and values are in hexadecimal, with --text as they are. A storage that keeps data alone, as those of \
-hooks do, is named by its path in the file: --at prehooks.0.config.storage (not for list and contexts).";
+Keys and values are hexadecimal, or plain text with --text. Use --at for a storage that holds only data, as those \
+of hooks do: --at prehooks.0.config.storage (not for list and contexts).";
 
 /// What to do with data.
 #[derive(Debug, Args)]
@@ -24,13 +24,13 @@ pub(crate) struct DataArguments {
 /// Reads and writes of data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
-    /// Print the contexts and how many entries each has, a line each: entries, tab, context
+    /// Print the contexts, one per line: number of entries, tab, context
     Contexts(StorageArguments),
-    /// Print all entries of a context, a line each: key, tab, value
+    /// Print all entries of a context, one per line: key, tab, value
     List(ListArguments),
     /// Print the value of a key; the exit code is 1 if it is absent
     Get(GetArguments),
-    /// Set the value of a key, whatever it was
+    /// Set the value of a key
     Put(PutArguments),
     /// Remove keys
     Delete(DeleteArguments),
@@ -44,7 +44,7 @@ pub(crate) struct ContextArguments {
     /// The namespace of the data
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Context,
-    /// Keys and values are text; what is none is printed as hex:…
+    /// Keys and values are text; other bytes are printed as hex:…
     #[arg(long)]
     pub(crate) text: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) struct ContextArguments {
 pub(crate) struct ListArguments {
     #[command(flatten)]
     pub(crate) target: ContextArguments,
-    /// Print JSON objects, as export does
+    /// Print JSON objects in the format of export
     #[arg(long, conflicts_with = "text")]
     pub(crate) json: bool,
 }
@@ -75,7 +75,7 @@ pub(crate) struct PutArguments {
     pub(crate) target: ContextArguments,
     /// The key
     pub(crate) key: String,
-    /// The value; may be empty
+    /// The value, which may be empty
     pub(crate) value: String,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct PutArguments {
 pub(crate) struct DeleteArguments {
     #[command(flatten)]
     pub(crate) target: ContextArguments,
-    /// Ask nothing
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// The keys

@@ -13,12 +13,11 @@ Example: tracker-storage serve -c tracker.yaml --http 0.0.0.0:6969 --udp 0.0.0.0
 
 Top-level keys of the file: announce_interval, min_announce_interval, max_numwant, default_numwant, \
 max_scrape_infohashes, max_udp_answer, max_requests_per_address, max_burst_per_address, max_connections_per_address, real_ip_header, trusted_proxies, allow_ip_spoofing, \
-announce_routes, scrape_routes, approval. Environment variables are laid over it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
+announce_routes, scrape_routes, approval. Environment variables override it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
 
-An IPv6 address serves IPv6 alone: give 0.0.0.0:6969 and [::]:6969 for both. Port 0 is any free port. \
-SIGTERM and Ctrl-C stop it within 10 seconds: requests under way are answered, and writes that are queued \
-(for the secondary of a mirror) are made. Exit code 3 if some of these were left: it says how many, and what \
-to do.";
+An IPv6 address serves only IPv6: give 0.0.0.0:6969 and [::]:6969 for both. Port 0 is any free port. \
+SIGTERM and Ctrl-C stop it within 10 seconds: it answers the requests in flight and flushes queued writes (those \
+for the secondary of a mirror). Exit code 3 if some writes were lost; the message says how many and what to do.";
 
 /// What to serve, and where.
 #[derive(Debug, Args)]
@@ -26,23 +25,22 @@ pub(crate) struct ServeArguments {
     /// The configuration: YAML, or TOML if it is named .toml [default: memory]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where in the file the storage is: keys and list indices between dots
+    /// The path of the storage in the file: keys and list indices separated by dots
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) at: String,
-    /// Where to serve HTTP, or none; may be given several times
+    /// Address for HTTP, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969")]
     pub(crate) http: Vec<Listen>,
-    /// Where to serve UDP, or none; may be given several times
+    /// Address for UDP, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969")]
     pub(crate) udp: Vec<Listen>,
-    /// Where to serve /metrics, /health, /stats and a page for the operator, or none; may be given several
-    /// times
+    /// Address for /metrics, /health, /stats and the admin page, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6880")]
     pub(crate) admin: Vec<Listen>,
-    /// Serve though the file has prehooks or posthooks, which are not run
+    /// Serve although the prehooks and posthooks of the file are not run
     #[arg(long)]
     pub(crate) ignore_hooks: bool,
-    /// Offer the counts under MoChi's names, too (mochi_storage_seeders_count and its like)
+    /// Also expose the counts under MoChi's metric names (mochi_storage_seeders_count, …)
     #[arg(long)]
     pub(crate) mochi_metric_names: bool,
 }

@@ -12,12 +12,11 @@ Example: tracker-storage swarm show -c tracker.yaml 0123456789abcdef0123456789ab
 const LIST_HELP: &str = "\
 Example: tracker-storage swarm list -c tracker.yaml --sort downloads --limit 20
 
-Listed are the swarms that have peers; with --sort downloads those that were downloaded to the end at least once, \
-whether they still have peers or not. Swarms with the same count are in the order of their info hashes.
+Lists the swarms that have peers; with --sort downloads, the swarms with at least one completed download, with or \
+without peers. Swarms with equal counts are sorted by info hash.
 
-The command reads all peers (with --sort downloads the downloads of all swarms), a page at a time, and asks for the \
-counts of each swarm it finds, as a scrape does. Its memory is bounded by --limit. Every swarm is in \
-`tracker-storage export`.";
+The command reads all peers (with --sort downloads, the downloads of all swarms) page by page and scrapes each swarm \
+it finds. --limit bounds its memory. `tracker-storage export` prints every swarm.";
 
 /// What to do with a swarm.
 #[derive(Debug, Args)]
@@ -32,9 +31,9 @@ pub(crate) enum SwarmAction {
     /// Print the largest swarms: info hash, seeders, leechers, downloads
     #[command(after_help = LIST_HELP)]
     List(ListSwarmsArguments),
-    /// Print the counts of a swarm and its peers; the exit code is 1 if the storage does not know it
+    /// Print the counts and peers of a swarm; the exit code is 1 if the swarm is unknown
     Show(ShowArguments),
-    /// Remove a swarm's peers and, where the storage can, its downloads
+    /// Remove a swarm's peers and, if the storage can, its downloads
     Remove(RemoveArguments),
 }
 
@@ -43,13 +42,13 @@ pub(crate) enum SwarmAction {
 pub(crate) struct ListSwarmsArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// The count that decides which swarms are listed, the greatest first; info hashes ascend
+    /// Sort by this count, largest first, or by info hash, ascending
     #[arg(long, value_enum, default_value_t, value_name = "COUNT")]
     pub(crate) sort: SwarmSort,
-    /// The most swarms to list: 1 to 100000
+    /// Maximum number of swarms: 1 to 100000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) limit: u64,
-    /// Print one JSON object a swarm
+    /// Print one JSON object per swarm
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -64,7 +63,7 @@ pub(crate) enum SwarmSort {
     Seeders,
     /// Leechers
     Leechers,
-    /// How often the torrent was downloaded to the end
+    /// Completed downloads
     Downloads,
     /// The info hash
     InfoHash,
@@ -77,7 +76,7 @@ pub(crate) struct ShowArguments {
     pub(crate) storage: StorageArguments,
     /// The info hash: 40 hexadecimal digits (v1) or 64 (v2)
     pub(crate) info_hash: InfoHash,
-    /// Print JSON objects: the counts, and then a line a peer, as export does
+    /// Print JSON objects: the counts, then one line per peer in the format of export
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -89,7 +88,7 @@ pub(crate) struct RemoveArguments {
     pub(crate) storage: StorageArguments,
     /// The info hash: 40 hexadecimal digits (v1) or 64 (v2)
     pub(crate) info_hash: InfoHash,
-    /// Ask nothing
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub(crate) yes: bool,
 }

@@ -1,4 +1,4 @@
-//! What came of calls.
+//! Counts and latencies of calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,19 +23,18 @@ pub(super) struct CallErrors {
 }
 
 impl CallStats {
-    /// Nothing yet; latencies are kept to three digits.
+    /// Latencies have three significant digits.
     pub(super) fn new() -> Result<Self, CreationError> {
         Ok(Self { operations: 0, latencies: Histogram::new(3)?, errors: CallErrors::default() })
     }
 
-    /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.operations = 0;
         self.latencies.reset();
         self.errors = CallErrors::default();
     }
 
-    /// Counts a call; how long it took is kept if it is known and the call succeeded.
+    /// Counts a call, and records its latency if it was timed and succeeded.
     pub(super) fn count(&mut self, result: Result<()>, took: Option<Duration>) {
         match result {
             Ok(()) => {
@@ -49,7 +48,7 @@ impl CallStats {
         }
     }
 
-    /// Adds what others counted.
+    /// Adds the counts of another worker.
     pub(super) fn add(&mut self, other: Self) {
         self.operations += other.operations;
         let _ = self.latencies.add(other.latencies);
@@ -71,7 +70,7 @@ impl CallErrors {
         self.by_kind.values().sum()
     }
 
-    /// How many of which kind, and the first of them.
+    /// The counts by kind, and the first failure.
     pub(super) fn describe(&self) -> Option<String> {
         let first = self.first.as_ref()?;
         let kinds: Vec<_> = self.by_kind.iter().map(|(kind, count)| format!("{kind} {count}")).collect();

@@ -1,4 +1,4 @@
-//! Whole announces, as a tracker sees them.
+//! Whole announces, as the clients of a tracker make them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +10,11 @@ use super::runner::BenchWorker;
 use super::workers::{NUM_WANT, WorkerContext};
 use crate::interrupt::Interrupt;
 
-/// Looks for a leecher that could complete.
+/// How often to look for a leecher that can complete.
 const ATTEMPTS: usize = 8;
 
-/// What takes whole announces: a storage, or a tracker.
+/// A target for whole announces: a storage or a tracker.
 pub(super) trait Announcer: Send + 'static {
-    /// Announces.
     fn announce(&mut self, announce: &Announce) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -25,8 +24,7 @@ impl Announcer for Arc<dyn Storage> {
     }
 }
 
-/// Clients of a tracker: a share of all of them, each of which announces as often as any other, so that
-/// large swarms are asked for more often than small ones.
+/// A worker's share of the clients. All announce equally often, so large swarms get more announces.
 pub(super) struct BenchClients<A = Arc<dyn Storage>> {
     context: WorkerContext<A>,
     present: Vec<BenchClient>,
@@ -40,17 +38,17 @@ struct BenchClient {
 }
 
 impl<A: Announcer> BenchClients<A> {
-    /// The worker's share of the clients, which are there.
+    /// Clients that are in their swarms already.
     pub(super) fn present(context: WorkerContext<A>) -> Self {
         Self { present: share(&context).collect(), context }
     }
 
-    /// Nobody yet.
+    /// Clients that have not started yet.
     pub(super) fn absent(context: WorkerContext<A>) -> Self {
         Self { present: Vec::new(), context }
     }
 
-    /// The worker's share of the clients starts, one after the other, until Ctrl-C; counts them in `done`.
+    /// Announces `started` for all clients of the share, until Ctrl-C; counts them in `done`.
     pub(super) async fn start_all(&mut self, done: &AtomicU64, interrupt: &Interrupt) -> Result<()> {
         let share: Vec<_> = share(&self.context).collect();
         for client in share {
@@ -64,7 +62,7 @@ impl<A: Announcer> BenchClients<A> {
         Ok(())
     }
 
-    /// All that are there leave, one after the other; counts them in `done`.
+    /// Announces `stopped` for all present clients; counts them in `done`.
     pub(super) async fn stop_all(&mut self, done: &AtomicU64) -> Result<()> {
         while let Some(client) = self.present.pop() {
             self.announce(client, AnnounceEvent::Stopped, Timestamp::now()).await?;
@@ -73,13 +71,12 @@ impl<A: Announcer> BenchClients<A> {
         Ok(())
     }
 
-    /// How many are there.
     pub(super) fn count(&self) -> u64 {
         self.present.len() as u64
     }
 
-    /// Who announces next, and why: 4 of 100 start and 4 stop, so that swarms keep their sizes; 2
-    /// complete, so that they keep their seeders.
+    /// The next client and its event. Of 100 announces 4 are `started` and 4 `stopped`, which keeps the sizes
+    /// of swarms, and 2 `completed`, which keeps their seeders.
     fn next(&mut self) -> (BenchClient, AnnounceEvent) {
         let event = match self.context.random.random_range(0..100) {
             0..4 => AnnounceEvent::Started,
@@ -103,7 +100,7 @@ impl<A: Announcer> BenchClients<A> {
         (client, event)
     }
 
-    /// One more leecher, where somebody is already.
+    /// A new leecher in an existing swarm.
     fn arrive(&mut self) -> BenchClient {
         let swarm = if self.present.is_empty() {
             self.context.dataset.any_swarm(&mut self.context.random)
@@ -120,7 +117,7 @@ impl<A: Announcer> BenchClients<A> {
         self.context.random.random_range(0..self.present.len())
     }
 
-    /// A leecher, unless there is hardly any.
+    /// A random leecher, or any client if leechers are rare.
     fn leecher(&mut self) -> usize {
         let mut index = self.anyone();
         for _ in 0..ATTEMPTS {

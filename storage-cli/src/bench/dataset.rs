@@ -1,4 +1,4 @@
-//! Swarms of a run's own and who is in them.
+//! The swarms of a run and their peers.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,14 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use storage_core::{InfoHash, Peer, PeerId, Role};
 
-/// Swarms and peers by number: who they are follows from the number, so that millions of them take no
-/// memory here.
+/// Swarms and peers by number. They are computed from the number, so millions of them take no memory here.
 #[derive(Debug)]
 pub(crate) struct Dataset {
     prefix: [u8; 4],
     seed: u64,
-    /// The number of each swarm's first peer; after the last swarm, how many peers there are.
+    /// The number of each swarm's first peer, and at the end the number of peers.
     starts: Vec<u64>,
-    /// How many swarms may have peers: those above, and others that were opened since.
+    /// How many swarms may have peers, with those opened since.
     opened: AtomicU64,
 }
 
@@ -28,12 +27,12 @@ pub(super) struct Member {
 }
 
 impl Dataset {
-    /// Swarms that all have as many peers.
+    /// Swarms of equal size.
     pub(super) fn even(swarms: u64, peers: u64) -> Self {
         Self::new((0..=swarms).map(|swarm| swarm * peers).collect())
     }
 
-    /// Swarms of which the n-th has an n-th of the peers of the largest, and at least one (Zipf).
+    /// Swarms by Zipf's law: the n-th has an n-th of the peers of the largest, and at least one.
     pub(super) fn zipf(swarms: u64, largest: u64) -> Self {
         let mut starts = vec![0];
         let mut total = 0;
@@ -49,17 +48,15 @@ impl Dataset {
         Self { prefix: rand::random(), seed: rand::random(), starts, opened }
     }
 
-    /// With what the info hashes begin, in hexadecimal.
+    /// The prefix of the info hashes, in hexadecimal.
     pub(crate) fn prefix(&self) -> String {
         hex::encode(self.prefix)
     }
 
-    /// How many swarms it was made with.
     pub(super) fn swarms(&self) -> u64 {
         self.starts.len() as u64 - 1
     }
 
-    /// How many peers it was made with.
     pub(super) fn peers(&self) -> u64 {
         self.starts.last().copied().unwrap_or(0)
     }
@@ -74,7 +71,7 @@ impl Dataset {
         self.opened.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The numbers of the peers that a swarm was made with.
+    /// The numbers of a swarm's initial peers.
     pub(super) fn numbers(&self, swarm: u64) -> std::ops::Range<u64> {
         let index = usize::try_from(swarm).unwrap_or(usize::MAX);
         match self.starts.get(index..).unwrap_or_default() {
@@ -83,7 +80,7 @@ impl Dataset {
         }
     }
 
-    /// The swarm that was made with this peer.
+    /// The swarm of an initial peer.
     pub(super) fn swarm_of(&self, number: u64) -> u64 {
         self.starts.partition_point(|start| *start <= number) as u64 - 1
     }
@@ -98,16 +95,16 @@ impl Dataset {
         InfoHash::V1(bytes)
     }
 
-    /// Any peer in any swarm: one of two is a seeder, one of two of each role has an IPv6 address.
+    /// Half of the peers are seeders, half of each role have IPv6 addresses.
     pub(super) fn member(&self, swarm: u64, number: u64) -> Member {
         let role = Role::from_is_seeder(number.is_multiple_of(2));
         Member { info_hash: self.info_hash(swarm), peer: self.peer(number), role }
     }
 
-    /// Any peer. No two have the same id.
+    /// No two peers have the same id.
     pub(super) fn peer(&self, number: u64) -> Peer {
         let [one, other] = self.bits(number);
-        // As those of a client's users do, all ids begin alike.
+        // The ids of one client have the same prefix.
         let mut id = *b"-TR4040-............";
         id[8..16].copy_from_slice(&one.to_be_bytes());
         id[16..].copy_from_slice(&other.to_be_bytes()[4..]);
@@ -121,7 +118,7 @@ impl Dataset {
         Peer::new(PeerId(id), address, 1024 + (other >> 20) as u16 % 60_000)
     }
 
-    /// A swarm that it was made with.
+    /// A random initial swarm.
     pub(super) fn any_swarm(&self, random: &mut SmallRng) -> u64 {
         random.random_range(0..self.swarms())
     }
@@ -132,7 +129,7 @@ impl Dataset {
     }
 }
 
-/// The finalizer of SplitMix64: one to one, and neighbours come out far apart.
+/// The finalizer of SplitMix64: a bijection that scatters neighbours.
 fn scatter(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,23 +1,24 @@
-//! Putting the peers of a run there, and taking them away.
+//! Loads the peers of a run, and removes them; and how much memory peers take.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
-use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, When};
+use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, Transfer, When};
 
 use super::dataset::Dataset;
 use crate::interrupt::Interrupt;
 
-/// Peers taken in at once.
+/// Peers per batch.
 const BATCH: u64 = 1_000;
-/// Batches taken in at the same time.
+/// Concurrent batches.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// In which order peers are put there.
+/// The order in which peers are loaded.
 pub(super) enum LoadOrder {
-    /// Swarm after swarm.
+    /// Swarm by swarm.
     Swarms,
     /// This one.
     Random(Vec<u64>),
@@ -33,7 +34,7 @@ impl LoadOrder {
         Self::Random(numbers)
     }
 
-    /// The peer whose turn it is.
+    /// The number of the peer at this position.
     fn number(&self, turn: u64) -> u64 {
         match self {
             Self::Swarms => turn,
@@ -74,8 +75,8 @@ pub(super) async fn load(
     loaded.buffer_unordered(at_once).try_collect().await
 }
 
-/// The peers of these numbers, as having announced now.
-pub(super) fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
+/// The peers with these numbers, announced now.
+fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
     let announced = Timestamp::now();
     let record = |number| {
         let member = dataset.member(dataset.swarm_of(number), number);
@@ -84,11 +85,11 @@ pub(super) fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> 
     numbers.map(record).collect()
 }
 
-/// How many swarms are removed in one call: few enough for progress to show.
+/// Swarms removed in one call; few, to show progress.
 const SWARMS_PER_CALL: usize = 100;
 
-/// Removes all swarms that may have peers; counts them in `done`. A swarm that fails does not keep the
-/// others; the first failure is returned.
+/// Removes all swarms that may have peers; counts them in `done`. Goes on after a failure, and returns the
+/// first one.
 pub(super) async fn remove(
     storage: &Arc<dyn Storage>,
     dataset: &Dataset,
@@ -103,4 +104,27 @@ pub(super) async fn remove(
     });
     let first_failure = |first: Result<()>, next| async { first.and(next) };
     swarms.buffer_unordered(workers).fold(Ok(()), first_failure).await
+}
+
+/// Peers to measure the memory of.
+const MEASURED_PEERS: u64 = 250_000;
+/// Bytes per peer by which the resident set grows while 250,000 peers are imported, in swarms of `peers`;
+/// `None` on systems without it. A rough figure: it includes what the allocator keeps, and is too low if the
+/// process has held another storage before.
+pub(crate) async fn bytes_per_peer(storage: &(impl Transfer + ?Sized), peers: u64) -> Result<Option<u64>> {
+    let dataset = Dataset::even(MEASURED_PEERS.div_ceil(peers), peers);
+    let Some(before) = resident_bytes() else { return Ok(None) };
+    for first in (0..dataset.peers()).step_by(BATCH as usize) {
+        storage.import_peers(&records(&dataset, first..(first + BATCH).min(dataset.peers()))).await?;
+    }
+    let grown = resident_bytes().map(|after| after.saturating_sub(before));
+    Ok(grown.map(|grown| grown / dataset.peers()))
+}
+
+/// The resident set of this process, on Linux.
+fn resident_bytes() -> Option<u64> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }

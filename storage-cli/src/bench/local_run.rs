@@ -1,4 +1,4 @@
-//! A storage with the swarms of a run in it.
+//! A run on a storage.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +10,7 @@ use super::clients::BenchClients;
 use super::dataset::Dataset;
 use super::load;
 use super::report::BenchReport;
-use super::runner::{BenchWorker, RunResult, RunSettings, run_workers};
+use super::runner::{RunResult, RunSettings, run_workers};
 use super::workers::{AnnounceWorker, LifecycleWorker, PutNewWorker, PutWorker, ScrapeWorker, WorkerContext};
 use crate::arguments::Workload;
 use crate::exit_code::CommandError;
@@ -27,13 +27,13 @@ pub(crate) enum SwarmSizes {
 }
 
 impl SwarmSizes {
-    /// Those that a workload wants.
+    /// The sizes for a workload.
     pub(crate) fn of(workload: Workload) -> Self {
         if workload == Workload::Tracker { Self::Zipf } else { Self::Even }
     }
 }
 
-/// Swarms of a run's own in a storage.
+/// A run on a storage.
 pub(crate) struct LocalRun {
     storage: Arc<dyn Storage>,
     dataset: Arc<Dataset>,
@@ -43,7 +43,7 @@ pub(crate) struct LocalRun {
 }
 
 impl LocalRun {
-    /// Swarms, none of them there yet.
+    /// Prepares a run; nothing is loaded yet.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         sizes: SwarmSizes,
@@ -64,12 +64,11 @@ impl LocalRun {
         Self { scattered, ..self }
     }
 
-    /// With what the info hashes begin.
+    /// The prefix of the info hashes.
     pub(crate) fn prefix(&self) -> String {
         self.dataset.prefix()
     }
 
-    /// Puts the peers there.
     pub(crate) async fn load(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
         let order = load::LoadOrder::new(&self.dataset, self.scattered);
@@ -79,7 +78,7 @@ impl LocalRun {
         with_progress(loading, |_| format!("loading: {} of {all} peers", counted(&done))).await
     }
 
-    /// Removes them, and what workloads added.
+    /// Removes the peers, and those that workloads added.
     pub(crate) async fn remove(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
         let removal = load::remove(&self.storage, &self.dataset, self.settings.concurrency, &done);
@@ -87,7 +86,6 @@ impl LocalRun {
         with_progress(removal, |_| format!("removing: {} of {all} swarms", counted(&done))).await
     }
 
-    /// Measures.
     pub(crate) async fn measure(
         &self,
         workload: Workload,
@@ -104,22 +102,22 @@ impl LocalRun {
         let of = self.settings.concurrency as u64;
         let workers =
             (0..of).map(|index| WorkerContext::new(Arc::clone(&self.storage), &self.dataset, index, of));
-        match workload {
-            Workload::Put => self.run_workers(workers.map(PutWorker), done).await,
-            Workload::PutNew => self.run_workers(workers.map(PutNewWorker::new), done).await,
-            Workload::Announce => self.run_workers(workers.map(AnnounceWorker), done).await,
-            Workload::Scrape => self.run_workers(workers.map(ScrapeWorker), done).await,
-            Workload::Lifecycle => self.run_workers(workers.map(LifecycleWorker), done).await,
-            Workload::Tracker => self.run_workers(workers.map(BenchClients::present), done).await,
-        }
-    }
-
-    async fn run_workers<C: BenchWorker>(
-        &self,
-        workers: impl Iterator<Item = C>,
-        done: &Arc<AtomicU64>,
-    ) -> Result<RunResult, CommandError> {
-        let (result, _) = run_workers(workers, self.settings, done, &self.interrupt).await?;
-        Ok(result)
+        let (settings, interrupt) = (self.settings, &self.interrupt);
+        Ok(match workload {
+            Workload::Put => run_workers(workers.map(PutWorker), settings, done, interrupt).await?.0,
+            Workload::PutNew => {
+                run_workers(workers.map(PutNewWorker::new), settings, done, interrupt).await?.0
+            }
+            Workload::Announce => {
+                run_workers(workers.map(AnnounceWorker), settings, done, interrupt).await?.0
+            }
+            Workload::Scrape => run_workers(workers.map(ScrapeWorker), settings, done, interrupt).await?.0,
+            Workload::Lifecycle => {
+                run_workers(workers.map(LifecycleWorker), settings, done, interrupt).await?.0
+            }
+            Workload::Tracker => {
+                run_workers(workers.map(BenchClients::present), settings, done, interrupt).await?.0
+            }
+        })
     }
 }

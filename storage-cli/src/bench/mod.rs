@@ -1,12 +1,11 @@
-//! Measuring a storage, or a tracker: swarms of the run's own, callers that call one after the other, and
-//! how long each call took.
+//! Measures a storage, or a tracker: workers that make one call at a time on their own swarms, and the latency of
+//! each call.
 
 mod call_stats;
 mod clients;
 mod dataset;
 mod load;
 mod local_run;
-mod memory;
 mod remote;
 mod report;
 mod runner;
@@ -15,8 +14,8 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use load::bytes_per_peer;
 pub(crate) use local_run::{LocalRun, SwarmSizes};
-pub(crate) use memory::bytes_per_peer;
 pub(crate) use remote::{AnnounceUrl, RemoteRun};
 pub(crate) use report::{BenchReport, rows};
 pub(crate) use runner::RunSettings;

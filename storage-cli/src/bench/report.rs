@@ -1,4 +1,4 @@
-//! What a workload came to.
+//! The report of a workload.
 
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::call_stats::CallErrors;
 use super::runner::RunResult;
 use crate::arguments::Workload;
+use crate::output::rounded;
 
-/// A workload's figures; as JSON an object.
+/// The figures of a workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct BenchReport {
     backend: &'static str,
@@ -57,7 +58,7 @@ impl BenchReport {
         }
     }
 
-    /// What failed, in words.
+    /// A message about failed calls.
     pub(crate) fn complaint(&self) -> Option<String> {
         let details = self.details.describe()?;
         Some(format!("{}: {} calls failed: {details}", self.workload, self.errors))
@@ -77,13 +78,8 @@ impl BenchReport {
     }
 }
 
-/// A row a workload, under a header.
+/// A header, and one row per workload.
 pub(crate) fn rows(reports: &[BenchReport]) -> Vec<Vec<String>> {
-    let header = ["workload", "a second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
+    let header = ["workload", "per second", "p50", "p90", "p99", "max", "errors"].map(str::to_owned);
     std::iter::once(header.to_vec()).chain(reports.iter().map(BenchReport::row)).collect()
-}
-
-/// To thousandths.
-fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
 }

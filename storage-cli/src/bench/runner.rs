@@ -1,4 +1,4 @@
-//! Callers that make one call after the other, timed.
+//! Runs workers, each of which makes one call at a time, and times the calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::arguments::Workload;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 
-/// Reading the clock takes as long as a call within the process: of fast calls one is timed in about
-/// this time, and the others are counted.
+/// Reading the clock takes as long as an in-process call: of fast calls about one in this interval is timed, and the
+/// others are only counted.
 const TIMING_INTERVAL: Duration = Duration::from_micros(2);
-/// The most calls for one that is timed.
+/// The most calls for each timed one.
 const MAX_STRIDE: u64 = 64;
-/// Calls after which a worker lets others run; calls within the process never wait.
+/// Calls between two yields: in-process calls never wait.
 const CALLS_BEFORE_YIELD: u64 = 128;
-/// What a worker waits for after a failure, so that a server that is away is not besieged.
+/// The pause after a failure, to spare a server that is down.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
-/// One that calls a storage again and again.
+/// A worker, which makes one call at a time.
 pub(super) trait BenchWorker: Send + 'static {
     /// Makes the next call.
     fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;
@@ -35,14 +35,13 @@ pub(super) trait BenchWorker: Send + 'static {
     }
 }
 
-/// How many workers, and how long.
+/// The number of workers and the durations of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunSettings {
-    /// Callers.
     pub(crate) concurrency: usize,
-    /// How long they call before it counts.
+    /// How long to call before measuring.
     pub(crate) warmup: Duration,
-    /// How long it counts.
+    /// How long to measure.
     pub(crate) duration: Duration,
 }
 
@@ -54,23 +53,23 @@ impl fmt::Display for RunSettings {
 }
 
 impl RunSettings {
-    /// How far a workload has come after this time, with so many calls.
+    /// The progress of a workload.
     pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
         let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
         let (elapsed, all) = (elapsed.as_secs_f64(), (self.warmup + self.duration).as_secs_f64());
-        format!("{}: {elapsed:.0} of {all:.0} s, {} a second", workload.name(), HumanCount(rate as u64))
+        format!("{}: {elapsed:.0} of {all:.0} s, {} per second", workload.name(), HumanCount(rate as u64))
     }
 }
 
-/// What workers did, and how long they took together.
+/// The statistics of all workers, and the time they took.
 #[derive(Debug)]
 pub(super) struct RunResult {
     pub(super) stats: CallStats,
     pub(super) took: Duration,
 }
 
-/// Lets workers call until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and
-/// gives them back.
+/// Runs workers until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and returns
+/// the workers.
 pub(super) async fn run_workers<C: BenchWorker>(
     workers: impl IntoIterator<Item = C>,
     settings: RunSettings,
@@ -89,7 +88,7 @@ pub(super) async fn run_workers<C: BenchWorker>(
     let mut workers = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {
         let (result, worker) =
-            ended.map_err(|error| CommandError::finding(format!("a worker broke off: {error}")))?;
+            ended.map_err(|error| CommandError::finding(format!("a worker panicked: {error}")))?;
         all.stats.add(result.stats);
         all.took = all.took.max(result.took);
         workers.push(worker);
@@ -145,7 +144,7 @@ async fn run_worker<C: BenchWorker>(
     }
 }
 
-/// How many calls are made for one that is timed, by how long they took so far.
+/// How many calls to make for each timed one, by the latency so far.
 fn stride_for(stats: &CallStats) -> u64 {
     if stats.latencies.is_empty() {
         return 1;

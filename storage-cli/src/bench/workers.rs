@@ -1,4 +1,4 @@
-//! Callers of one kind of call each.
+//! Workers for each kind of call.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use storage_core::{PeerSelection, PeerStorageExt, Result, Role, Storage, Timesta
 use super::dataset::Dataset;
 use super::runner::BenchWorker;
 
-/// Peers that an announce asks for.
+/// How many peers an announce asks for.
 pub(super) const NUM_WANT: usize = 50;
-/// The most new peers, so that memory stays free.
+/// The most new peers, to bound memory.
 const NEW_PEERS: u64 = 10_000_000;
 
-/// Where a worker calls, and which of how many it is.
+/// What a worker works on, and its share of the peers.
 pub(super) struct WorkerContext<T = Arc<dyn Storage>> {
     pub(super) target: T,
     pub(super) dataset: Arc<Dataset>,
     pub(super) random: SmallRng,
     index: u64,
     workers: u64,
-    /// The number of the next peer that nobody else makes.
+    /// The number of the next new peer of this worker.
     next: u64,
 }
 
@@ -37,12 +37,12 @@ impl<T> WorkerContext<T> {
         }
     }
 
-    /// The numbers of its share of the peers that the dataset was made with.
+    /// The numbers of its share of the peers of the dataset.
     pub(super) fn share(&self) -> impl Iterator<Item = u64> + use<T> {
         (self.index..self.dataset.peers()).step_by(usize::try_from(self.workers).unwrap_or(usize::MAX))
     }
 
-    /// The number of a peer that was nowhere before.
+    /// The number of a new peer.
     pub(super) fn new_number(&mut self) -> u64 {
         let number = self.next;
         self.next += self.workers;
@@ -62,7 +62,7 @@ impl BenchWorker for PutWorker {
     }
 }
 
-/// New peers in new swarms, as large as those that are there.
+/// New peers in new swarms of the same size.
 pub(super) struct PutNewWorker {
     context: WorkerContext,
     swarm: u64,
@@ -117,7 +117,7 @@ impl BenchWorker for ScrapeWorker {
     }
 }
 
-/// New leechers that graduate and leave.
+/// New leechers that graduate and are deleted.
 pub(super) struct LifecycleWorker(pub(super) WorkerContext);
 
 impl BenchWorker for LifecycleWorker {

@@ -1,4 +1,4 @@
-//! `bench`: how many calls a storage answers, or announces a tracker, and how fast.
+//! `bench`: throughput and latency of a storage or a tracker.
 
 mod remote;
 
@@ -18,7 +18,7 @@ const EVEN: (u64, u64) = (100, 100);
 /// Swarms, and peers of the largest.
 const ZIPF: (u64, u64) = (10_000, 10_000);
 
-/// Fills, measures, empties, and prints a line a workload.
+/// Loads peers, measures each workload, removes the peers, and prints one line per workload.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &BenchArguments,
@@ -59,11 +59,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     async fn measure(&mut self, output: &mut Output) -> Result<(), CommandError> {
         let title = self.title().await?;
-        if self.arguments.json {
-            note(title);
-        } else {
-            output.line(title)?;
-        }
+        output.title(title, self.arguments.json)?;
         let chosen = self.chosen();
         for sizes in [SwarmSizes::Even, SwarmSizes::Zipf] {
             let workloads: Vec<_> =
@@ -101,11 +97,11 @@ impl Bench<'_> {
             if named.is_empty() {
                 chosen.retain(|workload| !workload.completes());
                 note(format_args!(
-                    "lifecycle and tracker are left out, since the downloads that they count would stay \
-                     ({reason}); name them with --workload to run them all the same"
+                    "skipping lifecycle and tracker: their downloads could not be removed ({reason}); name them \
+                     with --workload to run them anyway"
                 ));
             } else {
-                note(format_args!("warning: downloads of the run's own info hashes stay: {reason}"));
+                note(format_args!("warning: the downloads of the run's info hashes are kept: {reason}"));
             }
         }
         chosen
@@ -135,7 +131,7 @@ impl Bench<'_> {
         }
         let removed = run.remove().await.map_err(|error| {
             let failure = self.configured.failed(&error);
-            CommandError { message: format!("not all was removed again: {}", failure.message), ..failure }
+            CommandError { message: format!("not everything was removed: {}", failure.message), ..failure }
         });
         measured.and(removed)
     }
@@ -149,7 +145,7 @@ impl Bench<'_> {
         for workload in workloads {
             let report = run.measure(*workload, self.bytes_per_peer).await?;
             if self.interrupt.is_set() {
-                // What was cut short tells nothing.
+                // An interrupted measurement means nothing.
                 break;
             }
             if let Some(complaint) = report.complaint() {
@@ -169,7 +165,7 @@ impl Bench<'_> {
         }
         if let Some(bytes) = self.bytes_per_peer {
             let peers = self.arguments.peers.unwrap_or(EVEN.1);
-            output.line(format_args!("about {bytes} bytes a peer in swarms of {peers}"))?;
+            output.line(format_args!("about {bytes} bytes per peer in swarms of {peers}"))?;
         }
         Ok(())
     }
@@ -184,7 +180,7 @@ fn size(sizes: SwarmSizes, arguments: &BenchArguments) -> (u64, u64) {
     (arguments.swarms.unwrap_or(swarms), arguments.peers.unwrap_or(peers))
 }
 
-/// What a peer takes in a storage in this process; measured first, while the process is small.
+/// Memory per peer of an in-process storage; measured first, while the process is small.
 async fn bytes_per_peer(
     configured: &ConfiguredStorage,
     arguments: &BenchArguments,

@@ -1,4 +1,4 @@
-//! `check`: whether a configuration works, and what it works on.
+//! `check`: checks a configuration and its server.
 
 use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Diagnostics, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
@@ -9,7 +9,7 @@ use crate::open::{ConfiguredStorage, OpenedPart};
 use crate::output::Output;
 use crate::serve::ServeSettings;
 
-/// What is wrong, what wants attention, and what was found, in the order to be shown.
+/// Problems, warnings and findings, in the order in which they are printed.
 #[derive(Default)]
 struct CheckReport {
     problems: Vec<String>,
@@ -17,7 +17,7 @@ struct CheckReport {
     rows: Vec<[String; 2]>,
 }
 
-/// Opens the storage, which checks every query, and prints what was found or what is wrong.
+/// Opens the storage, which checks every query, and prints the problems and findings.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &CheckArguments,
@@ -73,7 +73,7 @@ async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<Chec
         add_serving(&mut report, &file, arguments.ignore_hooks, &schedule.unwrap_or_default());
     }
     if is_readable {
-        // What is wrong in the file alone was told above, and may be told again.
+        // Opening repeats the problems of the file; duplicates are removed.
         match configured.open_strictly(part).await {
             Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
             Err(refused) => report.problems.extend(refused.message.lines().map(str::to_owned)),
@@ -99,7 +99,7 @@ async fn add_opened(
         report.problems.extend(failure.message.lines().map(str::to_owned));
     }
     report.warnings.extend(unknown.iter().map(ToString::to_string));
-    let durable = if storage.durable() { "yes" } else { "no, gone with the process" };
+    let durable = if storage.durable() { "yes" } else { "no, lost when the process ends" };
     report.rows.extend([
         ["backend".into(), storage.name().into()],
         ["server".into(), server],
@@ -113,7 +113,7 @@ async fn add_opened(
     if verbose {
         report.rows.extend(details.into_iter().map(|(item, detail)| [item, detail]));
     }
-    // The file's own are told already; they lack its name here.
+    // Warnings about the file are listed already, with its name.
     let is_told = |warning: &String| report.warnings.iter().any(|told| told.ends_with(warning.as_str()));
     let further: Vec<_> = warnings.into_iter().filter(|warning| !is_told(warning)).collect();
     report.warnings.extend(further);

@@ -15,7 +15,7 @@ use crate::arguments::ConformanceArguments;
 use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
-use crate::output::{Output, note};
+use crate::output::Output;
 use report::ConformanceReport;
 
 /// The most cases under way at once.
@@ -32,11 +32,7 @@ pub(crate) async fn run(
     let is_private = configured.driver()?.is_private();
     let is_exclusive = arguments.exclusive || is_private;
     let title = title(&configured, is_exclusive).await?;
-    if arguments.json {
-        note(title);
-    } else {
-        output.line(title)?;
-    }
+    output.title(title, arguments.json)?;
 
     let suite = Suite::new(Arc::new(FromFile { configured, is_private, is_exclusive }));
     let interrupt = Interrupt::listen();

@@ -1,24 +1,21 @@
-//! `data`: what an operator reads and writes by hand.
+//! `data`: reads and writes of arbitrary data.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use bytes::Bytes;
-use storage_core::{Capability, Context, DataRecord, DataStorage, Record, Registry};
+use storage_core::{Capability, Context, Cursor, DataRecord, Opened, Page, Record, Registry};
 
 use crate::arguments::{
     ContextArguments, DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PutArguments,
     StorageArguments,
 };
-use crate::confirm::confirm;
 use crate::exit_code::{CommandError, Exit};
-use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
-use crate::output::{Output, note};
+use crate::output::{Output, confirm, note};
+use crate::scan::{PAGE, PageScan};
 
-/// How many entries are read at a time.
-const PAGE: usize = 1_000;
-
-/// Does what is asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &DataArguments,
@@ -38,33 +35,20 @@ async fn contexts(
     arguments: &StorageArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
-    let storage = configured.open().await?.storage;
-    if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
-        return Err(CommandError::finding(format!("cannot list contexts: {reason}")));
-    }
-    let interrupt = Interrupt::listen();
     let mut entries: BTreeMap<Context, u64> = BTreeMap::new();
-    let mut from = None;
-    loop {
-        let page = storage.export_data(from.as_ref(), PAGE).await;
-        let page = page.map_err(|error| configured.failed(&error))?;
-        for record in page.records {
+    let each = |records: Vec<DataRecord>, _: &mut Output| {
+        for record in records {
             *entries.entry(record.context).or_default() += 1;
         }
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-        if interrupt.is_set() {
-            return Ok(Exit::Interrupted);
+        Ok(())
+    };
+    let exit = scan(registry, arguments, "contexts", output, each).await?;
+    if exit == Exit::Success {
+        for (context, entries) in entries {
+            output.line(format_args!("{entries}\t{}", context.as_str()))?;
         }
     }
-    for (context, entries) in entries {
-        output.line(format_args!("{entries}\t{}", context.as_str()))?;
-    }
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 async fn list(
@@ -73,45 +57,42 @@ async fn list(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let ContextArguments { storage, context, .. } = &arguments.target;
-    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
-    let storage = configured.open().await?.storage;
-    if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
-        return Err(CommandError::finding(format!("cannot list data: {reason}")));
-    }
-    let interrupt = Interrupt::listen();
-    let (mut from, mut exit) = (None, Exit::Success);
-    loop {
-        let page = storage.export_data(from.as_ref(), PAGE).await;
-        let page = page.map_err(|error| configured.failed(&error))?;
-        let records = page.records.into_iter().filter(|record| record.context == *context);
-        print(records, arguments, output)?;
-        from = page.next;
-        if from.is_none() || output.is_closed() {
-            break;
+    let form = KeyFormat::of(&arguments.target);
+    let each = |records: Vec<DataRecord>, output: &mut Output| {
+        let mut records = records.into_iter().filter(|record| record.context == *context);
+        if arguments.json {
+            return output.json_lines(records.map(Record::Data));
         }
-        if interrupt.is_set() {
-            exit = Exit::Interrupted;
-            break;
-        }
-    }
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    Ok(exit)
+        records.try_for_each(|DataRecord { key, value, .. }| {
+            output.line(format_args!("{}\t{}", form.write(&key), form.write(&value)))
+        })
+    };
+    scan(registry, storage, "data", output, each).await
 }
 
-fn print(
-    records: impl Iterator<Item = DataRecord>,
-    arguments: &ListArguments,
+/// Hands all entries of a storage to `each`.
+async fn scan(
+    registry: &Registry,
+    arguments: &StorageArguments,
+    what: &str,
     output: &mut Output,
-) -> Result<(), CommandError> {
-    if arguments.json {
-        output.json_lines(records.map(Record::Data))?;
-        return Ok(());
-    }
-    let form = KeyFormat::of(&arguments.target);
-    for DataRecord { key, value, .. } in records {
-        output.line(format_args!("{}\t{}", form.write(&key), form.write(&value)))?;
-    }
-    Ok(())
+    mut each: impl FnMut(Vec<DataRecord>, &mut Output) -> io::Result<()>,
+) -> Result<Exit, CommandError> {
+    let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
+    let scan = configured.with_storage(async |Opened { storage, .. }| {
+        if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
+            return Err(CommandError::finding(format!("cannot list {what}: {reason}")).into());
+        }
+        let read = async |from: Option<&Cursor>| storage.export_data(from, PAGE).await;
+        let scan = PageScan::new();
+        let pages = scan.pages(read, async |page: Page<DataRecord>| {
+            each(page.records, output)?;
+            Ok(output.flow())
+        });
+        pages.await?;
+        Ok(Exit::Success)
+    });
+    scan.await
 }
 
 async fn get(
@@ -119,30 +100,33 @@ async fn get(
     arguments: &GetArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
+    let ContextArguments { storage, context, .. } = &arguments.target;
     let form = KeyFormat::of(&arguments.target);
     let key = form.read(&arguments.key)?;
-    let (configured, storage) = open(registry, &arguments.target).await?;
-    let value = storage.load_data(&arguments.target.context, &key).await;
-    let value = value.map_err(|error| configured.failed(&error))?;
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    match value {
-        Some(value) => output.line(form.write(&value))?,
-        None => {
-            note("it is not there");
-            return Ok(Exit::Finding);
+    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
+    let get = configured.with_data(async |storage| match storage.load_data(context, &key).await? {
+        Some(value) => {
+            output.line(form.write(&value))?;
+            Ok(Exit::Success)
         }
-    }
-    Ok(Exit::Success)
+        None => {
+            note("not found");
+            Ok(Exit::Finding)
+        }
+    });
+    get.await
 }
 
 async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, CommandError> {
+    let ContextArguments { storage, context, .. } = &arguments.target;
     let form = KeyFormat::of(&arguments.target);
     let entry = (form.read(&arguments.key)?, form.read(&arguments.value)?);
-    let (configured, storage) = open(registry, &arguments.target).await?;
-    let put = storage.put_data(&arguments.target.context, &[entry]).await;
-    put.map_err(|error| configured.failed(&error))?;
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    Ok(Exit::Success)
+    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
+    let put = configured.with_data(async |storage| {
+        storage.put_data(context, &[entry]).await?;
+        Ok(Exit::Success)
+    });
+    put.await
 }
 
 async fn delete(
@@ -150,29 +134,21 @@ async fn delete(
     arguments: &DeleteArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let (form, context) = (KeyFormat::of(&arguments.target), &arguments.target.context);
+    let ContextArguments { storage, context, .. } = &arguments.target;
+    let form = KeyFormat::of(&arguments.target);
     let keys: Vec<_> = arguments.keys.iter().map(|key| form.read(key)).collect::<Result<_, _>>()?;
-    let (configured, storage) = open(registry, &arguments.target).await?;
-    let there = storage.contains_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
-    let there = there.into_iter().filter(|there| *there).count();
-    let question = format!("{there} of {} keys are there. Remove them from {context:?}?", keys.len());
-    if !arguments.yes && !confirm(question)? {
-        return Err(CommandError::usage("nothing was removed"));
-    }
-    storage.delete_data(context, &keys).await.map_err(|error| configured.failed(&error))?;
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    output.line(format_args!("removed {there}"))?;
-    Ok(Exit::Success)
-}
-
-/// The data part alone: a storage of hooks has no other.
-async fn open(
-    registry: &Registry,
-    target: &ContextArguments,
-) -> Result<(ConfiguredStorage, std::sync::Arc<dyn DataStorage>), CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &target.storage)?;
-    let storage = configured.open_data().await?.storage;
-    Ok((configured, storage))
+    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
+    let delete = configured.with_data(async |storage| {
+        let found = storage.contains_data(context, &keys).await?.into_iter().filter(|found| *found).count();
+        let question = format!("{found} of {} keys exist. Remove them from {context:?}?", keys.len());
+        if !arguments.yes && !confirm(question)? {
+            return Err(CommandError::usage("nothing was removed").into());
+        }
+        storage.delete_data(context, &keys).await?;
+        output.line(format_args!("removed {found}"))?;
+        Ok(Exit::Success)
+    });
+    delete.await
 }
 
 /// How bytes are written.
@@ -191,9 +167,7 @@ impl KeyFormat {
         match self {
             Self::Text => Ok(Bytes::copy_from_slice(text.as_bytes())),
             Self::Hex => hex::decode(text).map(Bytes::from).map_err(|_| {
-                CommandError::usage(
-                    "error: keys and values are hexadecimal; give --text for those that are text",
-                )
+                CommandError::usage("error: keys and values must be hexadecimal; use --text for plain text")
             }),
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn run(
     let mut choices = recommended::choices(*tables, *program);
     let example = driver.example_config_for(&mut choices);
     recommended::check(choices, name)?;
-    let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} offers no example")))?;
+    let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} has no example")))?;
     output.text(&example)?;
     Ok(Exit::Success)
 }

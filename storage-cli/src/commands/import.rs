@@ -4,14 +4,15 @@ mod lines;
 
 use serde::Serialize;
 use storage_core::{
-    DataRecord, DownloadsRecord, Imported, PeerRecord, Record, Registry, Result as StorageResult, Storage,
+    DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Registry, Result as StorageResult,
+    Storage,
 };
 use storage_migration::Kind;
 
 use crate::arguments::ImportArguments;
 use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::ConfiguredStorage;
+use crate::open::{ConfiguredStorage, WorkError};
 use crate::output::{Output, note};
 use lines::ImportLine;
 
@@ -38,48 +39,42 @@ struct PendingRecords {
     data: Vec<DataRecord>,
 }
 
-/// Takes in what can be read, and names what cannot.
+/// Imports readable lines and reports the others.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &ImportArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
-    let storage = configured.open().await?.storage;
-    let interrupt = Interrupt::listen();
-    let mut import = Import {
-        storage: &*storage,
-        configured: &configured,
-        batch: usize::try_from(arguments.batch).unwrap_or(usize::MAX),
-        waiting: PendingRecords::default(),
-        counts: ImportCounts::default(),
-    };
-    let read = import.lines(arguments, &interrupt).await;
-    let counts = import.counts;
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    print(&counts, arguments, output)?;
-    read?;
-    Ok(match counts.unreadable_lines {
-        _ if interrupt.is_set() => Exit::Interrupted,
-        0 => Exit::Success,
-        _ => Exit::Finding,
-    })
+    let import = configured.with_storage(async |Opened { storage, .. }| {
+        let interrupt = Interrupt::listen();
+        let mut import = Import {
+            storage: &**storage,
+            batch: usize::try_from(arguments.batch).unwrap_or(usize::MAX),
+            waiting: PendingRecords::default(),
+            counts: ImportCounts::default(),
+        };
+        let read = import.lines(arguments, &interrupt).await;
+        print(&import.counts, arguments, output)?;
+        read?;
+        Ok(match import.counts.unreadable_lines {
+            _ if interrupt.is_set() => Exit::Interrupted,
+            0 => Exit::Success,
+            _ => Exit::Finding,
+        })
+    });
+    import.await
 }
 
 struct Import<'a> {
     storage: &'a dyn Storage,
-    configured: &'a ConfiguredStorage,
     batch: usize,
     waiting: PendingRecords,
     counts: ImportCounts,
 }
 
 impl Import<'_> {
-    async fn lines(
-        &mut self,
-        arguments: &ImportArguments,
-        interrupt: &Interrupt,
-    ) -> Result<(), CommandError> {
+    async fn lines(&mut self, arguments: &ImportArguments, interrupt: &Interrupt) -> Result<(), WorkError> {
         let mut lines = lines::read();
         loop {
             let line = tokio::select! {
@@ -104,7 +99,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    async fn take(&mut self, record: Record) -> Result<(), CommandError> {
+    async fn take(&mut self, record: Record) -> Result<(), WorkError> {
         let (kind, waiting) = match record {
             Record::Peer(record) => {
                 self.waiting.peers.push(record);
@@ -122,7 +117,7 @@ impl Import<'_> {
         if waiting >= self.batch { self.write(kind).await } else { Ok(()) }
     }
 
-    async fn write(&mut self, kind: Kind) -> Result<(), CommandError> {
+    async fn write(&mut self, kind: Kind) -> Result<(), WorkError> {
         let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (count, imported): (_, StorageResult<Imported>) = match kind {
             Kind::Peers if !peers.is_empty() => {
@@ -138,8 +133,10 @@ impl Import<'_> {
         };
         let imported =
             imported.map_err(|error| match self.storage.missing_capabilities().reason(kind.import()) {
-                Some(reason) => CommandError::finding(format!("cannot import {}: {reason}", kind.name())),
-                None => self.configured.failed(&error),
+                Some(reason) => {
+                    CommandError::finding(format!("cannot import {}: {reason}", kind.name())).into()
+                }
+                None => WorkError::Storage(error),
             })?;
         count.written += imported.written;
         count.kept += imported.kept;
@@ -158,10 +155,12 @@ fn print(
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
     for (kind, ImportCount { written, kept }) in kinds {
-        output.line(format_args!("{kind}: {written} written, {kept} there already, newer or greater"))?;
+        output.line(format_args!(
+            "{kind}: {written} written, {kept} kept (already newer, larger or present)"
+        ))?;
     }
     if counts.unreadable_lines > 0 {
-        output.line(format_args!("{} lines could not be read", counts.unreadable_lines))?;
+        output.line(format_args!("{} lines are unreadable", counts.unreadable_lines))?;
     }
     Ok(())
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 use storage_core::Registry;
 use storage_migration::{self as migration, Follow, Kind, Migration, Options, RecordCounts, Summary};
 
-use crate::arguments::{self, MigrateArguments};
-use crate::confirm::confirm;
+use crate::arguments::MigrateArguments;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
 use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, note};
+use crate::output::{Output, confirm, note};
 
-/// Checks both endpoints, asks, moves, and prints what came of it.
+/// Checks both endpoints, asks for confirmation, copies, and prints a summary.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &MigrateArguments,
@@ -36,7 +35,7 @@ async fn move_between(
     reject(migration.refusals())?;
     endpoints.print_summary();
     if !is_confirmed(arguments, &kinds)? {
-        return Err(CommandError::usage("nothing was moved"));
+        return Err(CommandError::usage("nothing was copied"));
     }
     let interrupt = Interrupt::listen();
     let (progress, stop) = (migration.progress(), migration.stop());
@@ -51,8 +50,8 @@ async fn move_between(
     let summary = match result {
         Ok(summary) => summary,
         Err(failure) => {
-            note(format_args!("moved before the failure: {}", written(&progress)));
-            note("start the command again to go on");
+            note(format_args!("copied before the failure: {}", written(&progress)));
+            note("run the command again to continue");
             return Err(endpoints.failed(&failure));
         }
     };
@@ -65,14 +64,8 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
     Options {
         kinds: kinds(&endpoints.only),
         contexts: endpoints.context.clone(),
-        downloads: match arguments.downloads {
-            arguments::DownloadsRule::Max => migration::DownloadsRule::Max,
-            arguments::DownloadsRule::Replace => migration::DownloadsRule::Replace,
-        },
-        data: match arguments.data {
-            arguments::DataRule::Keep => migration::DataRule::Keep,
-            arguments::DataRule::Replace => migration::DataRule::Replace,
-        },
+        downloads: arguments.downloads,
+        data: arguments.data,
         stale_after: endpoints.skip_stale.then_some(peer_lifetime),
         peer_lifetime: Some(peer_lifetime),
         batch: usize::try_from(endpoints.batch).unwrap_or(usize::MAX),
@@ -82,26 +75,26 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
     }
 }
 
-/// Whether the operator wants it.
+/// Whether the operator confirms.
 fn is_confirmed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, CommandError> {
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     let what = names.join(", ");
     if arguments.dry_run {
-        note(format_args!("{what}: read and counted; nothing is written"));
+        note(format_args!("{what}: dry run, nothing is written"));
         return Ok(true);
     }
     if arguments.yes {
-        note(format_args!("{what}: moved"));
+        note(format_args!("copying {what}"));
         return Ok(true);
     }
-    confirm(format_args!("Move {what}?"))
+    confirm(format_args!("Copy {what}?"))
 }
 
-/// A pass of many: what it did, and how far the target is behind.
+/// What a pass of `--follow` did, and how far the target is behind.
 fn print_pass(pass: &Summary) {
     let read: u64 = Kind::ALL.iter().map(|kind| pass.of(*kind).read).sum();
     note(format_args!(
-        "pass of {:.1?}: read {read}, written {}; what announced before {} is at the target",
+        "pass of {:.1?}: read {read}, written {}; all announces before {} are at the target",
         pass.took,
         pass.written(),
         pass.began
@@ -125,7 +118,7 @@ fn print(
         output.table(rows(summary, kinds))?;
         let read: u64 = kinds.iter().map(|kind| summary.of(*kind).read).sum();
         let rate = read as f64 / summary.took.as_secs_f64().max(0.001);
-        output.line(format_args!("{read} records in {:.1?}, {rate:.0} a second", summary.took))?;
+        output.line(format_args!("{read} records in {:.1?}, {rate:.0} per second", summary.took))?;
     }
     for kind in kinds {
         note_unreadable(*kind, summary.of(*kind));
@@ -133,12 +126,12 @@ fn print(
     let past_lifetime = summary.of(Kind::Peers).past_lifetime;
     if past_lifetime > 0 {
         note(format_args!(
-            "{past_lifetime} peers announced longer ago than the source's `peer_lifetime` and are removed by the next \
-             garbage collection at the target; --skip-stale leaves them out"
+            "{past_lifetime} peers are older than the source's `peer_lifetime`: the next garbage collection at the \
+             target removes them; --skip-stale skips them"
         ));
     }
     if !summary.complete {
-        note("stopped before the end; start the command again to go on");
+        note("stopped before the end; run the command again to continue");
     } else if !arguments.dry_run {
         let (from, to) = (arguments.endpoints.from.display(), arguments.endpoints.to.display());
         note(format_args!(

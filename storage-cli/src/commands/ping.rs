@@ -1,8 +1,8 @@
-//! `ping`: whether the server answers.
+//! `ping`: checks that the server responds.
 
 use std::time::Instant;
 
-use storage_core::Registry;
+use storage_core::{Opened, Registry};
 
 use crate::arguments::StorageArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -16,11 +16,11 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
-    let storage = configured.open().await?.storage;
-    let begun = Instant::now();
-    storage.ping().await.map_err(|error| configured.failed(&error))?;
-    let took = begun.elapsed();
-    output.line(format_args!("ok: {} answers in {took:.1?}", storage.name()))?;
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    Ok(Exit::Success)
+    let ping = configured.with_storage(async |Opened { storage, .. }| {
+        let begun = Instant::now();
+        storage.ping().await?;
+        output.line(format_args!("ok: {} responds in {:.1?}", storage.name(), begun.elapsed()))?;
+        Ok(Exit::Success)
+    });
+    ping.await
 }

@@ -1,4 +1,4 @@
-//! `serve`: a tracker to try a storage with.
+//! `serve`: a small tracker.
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::Metrics;
@@ -37,7 +37,7 @@ pub(crate) async fn run(
 
     for address in addresses.admin.iter().filter(|address| !address.ip().is_loopback()) {
         note(format_args!(
-            "warning: --admin {address}: it has no password, whoever reaches it sees the state"
+            "warning: --admin {address}: it has no password: everyone who reaches it sees the metrics and the state"
         ));
     }
 
@@ -65,34 +65,34 @@ pub(crate) async fn run(
     };
     let left = server.stop().await;
     if left.count > 0 {
-        return Err(CommandError { exit: Exit::LeftBehind, message: left_behind(backend, left) });
+        return Err(CommandError { exit: Exit::WritesLost, message: lost_writes(backend, left) });
     }
     Ok(exit)
 }
 
-/// Says which acknowledged writes were left behind, and what to do about it.
-fn left_behind(backend: &str, left: PendingWrites) -> String {
+/// Which acknowledged writes were lost, and what to do.
+fn lost_writes(backend: &str, left: PendingWrites) -> String {
     let PendingWrites { count, oldest } = left;
     let age = oldest.map_or(String::new(), |age| format!(", the oldest of {:.1} s ago", age.as_secs_f64()));
     let way_out = if backend == storage_mirror::NAME {
-        "the secondary does not have them: a new `migrate` is due before the two change places"
+        "the secondary does not have them: run `migrate` again before you switch to it"
     } else {
-        "they are lost: peers come back with their next announce, data does not"
+        "peers come back with their next announce, data does not"
     };
-    format!("{backend}: {count} acknowledged writes were left behind{age}; {way_out}")
+    format!("{backend}: {count} acknowledged writes were lost{age}; {way_out}")
 }
 
 fn addresses(arguments: &ServeArguments) -> Result<Addresses, CommandError> {
     let at = |given: &[Listen]| -> Result<Vec<_>, CommandError> {
         if given.contains(&Listen::Nowhere) && given.len() > 1 {
-            return Err(CommandError::usage("error: `none` and an address exclude each other"));
+            return Err(CommandError::usage("error: `none` cannot be combined with an address"));
         }
         Ok(given.iter().filter_map(|listen| listen.address()).collect())
     };
     let addresses =
         Addresses { http: at(&arguments.http)?, udp: at(&arguments.udp)?, admin: at(&arguments.admin)? };
     if addresses.http.is_empty() && addresses.udp.is_empty() {
-        return Err(CommandError::usage("error: with --http none and --udp none there is nothing to serve"));
+        return Err(CommandError::usage("error: nothing to serve: both --http and --udp are none"));
     }
     Ok(addresses)
 }

@@ -1,27 +1,21 @@
-//! `stats`: how much a storage holds, and when it is maintained.
+//! `stats`: counts of a storage and its maintenance settings.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use storage_core::{
-    Capability, Opened, PeerRecord, Registry, Result as StorageResult, Schedule, Statistics, Storage,
-    Timestamp,
-};
+use storage_core::{Capability, Opened, PeerRecord, Registry, Schedule, Statistics, Storage, Timestamp};
 
 use crate::arguments::StatsArguments;
 use crate::exit_code::{CommandError, Exit};
-use crate::open::ConfiguredStorage;
+use crate::open::{ConfiguredStorage, WorkError};
 use crate::output::{Output, note};
-use crate::scan::{PageScan, ScanEnd};
+use crate::scan::PageScan;
 
-/// The storage made of two.
-const MIRROR: &str = "mirror";
-
-/// Why its counts don't tell of the tracker.
-const OF_THIS_PROCESS: &str = "note: queued, applied and missed writes are those of this command, which writes \
-                               nothing; the running tracker's are in its metrics \
-                               (tracker_storage_mirror_missed_writes_total on each node must not have risen \
+/// The counts of a mirror are those of the process.
+const OF_THIS_PROCESS: &str = "note: queued, applied and missed writes are counted per process, and this command \
+                               writes nothing; see the metrics of the running tracker \
+                               (tracker_storage_mirror_missed_writes_total must not have risen on any node \
                                since the last migrate began)";
 
 #[derive(Serialize)]
@@ -29,7 +23,7 @@ struct StatsReport {
     info_hashes: u64,
     seeders: u64,
     leechers: u64,
-    /// Of all swarms; `None` where the storage cannot tell.
+    /// Of all swarms; `None` if the storage cannot count them.
     downloads: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<PeerBreakdown>,
@@ -62,70 +56,69 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
-    let Opened { storage, schedule, .. } = configured.open().await?;
-    let missing = storage.missing_capabilities();
-    if arguments.peers
-        && let Some(reason) = missing.reason(Capability::ExportPeers)
-    {
-        return Err(CommandError::finding(format!("cannot count peers by address family and age: {reason}")));
-    }
-    let without_downloads =
-        [Capability::Downloads, Capability::ExportDownloads].iter().find_map(|part| missing.reason(*part));
-    let what = What { downloads: without_downloads.is_none(), peers: arguments.peers };
-    let counted = count(&*storage, &schedule, what).await.map_err(|error| configured.failed(&error))?;
-    let Some(counts) = counted else { return Ok(Exit::Interrupted) };
-    if arguments.json {
-        output.json(&counts)?;
-    } else {
-        let mut rows = rows(&counts, without_downloads, &schedule);
-        if storage.name() == MIRROR {
-            // Whether it may be switched is what its operator wants to know.
-            let diagnostics = storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
-            rows.extend(diagnostics.findings.into_iter().map(|(item, finding)| [item, finding]));
+    let stats = configured.with_storage(async |Opened { storage, schedule, .. }| {
+        let missing = storage.missing_capabilities();
+        if arguments.peers
+            && let Some(reason) = missing.reason(Capability::ExportPeers)
+        {
+            let what = "cannot count peers by address family and age";
+            return Err(CommandError::finding(format!("{what}: {reason}")).into());
+        }
+        let without_downloads = [Capability::Downloads, Capability::ExportDownloads]
+            .iter()
+            .find_map(|capability| missing.reason(*capability));
+        let counts = count(&**storage, schedule, without_downloads.is_none(), arguments.peers).await?;
+        if arguments.json {
+            output.json(&counts)?;
+            return Ok(Exit::Success);
+        }
+        let mut rows = rows(&counts, without_downloads, schedule);
+        if storage.name() == storage_mirror::NAME {
+            // They show whether the operator may switch to the secondary.
+            let findings = storage.diagnostics().await?.findings;
+            rows.extend(findings.into_iter().map(|(item, finding)| [item, finding]));
             note(OF_THIS_PROCESS);
         }
         output.table(rows)?;
-    }
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    Ok(Exit::Success)
+        Ok(Exit::Success)
+    });
+    stats.await
 }
 
-/// What is counted beside the statistics.
-#[derive(Debug, Clone, Copy)]
-struct What {
-    downloads: bool,
-    peers: bool,
-}
-
-/// Counts; `None` after Ctrl-C.
-async fn count(storage: &dyn Storage, schedule: &Schedule, what: What) -> StorageResult<Option<StatsReport>> {
+async fn count(
+    storage: &dyn Storage,
+    schedule: &Schedule,
+    with_downloads: bool,
+    with_peers: bool,
+) -> Result<StatsReport, WorkError> {
     let Statistics { info_hashes, seeders, leechers } = storage.statistics().await?;
-    let scan = PageScan::new(storage);
+    let scan = PageScan::new();
     let mut downloads = 0_u64;
-    if what.downloads {
-        let scanned = scan.downloads(async |records| {
+    if with_downloads {
+        let scanned = scan.downloads(storage, async |records| {
             downloads = records.iter().fold(downloads, |sum, record| sum.saturating_add(record.downloads));
             Ok(())
         });
-        if scanned.await? == ScanEnd::Interrupted {
-            return Ok(None);
-        }
+        scanned.await?;
     }
     let mut peers = PeerBreakdown::default();
-    if what.peers {
+    if with_peers {
         let stale_at = storage.now().before(schedule.peer_lifetime);
-        let scanned = scan.peers(async |records| {
+        let scanned = scan.peers(storage, async |records| {
             peers.add(&records, stale_at);
             Ok(())
         });
-        if scanned.await? == ScanEnd::Interrupted {
-            return Ok(None);
-        }
+        scanned.await?;
     }
-    let downloads = what.downloads.then_some(downloads);
-    let peers = what.peers.then_some(peers);
-    let maintenance = MaintenanceSettings::of(schedule);
-    Ok(Some(StatsReport { info_hashes, seeders, leechers, downloads, peers, maintenance }))
+    let downloads = with_downloads.then_some(downloads);
+    let peers = with_peers.then_some(peers);
+    let maintenance = MaintenanceSettings {
+        enabled: schedule.enabled,
+        gc_interval_seconds: schedule.gc_interval.as_secs_f64(),
+        peer_lifetime_seconds: schedule.peer_lifetime.as_secs_f64(),
+        reporting_interval_seconds: schedule.reporting_interval.as_secs_f64(),
+    };
+    Ok(StatsReport { info_hashes, seeders, leechers, downloads, peers, maintenance })
 }
 
 impl PeerBreakdown {
@@ -140,22 +133,11 @@ impl PeerBreakdown {
     }
 }
 
-impl MaintenanceSettings {
-    fn of(schedule: &Schedule) -> Self {
-        Self {
-            enabled: schedule.enabled,
-            gc_interval_seconds: schedule.gc_interval.as_secs_f64(),
-            peer_lifetime_seconds: schedule.peer_lifetime.as_secs_f64(),
-            reporting_interval_seconds: schedule.reporting_interval.as_secs_f64(),
-        }
-    }
-}
-
 fn rows(counts: &StatsReport, without_downloads: Option<&str>, schedule: &Schedule) -> Vec<[String; 2]> {
     let StatsReport { info_hashes, seeders, leechers, downloads, peers, .. } = counts;
     let downloads = match downloads {
         Some(downloads) => downloads.to_string(),
-        None => format!("not known: {}", without_downloads.unwrap_or_default()),
+        None => format!("unknown: {}", without_downloads.unwrap_or_default()),
     };
     let mut rows = vec![
         ("info hashes", info_hashes.to_string()),

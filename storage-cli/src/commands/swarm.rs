@@ -1,23 +1,21 @@
-//! `swarm`: swarms listed, and one of them looked at or removed by hand.
+//! `swarm`: lists swarms, shows one or removes one.
 
 mod list;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
-    Capability, InfoHash, Opened, PeerRecord, Record, Registry, Scope, Storage, SwarmCounts, Timestamp,
+    Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Registry, Scope, Storage, SwarmCounts,
+    Timestamp,
 };
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
-use crate::confirm::confirm;
 use crate::exit_code::{CommandError, Exit};
-use crate::interrupt::Interrupt;
-use crate::open::ConfiguredStorage;
-use crate::output::{Output, note};
-
-/// How many peers are read at a time.
-const PAGE: usize = 1_000;
+use crate::open::{ConfiguredStorage, WorkError};
+use crate::output::{Output, confirm, note};
+use crate::scan::{PAGE, PageScan, note_unreadable};
 
 /// The counts of a swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,13 +31,16 @@ impl NamedCounts {
         let SwarmCounts { seeders, leechers, downloads } = counts;
         Self { info_hash, seeders, leechers, downloads }
     }
+}
 
-    fn is_nothing(&self) -> bool {
-        (self.seeders, self.leechers, self.downloads) == (0, 0, 0)
+impl fmt::Display for NamedCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { info_hash, seeders, leechers, downloads } = self;
+        write!(f, "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}")
     }
 }
 
-/// Does what is asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(
     registry: &Registry,
     arguments: &SwarmArguments,
@@ -58,76 +59,53 @@ async fn show(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
-    let Opened { storage, schedule, .. } = configured.open().await?;
-    let counts = counts(&*storage, &configured, arguments.info_hash).await?;
-    if arguments.json {
-        output.json(&counts)?;
-    } else {
-        let NamedCounts { info_hash, seeders, leechers, downloads } = &counts;
-        output.line(format_args!(
-            "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}"
-        ))?;
-    }
-    let is_unknown = counts.is_nothing();
-    let mut exit = show_peers(&*storage, schedule.peer_lifetime, &configured, arguments, output).await?;
-    if is_unknown && exit == Exit::Success {
-        note(format_args!(
-            "{}: no peers and no downloads: the storage does not know this swarm",
-            arguments.info_hash
-        ));
-        exit = Exit::Finding;
-    }
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    Ok(exit)
-}
-
-async fn counts(
-    storage: &dyn Storage,
-    configured: &ConfiguredStorage,
-    info_hash: InfoHash,
-) -> Result<NamedCounts, CommandError> {
-    let counted = storage.scrape_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
-    Ok(NamedCounts::new(info_hash, counted))
+    let show = configured.with_storage(async |Opened { storage, schedule, .. }| {
+        let info_hash = arguments.info_hash;
+        let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);
+        if arguments.json {
+            output.json(&counts)?;
+        } else {
+            output.line(&counts)?;
+        }
+        if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportPeers) {
+            note(format_args!("cannot show the peers: {reason}"));
+            return Ok(Exit::Finding);
+        }
+        show_peers(&**storage, schedule.peer_lifetime, arguments, output).await?;
+        if (counts.seeders, counts.leechers, counts.downloads) == (0, 0, 0) {
+            note(format_args!("{info_hash}: unknown swarm: no peers, no downloads"));
+            return Ok(Exit::Finding);
+        }
+        Ok(Exit::Success)
+    });
+    show.await
 }
 
 async fn show_peers(
     storage: &dyn Storage,
     lifetime: Duration,
-    configured: &ConfiguredStorage,
     arguments: &ShowArguments,
     output: &mut Output,
-) -> Result<Exit, CommandError> {
-    if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportPeers) {
-        note(format_args!("the peers cannot be shown: {reason}"));
-        return Ok(Exit::Finding);
-    }
-    let interrupt = Interrupt::listen();
-    let (mut from, mut unreadable, mut is_first) = (None, 0, true);
-    loop {
-        let page = storage.export_peers(Scope::Swarm(arguments.info_hash), from.as_ref(), PAGE).await;
-        let page = page.map_err(|error| configured.failed(&error))?;
+) -> Result<(), WorkError> {
+    let (mut unreadable, mut is_first) = (0, true);
+    let scope = Scope::Swarm(arguments.info_hash);
+    let read = async |from: Option<&Cursor>| storage.export_peers(scope, from, PAGE).await;
+    let scan = PageScan::new();
+    let pages = scan.pages(read, async |page: Page<PeerRecord>| {
         unreadable += page.unreadable;
         if arguments.json {
             output.json_lines(page.records.into_iter().map(Record::Peer))?;
         } else if !page.records.is_empty() {
             let header = std::mem::take(&mut is_first).then(header);
             let (now, stale_at) = (storage.now(), storage.now().before(lifetime));
-            output.table(
-                header.into_iter().chain(page.records.iter().map(|record| row(record, now, stale_at))),
-            )?;
+            let rows = page.records.iter().map(|record| row(record, now, stale_at));
+            output.table(header.into_iter().chain(rows))?;
         }
-        from = page.next;
-        if from.is_none() || output.is_closed() {
-            break;
-        }
-        if interrupt.is_set() {
-            return Ok(Exit::Interrupted);
-        }
-    }
-    if unreadable > 0 {
-        note(format_args!("{unreadable} peers cannot be understood and are left out"));
-    }
-    Ok(Exit::Success)
+        Ok(output.flow())
+    });
+    pages.await?;
+    note_unreadable(unreadable, "peers");
+    Ok(())
 }
 
 fn header() -> [String; 6] {
@@ -166,24 +144,22 @@ async fn remove(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
-    let storage = configured.open().await?.storage;
-    let NamedCounts { info_hash, seeders, leechers, downloads } =
-        counts(&*storage, &configured, arguments.info_hash).await?;
-    let question = format!(
-        "{info_hash}: seeders {seeders}, leechers {leechers}, downloads {downloads}. Remove the swarm?"
-    );
-    if !arguments.yes && !confirm(question)? {
-        return Err(CommandError::usage("nothing was removed"));
-    }
-    let forgotten = storage.forget_swarm(&info_hash).await.map_err(|error| configured.failed(&error))?;
-    let of_downloads = match storage.missing_capabilities().reason(Capability::ForgetDownloads) {
-        _ if forgotten.downloads => " and the downloads".to_owned(),
-        Some(reason) => format!("; the downloads stay: {reason}"),
-        None => String::new(),
-    };
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    output.line(format_args!("removed {} peers{of_downloads}", forgotten.peers))?;
-    Ok(Exit::Success)
+    let remove = configured.with_storage(async |Opened { storage, .. }| {
+        let info_hash = arguments.info_hash;
+        let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);
+        if !arguments.yes && !confirm(format_args!("{counts}. Remove the swarm?"))? {
+            return Err(CommandError::usage("nothing was removed").into());
+        }
+        let forgotten = storage.forget_swarm(&info_hash).await?;
+        let of_downloads = match storage.missing_capabilities().reason(Capability::ForgetDownloads) {
+            _ if forgotten.downloads => " and the downloads".to_owned(),
+            Some(reason) => format!("; the downloads are kept: {reason}"),
+            None => String::new(),
+        };
+        output.line(format_args!("removed {} peers{of_downloads}", forgotten.peers))?;
+        Ok(Exit::Success)
+    });
+    remove.await
 }
 
 #[cfg(test)]
@@ -191,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_told_in_words() {
+    fn ages_have_two_units_at_most() {
         let now = Timestamp::from_seconds(1_795_000_000);
         let ago = |seconds| age(now.before(Duration::from_secs(seconds)), now);
         assert_eq!([ago(0), ago(59), ago(61), ago(7_260)], ["0s", "59s", "1m 01s", "2h 01m"]);

@@ -1,4 +1,4 @@
-//! `verify`: whether two storages hold the same.
+//! `verify`: compares two storages.
 
 use storage_core::Registry;
 use storage_migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
@@ -55,13 +55,13 @@ async fn compare(
     }
     if found.past_lifetime > 0 {
         note(format_args!(
-            "{} peers announced longer ago than the source's `peer_lifetime` ({lifetime:?}) and differ once \
-             garbage is collected at one side; leave them out with --skip-stale",
+            "{} peers are older than the source's `peer_lifetime` ({lifetime:?}): they differ as soon as one \
+             side collects garbage; --skip-stale skips them",
             found.past_lifetime
         ));
     }
     if !found.complete {
-        note("stopped before the end: what was not compared may differ");
+        note("stopped before the end: the rest was not compared");
         return Ok(Exit::Interrupted);
     }
     Ok(if found.is_equal() { Exit::Success } else { Exit::Finding })
@@ -76,7 +76,7 @@ fn print(found: &Comparison, kinds: &[Kind], output: &mut Output) -> Result<(), 
             if count == 0 {
                 continue;
             }
-            let explained = if finding.is_explained() { " (no difference: it may be)" } else { "" };
+            let explained = if finding.is_explained() { " (expected, no difference)" } else { "" };
             output.line(format_args!("  {count} {}{explained}", finding.name()))?;
             for example in differences.examples(finding) {
                 output.line(format_args!("    {example}"))?;

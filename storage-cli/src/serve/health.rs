@@ -1,4 +1,4 @@
-//! Whether clients are served: judged by what became of their announces, or by probes where there are few.
+//! The health of the tracker, by the outcome of announces, or by probes if there are few.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::status::Status;
 /// Seconds that the window covers, each with a bucket.
 const SECONDS: usize = 10;
 
-/// Announces in the window that are enough to judge by.
+/// The fewest announces in the window to judge by.
 const MIN_ANNOUNCES: u32 = 20;
 
-/// The least time between the beginnings of two probes.
+/// The interval between probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The longest a probe may take.
@@ -26,7 +26,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 const PROBE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The health of a storage, as clients see it. It is unhealthy if at least half of the announces of the last
-/// 10 s failed. While these are fewer than 20 the last probe decides; a verdict stays until there is one.
+/// 10 s failed. With fewer than 20 announces the last probe decides; until there is one nothing changes.
 pub(crate) struct Health {
     begun: Instant,
     state: Mutex<HealthState>,
@@ -35,7 +35,7 @@ pub(crate) struct Health {
 
 struct HealthState {
     is_healthy: bool,
-    /// When it was unhealthy last, if it has been.
+    /// The end of the last unhealthy time.
     unhealthy_until: Option<Instant>,
     buckets: [Bucket; SECONDS],
     streak: Option<FailureStreak>,
@@ -50,16 +50,15 @@ struct Bucket {
     failed: u32,
 }
 
-/// Failures since all was well.
+/// The failures since the last healthy state.
 struct FailureStreak {
     since: Instant,
-    /// The first of them.
     cause: String,
     calls: u64,
 }
 
 impl Health {
-    /// Healthy, since the storage has been opened; shown by this gauge.
+    /// Starts healthy; the gauge shows the state.
     pub(crate) fn new(gauge: IntGauge) -> Arc<Self> {
         gauge.set(1);
         let buckets = [Bucket::default(); SECONDS];
@@ -67,7 +66,7 @@ impl Health {
         Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), gauge })
     }
 
-    /// Whether clients are served. Asks nobody.
+    /// Whether clients are served, without a call of the storage.
     pub(crate) fn is_healthy(&self) -> bool {
         let mut state = self.state.lock();
         self.judge(&mut state);
@@ -80,7 +79,7 @@ impl Health {
         !state.is_healthy || state.unhealthy_until.is_some_and(|until| until >= time)
     }
 
-    /// An announce that the storage was asked for ended, all went well or something failed.
+    /// Counts an announce that reached the storage.
     pub(crate) fn announced(&self, failure: Option<&Error>) {
         let mut state = self.state.lock();
         if let Some(error) = failure {
@@ -92,7 +91,7 @@ impl Health {
         self.judge(&mut state);
     }
 
-    /// A probe ended. While there are announces enough it decides nothing.
+    /// Records a probe, which decides only while announces are few.
     fn probed(&self, result: &Result<()>) {
         let mut state = self.state.lock();
         let (ended, failed) = state.window(self.second());
@@ -121,13 +120,13 @@ impl Health {
         self.gauge.set(i64::from(is_healthy));
         if !is_healthy {
             let cause = state.streak.as_ref().map_or("", |streak| &streak.cause);
-            tracing::error!(cause, "the storage is lost");
+            tracing::error!(cause, "the storage fails");
             return;
         }
         state.unhealthy_until = Some(Instant::now());
         if let Some(FailureStreak { since, calls, .. }) = state.streak.take() {
             let after = Duration::from_millis(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-            tracing::warn!(?after, failed_calls = calls, "the storage is back");
+            tracing::warn!(?after, failed_calls = calls, "the storage works again");
         }
     }
 
@@ -158,7 +157,7 @@ impl HealthState {
         })
     }
 
-    /// What failed before and was no outage is no cause of a failure that comes now.
+    /// Failures before, outside of an outage, are not the cause of a new one.
     fn forget_isolated(&mut self, failed_in_window: u32) {
         if self.is_healthy && failed_in_window == 0 {
             self.streak = None;
@@ -175,7 +174,7 @@ impl HealthState {
     }
 }
 
-/// Probes a storage whenever announces are too few to judge by, and has isolated failures logged.
+/// Probes a storage while announces are too few to judge by, and logs isolated failures.
 pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Sized>, status: Arc<Status>) {
     let mut ticks = interval(PROBE_CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -189,7 +188,7 @@ pub(crate) async fn watch(health: Arc<Health>, storage: Arc<impl Backend + ?Size
         next = Instant::now() + PROBE_INTERVAL;
         let probed = timeout(PROBE_TIMEOUT, storage.probe()).await.unwrap_or_else(|_| {
             let error = Error::new(storage.name(), Operation::Probe, ErrorKind::Timeout);
-            Err(error.with_message(format!("no answer to a probe after {PROBE_TIMEOUT:?}")))
+            Err(error.with_message(format!("the probe timed out after {PROBE_TIMEOUT:?}")))
         });
         health.probed(&probed);
     }

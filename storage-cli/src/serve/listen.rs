@@ -1,8 +1,9 @@
-//! The sockets of the front ends.
+//! The sockets of the front ends, and the file descriptors for their connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -56,4 +57,24 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 /// Why nothing is served there.
 pub(crate) fn failed(what: &str, address: SocketAddr, error: &io::Error) -> CommandError {
     CommandError::finding(format!("error: --{what}: cannot listen on {address}: {error}"))
+}
+
+/// File descriptors that everything else needs: sockets, files, connections of the storage.
+const RESERVED: usize = 256;
+
+/// Asks for as many descriptors as the system allows, and says how many connections of clients they are
+/// enough for: `wanted`, or fewer.
+pub(crate) fn connection_limit(wanted: usize) -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    let fd_limit = usize::try_from(if raised.is_ok() { hard } else { soft }).unwrap_or(usize::MAX);
+    // Half of them if there are not enough for both.
+    let enough = wanted.min(fd_limit.saturating_sub(RESERVED).max(fd_limit / 2));
+    if enough < wanted {
+        tracing::warn!(
+            connections = enough,
+            "the limit of open files allows fewer connections: raise `ulimit -n`"
+        );
+    }
+    enough
 }

@@ -10,30 +10,23 @@ use super::tracker::Refusal;
 
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServedProtocol {
-    /// BEP 3.
+pub(crate) enum TrackerProtocol {
     Http,
-    /// BEP 15.
     Udp,
 }
 
 /// What it asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServedAction {
-    /// A connection id (UDP).
     Connect,
-    /// An announce.
     Announce,
-    /// A scrape.
     Scrape,
 }
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnnounceOutcome {
-    /// Answered.
     Ok,
-    /// The request was wrong.
     Malformed,
     /// The torrent is not served.
     Denied,
@@ -58,7 +51,17 @@ impl From<Refusal> for AnnounceOutcome {
     }
 }
 
-const PROTOCOLS: [(ServedProtocol, &str); 2] = [(ServedProtocol::Http, "http"), (ServedProtocol::Udp, "udp")];
+impl TrackerProtocol {
+    /// Its name in URLs and labels.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+const PROTOCOLS: [TrackerProtocol; 2] = [TrackerProtocol::Http, TrackerProtocol::Udp];
 
 const ACTIONS: [(ServedAction, &str); 3] = [
     (ServedAction::Connect, "connect"),
@@ -102,9 +105,9 @@ struct Series {
 /// storage takes no further peers), `failed` (the storage did not answer) or `dropped` (too many under way).
 pub(crate) struct FrontMetrics {
     series: [[Series; ACTIONS.len()]; PROTOCOLS.len()],
-    connections: IntGauge,
-    refused_connections: IntCounter,
-    healthy: IntGauge,
+    pub(crate) connections: IntGauge,
+    pub(crate) refused_connections: IntCounter,
+    pub(crate) healthy: IntGauge,
 }
 
 /// Totals since the start.
@@ -114,7 +117,6 @@ pub(crate) struct Totals {
     pub(crate) announces: u64,
     /// Requests that the storage did not answer, or that were too many.
     pub(crate) failed: u64,
-    /// Requests that were wrong.
     pub(crate) malformed: u64,
     /// Requests for torrents that are not served.
     pub(crate) denied: u64,
@@ -127,40 +129,39 @@ pub(crate) struct Totals {
 }
 
 impl FrontMetrics {
-    /// Registers the metrics.
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
-            Opts::new("tracker_requests_total", "Requests of clients"),
+            Opts::new("tracker_requests_total", "Client requests"),
             &["protocol", "action", "outcome"],
         )?;
-        let seconds = HistogramOpts::new("tracker_request_seconds", "How long answers took to make")
-            .buckets(BUCKETS.to_vec());
+        let seconds =
+            HistogramOpts::new("tracker_request_seconds", "Time from request to response in seconds")
+                .buckets(BUCKETS.to_vec());
         let seconds = HistogramVec::new(seconds, &["protocol", "action"])?;
-        let connections = IntGauge::new("tracker_http_connections", "Connections of clients")?;
+        let connections = IntGauge::new("tracker_http_connections", "Open client connections over HTTP")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         let refused_connections = IntCounter::new(
             "tracker_http_connections_refused_total",
-            "Connections refused, since their address had too many",
+            "HTTP connections refused by the limit for each address",
         )?;
         registry.register(Box::new(refused_connections.clone()))?;
-        let healthy = IntGauge::new("tracker_healthy", "Whether clients are served: 1, or 0 if not")?;
+        let healthy = IntGauge::new("tracker_healthy", "1 if clients are served, otherwise 0")?;
         registry.register(Box::new(healthy.clone()))?;
-        let series = PROTOCOLS.map(|(_, protocol)| {
+        let series = PROTOCOLS.map(|protocol| {
             ACTIONS.map(|(_, action)| Series {
-                seconds: seconds.with_label_values(&[protocol, action]),
+                seconds: seconds.with_label_values(&[protocol.name(), action]),
                 outcomes: OUTCOMES
-                    .map(|(_, outcome)| requests.with_label_values(&[protocol, action, outcome])),
+                    .map(|(_, outcome)| requests.with_label_values(&[protocol.name(), action, outcome])),
             })
         });
         Ok(Self { series, connections, refused_connections, healthy })
     }
 
-    /// A request ended.
     pub(crate) fn record(
         &self,
-        protocol: ServedProtocol,
+        protocol: TrackerProtocol,
         action: ServedAction,
         outcome: AnnounceOutcome,
         took: Duration,
@@ -170,27 +171,11 @@ impl FrontMetrics {
         series.outcomes[outcome as usize].inc();
     }
 
-    /// The connections of clients.
-    pub(crate) fn connections(&self) -> &IntGauge {
-        &self.connections
-    }
-
-    /// Connections refused, since their address had too many.
-    pub(crate) fn refused_connections(&self) -> &IntCounter {
-        &self.refused_connections
-    }
-
-    /// Whether clients are served: 1, or 0 if not.
-    pub(crate) fn healthy(&self) -> &IntGauge {
-        &self.healthy
-    }
-
     /// Upper bounds of durations, in seconds, ascending.
     pub(crate) fn bounds() -> &'static [f64] {
         &BUCKETS
     }
 
-    /// What was recorded so far.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
         for series in self.series.iter().flatten() {
@@ -226,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_label_has_its_own_series() {
-        let in_order = PROTOCOLS.iter().enumerate().all(|(index, (protocol, _))| *protocol as usize == index)
+        let in_order = PROTOCOLS.iter().enumerate().all(|(index, protocol)| *protocol as usize == index)
             && ACTIONS.iter().enumerate().all(|(index, (action, _))| *action as usize == index)
             && OUTCOMES.iter().enumerate().all(|(index, (outcome, _))| *outcome as usize == index);
         assert!(in_order);
@@ -236,15 +221,15 @@ mod tests {
     fn totals_are_of_both_protocols() {
         let metrics = FrontMetrics::register(&Registry::new()).unwrap();
         let quick = Duration::from_micros(30);
-        metrics.record(ServedProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
         metrics.record(
-            ServedProtocol::Udp,
+            TrackerProtocol::Udp,
             ServedAction::Announce,
             AnnounceOutcome::Failed,
             Duration::from_secs(60),
         );
-        metrics.record(ServedProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
-        metrics.record(ServedProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
         let totals = metrics.totals();
         assert_eq!((totals.announces, totals.failed, totals.malformed, totals.denied), (2, 1, 1, 0));
         assert_eq!(totals.announces_within[2], 0);

@@ -3,7 +3,6 @@
 
 mod admin;
 mod approval;
-mod fd_limit;
 mod health;
 mod http;
 mod listen;
@@ -37,25 +36,23 @@ use tracker::Tracker;
 use udp::UdpTracker;
 
 pub(crate) use http::FailureResponse;
+pub(crate) use metrics::TrackerProtocol;
 pub(crate) use settings::ServeSettings;
 
 /// The connections of operators.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// How long stopping may take; the process then has half a second to end within 10 s.
+/// How long stopping may take, so that the process ends within 10 s.
 const STOP_TIMEOUT: Duration = Duration::from_millis(9_500);
 
-/// How much of it requests under way may take; the storage is closed in what is left.
+/// How long to wait for requests in flight; the rest is for closing the storage.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(5_500);
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses {
-    /// For announces and scrapes over HTTP.
     pub(crate) http: Vec<SocketAddr>,
-    /// For announces and scrapes over UDP.
     pub(crate) udp: Vec<SocketAddr>,
-    /// For the operator.
     pub(crate) admin: Vec<SocketAddr>,
 }
 
@@ -63,7 +60,6 @@ pub(crate) struct Addresses {
 pub(crate) struct ServeOptions {
     /// Everything read from the configuration.
     pub(crate) settings: ServeSettings,
-    /// Where.
     pub(crate) addresses: Addresses,
     /// The metrics, those of the storage among them.
     pub(crate) prometheus: Prometheus,
@@ -82,7 +78,7 @@ pub(crate) struct TrackerServer {
 type Listening = Vec<(&'static str, String)>;
 
 impl TrackerServer {
-    /// Starts maintenance of a storage and serves it. Waits for nothing that the storage does.
+    /// Starts maintenance of a storage and serves it, without waiting for the storage.
     ///
     /// # Errors
     /// If it cannot listen; the storage is closed then.
@@ -96,7 +92,7 @@ impl TrackerServer {
         match serve(&storage, options, tasks.spawner()) {
             Ok(listening) => {
                 if schedule.enabled && !schedule.reporting_interval.is_zero() {
-                    // The schedule begins with a wait, and an operator looks at once.
+                    // The schedule begins with a wait; the admin page needs counts at once.
                     let counted = Arc::clone(&storage);
                     tasks.spawner().spawn_until_stopped(async move { drop(counted.statistics().await) });
                 }
@@ -109,12 +105,12 @@ impl TrackerServer {
         }
     }
 
-    /// Stops accepting, finishes what runs, and closes the storage, all within 10 s whatever its server
-    /// does. Gives the acknowledged writes that were left behind.
+    /// Stops accepting, finishes requests in flight, and closes the storage, within 10 s whatever its server
+    /// does. Returns the acknowledged writes that were lost.
     pub(crate) async fn stop(self) -> PendingWrites {
         let deadline = Deadline::now() + STOP_TIMEOUT;
         if !self.tasks.stop(DRAIN_TIMEOUT).await {
-            tracing::warn!(after = ?DRAIN_TIMEOUT, "requests under way are left without an answer");
+            tracing::warn!(after = ?DRAIN_TIMEOUT, "requests in flight were not answered in time");
         }
         close(&*self.storage, deadline).await;
         self.storage.pending_writes()
@@ -126,15 +122,14 @@ async fn close(storage: &dyn Storage, deadline: Deadline) {
     let left = deadline.saturating_duration_since(Deadline::now());
     match timeout_at(deadline, with_time_left(Some(left), storage.close())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(?error, "the storage could not be closed in order"),
-        Err(_) => tracing::warn!(after = ?left, "the storage is left without being closed"),
+        Ok(Err(error)) => tracing::warn!(?error, "closing the storage failed"),
+        Err(_) => tracing::warn!(after = ?left, "the storage could not be closed in time"),
     }
 }
 
 /// What is counted and remembered.
 pub(crate) struct ServeMetrics {
     front: Arc<FrontMetrics>,
-    health: Arc<Health>,
     status: Arc<Status>,
 }
 
@@ -142,9 +137,9 @@ impl ServeMetrics {
     /// Registers the metrics; counts under MoChi's names too, if they are wanted.
     pub(crate) fn register(prometheus: &Prometheus, mochi_names: bool) -> prometheus::Result<Self> {
         let front = Arc::new(FrontMetrics::register(prometheus)?);
-        let health = Health::new(front.healthy().clone());
-        let status = Status::new(Arc::clone(&health), mochi_names.then_some(prometheus))?;
-        Ok(Self { front, health, status })
+        let health = Health::new(front.healthy.clone());
+        let status = Status::new(health, mochi_names.then_some(prometheus))?;
+        Ok(Self { front, status })
     }
 
     /// What is to observe the storage.
@@ -160,7 +155,8 @@ fn serve(
     tasks: &TaskSpawner,
 ) -> Result<Listening, CommandError> {
     let ServeOptions { settings, addresses, prometheus, metrics } = options;
-    let ServeMetrics { front: metrics, health, status } = metrics;
+    let ServeMetrics { front: metrics, status } = metrics;
+    let health = Arc::clone(&status.health);
     let mut listening = Listening::new();
     let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
     let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
@@ -177,15 +173,19 @@ fn serve(
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
     let per_ip = PerIpLimit::new(
-        tracker.limits().max_connections_per_address,
+        tracker.limits.max_connections_per_address,
         settings.addresses.trusted_proxies.clone(),
-        metrics.refused_connections().clone(),
+        metrics.refused_connections.clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
-    let service = TrackerService::new(tracker, settings.addresses, settings.routes, Arc::clone(&metrics));
-    let service = Arc::new(service);
-    let connections = fd_limit::connections(CONNECTIONS);
-    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections().clone());
+    let service = Arc::new(TrackerService {
+        tracker,
+        rules: settings.addresses,
+        routes: settings.routes,
+        metrics: Arc::clone(&metrics),
+    });
+    let connections = listen::connection_limit(CONNECTIONS);
+    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections.clone());
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}{announce_path}")));
         tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
@@ -202,7 +202,7 @@ fn serve(
     let service =
         AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
     let service = Arc::new(service);
-    // Apart from the clients': whoever takes all of theirs does not lock out the operator.
+    // Separate, so that clients cannot lock out the operator.
     let limit = ConnectionLimit::new(ADMIN_CONNECTIONS);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));

@@ -1,5 +1,4 @@
-//! How many announces and scrapes one address may send, so that nobody fills the storage or takes the time of
-//! all others.
+//! The rate limit of announces and scrapes for each address.
 //!
 //! Token buckets in a table of fixed size rather than in a map, such as the crate `governor` keeps: a map of
 //! addresses grows with the flood that it is to bound (one /32 of IPv6 has 4 billion networks), or needs locks and a
@@ -23,12 +22,12 @@ const BUCKETS: usize = 1 << 16;
 /// Refusals are logged no more often than this.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How many requests an address may send.
+/// A rate for each address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// In the long run, each second; 0: any number.
+    /// Requests per second; 0: unlimited.
     pub(crate) per_second: u32,
-    /// At once, after a time without any.
+    /// The size of a burst.
     pub(crate) burst: u32,
 }
 
@@ -54,7 +53,7 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
-    /// Full buckets; none are needed for loopback and for those exempt, who speak for many.
+    /// Loopback and exempt networks are not limited.
     pub(crate) fn new(rate: Rate, exempt: Vec<IpNet>) -> Self {
         let second = Duration::from_secs(1).as_nanos() as u64;
         let interval = second.checked_div(rate.per_second.into()).unwrap_or(0);
@@ -70,7 +69,7 @@ impl RateLimit {
         }
     }
 
-    /// Takes a token for a request from there; false, if there is none.
+    /// Takes a token for a request from there; false if there is none.
     pub(crate) fn admits(&self, from: IpAddr) -> bool {
         let Some(rows) = &self.full_at else { return true };
         if from.is_loopback() || self.exempt.iter().any(|network| network.contains(&from)) {
@@ -81,14 +80,13 @@ impl RateLimit {
         if !is_admitted && self.is_time_to_warn(now) {
             tracing::warn!(
                 %from,
-                "an address sends more than `max_requests_per_address`; if it is a proxy it belongs in \
-                 `trusted_proxies`"
+                "an address exceeds `max_requests_per_address`; if it is a proxy, add it to `trusted_proxies`"
             );
         }
         is_admitted
     }
 
-    /// Once a minute, whoever is refused.
+    /// Once a minute, whichever address is refused.
     fn is_time_to_warn(&self, now: u64) -> bool {
         let next = self.next_warning.load(Ordering::Relaxed);
         let after = now.saturating_add(WARNING_INTERVAL.as_nanos() as u64);

@@ -20,7 +20,6 @@ pub(super) const CONNECTIONS: usize = 10_000;
 /// Everything that `serve` reads beside the storage.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ServeSettings {
-    /// Intervals and limits.
     pub(crate) limits: ClientLimits,
     /// Where the address of a client is found.
     pub(crate) addresses: AddressRules,
@@ -30,7 +29,7 @@ pub(crate) struct ServeSettings {
     pub(crate) approval: Option<Approval>,
 }
 
-/// How long a client waits that was not told everything.
+/// The announce interval after an incomplete answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Intervals and limits of a tracker.
@@ -42,7 +41,7 @@ pub(crate) struct ClientLimits {
     pub(crate) min_announce_interval: Duration,
     /// The most peers in an answer.
     pub(crate) max_numwant: usize,
-    /// The peers in the answer to a client that does not say how many it wants.
+    /// How many peers to return to a client that does not say.
     pub(crate) default_numwant: usize,
     /// The most swarms of a scrape.
     pub(crate) max_scrape_infohashes: usize,
@@ -71,13 +70,12 @@ impl Default for ClientLimits {
 }
 
 impl ClientLimits {
-    /// How many peers to return to a client that wants so many, if it says so.
+    /// How many peers to return.
     pub(crate) fn num_want(&self, wanted: Option<usize>) -> usize {
         wanted.unwrap_or(self.default_numwant).min(self.max_numwant)
     }
 
-    /// How long a client shall wait after this answer, and how long it must: not for long where something is
-    /// missing in it.
+    /// The announce interval and the minimum interval after this answer; short if the answer is incomplete.
     pub(crate) fn intervals(&self, answer: &AnnounceAnswer) -> (Duration, Duration) {
         let longest = if answer.failure.is_some() { RETRY_INTERVAL } else { Duration::MAX };
         (self.announce_interval.min(longest), self.min_announce_interval.min(longest))
@@ -117,15 +115,15 @@ impl ClientLimits {
 }
 
 impl ServeSettings {
-    /// What is to be said where peers are stale before they are late: clients announce a little after the interval
-    /// that they are told, and a peer that is collected meanwhile is gone from its swarm for a moment.
+    /// A warning if peers become stale before they are late: clients announce a little after their interval, and
+    /// collected peers disappear until then.
     pub(crate) fn lifetime_warning(&self, schedule: &Schedule) -> Option<String> {
         let interval = self.limits.announce_interval;
         let shortest = interval + interval / 30;
         (schedule.enabled && schedule.peer_lifetime < shortest).then(|| {
             format!(
-                "`peer_lifetime` of {:?} is short for an `announce_interval` of {interval:?}: a client that is a \
-                 little late is gone for a moment; {shortest:?} or more is better",
+                "`peer_lifetime` of {:?} is short for an `announce_interval` of {interval:?}: a client that announces a \
+                 little late disappears for a moment; set {shortest:?} or more",
                 schedule.peer_lifetime
             )
         })
@@ -139,7 +137,7 @@ const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
 const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
 
 impl ServeSettings {
-    /// Reads the settings; what is taken though not as written comes back in words.
+    /// Reads the settings, with warnings.
     ///
     /// # Errors
     /// Every problem, a line each.
@@ -149,7 +147,7 @@ impl ServeSettings {
         if section.take("frontends").is_some() {
             section.warn(
                 "frontends",
-                "is not read: addresses are given by --http and --udp, and options such as `max_numwant` and \
+                "is ignored: set addresses with --http and --udp, and options such as `max_numwant` and \
                  `announce_routes` at the top level",
             );
         }
@@ -171,8 +169,8 @@ impl ServeSettings {
                 section.problem(
                     key,
                     format!(
-                        "{what}, so that the tracker might serve whom it should not: leave them out (for a \
-                         list of torrents see `approval`), or serve without them by --ignore-hooks"
+                        "{what}, so the tracker might serve clients that it should refuse: remove them (for a \
+                         list of torrents see `approval`), or serve without them with --ignore-hooks"
                     ),
                 );
             }
@@ -205,7 +203,7 @@ fn read_addresses(section: &mut Section) -> AddressRules {
             Some(network) => rules.trusted_proxies.push(network),
             None => section.problem(
                 "trusted_proxies",
-                "expected addresses or networks such as 192.0.2.1 or 2001:db8::/32, found another text",
+                "expected addresses or networks such as 192.0.2.1 or 2001:db8::/32",
             ),
         }
     }
@@ -213,8 +211,7 @@ fn read_addresses(section: &mut Section) -> AddressRules {
         return rules;
     };
     if rules.trusted_proxies.is_empty() {
-        section
-            .problem("real_ip_header", "needs `trusted_proxies`: the addresses whose word is taken for it");
+        section.problem("real_ip_header", "needs `trusted_proxies`: the proxies whose header is trusted");
     }
     match HeaderName::try_from(header) {
         Ok(name) => rules.real_ip_header = Some(name),
@@ -231,7 +228,7 @@ fn read_routes(section: &mut Section) -> Routes {
     let (announce, scrape) = (read("announce_routes"), read("scrape_routes"));
     let routes = Routes::new(announce.unwrap_or_else(|| Routes::default().announce), scrape);
     if routes.scrape.iter().any(|route| routes.announce.contains(route)) {
-        section.problem("scrape_routes", "has a route of `announce_routes`");
+        section.problem("scrape_routes", "contains a route of `announce_routes`");
     }
     routes
 }

@@ -14,24 +14,23 @@ use super::health::Health;
 /// Isolated failures are logged no more often than this.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long it takes at most to see that failures are not isolated.
+/// How long it takes at most to detect an outage.
 const OUTAGE_DETECTION: Duration = Duration::from_secs(25);
 
-/// What was last seen of a storage.
+/// Records the status of a storage.
 pub(crate) struct Status {
-    health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     last: Mutex<StatusSnapshot>,
     warnings: Mutex<FailureWarnings>,
     failures: AtomicU64,
     mochi: Option<MochiMetrics>,
 }
 
-/// The last of each.
+/// The last statistics, collections and failure.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StatusSnapshot {
     /// Counts of all swarms, and when they were taken.
     pub(crate) statistics: Option<(Instant, Statistics)>,
-    /// A garbage collection.
     pub(crate) collection: Option<CollectionRecord>,
     /// When garbage is next collected, at the earliest.
     pub(crate) next_collection: Option<Instant>,
@@ -50,11 +49,8 @@ struct FailureWarnings {
 /// A garbage collection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CollectionRecord {
-    /// When it ended.
     pub(crate) ended: Instant,
-    /// How long it took.
     pub(crate) took: Duration,
-    /// What it did.
     pub(crate) collected: Collected,
 }
 
@@ -70,7 +66,6 @@ impl Status {
         }))
     }
 
-    /// The last of each.
     pub(crate) fn last(&self) -> StatusSnapshot {
         self.last.lock().clone()
     }
@@ -90,14 +85,14 @@ impl Status {
         self.last.lock().failure = Some((Instant::now(), text));
     }
 
-    /// Logs failures that were not part of an outage, which has its own lines.
+    /// Logs failures outside of outages, which are logged on their own.
     pub(crate) fn log_isolated_failures(&self) {
         if let Some((failures, first)) = self.isolated_failures() {
-            tracing::warn!(failures, first, "calls of the storage failed");
+            tracing::warn!(failures, first, "storage calls failed");
         }
     }
 
-    /// How many there were, and the first of them, once it is time to log them.
+    /// Their number and the first of them, once it is time to log them.
     fn isolated_failures(&self) -> Option<(u64, String)> {
         let mut warnings = self.warnings.lock();
         let (since, _) = warnings.first_failure.as_ref()?;

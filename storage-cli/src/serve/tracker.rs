@@ -1,5 +1,4 @@
-//! What a tracker does with a storage, whichever protocol a request came by: the one file of `serve` that
-//! calls it for clients.
+//! Announces and scrapes on a storage, independent of the protocol.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,45 +12,38 @@ use storage_core::{
 
 use super::approval::Approval;
 use super::health::Health;
+use super::metrics::AnnounceOutcome;
 use super::rate_limit::RateLimit;
 use super::settings::ClientLimits;
 
 /// A tracker on a storage.
 pub(crate) struct Tracker {
-    /// Where swarms are kept.
     pub(crate) storage: Arc<dyn Storage>,
     /// Which torrents are served; all, if absent.
     pub(crate) approval: Option<Approval>,
-    /// Its intervals and limits.
     pub(crate) limits: ClientLimits,
-    /// How many requests an address may send.
+    /// A rate for each address.
     pub(crate) rate_limit: RateLimit,
-    /// Is told what becomes of announces.
+    /// Judges by the outcome of announces.
     pub(crate) health: Arc<Health>,
 }
 
 /// What a client says when it announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientAnnounce {
-    /// The swarm.
     pub(crate) info_hash: InfoHash,
-    /// How the client names itself.
     pub(crate) peer_id: PeerId,
-    /// Where it is reached.
     pub(crate) addresses: Vec<IpAddr>,
-    /// On which port.
     pub(crate) port: u16,
-    /// Whether it has everything.
     pub(crate) role: Role,
-    /// Why it announces.
     pub(crate) event: AnnounceEvent,
-    /// The most peers that it wants, if it says so.
+    /// How many peers it wants, if it says.
     pub(crate) num_want: Option<usize>,
-    /// The families of the peers that it can be told, the one preferred first.
+    /// The address families of the peers to return, preferred first.
     pub(crate) families: &'static [AddressFamily],
 }
 
-/// Why a request that is well formed gets no answer.
+/// Why a well-formed request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The torrent is not one of those that the tracker serves.
@@ -65,36 +57,43 @@ pub(crate) enum Refusal {
 }
 
 impl fmt::Display for Refusal {
-    /// For the client: nothing about the inside of the tracker.
+    /// Clients see it: no internals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotApproved => "unapproved torrent",
             Self::TooMany => "too many requests from this address",
-            Self::Full => "the tracker takes no further peers at this time",
+            Self::Full => "the tracker is full at this time",
             Self::Unavailable => "the tracker cannot answer at this time",
         })
     }
 }
 
+/// A failed request: how it is counted, and the reason for the client.
+pub(crate) struct RequestFailure {
+    pub(crate) outcome: AnnounceOutcome,
+    pub(crate) reason: String,
+}
+
+impl From<Refusal> for RequestFailure {
+    fn from(refusal: Refusal) -> Self {
+        Self { outcome: refusal.into(), reason: refusal.to_string() }
+    }
+}
+
 impl From<storage_core::Error> for Refusal {
     fn from(error: storage_core::Error) -> Self {
-        // The storage's layers have told of it already.
+        // The layers of the storage have logged it.
         if error.kind() == ErrorKind::Full { Self::Full } else { Self::Unavailable }
     }
 }
 
 impl Tracker {
-    /// Its intervals and limits.
-    pub(crate) fn limits(&self) -> &ClientLimits {
-        &self.limits
-    }
-
     /// Whether clients are served, by what became of their announces.
     pub(crate) fn is_healthy(&self) -> bool {
         self.health.is_healthy()
     }
 
-    /// Whether a request from there is looked at, rather than one too many of its address. Asks nobody.
+    /// Applies the rate limit to a request from this address.
     ///
     /// # Errors
     /// [`Refusal::TooMany`].
@@ -102,7 +101,7 @@ impl Tracker {
         if self.rate_limit.admits(from) { Ok(()) } else { Err(Refusal::TooMany) }
     }
 
-    /// Puts the client into the swarm, or takes it out, and finds peers for it.
+    /// Adds the client to the swarm, or removes it, and returns peers.
     pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
         let answer = self.ask_storage(client).await;
         let failure = match &answer {
@@ -126,13 +125,12 @@ impl Tracker {
             .with_num_want(self.limits.num_want(client.num_want))
             .with_families(client.families);
         let mut answer = self.storage.announce(&announce).await?;
-        // One that announces over IPv4 and over IPv6 would meet itself at its other address.
+        // A client that announces over IPv4 and IPv6 would get its own other address.
         answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));
         Ok(Some(answer))
     }
 
-    /// Counts of these swarms, in their order; zeros for those not approved. No more than the limit are
-    /// looked at.
+    /// Counts of these swarms, in their order, up to the limit; zeros for unapproved ones.
     pub(crate) async fn scrape(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>, Refusal> {
         let asked = &info_hashes[..info_hashes.len().min(self.limits.max_scrape_infohashes)];
         let approved = self.approves(asked).await?;
@@ -153,7 +151,7 @@ impl Tracker {
     }
 }
 
-/// The peers without those at an address and port of one before them: where peer ids are not told, they are one.
+/// The peers with distinct address and port: without their ids the others are duplicates.
 pub(crate) fn distinct(peers: &[Peer]) -> impl Iterator<Item = &Peer> {
     let mut told = HashSet::with_capacity(peers.len());
     peers.iter().filter(move |peer| told.insert((peer.address(), peer.port())))
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn announces_that_fail_are_told_to_health_and_refused_ones_are_no_failures() {
+    async fn failed_announces_count_as_unhealthy_and_refused_ones_do_not() {
         let storage = storage();
         let (everybody, nobody) = (tracker(&storage, None), approved_by(&storage, false));
         for tracker in [&everybody, &nobody] {

@@ -1,4 +1,4 @@
-//! A file, its torrent, and what a tracker says of it.
+//! A file, its torrent, and the counts of a tracker.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};

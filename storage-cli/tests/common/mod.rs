@@ -17,7 +17,7 @@ pub fn file(text: &str) -> TempPath {
     file.into_temp_path()
 }
 
-/// The command, without the environment's say.
+/// The command, without configuration from the environment.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracker-storage"));
     command.args(arguments).env_remove("RUST_LOG");

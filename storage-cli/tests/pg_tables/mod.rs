@@ -162,7 +162,7 @@ fn variable(key: &str) -> String {
     format!("TRACKER_STORAGE__CONFIG__{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// A problem must be told with its file, its key and these words.
+/// A problem must be reported with its file, its key and these words.
 pub fn assert_reported(ran: &CommandOutput, key: &str, words: &[&str]) {
     let beginning = format!("`{key}`: ");
     let about = |line: &&str| {

@@ -1,11 +1,11 @@
-//! Mistakes that operators make in settings of `pg`, and how `check` tells of them.
+//! Wrong settings of `pg`, and how `check` reports them.
 
 use conformance_tests::storages::pg::Design;
 use libtest_mimic::Trial;
 
 use super::{assert_refused, assert_reported, on};
 
-/// A setting with a mistake in it, and how that is told.
+/// A wrong setting, and how it is reported.
 struct WrongSetting {
     title: &'static str,
     setting: (&'static str, &'static str),

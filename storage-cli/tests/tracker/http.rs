@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::bencode::BencodeMap;
 
-/// Longer than anything here may take, so that nothing hangs.
+/// Longer than anything here takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer.
@@ -53,7 +53,7 @@ pub fn send(to: SocketAddr, request: &[u8]) -> Option<Answer> {
     exchange(connect(to), request)
 }
 
-/// The same on a connection that is there.
+/// The same on an open connection.
 pub fn exchange(mut stream: TcpStream, request: &[u8]) -> Option<Answer> {
     // A server that refuses need not read all of it.
     let _ = stream.write_all(request);

@@ -1,4 +1,4 @@
-//! A tracker that serves, as clients and its operator see it: the real binary, over sockets.
+//! A running tracker: the real binary, over sockets.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
@@ -35,7 +35,7 @@ pub struct RunningTracker {
     process: Child,
     /// HTTP over IPv4 and IPv6, UDP over IPv4 and IPv6, the operator's.
     addresses: Vec<SocketAddr>,
-    // Read again by nobody, and yet the tracker would write to nobody without it.
+    // Keeps the pipe open, so that the tracker can write.
     _output: BufReader<std::process::ChildStdout>,
     _file: Option<tempfile::TempPath>,
 }

@@ -1,4 +1,4 @@
-//! Announces over HTTP (BEP 3), on one connection as long as the tracker keeps it.
+//! Announces over HTTP (BEP 3), on a persistent connection.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use storage_core::{Announce, AnnounceEvent, ErrorKind, Result};
 use tokio::net::TcpStream;
 
-use super::{BoxError, TrackerUrl, UrlProtocol, failed, with_timeout};
+use super::{BoxError, TrackerUrl, failed, with_timeout};
 use crate::bench::clients::Announcer;
-use crate::serve::FailureResponse;
+use crate::serve::{FailureResponse, TrackerProtocol};
 
-/// With what an answer begins that is none (BEP 3).
+/// The beginning of a refusal (BEP 3).
 const REFUSAL: &[u8] = b"d14:failure reason";
 
 /// A client over HTTP.
@@ -32,9 +32,9 @@ impl HttpAnnouncer {
 
     async fn ask(&mut self, target: String) -> Result<()> {
         let answer = self.get(target).await;
-        let (status, body) =
-            answer.map_err(|cause| failed(UrlProtocol::Http, ErrorKind::Unavailable).with_source(cause))?;
-        let refused = |reason| Err(failed(UrlProtocol::Http, ErrorKind::Rejected).with_message(reason));
+        let (status, body) = answer
+            .map_err(|cause| failed(TrackerProtocol::Http, ErrorKind::Unavailable).with_source(cause))?;
+        let refused = |reason| Err(failed(TrackerProtocol::Http, ErrorKind::Rejected).with_message(reason));
         match body.strip_prefix(REFUSAL) {
             _ if status != StatusCode::OK => refused(status.to_string()),
             Some(_) => refused(match serde_bencode::from_bytes::<FailureResponse<'_>>(&body) {
@@ -42,7 +42,7 @@ impl HttpAnnouncer {
                 Err(_) => body.escape_ascii().to_string(),
             }),
             None if body.starts_with(b"d") => Ok(()),
-            None => Err(failed(UrlProtocol::Http, ErrorKind::Corrupt)),
+            None => Err(failed(TrackerProtocol::Http, ErrorKind::Corrupt)),
         }
     }
 
@@ -56,7 +56,7 @@ impl HttpAnnouncer {
         let answer = connection.send_request(request).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
-        // Not where it broke off, or was given up.
+        // Only after a whole response: not after an error or a timeout.
         self.connection = Some(connection);
         Ok((status, body))
     }
@@ -65,7 +65,7 @@ impl HttpAnnouncer {
 impl Announcer for HttpAnnouncer {
     async fn announce(&mut self, announce: &Announce) -> Result<()> {
         let target = self.tracker.url.path_for_more() + &parameters(announce);
-        with_timeout(UrlProtocol::Http, self.ask(target)).await
+        with_timeout(TrackerProtocol::Http, self.ask(target)).await
     }
 }
 
@@ -77,7 +77,7 @@ async fn connect(tracker: &TrackerUrl) -> Result<SendRequest<Empty<Bytes>>, BoxE
     Ok(connection)
 }
 
-/// What a client says of itself; of its addresses the tracker sees one.
+/// The query parameters; the tracker takes the address from the connection.
 fn parameters(announce: &Announce) -> String {
     let encoded = |bytes| percent_encode(bytes, NON_ALPHANUMERIC);
     let event = match announce.event {

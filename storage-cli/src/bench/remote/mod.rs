@@ -1,4 +1,4 @@
-//! Measuring any tracker from outside: whole announces over HTTP or UDP.
+//! Measures any tracker: whole announces over HTTP or UDP.
 
 mod http;
 mod remote_run;
@@ -14,21 +14,22 @@ use tokio::time::timeout;
 pub(crate) use remote_run::RemoteRun;
 pub(crate) use url::AnnounceUrl;
 
-use url::{TrackerUrl, UrlProtocol};
+use crate::serve::TrackerProtocol;
+use url::TrackerUrl;
 
-/// The longest that an answer is waited for.
+/// How long to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a tracker did not answer.
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A failed announce.
-fn failed(protocol: UrlProtocol, kind: ErrorKind) -> Error {
+fn failed(protocol: TrackerProtocol, kind: ErrorKind) -> Error {
     Error::new(protocol.name(), Operation::Announce, kind)
 }
 
-/// Waits for an answer, but not forever.
-async fn with_timeout<T>(protocol: UrlProtocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
+/// Waits for an answer up to the timeout.
+async fn with_timeout<T>(protocol: TrackerProtocol, answer: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| Err(failed(protocol, ErrorKind::Timeout)))
 }
 

@@ -1,4 +1,4 @@
-//! Clients of a run's own at a tracker: they come, announce, and leave.
+//! A run against a tracker.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 
 use super::http::HttpAnnouncer;
 use super::udp::UdpAnnouncer;
-use super::{AnnounceUrl, TrackerUrl, UrlProtocol};
+use super::{AnnounceUrl, TrackerUrl};
 use crate::arguments::Workload;
 use crate::bench::clients::{Announcer, BenchClients};
 use crate::bench::dataset::Dataset;
@@ -18,8 +18,9 @@ use crate::bench::workers::WorkerContext;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::progress::{counted, with_progress};
+use crate::serve::TrackerProtocol;
 
-/// A run to a tracker.
+/// A run against a tracker.
 pub(crate) struct RemoteRun {
     tracker: Arc<TrackerUrl>,
     dataset: Arc<Dataset>,
@@ -29,7 +30,7 @@ pub(crate) struct RemoteRun {
 }
 
 impl RemoteRun {
-    /// Swarms of all sizes; `keep`: their peers don't leave at the end.
+    /// Resolves the tracker's address. With `keep` the peers do not stop at the end.
     pub(crate) async fn new(
         url: &AnnounceUrl,
         (swarms, peers): (u64, u64),
@@ -41,17 +42,18 @@ impl RemoteRun {
         Ok(Self { tracker, dataset, settings, interrupt: interrupt.clone(), keep })
     }
 
-    /// With what the info hashes begin.
+    /// The prefix of the info hashes.
     pub(crate) fn prefix(&self) -> String {
         self.dataset.prefix()
     }
 
-    /// Measures.
     pub(crate) async fn measure(&self) -> Result<BenchReport, CommandError> {
         let protocol = self.tracker.url.protocol;
         let result = match protocol {
-            UrlProtocol::Http => self.run_with(|| Ok(HttpAnnouncer::new(Arc::clone(&self.tracker)))).await?,
-            UrlProtocol::Udp => self.run_with(|| UdpAnnouncer::new(&self.tracker)).await?,
+            TrackerProtocol::Http => {
+                self.run_with(|| Ok(HttpAnnouncer::new(Arc::clone(&self.tracker)))).await?
+            }
+            TrackerProtocol::Udp => self.run_with(|| UdpAnnouncer::new(&self.tracker)).await?,
         };
         let concurrency = self.settings.concurrency;
         Ok(BenchReport::new(protocol.name(), Workload::Tracker, concurrency, result, None))
@@ -68,7 +70,7 @@ impl RemoteRun {
         let mut clients = clients.map_err(|error| self.failed("cannot open a socket", &error))?;
         let started = self.start_all(&mut clients).await;
         if let Err(failure) = started {
-            // They may be there all the same.
+            // The tracker may have them all the same.
             let _ = self.stop_all(&mut clients).await;
             return Err(failure);
         }
@@ -94,12 +96,12 @@ impl RemoteRun {
     async fn stop_all<A: Announcer>(&self, clients: &mut [BenchClients<A>]) -> Result<(), CommandError> {
         let done = AtomicU64::new(0);
         let all = HumanCount(clients.iter().map(BenchClients::count).sum());
-        // One that fails does not keep the others.
+        // A failure does not keep the others from stopping.
         let stopping = join_all(clients.iter_mut().map(|some| some.stop_all(&done)));
         let stopped =
             with_progress(stopping, |_| format!("stopping: {} of {all} peers", counted(&done))).await;
         let failed = stopped.into_iter().find_map(Result::err);
-        failed.map_or(Ok(()), |error| Err(self.failed("not all peers could leave", &error)))
+        failed.map_or(Ok(()), |error| Err(self.failed("not all peers could be stopped", &error)))
     }
 
     fn failed(&self, what: &str, error: &impl std::fmt::Debug) -> CommandError {

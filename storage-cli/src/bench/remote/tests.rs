@@ -32,7 +32,7 @@ async fn tracker() -> (Arc<MemoryStorage>, TrackerServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn peers_come_announce_and_leave() {
+async fn clients_start_announce_and_stop() {
     let (memory, server) = tracker().await;
     let peers = |counted: Statistics| counted.seeders + counted.leechers;
     for (protocol, url) in &server.listening {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use storage_core::{Announce, Error, ErrorKind, PeerId, Result};
 use tokio::net::UdpSocket;
 
-use super::{TrackerUrl, UrlProtocol, failed, with_timeout};
+use super::{TrackerUrl, failed, with_timeout};
 use crate::bench::clients::Announcer;
 use crate::bep15::{PROTOCOL_ID, UdpAnnounce, UdpRequest, UdpResponse};
+use crate::serve::TrackerProtocol;
 
 /// How long a client may use a connection id.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
-/// More than 200 peers with IPv6 addresses.
+/// Room for more than 200 IPv6 peers.
 const ANSWER: usize = 4_096;
 
 /// A client over UDP.
@@ -41,7 +42,7 @@ impl UdpAnnouncer {
         })
     }
 
-    /// The connection id, a new one where there is none that is good.
+    /// A valid connection id.
     async fn connection(&mut self) -> Result<u64> {
         match self.connection {
             Some((id, given)) if given.elapsed() < CONNECTION_LIFETIME => Ok(id),
@@ -52,7 +53,7 @@ impl UdpAnnouncer {
                         self.connection = Some((id, given));
                         Ok(id)
                     }
-                    _ => Err(failed(UrlProtocol::Udp, ErrorKind::Corrupt)),
+                    _ => Err(failed(TrackerProtocol::Udp, ErrorKind::Corrupt)),
                 }
             }
         }
@@ -69,7 +70,7 @@ impl UdpAnnouncer {
                 Some((transaction, UdpResponse::Error(reason))) if transaction == self.transaction => {
                     self.connection = None;
                     let reason = reason.escape_debug().to_string();
-                    return Err(failed(UrlProtocol::Udp, ErrorKind::Rejected).with_message(reason));
+                    return Err(failed(TrackerProtocol::Udp, ErrorKind::Rejected).with_message(reason));
                 }
                 Some((transaction, response)) if transaction == self.transaction => return Ok(response),
                 // A late response to a request that timed out.
@@ -86,15 +87,15 @@ impl Announcer for UdpAnnouncer {
             let connection = self.connection().await?;
             match self.ask(connection, &request).await? {
                 UdpResponse::Announce { .. } => Ok(()),
-                _ => Err(failed(UrlProtocol::Udp, ErrorKind::Corrupt)),
+                _ => Err(failed(TrackerProtocol::Udp, ErrorKind::Corrupt)),
             }
         };
-        with_timeout(UrlProtocol::Udp, asked).await
+        with_timeout(TrackerProtocol::Udp, asked).await
     }
 }
 
 fn unavailable(error: io::Error) -> Error {
-    failed(UrlProtocol::Udp, ErrorKind::Unavailable).with_source(error)
+    failed(TrackerProtocol::Udp, ErrorKind::Unavailable).with_source(error)
 }
 
 /// The tracker sees the address that the packet comes from.

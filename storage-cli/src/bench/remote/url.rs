@@ -1,4 +1,4 @@
-//! Where a tracker takes announces.
+//! Announce URLs.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,37 +8,18 @@ use hyper::Uri;
 use tokio::net::lookup_host;
 
 use crate::exit_code::CommandError;
-
-/// How a tracker is spoken with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UrlProtocol {
-    /// BEP 3.
-    Http,
-    /// BEP 15.
-    Udp,
-}
-
-impl UrlProtocol {
-    /// Its name in URLs.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Udp => "udp",
-        }
-    }
-}
+use crate::serve::TrackerProtocol;
 
 /// The announce URL of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnnounceUrl {
-    pub(super) protocol: UrlProtocol,
-    /// Host and port.
+    pub(super) protocol: TrackerProtocol,
     host: String,
     /// Path and query, of HTTP.
     path: String,
 }
 
-/// A tracker whose address is known.
+/// An announce URL with its resolved address.
 #[derive(Debug)]
 pub(super) struct TrackerUrl {
     pub(super) address: SocketAddr,
@@ -52,8 +33,8 @@ impl FromStr for AnnounceUrl {
         let expected = "expected a URL such as http://127.0.0.1:6969/announce or udp://127.0.0.1:6969";
         let url: Uri = text.parse().map_err(|_| expected.to_owned())?;
         let (protocol, usual_port) = match url.scheme_str() {
-            Some("http") => (UrlProtocol::Http, Some(80)),
-            Some("udp") => (UrlProtocol::Udp, None),
+            Some("http") => (TrackerProtocol::Http, Some(80)),
+            Some("udp") => (TrackerProtocol::Udp, None),
             _ => return Err(expected.to_owned()),
         };
         let (Some(host), Some(port)) = (url.host(), url.port_u16().or(usual_port)) else {
@@ -78,11 +59,10 @@ impl AnnounceUrl {
         let found = lookup_host(&self.host).await;
         let mut found = found.map_err(|error| CommandError::finding(format!("{self}: {error}")))?;
         let address =
-            found.next().ok_or_else(|| CommandError::finding(format!("{self}: it has no address")))?;
+            found.next().ok_or_else(|| CommandError::finding(format!("{self}: the host has no address")))?;
         Ok(TrackerUrl { address, url: self.clone() })
     }
 
-    /// Host and port.
     pub(super) fn host(&self) -> &str {
         &self.host
     }

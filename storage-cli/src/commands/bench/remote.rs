@@ -1,4 +1,4 @@
-//! `bench --announce-url`: a tracker, as its clients see it.
+//! `bench --announce-url`: measures a tracker over the network.
 
 use super::size;
 use crate::arguments::BenchArguments;
@@ -7,7 +7,7 @@ use crate::exit_code::{CommandError, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 
-/// Peers come, announce, and leave; prints one line.
+/// Starts the clients, measures, stops them, and prints one line.
 pub(super) async fn run(
     url: &AnnounceUrl,
     arguments: &BenchArguments,
@@ -17,11 +17,7 @@ pub(super) async fn run(
     let (settings, keep) = (arguments.settings(), arguments.keep);
     let run = RemoteRun::new(url, size(SwarmSizes::Zipf, arguments), settings, keep, &interrupt).await?;
     let title = format!("{url}: {settings}");
-    if arguments.json {
-        note(title);
-    } else {
-        output.line(title)?;
-    }
+    output.title(title, arguments.json)?;
     note(format_args!("info hashes begin with {}", run.prefix()));
     let report = run.measure().await?;
     if interrupt.is_set() {

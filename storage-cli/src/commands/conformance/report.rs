@@ -1,4 +1,4 @@
-//! A line a case, and the counts.
+//! One line per case, and the counts.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use storage_core::conformance::{Case, Level, Outcome, Violation};
 
 use crate::output::Output;
 
-/// Prints how cases end.
+/// Prints the outcome of cases.
 pub(super) struct ConformanceReport<'a> {
     output: &'a mut Output,
     json: bool,
     counts: OutcomeCounts,
 }
 
-/// How many cases ended how. A warned case has passed.
+/// Cases by outcome. A case with a warning has passed.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct OutcomeCounts {
     passed: usize,
@@ -47,7 +47,7 @@ impl<'a> ConformanceReport<'a> {
         Self { output, json, counts: OutcomeCounts::default() }
     }
 
-    /// A case has ended.
+    /// Prints and counts the outcome of a case.
     pub(super) fn case(&mut self, case: &Case, outcome: &Outcome) -> io::Result<()> {
         self.counts.count(outcome);
         if self.json {
@@ -62,7 +62,7 @@ impl<'a> ConformanceReport<'a> {
         }
     }
 
-    /// All of `chosen` cases that will run have ended.
+    /// Prints the counts; of `chosen` cases some may not have run.
     pub(super) fn finish(mut self, chosen: usize) -> io::Result<OutcomeCounts> {
         let OutcomeCounts { passed, failed, skipped, warned, .. } = self.counts;
         let not_run = chosen.saturating_sub(passed + failed + skipped);
@@ -77,7 +77,7 @@ impl<'a> ConformanceReport<'a> {
             warned => self.output.line(format_args!("{warned} warnings"))?,
         }
         if not_run > 0 {
-            self.output.line(format_args!("interrupted, {not_run} not run"))?;
+            self.output.line(format_args!("interrupted: {not_run} cases were not run"))?;
         }
         self.output.line(format_args!("{passed} passed, {failed} failed, {skipped} skipped"))?;
         Ok(self.counts)

@@ -1,4 +1,4 @@
-//! Lines of the standard input, read by a thread of its own: no other way lets Ctrl-C end the wait.
+//! Lines of the standard input, read by a thread of their own, so that Ctrl-C can end the wait.
 
 use std::io::{self, BufRead, Read};
 
@@ -27,7 +27,7 @@ pub(super) fn read() -> mpsc::Receiver<ImportLine> {
     read
 }
 
-/// Hands over lines until there are no more, or nobody takes them.
+/// Hands over lines until the end of the input, or until `take` returns false.
 fn each(mut input: impl BufRead, longest: usize, mut take: impl FnMut(ImportLine) -> bool) {
     let mut bytes = Vec::new();
     for number in 1.. {
@@ -90,7 +90,7 @@ mod tests {
         r#"{"kind":"downloads","info_hash":"0909090909090909090909090909090909090909","downloads":3}"#;
 
     #[test]
-    fn a_line_that_cannot_be_read_is_told_with_its_number_and_the_rest_is_read() {
+    fn an_unreadable_line_is_reported_with_its_number_and_the_rest_is_read() {
         let read = lines(&format!("{DOWNLOADS}\n\nnonsense\n{DOWNLOADS}"), 1_000);
         let numbers: Vec<_> = read.iter().map(|(number, record)| (*number, record.is_ok())).collect();
         assert_eq!(numbers, [(1, true), (3, false), (4, true)]);

@@ -7,15 +7,15 @@
 use std::cmp::Reverse;
 
 use storage_core::{
-    Capability, DownloadsRecord, InfoHash, PeerRecord, Registry, Result as StorageResult, Storage,
+    Capability, DownloadsRecord, InfoHash, Opened, PeerRecord, Registry, Result as StorageResult, Storage,
 };
 
 use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
 use crate::exit_code::{CommandError, Exit};
-use crate::open::ConfiguredStorage;
+use crate::open::{ConfiguredStorage, WorkError};
 use crate::output::{Output, note};
-use crate::scan::{PageScan, ScanEnd};
+use crate::scan::PageScan;
 
 /// How many swarms are scraped at once: a few more than a request over UDP asks for.
 const SCRAPED_AT_ONCE: usize = 100;
@@ -27,31 +27,28 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
-    let storage = configured.open().await?.storage;
-    let missing = storage.missing_capabilities();
-    let needed = arguments.sort.needed();
-    if let Some(reason) = needed.iter().find_map(|capability| missing.reason(*capability)) {
-        return Err(CommandError::finding(format!("cannot list swarms: {reason}")));
-    }
-    let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
-    let mut largest = Largest::new(arguments.sort, limit);
-    let scanned = largest.find(&*storage).await.map_err(|error| configured.failed(&error))?;
-    if scanned == ScanEnd::Interrupted {
-        return Ok(Exit::Interrupted);
-    }
-    let found = largest.recounted(&*storage).await.map_err(|error| configured.failed(&error))?;
-    storage.close().await.map_err(|error| configured.failed(&error))?;
-    if arguments.json {
-        output.json_lines(found.iter())?;
-    } else if !found.is_empty() {
-        output.table(rows(&found))?;
-    }
-    if found.is_empty() {
-        note(arguments.sort.none_listed());
-    } else if largest.left_out {
-        note(format_args!("these are the first {}; --limit lists more", found.len()));
-    }
-    Ok(Exit::Success)
+    let list = configured.with_storage(async |Opened { storage, .. }| {
+        let missing = storage.missing_capabilities();
+        if let Some(reason) = arguments.sort.needed().iter().find_map(|needed| missing.reason(*needed)) {
+            return Err(CommandError::finding(format!("cannot list swarms: {reason}")).into());
+        }
+        let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+        let mut largest = Largest::new(arguments.sort, limit);
+        largest.find(&**storage).await?;
+        let found = largest.recounted(&**storage).await?;
+        if arguments.json {
+            output.json_lines(found.iter())?;
+        } else if !found.is_empty() {
+            output.table(rows(&found))?;
+        }
+        if found.is_empty() {
+            note(arguments.sort.none_listed());
+        } else if largest.left_out {
+            note(format_args!("these are the first {}; --limit lists more", found.len()));
+        }
+        Ok(Exit::Success)
+    });
+    list.await
 }
 
 impl SwarmSort {
@@ -111,27 +108,27 @@ impl Largest {
     }
 
     /// Looks at every swarm of a storage.
-    async fn find(&mut self, storage: &dyn Storage) -> StorageResult<ScanEnd> {
-        let scan = PageScan::new(storage);
+    async fn find(&mut self, storage: &dyn Storage) -> Result<(), WorkError> {
+        let scan = PageScan::new();
         if self.sort == SwarmSort::Downloads {
             let each = async |records: Vec<DownloadsRecord>| {
                 let swarms: Vec<_> = records.iter().map(|record| record.info_hash).collect();
                 self.offer(scrape(storage, &swarms).await?);
                 Ok(())
             };
-            return scan.downloads(each).await;
+            return scan.downloads(storage, each).await;
         }
         let mut last = None;
         let each = async |records: Vec<PeerRecord>| {
             let mut swarms: Vec<_> = records.iter().map(|record| record.info_hash).collect();
             swarms.dedup();
-            // A swarm that goes on from the page before was scraped then.
+            // A swarm that continues from the previous page was scraped then.
             let begun = usize::from(last.is_some() && swarms.first().copied() == last);
             last = swarms.last().copied().or(last);
             self.offer(scrape(storage, &swarms[begun..]).await?);
             Ok(())
         };
-        scan.peers(each).await
+        scan.peers(storage, each).await
     }
 
     fn offer(&mut self, swarms: Vec<NamedCounts>) {

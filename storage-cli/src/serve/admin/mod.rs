@@ -15,7 +15,6 @@ use super::health::Health;
 use super::http::{HttpRequest, HttpResponse, HttpService};
 use super::metrics::FrontMetrics;
 use super::status::Status;
-use stats::{Stats, StatsSources};
 
 pub(crate) use history::History;
 
@@ -44,20 +43,6 @@ pub(crate) struct AdminService {
 }
 
 impl AdminService {
-    fn stats(&self) -> Stats {
-        Stats::from(StatsSources {
-            backend: self.storage.name(),
-            server: self.storage.server(),
-            clock: self.storage.clock(),
-            begun: self.begun,
-            last: self.status.last(),
-            errors: self.status.failures(),
-            totals: self.metrics.totals(),
-            recent: self.history.recent(),
-            http_connections: self.metrics.connections().get(),
-        })
-    }
-
     fn metrics(&self) -> HttpResponse {
         match TextEncoder::new().encode_to_string(&self.prometheus.gather()) {
             Ok(text) => HttpResponse {

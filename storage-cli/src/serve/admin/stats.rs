@@ -2,23 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use storage_core::ClockReading;
-
-use super::history::Recent;
+use super::AdminService;
+use crate::output::rounded;
 use crate::serve::metrics::Totals;
-use crate::serve::status::{CollectionRecord, StatusSnapshot};
+use crate::serve::status::CollectionRecord;
+use serde::Serialize;
 
 /// The state of a tracker. What is not known (yet) is null.
 #[derive(Debug, Serialize)]
 pub(super) struct Stats {
-    /// The name of the backend.
     pub(super) backend: &'static str,
     /// Product and version of its server.
     pub(super) server: Option<String>,
     /// By how much the server's clock is ahead of this machine's.
     pub(super) clock_ahead_seconds: Option<f64>,
-    /// This program's version.
     pub(super) version: &'static str,
     pub(super) uptime_seconds: u64,
     /// Swarms that have peers, by the last statistics.
@@ -51,7 +48,6 @@ pub(super) struct Latency {
     p99: Option<f64>,
 }
 
-/// Requests of clients.
 #[derive(Debug, Serialize)]
 pub(super) struct Requests {
     announces: u64,
@@ -62,14 +58,12 @@ pub(super) struct Requests {
     failed: u64,
 }
 
-/// A call of the storage that failed.
 #[derive(Debug, Serialize)]
 pub(super) struct LastError {
     seconds_ago: u64,
     message: String,
 }
 
-/// A garbage collection.
 #[derive(Debug, Serialize)]
 pub(super) struct LastCollection {
     seconds_ago: u64,
@@ -78,31 +72,18 @@ pub(super) struct LastCollection {
     withheld_peers: u64,
 }
 
-/// Where the numbers come from.
-pub(super) struct StatsSources {
-    pub(super) backend: &'static str,
-    pub(super) server: Option<String>,
-    pub(super) clock: Option<ClockReading>,
-    pub(super) begun: Instant,
-    pub(super) last: StatusSnapshot,
-    pub(super) errors: u64,
-    pub(super) totals: Totals,
-    pub(super) recent: Recent,
-    pub(super) http_connections: i64,
-}
-
-impl From<StatsSources> for Stats {
-    fn from(sources: StatsSources) -> Self {
-        let StatsSources { backend, server, clock, begun, last, errors, totals, recent, http_connections } =
-            sources;
-        let Totals { announces, malformed, denied, limited, full, failed, .. } = totals;
+impl AdminService {
+    /// The state of now.
+    pub(super) fn stats(&self) -> Stats {
+        let Totals { announces, malformed, denied, limited, full, failed, .. } = self.metrics.totals();
+        let (last, recent) = (self.status.last(), self.history.recent());
         let milliseconds = |seconds: f64| rounded(seconds * 1e3);
-        Self {
-            backend,
-            server,
-            clock_ahead_seconds: clock.map(|clock| rounded(clock.ahead_seconds)),
+        Stats {
+            backend: self.storage.name(),
+            server: self.storage.server(),
+            clock_ahead_seconds: self.storage.clock().map(|clock| rounded(clock.ahead_seconds)),
             version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: begun.elapsed().as_secs(),
+            uptime_seconds: self.begun.elapsed().as_secs(),
             swarms: last.statistics.map(|(_, counts)| counts.info_hashes),
             seeders: last.statistics.map(|(_, counts)| counts.seeders),
             leechers: last.statistics.map(|(_, counts)| counts.leechers),
@@ -113,8 +94,8 @@ impl From<StatsSources> for Stats {
                 p99: recent.p99.map(milliseconds),
             },
             requests: Requests { announces, malformed, denied, limited, full, failed },
-            http_connections,
-            errors,
+            http_connections: self.metrics.connections.get(),
+            errors: self.status.failures(),
             last_error: last.failure.map(|(at, message)| LastError { seconds_ago: ago(at), message }),
             last_garbage_collection: last.collection.map(LastCollection::from),
             next_garbage_collection_seconds: last
@@ -138,22 +119,6 @@ impl From<CollectionRecord> for LastCollection {
     }
 }
 
-/// To thousandths: what is beyond them is not measured.
-fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
-}
-
 fn ago(at: Instant) -> u64 {
     at.elapsed().as_secs()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_no_more_places_than_are_measured() {
-        assert_eq!(rounded(0.062_309_999_999_999_99).to_string(), "0.062");
-        assert_eq!(rounded(1_234.567_89).to_string(), "1234.568");
-    }
 }

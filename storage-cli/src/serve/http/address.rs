@@ -1,4 +1,4 @@
-//! Where a client is: the address of its connection, unless somebody trusted says otherwise.
+//! The address of a client: that of its connection, or the one in the header of a trusted proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,23 +7,23 @@ use hyper::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
 use super::forwarded;
-use super::malformed::Malformed;
+use super::request::Malformed;
 
 /// Where the address of a client is found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct AddressRules {
-    /// The header in which proxies tell the address of their client: a list of addresses, or `Forwarded`.
+    /// The header with the client's address: a list of addresses, or `Forwarded`.
     pub(crate) real_ip_header: Option<HeaderName>,
-    /// The proxies whose word is taken for it.
+    /// The proxies whose header is trusted.
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// Whether a client may name other addresses than the one it comes from.
+    /// Whether a client may announce other addresses than its own.
     pub(crate) allow_ip_spoofing: bool,
 }
 
 impl AddressRules {
-    /// The address that a request comes from. A header counts only if a trusted proxy sent it; of
-    /// several addresses in it the last one that is not a trusted proxy's: those before it are the
-    /// client's own words.
+    /// The address that a request comes from. The header counts only if a trusted proxy sent it. Of several
+    /// addresses in it the last one that is not a trusted proxy's counts: the client may have written
+    /// those before it.
     pub(super) fn client(&self, connection: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Malformed> {
         let connection = connection.to_canonical();
         let Some(name) = &self.real_ip_header else { return Ok(connection) };
@@ -49,7 +49,7 @@ impl AddressRules {
     }
 }
 
-/// The addresses in a header, in their order; none for what is no address.
+/// The addresses in a header, in their order; `None` for an element without one.
 fn addresses(header: &HeaderName, text: &str) -> Option<Vec<Option<IpAddr>>> {
     if header == FORWARDED {
         return forwarded::clients(text);
@@ -57,7 +57,7 @@ fn addresses(header: &HeaderName, text: &str) -> Option<Vec<Option<IpAddr>>> {
     Some(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(address).collect())
 }
 
-/// An address, in whichever way it is written: bare, in brackets, with a port (BEP 7).
+/// Parses an address: bare, in brackets, or with a port (BEP 7).
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_believed() {
+    fn headers_of_untrusted_connections_are_ignored() {
         assert_eq!(client(&rules(), "192.0.2.9", &["198.51.100.1"]).unwrap(), "192.0.2.9");
         assert_eq!(client(&AddressRules::default(), PROXY, &["198.51.100.1"]).unwrap(), PROXY);
     }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_names_the_client_and_what_stands_before_a_hidden_one_is_not_believed() {
+    fn forwarded_names_the_client_and_elements_before_a_hidden_one_are_ignored() {
         let rules = AddressRules { real_ip_header: Some(FORWARDED), ..rules() };
         let client = |values: &[&str]| {
             let mut headers = HeaderMap::new();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_wrote_before_its_proxy_is_not_believed() {
+    fn addresses_written_by_the_client_are_ignored() {
         assert_eq!(client(&rules(), PROXY, &["1.1.1.1, 198.51.100.1, 10.0.0.2"]).unwrap(), "198.51.100.1");
         assert_eq!(client(&rules(), PROXY, &["1.1.1.1", "198.51.100.1"]).unwrap(), "198.51.100.1");
         assert_eq!(client(&rules(), PROXY, &["nonsense, 198.51.100.1"]).unwrap(), "198.51.100.1");

@@ -1,12 +1,11 @@
-//! The header `Forwarded` (RFC 7239), by which proxies tell for whom they ask.
+//! The header `Forwarded` (RFC 7239), in which proxies name their clients.
 
 use std::net::IpAddr;
 
 use super::address::address;
 
-/// For each element of a header, in its order, the address it is `for`; none where it hides that or does not say
-/// it. `None` for a header that is written wrongly: where a client's part of it leaves a quote open, what the proxy
-/// added cannot be told from it.
+/// The `for` address of each element of a header, in their order; `None` for an element without one. `None` for a
+/// malformed header: if the client left a quote open, the proxy's element cannot be separated from it.
 pub(super) fn clients(header: &str) -> Option<Vec<Option<IpAddr>>> {
     let elements = split(header, ',')?.into_iter().map(str::trim).filter(|element| !element.is_empty());
     elements.map(client).collect()

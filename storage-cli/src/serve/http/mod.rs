@@ -1,14 +1,12 @@
 //! The tracker over HTTP.
 
 mod address;
-mod announce;
+mod connection_limit;
 mod forwarded;
-mod malformed;
-mod per_ip_limit;
 mod query;
+mod request;
 mod response;
 mod routes;
-mod scrape;
 mod server;
 mod write_timeout;
 
@@ -18,87 +16,52 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol};
-use super::tracker::{Refusal, Tracker};
-use malformed::Malformed;
-
+use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
+use super::tracker::{RequestFailure, Tracker};
+use request::{read_announce, read_scrape};
 use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
-pub(crate) use per_ip_limit::{PerIpLimit, network};
+pub(crate) use connection_limit::{ConnectionLimit, PerIpLimit, network};
 pub(crate) use response::FailureResponse;
 pub(crate) use routes::{Route, Routes};
-pub(crate) use server::{ConnectionLimit, HttpRequest, HttpResponse, HttpService, serve};
+pub(crate) use server::{HttpRequest, HttpResponse, HttpService, serve};
 
 /// What clients see.
 pub(crate) struct TrackerService {
-    tracker: Arc<Tracker>,
-    rules: AddressRules,
-    routes: Routes,
-    metrics: Arc<FrontMetrics>,
-}
-
-/// Why a request is answered with a reason.
-#[derive(thiserror::Error, Debug)]
-enum HttpFailure {
-    #[error("{0}")]
-    Malformed(#[from] Malformed),
-    #[error("{0}")]
-    Refused(Refusal),
-}
-
-impl From<Refusal> for HttpFailure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<&HttpFailure> for AnnounceOutcome {
-    fn from(failed: &HttpFailure) -> Self {
-        match failed {
-            HttpFailure::Malformed(_) => Self::Malformed,
-            HttpFailure::Refused(refusal) => (*refusal).into(),
-        }
-    }
+    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) rules: AddressRules,
+    pub(crate) routes: Routes,
+    pub(crate) metrics: Arc<FrontMetrics>,
 }
 
 impl TrackerService {
-    /// The service of a tracker.
-    pub(crate) fn new(
-        tracker: Arc<Tracker>,
-        rules: AddressRules,
-        routes: Routes,
-        metrics: Arc<FrontMetrics>,
-    ) -> Self {
-        Self { tracker, rules, routes, metrics }
-    }
-
-    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
+    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
         let from = self.rules.client(request.connection, request.headers)?;
         self.tracker.admit(from)?;
-        let (client, format) = announce::read(request.query, from, self.rules.allow_ip_spoofing)?;
+        let (client, format) = read_announce(request.query, from, self.rules.allow_ip_spoofing)?;
         let answer = self.tracker.announce(&client).await?;
-        Ok(response::announced(&answer, format, self.tracker.limits()))
+        Ok(response::announced(&answer, format, &self.tracker.limits))
     }
 
-    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, HttpFailure> {
+    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
         self.tracker.admit(self.rules.client(request.connection, request.headers)?)?;
-        let info_hashes = scrape::read(request.query, self.tracker.limits().max_scrape_infohashes)?;
+        let info_hashes = read_scrape(request.query, self.tracker.limits.max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
         Ok(response::scraped(&info_hashes, &counts))
     }
 
-    /// Counts and times a request; trackers tell of failures in answers that are fine by HTTP.
+    /// Counts and times a request. A tracker reports failures in responses with status 200.
     async fn measured(
         &self,
         action: ServedAction,
-        work: impl Future<Output = Result<Bytes, HttpFailure>>,
+        work: impl Future<Output = Result<Bytes, RequestFailure>>,
     ) -> HttpResponse {
         let begun = Instant::now();
         let result = work.await;
-        let outcome = result.as_ref().map_or_else(AnnounceOutcome::from, |_| AnnounceOutcome::Ok);
-        self.metrics.record(ServedProtocol::Http, action, outcome, begun.elapsed());
-        let body = result.unwrap_or_else(|failed| response::failed(&failed.to_string()));
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| AnnounceOutcome::Ok);
+        self.metrics.record(TrackerProtocol::Http, action, outcome, begun.elapsed());
+        let body = result.unwrap_or_else(|failed| response::failed(&failed.reason));
         HttpResponse { content_type: "text/plain", ..HttpResponse::text(StatusCode::OK, body) }
     }
 }

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// The parameters of a query string, in their order, still encoded. An empty part is none.
+/// The parameters of a query string, in their order, still encoded.
 pub(super) fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Encoded<'_>)> {
     query.split(|byte| *byte == b'&').filter(|part| !part.is_empty()).map(|part| {
         let end_of_name = part.iter().position(|byte| *byte == b'=');
         let (name, value) = part.split_at(end_of_name.unwrap_or(part.len()));
-        // A name that is wrongly encoded is the name of nothing that is read.
+        // An invalid name matches no parameter.
         let name = Encoded(name).decode().unwrap_or(Cow::Borrowed(name));
         (name, Encoded(value.get(1..).unwrap_or_default()))
     })
@@ -38,12 +38,12 @@ impl<'a> Encoded<'a> {
         Ok(Cow::Owned(percent_decode(&unescaped).collect()))
     }
 
-    /// The text, if it is any.
+    /// The text, if it is valid UTF-8.
     pub(super) fn text(self) -> Option<String> {
         String::from_utf8(self.decode().ok()?.into_owned()).ok()
     }
 
-    /// The text read as something, if it is that.
+    /// The parsed text, if it is valid.
     pub(super) fn parse<T: std::str::FromStr>(self) -> Option<T> {
         self.text()?.parse().ok()
     }

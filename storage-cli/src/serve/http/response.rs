@@ -1,4 +1,4 @@
-//! Answers over HTTP, bencoded (BEP 3, 7, 23, 48).
+//! Bencoded responses (BEP 3, 7, 23, 48).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use storage_core::{AnnounceAnswer, InfoHash, Peer, SwarmCounts};
 
-use super::announce::PeersFormat;
+use super::request::PeersFormat;
 use crate::bep15::push_compact;
 use crate::serve::settings::ClientLimits;
 use crate::serve::tracker::distinct;
@@ -66,7 +66,7 @@ pub(crate) struct FailureResponse<'a> {
     pub(crate) reason: Cow<'a, str>,
 }
 
-/// The answer to an announce; counts that could not be read are left out.
+/// The response to an announce, without counts that could not be read.
 pub(super) fn announced(answer: &AnnounceAnswer, format: PeersFormat, limits: &ClientLimits) -> Bytes {
     let peers = answer.peers.as_deref().unwrap_or_default();
     match format {
@@ -134,7 +134,7 @@ fn compact(peers: &[Peer]) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn bencoded(answer: &impl Serialize) -> Bytes {
-    // Nothing here is of a kind that bencode has not.
+    // All of these types can be bencoded.
     serde_bencode::to_bytes(answer).unwrap_or_default().into()
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_and_port_is_told_once_where_peer_ids_are_not() {
+    fn without_peer_ids_each_address_and_port_is_returned_once() {
         let peers = [1, 2, 3, 4]
             .map(|id| Peer::new(PeerId([id; 20]), [192, 0, 2, 1].into(), if id < 4 { 6881 } else { 6882 }));
         let (v4, v6) = compact(&peers);

@@ -5,24 +5,22 @@ use std::fmt;
 /// Where announces and scrapes are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Routes {
-    /// For announces.
     pub(crate) announce: Vec<Route>,
-    /// For scrapes.
     pub(crate) scrape: Vec<Route>,
 }
 
-/// A path; a segment of it may stand for any text.
+/// A path, with wildcards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route(Vec<Segment>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
     Text(String),
-    /// A name for what is there, such as a passkey: it is not looked at.
+    /// A wildcard with a name, such as a passkey, whose text is ignored.
     Any(String),
 }
 
-/// What a request asks for by its path.
+/// What a path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteTarget {
     Announce,
@@ -37,7 +35,7 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// Announces at these paths; scrapes at those given, or else where clients look for them (BEP 48).
+    /// Scrapes are by default at the paths that clients derive from those of announces (BEP 48).
     pub(crate) fn new(announce: Vec<Route>, scrape: Option<Vec<Route>>) -> Self {
         let scrape = scrape.unwrap_or_else(|| announce.iter().filter_map(Route::scrape).collect());
         Self { announce, scrape }

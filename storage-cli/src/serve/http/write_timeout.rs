@@ -1,4 +1,4 @@
-//! An end to waiting for clients that don't read what they asked for.
+//! A timeout for writes to clients that do not read their responses.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a client may take none of what is written to it.
+/// How long a write may make no progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A stream whose writes fail where the other side takes nothing for too long.
+/// A stream whose writes fail when they make no progress for too long.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     /// Set while a write waits.

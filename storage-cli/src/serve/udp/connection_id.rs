@@ -1,5 +1,4 @@
-//! Connection ids that need no memory (BEP 15): proof that whoever announces receives what is sent to its
-//! address.
+//! Stateless connection ids (BEP 15), which prove that a client receives packets at its address.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -10,7 +9,7 @@ use siphasher::sip::SipHasher24;
 /// How long an id is good after it was given.
 const LIFETIME: u16 = 120;
 
-/// The bits of an id that tell the second in which it was given.
+/// The bits of an id that hold the second of its issue.
 const SECOND_BITS: u32 = 16;
 
 /// Gives and checks ids. An id is the second in which it was given, and a keyed hash of that second and

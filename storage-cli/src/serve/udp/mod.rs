@@ -13,20 +13,20 @@ use storage_core::{AddressFamily, AnnounceAnswer, InfoHash, Role, TaskSpawner};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, ServedProtocol};
+use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
 use super::settings::ClientLimits;
-use super::tracker::{ClientAnnounce, Refusal, Tracker, distinct};
+use super::tracker::{ClientAnnounce, RequestFailure, Tracker, distinct};
 use crate::bep15::{UdpAnnounce, UdpRequest, UdpResponse, peers_that_fit, saturated};
 use connection_id::ConnectionIds;
 use socket::{PacketAddresses, PacketSocket};
 
-/// Requests that wait for the storage; further ones are dropped, as packets may be.
+/// The most requests in flight; further ones are dropped.
 const MAX_IN_FLIGHT: usize = 4_096;
 
-/// More than any request that is read: 74 info hashes.
+/// Longer than any request: a scrape of 74 info hashes.
 const MAX_PACKET: usize = 2_048;
 
-/// How long reading waits after the system refused to read.
+/// The pause after a failed read.
 const RECEIVE_RETRY: Duration = Duration::from_millis(10);
 
 const WRONG_CONNECTION: &str = "connection id mismatch";
@@ -64,7 +64,7 @@ impl UdpTracker {
             return PacketAction::Ignore;
         };
         let answer = |outcome, response: UdpResponse| {
-            self.metrics.record(ServedProtocol::Udp, action(&request), outcome, begun.elapsed());
+            self.metrics.record(TrackerProtocol::Udp, action(&request), outcome, begun.elapsed());
             response.encode(transaction)
         };
         if request == UdpRequest::Connect {
@@ -91,29 +91,24 @@ impl UdpTracker {
         let begun = Instant::now();
         let action = action(&request);
         let result = self.result(request, client).await;
-        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| AnnounceOutcome::Ok);
-        self.metrics.record(ServedProtocol::Udp, action, outcome, begun.elapsed());
-        result.unwrap_or_else(|(_, reason)| UdpResponse::Error(reason)).encode(transaction)
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| AnnounceOutcome::Ok);
+        self.metrics.record(TrackerProtocol::Udp, action, outcome, begun.elapsed());
+        result.unwrap_or_else(|failure| UdpResponse::Error(failure.reason)).encode(transaction)
     }
 
-    async fn result(
-        &self,
-        request: UdpRequest,
-        client: IpAddr,
-    ) -> Result<UdpResponse, (AnnounceOutcome, String)> {
-        let malformed = |reason: &str| (AnnounceOutcome::Malformed, reason.to_owned());
-        let refused = |refusal: Refusal| (refusal.into(), refusal.to_string());
+    async fn result(&self, request: UdpRequest, client: IpAddr) -> Result<UdpResponse, RequestFailure> {
+        let malformed =
+            |reason: &str| RequestFailure { outcome: AnnounceOutcome::Malformed, reason: reason.to_owned() };
         match request {
             UdpRequest::Connect => Ok(UdpResponse::Connect(self.ids.give(client))),
             UdpRequest::ShortAnnounce | UdpRequest::ShortScrape => Err(malformed("the packet is too short")),
             UdpRequest::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
             UdpRequest::Announce(announce) => {
-                let announced = self.tracker.announce(&self.client(announce, client)).await;
-                Ok(announce_response(&announced.map_err(refused)?, self.tracker.limits()))
+                let answer = self.tracker.announce(&self.client(announce, client)).await?;
+                Ok(announce_response(&answer, &self.tracker.limits))
             }
             UdpRequest::Scrape(info_hashes) => {
-                let counts = self.tracker.scrape(&info_hashes).await;
-                counts.map(UdpResponse::Scrape).map_err(refused)
+                Ok(UdpResponse::Scrape(self.tracker.scrape(&info_hashes).await?))
             }
         }
     }
@@ -121,7 +116,7 @@ impl UdpTracker {
     fn client(&self, announce: UdpAnnounce, from: IpAddr) -> ClientAnnounce {
         let UdpAnnounce { info_hash, peer_id, left, event, address, num_want, port } = announce;
         let is_named = self.allow_ip_spoofing && from.is_ipv4() && !address.is_unspecified();
-        let limits = self.tracker.limits();
+        let limits = &self.tracker.limits;
         let fitting = peers_that_fit(limits.max_udp_answer, from.is_ipv4());
         ClientAnnounce {
             info_hash: InfoHash::V1(info_hash),
@@ -157,10 +152,10 @@ fn action(request: &UdpRequest) -> ServedAction {
     }
 }
 
-/// Answers packets until it is time to stop, in so many loops.
+/// Starts `loops` tasks that answer packets until it is time to stop.
 ///
 /// # Errors
-/// If the system does not tell to which address packets are sent.
+/// If the system does not support packet info.
 pub(crate) fn serve(
     socket: UdpSocket,
     tracker: &Arc<UdpTracker>,
@@ -199,7 +194,7 @@ async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tas
     }
 }
 
-/// Answers a request at once if nothing has to be waited for, and by a task of its own otherwise.
+/// Responds at once if the storage does, and otherwise in a task of its own.
 async fn ask(
     socket: &Arc<PacketSocket>,
     tracker: &Arc<UdpTracker>,
@@ -210,7 +205,7 @@ async fn ask(
 ) {
     let Ok(permit) = Arc::clone(&tracker.in_flight).try_acquire_owned() else {
         tracker.metrics.record(
-            ServedProtocol::Udp,
+            TrackerProtocol::Udp,
             action(&request),
             AnnounceOutcome::Dropped,
             Duration::ZERO,
@@ -228,10 +223,10 @@ async fn ask(
     }
 }
 
-/// What the system refuses to send is lost, as packets may be.
+/// Packets that cannot be sent are dropped.
 async fn send(socket: &PacketSocket, answer: &[u8], to: PacketAddresses) {
     if let Err(error) = socket.answer(answer, to).await {
-        tracing::trace!(%error, ?to, "an answer is lost");
+        tracing::trace!(%error, ?to, "cannot send a response");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A UDP socket that answers from the address that was asked, also where it listens on all addresses.
+//! A UDP socket that responds from the address that a packet was sent to, also if it listens on all addresses.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// A socket that knows to which of its addresses a packet was sent.
+/// A UDP socket with packet info.
 pub(super) struct PacketSocket(UdpSocket);
 
 /// Both ends of an exchange of packets.
@@ -25,7 +25,7 @@ pub(super) struct PacketAddresses {
 }
 
 impl PacketSocket {
-    /// Asks the system to tell the destination of each packet.
+    /// Enables packet info, which has the destination of each packet.
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         if socket.local_addr()?.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;

@@ -1,4 +1,4 @@
-//! How many connections one address may have, so that nobody takes the connections of all others.
+//! The limits of connections, in total and for each IP address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,37 +6,38 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// The bits of an IPv6 address that tell one network from another; whoever has one has all addresses in it.
+/// The network part of an IPv6 address: clients own a whole /64.
 const NETWORK: u128 = !0 << 64;
 
-/// The connections of each address.
+/// Counts the connections of each address.
 #[derive(Clone)]
 pub(crate) struct PerIpLimit(Arc<Inner>);
 
 struct Inner {
     most: usize,
-    /// Those that speak for many.
+    /// Proxies, which speak for many clients.
     exempt: Vec<IpNet>,
     open: Mutex<HashMap<IpAddr, usize>>,
     refused: IntCounter,
 }
 
-/// One connection; it ends with this.
-pub(super) struct PerIpPermit {
+/// A permit for one connection, returned on drop.
+struct PerIpPermit {
     limit: PerIpLimit,
     from: Option<IpAddr>,
 }
 
 impl PerIpLimit {
-    /// So many for each address, and any number for those exempt; counts those refused.
+    /// Allows `most` connections for each address that is not exempt; counts refusals.
     pub(crate) fn new(most: usize, exempt: Vec<IpNet>, refused: IntCounter) -> Self {
         Self(Arc::new(Inner { most, exempt, open: Mutex::default(), refused }))
     }
 
-    /// Counts a connection from there; none, if it would be one too many.
-    pub(super) fn count(&self, from: IpAddr) -> Option<PerIpPermit> {
+    /// Takes a permit for a connection from there; `None` if the address has too many.
+    fn count(&self, from: IpAddr) -> Option<PerIpPermit> {
         let Inner { most, exempt, open, refused } = &*self.0;
         if exempt.iter().any(|network| network.contains(&from)) {
             return Some(PerIpPermit { limit: self.clone(), from: None });
@@ -66,7 +67,71 @@ impl Drop for PerIpPermit {
     }
 }
 
-/// The address of whoever has this one: of IPv6 that of the /64.
+/// The connections that may be open at once.
+#[derive(Clone)]
+pub(crate) struct ConnectionLimit {
+    free: Arc<Semaphore>,
+    taken: Option<IntGauge>,
+    per_ip: Option<PerIpLimit>,
+    /// Wakes the oldest connection to make room.
+    pub(super) make_room: Arc<Notify>,
+}
+
+impl ConnectionLimit {
+    /// So many.
+    pub(crate) fn new(count: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), taken: None, per_ip: None, make_room: Arc::default() }
+    }
+
+    /// So many, of which an address gets no more than its share; the gauge shows those taken.
+    pub(crate) fn shared(count: usize, per_ip: PerIpLimit, taken: IntGauge) -> Self {
+        Self { taken: Some(taken), per_ip: Some(per_ip), ..Self::new(count) }
+    }
+
+    pub(super) async fn take(&self) -> Option<ConnectionPermit> {
+        let free = Arc::clone(&self.free);
+        let permit = match free.try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.make_room.notify_one();
+                Arc::clone(&self.free).acquire_owned().await.ok()?
+            }
+        };
+        Some(ConnectionPermit { counted: None, taken: None, _permit: permit })
+    }
+}
+
+/// The permit of one connection.
+pub(super) struct ConnectionPermit {
+    counted: Option<PerIpPermit>,
+    taken: Option<IntGauge>,
+    /// Dropped last: the next connection may come from the same address.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl ConnectionPermit {
+    /// Counts a connection from there until this is dropped; none, if it is one too many of its address.
+    pub(super) fn taken_by(mut self, from: IpAddr, limit: &ConnectionLimit) -> Option<Self> {
+        if let Some(per_ip) = &limit.per_ip {
+            self.counted = Some(per_ip.count(from)?);
+        }
+        self.taken = limit.taken.clone();
+        if let Some(taken) = &self.taken {
+            taken.inc();
+        }
+        Some(self)
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        if let Some(taken) = &self.taken {
+            taken.dec();
+        }
+    }
+}
+
+/// The address to which limits apply: an IPv4 address, or the /64 of an IPv6 address.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,15 +1,15 @@
-//! Announces over HTTP (BEP 3, 7, 23, 52): what the parameters say.
+//! Announces and scrapes over HTTP (BEP 3, 7, 23, 48, 52): their parameters.
 
 use std::net::IpAddr;
 
-use storage_core::{AddressFamily, AnnounceEvent, InfoHash, PeerId, Role};
+use storage_core::{AddressFamily, AnnounceEvent, InfoHash, InvalidInfoHash, InvalidPeerId, PeerId, Role};
 
 use super::address::address;
-use super::malformed::Malformed;
 use super::query::{Encoded, parameters};
-use crate::serve::tracker::ClientAnnounce;
+use crate::serve::metrics::AnnounceOutcome;
+use crate::serve::tracker::{ClientAnnounce, RequestFailure};
 
-/// How the peers of the answer are written.
+/// The format of the peers in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PeersFormat {
     /// 6 or 18 bytes each (BEP 23, BEP 7).
@@ -21,7 +21,7 @@ pub(super) enum PeersFormat {
     },
 }
 
-/// What the parameters say, the first where one is given more than once.
+/// The parameters; of repeated ones the first counts.
 #[derive(Default)]
 struct AnnounceParameters<'a> {
     info_hash: Option<Encoded<'a>>,
@@ -35,9 +35,8 @@ struct AnnounceParameters<'a> {
     addresses: Vec<Encoded<'a>>,
 }
 
-/// Reads an announce of a client at `from`; addresses in the parameters count only where `spoofing` is
-/// allowed.
-pub(super) fn read(
+/// Reads an announce of a client at `from`; addresses in the parameters count only with `spoofing`.
+pub(super) fn read_announce(
     query: &[u8],
     from: IpAddr,
     spoofing: bool,
@@ -58,7 +57,7 @@ pub(super) fn read(
             .ok_or(Malformed::Port)?,
         role: role(given.left.ok_or(Malformed::Missing("left"))?)?,
         event: given.event.map_or(AnnounceEvent::None, event),
-        // -1 and what is no number say as little as nothing.
+        // -1 or no number: the client leaves it to the tracker.
         num_want: given.numwant.and_then(Encoded::parse),
         families: families(from),
     };
@@ -98,7 +97,7 @@ fn required<'a>(
     given.ok_or(Malformed::Missing(name))?.decode().map_err(|_| Malformed::NotEncoded(name))
 }
 
-/// A client that has nothing left is a seeder. Some write a negative number where they don't know.
+/// A client with nothing left is a seeder. Some clients send a negative number if they do not know.
 fn role(left: Encoded<'_>) -> Result<Role, Malformed> {
     let text = left.text().ok_or(Malformed::Left)?;
     let digits = text.strip_prefix('-').unwrap_or(&text);
@@ -108,7 +107,7 @@ fn role(left: Encoded<'_>) -> Result<Role, Malformed> {
     Ok(Role::from_is_seeder(digits.bytes().all(|byte| byte == b'0')))
 }
 
-/// Events that are not known (`paused` of BEP 21 and what is yet to come) are announces all the same.
+/// Unknown events, such as `paused` (BEP 21), are regular announces.
 fn event(given: Encoded<'_>) -> AnnounceEvent {
     match given.text().unwrap_or_default().to_ascii_lowercase().as_str() {
         "started" => AnnounceEvent::Started,
@@ -127,7 +126,7 @@ fn peers_format(given: &AnnounceParameters<'_>) -> PeersFormat {
     }
 }
 
-/// One address a family: the one named, else the one that the request comes from.
+/// One address per family: from the parameters, or else that of the request.
 fn addresses(from: IpAddr, named: &[Encoded<'_>]) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::with_capacity(2);
     let named = named.iter().filter_map(|named| address(&named.text()?));
@@ -146,6 +145,57 @@ fn families(from: IpAddr) -> &'static [AddressFamily] {
     }
 }
 
+/// Reads the distinct info hashes of a scrape, up to `most`. A scrape of all swarms is refused.
+pub(super) fn read_scrape(query: &[u8], most: usize) -> Result<Vec<InfoHash>, Malformed> {
+    let mut info_hashes = Vec::new();
+    for (name, value) in parameters(query) {
+        if *name != *b"info_hash" {
+            continue;
+        }
+        let bytes = value.decode().map_err(|_| Malformed::NotEncoded("info_hash"))?;
+        let info_hash = InfoHash::try_from(&bytes[..])?;
+        if info_hashes.len() < most && !info_hashes.contains(&info_hash) {
+            info_hashes.push(info_hash);
+        }
+    }
+    if info_hashes.is_empty() { Err(Malformed::Missing("info_hash")) } else { Ok(info_hashes) }
+}
+
+impl From<Malformed> for RequestFailure {
+    fn from(error: Malformed) -> Self {
+        Self { outcome: AnnounceOutcome::Malformed, reason: error.to_string() }
+    }
+}
+
+/// Why a request is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    /// A required parameter is missing.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// A value has a `%` that no two hexadecimal digits follow.
+    #[error("`{0}` is not percent-encoded: two hexadecimal digits follow each %")]
+    NotEncoded(&'static str),
+    /// An announce is for one swarm.
+    #[error("`info_hash` is given more than once")]
+    SeveralInfoHashes,
+    /// Not an info hash.
+    #[error("`info_hash`: {0}")]
+    InfoHash(#[from] InvalidInfoHash),
+    /// Not a peer id.
+    #[error("`peer_id`: {0}")]
+    PeerId(#[from] InvalidPeerId),
+    /// Not a port from 1 to 65535.
+    #[error("`port`: expected a whole number from 1 to 65535")]
+    Port,
+    /// Not a number of bytes.
+    #[error("`left`: expected a number of bytes")]
+    Left,
+    /// The header of the proxy has no address.
+    #[error("the proxy did not send the address of the client")]
+    Address,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,7 +208,7 @@ mod tests {
         from: &str,
         spoofing: bool,
     ) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
-        read(query.as_bytes(), from.parse().unwrap(), spoofing)
+        read_announce(query.as_bytes(), from.parse().unwrap(), spoofing)
     }
 
     fn good(more: &str) -> (ClientAnnounce, PeersFormat) {
@@ -250,10 +300,27 @@ mod tests {
         assert_eq!(addresses("&ip=example.org", true), ["192.0.2.1"]);
     }
 
+    #[test]
+    fn several_info_hashes_are_read_each_once_and_no_more_than_the_limit() {
+        let (a, b, c) = ("a".repeat(20), "b".repeat(32), "c".repeat(20));
+        let query = format!("info_hash={a}&x=y&info_hash={b}&info_hash={a}&info_hash={c}");
+        let [a, b, c] = [InfoHash::V1([b'a'; 20]), InfoHash::V2([b'b'; 32]), InfoHash::V1([b'c'; 20])];
+        assert_eq!(read_scrape(query.as_bytes(), 50).unwrap(), [a, b, c]);
+        assert_eq!(read_scrape(query.as_bytes(), 2).unwrap(), [a, b]);
+    }
+
+    #[test]
+    fn a_scrape_of_everything_or_of_nonsense_is_refused() {
+        assert_eq!(read_scrape(b"", 50), Err(Malformed::Missing("info_hash")));
+        assert_eq!(read_scrape(b"passkey=1", 50), Err(Malformed::Missing("info_hash")));
+        assert_eq!(read_scrape(b"info_hash=%zz", 50), Err(Malformed::NotEncoded("info_hash")));
+        assert!(matches!(read_scrape(b"info_hash=aaa", 50), Err(Malformed::InfoHash(_))));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(query: Vec<u8>, spoofing: bool) {
-            let _ = read(&query, [192, 0, 2, 1].into(), spoofing);
+            let _ = read_announce(&query, [192, 0, 2, 1].into(), spoofing);
         }
 
         #[test]
@@ -261,6 +328,11 @@ mod tests {
             let names = ["info_hash", "peer_id", "port", "left", "numwant", "event", "compact", "ip"];
             let query: Vec<_> = names.iter().zip(values).map(|(name, value)| format!("{name}={value}")).collect();
             let _ = read_from(&query.join("&"), "2001:db8::1", true);
+        }
+
+        #[test]
+        fn any_scrape_is_read_without_a_panic(query: Vec<u8>) {
+            let _ = read_scrape(&query, 50);
         }
     }
 }
