@@ -4,9 +4,9 @@
 use std::process::ExitCode;
 
 use example_backend::ExampleDriver;
-use storage_core::Registry;
+use storage_core::Backends;
 use storage_memory::MemoryDriver;
 
 fn main() -> ExitCode {
-    storage_cli::run(Registry::new().with(MemoryDriver).with(ExampleDriver))
+    storage_cli::run(Backends::new().with(MemoryDriver).with(ExampleDriver))
 }

@@ -22,7 +22,7 @@
 //! reconnection), and choose the [kind](storage_core::ErrorKind) of each error with care:
 //! `Uncertain` for a write whose answer never came.
 //!
-//! What is not here is written once, in the core. [`Registry::open`](storage_core::Registry::open)
+//! What is not here is written once, in the core. [`Backends::open`](storage_core::Backends::open)
 //! reads the settings that all backends have and puts layers around the storage: timeouts and the
 //! bounded queue, the orderly `close` and `Closed` after it (L1), traces, metrics.
 //! [`MaintenanceScheduler`](storage_core::MaintenanceScheduler) runs it on a schedule (U3). The types see to it that
@@ -31,13 +31,13 @@
 //! ```
 //! use example_backend::ExampleDriver;
 //! use storage_core::config::{StorageConfig, Value};
-//! use storage_core::{InfoHash, Peer, PeerId, Registry};
+//! use storage_core::{InfoHash, Peer, PeerId, Backends};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Value::Section(vec![("capacity".into(), Value::Integer(1_000))]);
-//! let registry = Registry::new().with(ExampleDriver);
-//! let opened = registry.open(StorageConfig { name: "example".into(), config }).await?;
+//! let backends = Backends::new().with(ExampleDriver);
+//! let opened = backends.open(StorageConfig { name: "example".into(), config }).await?;
 //!
 //! let info_hash = InfoHash::V1([1; 20]);
 //! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);

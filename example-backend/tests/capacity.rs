@@ -5,7 +5,7 @@ use std::sync::Arc;
 use example_backend::ExampleDriver;
 use storage_core::config::{StorageConfig, Value};
 use storage_core::{
-    ErrorKind, InfoHash, OpenError, Peer, PeerId, PeerStorageExt, Registry, Storage, SwarmCounts,
+    Backends, ErrorKind, InfoHash, OpenError, Peer, PeerId, PeerStorageExt, Storage, SwarmCounts,
 };
 
 const SWARM: InfoHash = InfoHash::V1([1; 20]);
@@ -13,7 +13,7 @@ const SWARM: InfoHash = InfoHash::V1([1; 20]);
 async fn with_capacity(capacity: i64) -> Result<Arc<dyn Storage>, OpenError> {
     let config = Value::Section(vec![("Capacity".into(), Value::Integer(capacity))]);
     let config = StorageConfig { name: "example".into(), config };
-    Ok(Registry::new().with(ExampleDriver).open(config).await?.storage)
+    Ok(Backends::new().with(ExampleDriver).open(config).await?.storage)
 }
 
 fn peer(port: u16) -> Peer {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use example_backend::ExampleDriver;
 use storage_core::config::{StorageConfig, Value};
 use storage_core::conformance::{Outcome, Provider, Suite};
-use storage_core::{Capability, OpenError, Registry, Storage};
+use storage_core::{Backends, Capability, OpenError, Storage};
 
 struct Example;
 
@@ -14,7 +14,7 @@ struct Example;
 impl Provider for Example {
     async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
         let config = StorageConfig { name: "example".into(), config: Value::Null };
-        Ok(Registry::new().with(ExampleDriver).open(config).await?.storage)
+        Ok(Backends::new().with(ExampleDriver).open(config).await?.storage)
     }
 
     fn is_exclusive(&self) -> bool {

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Arc;
-use storage_core::{Diagnostics, Opened, Registry, Storage};
+use storage_core::{Backends, Diagnostics, Opened, Storage};
 use storage_migration::{Kind, MigrationError, Progress, RecordCounts, Side, Stop};
 
 use crate::arguments::{EndpointsArguments, StorageArguments};
@@ -30,14 +30,14 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// Opens and checks both, as `check` does, and reports the problems of both.
     pub(crate) async fn open(
-        registry: &Registry,
+        backends: &Backends,
         arguments: &EndpointsArguments,
     ) -> Result<Self, CommandError> {
         let EndpointsArguments { from, from_at, to, to_at, .. } = arguments;
         let source = StorageArguments { config: from.clone(), at: from_at.clone() };
         let target = StorageArguments { config: to.clone(), at: to_at.clone() };
-        let source = ConfiguredStorage::read(registry.clone(), &source)?;
-        let target = ConfiguredStorage::read(registry.clone(), &target)?;
+        let source = ConfiguredStorage::read(backends.clone(), &source)?;
+        let target = ConfiguredStorage::read(backends.clone(), &target)?;
         if source.is_same(&target) {
             return Err(CommandError::usage("source and target are the same storage"));
         }

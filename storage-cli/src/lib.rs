@@ -3,11 +3,11 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use storage_core::Registry;
+//! use storage_core::Backends;
 //! use storage_memory::MemoryDriver;
 //!
 //! fn main() -> ExitCode {
-//!     storage_cli::run(Registry::new().with(MemoryDriver))
+//!     storage_cli::run(Backends::new().with(MemoryDriver))
 //! }
 //! ```
 //!
@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::FromArgMatches;
-use storage_core::Registry;
+use storage_core::Backends;
 
 use arguments::{Arguments, Command};
 use exit_code::{CommandError, Exit};
@@ -48,10 +48,10 @@ use output::{Output, note};
 /// How long to wait for blocked threads at the end.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// Runs the command that the process's arguments name, with the backends of `registry`, and returns the
+/// Runs the command that the process's arguments name, with the backends of `backends`, and returns the
 /// exit code. It starts a tokio runtime and logging: call it once, outside of any runtime.
-pub fn run(registry: Registry) -> ExitCode {
-    match execute(&registry, std::env::args_os()) {
+pub fn run(backends: Backends) -> ExitCode {
+    match execute(&backends, std::env::args_os()) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             note(&failure.message);
@@ -60,8 +60,8 @@ pub fn run(registry: Registry) -> ExitCode {
     }
 }
 
-fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Result<Exit, CommandError> {
-    let command = arguments::command(commands::example_config::backends(registry));
+fn execute(backends: &Backends, arguments: impl Iterator<Item = OsString>) -> Result<Exit, CommandError> {
+    let command = arguments::command(commands::example_config::backends(backends));
     let parsed = command.try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
@@ -76,29 +76,29 @@ fn execute(registry: &Registry, arguments: impl Iterator<Item = OsString>) -> Re
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| CommandError::finding(format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(dispatch(registry, &arguments.command, &mut Output::default()));
+    let result = runtime.block_on(dispatch(backends, &arguments.command, &mut Output::default()));
     // A blocked thread, as by a name server that does not respond, must not delay the exit.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     result
 }
 
-async fn dispatch(registry: &Registry, command: &Command, output: &mut Output) -> Result<Exit, CommandError> {
+async fn dispatch(backends: &Backends, command: &Command, output: &mut Output) -> Result<Exit, CommandError> {
     match command {
-        Command::Check(arguments) => commands::check::run(registry, arguments, output).await,
-        Command::Conformance(arguments) => commands::conformance::run(registry, arguments, output).await,
+        Command::Check(arguments) => commands::check::run(backends, arguments, output).await,
+        Command::Conformance(arguments) => commands::conformance::run(backends, arguments, output).await,
         Command::Schema(arguments) => commands::schema::run(arguments, output),
-        Command::ExampleConfig(arguments) => commands::example_config::run(registry, arguments, output),
-        Command::Export(arguments) => commands::export::run(registry, arguments, output).await,
-        Command::Import(arguments) => commands::import::run(registry, arguments, output).await,
-        Command::Migrate(arguments) => commands::migrate::run(registry, arguments, output).await,
-        Command::Verify(arguments) => commands::verify::run(registry, arguments, output).await,
-        Command::Ping(arguments) => commands::ping::run(registry, arguments, output).await,
-        Command::Serve(arguments) => commands::serve::run(registry, arguments, output).await,
-        Command::Stats(arguments) => commands::stats::run(registry, arguments, output).await,
-        Command::Gc(arguments) => commands::gc::run(registry, arguments, output).await,
-        Command::Data(arguments) => commands::data::run(registry, arguments, output).await,
-        Command::Swarm(arguments) => commands::swarm::run(registry, arguments, output).await,
-        Command::Bench(arguments) => commands::bench::run(registry, arguments, output).await,
+        Command::ExampleConfig(arguments) => commands::example_config::run(backends, arguments, output),
+        Command::Export(arguments) => commands::export::run(backends, arguments, output).await,
+        Command::Import(arguments) => commands::import::run(backends, arguments, output).await,
+        Command::Migrate(arguments) => commands::migrate::run(backends, arguments, output).await,
+        Command::Verify(arguments) => commands::verify::run(backends, arguments, output).await,
+        Command::Ping(arguments) => commands::ping::run(backends, arguments, output).await,
+        Command::Serve(arguments) => commands::serve::run(backends, arguments, output).await,
+        Command::Stats(arguments) => commands::stats::run(backends, arguments, output).await,
+        Command::Gc(arguments) => commands::gc::run(backends, arguments, output).await,
+        Command::Data(arguments) => commands::data::run(backends, arguments, output).await,
+        Command::Swarm(arguments) => commands::swarm::run(backends, arguments, output).await,
+        Command::Bench(arguments) => commands::bench::run(backends, arguments, output).await,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use storage_core::Registry;
+use storage_core::Backends;
 use storage_memory::MemoryDriver;
 use storage_mirror::MirrorDriver;
 use storage_pg::PgDriver;
 use storage_redis::RedisDriver;
 
 fn main() -> ExitCode {
-    let backends = Registry::new().with(MemoryDriver).with(PgDriver).with(RedisDriver);
+    let backends = Backends::new().with(MemoryDriver).with(PgDriver).with(RedisDriver);
     storage_cli::run(backends.clone().with(MirrorDriver::new(backends)))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
-use storage_core::{Backend, DataStorage, Driver, Error, OpenError, Opened, Registry, Review, Storage};
+use storage_core::{Backend, Backends, DataStorage, Driver, Error, OpenError, Opened, Review, Storage};
 
 use crate::arguments::StorageArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -52,38 +52,38 @@ impl From<io::Error> for WorkError {
 
 /// A storage as a file describes it, to be opened any number of times.
 pub(crate) struct ConfiguredStorage {
-    registry: Registry,
+    backends: Backends,
     config: StorageConfig,
     file: PathBuf,
 }
 
 impl ConfiguredStorage {
     /// Reads the file.
-    pub(crate) fn read(registry: Registry, arguments: &StorageArguments) -> Result<Self, CommandError> {
+    pub(crate) fn read(backends: Backends, arguments: &StorageArguments) -> Result<Self, CommandError> {
         let StorageArguments { config: file, at } = arguments;
-        Self::read_all(registry, file, at).map(|(configured, _)| configured)
+        Self::read_all(backends, file, at).map(|(configured, _)| configured)
     }
 
     /// Reads the file, of which there is more than the storage.
     pub(crate) fn read_all(
-        registry: Registry,
+        backends: Backends,
         file: &Path,
         at: &str,
     ) -> Result<(Self, ConfigFile), CommandError> {
         let read = ConfigFile::read(file, variables()).map_err(|error| unreadable(&error))?;
         let config = read.storage(at).map_err(|error| unreadable(&error))?;
-        Ok((Self { registry, config, file: file.to_owned() }, read))
+        Ok((Self { backends, config, file: file.to_owned() }, read))
     }
 
     /// Reads the file, or else the environment; the backend is the default where neither names a storage.
     pub(crate) fn read_or_default(
-        registry: Registry,
+        backends: Backends,
         file: Option<&Path>,
         at: &str,
         backend: &str,
     ) -> Result<(Self, ConfigFile), CommandError> {
         if let Some(file) = file {
-            return Self::read_all(registry, file, at);
+            return Self::read_all(backends, file, at);
         }
         let read = ConfigFile::from_variables(variables()).map_err(|error| unreadable(&error))?;
         let config = if read.section().has(at) {
@@ -91,11 +91,11 @@ impl ConfiguredStorage {
         } else {
             StorageConfig { name: backend.to_owned(), config: Value::Null }
         };
-        Ok((Self { registry, config, file: read.name().to_owned() }, read))
+        Ok((Self { backends, config, file: read.name().to_owned() }, read))
     }
 
     pub(crate) fn driver(&self) -> Result<&dyn Driver, CommandError> {
-        let found = self.registry.driver(&self.config.name);
+        let found = self.backends.driver(&self.config.name);
         found.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
@@ -144,7 +144,7 @@ impl ConfiguredStorage {
 
     /// Opens the data part alone, and prints the warnings about its configuration.
     pub(crate) async fn open_data(&self) -> Result<Opened<dyn DataStorage>, CommandError> {
-        let opened = self.registry.open_data(self.config.clone()).await;
+        let opened = self.backends.open_data(self.config.clone()).await;
         let opened = opened.map_err(|error| self.refused(&error))?;
         self.note_warnings(&opened);
         Ok(opened)
@@ -158,18 +158,18 @@ impl ConfiguredStorage {
 
     /// Opens the storage.
     pub(crate) async fn try_open(&self) -> Result<Opened<dyn Storage>, OpenError> {
-        self.registry.open(self.config.clone()).await
+        self.backends.open(self.config.clone()).await
     }
 
     /// Opens the storage where unknown keys are problems.
     pub(crate) async fn open_all_strictly(&self) -> Result<Opened<dyn Storage>, CommandError> {
-        let strict = self.registry.clone().strict();
+        let strict = self.backends.clone().strict();
         strict.open(self.config.clone()).await.map_err(|error| self.refused(&error))
     }
 
     /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
     pub(crate) fn review(&self, part: OpenedPart) -> Result<Review, CommandError> {
-        let review = self.registry.review(self.config.clone(), part == OpenedPart::DataOnly);
+        let review = self.backends.review(self.config.clone(), part == OpenedPart::DataOnly);
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
@@ -187,7 +187,7 @@ impl ConfiguredStorage {
 
     /// Opens the storage, or its data part alone, where unknown keys are problems.
     pub(crate) async fn open_strictly(&self, part: OpenedPart) -> Result<Opened<dyn Backend>, CommandError> {
-        let strict = self.registry.clone().strict();
+        let strict = self.backends.clone().strict();
         let config = self.config.clone();
         let opened = match part {
             OpenedPart::Everything => {

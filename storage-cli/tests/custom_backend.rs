@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 use storage_core::config::Section;
 use storage_core::layer::{Layer, Layered};
 use storage_core::{
-    DataStorage, Driver, OpenError, Opener, Operation, Registry, Result, SharedObserver, Storage,
+    Backends, DataStorage, Driver, OpenError, Opener, Operation, Result, SharedObserver, Storage,
 };
 use storage_memory::{MemoryConfig, MemoryStorage};
 
@@ -22,7 +22,7 @@ const EXAMPLE: &str = "# Never in a hurry.\nstorage:\n  name: slow\n";
 
 fn main() -> ExitCode {
     if std::env::var_os(AS_COMMAND).is_some() {
-        return storage_cli::run(Registry::new().with(SlowDriver));
+        return storage_cli::run(Backends::new().with(SlowDriver));
     }
     let trial = |name: &str, test: fn()| {
         Trial::test(name, move || {

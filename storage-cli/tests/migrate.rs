@@ -20,7 +20,7 @@ use conformance_tests::servers::redis::{Node, Setup};
 use conformance_tests::servers::{Found, Missing, Postgres, Schema, Servers};
 use conformance_tests::storages::pg::Design;
 use conformance_tests::storages::redis::config;
-use conformance_tests::storages::registry;
+use conformance_tests::storages::backends;
 use libtest_mimic::{Arguments, Completion, Trial};
 use storage_core::{DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Storage, Timestamp};
 use tempfile::TempPath;
@@ -113,7 +113,7 @@ impl MigrationSetup {
     }
 
     fn source(&self) -> Arc<dyn Storage> {
-        block_on(registry().open(config(self.redis.settings()))).unwrap().storage
+        block_on(backends().open(config(self.redis.settings()))).unwrap().storage
     }
 
     /// Puts peers and downloads into the source.

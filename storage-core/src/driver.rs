@@ -166,7 +166,7 @@ pub struct Opened<S: ?Sized = dyn Storage> {
 impl Opened {
     /// Puts the [`DefaultLayers`] around a storage that was opened in code.
     pub fn new(storage: Arc<dyn Storage>, limits: Limits, schedule: Schedule) -> Self {
-        Registry::new().layered(storage, Settings { limits, schedule, strict: false }, Vec::new())
+        Backends::new().layered(storage, Settings { limits, schedule, strict: false }, Vec::new())
     }
 
     /// Starts maintenance on the [schedule](Self::schedule): garbage collection, statistics, checks of counts. It
@@ -216,15 +216,15 @@ pub struct Review {
 /// The backends that a program knows.
 ///
 /// ```
-/// # use storage_core::{Registry, config::{StorageConfig, Value}};
-/// # async fn open(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
+/// # use storage_core::{Backends, config::{StorageConfig, Value}};
+/// # async fn open(backends: Backends) -> Result<(), Box<dyn std::error::Error>> {
 /// let config = StorageConfig { name: "memory".into(), config: Value::Null };
-/// let opened = registry.open(config).await?;
+/// let opened = backends.open(config).await?;
 /// opened.storage.ping().await?;
 /// # Ok(()) }
 /// ```
 #[derive(Default, Clone)]
-pub struct Registry {
+pub struct Backends {
     drivers: Vec<Arc<dyn Driver>>,
     strict: bool,
     observers: Vec<SharedObserver>,
@@ -232,8 +232,8 @@ pub struct Registry {
     metrics: Option<Arc<crate::layer::Metrics>>,
 }
 
-impl Registry {
-    /// A registry without backends.
+impl Backends {
+    /// None yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -287,7 +287,7 @@ impl Registry {
     /// Reads a configuration and connects to nothing; unknown keys are problems.
     ///
     /// # Errors
-    /// [`UnknownBackend`] if the registry has no backend of that name.
+    /// [`UnknownBackend`] if there is no backend of that name.
     pub fn review(&self, config: StorageConfig, data_alone: bool) -> Result<Review, UnknownBackend> {
         let driver = self.driver(&config.name)?;
         let mut section = Section::new(config.config);
@@ -325,7 +325,7 @@ impl Registry {
         Ok(self.layered_data(storage, settings, warnings))
     }
 
-    /// The storage with the layers that all of this registry have.
+    /// The storage with the layers that all storages opened by these have.
     pub(crate) fn layered(
         &self,
         storage: Arc<dyn Storage>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::config::{Problem, Section, Settings, StorageConfig, Value};
-use crate::{DataStorage, Error, OpenError, Opener, Operation, Registry, SharedObserver, Storage};
+use crate::{Backends, DataStorage, Error, OpenError, Opener, Operation, SharedObserver, Storage};
 
 /// Settings that a nested storage may have, as it would stand alone, but that only those of the outer one count.
 const SETTINGS_OF_THE_OUTER: [&str; 7] = [
@@ -26,7 +26,7 @@ pub type OpenNested<S> =
 pub struct NestedStorage {
     outer: &'static str,
     key: &'static str,
-    registry: Registry,
+    backends: Backends,
     config: StorageConfig,
 }
 
@@ -37,16 +37,16 @@ impl NestedStorage {
         section: &mut Section,
         outer: &'static str,
         key: &'static str,
-        registry: &Registry,
+        backends: &Backends,
     ) -> Option<Self> {
         section.within(key, |nested| {
             let name = nested.required_text("name");
             let value = nested.peek("config").cloned().unwrap_or(Value::Null);
-            let driver = registry.driver(&name).ok().filter(|driver| driver.name() != outer);
+            let driver = backends.driver(&name).ok().filter(|driver| driver.name() != outer);
             let Some(driver) = driver else {
                 nested.take("config");
                 if !name.trim().is_empty() {
-                    nested.problem("name", not_nestable(&name, outer, registry));
+                    nested.problem("name", not_nestable(&name, outer, backends));
                 }
                 return None;
             };
@@ -61,19 +61,19 @@ impl NestedStorage {
                 driver.configure(config);
             });
             let config = StorageConfig { name, config: value };
-            Some(Self { outer, key, registry: registry.clone(), config })
+            Some(Self { outer, key, backends: backends.clone(), config })
         })
     }
 
     /// Whether both are the same storage.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let is_private = self.registry.driver(&self.config.name).is_ok_and(|driver| driver.is_private());
+        let is_private = self.backends.driver(&self.config.name).is_ok_and(|driver| driver.is_private());
         !is_private
             && self.config.name.eq_ignore_ascii_case(&other.config.name)
             && self.config.config == other.config.config
     }
 
-    /// Opens the storage, with the layers of the registry and its own limits around it.
+    /// Opens the storage, with the layers that all have and its own limits around it.
     pub fn open(
         self: Arc<Self>,
         observer: SharedObserver,
@@ -81,7 +81,7 @@ impl NestedStorage {
         async move {
             let (opener, settings) = self.configure()?;
             let opened = opener.open(observer).await.map_err(|error| self.name_in(error))?;
-            Ok(self.registry.layered(opened, settings, Vec::new()).storage)
+            Ok(self.backends.layered(opened, settings, Vec::new()).storage)
         }
         .boxed()
     }
@@ -94,14 +94,14 @@ impl NestedStorage {
         async move {
             let (opener, settings) = self.configure()?;
             let opened = opener.open_data(observer).await.map_err(|error| self.name_in(error))?;
-            Ok(self.registry.layered_data(opened, settings, Vec::new()).storage)
+            Ok(self.backends.layered_data(opened, settings, Vec::new()).storage)
         }
         .boxed()
     }
 
     /// Warnings are not reported again: the first reading reported them.
     fn configure(&self) -> Result<(Box<dyn Opener>, Settings), OpenError> {
-        let driver = self.registry.driver(&self.config.name).map_err(OpenError::UnknownBackend)?;
+        let driver = self.backends.driver(&self.config.name).map_err(OpenError::UnknownBackend)?;
         let mut section = Section::new(self.config.config.clone());
         let settings = Settings::read(&mut section);
         Ok((driver.configure(&mut section), settings))
@@ -127,9 +127,9 @@ impl NestedStorage {
     }
 }
 
-fn not_nestable(name: &str, outer: &str, registry: &Registry) -> String {
+fn not_nestable(name: &str, outer: &str, backends: &Backends) -> String {
     if name.eq_ignore_ascii_case(outer) {
         return format!("a {outer} cannot be nested in a {outer}");
     }
-    format!("there is no backend of that name; known are {}", registry.names().join(", "))
+    format!("there is no backend of that name; known are {}", backends.names().join(", "))
 }

@@ -5,7 +5,7 @@
 //! address family, so that counts are lengths and a random sample is a choice of positions. Memory
 //! is given back as swarms shrink, and there is a limit to the number of peers.
 //!
-//! A tracker takes [`MemoryDriver`] into its registry and chooses `memory` in its configuration ([`EXAMPLE_CONFIG`]
+//! A tracker takes [`MemoryDriver`] into its [backends](storage_core::Backends) and chooses `memory` in its configuration ([`EXAMPLE_CONFIG`]
 //! has every key), or makes a storage from a [`MemoryConfig`]. That is called `new` and not `open`, as in other backends:
 //! it cannot fail.
 //!

@@ -9,8 +9,8 @@ use std::time::Duration;
 use storage_core::config::{StorageConfig, Value};
 use storage_core::layer::{Layer, Layered, with_time_left};
 use storage_core::{
-    Error, ErrorKind, Event, InfoHash, MaintenanceScheduler, Observer, Operation, Peer, PeerId, PeerStorage,
-    PeerStorageExt, Registry, Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
+    Backends, Error, ErrorKind, Event, InfoHash, MaintenanceScheduler, Observer, Operation, Peer, PeerId,
+    PeerStorage, PeerStorageExt, Result, Role, Schedule, SharedObserver, Storage, Timestamp, When,
 };
 use storage_memory::{MemoryConfig, MemoryDriver, MemoryStorage};
 use tokio::time::{Instant, advance, sleep};
@@ -141,9 +141,9 @@ impl Observer for Scheduled {
 #[tokio::test(start_paused = true)]
 async fn an_observer_learns_when_garbage_is_collected_next() {
     let scheduled = Arc::new(Scheduled::default());
-    let registry = Registry::new().with(MemoryDriver).with_observer(Arc::clone(&scheduled) as SharedObserver);
+    let backends = Backends::new().with(MemoryDriver).with_observer(Arc::clone(&scheduled) as SharedObserver);
     let config = StorageConfig { name: "memory".into(), config: Value::Null };
-    let opened = registry.open(config).await.unwrap();
+    let opened = backends.open(config).await.unwrap();
     let schedule = opened.schedule;
     opened.start_maintenance();
     let last = || scheduled.0.lock().unwrap().last().copied();

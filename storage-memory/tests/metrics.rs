@@ -8,7 +8,7 @@ use prometheus::TextEncoder;
 use storage_core::config::{StorageConfig, Value};
 use storage_core::layer::Metrics;
 use storage_core::{
-    Event, InfoHash, Opened, Peer, PeerId, PeerSelection, PeerStorageExt, Registry, Role, Storage, Timestamp,
+    Backends, Event, InfoHash, Opened, Peer, PeerId, PeerSelection, PeerStorageExt, Role, Storage, Timestamp,
     When,
 };
 use storage_memory::MemoryDriver;
@@ -22,7 +22,7 @@ fn peer(port: u16) -> Peer {
 /// A storage whose calls are counted in a registry of its own.
 async fn counted() -> (prometheus::Registry, Opened<dyn Storage>) {
     let metrics = prometheus::Registry::new();
-    let registry = Registry::new().with(MemoryDriver).with_metrics(Metrics::register(&metrics).unwrap());
+    let registry = Backends::new().with(MemoryDriver).with_metrics(Metrics::register(&metrics).unwrap());
     let config = StorageConfig { name: "memory".into(), config: Value::Null };
     let opened = registry.open(config).await.unwrap();
     (metrics, opened)
@@ -136,7 +136,7 @@ fn events_that_no_result_shows_are_counted() {
 #[tokio::test]
 async fn several_storages_share_one_set_of_metrics() {
     let metrics = prometheus::Registry::new();
-    let registry = Registry::new().with(MemoryDriver).with_metrics(Metrics::register(&metrics).unwrap());
+    let registry = Backends::new().with(MemoryDriver).with_metrics(Metrics::register(&metrics).unwrap());
     let config = StorageConfig { name: "memory".into(), config: Value::Null };
     let whole = registry.open(config.clone()).await.unwrap().storage;
     let data = registry.open_data(config).await.unwrap().storage;

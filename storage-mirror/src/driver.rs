@@ -10,8 +10,8 @@ use super::secondary::{Reopen, Secondary};
 use super::{EXAMPLE_CONFIG, MirrorConfig, MirrorStorage, NAME};
 use storage_core::config::Section;
 use storage_core::{
-    Backend, DataStorage, Driver, Error, ErrorKind, NestedStorage, OpenError, OpenNested, Opener, Operation,
-    Registry, SharedObserver, Storage,
+    Backend, Backends, DataStorage, Driver, Error, ErrorKind, NestedStorage, OpenError, OpenNested, Opener,
+    Operation, SharedObserver, Storage,
 };
 
 /// How long the start waits for a secondary; later it is opened in the background.
@@ -19,16 +19,16 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The driver of `mirror`.
 ///
-/// Its sides are opened as the registry handed in would open them, with limits, traces, and metrics
-/// if that registry has some.
+/// Its sides are opened as the backends handed in open theirs, with limits, traces, and metrics
+/// if those have some.
 pub struct MirrorDriver {
-    registry: Registry,
+    backends: Backends,
 }
 
 impl MirrorDriver {
     /// A driver whose two storages are of these backends.
-    pub fn new(registry: Registry) -> Self {
-        Self { registry }
+    pub fn new(backends: Backends) -> Self {
+        Self { backends }
     }
 }
 
@@ -39,8 +39,8 @@ impl Driver for MirrorDriver {
 
     fn configure(&self, section: &mut Section) -> Box<dyn Opener> {
         let config = MirrorConfig::read(section);
-        let primary = NestedStorage::read(section, NAME, "primary", &self.registry);
-        let secondary = NestedStorage::read(section, NAME, "secondary", &self.registry);
+        let primary = NestedStorage::read(section, NAME, "primary", &self.backends);
+        let secondary = NestedStorage::read(section, NAME, "secondary", &self.backends);
         let sides = primary.zip(secondary);
         if sides.as_ref().is_some_and(|(primary, secondary)| primary.is_same_as(secondary)) {
             section.problem("secondary", "is the same storage as `primary`; expected another one");

@@ -28,8 +28,8 @@ const KEPT_FOR_CLOSING: Duration = Duration::from_millis(1_500);
 
 /// Two storages as one: see the [module](super).
 ///
-/// Timeouts, limits and an orderly close are layers: [`with_default_layers`](storage_core::with_default_layers), which the registry
-/// puts around by itself. The two storages should have such layers of their own.
+/// Timeouts, limits and an orderly close are layers: [`with_default_layers`](storage_core::with_default_layers), which [`Backends`](storage_core::Backends)
+/// put around by themselves. The two storages should have such layers of their own.
 pub struct MirrorStorage<S: ?Sized = dyn Storage> {
     pub(super) primary: Arc<S>,
     pub(super) secondary: Arc<Secondary<S>>,

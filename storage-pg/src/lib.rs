@@ -4,7 +4,7 @@
 //! designed. Opening asks the server about every query and reports all problems at once, each with
 //! its configuration key; parameters and columns adapt to the types of the tables.
 //!
-//! A tracker takes [`PgDriver`] into its registry and chooses `pg` in its configuration, or opens a storage from a
+//! A tracker takes [`PgDriver`] into its [backends](storage_core::Backends) and chooses `pg` in its configuration, or opens a storage from a
 //! [`PgConfig`]. [`recommended`] has tables and queries that pass every rule, and a commented configuration file.
 //!
 //! ```no_run

@@ -1,7 +1,7 @@
 //! Redis and Valkey (6.2 or later) as a storage for BitTorrent trackers: a single node, Sentinel, or
 //! Cluster, in the layout of MoChi's `redis` storage, so that a live MoChi can use the same database.
 //!
-//! A tracker takes [`RedisDriver`] into its registry and chooses `redis` in its configuration
+//! A tracker takes [`RedisDriver`] into its [backends](storage_core::Backends) and chooses `redis` in its configuration
 //! ([`EXAMPLE_CONFIG`] has every key), or opens a storage from a [`RedisConfig`]:
 //!
 //! ```no_run

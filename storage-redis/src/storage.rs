@@ -19,7 +19,7 @@ use crate::transfer::SortedPages;
 ///
 /// Several nodes, old MoChi nodes among them, may use the same database at once. Nothing runs in the
 /// background: [`storage_core::MaintenanceScheduler`] is the schedule. Timeouts for whole calls and a bound on
-/// their number come with [`storage_core::with_default_layers`], which [`storage_core::Registry`] puts around by
+/// their number come with [`storage_core::with_default_layers`], which [`storage_core::Backends`] puts around by
 /// itself.
 pub struct RedisStorage {
     pub(crate) connections: Arc<Connections>,

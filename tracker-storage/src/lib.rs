@@ -18,7 +18,7 @@
 //! | `tls-aws-lc` | TLS of `pg` and `redis`, by `rustls` with `aws-lc-rs`; without default features |
 //!
 //! # Open a storage by its configuration
-//! [`registry`] knows every enabled backend. Here the configuration is made in code; with the feature `figment`,
+//! [`backends`] are every enabled backend. Here the configuration is made in code; with the feature `figment`,
 //! `StorageConfig::load` reads it from a YAML or TOML file and the environment.
 //!
 //! ```
@@ -29,7 +29,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = StorageConfig { name: "memory".into(), config: Value::empty_section() };
-//! let storage = tracker_storage::registry().open(config).await?;
+//! let storage = tracker_storage::backends().open(config).await?;
 //! // Removes stale peers and takes statistics from now on.
 //! storage.start_maintenance();
 //!
@@ -72,9 +72,9 @@ pub use storage_pg as pg;
 #[cfg(feature = "redis")]
 pub use storage_redis as redis;
 
-/// A registry of every enabled backend.
-pub fn registry() -> Registry {
-    let backends = Registry::new();
+/// Every enabled backend.
+pub fn backends() -> Backends {
+    let backends = Backends::new();
     #[cfg(feature = "memory")]
     let backends = backends.with(memory::MemoryDriver);
     #[cfg(feature = "pg")]

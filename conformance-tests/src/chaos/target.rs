@@ -14,7 +14,7 @@ use crate::servers::postgres::Postgres;
 use crate::servers::redis::{Node, Setup};
 use crate::servers::{Found, Frozen, Missing, PgUrl, TcpProxy};
 use crate::storages::pg::Design;
-use crate::storages::{redis, registry};
+use crate::storages::{backends, redis};
 
 /// The role of the storage under test on a PostgreSQL server.
 pub const ROLE: &str = "chaos";
@@ -264,7 +264,7 @@ pub fn redis_config(hosts: &[SocketAddr], operation_timeout: Duration) -> Storag
 /// # Errors
 /// [`Missing`] if it does not open.
 pub async fn open(config: StorageConfig) -> Found<Arc<dyn Storage>> {
-    Ok(registry().open(config).await.map_err(Missing::failed)?.storage)
+    Ok(backends().open(config).await.map_err(Missing::failed)?.storage)
 }
 
 /// The address of a PostgreSQL server.

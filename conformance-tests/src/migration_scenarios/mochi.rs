@@ -13,8 +13,8 @@ use crate::random_sequences::run::export;
 use crate::runtime::block_on;
 use crate::servers::Found;
 use crate::servers::redis::{Node, Setup};
+use crate::storages::backends;
 use crate::storages::redis::config;
-use crate::storages::registry;
 
 const SNAPSHOT: &[u8] = include_bytes!("../../data/mochi/mochi-redis.rdb");
 const EXPECTED: &str = include_str!("../../data/mochi/mochi-redis.expected.jsonl");
@@ -50,7 +50,7 @@ pub(super) fn test() -> Trial {
 }
 
 async fn there_and_back(env: &MochiSetup) {
-    let opened = registry().open(config(env.mochi.settings())).await;
+    let opened = backends().open(config(env.mochi.settings())).await;
     let mochi = opened.unwrap_or_else(|error| panic!("{error}")).storage;
     let (pg, back) = (env.pg.storage.clone(), env.back.storage.clone());
     let expected = export(&*mochi).await.unwrap();

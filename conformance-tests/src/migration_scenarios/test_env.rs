@@ -11,9 +11,9 @@ use crate::harness::unless_missing;
 use crate::runtime::block_on;
 use crate::servers::redis::Database;
 use crate::servers::{Found, Schema, Servers};
+use crate::storages::backends;
 use crate::storages::pg::Design;
 use crate::storages::redis::config;
-use crate::storages::registry;
 
 /// The backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl TestServer {
 impl TestStorage {
     pub(super) fn new(kind: BackendKind) -> Found<Self> {
         let server = kind.server()?;
-        let opened: Result<_, OpenError> = block_on(registry().open(server.config()));
+        let opened: Result<_, OpenError> = block_on(backends().open(server.config()));
         let storage = opened.unwrap_or_else(|error| panic!("{error}")).storage;
         Ok(Self { server, storage })
     }

@@ -22,7 +22,7 @@ use crate::random_sequences::run::pages;
 use crate::runtime::block_on;
 use crate::servers::Servers;
 use crate::storages::pg::Design;
-use crate::storages::{mirror, redis, registry};
+use crate::storages::{backends, mirror, redis};
 
 const SWARMS: u8 = 20;
 /// Peers that exist before, and do not announce again.
@@ -48,7 +48,7 @@ pub(super) fn test() -> Trial {
 }
 
 async fn open(config: &StorageConfig) -> Arc<dyn Storage> {
-    registry().open(config.clone()).await.unwrap_or_else(|error| panic!("{error}")).storage
+    backends().open(config.clone()).await.unwrap_or_else(|error| panic!("{error}")).storage
 }
 
 async fn move_over(old: StorageConfig, new: StorageConfig) {

@@ -6,7 +6,7 @@ use storage_core::config::{StorageConfig, Value};
 
 use super::test_env::{peer, swarm};
 use crate::storages::mirror::{config, memory};
-use crate::storages::{redis, registry};
+use crate::storages::{backends, redis};
 
 /// Nobody listens at this address.
 const NOBODY: &str = "127.0.0.1:1";
@@ -20,7 +20,7 @@ fn redis_at(address: &str) -> StorageConfig {
 }
 
 async fn problems(config: StorageConfig) -> Vec<String> {
-    match registry().open(config).await {
+    match backends().open(config).await {
         Err(OpenError::Configuration(problems)) => problems.iter().map(ToString::to_string).collect(),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was opened"),
@@ -28,7 +28,7 @@ async fn problems(config: StorageConfig) -> Vec<String> {
 }
 
 pub(super) async fn works_without_the_secondary() {
-    let opened = registry().open(config(memory(), redis_at(NOBODY))).await;
+    let opened = backends().open(config(memory(), redis_at(NOBODY))).await;
     let storage = opened.unwrap_or_else(|error| panic!("{error}")).storage;
     storage.put_seeder(&swarm(1), &peer(1)).await.unwrap();
     assert_eq!(storage.scrape_swarm(&swarm(1)).await.unwrap().seeders, 1);
@@ -38,7 +38,7 @@ pub(super) async fn works_without_the_secondary() {
     assert!(finding("missed writes").starts_with("1, the first at"), "{diagnostics:?}");
     storage.close().await.unwrap();
 
-    let opened = registry().open(config(redis_at(NOBODY), memory())).await;
+    let opened = backends().open(config(redis_at(NOBODY), memory())).await;
     assert!(matches!(opened.err(), Some(OpenError::Storage(_))), "there is no service without the primary");
 }
 

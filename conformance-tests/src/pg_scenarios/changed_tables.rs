@@ -16,8 +16,8 @@ use super::{Counter, ensure, on_design, on_schema, open_with};
 use crate::harness::unless_missing;
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema, Servers, SqlDatabase};
+use crate::storages::backends;
 use crate::storages::pg::Design;
-use crate::storages::registry;
 use futures::future::try_join_all;
 
 /// Changes of tables whose queries have no casts.
@@ -67,7 +67,7 @@ SELECT (bool_and(created BETWEEN now() - interval '1 minute' AND now() + interva
 
 async fn the_seed_is_migrated(design: &Design, schema: &Schema) -> Result<(), Failed> {
     let zone = [("CREATED_ZONE", "Asia/Tokyo")];
-    let storage = registry().open(design.changed_config_at(schema.connection_string(), &zone)).await?.storage;
+    let storage = backends().open(design.changed_config_at(schema.connection_string(), &zone)).await?.storage;
     let script = from_seed().replace("CONCURRENTLY", "").replace("'UTC'", "'Asia/Tokyo'");
     for script in ["", &script] {
         schema.execute(script).await?;
@@ -99,7 +99,7 @@ fn peer(number: u8) -> Peer {
 }
 
 async fn columns_change(design: &Design, schema: &Schema) -> Result<(), Failed> {
-    let storage = registry().open(design.config_for(schema)).await?.storage;
+    let storage = backends().open(design.config_for(schema)).await?.storage;
     let mut downloads = 0;
     for change in [""].iter().chain(CHANGES) {
         schema.execute(change).await?;

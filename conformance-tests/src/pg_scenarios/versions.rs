@@ -12,8 +12,8 @@ use super::counts::{THREE_AND_TWO, counts};
 use super::{Counter, ensure, on_design};
 use crate::runtime::block_on;
 use crate::servers::{PgUrl, Schema};
+use crate::storages::backends;
 use crate::storages::pg::Design;
-use crate::storages::registry;
 
 /// Everything that a script can change, each in one line of text.
 const CATALOG: &str = "
@@ -124,7 +124,7 @@ async fn without_locks(schema: &Schema) -> Result<(), Failed> {
 /// On two nodes, one with the queries of each release.
 async fn under_load(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
-    let of_release_0_1 = registry().open(Design::release_0_1().config_for(schema)).await?.storage;
+    let of_release_0_1 = backends().open(Design::release_0_1().config_for(schema)).await?.storage;
     schema.execute(&upgrade()).await?;
     let of_this = open_patiently(&url, Arc::new(Counter::default())).await?;
     schema.execute(&downgrade()).await?;
@@ -176,7 +176,7 @@ async fn check(schema: &Schema) -> Result<(), Failed> {
     ] {
         schema.execute(&script).await?;
         // Queries of releases 0.1 run on each of them.
-        let storage = registry().open(Design::release_0_1().config_for(schema)).await?.storage;
+        let storage = backends().open(Design::release_0_1().config_for(schema)).await?.storage;
         let found = storage.diagnostics().await?;
         storage.close().await?;
         let named = found.findings.iter().any(|(name, value)| name == "tables" && value == version);

@@ -9,7 +9,7 @@ use storage_redis::RedisDriver;
 use super::test_env::{TestDatabase, open};
 use crate::servers::Found;
 use crate::servers::redis::{Node, Sentinel, Setup};
-use crate::storages::registry;
+use crate::storages::backends;
 
 /// A server that evicts keys when its memory is full, and does not persist.
 pub(super) fn server_without_persistence() -> Found<Node> {
@@ -49,7 +49,7 @@ pub(super) async fn accepts_the_example(server: &Node) {
     file.write_all(RedisDriver.example_config().unwrap().as_bytes()).unwrap();
     let address = ("TRACKER_STORAGE__CONFIG__ADDRESSES".to_owned(), server.address());
     let config = StorageConfig::load(file.path(), StorageConfig::DEFAULT_PATH, std::iter::once(address));
-    let opened = registry().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}"));
+    let opened = backends().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
     opened.storage.ping().await.unwrap();
     opened.storage.close().await.unwrap();

@@ -11,8 +11,8 @@ use super::fixtures::{peer, swarm};
 use super::test_env::TestDatabase;
 use crate::servers::redis::{Node, Sentinel};
 use crate::servers::{Found, Servers, open_sockets_to};
+use crate::storages::backends;
 use crate::storages::redis::config;
-use crate::storages::registry;
 
 pub(super) fn servers() -> Found<Arc<Sentinel>> {
     Servers::shared().redis_sentinel_secured()
@@ -54,7 +54,7 @@ pub(super) async fn errors_do_not_name_the_user(node: &Node) {
         settings.retain(|(known, _)| known != key);
         settings.push((key.to_owned(), Value::Text(value.into())));
     }
-    let storage = registry().open(config(settings)).await.unwrap().storage;
+    let storage = backends().open(config(settings)).await.unwrap().storage;
     let error = storage.put_seeder(&swarm(1), &peer(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(error.message().contains("user has no permissions to run the 'evalsha' command"), "{error}");
@@ -74,7 +74,7 @@ async fn refusal(servers: &Sentinel, key: &str, value: Value) -> Error {
     let mut settings = servers.settings(0);
     settings.retain(|(name, _)| name != key);
     settings.push((key.to_owned(), value));
-    match registry().open(config(settings)).await {
+    match backends().open(config(settings)).await {
         Err(OpenError::Storage(error)) => {
             assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
             error

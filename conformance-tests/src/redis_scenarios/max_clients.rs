@@ -11,8 +11,8 @@ use super::fixtures::swarm;
 use super::test_env::open;
 use crate::servers::Found;
 use crate::servers::redis::{Cluster, Node, Setup};
+use crate::storages::backends;
 use crate::storages::redis::config;
-use crate::storages::registry;
 
 pub(super) fn cluster() -> Found<Cluster> {
     Cluster::start(&Setup::default())
@@ -47,7 +47,7 @@ fn says_so(error: &Error) {
 
 async fn refusal(mut settings: Vec<(String, Value)>, startup_timeout: &str) -> Error {
     settings.push(("startup_timeout".into(), Value::Text(startup_timeout.into())));
-    match registry().open(config(settings)).await {
+    match backends().open(config(settings)).await {
         Err(OpenError::Storage(error)) => error,
         Err(other) => panic!("not refused by the server: {other}"),
         Ok(_) => panic!("opened all the same"),

@@ -12,8 +12,8 @@ use crate::harness::unless_missing;
 use crate::runtime::block_on;
 use crate::servers::redis::Node;
 use crate::servers::{Found, Servers};
+use crate::storages::backends;
 use crate::storages::redis::config;
-use crate::storages::registry;
 
 /// Each scenario in an empty database of its own.
 pub(super) struct InDatabase;
@@ -88,5 +88,5 @@ impl TestDatabase {
 /// Opens a Redis storage with these settings and further ones.
 pub(super) async fn open(mut settings: Vec<(String, Value)>, further: &[(&str, &str)]) -> Arc<dyn Storage> {
     settings.extend(further.iter().map(|(key, value)| ((*key).to_owned(), Value::Text((*value).to_owned()))));
-    registry().open(config(settings)).await.unwrap_or_else(|error| panic!("{error}")).storage
+    backends().open(config(settings)).await.unwrap_or_else(|error| panic!("{error}")).storage
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use storage_core::config::StorageConfig;
 use storage_core::conformance::{Provider, Suite, TwoNodes};
-use storage_core::{OpenError, Registry, Storage};
+use storage_core::{Backends, OpenError, Storage};
 use storage_memory::MemoryDriver;
 use storage_mirror::MirrorDriver;
 use storage_pg::PgDriver;
@@ -96,8 +96,8 @@ pub fn all() -> Vec<UnderTest> {
 }
 
 /// Every backend, strict about configuration keys.
-pub fn registry() -> Registry {
-    let backends = Registry::new().with(MemoryDriver).with(RedisDriver).with(PgDriver);
+pub fn backends() -> Backends {
+    let backends = Backends::new().with(MemoryDriver).with(RedisDriver).with(PgDriver);
     backends.clone().with(MirrorDriver::new(backends)).strict()
 }
 
@@ -205,7 +205,7 @@ pub struct ByConfiguration {
 impl ByConfiguration {
     /// Opens `config`; `exclusive` is the suite's permission to assert about all that is in it.
     pub fn new(config: StorageConfig, exclusive: bool) -> Self {
-        let is_private = registry().driver(&config.name).is_ok_and(|driver| driver.is_private());
+        let is_private = backends().driver(&config.name).is_ok_and(|driver| driver.is_private());
         Self { config, exclusive, is_private }
     }
 }
@@ -213,7 +213,7 @@ impl ByConfiguration {
 #[async_trait]
 impl Provider for ByConfiguration {
     async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
-        Ok(registry().open(self.config.clone()).await?.storage)
+        Ok(backends().open(self.config.clone()).await?.storage)
     }
 
     fn is_exclusive(&self) -> bool {

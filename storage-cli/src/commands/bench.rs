@@ -4,7 +4,7 @@ mod remote;
 
 use std::sync::Arc;
 
-use storage_core::{Capability, Registry, Storage};
+use storage_core::{Backends, Capability, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
 use crate::bench::{self, BenchReport, LocalRun, SwarmSizes};
@@ -20,7 +20,7 @@ const ZIPF: (u64, u64) = (10_000, 10_000);
 
 /// Loads peers, measures each workload, removes the peers, and prints one line per workload.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &BenchArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     }
     let BenchArguments { config, at, .. } = arguments;
     let (configured, _) =
-        ConfiguredStorage::read_or_default(registry.clone(), config.as_deref(), at, DEFAULT_BACKEND)?;
+        ConfiguredStorage::read_or_default(backends.clone(), config.as_deref(), at, DEFAULT_BACKEND)?;
     let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();

@@ -1,7 +1,7 @@
 //! `check`: checks a configuration and its server.
 
 use storage_core::config::{ConfigFile, StorageConfig};
-use storage_core::{Backend, Diagnostics, OpenError, Opened, QueryCheck, Registry, Review, Schedule};
+use storage_core::{Backend, Backends, Diagnostics, OpenError, Opened, QueryCheck, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::exit_code::{CommandError, Exit};
@@ -19,11 +19,11 @@ struct CheckReport {
 
 /// Opens the storage, which checks every query, and prints the problems and findings.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &CheckArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let CheckReport { mut problems, mut warnings, rows } = match examine(registry, arguments).await {
+    let CheckReport { mut problems, mut warnings, rows } = match examine(backends, arguments).await {
         Ok(report) => report,
         // The problems are the result that was asked for.
         Err(CommandError { exit: Exit::Finding, message }) => {
@@ -51,9 +51,9 @@ pub(crate) async fn run(
     Ok(if problems.is_empty() { Exit::Success } else { Exit::Finding })
 }
 
-async fn examine(registry: &Registry, arguments: &CheckArguments) -> Result<CheckReport, CommandError> {
+async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<CheckReport, CommandError> {
     let StorageArguments { config, at } = &arguments.storage;
-    let (configured, file) = ConfiguredStorage::read_all(registry.clone(), config, at)?;
+    let (configured, file) = ConfiguredStorage::read_all(backends.clone(), config, at)?;
     let part = if arguments.data_only { OpenedPart::DataOnly } else { OpenedPart::Everything };
     let name = file.name().display();
     let mut report = CheckReport::default();

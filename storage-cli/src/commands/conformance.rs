@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
 use storage_core::conformance::{Case, Provider, Suite, VERSION};
-use storage_core::{OpenError, Registry, Storage};
+use storage_core::{Backends, OpenError, Storage};
 
 use crate::arguments::ConformanceArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -23,12 +23,12 @@ const PARALLEL_CASES: usize = 4;
 
 /// Runs the chosen cases and prints a line for each as it ends.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ConformanceArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let chosen = choose(arguments.filter.as_deref())?;
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let is_private = configured.driver()?.is_private();
     let is_exclusive = arguments.exclusive || is_private;
     let title = title(&configured, is_exclusive).await?;

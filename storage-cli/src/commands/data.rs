@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
-use storage_core::{Capability, Context, Cursor, DataRecord, Opened, Page, Record, Registry};
+use storage_core::{Backends, Capability, Context, Cursor, DataRecord, Opened, Page, Record};
 
 use crate::arguments::{
     ContextArguments, DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PutArguments,
@@ -17,21 +17,21 @@ use crate::scan::{PAGE, PageScan};
 
 /// Runs the subcommand.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &DataArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     match &arguments.action {
-        DataAction::Contexts(arguments) => contexts(registry, arguments, output).await,
-        DataAction::List(arguments) => list(registry, arguments, output).await,
-        DataAction::Get(arguments) => get(registry, arguments, output).await,
-        DataAction::Put(arguments) => put(registry, arguments).await,
-        DataAction::Delete(arguments) => delete(registry, arguments, output).await,
+        DataAction::Contexts(arguments) => contexts(backends, arguments, output).await,
+        DataAction::List(arguments) => list(backends, arguments, output).await,
+        DataAction::Get(arguments) => get(backends, arguments, output).await,
+        DataAction::Put(arguments) => put(backends, arguments).await,
+        DataAction::Delete(arguments) => delete(backends, arguments, output).await,
     }
 }
 
 async fn contexts(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &StorageArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
@@ -42,7 +42,7 @@ async fn contexts(
         }
         Ok(())
     };
-    let exit = scan(registry, arguments, "contexts", output, each).await?;
+    let exit = scan(backends, arguments, "contexts", output, each).await?;
     if exit == Exit::Success {
         for (context, entries) in entries {
             output.line(format_args!("{entries}\t{}", context.as_str()))?;
@@ -52,7 +52,7 @@ async fn contexts(
 }
 
 async fn list(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ListArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
@@ -67,18 +67,18 @@ async fn list(
             output.line(format_args!("{}\t{}", form.write(&key), form.write(&value)))
         })
     };
-    scan(registry, storage, "data", output, each).await
+    scan(backends, storage, "data", output, each).await
 }
 
 /// Hands all entries of a storage to `each`.
 async fn scan(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &StorageArguments,
     what: &str,
     output: &mut Output,
     mut each: impl FnMut(Vec<DataRecord>, &mut Output) -> io::Result<()>,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
+    let configured = ConfiguredStorage::read(backends.clone(), arguments)?;
     let scan = configured.with_storage(async |Opened { storage, .. }| {
         if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
             return Err(CommandError::finding(format!("cannot list {what}: {reason}")).into());
@@ -96,14 +96,14 @@ async fn scan(
 }
 
 async fn get(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &GetArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let ContextArguments { storage, context, .. } = &arguments.target;
     let form = KeyFormat::of(&arguments.target);
     let key = form.read(&arguments.key)?;
-    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), storage)?;
     let get = configured.with_data(async |storage| match storage.load_data(context, &key).await? {
         Some(value) => {
             output.line(form.write(&value))?;
@@ -117,11 +117,11 @@ async fn get(
     get.await
 }
 
-async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, CommandError> {
+async fn put(backends: &Backends, arguments: &PutArguments) -> Result<Exit, CommandError> {
     let ContextArguments { storage, context, .. } = &arguments.target;
     let form = KeyFormat::of(&arguments.target);
     let entry = (form.read(&arguments.key)?, form.read(&arguments.value)?);
-    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), storage)?;
     let put = configured.with_data(async |storage| {
         storage.put_data(context, &[entry]).await?;
         Ok(Exit::Success)
@@ -130,14 +130,14 @@ async fn put(registry: &Registry, arguments: &PutArguments) -> Result<Exit, Comm
 }
 
 async fn delete(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &DeleteArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let ContextArguments { storage, context, .. } = &arguments.target;
     let form = KeyFormat::of(&arguments.target);
     let keys: Vec<_> = arguments.keys.iter().map(|key| form.read(key)).collect::<Result<_, _>>()?;
-    let configured = ConfiguredStorage::read(registry.clone(), storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), storage)?;
     let delete = configured.with_data(async |storage| {
         let found = storage.contains_data(context, &keys).await?.into_iter().filter(|found| *found).count();
         let question = format!("{found} of {} keys exist. Remove them from {context:?}?", keys.len());

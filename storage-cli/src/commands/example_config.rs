@@ -1,6 +1,6 @@
 //! `example-config`: a configuration to begin with.
 
-use storage_core::Registry;
+use storage_core::Backends;
 
 use crate::arguments::ExampleConfigArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -9,12 +9,12 @@ use crate::recommended;
 
 /// Prints the example of a backend.
 pub(crate) fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ExampleConfigArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     let ExampleConfigArguments { backend, tables, program } = arguments;
-    let driver = registry.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
+    let driver = backends.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
     let name = driver.name();
     let mut choices = recommended::choices(*tables, *program);
     let example = driver.example_config_for(&mut choices);
@@ -25,8 +25,8 @@ pub(crate) fn run(
 }
 
 /// The backends that have an example.
-pub(crate) fn backends(registry: &Registry) -> Vec<&'static str> {
-    let mut names = registry.names();
-    names.retain(|name| registry.driver(name).is_ok_and(|driver| driver.example_config().is_some()));
+pub(crate) fn backends(backends: &Backends) -> Vec<&'static str> {
+    let mut names = backends.names();
+    names.retain(|name| backends.driver(name).is_ok_and(|driver| driver.example_config().is_some()));
     names
 }

@@ -1,7 +1,7 @@
 //! `export`: all records of a storage as lines of JSON.
 
 use serde::{Deserialize, Serialize};
-use storage_core::{Cursor, Opened, Page, Record, Registry, Result as StorageResult, Scope};
+use storage_core::{Backends, Cursor, Opened, Page, Record, Result as StorageResult, Scope};
 use storage_migration::Kind;
 
 use crate::arguments::ExportArguments;
@@ -46,11 +46,11 @@ impl ExportHeader {
 
 /// Prints the records by kind, and their counts to the standard error.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ExportArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let export = configured.with_storage(async |Opened { storage, .. }| {
         let kinds = kinds(&arguments.only);
         let missing = storage.missing_capabilities();

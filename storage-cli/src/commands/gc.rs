@@ -1,7 +1,7 @@
 //! `gc`: one garbage collection, now.
 
 use serde::Serialize;
-use storage_core::{Capability, Collected, Collection, Opened, Registry, Schedule};
+use storage_core::{Backends, Capability, Collected, Collection, Opened, Schedule};
 
 use crate::arguments::GcArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -18,11 +18,11 @@ struct GcReport {
 
 /// Removes stale peers and prints how many.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &GcArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let file = configured.file().display();
     let gc = configured.with_storage(async |Opened { storage, schedule, .. }| {
         let gc_max_share = if arguments.force { 1.0 } else { schedule.gc_max_share };

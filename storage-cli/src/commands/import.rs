@@ -4,7 +4,7 @@ mod lines;
 
 use serde::Serialize;
 use storage_core::{
-    DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Registry, Result as StorageResult,
+    Backends, DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult,
     Storage,
 };
 use storage_migration::Kind;
@@ -41,11 +41,11 @@ struct PendingRecords {
 
 /// Imports readable lines and reports the others.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ImportArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let import = configured.with_storage(async |Opened { storage, .. }| {
         let interrupt = Interrupt::listen();
         let mut import = Import {

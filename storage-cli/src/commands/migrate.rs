@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage_core::Registry;
+use storage_core::Backends;
 use storage_migration::{self as migration, Follow, Kind, Migration, Options, RecordCounts, Summary};
 
 use crate::arguments::MigrateArguments;
@@ -13,11 +13,11 @@ use crate::output::{Output, confirm, note};
 
 /// Checks both endpoints, asks for confirmation, copies, and prints a summary.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &MigrateArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let endpoints = Endpoints::open(registry, &arguments.endpoints).await?;
+    let endpoints = Endpoints::open(backends, &arguments.endpoints).await?;
     let moved = move_between(&endpoints, arguments, output).await;
     endpoints.close().await?;
     moved

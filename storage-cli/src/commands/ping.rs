@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use storage_core::{Opened, Registry};
+use storage_core::{Backends, Opened};
 
 use crate::arguments::StorageArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -11,11 +11,11 @@ use crate::output::Output;
 
 /// Opens the storage, checks that its server responds, and prints how long that took.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &StorageArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), arguments)?;
+    let configured = ConfiguredStorage::read(backends.clone(), arguments)?;
     let ping = configured.with_storage(async |Opened { storage, .. }| {
         let begun = Instant::now();
         storage.ping().await?;

@@ -2,7 +2,7 @@
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::Metrics;
-use storage_core::{PendingWrites, Registry};
+use storage_core::{Backends, PendingWrites};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Listen, ServeArguments};
@@ -14,7 +14,7 @@ use crate::serve::{Addresses, ServeMetrics, ServeOptions, ServeSettings, Tracker
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ServeArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
@@ -23,9 +23,9 @@ pub(crate) async fn run(
     let metrics = Metrics::register(&prometheus).map_err(metrics_failed)?;
     let serve_metrics =
         ServeMetrics::register(&prometheus, arguments.mochi_metric_names).map_err(metrics_failed)?;
-    let registry = registry.clone().with_metrics(metrics).with_observer(serve_metrics.observer());
+    let backends = backends.clone().with_metrics(metrics).with_observer(serve_metrics.observer());
     let (configured, file) = ConfiguredStorage::read_or_default(
-        registry,
+        backends,
         arguments.config.as_deref(),
         &arguments.at,
         DEFAULT_BACKEND,

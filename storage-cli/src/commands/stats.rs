@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use storage_core::{Capability, Opened, PeerRecord, Registry, Schedule, Statistics, Storage, Timestamp};
+use storage_core::{Backends, Capability, Opened, PeerRecord, Schedule, Statistics, Storage, Timestamp};
 
 use crate::arguments::StatsArguments;
 use crate::exit_code::{CommandError, Exit};
@@ -51,11 +51,11 @@ struct MaintenanceSettings {
 
 /// Counts and prints.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &StatsArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let stats = configured.with_storage(async |Opened { storage, schedule, .. }| {
         let missing = storage.missing_capabilities();
         if arguments.peers

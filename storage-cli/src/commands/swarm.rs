@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
-    Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Registry, Scope, Storage, SwarmCounts,
+    Backends, Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Scope, Storage, SwarmCounts,
     Timestamp,
 };
 
@@ -42,23 +42,23 @@ impl fmt::Display for NamedCounts {
 
 /// Runs the subcommand.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &SwarmArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
     match &arguments.action {
-        SwarmAction::List(arguments) => list::run(registry, arguments, output).await,
-        SwarmAction::Show(arguments) => show(registry, arguments, output).await,
-        SwarmAction::Remove(arguments) => remove(registry, arguments, output).await,
+        SwarmAction::List(arguments) => list::run(backends, arguments, output).await,
+        SwarmAction::Show(arguments) => show(backends, arguments, output).await,
+        SwarmAction::Remove(arguments) => remove(backends, arguments, output).await,
     }
 }
 
 async fn show(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ShowArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let show = configured.with_storage(async |Opened { storage, schedule, .. }| {
         let info_hash = arguments.info_hash;
         let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);
@@ -139,11 +139,11 @@ fn age(announced: Timestamp, now: Timestamp) -> String {
 }
 
 async fn remove(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &RemoveArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let remove = configured.with_storage(async |Opened { storage, .. }| {
         let info_hash = arguments.info_hash;
         let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);

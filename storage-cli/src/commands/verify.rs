@@ -1,6 +1,6 @@
 //! `verify`: compares two storages.
 
-use storage_core::Registry;
+use storage_core::Backends;
 use storage_migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
 
 use crate::arguments::VerifyArguments;
@@ -11,11 +11,11 @@ use crate::output::{Output, note};
 
 /// Checks both endpoints, compares them, and prints what differs.
 pub(crate) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &VerifyArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let endpoints = Endpoints::open(registry, &arguments.endpoints).await?;
+    let endpoints = Endpoints::open(backends, &arguments.endpoints).await?;
     let compared = compare(&endpoints, arguments, output).await;
     endpoints.close().await?;
     compared

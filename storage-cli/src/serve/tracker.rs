@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use storage_core::{
-    AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, ErrorKind, InfoHash, Peer, PeerId, Role, Storage,
-    SwarmCounts,
-};
+use storage_core::{Announce, AnnounceAnswer, ErrorKind, InfoHash, Peer, Storage, SwarmCounts};
 
 use super::approval::Approval;
 use super::health::Health;
@@ -26,21 +23,6 @@ pub(crate) struct Tracker {
     pub(crate) rate_limit: RateLimit,
     /// Judges by the outcome of announces.
     pub(crate) health: Arc<Health>,
-}
-
-/// What a client says when it announces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientAnnounce {
-    pub(crate) info_hash: InfoHash,
-    pub(crate) peer_id: PeerId,
-    pub(crate) addresses: Vec<IpAddr>,
-    pub(crate) port: u16,
-    pub(crate) role: Role,
-    pub(crate) event: AnnounceEvent,
-    /// How many peers it wants, if it says.
-    pub(crate) num_want: Option<usize>,
-    /// The address families of the peers to return, preferred first.
-    pub(crate) families: &'static [AddressFamily],
 }
 
 /// Why a well-formed request is refused.
@@ -102,8 +84,8 @@ impl Tracker {
     }
 
     /// Adds the client to the swarm, or removes it, and returns peers.
-    pub(crate) async fn announce(&self, client: &ClientAnnounce) -> Result<AnnounceAnswer, Refusal> {
-        let answer = self.ask_storage(client).await;
+    pub(crate) async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer, Refusal> {
+        let answer = self.ask_storage(announce).await;
         let failure = match &answer {
             Ok(answer) => answer.as_ref().and_then(|answer| answer.failure.as_ref()),
             Err(error) => Some(error),
@@ -114,19 +96,18 @@ impl Tracker {
     }
 
     /// Nothing for a torrent that is not served.
-    async fn ask_storage(&self, client: &ClientAnnounce) -> storage_core::Result<Option<AnnounceAnswer>> {
-        if !self.approves(&[client.info_hash]).await?.contains(&true) {
+    async fn ask_storage(&self, announce: &Announce) -> storage_core::Result<Option<AnnounceAnswer>> {
+        if !self.approves(&[announce.info_hash]).await?.contains(&true) {
             return Ok(None);
         }
-        let peers = client.addresses.iter().map(|address| Peer::new(client.peer_id, *address, client.port));
-        let announce = Announce::new(client.info_hash, peers.collect::<Vec<_>>().iter().copied())
-            .with_role(client.role)
-            .with_event(client.event)
-            .with_num_want(self.limits.num_want(client.num_want))
-            .with_families(client.families);
-        let mut answer = self.storage.announce(&announce).await?;
+        let mut answer = match self.storage.try_announce(announce) {
+            Some(answer) => answer?,
+            None => self.storage.announce(announce).await?,
+        };
         // A client that announces over IPv4 and IPv6 would get its own other address.
-        answer.peers.iter_mut().for_each(|peers| peers.retain(|peer| *peer.id() != client.peer_id));
+        if let (Some(peers), [own, ..]) = (&mut answer.peers, announce.peers()) {
+            peers.retain(|peer| peer.id() != own.id());
+        }
         Ok(Some(answer))
     }
 
@@ -162,22 +143,17 @@ mod tests {
     use super::*;
     use crate::serve::rate_limit::Rate;
     use prometheus::IntGauge;
-    use storage_core::{Context, with_default_layers};
+    use storage_core::{AddressFamily, Context, PeerId, Role, with_default_layers};
     use storage_memory::{MemoryConfig, MemoryStorage};
 
     const INFO_HASH: InfoHash = InfoHash::V1([1; 20]);
 
-    fn announce() -> ClientAnnounce {
-        ClientAnnounce {
-            info_hash: INFO_HASH,
-            peer_id: PeerId([2; 20]),
-            addresses: vec![[192, 0, 2, 1].into()],
-            port: 6881,
-            role: Role::Seeder,
-            event: AnnounceEvent::None,
-            num_want: None,
-            families: &[AddressFamily::V4],
-        }
+    fn peer(id: u8, address: &str) -> Peer {
+        Peer::new(PeerId([id; 20]), address.parse().unwrap(), 6881)
+    }
+
+    fn announce() -> Announce {
+        Announce::new(INFO_HASH, [peer(2, "192.0.2.1")]).with_role(Role::Seeder)
     }
 
     fn health() -> Arc<Health> {
@@ -250,7 +226,7 @@ mod tests {
             with_default_layers(Arc::new(memory), storage_core::layer::Limits::default());
         let tracker = tracker(&storage, None);
         tracker.announce(&announce()).await.unwrap();
-        let new = ClientAnnounce { peer_id: PeerId([3; 20]), ..announce() };
+        let new = announce().with_peers([peer(3, "192.0.2.1")]);
         for _ in 0..30 {
             assert_eq!(tracker.announce(&new).await.unwrap_err(), Refusal::Full);
         }
@@ -261,8 +237,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_never_meets_itself() {
         let tracker = tracker(&storage(), None);
-        let leecher = ClientAnnounce { role: Role::Leecher, families: &AddressFamily::BOTH, ..announce() };
-        let there = ClientAnnounce { addresses: vec!["2001:db8::1".parse().unwrap()], ..leecher.clone() };
+        let leecher = announce().with_role(Role::Leecher).with_families(&AddressFamily::BOTH);
+        let there = leecher.clone().with_peers([peer(2, "2001:db8::1")]);
         tracker.announce(&there).await.unwrap();
         assert_eq!(tracker.announce(&leecher).await.unwrap().peers, Some(Vec::new()));
     }

@@ -10,7 +10,7 @@ use conformance_tests::runtime::block_on;
 use conformance_tests::servers::redis::{Node, Setup};
 use conformance_tests::servers::{Found, Schema};
 use conformance_tests::storages::pg::Design;
-use conformance_tests::storages::registry;
+use conformance_tests::storages::backends;
 use libtest_mimic::{Completion, Trial};
 use storage_core::Storage;
 use storage_core::config::StorageConfig;
@@ -92,7 +92,7 @@ impl StorageUnderTest {
     /// The storage itself.
     pub async fn open(&self) -> Arc<dyn Storage> {
         let config = StorageConfig::load(&self.config, StorageConfig::DEFAULT_PATH, std::iter::empty());
-        registry().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}")).storage
+        backends().open(config.unwrap()).await.unwrap_or_else(|error| panic!("{error}")).storage
     }
 
     /// A command that must do what it is asked.

@@ -9,17 +9,17 @@
 //!
 //! use async_trait::async_trait;
 //! use storage_core::conformance::{Outcome, Provider, Suite};
-//! use storage_core::{OpenError, Registry, Storage, config::StorageConfig};
+//! use storage_core::{OpenError, Backends, Storage, config::StorageConfig};
 //!
 //! struct MyStorage {
-//!     registry: Registry,
+//!     backends: Backends,
 //!     config: StorageConfig,
 //! }
 //!
 //! #[async_trait]
 //! impl Provider for MyStorage {
 //!     async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
-//!         Ok(self.registry.open(self.config.clone()).await?.storage)
+//!         Ok(self.backends.open(self.config.clone()).await?.storage)
 //!     }
 //!
 //!     fn is_exclusive(&self) -> bool {

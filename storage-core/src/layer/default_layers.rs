@@ -1,11 +1,11 @@
-//! The layers that every storage has that a registry opens.
+//! The layers that every storage opened by its name has.
 
 use std::time::Duration;
 
 use super::{Layer, Limit, Limits, Observe, Trace};
 use crate::{Collected, CountCheck, MaintenanceScheduler, Operation, Result, SharedObserver, Statistics};
 
-/// What [`Registry::open`](crate::Registry::open) puts around every storage, from the inside out: [`Trace`],
+/// What [`Backends::open`](crate::Backends::open) puts around every storage, from the inside out: [`Trace`],
 /// [`Limit`], [`Observe`] where somebody observes, and [`MaintenanceScheduler`], which runs once it is started.
 pub struct DefaultLayers {
     maintenance: MaintenanceScheduler,

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use storage_core::{
-    Capability, DownloadsRecord, InfoHash, Opened, PeerRecord, Registry, Result as StorageResult, Storage,
+    Backends, Capability, DownloadsRecord, InfoHash, Opened, PeerRecord, Result as StorageResult, Storage,
 };
 
 use super::NamedCounts;
@@ -22,11 +22,11 @@ const SCRAPED_AT_ONCE: usize = 100;
 
 /// Finds the largest swarms and prints them.
 pub(super) async fn run(
-    registry: &Registry,
+    backends: &Backends,
     arguments: &ListSwarmsArguments,
     output: &mut Output,
 ) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(registry.clone(), &arguments.storage)?;
+    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
     let list = configured.with_storage(async |Opened { storage, .. }| {
         let missing = storage.missing_capabilities();
         if let Some(reason) = arguments.sort.needed().iter().find_map(|needed| missing.reason(*needed)) {

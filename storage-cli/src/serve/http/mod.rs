@@ -39,9 +39,10 @@ impl TrackerService {
     async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
         let from = self.rules.client(request.connection, request.headers)?;
         self.tracker.admit(from)?;
-        let (client, format) = read_announce(request.query, from, self.rules.allow_ip_spoofing)?;
-        let answer = self.tracker.announce(&client).await?;
-        Ok(response::announced(&answer, format, &self.tracker.limits))
+        let limits = &self.tracker.limits;
+        let (announce, format) = read_announce(request.query, from, self.rules.allow_ip_spoofing, limits)?;
+        let answer = self.tracker.announce(&announce).await?;
+        Ok(response::announced(&answer, format, limits))
     }
 
     async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {

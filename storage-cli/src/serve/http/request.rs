@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 
-use storage_core::{AddressFamily, AnnounceEvent, InfoHash, InvalidInfoHash, InvalidPeerId, PeerId, Role};
+use storage_core::{
+    AddressFamily, Announce, AnnounceEvent, InfoHash, InvalidInfoHash, InvalidPeerId, Peer, PeerId, Role,
+};
 
 use super::address::address;
 use super::query::{Encoded, parameters};
 use crate::serve::metrics::AnnounceOutcome;
-use crate::serve::tracker::{ClientAnnounce, RequestFailure};
+use crate::serve::settings::ClientLimits;
+use crate::serve::tracker::RequestFailure;
 
 /// The format of the peers in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,28 +43,23 @@ pub(super) fn read_announce(
     query: &[u8],
     from: IpAddr,
     spoofing: bool,
-) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
+    limits: &ClientLimits,
+) -> Result<(Announce, PeersFormat), Malformed> {
     let given = AnnounceParameters::read(query)?;
     let info_hash = required("info_hash", given.info_hash)?;
     let peer_id = required("peer_id", given.peer_id)?;
     let named = if spoofing { &given.addresses[..] } else { &[] };
-    let client = ClientAnnounce {
-        info_hash: InfoHash::try_from(&info_hash[..])?,
-        peer_id: PeerId::try_from(&peer_id[..])?,
-        addresses: addresses(from, named),
-        port: given
-            .port
-            .ok_or(Malformed::Missing("port"))?
-            .parse()
-            .filter(|port| *port > 0)
-            .ok_or(Malformed::Port)?,
-        role: role(given.left.ok_or(Malformed::Missing("left"))?)?,
-        event: given.event.map_or(AnnounceEvent::None, event),
+    let (info_hash, peer_id) = (InfoHash::try_from(&info_hash[..])?, PeerId::try_from(&peer_id[..])?);
+    let port = given.port.ok_or(Malformed::Missing("port"))?.parse();
+    let port = port.filter(|port| *port > 0).ok_or(Malformed::Port)?;
+    let peers = addresses(from, named).into_iter().map(|address| Peer::new(peer_id, address, port));
+    let announce = Announce::new(info_hash, peers)
+        .with_role(role(given.left.ok_or(Malformed::Missing("left"))?)?)
+        .with_event(given.event.map_or(AnnounceEvent::None, event))
         // -1 or no number: the client leaves it to the tracker.
-        num_want: given.numwant.and_then(Encoded::parse),
-        families: families(from),
-    };
-    Ok((client, peers_format(&given)))
+        .with_num_want(limits.num_want(given.numwant.and_then(Encoded::parse)))
+        .with_families(families(from));
+    Ok((announce, peers_format(&given)))
 }
 
 impl<'a> AnnounceParameters<'a> {
@@ -203,24 +201,20 @@ mod tests {
 
     const GOOD: &str = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4040-abcdefghijkl&port=6881&left=5";
 
-    fn read_from(
-        query: &str,
-        from: &str,
-        spoofing: bool,
-    ) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
-        read_announce(query.as_bytes(), from.parse().unwrap(), spoofing)
+    fn read_from(query: &str, from: &str, spoofing: bool) -> Result<(Announce, PeersFormat), Malformed> {
+        read_announce(query.as_bytes(), from.parse().unwrap(), spoofing, &ClientLimits::default())
     }
 
-    fn good(more: &str) -> (ClientAnnounce, PeersFormat) {
+    fn good(more: &str) -> (Announce, PeersFormat) {
         read_from(&format!("{GOOD}{more}"), "192.0.2.1", false).unwrap()
     }
 
-    fn without(parameter: &str) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
+    fn without(parameter: &str) -> Result<(Announce, PeersFormat), Malformed> {
         let query: Vec<_> = GOOD.split('&').filter(|part| !part.starts_with(parameter)).collect();
         read_from(&query.join("&"), "192.0.2.1", false)
     }
 
-    fn replaced(parameter: &str, by: &str) -> Result<(ClientAnnounce, PeersFormat), Malformed> {
+    fn replaced(parameter: &str, by: &str) -> Result<(Announce, PeersFormat), Malformed> {
         let query = GOOD.split('&').map(|part| if part.starts_with(parameter) { by } else { part });
         read_from(&query.collect::<Vec<_>>().join("&"), "192.0.2.1", false)
     }
@@ -261,10 +255,10 @@ mod tests {
 
     #[test]
     fn num_want_is_a_number_or_not_said() {
-        assert_eq!(good("&numwant=7").0.num_want, Some(7));
-        assert_eq!(good("&numwant=0").0.num_want, Some(0));
+        assert_eq!(good("&numwant=7").0.num_want, 7);
+        assert_eq!(good("&numwant=0").0.num_want, 0);
         for nothing in ["", "&numwant=", "&numwant=-1", "&numwant=many", "&numwant=1e3"] {
-            assert_eq!(good(nothing).0.num_want, None, "{nothing}");
+            assert_eq!(good(nothing).0.num_want, 50, "{nothing}");
         }
     }
 
@@ -291,7 +285,7 @@ mod tests {
     fn an_address_in_the_request_counts_only_where_that_is_allowed() {
         let addresses = |more: &str, spoofing| -> Vec<String> {
             let read = read_from(&format!("{GOOD}{more}"), "192.0.2.1", spoofing).unwrap();
-            read.0.addresses.iter().map(ToString::to_string).collect()
+            read.0.peers().iter().map(|peer| peer.address().to_string()).collect()
         };
         assert_eq!(addresses("&ip=198.51.100.7", false), ["192.0.2.1"]);
         assert_eq!(addresses("&ip=198.51.100.7", true), ["198.51.100.7"]);
@@ -320,7 +314,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(query: Vec<u8>, spoofing: bool) {
-            let _ = read_announce(&query, [192, 0, 2, 1].into(), spoofing);
+            let _ = read_announce(&query, [192, 0, 2, 1].into(), spoofing, &ClientLimits::default());
         }
 
         #[test]

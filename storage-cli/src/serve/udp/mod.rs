@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::poll;
-use storage_core::{AddressFamily, AnnounceAnswer, InfoHash, Role, TaskSpawner};
+use storage_core::{AddressFamily, Announce, AnnounceAnswer, InfoHash, Peer, Role, TaskSpawner};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
 use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
 use super::settings::ClientLimits;
-use super::tracker::{ClientAnnounce, RequestFailure, Tracker, distinct};
+use super::tracker::{RequestFailure, Tracker, distinct};
 use crate::bep15::{UdpAnnounce, UdpRequest, UdpResponse, peers_that_fit, saturated};
 use connection_id::ConnectionIds;
 use socket::{PacketAddresses, PacketSocket};
@@ -104,7 +104,7 @@ impl UdpTracker {
             UdpRequest::ShortAnnounce | UdpRequest::ShortScrape => Err(malformed("the packet is too short")),
             UdpRequest::Announce(announce) if announce.port == 0 => Err(malformed("the port is 0")),
             UdpRequest::Announce(announce) => {
-                let answer = self.tracker.announce(&self.client(announce, client)).await?;
+                let answer = self.tracker.announce(&self.read(announce, client)).await?;
                 Ok(announce_response(&answer, &self.tracker.limits))
             }
             UdpRequest::Scrape(info_hashes) => {
@@ -113,22 +113,19 @@ impl UdpTracker {
         }
     }
 
-    fn client(&self, announce: UdpAnnounce, from: IpAddr) -> ClientAnnounce {
+    /// The announce of a client at this address.
+    fn read(&self, announce: UdpAnnounce, from: IpAddr) -> Announce {
         let UdpAnnounce { info_hash, peer_id, left, event, address, num_want, port } = announce;
         let is_named = self.allow_ip_spoofing && from.is_ipv4() && !address.is_unspecified();
         let limits = &self.tracker.limits;
         let fitting = peers_that_fit(limits.max_udp_answer, from.is_ipv4());
-        ClientAnnounce {
-            info_hash: InfoHash::V1(info_hash),
-            peer_id,
-            addresses: vec![if is_named { address.into() } else { from }],
-            port,
-            role: Role::from_is_seeder(left == 0),
-            event,
-            num_want: Some(limits.num_want(usize::try_from(num_want).ok()).min(fitting)),
+        let peer = Peer::new(peer_id, if is_named { address.into() } else { from }, port);
+        Announce::new(InfoHash::V1(info_hash), [peer])
+            .with_role(Role::from_is_seeder(left == 0))
+            .with_event(event)
+            .with_num_want(limits.num_want(usize::try_from(num_want).ok()).min(fitting))
             // A response has peers of one family.
-            families: if from.is_ipv4() { &[AddressFamily::V4] } else { &[AddressFamily::V6] },
-        }
+            .with_families(if from.is_ipv4() { &[AddressFamily::V4] } else { &[AddressFamily::V6] })
     }
 }
 
@@ -237,7 +234,7 @@ mod tests {
     use crate::serve::rate_limit::{Rate, RateLimit};
     use prometheus::{IntGauge, Registry};
     use std::net::Ipv4Addr;
-    use storage_core::{AnnounceEvent, Peer, PeerId, Storage, SwarmCounts, with_default_layers};
+    use storage_core::{AnnounceEvent, PeerId, Storage, SwarmCounts, with_default_layers};
     use storage_memory::{MemoryConfig, MemoryStorage};
 
     #[test]
