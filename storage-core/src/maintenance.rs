@@ -231,7 +231,7 @@ impl Collector {
                 continue;
             };
             if !std::mem::replace(&mut in_grace, true) {
-                tracing::info!(
+                tracing::debug!(
                     backend,
                     ?left,
                     "no garbage is collected yet: peers could not announce for a while, or a clock was wrong"
@@ -271,7 +271,7 @@ async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
             "no garbage was collected: more peers are stale than `gc_max_share` allows; check the clocks, and \
              remove them with `tracker-storage gc --force` if they are rightly stale"
         ),
-        Ok(Collection { collected, .. }) => tracing::info!(
+        Ok(Collection { collected, .. }) => tracing::debug!(
             backend,
             removed = collected.removed,
             unreadable = collected.unreadable,

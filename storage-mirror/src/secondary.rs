@@ -168,7 +168,7 @@ impl<S: Backend + ?Sized> Secondary<S> {
         self.is_suspended.store(false, Ordering::SeqCst);
         *suspension = None;
         drop(suspension);
-        tracing::info!(backend = NAME, "the secondary is served again; a new migration is due");
+        tracing::warn!(backend = NAME, "the secondary is served again; a new migration is due");
         self.stats.observe(Event::MirrorSuspended { suspended: false });
     }
 

@@ -522,7 +522,7 @@ impl Core {
         }
         generation.store(next, Ordering::Release);
         *in_vain = (!is_news).then(Instant::now);
-        tracing::info!(backend = crate::NAME, is_news, "the queries were prepared again");
+        tracing::debug!(backend = crate::NAME, is_news, "the queries were prepared again");
         Ok(true)
     }
 }

@@ -204,7 +204,7 @@ impl Sentinels {
             if current != Some(&address) {
                 if current.is_some() {
                     let (host, port) = (&address.host, address.port);
-                    tracing::info!(backend = NAME, %host, port, "the sentinels name another primary");
+                    tracing::debug!(backend = NAME, %host, port, "the sentinels name another primary");
                 }
                 let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
                 *primary = Some(Primary { generation, address });
