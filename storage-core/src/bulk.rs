@@ -89,6 +89,7 @@ pub enum PeerChange {
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Written {
     /// It took effect. Of a touch: the peer is there. Of a graduation: it was a seeder, and is one as of the
     /// later of both times.

@@ -204,6 +204,7 @@ impl<S: ?Sized> Deref for Opened<S> {
 
 /// What a configuration says before anything is connected.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Review {
     /// The schedule that it asks for.
     pub schedule: Schedule,

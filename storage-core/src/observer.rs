@@ -99,6 +99,7 @@ pub trait Observer: Send + Sync {
 
 /// A call that ended.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct EndedCall<'a> {
     /// The backend.
     pub backend: &'static str,
@@ -108,6 +109,13 @@ pub struct EndedCall<'a> {
     pub error: Option<&'a Error>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl<'a> EndedCall<'a> {
+    /// A call that ended, for tests of observers.
+    pub fn new(backend: &'static str, operation: Operation, error: Option<&'a Error>, took: Duration) -> Self {
+        Self { backend, operation, error, took }
+    }
 }
 
 /// Ignores every event.

@@ -6,6 +6,7 @@ macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident => $name:literal, $class:ident;)*) => {
         /// What a storage was asked to do.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum Operation {
             $($(#[$doc])* $variant,)*
         }

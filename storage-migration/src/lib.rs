@@ -52,6 +52,7 @@ pub enum Side {
 
 /// Why a migration or a comparison ended early.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum MigrationError {
     /// A storage failed, and went on failing when it was tried again.
     Storage(Side, Error),

@@ -40,9 +40,7 @@
 //!   queue is missed and logged, and told by [`pending_writes`](storage_core::Backend::pending_writes). A mirror
 //!   that is dropped without being closed misses all that is queued.
 
-mod announce;
 mod bulk;
-mod collector;
 mod config;
 mod data;
 mod diagnostics;

@@ -1,15 +1,20 @@
-//! Maintenance.
+//! Maintenance; garbage of the secondary is collected beside the queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::peers::PEER_BYTES;
+use super::secondary::Secondary;
 use super::storage::of_primary;
+use super::write_queue::Apply;
 use super::{MirrorStorage, NAME};
 use storage_core::{
-    Capability, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation, QueryScopeReport, Result,
-    Statistics, Timestamp,
+    Backend, Capability, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation,
+    QueryScopeReport, Result, Statistics, TaskSpawner, Timestamp,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -91,5 +96,38 @@ impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
             }
         }
         Ok(reports)
+    }
+}
+
+/// The longest a collection may take.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A collection that is to run on the secondary.
+pub(super) type Collections<S> = mpsc::Sender<Apply<S>>;
+
+/// Collects whenever it is asked to, one collection after the other, until told to stop. None that
+/// fails is missed: the next one finds what it left.
+pub(super) async fn collect_on_secondary<S: Backend + ?Sized>(
+    secondary: Arc<Secondary<S>>,
+    mut collections: mpsc::Receiver<Apply<S>>,
+    tasks: TaskSpawner,
+) {
+    loop {
+        let collection = async {
+            let collection = collections.recv().await?;
+            let Some(storage) = secondary.available() else { return Some(()) };
+            match timeout(LONGEST, collection(Arc::clone(storage))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(backend = NAME, ?error, "could not collect the secondary's garbage");
+                }
+                Err(_) => tracing::warn!(backend = NAME, "the secondary's garbage takes {LONGEST:?}"),
+            }
+            Some(())
+        };
+        tokio::select! {
+            () = tasks.stopped() => return,
+            collected = collection => if collected.is_none() { return },
+        }
     }
 }

@@ -1,17 +1,17 @@
-//! Peers, one by one.
+//! Peers one by one, and whole announces: one call to the primary, and for the secondary the write of each peer.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use super::announce::Write;
 use super::replication_stats::PendingWrite;
-use super::storage::of_primary;
+use super::storage::{is_in_doubt, of_primary};
 use super::{MirrorStorage, NAME};
 use storage_core::{
-    Announce, AnnounceAnswer, Capability, DownloadsRecord, Error, ErrorKind, InfoHash, Operation, Peer,
-    PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts, Transfer, When, announce_each,
+    Announce, AnnounceAnswer, AnnounceEvent, Capability, DownloadsRecord, Error, ErrorKind,
+    InfoHash, Operation, Peer, PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts,
+    Transfer, When, announce_each,
 };
 
 /// About what a queued write of a peer takes up.
@@ -125,7 +125,7 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
 
 /// Graduates a peer on the secondary: as a seeder, and with the downloads that the primary has by now.
 /// Adding one instead would lose it to a migration that has read the lower number and brings it later.
-pub(super) async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
+async fn graduate_on<S: PeerStorage + Transfer + ?Sized>(
     secondary: &S,
     primary: &S,
     info_hash: &InfoHash,
@@ -162,4 +162,79 @@ pub(super) async fn copy_downloads<S: PeerStorage + Transfer + ?Sized>(
     }
     let record = DownloadsRecord { info_hash: *info_hash, downloads: counts.downloads };
     secondary.import_downloads(&[record]).await.map(drop)
+}
+
+/// What is written of one peer.
+enum Write {
+    Put(Role),
+    Graduate,
+    Remove,
+}
+
+impl<S: PeerStorage + Transfer + ?Sized + 'static> MirrorStorage<S> {
+    async fn announce_on_both(&self, announce: &Announce) -> Result<AnnounceAnswer> {
+        let announced = When::At(announce.announced.on(self));
+        let announce = &announce.clone().at(announced);
+        let (info_hash, peers) = (&announce.info_hash, announce.peers());
+        let _locks = self.locks.of_peers(info_hash, peers).await;
+        let pending = self.pending_write(peers.len(), peers.len() * PEER_BYTES);
+        let answer = self.primary.announce(announce).await;
+        let is_settled = answer.as_ref().err().is_none_or(|error| !may_have_written(error, peers));
+        if is_settled {
+            pending.cancel();
+        }
+        let answer = answer.map_err(of_primary)?;
+        for (place, peer) in peers.iter().enumerate() {
+            let is_download = answer.is_download && place == 0;
+            self.pass_on_write(write_of(announce, is_download), *info_hash, *peer, announced);
+        }
+        Ok(AnnounceAnswer { failure: answer.failure.map(of_primary), ..answer })
+    }
+
+    fn pass_on_write(&self, write: Write, info_hash: InfoHash, peer: Peer, announced: When) {
+        let (subject, pending) = ((&info_hash, &peer), self.pending_write(1, PEER_BYTES));
+        match write {
+            Write::Put(role) => {
+                self.pass_on_peer(subject, (Operation::PutPeer, pending), move |secondary| async move {
+                    secondary.put_peer(&info_hash, &peer, role, announced).await
+                });
+            }
+            Write::Graduate => {
+                let primary = Arc::clone(&self.primary);
+                self.pass_on_peer(
+                    subject,
+                    (Operation::GraduatePeers, pending),
+                    move |secondary| async move {
+                        graduate_on(&*secondary, &*primary, &info_hash, &peer, announced).await
+                    },
+                );
+            }
+            Write::Remove => {
+                self.pass_on_peer(subject, (Operation::RemovePeer, pending), move |secondary| async move {
+                    secondary.remove_peer(&info_hash, &peer).await
+                });
+            }
+        }
+    }
+}
+
+/// What an announce writes of a peer; of those of a client, one is the download.
+fn write_of(announce: &Announce, is_download: bool) -> Write {
+    match announce.event {
+        AnnounceEvent::Stopped => Write::Remove,
+        AnnounceEvent::Completed if is_download => Write::Graduate,
+        AnnounceEvent::Completed => Write::Put(Role::Seeder),
+        AnnounceEvent::None | AnnounceEvent::Started => Write::Put(announce.role),
+    }
+}
+
+/// Whether an announce that failed may have written: it fails between the writes of two peers as well.
+fn may_have_written(error: &Error, peers: &[Peer]) -> bool {
+    let was_refused = matches!(error.kind(), ErrorKind::Closed | ErrorKind::Busy | ErrorKind::Unsupported(_));
+    match error.operation() {
+        Operation::Announce => !was_refused,
+        // Of a peer that leaves, one role may have been deleted.
+        Operation::PutPeer | Operation::GraduatePeers => peers.len() > 1 || is_in_doubt(error),
+        _ => true,
+    }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::time::timeout;
 
-use super::collector::{self, Collections};
+use super::maintenance::{self, Collections};
 use super::replication_stats::{PendingWrite, ReplicationStats};
 use super::secondary::Secondary;
 use super::write_locks::WriteLocks;
@@ -78,7 +78,8 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
         write_queue.spawn(|tasks| Arc::clone(&secondary).supervise(tasks));
         // One under way, and one that waits.
         let (collections, asked_for) = mpsc::channel(1);
-        write_queue.spawn(|tasks| collector::collect(Arc::clone(&secondary), asked_for, tasks));
+        write_queue
+            .spawn(|tasks| maintenance::collect_on_secondary(Arc::clone(&secondary), asked_for, tasks));
         Self {
             primary,
             secondary,

@@ -36,50 +36,30 @@ impl<S: Transfer + ?Sized + 'static> Transfer for MirrorStorage<S> {
     }
 
     async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
-        let _locks = self.locks.of_swarms(records.iter().map(|record| &record.info_hash)).await;
-        let (imported, pending) = self.write(records.len(), 0, self.primary.import_peers(records)).await?;
-        let lane = |record: &PeerRecord| self.lane_of_swarm(&record.info_hash);
-        self.pass_on_records(
-            Operation::ImportPeers,
-            pending,
-            records,
-            lane,
-            |_| PEER_BYTES,
+        self.import_on_both(
+            (Operation::ImportPeers, records, |record| &record.info_hash),
+            self.primary.import_peers(records),
             |secondary, records| async move { secondary.import_peers(&records).await.map(drop) },
-        );
-        Ok(imported)
+        )
+        .await
     }
 
     async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
-        let _locks = self.locks.of_swarms(records.iter().map(|record| &record.info_hash)).await;
-        let (imported, pending) =
-            self.write(records.len(), 0, self.primary.import_downloads(records)).await?;
-        let lane = |record: &DownloadsRecord| self.lane_of_swarm(&record.info_hash);
-        self.pass_on_records(
-            Operation::ImportDownloads,
-            pending,
-            records,
-            lane,
-            |_| PEER_BYTES,
+        self.import_on_both(
+            (Operation::ImportDownloads, records, |record| &record.info_hash),
+            self.primary.import_downloads(records),
             |secondary, records| async move { secondary.import_downloads(&records).await.map(drop) },
-        );
-        Ok(imported)
+        )
+        .await
     }
 
     async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
-        let _locks = self.locks.of_swarms(records.iter().map(|record| &record.info_hash)).await;
-        let (imported, pending) =
-            self.write(records.len(), 0, self.primary.replace_downloads(records)).await?;
-        let lane = |record: &DownloadsRecord| self.lane_of_swarm(&record.info_hash);
-        self.pass_on_records(
-            Operation::ImportDownloads,
-            pending,
-            records,
-            lane,
-            |_| PEER_BYTES,
+        self.import_on_both(
+            (Operation::ImportDownloads, records, |record| &record.info_hash),
+            self.primary.replace_downloads(records),
             |secondary, records| async move { secondary.replace_downloads(&records).await.map(drop) },
-        );
-        Ok(imported)
+        )
+        .await
     }
 
     async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
@@ -103,6 +83,23 @@ impl<S: Transfer + ?Sized + 'static> Transfer for MirrorStorage<S> {
 impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
     pub(super) fn lane_of_swarm(&self, info_hash: &InfoHash) -> usize {
         self.write_queue.lane(self.locks.hash(info_hash))
+    }
+
+    /// Takes records of swarms in on the primary, and queues them for the secondary.
+    async fn import_on_both<T: Clone + Send + Sync + 'static, F>(
+        &self,
+        (operation, records, info_hash): (Operation, &[T], fn(&T) -> &InfoHash),
+        call: impl Future<Output = Result<Imported>> + Send,
+        apply: impl FnOnce(Arc<S>, Vec<T>) -> F + Clone + Send + 'static,
+    ) -> Result<Imported>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let _locks = self.locks.of_swarms(records.iter().map(info_hash)).await;
+        let (imported, pending) = self.write(records.len(), 0, call).await?;
+        let lane = |record: &T| self.lane_of_swarm(info_hash(record));
+        self.pass_on_records(operation, pending, records, lane, |_| PEER_BYTES, apply);
+        Ok(imported)
     }
 
     /// Queues records for the secondary, each in its lane.

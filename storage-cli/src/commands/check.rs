@@ -58,7 +58,7 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
     let name = file.name().display();
     let mut report = CheckReport::default();
     let schedule = match configured.review(part) {
-        Ok(Review { schedule, problems, warnings }) => {
+        Ok(Review { schedule, problems, warnings, .. }) => {
             report.problems.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
             report.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
             Some(schedule)

@@ -215,7 +215,7 @@ mod tests {
         for kind in [ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Unavailable] {
             let error = Error::new("x", Operation::Announce, kind);
             let (operation, took) = (Operation::Announce, Duration::ZERO);
-            status.call_ended(&EndedCall { backend: "x", operation, error: Some(&error), took });
+            status.call_ended(&EndedCall::new("x", operation, Some(&error), took));
         }
         assert_eq!(status.failures(), 2);
         let (_, text) = status.last().failure.unwrap();

@@ -7,6 +7,7 @@ use serde::Serialize;
 /// In which way something differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Finding {
     /// The target does not have it.
     OnlyAtSource,
