@@ -113,7 +113,12 @@ pub struct EndedCall<'a> {
 
 impl<'a> EndedCall<'a> {
     /// A call that ended, for tests of observers.
-    pub fn new(backend: &'static str, operation: Operation, error: Option<&'a Error>, took: Duration) -> Self {
+    pub fn new(
+        backend: &'static str,
+        operation: Operation,
+        error: Option<&'a Error>,
+        took: Duration,
+    ) -> Self {
         Self { backend, operation, error, took }
     }
 }

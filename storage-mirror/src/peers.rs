@@ -9,9 +9,9 @@ use super::replication_stats::PendingWrite;
 use super::storage::{is_in_doubt, of_primary};
 use super::{MirrorStorage, NAME};
 use storage_core::{
-    Announce, AnnounceAnswer, AnnounceEvent, Capability, DownloadsRecord, Error, ErrorKind,
-    InfoHash, Operation, Peer, PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts,
-    Transfer, When, announce_each,
+    Announce, AnnounceAnswer, AnnounceEvent, Capability, DownloadsRecord, Error, ErrorKind, InfoHash,
+    Operation, Peer, PeerSelection, PeerStorage, PeerStorageExt, Result, Role, SwarmCounts, Transfer, When,
+    announce_each,
 };
 
 /// About what a queued write of a peer takes up.

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::client::{peer, swarm};
 use super::target::{TargetServer, open, pg_address, pg_config, redis_config};
 use super::{OPERATION_TIMEOUT, Run, ScenarioReport, panics};
-use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::tcp_proxy::{Direction, NetworkFault};
 use crate::servers::{Found, Missing, TcpProxy};
 
 /// The environment variable that makes this program the child: the backend and the server's address.
@@ -83,8 +83,8 @@ fn shut_down(task: &str) -> Found<()> {
         if backend == "pg" { pg_address(server)? } else { server.parse().map_err(Missing::failed)? };
     let proxy = outside.block_on(TcpProxy::start(address)).map_err(Missing::failed)?;
     let storage = inside.block_on(open(config(backend, server, proxy.address())))?;
-    proxy.fault_new(Direction::Both, Fault::Hold);
-    proxy.fault_open(Direction::ToClient, Fault::Hold, 1.0, &mut StdRng::seed_from_u64(0));
+    proxy.fault_new(Direction::Both, NetworkFault::Hold);
+    proxy.fault_open(Direction::ToClient, NetworkFault::Hold, 1.0, &mut StdRng::seed_from_u64(0));
     for number in 0..CALLS {
         let storage = storage.clone();
         inside.spawn(async move {

@@ -15,7 +15,7 @@ use super::raw::{self, Keys};
 use super::test_env::open;
 use crate::servers::redis::texts;
 use crate::servers::redis::{Cluster, Node, Setup};
-use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::tcp_proxy::{Direction, NetworkFault};
 use crate::servers::{Found, TcpProxy};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -98,7 +98,8 @@ pub(super) async fn a_node_whose_connections_go_silent_is_reconnected(servers: &
     assert!(proxy.open() > 0);
 
     for seed in 0..2 {
-        let silent = proxy.fault_open(Direction::Both, Fault::Drop, 1.0, &mut StdRng::seed_from_u64(seed));
+        let silent =
+            proxy.fault_open(Direction::Both, NetworkFault::Drop, 1.0, &mut StdRng::seed_from_u64(seed));
         assert!(silent > 0);
         // As long as a call that begins in the last moment of that time.
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -25,7 +25,7 @@ const TRICKLE: Duration = Duration::from_millis(1);
 
 /// What happens to data on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Fault {
+pub enum NetworkFault {
     /// It is passed on.
     #[default]
     Pass,
@@ -64,15 +64,15 @@ pub enum Direction {
 
 /// The faults of a connection: to the server, to the client.
 #[derive(Debug, Clone, Copy, Default)]
-struct Faults([Fault; 2]);
+struct ConnectionFaults([NetworkFault; 2]);
 
-impl Faults {
-    fn set(&mut self, direction: Direction, fault: Fault) {
+impl ConnectionFaults {
+    fn set(&mut self, direction: Direction, fault: NetworkFault) {
         let [to_server, to_client] = &mut self.0;
-        if direction != Direction::ToClient && *to_server != Fault::Drop {
+        if direction != Direction::ToClient && *to_server != NetworkFault::Drop {
             *to_server = fault;
         }
-        if direction != Direction::ToServer && *to_client != Fault::Drop {
+        if direction != Direction::ToServer && *to_client != NetworkFault::Drop {
             *to_client = fault;
         }
     }
@@ -88,7 +88,7 @@ pub struct TcpProxy {
 struct ProxyState {
     server: SocketAddr,
     connections: Mutex<Vec<Arc<Connection>>>,
-    of_new: Mutex<Faults>,
+    of_new: Mutex<ConnectionFaults>,
     refuses: AtomicBool,
     accepted: AtomicU32,
     /// The bytes of the request at which a connection is cut, once.
@@ -98,7 +98,7 @@ struct ProxyState {
 }
 
 struct Connection {
-    faults: watch::Sender<Faults>,
+    faults: watch::Sender<ConnectionFaults>,
     client_has_left: AtomicBool,
     /// The next answer ends the connection.
     is_cut_at_answer: AtomicBool,
@@ -145,14 +145,20 @@ impl TcpProxy {
     }
 
     /// Sets the fault of connections that are open now, each with this probability. Returns their number.
-    pub fn fault_open(&self, direction: Direction, fault: Fault, share: f64, rng: &mut StdRng) -> usize {
+    pub fn fault_open(
+        &self,
+        direction: Direction,
+        fault: NetworkFault,
+        share: f64,
+        rng: &mut StdRng,
+    ) -> usize {
         let connections = lock(&self.shared.connections);
         let chosen = connections.iter().filter(|_| rng.random_bool(share));
         chosen.map(|connection| connection.faults.send_modify(|faults| faults.set(direction, fault))).count()
     }
 
     /// Sets the fault of connections that are opened from now on.
-    pub fn fault_new(&self, direction: Direction, fault: Fault) {
+    pub fn fault_new(&self, direction: Direction, fault: NetworkFault) {
         lock(&self.shared.of_new).set(direction, fault);
     }
 
@@ -164,9 +170,9 @@ impl TcpProxy {
     /// Ends all faults. Held data flows; a connection that has lost data stays silent.
     pub fn clear(&self) {
         self.refuse_new(false);
-        *lock(&self.shared.of_new) = Faults::default();
+        *lock(&self.shared.of_new) = ConnectionFaults::default();
         for connection in lock(&self.shared.connections).iter() {
-            connection.faults.send_modify(|faults| faults.set(Direction::Both, Fault::Pass));
+            connection.faults.send_modify(|faults| faults.set(Direction::Both, NetworkFault::Pass));
         }
     }
 
@@ -300,10 +306,10 @@ impl Connection {
         let mut has_ended = false;
         loop {
             let fault = faults.borrow_and_update().0[way];
-            if fault != Fault::Hold && !held.is_empty() {
+            if fault != NetworkFault::Hold && !held.is_empty() {
                 self.deliver(&std::mem::take(&mut held), fault, &from, &mut to).await?;
             }
-            if has_ended && held.is_empty() && !matches!(fault, Fault::Hold | Fault::Drop) {
+            if has_ended && held.is_empty() && !matches!(fault, NetworkFault::Hold | NetworkFault::Drop) {
                 return to.shutdown().await;
             }
             tokio::select! {
@@ -340,25 +346,25 @@ impl Connection {
     async fn deliver(
         &self,
         data: &[u8],
-        fault: Fault,
+        fault: NetworkFault,
         from: &OwnedReadHalf,
         to: &mut OwnedWriteHalf,
     ) -> io::Result<()> {
         match fault {
-            Fault::Pass | Fault::Hold => to.write_all(data).await,
-            Fault::Drop => Ok(()),
-            Fault::Delay(delay) => {
+            NetworkFault::Pass | NetworkFault::Hold => to.write_all(data).await,
+            NetworkFault::Drop => Ok(()),
+            NetworkFault::Delay(delay) => {
                 tokio::time::sleep(delay).await;
                 to.write_all(data).await
             }
-            Fault::Trickle => {
+            NetworkFault::Trickle => {
                 for byte in data {
                     to.write_u8(*byte).await?;
                     tokio::time::sleep(TRICKLE).await;
                 }
                 Ok(())
             }
-            Fault::Reset => {
+            NetworkFault::Reset => {
                 to.write_all(&data[..data.len() / 2]).await?;
                 from.as_ref().set_zero_linger()?;
                 to.as_ref().set_zero_linger()?;
@@ -406,7 +412,7 @@ mod tests {
         Ok(answer)
     }
 
-    fn fault_all(proxy: &TcpProxy, direction: Direction, fault: Fault) {
+    fn fault_all(proxy: &TcpProxy, direction: Direction, fault: NetworkFault) {
         assert_eq!(proxy.fault_open(direction, fault, 1.0, &mut StdRng::seed_from_u64(1)), 1);
     }
 
@@ -414,7 +420,7 @@ mod tests {
     async fn held_data_flows_later() {
         for direction in [Direction::ToServer, Direction::ToClient, Direction::Both] {
             let (proxy, mut client) = echo().await;
-            fault_all(&proxy, direction, Fault::Hold);
+            fault_all(&proxy, direction, NetworkFault::Hold);
             client.write_all(b"later").await.unwrap();
             let mut answer = [0; 5];
             timeout(SOON, client.read_exact(&mut answer)).await.unwrap_err();
@@ -427,7 +433,7 @@ mod tests {
     #[tokio::test]
     async fn dropped_data_is_lost_for_good_and_new_connections_work() {
         let (proxy, mut client) = echo().await;
-        fault_all(&proxy, Direction::Both, Fault::Drop);
+        fault_all(&proxy, Direction::Both, NetworkFault::Drop);
         timeout(SOON, ask(&mut client, b"lost")).await.unwrap_err();
         proxy.clear();
         timeout(SOON, ask(&mut client, b"lost")).await.unwrap_err();
@@ -444,14 +450,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_reset_in_the_middle() {
         let (proxy, mut client) = echo().await;
-        fault_all(&proxy, Direction::ToClient, Fault::Reset);
+        fault_all(&proxy, Direction::ToClient, NetworkFault::Reset);
         let error = ask(&mut client, b"half of it").await.unwrap_err();
         assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof));
     }
 
     #[tokio::test]
     async fn slow_data_arrives_whole() {
-        for fault in [Fault::Delay(Duration::from_millis(20)), Fault::Trickle] {
+        for fault in [NetworkFault::Delay(Duration::from_millis(20)), NetworkFault::Trickle] {
             let (proxy, mut client) = echo().await;
             fault_all(&proxy, Direction::Both, fault);
             assert_eq!(ask(&mut client, b"in the end").await.unwrap(), b"in the end");

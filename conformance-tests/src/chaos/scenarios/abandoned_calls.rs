@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::chaos::client::{context, peer, swarm};
 use crate::chaos::target::{POOL, TargetBackend, TargetServer};
 use crate::chaos::{Run, Scenario, ScenarioReport, invariants};
-use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::tcp_proxy::{Direction, NetworkFault};
 use crate::servers::{Found, Missing};
 
 const CALLERS: usize = 1000;
@@ -113,8 +113,8 @@ async fn delay_answers(run: &mut Run) -> Found<Option<PgConnection>> {
             Ok(Some(connection))
         }
         TargetServer::Redis(_) => {
-            run.target.proxy.fault_new(Direction::ToClient, Fault::Hold);
-            run.target.proxy.fault_open(Direction::ToClient, Fault::Hold, 1.0, &mut run.rng);
+            run.target.proxy.fault_new(Direction::ToClient, NetworkFault::Hold);
+            run.target.proxy.fault_open(Direction::ToClient, NetworkFault::Hold, 1.0, &mut run.rng);
             Ok(None)
         }
     }

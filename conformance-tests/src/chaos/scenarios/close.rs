@@ -10,7 +10,7 @@ use crate::chaos::client::{peer, swarm};
 use crate::chaos::client_log::{CallKind, CallOutcome, ClientLog, RecordedCall};
 use crate::chaos::target::{ROLE, TargetBackend, TargetServer};
 use crate::chaos::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, invariants, runtime_shutdown};
-use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::tcp_proxy::{Direction, NetworkFault};
 use crate::servers::{Found, Frozen};
 use storage_core::PeerStorageExt;
 
@@ -71,7 +71,7 @@ async fn hang(run: &mut Run) -> Found<Option<Frozen>> {
         TargetServer::Pg(postgres) => Some(postgres.freeze_sessions(ROLE).await?),
         TargetServer::Redis(_) => None,
     };
-    run.target.proxy.fault_new(Direction::Both, Fault::Hold);
-    run.target.proxy.fault_open(Direction::Both, Fault::Hold, 1.0, &mut run.rng);
+    run.target.proxy.fault_new(Direction::Both, NetworkFault::Hold);
+    run.target.proxy.fault_open(Direction::Both, NetworkFault::Hold, 1.0, &mut run.rng);
     Ok(frozen)
 }

@@ -12,7 +12,7 @@ use crate::chaos::client::{context, peer, swarm};
 use crate::chaos::invariants::StoredContents;
 use crate::chaos::target::{ROLE, TargetBackend, TargetServer};
 use crate::chaos::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, invariants};
-use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::tcp_proxy::{Direction, NetworkFault};
 use crate::servers::{Found, Frozen, Missing};
 
 const NUMBER: usize = 100;
@@ -160,7 +160,7 @@ async fn hold_up(run: &mut Run, late: Late) -> Found<Option<Frozen>> {
     match (late, &run.target.server) {
         (Late::FrozenSessions, TargetServer::Pg(postgres)) => postgres.freeze_sessions(ROLE).await.map(Some),
         _ => {
-            run.target.proxy.fault_open(Direction::ToServer, Fault::Hold, 1.0, &mut run.rng);
+            run.target.proxy.fault_open(Direction::ToServer, NetworkFault::Hold, 1.0, &mut run.rng);
             Ok(None)
         }
     }

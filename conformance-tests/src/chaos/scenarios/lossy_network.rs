@@ -10,7 +10,7 @@ use crate::chaos::load::ChaosLoad;
 use crate::chaos::target::TargetBackend;
 use crate::chaos::{OPERATION_TIMEOUT, Run, Scenario, ScenarioReport, WATCHED, invariants};
 use crate::servers::Found;
-use crate::servers::tcp_proxy::{Direction, Fault};
+use crate::servers::tcp_proxy::{Direction, NetworkFault};
 
 const WARM_UP: Duration = Duration::from_millis(700);
 const DIRECTIONS: [Direction; 3] = [Direction::ToServer, Direction::ToClient, Direction::Both];
@@ -18,16 +18,16 @@ const DIRECTIONS: [Direction; 3] = [Direction::ToServer, Direction::ToClient, Di
 /// Connections that go silent while new ones work.
 struct Silence {
     name: &'static str,
-    fault: Fault,
+    fault: NetworkFault,
     share: f64,
     times: u32,
 }
 
 const SILENCES: [Silence; 4] = [
-    Silence { name: "silent/all held once", fault: Fault::Hold, share: 1.0, times: 1 },
-    Silence { name: "silent/half held three times", fault: Fault::Hold, share: 0.5, times: 3 },
-    Silence { name: "silent/half dropped once", fault: Fault::Drop, share: 0.5, times: 1 },
-    Silence { name: "silent/all dropped three times", fault: Fault::Drop, share: 1.0, times: 3 },
+    Silence { name: "silent/all held once", fault: NetworkFault::Hold, share: 1.0, times: 1 },
+    Silence { name: "silent/half held three times", fault: NetworkFault::Hold, share: 0.5, times: 3 },
+    Silence { name: "silent/half dropped once", fault: NetworkFault::Drop, share: 0.5, times: 1 },
+    Silence { name: "silent/all dropped three times", fault: NetworkFault::Drop, share: 1.0, times: 3 },
 ];
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -67,7 +67,7 @@ async fn resets(mut run: Run) -> Found<ScenarioReport> {
     let load = ChaosLoad::start(&storage, &mut run.rng);
     sleep(WARM_UP).await;
     for _ in 0..10 {
-        run.target.proxy.fault_open(Direction::ToClient, Fault::Reset, 0.4, &mut run.rng);
+        run.target.proxy.fault_open(Direction::ToClient, NetworkFault::Reset, 0.4, &mut run.rng);
         let pause = Duration::from_millis(run.rng.random_range(50..300));
         sleep(pause).await;
     }
