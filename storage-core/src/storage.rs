@@ -201,27 +201,27 @@ pub trait PeerStorage: Backend {
 /// Shorter calls of [`PeerStorage`], for every storage.
 #[async_trait]
 pub trait PeerStorageExt: PeerStorage {
-    /// [`graduate_peers`](Self::graduate_peers) for a client with one address.
+    /// [`graduate_peers`](PeerStorage::graduate_peers) for a client with one address.
     async fn graduate_peer(&self, info_hash: &InfoHash, peer: &Peer, announced: When) -> Result<bool> {
         self.graduate_peers(info_hash, std::slice::from_ref(peer), announced).await
     }
 
-    /// [`put_peer`](Self::put_peer) as seeder, now.
+    /// [`put_peer`](PeerStorage::put_peer) as seeder, now.
     async fn put_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         self.put_peer(info_hash, peer, Role::Seeder, When::Now).await
     }
 
-    /// [`put_peer`](Self::put_peer) as leecher, now.
+    /// [`put_peer`](PeerStorage::put_peer) as leecher, now.
     async fn put_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         self.put_peer(info_hash, peer, Role::Leecher, When::Now).await
     }
 
-    /// [`delete_peer`](Self::delete_peer) as seeder.
+    /// [`delete_peer`](PeerStorage::delete_peer) as seeder.
     async fn delete_seeder(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         self.delete_peer(info_hash, peer, Role::Seeder).await
     }
 
-    /// [`delete_peer`](Self::delete_peer) as leecher.
+    /// [`delete_peer`](PeerStorage::delete_peer) as leecher.
     async fn delete_leecher(&self, info_hash: &InfoHash, peer: &Peer) -> Result<()> {
         self.delete_peer(info_hash, peer, Role::Leecher).await
     }
