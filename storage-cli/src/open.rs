@@ -8,12 +8,11 @@ use std::sync::Arc;
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
 use storage_core::{Backend, Backends, DataStorage, Driver, Error, OpenError, Opened, Review, Storage};
 
-use crate::arguments::StorageArguments;
-use crate::exit_code::{CommandError, Exit};
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::output::note;
 
 /// The backend without a file.
-pub(crate) const DEFAULT_BACKEND: &str = "memory";
+const DEFAULT_BACKEND: &str = "memory";
 
 /// Which part of a storage is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +30,9 @@ pub(crate) enum WorkError {
     /// Anything else.
     Command(CommandError),
 }
+
+/// How work on a storage ended.
+pub(crate) type WorkResult = Result<Exit, WorkError>;
 
 impl From<Error> for WorkError {
     fn from(error: Error) -> Self {
@@ -58,14 +60,8 @@ pub(crate) struct ConfiguredStorage {
 }
 
 impl ConfiguredStorage {
-    /// Reads the file.
-    pub(crate) fn read(backends: Backends, arguments: &StorageArguments) -> Result<Self, CommandError> {
-        let StorageArguments { config: file, at } = arguments;
-        Self::read_all(backends, file, at).map(|(configured, _)| configured)
-    }
-
     /// Reads the file, of which there is more than the storage.
-    pub(crate) fn read_all(
+    pub(crate) fn read(
         backends: Backends,
         file: &Path,
         at: &str,
@@ -80,16 +76,15 @@ impl ConfiguredStorage {
         backends: Backends,
         file: Option<&Path>,
         at: &str,
-        backend: &str,
     ) -> Result<(Self, ConfigFile), CommandError> {
         if let Some(file) = file {
-            return Self::read_all(backends, file, at);
+            return Self::read(backends, file, at);
         }
         let read = ConfigFile::from_variables(variables()).map_err(|error| unreadable(&error))?;
         let config = if read.section().has(at) {
             read.storage(at).map_err(|error| unreadable(&error))?
         } else {
-            StorageConfig { name: backend.to_owned(), config: Value::Null }
+            StorageConfig { name: DEFAULT_BACKEND.to_owned(), config: Value::Null }
         };
         Ok((Self { backends, config, file: read.name().to_owned() }, read))
     }
@@ -106,32 +101,12 @@ impl ConfiguredStorage {
         Ok(opened)
     }
 
-    /// Opens the storage, works on it, and closes it.
-    pub(crate) async fn with_storage(
-        &self,
-        work: impl AsyncFnOnce(&Opened<dyn Storage>) -> Result<Exit, WorkError>,
-    ) -> Result<Exit, CommandError> {
-        let opened = self.open().await?;
-        let worked = work(&opened).await;
-        self.finish(worked, &*opened.storage).await
-    }
-
-    /// Opens the data part alone, works on it, and closes it.
-    pub(crate) async fn with_data(
-        &self,
-        work: impl AsyncFnOnce(&dyn DataStorage) -> Result<Exit, WorkError>,
-    ) -> Result<Exit, CommandError> {
-        let storage = self.open_data().await?.storage;
-        let worked = work(&*storage).await;
-        self.finish(worked, &*storage).await
-    }
-
     /// Closes a storage, unless its server failed just now: then closing would only add a wait.
-    async fn finish(
+    pub(crate) async fn finish(
         &self,
-        worked: Result<Exit, WorkError>,
+        worked: WorkResult,
         storage: &(impl Backend + ?Sized),
-    ) -> Result<Exit, CommandError> {
+    ) -> CommandResult {
         let exit = match worked {
             Err(WorkError::Storage(error)) => return Err(self.failed(&error)),
             Err(WorkError::Command(failure)) => Err(failure),

@@ -4,15 +4,15 @@ mod lines;
 
 use serde::Serialize;
 use storage_core::{
-    Backends, DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult,
-    Storage,
+    DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult, Storage,
 };
 use storage_migration::Kind;
 
 use crate::arguments::ImportArguments;
-use crate::exit_code::{CommandError, Exit};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::{ConfiguredStorage, WorkError};
+use crate::open::WorkError;
 use crate::output::{Output, note};
 use lines::ImportLine;
 
@@ -40,13 +40,8 @@ struct PendingRecords {
 }
 
 /// Imports readable lines and reports the others.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &ImportArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let import = configured.with_storage(async |Opened { storage, .. }| {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &ImportArguments) -> CommandResult {
+    let import = context.with_storage(&arguments.storage, async |Opened { storage, .. }, output| {
         let interrupt = Interrupt::listen();
         let mut import = Import {
             storage: &**storage,
