@@ -175,6 +175,7 @@ fn serve(
     let per_ip = PerIpLimit::new(
         tracker.limits.max_connections_per_address,
         settings.addresses.trusted_proxies.clone(),
+        metrics.connections.clone(),
         metrics.refused_connections.clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
@@ -185,7 +186,7 @@ fn serve(
         metrics: Arc::clone(&metrics),
     });
     let connections = listen::connection_limit(CONNECTIONS);
-    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections.clone());
+    let limit = ConnectionLimit::new(connections, Some(per_ip));
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}{announce_path}")));
         tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
@@ -203,7 +204,7 @@ fn serve(
         AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
     let service = Arc::new(service);
     // Separate, so that clients cannot lock out the operator.
-    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS);
+    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS, None);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
         tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
