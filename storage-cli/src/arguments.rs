@@ -19,7 +19,7 @@ pub(crate) use bench::{BenchArguments, Workload};
 pub(crate) use data::{
     ContextArguments, DataAction, DeleteArguments, GetArguments, ListArguments, PutArguments,
 };
-pub(crate) use serve::{Listen, ServeArguments};
+pub(crate) use serve::ServeArguments;
 pub(crate) use swarm::{ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmSort};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \

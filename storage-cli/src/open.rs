@@ -175,21 +175,17 @@ impl ConfiguredStorage {
         opened.map_err(|error| self.refused(&error))
     }
 
-    /// Why the storage was not opened.
+    /// Why the storage was not opened: a line a problem, each with the file.
     pub(crate) fn refused(&self, error: &OpenError) -> CommandError {
-        CommandError::finding(self.lines(error).join("\n"))
-    }
-
-    /// A line a problem, each with the file.
-    fn lines(&self, error: &OpenError) -> Vec<String> {
         let file = self.file.display();
-        match error {
+        CommandError::finding(match error {
             OpenError::Configuration(problems) => {
-                problems.iter().map(|problem| format!("{file}: {problem}")).collect()
+                let lines: Vec<_> = problems.iter().map(|problem| format!("{file}: {problem}")).collect();
+                lines.join("\n")
             }
-            OpenError::Storage(error) => vec![format!("{file}: {}", with_cause(error))],
-            other => vec![format!("{file}: {other}")],
-        }
+            OpenError::Storage(error) => format!("{file}: {}", with_cause(error)),
+            other => format!("{file}: {other}"),
+        })
     }
 
     /// A failed call.

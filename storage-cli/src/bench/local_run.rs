@@ -70,9 +70,10 @@ impl LocalRun {
 
     pub(crate) async fn load(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
-        let order = load::LoadOrder::new(&self.dataset, self.scattered);
+        let order = self.scattered.then(|| load::scattered(&self.dataset));
         let workers = self.settings.concurrency;
-        let loading = load::load(&self.storage, &self.dataset, &order, workers, &done, &self.interrupt);
+        let loading =
+            load::load(&self.storage, &self.dataset, order.as_deref(), workers, &done, &self.interrupt);
         let all = HumanCount(self.dataset.peers());
         with_progress(loading, |_| format!("loading: {} of {all} peers", counted(&done))).await
     }

@@ -2,6 +2,8 @@
 
 mod lines;
 
+use std::io;
+
 use serde::Serialize;
 use storage_core::{
     DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult, Storage,
@@ -95,19 +97,11 @@ impl Import<'_> {
     }
 
     async fn take(&mut self, record: Record) -> Result<(), WorkError> {
+        let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (kind, waiting) = match record {
-            Record::Peer(record) => {
-                self.waiting.peers.push(record);
-                (Kind::Peers, self.waiting.peers.len())
-            }
-            Record::Downloads(record) => {
-                self.waiting.downloads.push(record);
-                (Kind::Downloads, self.waiting.downloads.len())
-            }
-            Record::Data(record) => {
-                self.waiting.data.push(record);
-                (Kind::Data, self.waiting.data.len())
-            }
+            Record::Peer(record) => (Kind::Peers, push(peers, record)),
+            Record::Downloads(record) => (Kind::Downloads, push(downloads, record)),
+            Record::Data(record) => (Kind::Data, push(data, record)),
         };
         if waiting >= self.batch { self.write(kind).await } else { Ok(()) }
     }
@@ -139,14 +133,15 @@ impl Import<'_> {
     }
 }
 
-fn print(
-    counts: &ImportCounts,
-    arguments: &ImportArguments,
-    output: &mut Output,
-) -> Result<(), CommandError> {
+/// Adds a record, and returns how many wait.
+fn push<T>(waiting: &mut Vec<T>, record: T) -> usize {
+    waiting.push(record);
+    waiting.len()
+}
+
+fn print(counts: &ImportCounts, arguments: &ImportArguments, output: &mut Output) -> io::Result<()> {
     if arguments.json {
-        output.json(counts)?;
-        return Ok(());
+        return output.json(counts);
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
     for (kind, ImportCount { written, kept }) in kinds {

@@ -5,7 +5,9 @@ use storage_core::PendingWrites;
 use storage_core::layer::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{Listen, ServeArguments};
+use std::net::SocketAddr;
+
+use crate::arguments::ServeArguments;
 use crate::commands::CommandContext;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
@@ -78,11 +80,11 @@ fn lost_writes(backend: &str, left: PendingWrites) -> String {
 }
 
 fn addresses(arguments: &ServeArguments) -> Result<Addresses, CommandError> {
-    let at = |given: &[Listen]| -> Result<Vec<_>, CommandError> {
-        if given.contains(&Listen::Nowhere) && given.len() > 1 {
+    let at = |given: &[Option<SocketAddr>]| -> Result<Vec<_>, CommandError> {
+        if given.contains(&None) && given.len() > 1 {
             return Err(CommandError::usage("error: `none` cannot be combined with an address"));
         }
-        Ok(given.iter().filter_map(|listen| listen.address()).collect())
+        Ok(given.iter().copied().flatten().collect())
     };
     let addresses =
         Addresses { http: at(&arguments.http)?, udp: at(&arguments.udp)?, admin: at(&arguments.admin)? };

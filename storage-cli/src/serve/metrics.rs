@@ -84,8 +84,8 @@ const OUTCOMES: [(AnnounceOutcome, &str); 7] = [
     (AnnounceOutcome::Dropped, "dropped"),
 ];
 
-/// From 10 µs to 10 s, five a decade.
-const BUCKETS: [f64; 31] = [
+/// Upper bounds of durations in seconds, ascending: from 10 µs to 10 s, five a decade.
+pub(crate) const BUCKETS: [f64; 31] = [
     1e-5, 1.6e-5, 2.5e-5, 4e-5, 6.3e-5, 1e-4, 1.6e-4, 2.5e-4, 4e-4, 6.3e-4, 1e-3, 1.6e-3, 2.5e-3, 4e-3,
     6.3e-3, 1e-2, 1.6e-2, 2.5e-2, 4e-2, 6.3e-2, 0.1, 0.16, 0.25, 0.4, 0.63, 1.0, 1.6, 2.5, 4.0, 6.3, 10.0,
 ];
@@ -129,7 +129,7 @@ pub(crate) struct Totals {
     pub(crate) full: u64,
     /// Requests that the storage did not answer, or that were too many.
     pub(crate) failed: u64,
-    /// Announces that took no longer than each bound of [`FrontMetrics::bounds`], and all of them.
+    /// Announces that took no longer than each bound of [`BUCKETS`], and all of them.
     #[serde(skip)]
     pub(crate) announces_within: Vec<u64>,
 }
@@ -184,11 +184,6 @@ impl FrontMetrics {
         let series = &self.series[protocol as usize][action as usize];
         series.seconds.observe(took.as_secs_f64());
         series.outcomes[outcome as usize].inc();
-    }
-
-    /// Upper bounds of durations, in seconds, ascending.
-    pub(crate) fn bounds() -> &'static [f64] {
-        &BUCKETS
     }
 
     pub(crate) fn totals(&self) -> Totals {

@@ -13,6 +13,7 @@ mod status;
 mod tracker;
 mod udp;
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -158,9 +159,9 @@ fn serve(
     let ServeMetrics { front: metrics, status } = metrics;
     let health = Arc::clone(&status.health);
     let mut listening = Listening::new();
-    let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
-    let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
-    let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
+    let http = listen_at("http", &addresses.http, listen::tcp)?;
+    let udp = listen_at("udp", &addresses.udp, listen::udp)?;
+    let admin = listen_at("admin", &addresses.admin, listen::tcp)?;
 
     tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&status)));
     let tracker = Arc::new(Tracker {
@@ -213,8 +214,10 @@ fn serve(
 }
 
 fn listen_at<L>(
+    what: &str,
     addresses: &[SocketAddr],
-    listen: impl Fn(SocketAddr) -> Result<L, CommandError>,
+    listen: impl Fn(SocketAddr) -> io::Result<L>,
 ) -> Result<Vec<L>, CommandError> {
-    addresses.iter().copied().map(listen).collect()
+    let listen = |at: &SocketAddr| listen(*at).map_err(|error| listen::failed(what, *at, &error));
+    addresses.iter().map(listen).collect()
 }

@@ -51,11 +51,6 @@ impl From<storage_core::Error> for Refusal {
 }
 
 impl Tracker {
-    /// Whether clients are served, by what became of their announces.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.health.is_healthy()
-    }
-
     /// Applies the rate limit to a request from this address.
     ///
     /// # Errors
@@ -178,14 +173,14 @@ mod tests {
             for _ in 0..30 {
                 let _ = tracker.announce(&announce()).await;
             }
-            assert!(tracker.is_healthy());
+            assert!(tracker.health.is_healthy());
         }
         storage.close().await.unwrap();
         for tracker in [&everybody, &nobody] {
             for _ in 0..30 {
                 assert_eq!(tracker.announce(&announce()).await.unwrap_err(), Refusal::Unavailable);
             }
-            assert!(!tracker.is_healthy());
+            assert!(!tracker.health.is_healthy());
         }
     }
 
@@ -211,7 +206,7 @@ mod tests {
         for _ in 0..30 {
             assert_eq!(tracker.announce(&new).await.unwrap_err(), Refusal::Full);
         }
-        assert!(tracker.is_healthy());
+        assert!(tracker.health.is_healthy());
         assert_eq!(tracker.announce(&announce()).await.unwrap().counts.unwrap().seeders, 1);
     }
 

@@ -73,7 +73,7 @@ impl HttpService for TrackerService {
                 self.measured(ServedAction::Announce, self.announce(&request)).await
             }
             Some(RouteTarget::Scrape) => self.measured(ServedAction::Scrape, self.scrape(&request)).await,
-            Some(RouteTarget::Health) => HttpResponse::health(self.tracker.is_healthy()),
+            Some(RouteTarget::Health) => HttpResponse::health(self.tracker.health.is_healthy()),
             None => HttpResponse::text(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }
