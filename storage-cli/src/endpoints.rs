@@ -157,11 +157,11 @@ pub(crate) async fn with_kind_progress<T>(
     let mut last = (Duration::ZERO, 0);
     let describe = |elapsed| {
         let counts = kinds.iter().map(|kind| describe(*kind, progress.of(*kind)));
-        let counts = counts.collect::<Vec<_>>().join("; ");
+        let counts = counts.collect::<Vec<_>>().join("\n");
         let read: u64 = kinds.iter().map(|kind| progress.of(*kind).counts().read).sum();
         let (before, so_far) = std::mem::replace(&mut last, (elapsed, read));
         let rate = read.saturating_sub(so_far) as f64 / (elapsed - before).as_secs_f64().max(0.001);
-        format!("{counts}; {rate:.0}/s")
+        format!("{counts}\n{rate:.0} records per second")
     };
     with_progress(work, describe).await
 }

@@ -14,13 +14,6 @@ use crate::output::note;
 /// The backend without a file.
 const DEFAULT_BACKEND: &str = "memory";
 
-/// Which part of a storage is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OpenedPart {
-    Everything,
-    DataOnly,
-}
-
 /// Why work on a storage ended early.
 pub(crate) enum WorkError {
     /// Ctrl-C.
@@ -143,8 +136,8 @@ impl ConfiguredStorage {
     }
 
     /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
-    pub(crate) fn review(&self, part: OpenedPart) -> Result<Review, CommandError> {
-        let review = self.backends.review(self.config.clone(), part == OpenedPart::DataOnly);
+    pub(crate) fn review(&self, data_only: bool) -> Result<Review, CommandError> {
+        let review = self.backends.review(self.config.clone(), data_only);
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
@@ -161,16 +154,13 @@ impl ConfiguredStorage {
     }
 
     /// Opens the storage, or its data part alone, where unknown keys are problems.
-    pub(crate) async fn open_strictly(&self, part: OpenedPart) -> Result<Opened<dyn Backend>, CommandError> {
+    pub(crate) async fn open_strictly(&self, data_only: bool) -> Result<Opened<dyn Backend>, CommandError> {
         let strict = self.backends.clone().strict();
         let config = self.config.clone();
-        let opened = match part {
-            OpenedPart::Everything => {
-                strict.open(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
-            }
-            OpenedPart::DataOnly => {
-                strict.open_data(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
-            }
+        let opened = if data_only {
+            strict.open_data(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
+        } else {
+            strict.open(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
         };
         opened.map_err(|error| self.refused(&error))
     }

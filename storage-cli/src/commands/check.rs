@@ -6,7 +6,7 @@ use storage_core::{Backend, Backends, Diagnostics, OpenError, Opened, QueryCheck
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::commands::CommandContext;
 use crate::exit_code::{CommandError, CommandResult, Exit};
-use crate::open::{ConfiguredStorage, OpenedPart};
+use crate::open::ConfiguredStorage;
 use crate::serve::ServeSettings;
 
 /// Problems, warnings and findings, in the order in which they are printed.
@@ -51,10 +51,9 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &CheckArguments
 async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<CheckReport, CommandError> {
     let StorageArguments { config, at } = &arguments.storage;
     let (configured, file) = ConfiguredStorage::read(backends.clone(), config, at)?;
-    let part = if arguments.data_only { OpenedPart::DataOnly } else { OpenedPart::Everything };
     let name = file.name().display();
     let mut report = CheckReport::default();
-    let schedule = match configured.review(part) {
+    let schedule = match configured.review(arguments.data_only) {
         Ok(Review { schedule, problems, warnings }) => {
             report.problems.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
             report.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
@@ -71,7 +70,7 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
     }
     if is_readable {
         // Opening repeats the problems of the file; duplicates are removed.
-        match configured.open_strictly(part).await {
+        match configured.open_strictly(arguments.data_only).await {
             Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
             Err(refused) => report.problems.extend(refused.message.lines().map(str::to_owned)),
         }

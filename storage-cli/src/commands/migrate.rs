@@ -48,7 +48,11 @@ async fn copy(endpoints: &Endpoints, arguments: &MigrateArguments, output: &mut 
         }
     };
     print(&summary, &kinds, arguments, output)?;
-    Ok(exit(&summary, arguments, &interrupt))
+    Ok(match summary.unreadable() {
+        _ if interrupt.is_set() => Exit::Interrupted,
+        1.. if arguments.strict => Exit::Finding,
+        _ => Exit::Success,
+    })
 }
 
 fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
@@ -155,14 +159,4 @@ fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
     rows
-}
-
-fn exit(summary: &Summary, arguments: &MigrateArguments, interrupt: &Interrupt) -> Exit {
-    if interrupt.is_set() {
-        Exit::Interrupted
-    } else if arguments.strict && summary.unreadable() > 0 {
-        Exit::Finding
-    } else {
-        Exit::Success
-    }
 }

@@ -103,6 +103,12 @@ impl ClientLimits {
     }
 }
 
+/// Hooks that MoChi would run.
+const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
+
+/// Keys of other programs in the same file.
+const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
+
 impl ServeSettings {
     /// A warning if peers become stale before they are late: clients announce a little after their interval, and
     /// collected peers disappear until then.
@@ -117,15 +123,7 @@ impl ServeSettings {
             )
         })
     }
-}
 
-/// Hooks that MoChi would run.
-const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
-
-/// Keys of other programs in the same file.
-const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
-
-impl ServeSettings {
     /// Reads the settings, with warnings.
     ///
     /// # Errors
