@@ -17,12 +17,10 @@ use storage_pg::recommended::{AddressColumn, Dialect};
 
 pub(crate) use bench::{BenchArguments, Workload};
 pub(crate) use data::{
-    ContextArguments, DataAction, DataArguments, DeleteArguments, GetArguments, ListArguments, PutArguments,
+    ContextArguments, DataAction, DeleteArguments, GetArguments, ListArguments, PutArguments,
 };
-pub(crate) use serve::{Listen, ServeArguments};
-pub(crate) use swarm::{
-    ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmArguments, SwarmSort,
-};
+pub(crate) use serve::ServeArguments;
+pub(crate) use swarm::{ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmSort};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
                           3 acknowledged writes lost (serve), 130 after Ctrl-C.
@@ -94,11 +92,11 @@ pub(crate) enum Command {
     #[command(after_help = GC)]
     Gc(GcArguments),
     /// Read and write arbitrary data
-    #[command(after_help = data::HELP)]
-    Data(DataArguments),
+    #[command(subcommand, after_help = data::HELP)]
+    Data(DataAction),
     /// List the largest swarms, show one, or remove it
-    #[command(after_help = swarm::HELP)]
-    Swarm(SwarmArguments),
+    #[command(subcommand, after_help = swarm::HELP)]
+    Swarm(SwarmAction),
     /// Measure throughput and latency of a storage, or of a tracker
     #[command(after_help = bench::AFTER_HELP)]
     Bench(BenchArguments),

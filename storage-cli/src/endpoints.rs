@@ -1,19 +1,16 @@
 //! Source and target of `migrate` and `verify`, opened and checked.
 
-use std::fmt::Write;
-use std::io::IsTerminal;
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
-use std::sync::Arc;
 use storage_core::{Backends, Diagnostics, Opened, Storage};
-use storage_migration::{Kind, MigrationError, Progress, RecordCounts, Side, Stop};
+use storage_migration::{Kind, KindProgress, MigrationError, Progress, RecordCounts, Side, Stop};
 
-use crate::arguments::{EndpointsArguments, StorageArguments};
+use crate::arguments::EndpointsArguments;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
-use crate::progress::{LINE_INTERVAL, with_updates};
+use crate::progress::with_progress;
 
 /// A storage that was opened strictly and answers.
 pub(crate) struct Endpoint {
@@ -34,10 +31,8 @@ impl Endpoints {
         arguments: &EndpointsArguments,
     ) -> Result<Self, CommandError> {
         let EndpointsArguments { from, from_at, to, to_at, .. } = arguments;
-        let source = StorageArguments { config: from.clone(), at: from_at.clone() };
-        let target = StorageArguments { config: to.clone(), at: to_at.clone() };
-        let source = ConfiguredStorage::read(backends.clone(), &source)?;
-        let target = ConfiguredStorage::read(backends.clone(), &target)?;
+        let (source, _) = ConfiguredStorage::read(backends.clone(), from, from_at)?;
+        let (target, _) = ConfiguredStorage::read(backends.clone(), to, to_at)?;
         if source.is_same(&target) {
             return Err(CommandError::usage("source and target are the same storage"));
         }
@@ -143,15 +138,14 @@ pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> 
     Err(CommandError::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
 }
 
-/// Runs work, stops it at Ctrl-C, and shows its progress: bars on a terminal, otherwise a line every 5 s.
+/// Runs work, stops it at Ctrl-C, and shows its progress.
 pub(crate) async fn with_kind_progress<T>(
     work: impl Future<Output = T>,
-    progress: &Arc<Progress>,
+    progress: &Progress,
     kinds: &[Kind],
     stop: &Stop,
     interrupt: &Interrupt,
 ) -> T {
-    let mut display = Display::new(kinds);
     let work = async {
         tokio::pin!(work);
         tokio::select! {
@@ -160,88 +154,24 @@ pub(crate) async fn with_kind_progress<T>(
         }
         work.await
     };
-    let is_terminal = matches!(display, Display::Bars(_));
-    let result = with_updates(work, is_terminal, || display.show(progress)).await;
-    display.finish(progress);
-    result
+    let mut last = (Duration::ZERO, 0);
+    let describe = |elapsed| {
+        let counts = kinds.iter().map(|kind| describe(*kind, progress.of(*kind)));
+        let counts = counts.collect::<Vec<_>>().join("\n");
+        let read: u64 = kinds.iter().map(|kind| progress.of(*kind).counts().read).sum();
+        let (before, so_far) = std::mem::replace(&mut last, (elapsed, read));
+        let rate = read.saturating_sub(so_far) as f64 / (elapsed - before).as_secs_f64().max(0.001);
+        format!("{counts}\n{rate:.0} records per second")
+    };
+    with_progress(work, describe).await
 }
 
-enum Display {
-    Bars(Vec<(Kind, ProgressBar)>),
-    Lines(Vec<(Kind, u64)>),
-}
-
-impl Display {
-    fn new(kinds: &[Kind]) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self::Lines(kinds.iter().map(|kind| (*kind, 0)).collect());
-        }
-        let bars = MultiProgress::new();
-        let bar = |kind: &Kind| {
-            let bar = ProgressBar::no_length().with_prefix(kind.name());
-            (*kind, bars.add(bar.with_style(style("{prefix:<10}{human_pos} {rate} {msg}"))))
-        };
-        Self::Bars(kinds.iter().map(bar).collect())
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        match self {
-            Self::Bars(bars) => {
-                for (kind, bar) in bars {
-                    draw(bar, progress, *kind);
-                }
-            }
-            Self::Lines(kinds) => {
-                for (kind, last) in kinds {
-                    let tally = progress.of(*kind).counts();
-                    let rate = tally.read.saturating_sub(*last) / LINE_INTERVAL.as_secs();
-                    if tally.read != *last {
-                        note(format_args!(
-                            "{}: read {}, written {}, kept {}, unreadable {}, {rate}/s",
-                            kind.name(),
-                            tally.read,
-                            tally.written,
-                            tally.kept,
-                            tally.unreadable
-                        ));
-                    }
-                    *last = tally.read;
-                }
-            }
-        }
-    }
-
-    fn finish(mut self, progress: &Progress) {
-        if let Self::Bars(bars) = &self {
-            let bars: Vec<_> = bars.iter().map(|(_, bar)| bar.clone()).collect();
-            self.show(progress);
-            bars.iter().for_each(ProgressBar::abandon);
-        }
-    }
-}
-
-fn draw(bar: &ProgressBar, progress: &Progress, kind: Kind) {
-    let counts = progress.of(kind);
-    let tally = counts.counts();
-    if let Some(expected) = counts.expected()
-        && bar.length().is_none()
-    {
-        bar.set_length(expected);
-        bar.set_style(style("{prefix:<10}{wide_bar} {human_pos}/{human_len} {rate} {eta} {msg}"));
-    }
-    bar.set_position(tally.read);
-    bar.set_message(match tally.unreadable {
-        0 => String::new(),
-        unreadable => format!("{unreadable} unreadable"),
-    });
-}
-
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
-        // A rate that cannot be shown is no failure.
-        let _ = write!(to, "{:.0}/s", state.per_sec());
-    })
+/// How far a kind is.
+fn describe(kind: Kind, progress: &KindProgress) -> String {
+    let RecordCounts { read, written, kept, unreadable, .. } = progress.counts();
+    let of_all = progress.expected().map_or(String::new(), |all| format!(" of {all}"));
+    let name = kind.name();
+    format!("{name}: read {read}{of_all}, written {written}, kept {kept}, unreadable {unreadable}")
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// How a command ended.
+pub(crate) type CommandResult = Result<Exit, CommandError>;
+
 /// A command that could not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct CommandError {

@@ -42,7 +42,8 @@ use clap::FromArgMatches;
 use storage_core::Backends;
 
 use arguments::{Arguments, Command};
-use exit_code::{CommandError, Exit};
+use commands::CommandContext;
+use exit_code::{CommandError, CommandResult, Exit};
 use output::{Output, note};
 
 /// How long to wait for blocked threads at the end.
@@ -51,7 +52,7 @@ const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
 /// Runs the command that the process's arguments name, with the backends of `backends`, and returns the
 /// exit code. It starts a tokio runtime and logging: call it once, outside of any runtime.
 pub fn run(backends: Backends) -> ExitCode {
-    match execute(&backends, std::env::args_os()) {
+    match execute(backends, std::env::args_os()) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             note(&failure.message);
@@ -60,8 +61,8 @@ pub fn run(backends: Backends) -> ExitCode {
     }
 }
 
-fn execute(backends: &Backends, arguments: impl Iterator<Item = OsString>) -> Result<Exit, CommandError> {
-    let command = arguments::command(commands::example_config::backends(backends));
+fn execute(backends: Backends, arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    let command = arguments::command(commands::example_config::backends(&backends));
     let parsed = command.try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
@@ -76,29 +77,30 @@ fn execute(backends: &Backends, arguments: impl Iterator<Item = OsString>) -> Re
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| CommandError::finding(format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(dispatch(backends, &arguments.command, &mut Output::default()));
+    let mut context = CommandContext { backends, output: Output::default() };
+    let result = runtime.block_on(dispatch(&mut context, &arguments.command));
     // A blocked thread, as by a name server that does not respond, must not delay the exit.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     result
 }
 
-async fn dispatch(backends: &Backends, command: &Command, output: &mut Output) -> Result<Exit, CommandError> {
+async fn dispatch(context: &mut CommandContext, command: &Command) -> CommandResult {
     match command {
-        Command::Check(arguments) => commands::check::run(backends, arguments, output).await,
-        Command::Conformance(arguments) => commands::conformance::run(backends, arguments, output).await,
-        Command::Schema(arguments) => commands::schema::run(arguments, output),
-        Command::ExampleConfig(arguments) => commands::example_config::run(backends, arguments, output),
-        Command::Export(arguments) => commands::export::run(backends, arguments, output).await,
-        Command::Import(arguments) => commands::import::run(backends, arguments, output).await,
-        Command::Migrate(arguments) => commands::migrate::run(backends, arguments, output).await,
-        Command::Verify(arguments) => commands::verify::run(backends, arguments, output).await,
-        Command::Ping(arguments) => commands::ping::run(backends, arguments, output).await,
-        Command::Serve(arguments) => commands::serve::run(backends, arguments, output).await,
-        Command::Stats(arguments) => commands::stats::run(backends, arguments, output).await,
-        Command::Gc(arguments) => commands::gc::run(backends, arguments, output).await,
-        Command::Data(arguments) => commands::data::run(backends, arguments, output).await,
-        Command::Swarm(arguments) => commands::swarm::run(backends, arguments, output).await,
-        Command::Bench(arguments) => commands::bench::run(backends, arguments, output).await,
+        Command::Check(arguments) => commands::check::run(context, arguments).await,
+        Command::Conformance(arguments) => commands::conformance::run(context, arguments).await,
+        Command::Schema(arguments) => commands::schema::run(context, arguments),
+        Command::ExampleConfig(arguments) => commands::example_config::run(context, arguments),
+        Command::Export(arguments) => commands::export::run(context, arguments).await,
+        Command::Import(arguments) => commands::import::run(context, arguments).await,
+        Command::Migrate(arguments) => commands::migrate::run(context, arguments).await,
+        Command::Verify(arguments) => commands::verify::run(context, arguments).await,
+        Command::Ping(arguments) => commands::ping::run(context, arguments).await,
+        Command::Serve(arguments) => commands::serve::run(context, arguments).await,
+        Command::Stats(arguments) => commands::stats::run(context, arguments).await,
+        Command::Gc(arguments) => commands::gc::run(context, arguments).await,
+        Command::Data(arguments) => commands::data::run(context, arguments).await,
+        Command::Swarm(arguments) => commands::swarm::run(context, arguments).await,
+        Command::Bench(arguments) => commands::bench::run(context, arguments).await,
     }
 }
 

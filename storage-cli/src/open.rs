@@ -8,19 +8,11 @@ use std::sync::Arc;
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
 use storage_core::{Backend, Backends, DataStorage, Driver, Error, OpenError, Opened, Review, Storage};
 
-use crate::arguments::StorageArguments;
-use crate::exit_code::{CommandError, Exit};
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::output::note;
 
 /// The backend without a file.
-pub(crate) const DEFAULT_BACKEND: &str = "memory";
-
-/// Which part of a storage is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OpenedPart {
-    Everything,
-    DataOnly,
-}
+const DEFAULT_BACKEND: &str = "memory";
 
 /// Why work on a storage ended early.
 pub(crate) enum WorkError {
@@ -31,6 +23,9 @@ pub(crate) enum WorkError {
     /// Anything else.
     Command(CommandError),
 }
+
+/// How work on a storage ended.
+pub(crate) type WorkResult = Result<Exit, WorkError>;
 
 impl From<Error> for WorkError {
     fn from(error: Error) -> Self {
@@ -58,14 +53,8 @@ pub(crate) struct ConfiguredStorage {
 }
 
 impl ConfiguredStorage {
-    /// Reads the file.
-    pub(crate) fn read(backends: Backends, arguments: &StorageArguments) -> Result<Self, CommandError> {
-        let StorageArguments { config: file, at } = arguments;
-        Self::read_all(backends, file, at).map(|(configured, _)| configured)
-    }
-
     /// Reads the file, of which there is more than the storage.
-    pub(crate) fn read_all(
+    pub(crate) fn read(
         backends: Backends,
         file: &Path,
         at: &str,
@@ -80,16 +69,15 @@ impl ConfiguredStorage {
         backends: Backends,
         file: Option<&Path>,
         at: &str,
-        backend: &str,
     ) -> Result<(Self, ConfigFile), CommandError> {
         if let Some(file) = file {
-            return Self::read_all(backends, file, at);
+            return Self::read(backends, file, at);
         }
         let read = ConfigFile::from_variables(variables()).map_err(|error| unreadable(&error))?;
         let config = if read.section().has(at) {
             read.storage(at).map_err(|error| unreadable(&error))?
         } else {
-            StorageConfig { name: backend.to_owned(), config: Value::Null }
+            StorageConfig { name: DEFAULT_BACKEND.to_owned(), config: Value::Null }
         };
         Ok((Self { backends, config, file: read.name().to_owned() }, read))
     }
@@ -106,32 +94,12 @@ impl ConfiguredStorage {
         Ok(opened)
     }
 
-    /// Opens the storage, works on it, and closes it.
-    pub(crate) async fn with_storage(
-        &self,
-        work: impl AsyncFnOnce(&Opened<dyn Storage>) -> Result<Exit, WorkError>,
-    ) -> Result<Exit, CommandError> {
-        let opened = self.open().await?;
-        let worked = work(&opened).await;
-        self.finish(worked, &*opened.storage).await
-    }
-
-    /// Opens the data part alone, works on it, and closes it.
-    pub(crate) async fn with_data(
-        &self,
-        work: impl AsyncFnOnce(&dyn DataStorage) -> Result<Exit, WorkError>,
-    ) -> Result<Exit, CommandError> {
-        let storage = self.open_data().await?.storage;
-        let worked = work(&*storage).await;
-        self.finish(worked, &*storage).await
-    }
-
     /// Closes a storage, unless its server failed just now: then closing would only add a wait.
-    async fn finish(
+    pub(crate) async fn finish(
         &self,
-        worked: Result<Exit, WorkError>,
+        worked: WorkResult,
         storage: &(impl Backend + ?Sized),
-    ) -> Result<Exit, CommandError> {
+    ) -> CommandResult {
         let exit = match worked {
             Err(WorkError::Storage(error)) => return Err(self.failed(&error)),
             Err(WorkError::Command(failure)) => Err(failure),
@@ -168,8 +136,8 @@ impl ConfiguredStorage {
     }
 
     /// Reads the configuration of the storage, or of its data part alone, and connects to nothing.
-    pub(crate) fn review(&self, part: OpenedPart) -> Result<Review, CommandError> {
-        let review = self.backends.review(self.config.clone(), part == OpenedPart::DataOnly);
+    pub(crate) fn review(&self, data_only: bool) -> Result<Review, CommandError> {
+        let review = self.backends.review(self.config.clone(), data_only);
         review.map_err(|unknown| self.refused(&OpenError::UnknownBackend(unknown)))
     }
 
@@ -186,35 +154,28 @@ impl ConfiguredStorage {
     }
 
     /// Opens the storage, or its data part alone, where unknown keys are problems.
-    pub(crate) async fn open_strictly(&self, part: OpenedPart) -> Result<Opened<dyn Backend>, CommandError> {
+    pub(crate) async fn open_strictly(&self, data_only: bool) -> Result<Opened<dyn Backend>, CommandError> {
         let strict = self.backends.clone().strict();
         let config = self.config.clone();
-        let opened = match part {
-            OpenedPart::Everything => {
-                strict.open(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
-            }
-            OpenedPart::DataOnly => {
-                strict.open_data(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
-            }
+        let opened = if data_only {
+            strict.open_data(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
+        } else {
+            strict.open(config).await.map(|opened| opened.map(|storage| storage as Arc<dyn Backend>))
         };
         opened.map_err(|error| self.refused(&error))
     }
 
-    /// Why the storage was not opened.
+    /// Why the storage was not opened: a line a problem, each with the file.
     pub(crate) fn refused(&self, error: &OpenError) -> CommandError {
-        CommandError::finding(self.lines(error).join("\n"))
-    }
-
-    /// A line a problem, each with the file.
-    fn lines(&self, error: &OpenError) -> Vec<String> {
         let file = self.file.display();
-        match error {
+        CommandError::finding(match error {
             OpenError::Configuration(problems) => {
-                problems.iter().map(|problem| format!("{file}: {problem}")).collect()
+                let lines: Vec<_> = problems.iter().map(|problem| format!("{file}: {problem}")).collect();
+                lines.join("\n")
             }
-            OpenError::Storage(error) => vec![format!("{file}: {}", with_cause(error))],
-            other => vec![format!("{file}: {other}")],
-        }
+            OpenError::Storage(error) => format!("{file}: {}", with_cause(error)),
+            other => format!("{file}: {other}"),
+        })
     }
 
     /// A failed call.

@@ -14,13 +14,6 @@ Example: tracker-storage data get -c tracker.yaml --context tokens --text alice
 Keys and values are hexadecimal, or plain text with --text. Use --at for a storage that holds only data, as those \
 of hooks do: --at prehooks.0.config.storage (not for list and contexts).";
 
-/// What to do with data.
-#[derive(Debug, Args)]
-pub(crate) struct DataArguments {
-    #[command(subcommand)]
-    pub(crate) action: DataAction,
-}
-
 /// Reads and writes of data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::Args;
 use storage_core::config::StorageConfig;
@@ -29,14 +28,14 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) at: String,
     /// Address for HTTP, or none; may be repeated
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969")]
-    pub(crate) http: Vec<Listen>,
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969", value_parser = listen)]
+    pub(crate) http: Vec<Option<SocketAddr>>,
     /// Address for UDP, or none; may be repeated
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969")]
-    pub(crate) udp: Vec<Listen>,
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969", value_parser = listen)]
+    pub(crate) udp: Vec<Option<SocketAddr>>,
     /// Address for /metrics, /health, /stats and the admin page, or none; may be repeated
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6880")]
-    pub(crate) admin: Vec<Listen>,
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6880", value_parser = listen)]
+    pub(crate) admin: Vec<Option<SocketAddr>>,
     /// Serve although the prehooks and posthooks of the file are not run
     #[arg(long)]
     pub(crate) ignore_hooks: bool,
@@ -45,33 +44,11 @@ pub(crate) struct ServeArguments {
     pub(crate) mochi_metric_names: bool,
 }
 
-/// Where to listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Listen {
-    /// Not at all.
-    Nowhere,
-    /// There.
-    At(SocketAddr),
-}
-
-impl Listen {
-    /// The address, if any.
-    pub(crate) fn address(self) -> Option<SocketAddr> {
-        match self {
-            Self::Nowhere => None,
-            Self::At(address) => Some(address),
-        }
+/// An address, or nothing for `none`.
+fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
     }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("none") {
-            return Ok(Self::Nowhere);
-        }
-        let expected = "expected an address and a port such as 127.0.0.1:6969 or [::1]:6969, or none";
-        text.parse().map(Self::At).map_err(|_| expected.to_owned())
-    }
+    let expected = "expected an address and a port such as 127.0.0.1:6969 or [::1]:6969, or none";
+    text.parse().map(Some).map_err(|_| expected.to_owned())
 }

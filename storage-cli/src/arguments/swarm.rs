@@ -18,13 +18,6 @@ without peers. Swarms with equal counts are sorted by info hash.
 The command reads all peers (with --sort downloads, the downloads of all swarms) page by page and scrapes each swarm \
 it finds. --limit bounds its memory. `tracker-storage export` prints every swarm.";
 
-/// What to do with a swarm.
-#[derive(Debug, Args)]
-pub(crate) struct SwarmArguments {
-    #[command(subcommand)]
-    pub(crate) action: SwarmAction,
-}
-
 /// Reads and writes of one swarm.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SwarmAction {

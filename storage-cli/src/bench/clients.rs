@@ -14,11 +14,11 @@ use crate::interrupt::Interrupt;
 const ATTEMPTS: usize = 8;
 
 /// A target for whole announces: a storage or a tracker.
-pub(super) trait Announcer: Send + 'static {
+pub(super) trait Announcer: Send {
     fn announce(&mut self, announce: &Announce) -> impl Future<Output = Result<()>> + Send;
 }
 
-impl Announcer for Arc<dyn Storage> {
+impl Announcer for Arc<dyn Storage + '_> {
     async fn announce(&mut self, announce: &Announce) -> Result<()> {
         (**self).announce(announce).await.map(drop)
     }
@@ -26,7 +26,7 @@ impl Announcer for Arc<dyn Storage> {
 
 /// A worker's share of the clients. All announce equally often, so large swarms get more announces.
 pub(super) struct BenchClients<A = Arc<dyn Storage>> {
-    context: WorkerContext<A>,
+    pub(super) context: WorkerContext<A>,
     present: Vec<BenchClient>,
 }
 
@@ -156,7 +156,7 @@ fn share<A>(context: &WorkerContext<A>) -> impl Iterator<Item = BenchClient> {
     })
 }
 
-impl<A: Announcer> BenchWorker for BenchClients<A> {
+impl<A: Announcer + 'static> BenchWorker for BenchClients<A> {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
         let (client, event) = self.next();
         self.announce(client, event, announced).await

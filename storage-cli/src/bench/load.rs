@@ -16,38 +16,18 @@ const BATCH: u64 = 1_000;
 /// Concurrent batches.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// The order in which peers are loaded.
-pub(super) enum LoadOrder {
-    /// Swarm by swarm.
-    Swarms,
-    /// This one.
-    Random(Vec<u64>),
+/// The numbers of all peers in random order.
+pub(super) fn scattered(dataset: &Dataset) -> Vec<u64> {
+    let mut numbers: Vec<u64> = (0..dataset.peers()).collect();
+    numbers.shuffle(&mut rand::rng());
+    numbers
 }
 
-impl LoadOrder {
-    pub(super) fn new(dataset: &Dataset, scattered: bool) -> Self {
-        if !scattered {
-            return Self::Swarms;
-        }
-        let mut numbers: Vec<u64> = (0..dataset.peers()).collect();
-        numbers.shuffle(&mut rand::rng());
-        Self::Random(numbers)
-    }
-
-    /// The number of the peer at this position.
-    fn number(&self, turn: u64) -> u64 {
-        match self {
-            Self::Swarms => turn,
-            Self::Random(numbers) => usize::try_from(turn).map_or(turn, |turn| numbers[turn]),
-        }
-    }
-}
-
-/// Loads all peers of the dataset, until Ctrl-C; counts them in `done`.
+/// Loads all peers of the dataset, swarm by swarm or in this order, until Ctrl-C; counts them in `done`.
 pub(super) async fn load(
     storage: &Arc<dyn Storage>,
     dataset: &Dataset,
-    order: &LoadOrder,
+    order: Option<&[u64]>,
     workers: usize,
     done: &AtomicU64,
     interrupt: &Interrupt,
@@ -59,7 +39,8 @@ pub(super) async fn load(
     let loaded = batches.map(|index| {
         let first = index * batch;
         let turns = first..(first + batch).min(dataset.peers());
-        let records = records(dataset, turns.map(|turn| order.number(turn)));
+        let records =
+            records(dataset, turns.map(|turn| order.map_or(turn, |numbers| numbers[turn as usize])));
         async move {
             if imports {
                 storage.import_peers(&records).await?;

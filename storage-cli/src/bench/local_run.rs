@@ -6,12 +6,11 @@ use std::sync::atomic::AtomicU64;
 use indicatif::HumanCount;
 use storage_core::{Result as StorageResult, Storage};
 
-use super::clients::BenchClients;
 use super::dataset::Dataset;
 use super::load;
 use super::report::BenchReport;
-use super::runner::{RunResult, RunSettings, run_workers};
-use super::workers::{AnnounceWorker, LifecycleWorker, PutNewWorker, PutWorker, ScrapeWorker, WorkerContext};
+use super::runner::{RunSettings, run_workers};
+use super::workers::{StorageWorker, WorkerContext};
 use crate::arguments::Workload;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
@@ -71,9 +70,10 @@ impl LocalRun {
 
     pub(crate) async fn load(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
-        let order = load::LoadOrder::new(&self.dataset, self.scattered);
+        let order = self.scattered.then(|| load::scattered(&self.dataset));
         let workers = self.settings.concurrency;
-        let loading = load::load(&self.storage, &self.dataset, &order, workers, &done, &self.interrupt);
+        let loading =
+            load::load(&self.storage, &self.dataset, order.as_deref(), workers, &done, &self.interrupt);
         let all = HumanCount(self.dataset.peers());
         with_progress(loading, |_| format!("loading: {} of {all} peers", counted(&done))).await
     }
@@ -91,33 +91,13 @@ impl LocalRun {
         workload: Workload,
         bytes_per_peer: Option<u64>,
     ) -> Result<BenchReport, CommandError> {
-        let done = Arc::new(AtomicU64::new(0));
-        let work = self.run(workload, &done);
-        let result = with_progress(work, |elapsed| self.settings.describe(workload, elapsed, &done)).await?;
-        let concurrency = self.settings.concurrency;
-        Ok(BenchReport::new(self.storage.name(), workload, concurrency, result, bytes_per_peer))
-    }
-
-    async fn run(&self, workload: Workload, done: &Arc<AtomicU64>) -> Result<RunResult, CommandError> {
-        let of = self.settings.concurrency as u64;
-        let workers =
-            (0..of).map(|index| WorkerContext::new(Arc::clone(&self.storage), &self.dataset, index, of));
-        let (settings, interrupt) = (self.settings, &self.interrupt);
-        Ok(match workload {
-            Workload::Put => run_workers(workers.map(PutWorker), settings, done, interrupt).await?.0,
-            Workload::PutNew => {
-                run_workers(workers.map(PutNewWorker::new), settings, done, interrupt).await?.0
-            }
-            Workload::Announce => {
-                run_workers(workers.map(AnnounceWorker), settings, done, interrupt).await?.0
-            }
-            Workload::Scrape => run_workers(workers.map(ScrapeWorker), settings, done, interrupt).await?.0,
-            Workload::Lifecycle => {
-                run_workers(workers.map(LifecycleWorker), settings, done, interrupt).await?.0
-            }
-            Workload::Tracker => {
-                run_workers(workers.map(BenchClients::present), settings, done, interrupt).await?.0
-            }
-        })
+        let settings = self.settings;
+        let of = settings.concurrency as u64;
+        let workers = (0..of).map(|index| {
+            let context = WorkerContext::new(Arc::clone(&self.storage), &self.dataset, index, of);
+            StorageWorker::new(workload, context)
+        });
+        let (result, _) = run_workers(workload, workers, settings, &self.interrupt).await?;
+        Ok(BenchReport::new(self.storage.name(), workload, settings.concurrency, result, bytes_per_peer))
     }
 }

@@ -13,6 +13,7 @@ use super::call_stats::CallStats;
 use crate::arguments::Workload;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
+use crate::progress::with_progress;
 
 /// Reading the clock takes as long as an in-process call: of fast calls about one in this interval is timed, and the
 /// others are only counted.
@@ -52,15 +53,6 @@ impl fmt::Display for RunSettings {
     }
 }
 
-impl RunSettings {
-    /// The progress of a workload.
-    pub(super) fn describe(&self, workload: Workload, elapsed: Duration, done: &AtomicU64) -> String {
-        let rate = done.load(Ordering::Relaxed) as f64 / elapsed.as_secs_f64().max(0.001);
-        let (elapsed, all) = (elapsed.as_secs_f64(), (self.warmup + self.duration).as_secs_f64());
-        format!("{}: {elapsed:.0} of {all:.0} s, {} per second", workload.name(), HumanCount(rate as u64))
-    }
-}
-
 /// The statistics of all workers, and the time they took.
 #[derive(Debug)]
 pub(super) struct RunResult {
@@ -68,31 +60,39 @@ pub(super) struct RunResult {
     pub(super) took: Duration,
 }
 
-/// Runs workers until the time is over, they are done, or Ctrl-C; counts their calls in `done`, and returns
-/// the workers.
+/// Runs workers until the time is over, they are done, or Ctrl-C; shows the progress, and returns the workers.
 pub(super) async fn run_workers<C: BenchWorker>(
+    workload: Workload,
     workers: impl IntoIterator<Item = C>,
     settings: RunSettings,
-    done: &Arc<AtomicU64>,
     interrupt: &Interrupt,
 ) -> Result<(RunResult, Vec<C>), CommandError> {
+    let RunSettings { warmup, duration, .. } = settings;
     let begin = Instant::now();
-    let warm = begin + settings.warmup;
-    let times = RunTimes { warm, end: warm + settings.duration };
+    let times = RunTimes { warm: begin + warmup, end: begin + warmup + duration };
+    let done = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for worker in workers {
-        let (stats, done, interrupt) = (new_stats()?, Arc::clone(done), interrupt.clone());
-        tasks.spawn(run_worker(worker, times, stats, done, interrupt));
+        tasks.spawn(run_worker(worker, times, new_stats()?, Arc::clone(&done), interrupt.clone()));
     }
+    let describe = |elapsed: Duration| {
+        let (elapsed, all) = (elapsed.as_secs_f64(), (warmup + duration).as_secs_f64());
+        let rate = HumanCount((done.load(Ordering::Relaxed) as f64 / elapsed.max(0.001)) as u64);
+        format!("{}: {elapsed:.0} of {all:.0} s, {rate} per second", workload.name())
+    };
     let mut all = RunResult { stats: new_stats()?, took: Duration::ZERO };
     let mut workers = Vec::with_capacity(tasks.len());
-    while let Some(ended) = tasks.join_next().await {
-        let (result, worker) =
-            ended.map_err(|error| CommandError::finding(format!("a worker panicked: {error}")))?;
-        all.stats.add(result.stats);
-        all.took = all.took.max(result.took);
-        workers.push(worker);
-    }
+    let joined = async {
+        while let Some(ended) = tasks.join_next().await {
+            let (result, worker) =
+                ended.map_err(|error| CommandError::finding(format!("a worker panicked: {error}")))?;
+            all.stats.add(result.stats);
+            all.took = all.took.max(result.took);
+            workers.push(worker);
+        }
+        Ok::<_, CommandError>(())
+    };
+    with_progress(joined, describe).await?;
     Ok((all, workers))
 }
 

@@ -1,13 +1,15 @@
-//! Workers for each kind of call.
+//! The workers on a storage.
 
 use std::sync::Arc;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use storage_core::{PeerSelection, PeerStorageExt, Result, Role, Storage, Timestamp, When};
+use storage_core::{InfoHash, PeerSelection, PeerStorageExt, Result, Role, Storage, Timestamp, When};
 
-use super::dataset::Dataset;
+use super::clients::BenchClients;
+use super::dataset::{Dataset, Member};
 use super::runner::BenchWorker;
+use crate::arguments::Workload;
 
 /// How many peers an announce asks for.
 pub(super) const NUM_WANT: usize = 50;
@@ -42,6 +44,11 @@ impl<T> WorkerContext<T> {
         (self.index..self.dataset.peers()).step_by(usize::try_from(self.workers).unwrap_or(usize::MAX))
     }
 
+    /// The info hash of a random initial swarm.
+    fn any_info_hash(&mut self) -> InfoHash {
+        self.dataset.info_hash(self.dataset.any_swarm(&mut self.random))
+    }
+
     /// The number of a new peer.
     pub(super) fn new_number(&mut self) -> u64 {
         let number = self.next;
@@ -50,84 +57,77 @@ impl<T> WorkerContext<T> {
     }
 }
 
-/// Re-announces.
-pub(super) struct PutWorker(pub(super) WorkerContext);
-
-impl BenchWorker for PutWorker {
-    async fn call(&mut self, announced: Timestamp) -> Result<()> {
-        let WorkerContext { target: storage, dataset, random, .. } = &mut self.0;
-        let swarm = dataset.any_swarm(random);
-        let member = dataset.member(swarm, random.random_range(dataset.numbers(swarm)));
-        storage.put_peer(&member.info_hash, &member.peer, member.role, When::At(announced)).await
-    }
-}
-
-/// New peers in new swarms of the same size.
-pub(super) struct PutNewWorker {
-    context: WorkerContext,
+/// Makes the calls of one workload.
+pub(super) struct StorageWorker {
+    workload: Workload,
+    /// All clients of the share with `tracker`, none otherwise.
+    clients: BenchClients,
+    /// With `put-new`: the swarm to which peers are added, and how many it still lacks.
     swarm: u64,
-    size: u64,
     left: u64,
 }
 
-impl PutNewWorker {
-    pub(super) fn new(context: WorkerContext) -> Self {
-        let size = context.dataset.peers() / context.dataset.swarms();
-        Self { context, swarm: 0, size, left: 0 }
+impl StorageWorker {
+    pub(super) fn new(workload: Workload, context: WorkerContext) -> Self {
+        let clients = match workload {
+            Workload::Tracker => BenchClients::present(context),
+            _ => BenchClients::absent(context),
+        };
+        Self { workload, clients, swarm: 0, left: 0 }
+    }
+
+    /// A peer in a new swarm, which is as large as the others.
+    fn new_member(&mut self) -> Member {
+        let dataset = &self.clients.context.dataset;
+        let size = dataset.peers() / dataset.swarms();
+        if self.left == 0 {
+            self.swarm = dataset.open_swarm();
+            self.left = size;
+        }
+        self.left -= 1;
+        dataset.member(self.swarm, self.swarm * size + self.left)
     }
 }
 
-impl BenchWorker for PutNewWorker {
+impl BenchWorker for StorageWorker {
     async fn call(&mut self, announced: Timestamp) -> Result<()> {
-        if self.left == 0 {
-            self.swarm = self.context.dataset.open_swarm();
-            self.left = self.size;
+        let at = When::At(announced);
+        match self.workload {
+            Workload::Put => {
+                let WorkerContext { target: storage, dataset, random, .. } = &mut self.clients.context;
+                let swarm = dataset.any_swarm(random);
+                let Member { info_hash, peer, role } =
+                    dataset.member(swarm, random.random_range(dataset.numbers(swarm)));
+                storage.put_peer(&info_hash, &peer, role, at).await
+            }
+            Workload::PutNew => {
+                let Member { info_hash, peer, role } = self.new_member();
+                self.clients.context.target.put_peer(&info_hash, &peer, role, at).await
+            }
+            Workload::Announce => {
+                let selection = PeerSelection::new(self.clients.context.any_info_hash(), NUM_WANT);
+                self.clients.context.target.announce_peers(&selection).await.map(drop)
+            }
+            Workload::Scrape => {
+                let info_hash = self.clients.context.any_info_hash();
+                self.clients.context.target.scrape_swarm(&info_hash).await.map(drop)
+            }
+            Workload::Lifecycle => {
+                let number = self.clients.context.new_number();
+                let info_hash = self.clients.context.any_info_hash();
+                let WorkerContext { target: storage, dataset, .. } = &self.clients.context;
+                let peer = dataset.peer(number);
+                storage.put_peer(&info_hash, &peer, Role::Leecher, at).await?;
+                storage.graduate_peer(&info_hash, &peer, at).await?;
+                storage.delete_peer(&info_hash, &peer, Role::Seeder).await
+            }
+            Workload::Tracker => self.clients.call(announced).await,
         }
-        self.left -= 1;
-        let number = self.swarm * self.size + self.left;
-        let member = self.context.dataset.member(self.swarm, number);
-        self.context.target.put_peer(&member.info_hash, &member.peer, member.role, When::At(announced)).await
     }
 
     fn is_done(&self) -> bool {
-        let dataset = &self.context.dataset;
-        (dataset.opened() - dataset.swarms()) * self.size >= NEW_PEERS
-    }
-}
-
-/// Peers for an IPv4 leecher.
-pub(super) struct AnnounceWorker(pub(super) WorkerContext);
-
-impl BenchWorker for AnnounceWorker {
-    async fn call(&mut self, _announced: Timestamp) -> Result<()> {
-        let WorkerContext { target: storage, dataset, random, .. } = &mut self.0;
-        let info_hash = dataset.info_hash(dataset.any_swarm(random));
-        storage.announce_peers(&PeerSelection::new(info_hash, NUM_WANT)).await.map(drop)
-    }
-}
-
-/// Counts of a swarm.
-pub(super) struct ScrapeWorker(pub(super) WorkerContext);
-
-impl BenchWorker for ScrapeWorker {
-    async fn call(&mut self, _announced: Timestamp) -> Result<()> {
-        let WorkerContext { target: storage, dataset, random, .. } = &mut self.0;
-        let info_hash = dataset.info_hash(dataset.any_swarm(random));
-        storage.scrape_swarm(&info_hash).await.map(drop)
-    }
-}
-
-/// New leechers that graduate and are deleted.
-pub(super) struct LifecycleWorker(pub(super) WorkerContext);
-
-impl BenchWorker for LifecycleWorker {
-    async fn call(&mut self, announced: Timestamp) -> Result<()> {
-        let number = self.0.new_number();
-        let WorkerContext { target: storage, dataset, random, .. } = &mut self.0;
-        let info_hash = dataset.info_hash(dataset.any_swarm(random));
-        let peer = dataset.peer(number);
-        storage.put_peer(&info_hash, &peer, Role::Leecher, When::At(announced)).await?;
-        storage.graduate_peer(&info_hash, &peer, When::At(announced)).await?;
-        storage.delete_peer(&info_hash, &peer, Role::Seeder).await
+        let dataset = &self.clients.context.dataset;
+        let size = dataset.peers() / dataset.swarms();
+        self.workload == Workload::PutNew && (dataset.opened() - dataset.swarms()) * size >= NEW_PEERS
     }
 }

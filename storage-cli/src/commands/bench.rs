@@ -1,16 +1,16 @@
 //! `bench`: throughput and latency of a storage or a tracker.
 
-mod remote;
-
+use std::io;
 use std::sync::Arc;
 
-use storage_core::{Backends, Capability, Storage};
+use storage_core::{Capability, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
-use crate::bench::{self, BenchReport, LocalRun, SwarmSizes};
-use crate::exit_code::{CommandError, Exit};
+use crate::bench::{self, AnnounceUrl, BenchReport, LocalRun, RemoteRun, SwarmSizes};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
+use crate::open::ConfiguredStorage;
 use crate::output::{Output, note};
 
 /// Swarms, and peers of each, where the command line does not say.
@@ -18,80 +18,119 @@ const EVEN: (u64, u64) = (100, 100);
 /// Swarms, and peers of the largest.
 const ZIPF: (u64, u64) = (10_000, 10_000);
 
-/// Loads peers, measures each workload, removes the peers, and prints one line per workload.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &BenchArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
+/// Measures a tracker or a storage, and prints one line per workload.
+pub(crate) async fn run(context: &mut CommandContext, arguments: &BenchArguments) -> CommandResult {
+    let reports = Reports { output: &mut context.output, json: arguments.json, reports: Vec::new() };
     if let Some(url) = &arguments.announce_url {
-        return remote::run(url, arguments, output).await;
+        return run_remote(url, arguments, reports).await;
     }
     let BenchArguments { config, at, .. } = arguments;
     let (configured, _) =
-        ConfiguredStorage::read_or_default(backends.clone(), config.as_deref(), at, DEFAULT_BACKEND)?;
+        ConfiguredStorage::read_or_default(context.backends.clone(), config.as_deref(), at)?;
     let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();
-    let mut bench = Bench { configured, storage, arguments, interrupt, bytes_per_peer, reports: Vec::new() };
-    let measured = bench.measure(output).await;
+    let mut bench = Bench { configured, storage, arguments, interrupt, bytes_per_peer, reports };
+    let measured = bench.measure().await;
     let closed = bench.storage.close().await.map_err(|error| bench.configured.failed(&error));
-    if !arguments.json {
-        bench.print(output)?;
+    bench.reports.print_table()?;
+    if let (false, Some(bytes)) = (arguments.json, bytes_per_peer) {
+        let peers = arguments.peers.unwrap_or(EVEN.1);
+        bench.reports.output.line(format_args!("about {bytes} bytes per peer in swarms of {peers}"))?;
     }
     measured.and(closed)?;
-    Ok(match bench.reports.iter().any(BenchReport::is_failure) {
-        _ if bench.interrupt.is_set() => Exit::Interrupted,
-        true => Exit::Finding,
-        false => Exit::Success,
-    })
+    Ok(bench.reports.exit(&bench.interrupt))
 }
 
+/// Starts clients of a tracker, measures, and stops them.
+async fn run_remote(
+    url: &AnnounceUrl,
+    arguments: &BenchArguments,
+    mut reports: Reports<'_>,
+) -> CommandResult {
+    let interrupt = Interrupt::listen();
+    let (settings, keep) = (arguments.settings(), arguments.keep);
+    let run = RemoteRun::new(url, size(SwarmSizes::Zipf, arguments), settings, keep, &interrupt).await?;
+    reports.output.title(format_args!("{url}: {settings}"), arguments.json)?;
+    note(format_args!("info hashes begin with {}", run.prefix()));
+    let report = run.measure().await?;
+    if !interrupt.is_set() {
+        reports.add(report)?;
+        reports.print_table()?;
+    }
+    Ok(reports.exit(&interrupt))
+}
+
+/// The reports, printed one by one as JSON or together as a table.
+struct Reports<'a> {
+    output: &'a mut Output,
+    json: bool,
+    reports: Vec<BenchReport>,
+}
+
+impl Reports<'_> {
+    fn add(&mut self, report: BenchReport) -> io::Result<()> {
+        if let Some(complaint) = report.complaint() {
+            note(complaint);
+        }
+        if self.json {
+            self.output.json(&report)?;
+        }
+        self.reports.push(report);
+        Ok(())
+    }
+
+    fn print_table(&mut self) -> io::Result<()> {
+        if self.json || self.reports.is_empty() {
+            return Ok(());
+        }
+        self.output.table(bench::rows(&self.reports))
+    }
+
+    fn exit(&self, interrupt: &Interrupt) -> Exit {
+        match self.reports.iter().any(BenchReport::is_failure) {
+            _ if interrupt.is_set() => Exit::Interrupted,
+            true => Exit::Finding,
+            false => Exit::Success,
+        }
+    }
+}
+
+/// A run on a storage: loads peers, measures each workload, and removes the peers.
 struct Bench<'a> {
     configured: ConfiguredStorage,
     storage: Arc<dyn Storage>,
     arguments: &'a BenchArguments,
     interrupt: Interrupt,
     bytes_per_peer: Option<u64>,
-    reports: Vec<BenchReport>,
+    reports: Reports<'a>,
 }
 
 impl Bench<'_> {
-    async fn measure(&mut self, output: &mut Output) -> Result<(), CommandError> {
-        let title = self.title().await?;
-        output.title(title, self.arguments.json)?;
+    async fn measure(&mut self) -> Result<(), CommandError> {
+        let diagnostics = self.storage.diagnostics().await.map_err(|error| self.configured.failed(&error))?;
+        let (name, server, settings) = (self.storage.name(), diagnostics.server, self.arguments.settings());
+        self.reports.output.title(format_args!("{name} ({server}): {settings}"), self.arguments.json)?;
         let chosen = self.chosen();
         for sizes in [SwarmSizes::Even, SwarmSizes::Zipf] {
-            let workloads: Vec<_> =
-                chosen.iter().copied().filter(|workload| SwarmSizes::of(*workload) == sizes).collect();
+            let mut workloads = chosen.clone();
+            workloads.retain(|workload| SwarmSizes::of(*workload) == sizes);
             if !workloads.is_empty() && !self.interrupt.is_set() {
-                self.measure_on(sizes, &workloads, output).await?;
+                self.measure_on(sizes, &workloads).await?;
             }
         }
         Ok(())
-    }
-
-    /// What is measured, and how.
-    async fn title(&self) -> Result<String, CommandError> {
-        let diagnostics = self.storage.diagnostics().await.map_err(|error| self.configured.failed(&error))?;
-        let (name, server, settings) = (self.storage.name(), diagnostics.server, self.arguments.settings());
-        Ok(format!("{name} ({server}): {settings}"))
     }
 
     /// The workloads asked for. Those that leave downloads behind which cannot be removed again are run
     /// only if they are named.
     fn chosen(&self) -> Vec<Workload> {
         let named = &self.arguments.workload;
-        let missing = self.storage.missing_capabilities();
-        let stays = match missing.reason(Capability::ForgetDownloads) {
-            Some(reason) if missing.has(Capability::Downloads) => Some(reason),
-            _ => None,
-        };
         let mut chosen = Workload::ALL.to_vec();
-        if !named.is_empty() {
-            chosen.retain(|workload| named.contains(workload));
-        }
-        if let Some(reason) = stays
+        chosen.retain(|workload| named.is_empty() || named.contains(workload));
+        let missing = self.storage.missing_capabilities();
+        if let Some(reason) = missing.reason(Capability::ForgetDownloads)
+            && missing.has(Capability::Downloads)
             && chosen.iter().any(|workload| workload.completes())
         {
             if named.is_empty() {
@@ -107,23 +146,13 @@ impl Bench<'_> {
         chosen
     }
 
-    async fn measure_on(
-        &mut self,
-        sizes: SwarmSizes,
-        workloads: &[Workload],
-        output: &mut Output,
-    ) -> Result<(), CommandError> {
-        let run = LocalRun::new(
-            &self.storage,
-            sizes,
-            size(sizes, self.arguments),
-            self.arguments.settings(),
-            &self.interrupt,
-        )
-        .scattered(self.arguments.scattered);
+    async fn measure_on(&mut self, sizes: SwarmSizes, workloads: &[Workload]) -> Result<(), CommandError> {
+        let (size, settings) = (size(sizes, self.arguments), self.arguments.settings());
+        let run = LocalRun::new(&self.storage, sizes, size, settings, &self.interrupt)
+            .scattered(self.arguments.scattered);
         note(format_args!("info hashes begin with {}", run.prefix()));
         let measured = match run.load().await {
-            Ok(()) => self.measure_each(&run, workloads, output).await,
+            Ok(()) => self.measure_each(&run, workloads).await,
             Err(error) => Err(self.configured.failed(&error)),
         };
         if self.arguments.keep {
@@ -136,36 +165,14 @@ impl Bench<'_> {
         measured.and(removed)
     }
 
-    async fn measure_each(
-        &mut self,
-        run: &LocalRun,
-        workloads: &[Workload],
-        output: &mut Output,
-    ) -> Result<(), CommandError> {
+    async fn measure_each(&mut self, run: &LocalRun, workloads: &[Workload]) -> Result<(), CommandError> {
         for workload in workloads {
             let report = run.measure(*workload, self.bytes_per_peer).await?;
             if self.interrupt.is_set() {
                 // An interrupted measurement means nothing.
                 break;
             }
-            if let Some(complaint) = report.complaint() {
-                note(complaint);
-            }
-            if self.arguments.json {
-                output.json(&report)?;
-            }
-            self.reports.push(report);
-        }
-        Ok(())
-    }
-
-    fn print(&self, output: &mut Output) -> Result<(), CommandError> {
-        if !self.reports.is_empty() {
-            output.table(bench::rows(&self.reports))?;
-        }
-        if let Some(bytes) = self.bytes_per_peer {
-            let peers = self.arguments.peers.unwrap_or(EVEN.1);
-            output.line(format_args!("about {bytes} bytes per peer in swarms of {peers}"))?;
+            self.reports.add(report)?;
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Backends, Diagnostics, OpenError, Opened, QueryCheck, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
-use crate::exit_code::{CommandError, Exit};
-use crate::open::{ConfiguredStorage, OpenedPart};
-use crate::output::Output;
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::open::ConfiguredStorage;
 use crate::serve::ServeSettings;
 
 /// Problems, warnings and findings, in the order in which they are printed.
@@ -18,12 +18,8 @@ struct CheckReport {
 }
 
 /// Opens the storage, which checks every query, and prints the problems and findings.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &CheckArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let CheckReport { mut problems, mut warnings, rows } = match examine(backends, arguments).await {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &CheckArguments) -> CommandResult {
+    let CheckReport { mut problems, mut warnings, rows } = match examine(&context.backends, arguments).await {
         Ok(report) => report,
         // The problems are the result that was asked for.
         Err(CommandError { exit: Exit::Finding, message }) => {
@@ -31,6 +27,7 @@ pub(crate) async fn run(
         }
         Err(failure) => return Err(failure),
     };
+    let output = &mut context.output;
     remove_repeated(&mut problems);
     remove_repeated(&mut warnings);
     output.line(match (problems.len(), warnings.len()) {
@@ -53,11 +50,10 @@ pub(crate) async fn run(
 
 async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<CheckReport, CommandError> {
     let StorageArguments { config, at } = &arguments.storage;
-    let (configured, file) = ConfiguredStorage::read_all(backends.clone(), config, at)?;
-    let part = if arguments.data_only { OpenedPart::DataOnly } else { OpenedPart::Everything };
+    let (configured, file) = ConfiguredStorage::read(backends.clone(), config, at)?;
     let name = file.name().display();
     let mut report = CheckReport::default();
-    let schedule = match configured.review(part) {
+    let schedule = match configured.review(arguments.data_only) {
         Ok(Review { schedule, problems, warnings, .. }) => {
             report.problems.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
             report.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
@@ -74,7 +70,7 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
     }
     if is_readable {
         // Opening repeats the problems of the file; duplicates are removed.
-        match configured.open_strictly(part).await {
+        match configured.open_strictly(arguments.data_only).await {
             Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
             Err(refused) => report.problems.extend(refused.message.lines().map(str::to_owned)),
         }

@@ -9,34 +9,30 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
 use storage_core::conformance::{Case, Provider, Suite, VERSION};
-use storage_core::{Backends, OpenError, Storage};
+use storage_core::{OpenError, Storage};
 
 use crate::arguments::ConformanceArguments;
-use crate::exit_code::{CommandError, Exit};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
-use crate::output::Output;
 use report::ConformanceReport;
 
 /// The most cases under way at once.
 const PARALLEL_CASES: usize = 4;
 
 /// Runs the chosen cases and prints a line for each as it ends.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &ConformanceArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &ConformanceArguments) -> CommandResult {
     let chosen = choose(arguments.filter.as_deref())?;
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
+    let configured = context.read(&arguments.storage)?;
     let is_private = configured.driver()?.is_private();
     let is_exclusive = arguments.exclusive || is_private;
     let title = title(&configured, is_exclusive).await?;
-    output.title(title, arguments.json)?;
+    context.output.title(title, arguments.json)?;
 
     let suite = Suite::new(Arc::new(FromFile { configured, is_private, is_exclusive }));
     let interrupt = Interrupt::listen();
-    let mut report = ConformanceReport::new(output, arguments.json);
+    let mut report = ConformanceReport::new(&mut context.output, arguments.json);
     let ended = stream::iter(chosen.iter().copied())
         .take_until(interrupt.clone().wait())
         .map(|case| {

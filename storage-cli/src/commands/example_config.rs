@@ -3,24 +3,21 @@
 use storage_core::Backends;
 
 use crate::arguments::ExampleConfigArguments;
-use crate::exit_code::{CommandError, Exit};
-use crate::output::Output;
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::recommended;
 
 /// Prints the example of a backend.
-pub(crate) fn run(
-    backends: &Backends,
-    arguments: &ExampleConfigArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
+pub(crate) fn run(context: &mut CommandContext, arguments: &ExampleConfigArguments) -> CommandResult {
     let ExampleConfigArguments { backend, tables, program } = arguments;
-    let driver = backends.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
+    let driver =
+        context.backends.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
     let name = driver.name();
     let mut choices = recommended::choices(*tables, *program);
     let example = driver.example_config_for(&mut choices);
     recommended::check(choices, name)?;
     let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} has no example")))?;
-    output.text(&example)?;
+    context.output.text(&example)?;
     Ok(Exit::Success)
 }
 

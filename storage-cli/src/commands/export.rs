@@ -1,13 +1,14 @@
 //! `export`: all records of a storage as lines of JSON.
 
 use serde::{Deserialize, Serialize};
-use storage_core::{Backends, Cursor, Opened, Page, Record, Result as StorageResult, Scope};
+use storage_core::{Cursor, Opened, Page, Record, Result as StorageResult, Scope};
 use storage_migration::Kind;
 
 use crate::arguments::ExportArguments;
+use crate::commands::CommandContext;
 use crate::endpoints::kinds;
-use crate::exit_code::{CommandError, Exit};
-use crate::open::{ConfiguredStorage, WorkError};
+use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::open::WorkError;
 use crate::output::{Output, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
 
@@ -45,13 +46,8 @@ impl ExportHeader {
 }
 
 /// Prints the records by kind, and their counts to the standard error.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &ExportArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let export = configured.with_storage(async |Opened { storage, .. }| {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArguments) -> CommandResult {
+    let export = context.with_storage(&arguments.storage, async |Opened { storage, .. }, output| {
         let kinds = kinds(&arguments.only);
         let missing = storage.missing_capabilities();
         let refusals: Vec<_> = kinds

@@ -1,12 +1,13 @@
 //! `gc`: one garbage collection, now.
 
 use serde::Serialize;
-use storage_core::{Backends, Capability, Collected, Collection, Opened, Schedule};
+use storage_core::{Capability, Collected, Collection, Opened, Schedule};
 
 use crate::arguments::GcArguments;
-use crate::exit_code::{CommandError, Exit};
-use crate::open::{ConfiguredStorage, WorkError};
-use crate::output::{Output, note};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::open::WorkError;
+use crate::output::note;
 
 #[derive(Serialize)]
 struct GcReport {
@@ -17,14 +18,9 @@ struct GcReport {
 }
 
 /// Removes stale peers and prints how many.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &GcArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let file = configured.file().display();
-    let gc = configured.with_storage(async |Opened { storage, schedule, .. }| {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &GcArguments) -> CommandResult {
+    let file = arguments.storage.config.display();
+    let gc = context.with_storage(&arguments.storage, async |Opened { storage, schedule, .. }, output| {
         let gc_max_share = if arguments.force { 1.0 } else { schedule.gc_max_share };
         if gc_max_share < 1.0
             && let Some(reason) = storage.missing_capabilities().reason(Capability::Statistics)

@@ -2,17 +2,19 @@
 
 mod lines;
 
+use std::io;
+
 use serde::Serialize;
 use storage_core::{
-    Backends, DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult,
-    Storage,
+    DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult, Storage,
 };
 use storage_migration::Kind;
 
 use crate::arguments::ImportArguments;
-use crate::exit_code::{CommandError, Exit};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::{ConfiguredStorage, WorkError};
+use crate::open::WorkError;
 use crate::output::{Output, note};
 use lines::ImportLine;
 
@@ -40,13 +42,8 @@ struct PendingRecords {
 }
 
 /// Imports readable lines and reports the others.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &ImportArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let import = configured.with_storage(async |Opened { storage, .. }| {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &ImportArguments) -> CommandResult {
+    let import = context.with_storage(&arguments.storage, async |Opened { storage, .. }, output| {
         let interrupt = Interrupt::listen();
         let mut import = Import {
             storage: &**storage,
@@ -100,19 +97,11 @@ impl Import<'_> {
     }
 
     async fn take(&mut self, record: Record) -> Result<(), WorkError> {
+        let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (kind, waiting) = match record {
-            Record::Peer(record) => {
-                self.waiting.peers.push(record);
-                (Kind::Peers, self.waiting.peers.len())
-            }
-            Record::Downloads(record) => {
-                self.waiting.downloads.push(record);
-                (Kind::Downloads, self.waiting.downloads.len())
-            }
-            Record::Data(record) => {
-                self.waiting.data.push(record);
-                (Kind::Data, self.waiting.data.len())
-            }
+            Record::Peer(record) => (Kind::Peers, push(peers, record)),
+            Record::Downloads(record) => (Kind::Downloads, push(downloads, record)),
+            Record::Data(record) => (Kind::Data, push(data, record)),
         };
         if waiting >= self.batch { self.write(kind).await } else { Ok(()) }
     }
@@ -144,14 +133,15 @@ impl Import<'_> {
     }
 }
 
-fn print(
-    counts: &ImportCounts,
-    arguments: &ImportArguments,
-    output: &mut Output,
-) -> Result<(), CommandError> {
+/// Adds a record, and returns how many wait.
+fn push<T>(waiting: &mut Vec<T>, record: T) -> usize {
+    waiting.push(record);
+    waiting.len()
+}
+
+fn print(counts: &ImportCounts, arguments: &ImportArguments, output: &mut Output) -> io::Result<()> {
     if arguments.json {
-        output.json(counts)?;
-        return Ok(());
+        return output.json(counts);
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
     for (kind, ImportCount { written, kept }) in kinds {

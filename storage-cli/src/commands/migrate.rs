@@ -2,32 +2,24 @@
 
 use std::time::Duration;
 
-use storage_core::Backends;
 use storage_migration::{self as migration, Follow, Kind, Migration, Options, RecordCounts, Summary};
 
 use crate::arguments::MigrateArguments;
+use crate::commands::CommandContext;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
-use crate::exit_code::{CommandError, Exit};
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, confirm, note};
 
 /// Checks both endpoints, asks for confirmation, copies, and prints a summary.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &MigrateArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let endpoints = Endpoints::open(backends, &arguments.endpoints).await?;
-    let moved = move_between(&endpoints, arguments, output).await;
+pub(crate) async fn run(context: &mut CommandContext, arguments: &MigrateArguments) -> CommandResult {
+    let endpoints = Endpoints::open(&context.backends, &arguments.endpoints).await?;
+    let copied = copy(&endpoints, arguments, &mut context.output).await;
     endpoints.close().await?;
-    moved
+    copied
 }
 
-async fn move_between(
-    endpoints: &Endpoints,
-    arguments: &MigrateArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
+async fn copy(endpoints: &Endpoints, arguments: &MigrateArguments, output: &mut Output) -> CommandResult {
     let options = options(arguments, endpoints.source.opened.schedule.peer_lifetime);
     let kinds = options.kinds.clone();
     let (from, to) = (endpoints.source.opened.storage.clone(), endpoints.target.opened.storage.clone());
@@ -56,7 +48,11 @@ async fn move_between(
         }
     };
     print(&summary, &kinds, arguments, output)?;
-    Ok(exit(&summary, arguments, &interrupt))
+    Ok(match summary.unreadable() {
+        _ if interrupt.is_set() => Exit::Interrupted,
+        1.. if arguments.strict => Exit::Finding,
+        _ => Exit::Success,
+    })
 }
 
 fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
@@ -163,14 +159,4 @@ fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
     rows
-}
-
-fn exit(summary: &Summary, arguments: &MigrateArguments, interrupt: &Interrupt) -> Exit {
-    if interrupt.is_set() {
-        Exit::Interrupted
-    } else if arguments.strict && summary.unreadable() > 0 {
-        Exit::Finding
-    } else {
-        Exit::Success
-    }
 }

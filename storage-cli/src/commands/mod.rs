@@ -15,3 +15,48 @@ pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod swarm;
 pub(crate) mod verify;
+
+use storage_core::{Backends, DataStorage, Opened, Storage};
+
+use crate::arguments::StorageArguments;
+use crate::exit_code::{CommandError, CommandResult};
+use crate::open::{ConfiguredStorage, WorkResult};
+use crate::output::Output;
+
+/// What every command works with.
+pub(crate) struct CommandContext {
+    pub(crate) backends: Backends,
+    pub(crate) output: Output,
+}
+
+impl CommandContext {
+    /// Reads the configuration of a storage.
+    pub(crate) fn read(&self, arguments: &StorageArguments) -> Result<ConfiguredStorage, CommandError> {
+        let StorageArguments { config, at } = arguments;
+        ConfiguredStorage::read(self.backends.clone(), config, at).map(|(configured, _)| configured)
+    }
+
+    /// Opens a storage, works on it, and closes it.
+    pub(crate) async fn with_storage(
+        &mut self,
+        arguments: &StorageArguments,
+        work: impl AsyncFnOnce(&Opened<dyn Storage>, &mut Output) -> WorkResult,
+    ) -> CommandResult {
+        let configured = self.read(arguments)?;
+        let opened = configured.open().await?;
+        let worked = work(&opened, &mut self.output).await;
+        configured.finish(worked, &*opened.storage).await
+    }
+
+    /// Opens the data part of a storage alone, works on it, and closes it.
+    pub(crate) async fn with_data(
+        &mut self,
+        arguments: &StorageArguments,
+        work: impl AsyncFnOnce(&dyn DataStorage, &mut Output) -> WorkResult,
+    ) -> CommandResult {
+        let configured = self.read(arguments)?;
+        let storage = configured.open_data().await?.storage;
+        let worked = work(&*storage, &mut self.output).await;
+        configured.finish(worked, &*storage).await
+    }
+}

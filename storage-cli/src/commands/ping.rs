@@ -2,21 +2,15 @@
 
 use std::time::Instant;
 
-use storage_core::{Backends, Opened};
+use storage_core::Opened;
 
 use crate::arguments::StorageArguments;
-use crate::exit_code::{CommandError, Exit};
-use crate::open::ConfiguredStorage;
-use crate::output::Output;
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandResult, Exit};
 
 /// Opens the storage, checks that its server responds, and prints how long that took.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &StorageArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), arguments)?;
-    let ping = configured.with_storage(async |Opened { storage, .. }| {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &StorageArguments) -> CommandResult {
+    let ping = context.with_storage(arguments, async |Opened { storage, .. }, output| {
         let begun = Instant::now();
         storage.ping().await?;
         output.line(format_args!("ok: {} responds in {:.1?}", storage.name(), begun.elapsed()))?;

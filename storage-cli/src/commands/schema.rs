@@ -3,12 +3,12 @@
 use storage_pg::recommended::{Recommendation, from_seed, to_seed};
 
 use crate::arguments::{Origin, SchemaArguments, SchemaBackend};
-use crate::exit_code::{CommandError, Exit};
-use crate::output::Output;
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandResult, Exit};
 use crate::recommended;
 
 /// Prints the statements that make the tables, or take them to another version.
-pub(crate) fn run(arguments: &SchemaArguments, output: &mut Output) -> Result<Exit, CommandError> {
+pub(crate) fn run(context: &mut CommandContext, arguments: &SchemaArguments) -> CommandResult {
     let SchemaArguments { backend: SchemaBackend::Pg, tables, from, upgrade, downgrade } = arguments;
     let mut choices = recommended::choices(*tables, None);
     let recommendation = Recommendation::read(&mut choices);
@@ -20,6 +20,6 @@ pub(crate) fn run(arguments: &SchemaArguments, output: &mut Output) -> Result<Ex
         None if *downgrade => recommendation.downgrade(),
         None => recommendation.schema(),
     };
-    output.text(&script)?;
+    context.output.text(&script)?;
     Ok(Exit::Success)
 }

@@ -1,35 +1,30 @@
 //! `serve`: a small tracker.
 
 use prometheus::Registry as Prometheus;
+use storage_core::PendingWrites;
 use storage_core::layer::Metrics;
-use storage_core::{Backends, PendingWrites};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{Listen, ServeArguments};
-use crate::exit_code::{CommandError, Exit};
+use std::net::SocketAddr;
+
+use crate::arguments::ServeArguments;
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
-use crate::open::{ConfiguredStorage, DEFAULT_BACKEND};
-use crate::output::{Output, note};
+use crate::open::ConfiguredStorage;
+use crate::output::note;
 use crate::serve::{Addresses, ServeMetrics, ServeOptions, ServeSettings, TrackerServer};
 
 /// Serves until SIGTERM or Ctrl-C.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &ServeArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments) -> CommandResult {
     let addresses = addresses(arguments)?;
     let prometheus = Prometheus::new();
     let metrics = Metrics::register(&prometheus).map_err(metrics_failed)?;
     let serve_metrics =
         ServeMetrics::register(&prometheus, arguments.mochi_metric_names).map_err(metrics_failed)?;
-    let backends = backends.clone().with_metrics(metrics).with_observer(serve_metrics.observer());
-    let (configured, file) = ConfiguredStorage::read_or_default(
-        backends,
-        arguments.config.as_deref(),
-        &arguments.at,
-        DEFAULT_BACKEND,
-    )?;
+    let backends = context.backends.clone().with_metrics(metrics).with_observer(serve_metrics.observer());
+    let (configured, file) =
+        ConfiguredStorage::read_or_default(backends, arguments.config.as_deref(), &arguments.at)?;
     let (settings, warnings) = ServeSettings::read(&file, arguments.ignore_hooks)?;
     for warning in warnings {
         note(format_args!("warning: {warning}"));
@@ -56,8 +51,10 @@ pub(crate) async fn run(
     let backend = opened.storage.name();
     let options = ServeOptions { settings, addresses, prometheus, metrics: serve_metrics };
     let server = TrackerServer::start(opened, options).await?;
-    output.line(format_args!("serving {backend}"))?;
-    output.table(server.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
+    context.output.line(format_args!("serving {backend}"))?;
+    context
+        .output
+        .table(server.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
 
     let exit = tokio::select! {
         _ = terminated.recv() => Exit::Success,
@@ -83,11 +80,11 @@ fn lost_writes(backend: &str, left: PendingWrites) -> String {
 }
 
 fn addresses(arguments: &ServeArguments) -> Result<Addresses, CommandError> {
-    let at = |given: &[Listen]| -> Result<Vec<_>, CommandError> {
-        if given.contains(&Listen::Nowhere) && given.len() > 1 {
+    let at = |given: &[Option<SocketAddr>]| -> Result<Vec<_>, CommandError> {
+        if given.contains(&None) && given.len() > 1 {
             return Err(CommandError::usage("error: `none` cannot be combined with an address"));
         }
-        Ok(given.iter().filter_map(|listen| listen.address()).collect())
+        Ok(given.iter().copied().flatten().collect())
     };
     let addresses =
         Addresses { http: at(&arguments.http)?, udp: at(&arguments.udp)?, admin: at(&arguments.admin)? };

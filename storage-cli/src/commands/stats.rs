@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use storage_core::{Backends, Capability, Opened, PeerRecord, Schedule, Statistics, Storage, Timestamp};
+use storage_core::{Capability, Opened, PeerRecord, Schedule, Statistics, Storage, Timestamp};
 
 use crate::arguments::StatsArguments;
-use crate::exit_code::{CommandError, Exit};
-use crate::open::{ConfiguredStorage, WorkError};
-use crate::output::{Output, note};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::open::WorkError;
+use crate::output::note;
 use crate::scan::PageScan;
 
 /// The counts of a mirror are those of the process.
@@ -50,13 +51,8 @@ struct MaintenanceSettings {
 }
 
 /// Counts and prints.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &StatsArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let stats = configured.with_storage(async |Opened { storage, schedule, .. }| {
+pub(crate) async fn run(context: &mut CommandContext, arguments: &StatsArguments) -> CommandResult {
+    let stats = context.with_storage(&arguments.storage, async |Opened { storage, schedule, .. }, output| {
         let missing = storage.missing_capabilities();
         if arguments.peers
             && let Some(reason) = missing.reason(Capability::ExportPeers)

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
-    Backends, Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Scope, Storage, SwarmCounts,
-    Timestamp,
+    Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Scope, Storage, SwarmCounts, Timestamp,
 };
 
-use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction, SwarmArguments};
-use crate::exit_code::{CommandError, Exit};
-use crate::open::{ConfiguredStorage, WorkError};
+use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::open::WorkError;
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
 
@@ -41,25 +41,16 @@ impl fmt::Display for NamedCounts {
 }
 
 /// Runs the subcommand.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &SwarmArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    match &arguments.action {
-        SwarmAction::List(arguments) => list::run(backends, arguments, output).await,
-        SwarmAction::Show(arguments) => show(backends, arguments, output).await,
-        SwarmAction::Remove(arguments) => remove(backends, arguments, output).await,
+pub(crate) async fn run(context: &mut CommandContext, action: &SwarmAction) -> CommandResult {
+    match action {
+        SwarmAction::List(arguments) => list::run(context, arguments).await,
+        SwarmAction::Show(arguments) => show(context, arguments).await,
+        SwarmAction::Remove(arguments) => remove(context, arguments).await,
     }
 }
 
-async fn show(
-    backends: &Backends,
-    arguments: &ShowArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let show = configured.with_storage(async |Opened { storage, schedule, .. }| {
+async fn show(context: &mut CommandContext, arguments: &ShowArguments) -> CommandResult {
+    let show = context.with_storage(&arguments.storage, async |Opened { storage, schedule, .. }, output| {
         let info_hash = arguments.info_hash;
         let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);
         if arguments.json {
@@ -138,13 +129,8 @@ fn age(announced: Timestamp, now: Timestamp) -> String {
     }
 }
 
-async fn remove(
-    backends: &Backends,
-    arguments: &RemoveArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let remove = configured.with_storage(async |Opened { storage, .. }| {
+async fn remove(context: &mut CommandContext, arguments: &RemoveArguments) -> CommandResult {
+    let remove = context.with_storage(&arguments.storage, async |Opened { storage, .. }, output| {
         let info_hash = arguments.info_hash;
         let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);
         if !arguments.yes && !confirm(format_args!("{counts}. Remove the swarm?"))? {

@@ -1,31 +1,23 @@
 //! `verify`: compares two storages.
 
-use storage_core::Backends;
 use storage_migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
 
 use crate::arguments::VerifyArguments;
+use crate::commands::CommandContext;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
-use crate::exit_code::{CommandError, Exit};
+use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, note};
 
 /// Checks both endpoints, compares them, and prints what differs.
-pub(crate) async fn run(
-    backends: &Backends,
-    arguments: &VerifyArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let endpoints = Endpoints::open(backends, &arguments.endpoints).await?;
-    let compared = compare(&endpoints, arguments, output).await;
+pub(crate) async fn run(context: &mut CommandContext, arguments: &VerifyArguments) -> CommandResult {
+    let endpoints = Endpoints::open(&context.backends, &arguments.endpoints).await?;
+    let compared = compare(&endpoints, arguments, &mut context.output).await;
     endpoints.close().await?;
     compared
 }
 
-async fn compare(
-    endpoints: &Endpoints,
-    arguments: &VerifyArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
+async fn compare(endpoints: &Endpoints, arguments: &VerifyArguments, output: &mut Output) -> CommandResult {
     let lifetime = endpoints.source.opened.schedule.peer_lifetime;
     let options = VerifyOptions {
         kinds: kinds(&arguments.endpoints.only),

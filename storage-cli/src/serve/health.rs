@@ -84,8 +84,7 @@ impl Health {
         let mut state = self.state.lock();
         if let Some(error) = failure {
             let (_, failed) = state.window(self.second());
-            state.forget_isolated(failed);
-            state.failed(error);
+            state.failed(error, failed);
         }
         state.count(self.second(), failure.is_some());
         self.judge(&mut state);
@@ -99,8 +98,7 @@ impl Health {
             return self.judge(&mut state);
         }
         if let Err(error) = result {
-            state.forget_isolated(failed);
-            state.failed(error);
+            state.failed(error, failed);
         }
         self.decide(&mut state, result.is_ok());
     }
@@ -157,14 +155,11 @@ impl HealthState {
         })
     }
 
-    /// Failures before, outside of an outage, are not the cause of a new one.
-    fn forget_isolated(&mut self, failed_in_window: u32) {
+    fn failed(&mut self, error: &Error, failed_in_window: u32) {
+        // Failures before, outside of an outage, are not the cause of a new one.
         if self.is_healthy && failed_in_window == 0 {
             self.streak = None;
         }
-    }
-
-    fn failed(&mut self, error: &Error) {
         let streak = self.streak.get_or_insert_with(|| FailureStreak {
             since: Instant::now(),
             cause: format!("{error:?}"),

@@ -15,32 +15,26 @@ const BACKLOG: i32 = 1024;
 /// Bytes of packets that wait to be read; the system may allow less.
 const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Listens for connections.
-pub(crate) fn tcp(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), CommandError> {
-    let listen = || -> io::Result<TcpListener> {
-        let socket = socket(address, Type::STREAM, Protocol::TCP)?;
-        // A tracker that is started again must not wait for connections of the one before.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(StdTcpListener::from(socket))
-    };
-    let listener = listen().map_err(|error| failed(what, address, &error))?;
-    let address = listener.local_addr().map_err(|error| failed(what, address, &error))?;
+/// Listens for connections; gives the address, too.
+pub(crate) fn tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // A tracker that is started again must not wait for connections of the one before.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(StdTcpListener::from(socket))?;
+    let address = listener.local_addr()?;
     Ok((listener, address))
 }
 
-/// Receives packets.
-pub(crate) fn udp(what: &str, address: SocketAddr) -> Result<(UdpSocket, SocketAddr), CommandError> {
-    let bind = || -> io::Result<UdpSocket> {
-        let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
-        // It is served with a smaller one, too.
-        let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-        socket.bind(&address.into())?;
-        UdpSocket::from_std(StdUdpSocket::from(socket))
-    };
-    let socket = bind().map_err(|error| failed(what, address, &error))?;
-    let address = socket.local_addr().map_err(|error| failed(what, address, &error))?;
+/// Receives packets; gives the address, too.
+pub(crate) fn udp(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    // It is served with a smaller one, too.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    socket.bind(&address.into())?;
+    let socket = UdpSocket::from_std(StdUdpSocket::from(socket))?;
+    let address = socket.local_addr()?;
     Ok((socket, address))
 }
 

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, IntCounter, IntGauge, Registry, register_histogram_vec_with_registry,
+    register_int_counter_vec_with_registry, register_int_counter_with_registry,
+    register_int_gauge_with_registry,
 };
+use serde::Serialize;
 
 use super::tracker::Refusal;
 
@@ -40,13 +43,15 @@ pub(crate) enum AnnounceOutcome {
     Dropped,
 }
 
-impl From<Refusal> for AnnounceOutcome {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotApproved => Self::Denied,
-            Refusal::TooMany => Self::Limited,
-            Refusal::Full => Self::Full,
-            Refusal::Unavailable => Self::Failed,
+impl AnnounceOutcome {
+    pub(crate) fn of<T>(result: &Result<T, Refusal>) -> Self {
+        match result {
+            Ok(_) => Self::Ok,
+            Err(Refusal::Malformed(_)) => Self::Malformed,
+            Err(Refusal::NotApproved) => Self::Denied,
+            Err(Refusal::TooMany) => Self::Limited,
+            Err(Refusal::Full) => Self::Full,
+            Err(Refusal::Unavailable) => Self::Failed,
         }
     }
 }
@@ -79,8 +84,8 @@ const OUTCOMES: [(AnnounceOutcome, &str); 7] = [
     (AnnounceOutcome::Dropped, "dropped"),
 ];
 
-/// From 10 µs to 10 s, five a decade.
-const BUCKETS: [f64; 31] = [
+/// Upper bounds of durations in seconds, ascending: from 10 µs to 10 s, five a decade.
+pub(crate) const BUCKETS: [f64; 31] = [
     1e-5, 1.6e-5, 2.5e-5, 4e-5, 6.3e-5, 1e-4, 1.6e-4, 2.5e-4, 4e-4, 6.3e-4, 1e-3, 1.6e-3, 2.5e-3, 4e-3,
     6.3e-3, 1e-2, 1.6e-2, 2.5e-2, 4e-2, 6.3e-2, 0.1, 0.16, 0.25, 0.4, 0.63, 1.0, 1.6, 2.5, 4.0, 6.3, 10.0,
 ];
@@ -111,12 +116,10 @@ pub(crate) struct FrontMetrics {
 }
 
 /// Totals since the start.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Totals {
     /// Announces, however they ended.
     pub(crate) announces: u64,
-    /// Requests that the storage did not answer, or that were too many.
-    pub(crate) failed: u64,
     pub(crate) malformed: u64,
     /// Requests for torrents that are not served.
     pub(crate) denied: u64,
@@ -124,31 +127,43 @@ pub(crate) struct Totals {
     pub(crate) limited: u64,
     /// Announces of new peers that the storage has no room for.
     pub(crate) full: u64,
-    /// Announces that took no longer than each bound of [`FrontMetrics::bounds`], and all of them.
+    /// Requests that the storage did not answer, or that were too many.
+    pub(crate) failed: u64,
+    /// Announces that took no longer than each bound of [`BUCKETS`], and all of them.
+    #[serde(skip)]
     pub(crate) announces_within: Vec<u64>,
 }
 
 impl FrontMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let requests = IntCounterVec::new(
-            Opts::new("tracker_requests_total", "Client requests"),
+        let requests = register_int_counter_vec_with_registry!(
+            "tracker_requests_total",
+            "Client requests",
             &["protocol", "action", "outcome"],
+            registry
         )?;
-        let seconds =
-            HistogramOpts::new("tracker_request_seconds", "Time from request to response in seconds")
-                .buckets(BUCKETS.to_vec());
-        let seconds = HistogramVec::new(seconds, &["protocol", "action"])?;
-        let connections = IntGauge::new("tracker_http_connections", "Open client connections over HTTP")?;
-        registry.register(Box::new(requests.clone()))?;
-        registry.register(Box::new(seconds.clone()))?;
-        registry.register(Box::new(connections.clone()))?;
-        let refused_connections = IntCounter::new(
+        let seconds = register_histogram_vec_with_registry!(
+            "tracker_request_seconds",
+            "Time from request to response in seconds",
+            &["protocol", "action"],
+            BUCKETS.to_vec(),
+            registry
+        )?;
+        let connections = register_int_gauge_with_registry!(
+            "tracker_http_connections",
+            "Open client connections over HTTP",
+            registry
+        )?;
+        let refused_connections = register_int_counter_with_registry!(
             "tracker_http_connections_refused_total",
             "HTTP connections refused by the limit for each address",
+            registry
         )?;
-        registry.register(Box::new(refused_connections.clone()))?;
-        let healthy = IntGauge::new("tracker_healthy", "1 if clients are served, otherwise 0")?;
-        registry.register(Box::new(healthy.clone()))?;
+        let healthy = register_int_gauge_with_registry!(
+            "tracker_healthy",
+            "1 if clients are served, otherwise 0",
+            registry
+        )?;
         let series = PROTOCOLS.map(|protocol| {
             ACTIONS.map(|(_, action)| Series {
                 seconds: seconds.with_label_values(&[protocol.name(), action]),
@@ -169,11 +184,6 @@ impl FrontMetrics {
         let series = &self.series[protocol as usize][action as usize];
         series.seconds.observe(took.as_secs_f64());
         series.outcomes[outcome as usize].inc();
-    }
-
-    /// Upper bounds of durations, in seconds, ascending.
-    pub(crate) fn bounds() -> &'static [f64] {
-        &BUCKETS
     }
 
     pub(crate) fn totals(&self) -> Totals {

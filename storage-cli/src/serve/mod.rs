@@ -13,6 +13,7 @@ mod status;
 mod tracker;
 mod udp;
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -158,9 +159,9 @@ fn serve(
     let ServeMetrics { front: metrics, status } = metrics;
     let health = Arc::clone(&status.health);
     let mut listening = Listening::new();
-    let http = listen_at(&addresses.http, |address| listen::tcp("http", address))?;
-    let udp = listen_at(&addresses.udp, |address| listen::udp("udp", address))?;
-    let admin = listen_at(&addresses.admin, |address| listen::tcp("admin", address))?;
+    let http = listen_at("http", &addresses.http, listen::tcp)?;
+    let udp = listen_at("udp", &addresses.udp, listen::udp)?;
+    let admin = listen_at("admin", &addresses.admin, listen::tcp)?;
 
     tasks.spawn_until_stopped(health::watch(Arc::clone(&health), Arc::clone(storage), Arc::clone(&status)));
     let tracker = Arc::new(Tracker {
@@ -175,6 +176,7 @@ fn serve(
     let per_ip = PerIpLimit::new(
         tracker.limits.max_connections_per_address,
         settings.addresses.trusted_proxies.clone(),
+        metrics.connections.clone(),
         metrics.refused_connections.clone(),
     );
     let announce_path = settings.routes.announce.first().map(ToString::to_string).unwrap_or_default();
@@ -185,7 +187,7 @@ fn serve(
         metrics: Arc::clone(&metrics),
     });
     let connections = listen::connection_limit(CONNECTIONS);
-    let limit = ConnectionLimit::shared(connections, per_ip, metrics.connections.clone());
+    let limit = ConnectionLimit::new(connections, Some(per_ip));
     for (listener, address) in http {
         listening.push(("http", format!("http://{address}{announce_path}")));
         tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
@@ -203,7 +205,7 @@ fn serve(
         AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
     let service = Arc::new(service);
     // Separate, so that clients cannot lock out the operator.
-    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS);
+    let limit = ConnectionLimit::new(ADMIN_CONNECTIONS, None);
     for (listener, address) in admin {
         listening.push(("admin", format!("http://{address}/")));
         tasks.spawn(http::serve(listener, Arc::clone(&service), limit.clone(), tasks.clone()));
@@ -212,8 +214,10 @@ fn serve(
 }
 
 fn listen_at<L>(
+    what: &str,
     addresses: &[SocketAddr],
-    listen: impl Fn(SocketAddr) -> Result<L, CommandError>,
+    listen: impl Fn(SocketAddr) -> io::Result<L>,
 ) -> Result<Vec<L>, CommandError> {
-    addresses.iter().copied().map(listen).collect()
+    let listen = |at: &SocketAddr| listen(*at).map_err(|error| listen::failed(what, *at, &error));
+    addresses.iter().map(listen).collect()
 }

@@ -82,37 +82,32 @@ impl ClientLimits {
     }
 
     fn read(section: &mut Section) -> Self {
-        let default = Self::default();
-        let announce_interval = section.positive_duration("announce_interval", default.announce_interval);
-        let shortest = default.min_announce_interval.min(announce_interval);
-        let limits = Self {
-            announce_interval,
-            min_announce_interval: section.positive_duration("min_announce_interval", shortest),
-            max_numwant: section.number("max_numwant", 1..=2_000).unwrap_or(default.max_numwant),
-            default_numwant: section.number("default_numwant", 1..=2_000).unwrap_or(default.default_numwant),
-            max_scrape_infohashes: section
-                .number("max_scrape_infohashes", 1..=1_000)
-                .unwrap_or(default.max_scrape_infohashes),
-            // No less than the longest scrape, no more than a datagram holds.
-            max_udp_answer: section
-                .number("max_udp_answer", 1_000..=65_507)
-                .unwrap_or(default.max_udp_answer),
-            rate: Rate {
-                per_second: section
-                    .number("max_requests_per_address", 0..=1_000_000)
-                    .unwrap_or(default.rate.per_second),
-                burst: section.number("max_burst_per_address", 1..=1_000_000).unwrap_or(default.rate.burst),
-            },
-            max_connections_per_address: section
-                .number("max_connections_per_address", 1..=CONNECTIONS)
-                .unwrap_or(default.max_connections_per_address),
-        };
+        let mut limits = Self::default();
+        limits.announce_interval = section.positive_duration("announce_interval", limits.announce_interval);
+        let shortest = limits.min_announce_interval.min(limits.announce_interval);
+        limits.min_announce_interval = section.positive_duration("min_announce_interval", shortest);
+        let mut set = |limit: &mut usize, key, range| *limit = section.number(key, range).unwrap_or(*limit);
+        set(&mut limits.max_numwant, "max_numwant", 1..=2_000);
+        set(&mut limits.default_numwant, "default_numwant", 1..=2_000);
+        set(&mut limits.max_scrape_infohashes, "max_scrape_infohashes", 1..=1_000);
+        // No less than the longest scrape, no more than a datagram holds.
+        set(&mut limits.max_udp_answer, "max_udp_answer", 1_000..=65_507);
+        set(&mut limits.max_connections_per_address, "max_connections_per_address", 1..=CONNECTIONS);
+        let Rate { per_second, burst } = &mut limits.rate;
+        *per_second = section.number("max_requests_per_address", 0..=1_000_000).unwrap_or(*per_second);
+        *burst = section.number("max_burst_per_address", 1..=1_000_000).unwrap_or(*burst);
         if limits.min_announce_interval > limits.announce_interval {
             section.problem("min_announce_interval", "is longer than `announce_interval`");
         }
         limits
     }
 }
+
+/// Hooks that MoChi would run.
+const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
+
+/// Keys of other programs in the same file.
+const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
 
 impl ServeSettings {
     /// A warning if peers become stale before they are late: clients announce a little after their interval, and
@@ -128,15 +123,7 @@ impl ServeSettings {
             )
         })
     }
-}
 
-/// Hooks that MoChi would run.
-const HOOKS: [&str; 2] = ["prehooks", "posthooks"];
-
-/// Keys of other programs in the same file.
-const OF_OTHERS: [&str; 2] = ["storage", "metrics_addr"];
-
-impl ServeSettings {
     /// Reads the settings, with warnings.
     ///
     /// # Errors

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use prometheus::{Histogram, HistogramOpts, IntGauge, Registry, exponential_buckets};
+use prometheus::{
+    Histogram, IntGauge, Registry, exponential_buckets, register_histogram_with_registry,
+    register_int_gauge_with_registry,
+};
 use storage_core::{Collected, EndedCall, Event, Observer, Statistics};
 
 use super::health::Health;
@@ -150,15 +153,14 @@ struct MochiMetrics {
 impl MochiMetrics {
     fn register(registry: &Registry) -> prometheus::Result<Self> {
         let gauge = |what: &str, help| {
-            let gauge = IntGauge::new(format!("mochi_storage_{what}_count"), help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            prometheus::Result::Ok(gauge)
+            register_int_gauge_with_registry!(format!("mochi_storage_{what}_count"), help, registry)
         };
-        let help = "Duration of garbage collections in milliseconds";
-        let gc = HistogramOpts::new("mochi_storage_gc_duration_milliseconds", help)
-            .buckets(exponential_buckets(9.375, 2.0, 10)?);
-        let gc_milliseconds = Histogram::with_opts(gc)?;
-        registry.register(Box::new(gc_milliseconds.clone()))?;
+        let gc_milliseconds = register_histogram_with_registry!(
+            "mochi_storage_gc_duration_milliseconds",
+            "Duration of garbage collections in milliseconds",
+            exponential_buckets(9.375, 2.0, 10)?,
+            registry
+        )?;
         Ok(Self {
             gc_milliseconds,
             info_hashes: gauge("infohashes", "Info hashes that have peers")?,

@@ -1,6 +1,5 @@
 //! Announces and scrapes on a storage, independent of the protocol.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +8,6 @@ use storage_core::{Announce, AnnounceAnswer, ErrorKind, InfoHash, Peer, Storage,
 
 use super::approval::Approval;
 use super::health::Health;
-use super::metrics::AnnounceOutcome;
 use super::rate_limit::RateLimit;
 use super::settings::ClientLimits;
 
@@ -25,41 +23,24 @@ pub(crate) struct Tracker {
     pub(crate) health: Arc<Health>,
 }
 
-/// Why a well-formed request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a request is refused. Clients see it: no internals.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
+    /// The request cannot be understood.
+    #[error("{0}")]
+    Malformed(String),
     /// The torrent is not one of those that the tracker serves.
+    #[error("unapproved torrent")]
     NotApproved,
     /// The address has sent too many requests lately.
+    #[error("too many requests from this address")]
     TooMany,
     /// The storage takes no further peers.
+    #[error("the tracker is full at this time")]
     Full,
     /// The storage could not answer.
+    #[error("the tracker cannot answer at this time")]
     Unavailable,
-}
-
-impl fmt::Display for Refusal {
-    /// Clients see it: no internals.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotApproved => "unapproved torrent",
-            Self::TooMany => "too many requests from this address",
-            Self::Full => "the tracker is full at this time",
-            Self::Unavailable => "the tracker cannot answer at this time",
-        })
-    }
-}
-
-/// A failed request: how it is counted, and the reason for the client.
-pub(crate) struct RequestFailure {
-    pub(crate) outcome: AnnounceOutcome,
-    pub(crate) reason: String,
-}
-
-impl From<Refusal> for RequestFailure {
-    fn from(refusal: Refusal) -> Self {
-        Self { outcome: refusal.into(), reason: refusal.to_string() }
-    }
 }
 
 impl From<storage_core::Error> for Refusal {
@@ -70,11 +51,6 @@ impl From<storage_core::Error> for Refusal {
 }
 
 impl Tracker {
-    /// Whether clients are served, by what became of their announces.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.health.is_healthy()
-    }
-
     /// Applies the rate limit to a request from this address.
     ///
     /// # Errors
@@ -197,14 +173,14 @@ mod tests {
             for _ in 0..30 {
                 let _ = tracker.announce(&announce()).await;
             }
-            assert!(tracker.is_healthy());
+            assert!(tracker.health.is_healthy());
         }
         storage.close().await.unwrap();
         for tracker in [&everybody, &nobody] {
             for _ in 0..30 {
                 assert_eq!(tracker.announce(&announce()).await.unwrap_err(), Refusal::Unavailable);
             }
-            assert!(!tracker.is_healthy());
+            assert!(!tracker.health.is_healthy());
         }
     }
 
@@ -230,7 +206,7 @@ mod tests {
         for _ in 0..30 {
             assert_eq!(tracker.announce(&new).await.unwrap_err(), Refusal::Full);
         }
-        assert!(tracker.is_healthy());
+        assert!(tracker.health.is_healthy());
         assert_eq!(tracker.announce(&announce()).await.unwrap().counts.unwrap().seeders, 1);
     }
 

@@ -51,7 +51,7 @@ impl HttpAnnouncer {
             Some(connection) if !connection.is_closed() => connection,
             _ => connect(&self.tracker).await?,
         };
-        let request = Request::get(target).header(HOST, self.tracker.url.host()).body(Empty::new())?;
+        let request = Request::get(target).header(HOST, &self.tracker.url.host).body(Empty::new())?;
         connection.ready().await?;
         let answer = connection.send_request(request).await?;
         let status = answer.status();

@@ -59,7 +59,7 @@ impl RemoteRun {
         Ok(BenchReport::new(protocol.name(), Workload::Tracker, concurrency, result, None))
     }
 
-    async fn run_with<A: Announcer>(
+    async fn run_with<A: Announcer + 'static>(
         &self,
         make: impl Fn() -> std::io::Result<A>,
     ) -> Result<RunResult, CommandError> {
@@ -74,10 +74,8 @@ impl RemoteRun {
             let _ = self.stop_all(&mut clients).await;
             return Err(failure);
         }
-        let done = Arc::new(AtomicU64::new(0));
-        let measured = run_workers(clients, self.settings, &done, &self.interrupt);
-        let describe = |elapsed| self.settings.describe(Workload::Tracker, elapsed, &done);
-        let (result, mut clients) = with_progress(measured, describe).await?;
+        let (result, mut clients) =
+            run_workers(Workload::Tracker, clients, self.settings, &self.interrupt).await?;
         if !self.keep {
             self.stop_all(&mut clients).await?;
         }

@@ -14,7 +14,7 @@ use crate::serve::TrackerProtocol;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnnounceUrl {
     pub(super) protocol: TrackerProtocol,
-    host: String,
+    pub(super) host: String,
     /// Path and query, of HTTP.
     path: String,
 }
@@ -61,10 +61,6 @@ impl AnnounceUrl {
         let address =
             found.next().ok_or_else(|| CommandError::finding(format!("{self}: the host has no address")))?;
         Ok(TrackerUrl { address, url: self.clone() })
-    }
-
-    pub(super) fn host(&self) -> &str {
-        &self.host
     }
 
     /// Path and query, ready for further parameters.

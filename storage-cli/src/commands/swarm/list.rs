@@ -7,27 +7,23 @@
 use std::cmp::Reverse;
 
 use storage_core::{
-    Backends, Capability, DownloadsRecord, InfoHash, Opened, PeerRecord, Result as StorageResult, Storage,
+    Capability, DownloadsRecord, InfoHash, Opened, PeerRecord, Result as StorageResult, Storage,
 };
 
 use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
-use crate::exit_code::{CommandError, Exit};
-use crate::open::{ConfiguredStorage, WorkError};
-use crate::output::{Output, note};
+use crate::commands::CommandContext;
+use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::open::WorkError;
+use crate::output::note;
 use crate::scan::PageScan;
 
 /// How many swarms are scraped at once: a few more than a request over UDP asks for.
 const SCRAPED_AT_ONCE: usize = 100;
 
 /// Finds the largest swarms and prints them.
-pub(super) async fn run(
-    backends: &Backends,
-    arguments: &ListSwarmsArguments,
-    output: &mut Output,
-) -> Result<Exit, CommandError> {
-    let configured = ConfiguredStorage::read(backends.clone(), &arguments.storage)?;
-    let list = configured.with_storage(async |Opened { storage, .. }| {
+pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArguments) -> CommandResult {
+    let list = context.with_storage(&arguments.storage, async |Opened { storage, .. }, output| {
         let missing = storage.missing_capabilities();
         if let Some(reason) = arguments.sort.needed().iter().find_map(|needed| missing.reason(*needed)) {
             return Err(CommandError::finding(format!("cannot list swarms: {reason}")).into());

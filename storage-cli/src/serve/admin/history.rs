@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::serve::metrics::{FrontMetrics, Totals};
+use crate::serve::metrics::{BUCKETS, FrontMetrics, Totals};
 
 /// Seconds that are remembered.
 const SECONDS: usize = 120;
@@ -105,10 +105,9 @@ fn quantile(share: f64, within: &[u64]) -> Option<f64> {
     let all = *within.last().filter(|all| **all > 0)?;
     let rank = share * all as f64;
     let index = within.iter().position(|count| *count as f64 >= rank)?;
-    let bounds = FrontMetrics::bounds();
-    let Some(upper) = bounds.get(index) else { return bounds.last().copied() };
+    let Some(upper) = BUCKETS.get(index) else { return BUCKETS.last().copied() };
     let (lower, below) = match index.checked_sub(1) {
-        Some(before) => (bounds[before], within[before]),
+        Some(before) => (BUCKETS[before], within[before]),
         None => (0.0, 0),
     };
     let inside = (within[index] - below) as f64;
@@ -142,7 +141,7 @@ mod tests {
 
     #[test]
     fn quantiles_lie_between_the_bounds_of_their_bucket() {
-        let bounds = FrontMetrics::bounds();
+        let bounds = BUCKETS;
         let mut within = vec![0; bounds.len() + 1];
         within[10..].fill(100);
         let median = quantile(0.5, &within).unwrap();

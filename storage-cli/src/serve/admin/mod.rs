@@ -42,33 +42,18 @@ pub(crate) struct AdminService {
     pub(crate) history: Arc<History>,
 }
 
-impl AdminService {
-    fn metrics(&self) -> HttpResponse {
-        match TextEncoder::new().encode_to_string(&self.prometheus.gather()) {
-            Ok(text) => HttpResponse {
-                content_type: "text/plain; version=0.0.4",
-                ..HttpResponse::text(StatusCode::OK, text)
-            },
-            Err(error) => failed(&error),
-        }
-    }
-}
-
 impl HttpService for AdminService {
     async fn get(&self, request: HttpRequest<'_>) -> HttpResponse {
         let answer = match request.path {
-            "/" => HttpResponse {
-                content_type: "text/html; charset=utf-8",
-                ..HttpResponse::text(StatusCode::OK, PAGE)
-            },
+            "/" => HttpResponse::new("text/html; charset=utf-8", PAGE),
             "/stats" => match serde_json::to_vec(&self.stats()) {
-                Ok(json) => HttpResponse {
-                    content_type: "application/json",
-                    ..HttpResponse::text(StatusCode::OK, json)
-                },
+                Ok(json) => HttpResponse::new("application/json", json),
                 Err(error) => failed(&error),
             },
-            "/metrics" => self.metrics(),
+            "/metrics" => match TextEncoder::new().encode_to_string(&self.prometheus.gather()) {
+                Ok(text) => HttpResponse::new("text/plain; version=0.0.4", text),
+                Err(error) => failed(&error),
+            },
             "/health" => HttpResponse::health(self.health.is_healthy()),
             _ => HttpResponse::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
         };

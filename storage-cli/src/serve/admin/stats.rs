@@ -1,11 +1,10 @@
 //! `/stats`: the state of the tracker for programs, and for the page.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::AdminService;
 use crate::output::rounded;
 use crate::serve::metrics::Totals;
-use crate::serve::status::CollectionRecord;
 use serde::Serialize;
 
 /// The state of a tracker. What is not known (yet) is null.
@@ -28,7 +27,7 @@ pub(super) struct Stats {
     pub(super) announces_per_second: f64,
     pub(super) latency_milliseconds: Latency,
     /// Since the start.
-    pub(super) requests: Requests,
+    pub(super) requests: Totals,
     /// Connections of clients over HTTP.
     pub(super) http_connections: i64,
     /// Calls of the storage that failed, since the start.
@@ -49,16 +48,6 @@ pub(super) struct Latency {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Requests {
-    announces: u64,
-    malformed: u64,
-    denied: u64,
-    limited: u64,
-    full: u64,
-    failed: u64,
-}
-
-#[derive(Debug, Serialize)]
 pub(super) struct LastError {
     seconds_ago: u64,
     message: String,
@@ -75,7 +64,6 @@ pub(super) struct LastCollection {
 impl AdminService {
     /// The state of now.
     pub(super) fn stats(&self) -> Stats {
-        let Totals { announces, malformed, denied, limited, full, failed, .. } = self.metrics.totals();
         let (last, recent) = (self.status.last(), self.history.recent());
         let milliseconds = |seconds: f64| rounded(seconds * 1e3);
         Stats {
@@ -93,28 +81,20 @@ impl AdminService {
                 p50: recent.p50.map(milliseconds),
                 p99: recent.p99.map(milliseconds),
             },
-            requests: Requests { announces, malformed, denied, limited, full, failed },
+            requests: self.metrics.totals(),
             http_connections: self.metrics.connections.get(),
             errors: self.status.failures(),
             last_error: last.failure.map(|(at, message)| LastError { seconds_ago: ago(at), message }),
-            last_garbage_collection: last.collection.map(LastCollection::from),
+            last_garbage_collection: last.collection.map(|collection| LastCollection {
+                seconds_ago: ago(collection.ended),
+                took_milliseconds: milliseconds(collection.took.as_secs_f64()),
+                removed_peers: collection.collected.removed,
+                withheld_peers: collection.collected.withheld,
+            }),
             next_garbage_collection_seconds: last
                 .next_collection
                 .map(|due| due.saturating_duration_since(Instant::now()).as_secs()),
             announces_by_second: recent.announces,
-        }
-    }
-}
-
-impl From<CollectionRecord> for LastCollection {
-    fn from(collection: CollectionRecord) -> Self {
-        let CollectionRecord { ended, took, collected } = collection;
-        let took_milliseconds = rounded(Duration::as_secs_f64(&took) * 1e3);
-        Self {
-            seconds_ago: ago(ended),
-            took_milliseconds,
-            removed_peers: collected.removed,
-            withheld_peers: collected.withheld,
         }
     }
 }

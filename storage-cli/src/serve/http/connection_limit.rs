@@ -12,56 +12,56 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 /// The network part of an IPv6 address: clients own a whole /64.
 const NETWORK: u128 = !0 << 64;
 
-/// Counts the connections of each address.
-#[derive(Clone)]
-pub(crate) struct PerIpLimit(Arc<Inner>);
-
-struct Inner {
+/// Counts the connections of each address, and all of them.
+pub(crate) struct PerIpLimit {
     most: usize,
     /// Proxies, which speak for many clients.
     exempt: Vec<IpNet>,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    open: IntGauge,
     refused: IntCounter,
 }
 
 /// A permit for one connection, returned on drop.
 struct PerIpPermit {
-    limit: PerIpLimit,
+    limit: Arc<PerIpLimit>,
+    /// Nothing if the address is exempt.
     from: Option<IpAddr>,
 }
 
 impl PerIpLimit {
-    /// Allows `most` connections for each address that is not exempt; counts refusals.
-    pub(crate) fn new(most: usize, exempt: Vec<IpNet>, refused: IntCounter) -> Self {
-        Self(Arc::new(Inner { most, exempt, open: Mutex::default(), refused }))
+    /// Allows `most` connections for each address that is not exempt; shows those that are open, and counts refusals.
+    pub(crate) fn new(most: usize, exempt: Vec<IpNet>, open: IntGauge, refused: IntCounter) -> Arc<Self> {
+        Arc::new(Self { most, exempt, by_address: Mutex::default(), open, refused })
     }
 
     /// Takes a permit for a connection from there; `None` if the address has too many.
-    fn count(&self, from: IpAddr) -> Option<PerIpPermit> {
-        let Inner { most, exempt, open, refused } = &*self.0;
-        if exempt.iter().any(|network| network.contains(&from)) {
-            return Some(PerIpPermit { limit: self.clone(), from: None });
+    fn count(self: &Arc<Self>, from: IpAddr) -> Option<PerIpPermit> {
+        let is_exempt = self.exempt.iter().any(|network| network.contains(&from));
+        let from = (!is_exempt).then(|| network(from));
+        if let Some(from) = from {
+            let mut by_address = self.by_address.lock();
+            let count = by_address.entry(from).or_default();
+            if *count >= self.most {
+                self.refused.inc();
+                return None;
+            }
+            *count += 1;
         }
-        let from = network(from);
-        let mut open = open.lock();
-        let count = open.entry(from).or_default();
-        if *count >= *most {
-            refused.inc();
-            return None;
-        }
-        *count += 1;
-        Some(PerIpPermit { limit: self.clone(), from: Some(from) })
+        self.open.inc();
+        Some(PerIpPermit { limit: Arc::clone(self), from })
     }
 }
 
 impl Drop for PerIpPermit {
     fn drop(&mut self) {
+        self.limit.open.dec();
         let Some(from) = self.from else { return };
-        let mut open = self.limit.0.open.lock();
-        if let Some(count) = open.get_mut(&from) {
+        let mut by_address = self.limit.by_address.lock();
+        if let Some(count) = by_address.get_mut(&from) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&from);
+                by_address.remove(&from);
             }
         }
     }
@@ -71,63 +71,39 @@ impl Drop for PerIpPermit {
 #[derive(Clone)]
 pub(crate) struct ConnectionLimit {
     free: Arc<Semaphore>,
-    taken: Option<IntGauge>,
-    per_ip: Option<PerIpLimit>,
+    per_ip: Option<Arc<PerIpLimit>>,
     /// Wakes the oldest connection to make room.
     pub(super) make_room: Arc<Notify>,
 }
 
-impl ConnectionLimit {
-    /// So many.
-    pub(crate) fn new(count: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), taken: None, per_ip: None, make_room: Arc::default() }
-    }
-
-    /// So many, of which an address gets no more than its share; the gauge shows those taken.
-    pub(crate) fn shared(count: usize, per_ip: PerIpLimit, taken: IntGauge) -> Self {
-        Self { taken: Some(taken), per_ip: Some(per_ip), ..Self::new(count) }
-    }
-
-    pub(super) async fn take(&self) -> Option<ConnectionPermit> {
-        let free = Arc::clone(&self.free);
-        let permit = match free.try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.make_room.notify_one();
-                Arc::clone(&self.free).acquire_owned().await.ok()?
-            }
-        };
-        Some(ConnectionPermit { counted: None, taken: None, _permit: permit })
-    }
-}
-
 /// The permit of one connection.
 pub(super) struct ConnectionPermit {
-    counted: Option<PerIpPermit>,
-    taken: Option<IntGauge>,
+    _counted: Option<PerIpPermit>,
     /// Dropped last: the next connection may come from the same address.
     _permit: OwnedSemaphorePermit,
 }
 
-impl ConnectionPermit {
-    /// Counts a connection from there until this is dropped; none, if it is one too many of its address.
-    pub(super) fn taken_by(mut self, from: IpAddr, limit: &ConnectionLimit) -> Option<Self> {
-        if let Some(per_ip) = &limit.per_ip {
-            self.counted = Some(per_ip.count(from)?);
-        }
-        self.taken = limit.taken.clone();
-        if let Some(taken) = &self.taken {
-            taken.inc();
-        }
-        Some(self)
+impl ConnectionLimit {
+    /// So many, of which an address gets no more than its share.
+    pub(crate) fn new(count: usize, per_ip: Option<Arc<PerIpLimit>>) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), per_ip, make_room: Arc::default() }
     }
-}
 
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        if let Some(taken) = &self.taken {
-            taken.dec();
+    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(permit);
         }
+        self.make_room.notify_one();
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// Counts a connection from there; none, if it is one too many of its address.
+    pub(super) fn count(&self, permit: OwnedSemaphorePermit, from: IpAddr) -> Option<ConnectionPermit> {
+        let counted = match &self.per_ip {
+            Some(per_ip) => Some(per_ip.count(from)?),
+            None => None,
+        };
+        Some(ConnectionPermit { _counted: counted, _permit: permit })
     }
 }
 
@@ -143,12 +119,13 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn limit(most: usize, exempt: &[&str]) -> PerIpLimit {
+    fn limit(most: usize, exempt: &[&str]) -> Arc<PerIpLimit> {
         let exempt = exempt.iter().map(|network| network.parse().unwrap()).collect();
-        PerIpLimit::new(most, exempt, IntCounter::new("refused", "refused").unwrap())
+        let open = IntGauge::new("open", "open").unwrap();
+        PerIpLimit::new(most, exempt, open, IntCounter::new("refused", "refused").unwrap())
     }
 
-    fn count(limit: &PerIpLimit, from: &str) -> Option<PerIpPermit> {
+    fn count(limit: &Arc<PerIpLimit>, from: &str) -> Option<PerIpPermit> {
         limit.count(from.parse().unwrap())
     }
 
@@ -161,7 +138,7 @@ mod tests {
         assert!(count(&limit, "192.0.2.2").is_some());
         drop(first);
         assert!(count(&limit, "192.0.2.1").is_some());
-        assert_eq!(limit.0.refused.get(), 1);
+        assert_eq!(limit.refused.get(), 1);
     }
 
     #[test]
@@ -183,6 +160,6 @@ mod tests {
     fn nothing_is_remembered_of_addresses_without_a_connection() {
         let limit = limit(1, &[]);
         drop((count(&limit, "192.0.2.1"), count(&limit, "2001:db8::1")));
-        assert!(limit.0.open.lock().is_empty());
+        assert!(limit.by_address.lock().is_empty());
     }
 }

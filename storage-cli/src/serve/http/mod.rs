@@ -17,7 +17,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 
 use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
-use super::tracker::{RequestFailure, Tracker};
+use super::tracker::{Refusal, Tracker};
 use request::{read_announce, read_scrape};
 use routes::RouteTarget;
 
@@ -36,7 +36,7 @@ pub(crate) struct TrackerService {
 }
 
 impl TrackerService {
-    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
+    async fn announce(&self, request: &HttpRequest<'_>) -> Result<Bytes, Refusal> {
         let from = self.rules.client(request.connection, request.headers)?;
         self.tracker.admit(from)?;
         let limits = &self.tracker.limits;
@@ -45,7 +45,7 @@ impl TrackerService {
         Ok(response::announced(&answer, format, limits))
     }
 
-    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, RequestFailure> {
+    async fn scrape(&self, request: &HttpRequest<'_>) -> Result<Bytes, Refusal> {
         self.tracker.admit(self.rules.client(request.connection, request.headers)?)?;
         let info_hashes = read_scrape(request.query, self.tracker.limits.max_scrape_infohashes)?;
         let counts = self.tracker.scrape(&info_hashes).await?;
@@ -56,14 +56,13 @@ impl TrackerService {
     async fn measured(
         &self,
         action: ServedAction,
-        work: impl Future<Output = Result<Bytes, RequestFailure>>,
+        work: impl Future<Output = Result<Bytes, Refusal>>,
     ) -> HttpResponse {
         let begun = Instant::now();
         let result = work.await;
-        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| AnnounceOutcome::Ok);
-        self.metrics.record(TrackerProtocol::Http, action, outcome, begun.elapsed());
-        let body = result.unwrap_or_else(|failed| response::failed(&failed.reason));
-        HttpResponse { content_type: "text/plain", ..HttpResponse::text(StatusCode::OK, body) }
+        self.metrics.record(TrackerProtocol::Http, action, AnnounceOutcome::of(&result), begun.elapsed());
+        let body = result.unwrap_or_else(|refusal| response::failed(&refusal.to_string()));
+        HttpResponse::new("text/plain", body)
     }
 }
 
@@ -74,7 +73,7 @@ impl HttpService for TrackerService {
                 self.measured(ServedAction::Announce, self.announce(&request)).await
             }
             Some(RouteTarget::Scrape) => self.measured(ServedAction::Scrape, self.scrape(&request)).await,
-            Some(RouteTarget::Health) => HttpResponse::health(self.tracker.is_healthy()),
+            Some(RouteTarget::Health) => HttpResponse::health(self.tracker.health.is_healthy()),
             None => HttpResponse::text(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }

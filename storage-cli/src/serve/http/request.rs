@@ -8,9 +8,8 @@ use storage_core::{
 
 use super::address::address;
 use super::query::{Encoded, parameters};
-use crate::serve::metrics::AnnounceOutcome;
 use crate::serve::settings::ClientLimits;
-use crate::serve::tracker::RequestFailure;
+use crate::serve::tracker::Refusal;
 
 /// The format of the peers in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,9 +158,9 @@ pub(super) fn read_scrape(query: &[u8], most: usize) -> Result<Vec<InfoHash>, Ma
     if info_hashes.is_empty() { Err(Malformed::Missing("info_hash")) } else { Ok(info_hashes) }
 }
 
-impl From<Malformed> for RequestFailure {
+impl From<Malformed> for Refusal {
     fn from(error: Malformed) -> Self {
-        Self { outcome: AnnounceOutcome::Malformed, reason: error.to_string() }
+        Self::Malformed(error.to_string())
     }
 }
 

@@ -9,16 +9,10 @@ pub(crate) struct Routes {
     pub(crate) scrape: Vec<Route>,
 }
 
-/// A path, with wildcards.
+/// A path. A segment with a colon at its beginning is a wildcard with a name, such as a passkey, whose text is
+/// ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Route(Vec<Segment>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    Text(String),
-    /// A wildcard with a name, such as a passkey, whose text is ignored.
-    Any(String),
-}
+pub(crate) struct Route(Vec<String>);
 
 /// What a path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,31 +49,25 @@ impl Routes {
 impl Route {
     /// A path as routers write it: `/announce.php`, `/:passkey/announce`, `/announce/{key}`.
     pub(crate) fn new(text: &str) -> Self {
-        let segment = |text: &str| {
-            let named = text.strip_prefix(':').or_else(|| text.strip_prefix('{')?.strip_suffix('}'));
-            named.map_or_else(|| Segment::Text(text.to_owned()), |name| Segment::Any(name.to_owned()))
+        let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) => format!(":{name}"),
+            None => text.to_owned(),
         };
         Self(segments(text).map(segment).collect())
     }
 
     fn matches(&self, path: &str) -> bool {
         let mut segments = segments(path);
-        let mut is_next = |expected: &Segment| {
-            segments.next().is_some_and(|found| match expected {
-                Segment::Text(text) => text == found,
-                Segment::Any(_) => true,
-            })
+        let mut is_next = |expected: &String| {
+            segments.next().is_some_and(|found| expected.starts_with(':') || expected == found)
         };
         self.0.iter().all(&mut is_next) && segments.next().is_none()
     }
 
-    /// `announce` at the beginning of the last segment that is one is replaced, `/announce/{key}` included.
+    /// `announce` at the beginning of the last segment that is no wildcard is replaced, `/announce/{key}` included.
     fn scrape(&self) -> Option<Self> {
         let mut segments = self.0.clone();
-        let last = segments.iter_mut().rev().find_map(|segment| match segment {
-            Segment::Text(text) => Some(text),
-            Segment::Any(_) => None,
-        })?;
+        let last = segments.iter_mut().rev().find(|segment| !segment.starts_with(':'))?;
         *last = format!("scrape{}", last.strip_prefix("announce")?);
         Some(Self(segments))
     }
@@ -87,13 +75,7 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("/");
-        }
-        self.0.iter().try_for_each(|segment| match segment {
-            Segment::Text(text) => write!(f, "/{text}"),
-            Segment::Any(name) => write!(f, "/:{name}"),
-        })
+        write!(f, "/{}", self.0.join("/"))
     }
 }
 

@@ -62,9 +62,14 @@ pub(crate) struct HttpResponse {
 }
 
 impl HttpResponse {
+    /// A success.
+    pub(crate) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, content_type, headers: &[], body: body.into() }
+    }
+
     /// Text.
     pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", headers: &[], body: body.into() }
+        Self { status, ..Self::new("text/plain; charset=utf-8", body) }
     }
 
     /// A health check for load balancers.
@@ -100,16 +105,9 @@ pub(crate) async fn serve(
             () = tasks.stopped() => return,
             accepted = accept(&listener, &limit) => accepted,
         };
-        let Some((stream, address, permit)) = accepted else { continue };
+        let Some((stream, from, permit)) = accepted else { continue };
         let make_room = Arc::clone(&limit.make_room);
-        tasks.spawn(serve_connection(
-            stream,
-            address,
-            Arc::clone(&service),
-            permit,
-            make_room,
-            tasks.clone(),
-        ));
+        tasks.spawn(serve_connection(stream, from, Arc::clone(&service), permit, make_room, tasks.clone()));
     }
 }
 
@@ -121,7 +119,7 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, address)) => {
             let from = address.ip().to_canonical();
-            Some((stream, from, permit.taken_by(from, limit)?))
+            Some((stream, from, limit.count(permit, from)?))
         }
         Err(error) => {
             tracing::debug!(%error, "cannot accept a connection");

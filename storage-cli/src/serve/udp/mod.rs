@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
 use super::settings::ClientLimits;
-use super::tracker::{RequestFailure, Tracker, distinct};
+use super::tracker::{Refusal, Tracker, distinct};
 use crate::bep15::{UdpAnnounce, UdpRequest, UdpResponse, peers_that_fit, saturated};
 use connection_id::ConnectionIds;
 use socket::{PacketAddresses, PacketSocket};
@@ -82,7 +82,8 @@ impl UdpTracker {
         match self.tracker.admit(client) {
             Ok(()) => PacketAction::Ask(transaction, request),
             Err(refusal) => {
-                PacketAction::Answer(answer(refusal.into(), UdpResponse::Error(refusal.to_string())))
+                let refusal = UdpResponse::Error(refusal.to_string());
+                PacketAction::Answer(answer(AnnounceOutcome::Limited, refusal))
             }
         }
     }
@@ -91,14 +92,12 @@ impl UdpTracker {
         let begun = Instant::now();
         let action = action(&request);
         let result = self.result(request, client).await;
-        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| AnnounceOutcome::Ok);
-        self.metrics.record(TrackerProtocol::Udp, action, outcome, begun.elapsed());
-        result.unwrap_or_else(|failure| UdpResponse::Error(failure.reason)).encode(transaction)
+        self.metrics.record(TrackerProtocol::Udp, action, AnnounceOutcome::of(&result), begun.elapsed());
+        result.unwrap_or_else(|refusal| UdpResponse::Error(refusal.to_string())).encode(transaction)
     }
 
-    async fn result(&self, request: UdpRequest, client: IpAddr) -> Result<UdpResponse, RequestFailure> {
-        let malformed =
-            |reason: &str| RequestFailure { outcome: AnnounceOutcome::Malformed, reason: reason.to_owned() };
+    async fn result(&self, request: UdpRequest, client: IpAddr) -> Result<UdpResponse, Refusal> {
+        let malformed = |reason: &str| Refusal::Malformed(reason.to_owned());
         match request {
             UdpRequest::Connect => Ok(UdpResponse::Connect(self.ids.give(client))),
             UdpRequest::ShortAnnounce | UdpRequest::ShortScrape => Err(malformed("the packet is too short")),
@@ -181,42 +180,30 @@ async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tas
                 continue;
             }
         };
-        match tracker.step(&buffer[..length], addresses.client.ip().to_canonical()) {
-            PacketAction::Ignore => {}
-            PacketAction::Answer(answer) => send(&socket, &answer, addresses).await,
-            PacketAction::Ask(transaction, request) => {
-                ask(&socket, &tracker, transaction, request, addresses, &tasks).await
+        let client = addresses.client.ip().to_canonical();
+        let (transaction, request) = match tracker.step(&buffer[..length], client) {
+            PacketAction::Ignore => continue,
+            PacketAction::Answer(answer) => {
+                send(&socket, &answer, addresses).await;
+                continue;
             }
+            PacketAction::Ask(transaction, request) => (transaction, request),
+        };
+        let Ok(permit) = Arc::clone(&tracker.in_flight).try_acquire_owned() else {
+            let dropped = AnnounceOutcome::Dropped;
+            tracker.metrics.record(TrackerProtocol::Udp, action(&request), dropped, Duration::ZERO);
+            continue;
+        };
+        // It is answered at once if the storage answers at once, and otherwise in a task of its own.
+        let (of_socket, of_tracker) = (Arc::clone(&socket), Arc::clone(&tracker));
+        let mut answering = Box::pin(async move {
+            let answer = of_tracker.answer(transaction, request, client).await;
+            send(&of_socket, &answer, addresses).await;
+            drop(permit);
+        });
+        if poll!(&mut answering).is_pending() {
+            tasks.spawn(answering);
         }
-    }
-}
-
-/// Responds at once if the storage does, and otherwise in a task of its own.
-async fn ask(
-    socket: &Arc<PacketSocket>,
-    tracker: &Arc<UdpTracker>,
-    transaction: u32,
-    request: UdpRequest,
-    addresses: PacketAddresses,
-    tasks: &TaskSpawner,
-) {
-    let Ok(permit) = Arc::clone(&tracker.in_flight).try_acquire_owned() else {
-        tracker.metrics.record(
-            TrackerProtocol::Udp,
-            action(&request),
-            AnnounceOutcome::Dropped,
-            Duration::ZERO,
-        );
-        return;
-    };
-    let (of_socket, of_tracker) = (Arc::clone(socket), Arc::clone(tracker));
-    let mut answering = Box::pin(async move {
-        let answer = of_tracker.answer(transaction, request, addresses.client.ip().to_canonical()).await;
-        send(&of_socket, &answer, addresses).await;
-        drop(permit);
-    });
-    if poll!(&mut answering).is_pending() {
-        tasks.spawn(answering);
     }
 }
 
