@@ -5,7 +5,7 @@ use storage_core::config::nearest;
 use super::parameters::{KeyValue, Parameters, is_shown};
 
 /// Parameters that are likely meant where a name is near to theirs.
-const COMMON: [&str; 16] = [
+pub(super) const COMMON: [&str; 16] = [
     "application_name",
     "connect_timeout",
     "database",
