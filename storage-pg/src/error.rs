@@ -38,6 +38,13 @@ enum QueryErrorKind {
     Final(ErrorKind),
 }
 
+impl From<sqlx::Error> for QueryError {
+    /// Of a statement of our own.
+    fn from(error: sqlx::Error) -> Self {
+        Self::of("", error)
+    }
+}
+
 impl QueryError {
     /// The server or the connection failed while the statement of this key ran.
     pub(crate) fn of(key: &'static str, error: sqlx::Error) -> Self {

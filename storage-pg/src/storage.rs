@@ -489,7 +489,7 @@ impl Core {
         deadline: Instant,
     ) -> Result<bool, QueryError> {
         match timeout_at(deadline, self.renew_once(lease, refusal)).await {
-            Ok(renewed) => renewed.map_err(|error| QueryError::of("", error)),
+            Ok(renewed) => Ok(renewed?),
             Err(_) => Err(QueryError::out_of_time()),
         }
     }

@@ -265,7 +265,7 @@ impl Connector {
         // What is set for a session behind a pooler is set for others, too.
         if !is_pooled {
             if let Some(commit) = self.settings.session.commit {
-                sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
+                sqlx::raw_sql(AssertSqlSafe(commit.set())).execute(&mut connection).await?;
             }
             self.notice_our_end(&mut connection, &server).await?;
         }
