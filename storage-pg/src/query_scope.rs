@@ -12,13 +12,12 @@ use storage_core::{
     Context, ErrorKind, InfoHash, Operation, Peer, PeerId, QueryScopeReport, Result, Role, Timestamp,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::arguments;
 use crate::error::QueryError;
 use crate::query_spec::{Batch, Query, queries};
-use crate::storage::Core;
-use crate::storage::{PgStorage, not_connected};
+use crate::storage::{Core, PgStorage, not_connected};
 
 /// A query that runs longer than this touches more than a few probe rows.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -75,30 +74,44 @@ impl PgStorage {
     }
 
     async fn check_scope(&self, query: Query) -> Result<Option<String>> {
-        let fail = |error: QueryError| error.into_error(Operation::CheckQueryScope, true);
-        let end = Instant::now() + LONGEST + LONGEST / 4;
-        let leased = self.core.lease(end, true).await;
-        let mut lease = leased.map_err(|error| not_connected(Operation::CheckQueryScope, error))?;
-        let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
-        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
-        let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
-        let mut probe = ScopeProbe {
-            core: &self.core,
-            connection: &mut transaction,
-            swarm: InfoHash::V1(rand::random()),
-            other_swarm: InfoHash::V2(rand::random()),
+        let run = async |connection: &mut PgConnection| {
+            let (swarm, other_swarm) = (InfoHash::V1(rand::random()), InfoHash::V2(rand::random()));
+            let mut probe = ScopeProbe { core: &self.core, connection, swarm, other_swarm };
+            Ok(timeout(LONGEST, probe.run(query)).await.ok())
         };
-        let excess_rows = tokio::time::timeout(LONGEST, probe.run(query)).await;
-        let Ok(excess_rows) = excess_rows else {
-            // The lease is dropped in the middle of the query: its connection ends and with it the
-            // transaction.
-            return Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch")));
+        match self.core.rolled_back(Instant::now() + LONGEST + LONGEST / 4, run).await? {
+            Some(excess_rows) => {
+                excess_rows.map_err(|error| error.into_error(Operation::CheckQueryScope, true))
+            }
+            None => Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch"))),
+        }
+    }
+}
+
+impl Core {
+    /// Runs statements in a transaction that is rolled back. `None`: they ran out of time. The lease is then dropped
+    /// in the middle of a query: its connection ends and with it the transaction.
+    pub(crate) async fn rolled_back<T>(
+        &self,
+        end: Instant,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, QueryError>,
+    ) -> Result<Option<T>> {
+        let operation = Operation::CheckQueryScope;
+        let mut lease = self.lease(end, true).await.map_err(|error| not_connected(operation, error))?;
+        let ran = async {
+            let connection = lease.connection().ok_or_else(QueryError::out_of_time)?;
+            let mut transaction = timeout_at(end, connection.begin()).await??;
+            let ran = run(&mut transaction).await?;
+            if ran.is_some() {
+                timeout_at(end, transaction.rollback()).await??;
+            }
+            Ok(ran)
         };
-        let rolled_back = timeout_at(end, transaction.rollback()).await;
-        let rolled_back = rolled_back.map_err(|_| fail(QueryError::out_of_time()))?;
-        rolled_back.map_err(|error| fail(QueryError::of("", error)))?;
-        lease.release();
-        excess_rows.map_err(fail)
+        let ran = ran.await.map_err(|error: QueryError| error.into_error(operation, true))?;
+        if ran.is_some() {
+            lease.release();
+        }
+        Ok(ran)
     }
 }
 

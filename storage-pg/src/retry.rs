@@ -182,13 +182,8 @@ impl<'a> RetryLoop<'a> {
     async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), QueryError> {
         let Some(connection) = lease.connection() else { return Err(QueryError::out_of_time()) };
         let executed = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
-        match timeout_at(self.deadline, executed).await {
-            Ok(executed) => {
-                executed?;
-                Ok(())
-            }
-            Err(_) => Err(QueryError::out_of_time()),
-        }
+        timeout_at(self.deadline, executed).await??;
+        Ok(())
     }
 
     /// Commits, unless the time for the call has passed when the server comes to it.
@@ -328,10 +323,9 @@ macro_rules! with_retries {
                 $body
             };
             let result: ::std::result::Result<_, $crate::error::QueryError> =
-                match ::tokio::time::timeout_at(attempts.deadline(), run).await {
-                    Ok(result) => result,
-                    Err(_) => Err($crate::error::QueryError::out_of_time()),
-                };
+                ::tokio::time::timeout_at(attempts.deadline(), run)
+                    .await
+                    .unwrap_or_else(|late| Err(late.into()));
             if let ::std::ops::ControlFlow::Break(result) = attempts.end(lease, result).await {
                 break result;
             }

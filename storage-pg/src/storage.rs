@@ -488,10 +488,7 @@ impl Core {
         refusal: &QueryError,
         deadline: Instant,
     ) -> Result<bool, QueryError> {
-        match timeout_at(deadline, self.renew_once(lease, refusal)).await {
-            Ok(renewed) => Ok(renewed?),
-            Err(_) => Err(QueryError::out_of_time()),
-        }
+        Ok(timeout_at(deadline, self.renew_once(lease, refusal)).await??)
     }
 
     async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
