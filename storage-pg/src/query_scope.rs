@@ -147,12 +147,8 @@ impl ScopeProbe<'_> {
     async fn delete_peer(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeletePeer) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
-        let meant = arguments::DeletePeer {
-            info_hash: &self.swarm,
-            peer: &probe_peer(1, 1),
-            role: Role::Seeder,
-            expires: None,
-        };
+        let (info_hash, peer, role, expires) = (&self.swarm, &probe_peer(1, 1), Role::Seeder, None);
+        let meant = arguments::DeletePeer { info_hash, peer, role, expires };
         let touched = delete.execute(self.connection, meant).await?;
         Ok(excess_rows(touched, 1, "one peer was to be deleted"))
     }
@@ -218,13 +214,9 @@ impl ScopeProbe<'_> {
         let Some(graduate) = self.core.find(query) else { return Ok(None) };
         self.put_neighbours(Role::Leecher, Timestamp::now()).await?;
         let before = self.leechers().await?;
-        let meant = arguments::ChangePeerBatch {
-            request: 0,
-            info_hash: &self.swarm,
-            peer: &probe_peer(1, 1),
-            announced: Timestamp::now(),
-            expires: None,
-        };
+        let (request, info_hash, peer) = (0, &self.swarm, &probe_peer(1, 1));
+        let (announced, expires) = (Timestamp::now(), None);
+        let meant = arguments::ChangePeerBatch { request, info_hash, peer, announced, expires };
         graduate.rows_of_batch(self.connection, &[meant]).await?;
         let touched = before.saturating_sub(self.leechers().await?);
         Ok(excess_rows(touched, 1, "one leecher was to be graduated"))
@@ -243,9 +235,7 @@ impl ScopeProbe<'_> {
 
     async fn collect_garbage(&mut self) -> Result<Option<String>, QueryError> {
         let Some(collect) = self.core.find(queries::CollectGarbage) else { return Ok(None) };
-        // 1990, 1991.
-        let (announced, cutoff) =
-            (Timestamp::from_seconds(631_152_000), Timestamp::from_seconds(662_688_000));
+        let (announced, cutoff) = long_ago();
         let swarm = self.swarm;
         for (number, role) in (1..).zip(Role::BOTH) {
             self.put(&swarm, &probe_peer(number, 1), role, announced).await?;
@@ -282,18 +272,24 @@ impl ScopeProbe<'_> {
 
     async fn increment_downloads(&mut self) -> Result<Option<String>, QueryError> {
         let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
-        let mut touched = 0;
-        for info_hash in [&self.swarm, &self.other_swarm, &self.swarm] {
-            touched = increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
-        }
+        self.raise_downloads().await?;
+        let touched = increment.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(excess_rows(touched, 1, "the downloads of one swarm were to be raised"))
+    }
+
+    /// Gives both swarms a download; false if no query does.
+    async fn raise_downloads(&mut self) -> Result<bool, QueryError> {
+        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(false) };
+        for info_hash in [&self.swarm, &self.other_swarm] {
+            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        }
+        Ok(true)
     }
 
     async fn delete_downloads(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteDownloads) else { return Ok(None) };
-        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
-        for info_hash in [&self.swarm, &self.other_swarm] {
-            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        if !self.raise_downloads().await? {
+            return Ok(None);
         }
         let touched = delete.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(excess_rows(touched, 1, "the downloads of one swarm were to be deleted"))
@@ -311,9 +307,8 @@ impl ScopeProbe<'_> {
 
     async fn delete_downloads_of_many(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteDownloadsBatch) else { return Ok(None) };
-        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
-        for info_hash in [&self.swarm, &self.other_swarm] {
-            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        if !self.raise_downloads().await? {
+            return Ok(None);
         }
         let absent = InfoHash::V1(rand::random());
         let meant = [&self.swarm, &absent].map(|info_hash| arguments::Swarm { info_hash });

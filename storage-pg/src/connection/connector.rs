@@ -375,9 +375,9 @@ fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
 pub(super) fn connect_options(settings: &ConnectionSettings, host: &Host) -> PgConnectOptions {
     let mut options = PgConnectOptions::new_without_pgpass()
         .host(host.target())
-        .port(host.port())
+        .port(host.port)
         .username(&settings.user)
-        .password(host.password().map_or("", |password| password.expose()))
+        .password(host.password.as_ref().map_or("", |password| password.expose()))
         .database(&settings.database)
         .application_name(&settings.application_name)
         // Layers tell of calls; sqlx would log the text of every slow statement.
