@@ -47,30 +47,79 @@ pub(crate) enum AddressArgument<'a> {
 /// not take PostgreSQL's binary form of infinity.)
 const NEVER: i64 = 252_424_080_000_000_000;
 
+/// What an argument of this name is made of, unless the type says otherwise.
+macro_rules! value {
+    ($of:ident, InfoHash) => {
+        ArgumentValue::Bytes($of.info_hash.as_bytes())
+    };
+    ($of:ident, PeerId) => {
+        ArgumentValue::Bytes($of.peer.id().as_bytes())
+    };
+    ($of:ident, Address) => {
+        ArgumentValue::Address(AddressArgument::Of($of.peer.address()))
+    };
+    ($of:ident, Port) => {
+        ArgumentValue::Integer($of.peer.port().into())
+    };
+    ($of:ident, IsSeeder) => {
+        ArgumentValue::Bool($of.role.is_seeder())
+    };
+    ($of:ident, IsV6) => {
+        ArgumentValue::Bool($of.peer.family().is_v6())
+    };
+    ($of:ident, Created) => {
+        ArgumentValue::Time($of.announced)
+    };
+    ($of:ident, Expires) => {
+        ArgumentValue::Expiry($of.expires)
+    };
+    ($of:ident, Request) => {
+        ArgumentValue::Integer($of.request.into())
+    };
+    ($of:ident, Sample) => {
+        ArgumentValue::Integer($of.sample.into())
+    };
+    ($of:ident, Count) => {
+        ArgumentValue::rows($of.count)
+    };
+    ($of:ident, Limit) => {
+        ArgumentValue::rows($of.limit)
+    };
+    ($of:ident, Context) => {
+        ArgumentValue::Bytes($of.context.as_str().as_bytes())
+    };
+    ($of:ident, Key) => {
+        ArgumentValue::Bytes($of.key)
+    };
+    ($of:ident, Value) => {
+        ArgumentValue::Bytes($of.value)
+    };
+    ($of:ident, $argument:ident, $variant:ident, $field:ident) => {
+        ArgumentValue::$variant($of.$field.into())
+    };
+}
+
 /// Types of arguments: their fields, and the arguments that are made of these. The compiler warns of a field
 /// of which no argument is made.
 macro_rules! arguments {
     ($(
         $(#[$doc:meta])*
-        $name:ident $(<$lifetime:lifetime>)? {
-            $($(#[$field_doc:meta])* $field:ident: $type:ty,)*
-        }
-        => [$($argument:ident: $value:expr,)*]
+        $name:ident $(<$lifetime:lifetime>)? { $($field:ident: $type:ty),* $(,)? }
+        => [$($argument:ident $(: $variant:ident($from:ident))?),* $(,)?]
     )*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy)]
             pub(crate) struct $name $(<$lifetime>)? {
-                $($(#[$field_doc])* pub(crate) $field: $type,)*
+                $(pub(crate) $field: $type,)*
             }
 
             impl $(<$lifetime>)? QueryArguments for $name $(<$lifetime>)? {
                 const NAMED: &'static [Argument] = &[$(Argument::$argument,)*];
 
                 fn value(&self, argument: Argument) -> Option<ArgumentValue<'_>> {
-                    let Self { $($field,)* } = *self;
                     match argument {
-                        $(Argument::$argument => Some($value),)*
+                        $(Argument::$argument => Some(value!(self, $argument $(, $variant, $from)?)),)*
                         _ => None,
                     }
                 }
@@ -79,290 +128,106 @@ macro_rules! arguments {
     };
 }
 
+// `expires`: from this time on, by the server's clock, the write has no effect on its row.
+// `sample`: where the sample begins, a `random_sample`.
 arguments! {
     /// No arguments.
     Nothing {} => []
 
     /// A swarm.
-    Swarm<'a> { info_hash: &'a InfoHash, } => [InfoHash: info_hash.into(),]
+    Swarm<'a> { info_hash: &'a InfoHash } => [InfoHash]
 
     /// Up to so many peers of a swarm, of one role and family.
-    Announce<'a> {
-        info_hash: &'a InfoHash,
-        role: Role,
-        family: AddressFamily,
-        count: usize,
-        /// Where the sample begins: [`random_sample`].
-        sample: i32,
-    } => [
-        InfoHash: info_hash.into(),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(family.is_v6()),
-        Count: ArgumentValue::rows(count),
-        Sample: ArgumentValue::Integer(sample.into()),
-    ]
+    Announce<'a> { info_hash: &'a InfoHash, role: Role, family: AddressFamily, count: usize, sample: i32 }
+    => [InfoHash, IsSeeder, IsV6: of_family(family), Count, Sample]
 
     /// An announce of a batch, of which none wants more than `limit`.
     AnnounceBatch<'a> {
-        request: u32,
-        info_hash: &'a InfoHash,
-        for_seeder: bool,
-        family: AddressFamily,
-        /// Where the sample begins: [`random_sample`].
-        sample: i32,
-        limit: usize,
-    } => [
-        Request: ArgumentValue::Integer(request.into()),
-        InfoHash: info_hash.into(),
-        ForSeeder: ArgumentValue::Bool(for_seeder),
-        IsV6: ArgumentValue::Bool(family.is_v6()),
-        Sample: ArgumentValue::Integer(sample.into()),
-        Limit: ArgumentValue::rows(limit),
-    ]
+        request: u32, info_hash: &'a InfoHash, for_seeder: bool, family: AddressFamily, sample: i32, limit: usize,
+    } => [Request, InfoHash, ForSeeder: Bool(for_seeder), IsV6: of_family(family), Sample, Limit]
 
     /// A peer that announced.
     PutPeer<'a> {
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        role: Role,
-        announced: Timestamp,
-        /// From this time on, by the server's clock, no row is affected.
-        expires: Option<Timestamp>,
-    } => [
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-        Created: ArgumentValue::Time(announced),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+        info_hash: &'a InfoHash, peer: &'a Peer, role: Role, announced: Timestamp, expires: Option<Timestamp>,
+    } => [InfoHash, PeerId, Address, Port, IsSeeder, IsV6, Created, Expires]
 
     /// A peer that leaves a role.
-    DeletePeer<'a> {
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        role: Role,
-        /// From this time on, by the server's clock, no row is affected.
-        expires: Option<Timestamp>,
-    } => [
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+    DeletePeer<'a> { info_hash: &'a InfoHash, peer: &'a Peer, role: Role, expires: Option<Timestamp> }
+    => [InfoHash, PeerId, Address, Port, IsSeeder, IsV6, Expires]
 
     /// A peer of a batch of those that leave a role.
     DeletePeerBatch<'a> {
-        request: u32,
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        role: Role,
-        /// From this time on, by the server's clock, its row is not affected.
-        expires: Option<Timestamp>,
-    } => [
-        Request: ArgumentValue::Integer(request.into()),
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+        request: u32, info_hash: &'a InfoHash, peer: &'a Peer, role: Role, expires: Option<Timestamp>,
+    } => [Request, InfoHash, PeerId, Address, Port, IsSeeder, IsV6, Expires]
 
     /// A leecher that has everything.
-    GraduatePeer<'a> {
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        announced: Timestamp,
-    } => [
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        Created: ArgumentValue::Time(announced),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-    ]
+    GraduatePeer<'a> { info_hash: &'a InfoHash, peer: &'a Peer, announced: Timestamp }
+    => [InfoHash, PeerId, Address, Port, Created, IsV6]
 
     /// A peer of a batch of those that something happens to, as of a time.
     ChangePeerBatch<'a> {
-        request: u32,
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        announced: Timestamp,
-        /// From this time on, by the server's clock, its row is not affected.
-        expires: Option<Timestamp>,
-    } => [
-        Request: ArgumentValue::Integer(request.into()),
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-        Created: ArgumentValue::Time(announced),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+        request: u32, info_hash: &'a InfoHash, peer: &'a Peer, announced: Timestamp, expires: Option<Timestamp>,
+    } => [Request, InfoHash, PeerId, Address, Port, IsV6, Created, Expires]
 
     /// A peer of a batch of those that announced, as of a time.
     BulkPut<'a> {
-        request: u32,
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        role: Role,
-        announced: Timestamp,
-        /// From this time on, by the server's clock, its row is not affected.
+        request: u32, info_hash: &'a InfoHash, peer: &'a Peer, role: Role, announced: Timestamp,
         expires: Option<Timestamp>,
-    } => [
-        Request: ArgumentValue::Integer(request.into()),
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-        Created: ArgumentValue::Time(announced),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+    } => [Request, InfoHash, PeerId, Address, Port, IsSeeder, IsV6, Created, Expires]
 
     /// Up to so many peers of a swarm, of one role and family, in a batch.
     BulkRead<'a> {
-        request: u32,
-        info_hash: &'a InfoHash,
-        role: Role,
-        family: AddressFamily,
-        /// Where the sample begins: [`random_sample`].
-        sample: i32,
-        limit: usize,
-    } => [
-        Request: ArgumentValue::Integer(request.into()),
-        InfoHash: info_hash.into(),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(family.is_v6()),
-        Sample: ArgumentValue::Integer(sample.into()),
-        Limit: ArgumentValue::rows(limit),
-    ]
+        request: u32, info_hash: &'a InfoHash, role: Role, family: AddressFamily, sample: i32, limit: usize,
+    } => [Request, InfoHash, IsSeeder, IsV6: of_family(family), Sample, Limit]
 
     /// A swarm of a batch of those that are counted.
-    CountSwarmBatch<'a> { request: u32, info_hash: &'a InfoHash, } => [
-        Request: ArgumentValue::Integer(request.into()),
-        InfoHash: info_hash.into(),
-    ]
+    CountSwarmBatch<'a> { request: u32, info_hash: &'a InfoHash } => [Request, InfoHash]
 
     /// The peers last announced at or before a time.
-    CountStale { cutoff: Timestamp, } => [Created: ArgumentValue::Time(cutoff),]
+    CountStale { cutoff: Timestamp } => [Created: Time(cutoff)]
 
     /// Up to so many swarms from a place in the order of info hashes on.
-    CheckCounts<'a> { info_hash: &'a InfoHash, limit: usize, } => [
-        InfoHash: info_hash.into(),
-        Limit: ArgumentValue::rows(limit),
-    ]
+    CheckCounts<'a> { info_hash: &'a InfoHash, limit: usize } => [InfoHash, Limit]
 
     /// The peers last announced at or before a time, at most so many where the query takes a limit.
-    CollectGarbage { cutoff: Timestamp, limit: u64, } => [
-        Created: ArgumentValue::Time(cutoff),
-        Limit: ArgumentValue::Integer(limit.into()),
-    ]
+    CollectGarbage { cutoff: Timestamp, limit: u64 } => [Created: Time(cutoff), Limit: Integer(limit)]
 
     /// A value and its key.
-    PutData<'a> {
-        context: &'a Context,
-        key: &'a [u8],
-        value: &'a [u8],
-        /// From this time on, by the server's clock, no row is affected.
-        expires: Option<Timestamp>,
-    } => [
-        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
-        Key: ArgumentValue::Bytes(key),
-        Value: ArgumentValue::Bytes(value),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+    PutData<'a> { context: &'a Context, key: &'a [u8], value: &'a [u8], expires: Option<Timestamp> }
+    => [Context, Key, Value, Expires]
 
     /// Keys that are to be removed.
-    DeleteData<'a> {
-        context: &'a Context,
-        keys: &'a [Bytes],
-        /// From this time on, by the server's clock, no row is affected.
-        expires: Option<Timestamp>,
-    } => [
-        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
-        Keys: ArgumentValue::Keys(keys),
-        Expires: ArgumentValue::Expiry(expires),
-    ]
+    DeleteData<'a> { context: &'a Context, keys: &'a [Bytes], expires: Option<Timestamp> }
+    => [Context, Keys: Keys(keys), Expires]
 
     /// A key.
-    GetData<'a> { context: &'a Context, key: &'a [u8], } => [
-        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
-        Key: ArgumentValue::Bytes(key),
-    ]
+    GetData<'a> { context: &'a Context, key: &'a [u8] } => [Context, Key]
 
     /// A key of a batch of those that are looked for.
-    ContainsDataBatch<'a> { request: u32, context: &'a Context, key: &'a [u8], } => [
-        Request: ArgumentValue::Integer(request.into()),
-        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
-        Key: ArgumentValue::Bytes(key),
-    ]
+    ContainsDataBatch<'a> { request: u32, context: &'a Context, key: &'a [u8] } => [Request, Context, Key]
 
     /// Up to so many peers after that of a key, which is as the server sent it.
     ExportPeers<'a> {
-        info_hash: &'a [u8],
-        peer_id: &'a [u8],
-        address: AddressArgument<'a>,
-        port: i64,
-        count: usize,
+        info_hash: &'a [u8], peer_id: &'a [u8], address: AddressArgument<'a>, port: i64, count: usize,
     } => [
-        InfoHash: ArgumentValue::Bytes(info_hash),
-        PeerId: ArgumentValue::Bytes(peer_id),
-        Address: ArgumentValue::Address(address),
-        Port: ArgumentValue::Integer(port.into()),
-        Count: ArgumentValue::rows(count),
+        InfoHash: Bytes(info_hash), PeerId: Bytes(peer_id), Address: Address(address), Port: Integer(port), Count,
     ]
 
     /// Up to so many downloads after those of a swarm.
-    ExportDownloads<'a> { info_hash: &'a [u8], count: usize, } => [
-        InfoHash: ArgumentValue::Bytes(info_hash),
-        Count: ArgumentValue::rows(count),
-    ]
+    ExportDownloads<'a> { info_hash: &'a [u8], count: usize } => [InfoHash: Bytes(info_hash), Count]
 
     /// Up to so many entries of data after that of a key.
-    ExportData<'a> { context: &'a str, key: &'a [u8], count: usize, } => [
-        Context: ArgumentValue::Bytes(context.as_bytes()),
-        Key: ArgumentValue::Bytes(key),
-        Count: ArgumentValue::rows(count),
-    ]
+    ExportData<'a> { context: &'a str, key: &'a [u8], count: usize } => [Context: of_text(context), Key, Count]
 
     /// A peer from elsewhere.
-    ImportPeer<'a> {
-        info_hash: &'a InfoHash,
-        peer: &'a Peer,
-        role: Role,
-        announced: Timestamp,
-    } => [
-        InfoHash: info_hash.into(),
-        PeerId: ArgumentValue::Bytes(peer.id().as_bytes()),
-        Address: ArgumentValue::address_of(peer),
-        Port: ArgumentValue::Integer(peer.port().into()),
-        IsSeeder: ArgumentValue::Bool(role.is_seeder()),
-        IsV6: ArgumentValue::Bool(peer.family().is_v6()),
-        Created: ArgumentValue::Time(announced),
-    ]
+    ImportPeer<'a> { info_hash: &'a InfoHash, peer: &'a Peer, role: Role, announced: Timestamp }
+    => [InfoHash, PeerId, Address, Port, IsSeeder, IsV6, Created]
 
     /// Downloads of a swarm from elsewhere.
-    ImportDownloads<'a> { info_hash: &'a InfoHash, downloads: u64, } => [
-        InfoHash: info_hash.into(),
-        Count: ArgumentValue::Integer(downloads.into()),
-    ]
+    ImportDownloads<'a> { info_hash: &'a InfoHash, downloads: u64 } => [InfoHash, Count: Integer(downloads)]
 
     /// A value and its key from elsewhere.
-    ImportData<'a> { context: &'a Context, key: &'a [u8], value: &'a [u8], } => [
-        Context: ArgumentValue::Bytes(context.as_str().as_bytes()),
-        Key: ArgumentValue::Bytes(key),
-        Value: ArgumentValue::Bytes(value),
-    ]
+    ImportData<'a> { context: &'a Context, key: &'a [u8], value: &'a [u8] } => [Context, Key, Value]
 }
 
 /// Where a sample begins.
@@ -370,15 +235,13 @@ pub(crate) fn random_sample() -> i32 {
     rand::random_range(0..=i32::MAX)
 }
 
-impl<'a> From<&'a InfoHash> for ArgumentValue<'a> {
-    fn from(info_hash: &'a InfoHash) -> Self {
-        Self::Bytes(info_hash.as_bytes())
-    }
-}
-
 impl<'a> ArgumentValue<'a> {
-    fn address_of(peer: &Peer) -> Self {
-        Self::Address(AddressArgument::Of(peer.address()))
+    fn of_family(family: AddressFamily) -> Self {
+        Self::Bool(family.is_v6())
+    }
+
+    fn of_text(text: &'a str) -> Self {
+        Self::Bytes(text.as_bytes())
     }
 
     /// A number of rows; more than the server can count are as many as it can.

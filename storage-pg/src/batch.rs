@@ -42,17 +42,32 @@ pub(crate) trait BatchKind: Send + Sync + 'static {
     ) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send;
 }
 
-/// Batches the calls of one kind.
-pub(crate) struct PgBatcher<K: BatchKind>(Batcher<PgBatch<K>>);
+/// Batches the calls of one kind, where their queries are configured.
+pub(crate) struct PgBatcher<K: BatchKind>(Option<Batcher<PgBatch<K>>>);
 
 impl<K: BatchKind> PgBatcher<K> {
+    fn new(core: &Arc<Core>, bounds: Bounds) -> Self {
+        let is_configured = K::QUERIES.iter().all(|query| core.has(*query));
+        let batch = || PgBatch { core: Arc::clone(core), kind: PhantomData };
+        Self(is_configured.then(|| Batcher::new(batch(), bounds)))
+    }
+
+    async fn close(&self, at_most: Duration) {
+        if let Some(batcher) = &self.0 {
+            batcher.close(at_most).await;
+        }
+    }
+
     /// Makes a call: by `alone` while few are in flight, or else together with others.
     pub(crate) async fn call<'a, R: Into<K::Request>>(
         &self,
         request: R,
         alone: impl FnOnce(R) -> BoxFuture<'a, Result<K::Answer>>,
     ) -> Result<K::Answer> {
-        self.0.call(request, deadline(K::OPERATION), alone).await
+        match &self.0 {
+            Some(batcher) => batcher.call(request, deadline(K::OPERATION), alone).await,
+            None => alone(request).await,
+        }
     }
 }
 
@@ -91,13 +106,13 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
 
 /// The batchers of a storage.
 pub(crate) struct Batches {
-    pub(crate) puts: Option<PgBatcher<Puts>>,
-    pub(crate) deletions: Option<PgBatcher<Deletions>>,
-    pub(crate) graduations: Option<PgBatcher<Graduations>>,
-    pub(crate) selections: Option<PgBatcher<Selections>>,
-    pub(crate) announces: Option<PgBatcher<Announces>>,
-    pub(crate) scrapes: Option<PgBatcher<Scrapes>>,
-    pub(crate) lookups: Option<PgBatcher<Lookups>>,
+    pub(crate) puts: PgBatcher<Puts>,
+    pub(crate) deletions: PgBatcher<Deletions>,
+    pub(crate) graduations: PgBatcher<Graduations>,
+    pub(crate) selections: PgBatcher<Selections>,
+    pub(crate) announces: PgBatcher<Announces>,
+    pub(crate) scrapes: PgBatcher<Scrapes>,
+    pub(crate) lookups: PgBatcher<Lookups>,
 }
 
 impl Batches {
@@ -110,43 +125,29 @@ impl Batches {
             full_leaves: false,
         };
         Self {
-            puts: batcher(core, bounds),
-            deletions: batcher(core, bounds),
+            puts: PgBatcher::new(core, bounds),
+            deletions: PgBatcher::new(core, bounds),
             // One alone takes its locks in another order: it and a batch might wait for each other.
-            graduations: batcher(core, Bounds { when_idle: true, ..bounds }),
-            selections: batcher(core, bounds),
-            announces: batcher(core, bounds),
-            scrapes: batcher(core, bounds),
-            lookups: batcher(core, bounds),
+            graduations: PgBatcher::new(core, Bounds { when_idle: true, ..bounds }),
+            selections: PgBatcher::new(core, bounds),
+            announces: PgBatcher::new(core, bounds),
+            scrapes: PgBatcher::new(core, bounds),
+            lookups: PgBatcher::new(core, bounds),
         }
     }
 
     /// Waits until all calls are answered, no longer than this.
     pub(crate) async fn close(&self, at_most: Duration) {
         tokio::join!(
-            close(&self.puts, at_most),
-            close(&self.deletions, at_most),
-            close(&self.graduations, at_most),
-            close(&self.selections, at_most),
-            close(&self.announces, at_most),
-            close(&self.scrapes, at_most),
-            close(&self.lookups, at_most),
+            self.puts.close(at_most),
+            self.deletions.close(at_most),
+            self.graduations.close(at_most),
+            self.selections.close(at_most),
+            self.announces.close(at_most),
+            self.scrapes.close(at_most),
+            self.lookups.close(at_most),
         );
     }
-}
-
-async fn close<K: BatchKind>(batcher: &Option<PgBatcher<K>>, at_most: Duration) {
-    if let Some(PgBatcher(batcher)) = batcher {
-        batcher.close(at_most).await;
-    }
-}
-
-/// A batcher for calls of a kind, if their queries are configured.
-fn batcher<K: BatchKind>(core: &Arc<Core>, bounds: Bounds) -> Option<PgBatcher<K>> {
-    K::QUERIES.iter().all(|query| core.has(*query)).then(|| {
-        let batch = PgBatch { core: Arc::clone(core), kind: PhantomData };
-        PgBatcher(Batcher::new(batch, bounds))
-    })
 }
 
 /// The calls of a batch in the order of their keys, so that no two batches wait for each other; those of the same key

@@ -9,7 +9,7 @@ use storage_core::{Context, DataStorage, Operation, Result};
 use crate::arguments;
 use crate::batch::Lookup;
 use crate::error::QueryError;
-use crate::query_spec::queries;
+use crate::query_spec::{Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::storage::PgStorage;
 
@@ -43,9 +43,9 @@ impl DataStorage for PgStorage {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(lookups) = &self.batches.lookups {
+        if self.core.has(Query::ContainsDataBatch) {
             let lookup = Lookup { context: context.clone(), keys: keys.to_vec() };
-            return lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
+            return self.batches.lookups.call(lookup, |lookup| Box::pin(lookup.alone(&self.core))).await;
         }
         let get = self.core.statement(queries::GetData, Operation::ContainsData)?;
         with_retries!(&self.core, Operation::ContainsData, TxMode::Autocommit, |connection| {

@@ -85,8 +85,7 @@ async fn ask(
     connection: &mut PgConnection,
     newest: Option<QueryStatement<'_, queries::NewestPeer>>,
 ) -> Result<ServerState, QueryError> {
-    let ServerAnswer { time, version, .. } =
-        ask_server(connection).await.map_err(|error| QueryError::of("", error))?;
+    let ServerAnswer { time, version, .. } = ask_server(connection).await?;
     let newest = match newest {
         Some(newest) => {
             let row = newest.first(connection, arguments::Nothing {}).await?;
@@ -178,8 +177,7 @@ impl PgStorage {
     async fn is_superuser(&self) -> Result<bool> {
         with_retries!(&self.core, Operation::Diagnostics, TxMode::Autocommit, |connection| {
             let setting = sqlx::query_scalar("SELECT current_setting('is_superuser', true)");
-            let setting: Option<String> =
-                setting.persistent(false).fetch_one(&mut *connection).await.map_err(failed)?;
+            let setting: Option<String> = setting.persistent(false).fetch_one(&mut *connection).await?;
             Ok(setting.as_deref() == Some("on"))
         })
     }
@@ -188,9 +186,8 @@ impl PgStorage {
     async fn too_few_connections(&self) -> Result<Option<String>> {
         let (allowed, who): (i32, String) =
             with_retries!(&self.core, Operation::Diagnostics, TxMode::Autocommit, |connection| {
-                let row = sqlx::query(CONNECTIONS).persistent(false).fetch_one(&mut *connection).await;
-                let row = row.map_err(failed)?;
-                Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))
+                let row = sqlx::query(CONNECTIONS).persistent(false).fetch_one(&mut *connection).await?;
+                Ok((row.try_get(0)?, row.try_get(1)?))
             })?;
         let wanted = self.core.settings.pool.max_connections;
         Ok(usize::try_from(allowed).ok().filter(|allowed| *allowed < wanted).map(|allowed| {
@@ -204,10 +201,10 @@ impl PgStorage {
     async fn unlogged_tables(&self) -> Result<Vec<String>> {
         with_retries!(&self.core, Operation::Diagnostics, TxMode::Transaction, |connection| {
             for statement in self.core.statements() {
-                plan(connection, statement).await.map_err(failed)?;
+                plan(connection, statement).await?;
             }
-            let rows = sqlx::query(UNLOGGED).persistent(false).fetch_all(&mut *connection).await;
-            rows.map_err(failed)?.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+            let rows = sqlx::query(UNLOGGED).persistent(false).fetch_all(&mut *connection).await?;
+            rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
         })
     }
 }
@@ -221,10 +218,6 @@ async fn plan(connection: &mut PgConnection, statement: &Statement) -> Result<()
         query(&explain, nulls(statement.types().parameters.len()), false).execute(&mut *connection).await;
     let end = if planned.is_ok() { "RELEASE SAVEPOINT look" } else { "ROLLBACK TO SAVEPOINT look" };
     connection.execute(end).await.map(drop)
-}
-
-fn failed(error: sqlx::Error) -> QueryError {
-    QueryError::of("", error)
 }
 
 // Whether the table of peers bears re-announces well. A look that fails tells nothing, and fails nothing.
@@ -248,13 +241,13 @@ ORDER BY 1";
 async fn table_advice(core: &Core) -> Result<Vec<String>> {
     let Some(put) = core.find(queries::PutPeer) else { return Ok(Vec::new()) };
     with_retries!(core, Operation::Diagnostics, TxMode::Transaction, |connection| {
-        plan(connection, &put).await.map_err(failed)?;
-        let rows = sqlx::query(TABLES).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;
+        plan(connection, &put).await?;
+        let rows = sqlx::query(TABLES).persistent(false).fetch_all(&mut *connection).await?;
         let mut advice = Vec::new();
         for row in rows {
-            let table: String = row.try_get(0).map_err(failed)?;
-            let fillfactor: i32 = row.try_get(1).map_err(failed)?;
-            let indexes: Vec<String> = row.try_get(2).map_err(failed)?;
+            let table: String = row.try_get(0)?;
+            let fillfactor: i32 = row.try_get(1)?;
+            let indexes: Vec<String> = row.try_get(2)?;
             advice.extend(indexes.iter().map(|index| {
                 format!(
                     "the index `{index}` holds a time that every re-announce changes, which makes each of \
@@ -307,12 +300,11 @@ struct TablesVersion {
 async fn tables_version(core: &Core, product: Product) -> Result<Option<TablesVersion>> {
     with_retries!(core, Operation::Diagnostics, TxMode::Autocommit, |connection| {
         let objects = if product == Product::Cockroach { TABLE } else { OBJECTS };
-        let rows =
-            sqlx::query(objects).persistent(false).fetch_all(&mut *connection).await.map_err(failed)?;
+        let rows = sqlx::query(objects).persistent(false).fetch_all(&mut *connection).await?;
         let mut versions = Vec::new();
         for row in rows {
-            let comment: Option<String> = row.try_get(1).map_err(failed)?;
-            versions.push((row.try_get(0).map_err(failed)?, version(comment.as_deref())));
+            let comment: Option<String> = row.try_get(1)?;
+            versions.push((row.try_get(0)?, version(comment.as_deref())));
         }
         Ok(judge(&versions))
     })

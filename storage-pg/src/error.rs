@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgDatabaseError;
 use storage_core::{Error, ErrorKind, Operation};
+use tokio::time::error::Elapsed;
 
 /// A failed statement: its configuration key, what kind of failure, and the cause.
 #[derive(Debug)]
@@ -36,6 +37,19 @@ enum QueryErrorKind {
     OutOfTime,
     /// Anything else.
     Final(ErrorKind),
+}
+
+impl From<sqlx::Error> for QueryError {
+    /// Of a statement of our own.
+    fn from(error: sqlx::Error) -> Self {
+        Self::of("", error)
+    }
+}
+
+impl From<Elapsed> for QueryError {
+    fn from(_: Elapsed) -> Self {
+        Self::out_of_time()
+    }
 }
 
 impl QueryError {

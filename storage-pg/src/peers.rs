@@ -24,10 +24,7 @@ impl PeerStorage for PgStorage {
     async fn put_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role, announced: When) -> Result<()> {
         let announced = announced.on(self);
         let record = PeerRecord { info_hash: *info_hash, peer: *peer, role, announced };
-        match &self.batches.puts {
-            Some(puts) => puts.call(record, |record| self.put_alone(record)).await,
-            None => self.put_alone(record).await,
-        }
+        self.batches.puts.call(record, |record| self.put_alone(record)).await
     }
 
     async fn delete_peer(&self, info_hash: &InfoHash, peer: &Peer, role: Role) -> Result<()> {
@@ -50,9 +47,9 @@ impl PeerStorage for PgStorage {
         let mut peers = peers.to_vec();
         peers.sort_unstable();
         peers.dedup();
-        if let (Some(graduations), [peer]) = (&self.batches.graduations, &peers[..]) {
+        if let [peer] = &peers[..] {
             let record = PeerRecord { info_hash: *info_hash, peer: *peer, role: Role::Seeder, announced };
-            let done = graduations.call(record, |_| Box::pin(async { Ok(None) })).await?;
+            let done = self.batches.graduations.call(record, |_| Box::pin(async { Ok(None) })).await?;
             if let Some(is_download) = done {
                 return Ok(is_download);
             }
@@ -69,29 +66,23 @@ impl PeerStorage for PgStorage {
         if selection.num_want == 0 {
             return Ok(Vec::new());
         }
-        match &self.batches.selections {
-            Some(selections) => selections.call(selection.clone(), |_| self.select_alone(selection)).await,
-            None => self.select_alone(selection).await,
-        }
+        self.batches.selections.call(selection.clone(), |_| self.select_alone(selection)).await
     }
 
     /// Clients that begin or go on are answered together; the few others, and whoever comes while few calls are in
     /// flight, by the calls above.
     async fn announce(&self, announce: &Announce) -> Result<AnnounceAnswer> {
         let is_put = matches!(announce.event, AnnounceEvent::None | AnnounceEvent::Started);
-        let Some(announces) = self.batches.announces.as_ref().filter(|_| is_put) else {
+        if !is_put {
             return announce_by_parts(self, announce).await;
-        };
+        }
         let announce = announce.clone().at(announce.announced.on(self));
         let alone = |announce| async move { announce_by_parts(self, &announce).await }.boxed();
-        announces.call(announce, alone).await
+        self.batches.announces.call(announce, alone).await
     }
 
     async fn scrape_swarm(&self, info_hash: &InfoHash) -> Result<SwarmCounts> {
-        match &self.batches.scrapes {
-            Some(scrapes) => scrapes.call(*info_hash, |_| self.scrape_alone(info_hash)).await,
-            None => self.scrape_alone(info_hash).await,
-        }
+        self.batches.scrapes.call(*info_hash, |_| self.scrape_alone(info_hash)).await
     }
 
     async fn scrape_swarms(&self, info_hashes: &[InfoHash]) -> Result<Vec<SwarmCounts>> {
@@ -106,10 +97,7 @@ impl PeerStorage for PgStorage {
 /// have to make room for them.
 impl PgStorage {
     async fn delete(&self, deletion: Deletion) -> Result<()> {
-        match &self.batches.deletions {
-            Some(deletions) => deletions.call(deletion, |deletion| self.delete_alone(deletion)).await,
-            None => self.delete_alone(deletion).await,
-        }
+        self.batches.deletions.call(deletion, |deletion| self.delete_alone(deletion)).await
     }
 
     fn put_alone(&self, record: PeerRecord) -> BoxFuture<'_, Result<()>> {

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use backon::Retryable;
 use bytes::Bytes;
-use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use storage_core::config::Problem;
-use storage_core::{
-    AddressFamily, Context, ErrorKind, InfoHash, Operation, Peer, QueryCheck, Result, Role, Timestamp,
-};
+use storage_core::{AddressFamily, Context, ErrorKind, InfoHash, Peer, QueryCheck, Result, Role, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
 use crate::arguments::{self, AddressArgument};
@@ -19,8 +16,7 @@ use crate::prepare::missing_rights;
 use crate::query_scope::{long_ago, probe_peer, waits};
 use crate::query_spec::{Effect, Query, queries};
 use crate::statement::tell;
-use crate::storage::Core;
-use crate::storage::{PgStorage, not_connected};
+use crate::storage::{Core, PgStorage};
 
 /// The longest that all queries together may take.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -36,38 +32,18 @@ impl PgStorage {
     }
 
     async fn run_each_query_once(&self) -> Result<QueryCheck> {
-        let fail = |error: QueryError| error.into_error(Operation::CheckQueryScope, true);
         let end = Instant::now() + LONGEST;
-        let leased = self.core.lease(end, true).await;
-        let mut lease = leased.map_err(|error| not_connected(Operation::CheckQueryScope, error))?;
-        let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
-        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
-        let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
-        let mut found = QueryCheck::default();
-        let mut run = QueryCheckRun {
-            core: &self.core,
-            connection: &mut transaction,
-            rows: CheckRows::new(),
-            tried: 0,
+        let (mut found, mut tried) = (QueryCheck::default(), 0);
+        let run = async |connection: &mut PgConnection| {
+            let rows = CheckRows::new();
+            let mut run = QueryCheckRun { core: &self.core, connection, rows, tried: &mut tried };
+            timeout_at(end, run.all(&mut found)).await.ok().transpose()
         };
-        let ran = timeout_at(end, run.all(&mut found)).await;
-        let untried = self.core.statements().get(run.tried..).unwrap_or_default();
-        match ran {
-            Ok(ran) => ran.map_err(fail)?,
-            Err(_) => {
-                // The lease is dropped in the middle of a query: its connection ends and with it the transaction.
-                let message = format!("was not tried: all queries together took over {LONGEST:?}");
-                found
-                    .unknown
-                    .extend(untried.iter().map(|statement| problem(statement.query, message.clone())));
-                return Ok(found);
-            }
+        if self.core.rolled_back(end, run).await?.is_none() {
+            let message = format!("was not tried: all queries together took over {LONGEST:?}");
+            let untried = self.core.statements().get(tried..).unwrap_or_default();
+            found.unknown.extend(untried.iter().map(|statement| problem(statement.query, message.clone())));
         }
-        let rolled_back = timeout_at(end, transaction.rollback()).await;
-        rolled_back
-            .map_err(|_| fail(QueryError::out_of_time()))?
-            .map_err(|error| fail(QueryError::of("", error)))?;
-        lease.release();
         Ok(found)
     }
 }
@@ -78,7 +54,7 @@ struct QueryCheckRun<'a> {
     connection: &'a mut PgConnection,
     rows: CheckRows,
     /// How many have been tried.
-    tried: usize,
+    tried: &'a mut usize,
 }
 
 /// A part of it. The others do not depend on it.
@@ -126,7 +102,7 @@ impl QueryCheckRun<'_> {
         }
         for statement in self.core.statements() {
             let ran = self.take(QueryCheckStep::Try(statement.query)).await?;
-            self.tried += 1;
+            *self.tried += 1;
             if let Err(failure) = ran {
                 self.note(statement.query, &failure, found).await;
             }

@@ -12,13 +12,12 @@ use storage_core::{
     Context, ErrorKind, InfoHash, Operation, Peer, PeerId, QueryScopeReport, Result, Role, Timestamp,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::arguments;
 use crate::error::QueryError;
 use crate::query_spec::{Batch, Query, queries};
-use crate::storage::Core;
-use crate::storage::{PgStorage, not_connected};
+use crate::storage::{Core, PgStorage, not_connected};
 
 /// A query that runs longer than this touches more than a few probe rows.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -75,30 +74,44 @@ impl PgStorage {
     }
 
     async fn check_scope(&self, query: Query) -> Result<Option<String>> {
-        let fail = |error: QueryError| error.into_error(Operation::CheckQueryScope, true);
-        let end = Instant::now() + LONGEST + LONGEST / 4;
-        let leased = self.core.lease(end, true).await;
-        let mut lease = leased.map_err(|error| not_connected(Operation::CheckQueryScope, error))?;
-        let Some(connection) = lease.connection() else { return Err(fail(QueryError::out_of_time())) };
-        let begun = timeout_at(end, connection.begin()).await.map_err(|_| fail(QueryError::out_of_time()))?;
-        let mut transaction = begun.map_err(|error| fail(QueryError::of("", error)))?;
-        let mut probe = ScopeProbe {
-            core: &self.core,
-            connection: &mut transaction,
-            swarm: InfoHash::V1(rand::random()),
-            other_swarm: InfoHash::V2(rand::random()),
+        let run = async |connection: &mut PgConnection| {
+            let (swarm, other_swarm) = (InfoHash::V1(rand::random()), InfoHash::V2(rand::random()));
+            let mut probe = ScopeProbe { core: &self.core, connection, swarm, other_swarm };
+            Ok(timeout(LONGEST, probe.run(query)).await.ok())
         };
-        let excess_rows = tokio::time::timeout(LONGEST, probe.run(query)).await;
-        let Ok(excess_rows) = excess_rows else {
-            // The lease is dropped in the middle of the query: its connection ends and with it the
-            // transaction.
-            return Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch")));
+        match self.core.rolled_back(Instant::now() + LONGEST + LONGEST / 4, run).await? {
+            Some(excess_rows) => {
+                excess_rows.map_err(|error| error.into_error(Operation::CheckQueryScope, true))
+            }
+            None => Ok(Some(format!("ran for over {LONGEST:?} with a few probe rows to touch"))),
+        }
+    }
+}
+
+impl Core {
+    /// Runs statements in a transaction that is rolled back. `None`: they ran out of time. The lease is then dropped
+    /// in the middle of a query: its connection ends and with it the transaction.
+    pub(crate) async fn rolled_back<T>(
+        &self,
+        end: Instant,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, QueryError>,
+    ) -> Result<Option<T>> {
+        let operation = Operation::CheckQueryScope;
+        let mut lease = self.lease(end, true).await.map_err(|error| not_connected(operation, error))?;
+        let ran = async {
+            let connection = lease.connection().ok_or_else(QueryError::out_of_time)?;
+            let mut transaction = timeout_at(end, connection.begin()).await??;
+            let ran = run(&mut transaction).await?;
+            if ran.is_some() {
+                timeout_at(end, transaction.rollback()).await??;
+            }
+            Ok(ran)
         };
-        let rolled_back = timeout_at(end, transaction.rollback()).await;
-        let rolled_back = rolled_back.map_err(|_| fail(QueryError::out_of_time()))?;
-        rolled_back.map_err(|error| fail(QueryError::of("", error)))?;
-        lease.release();
-        excess_rows.map_err(fail)
+        let ran = ran.await.map_err(|error: QueryError| error.into_error(operation, true))?;
+        if ran.is_some() {
+            lease.release();
+        }
+        Ok(ran)
     }
 }
 
@@ -134,12 +147,8 @@ impl ScopeProbe<'_> {
     async fn delete_peer(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeletePeer) else { return Ok(None) };
         self.put_neighbours(Role::Seeder, Timestamp::now()).await?;
-        let meant = arguments::DeletePeer {
-            info_hash: &self.swarm,
-            peer: &probe_peer(1, 1),
-            role: Role::Seeder,
-            expires: None,
-        };
+        let (info_hash, peer, role, expires) = (&self.swarm, &probe_peer(1, 1), Role::Seeder, None);
+        let meant = arguments::DeletePeer { info_hash, peer, role, expires };
         let touched = delete.execute(self.connection, meant).await?;
         Ok(excess_rows(touched, 1, "one peer was to be deleted"))
     }
@@ -205,13 +214,9 @@ impl ScopeProbe<'_> {
         let Some(graduate) = self.core.find(query) else { return Ok(None) };
         self.put_neighbours(Role::Leecher, Timestamp::now()).await?;
         let before = self.leechers().await?;
-        let meant = arguments::ChangePeerBatch {
-            request: 0,
-            info_hash: &self.swarm,
-            peer: &probe_peer(1, 1),
-            announced: Timestamp::now(),
-            expires: None,
-        };
+        let (request, info_hash, peer) = (0, &self.swarm, &probe_peer(1, 1));
+        let (announced, expires) = (Timestamp::now(), None);
+        let meant = arguments::ChangePeerBatch { request, info_hash, peer, announced, expires };
         graduate.rows_of_batch(self.connection, &[meant]).await?;
         let touched = before.saturating_sub(self.leechers().await?);
         Ok(excess_rows(touched, 1, "one leecher was to be graduated"))
@@ -230,9 +235,7 @@ impl ScopeProbe<'_> {
 
     async fn collect_garbage(&mut self) -> Result<Option<String>, QueryError> {
         let Some(collect) = self.core.find(queries::CollectGarbage) else { return Ok(None) };
-        // 1990, 1991.
-        let (announced, cutoff) =
-            (Timestamp::from_seconds(631_152_000), Timestamp::from_seconds(662_688_000));
+        let (announced, cutoff) = long_ago();
         let swarm = self.swarm;
         for (number, role) in (1..).zip(Role::BOTH) {
             self.put(&swarm, &probe_peer(number, 1), role, announced).await?;
@@ -269,18 +272,24 @@ impl ScopeProbe<'_> {
 
     async fn increment_downloads(&mut self) -> Result<Option<String>, QueryError> {
         let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
-        let mut touched = 0;
-        for info_hash in [&self.swarm, &self.other_swarm, &self.swarm] {
-            touched = increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
-        }
+        self.raise_downloads().await?;
+        let touched = increment.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(excess_rows(touched, 1, "the downloads of one swarm were to be raised"))
+    }
+
+    /// Gives both swarms a download; false if no query does.
+    async fn raise_downloads(&mut self) -> Result<bool, QueryError> {
+        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(false) };
+        for info_hash in [&self.swarm, &self.other_swarm] {
+            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        }
+        Ok(true)
     }
 
     async fn delete_downloads(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteDownloads) else { return Ok(None) };
-        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
-        for info_hash in [&self.swarm, &self.other_swarm] {
-            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        if !self.raise_downloads().await? {
+            return Ok(None);
         }
         let touched = delete.execute(self.connection, arguments::Swarm { info_hash: &self.swarm }).await?;
         Ok(excess_rows(touched, 1, "the downloads of one swarm were to be deleted"))
@@ -298,9 +307,8 @@ impl ScopeProbe<'_> {
 
     async fn delete_downloads_of_many(&mut self) -> Result<Option<String>, QueryError> {
         let Some(delete) = self.core.find(queries::DeleteDownloadsBatch) else { return Ok(None) };
-        let Some(increment) = self.core.find(queries::IncrementDownloads) else { return Ok(None) };
-        for info_hash in [&self.swarm, &self.other_swarm] {
-            increment.execute(self.connection, arguments::Swarm { info_hash }).await?;
+        if !self.raise_downloads().await? {
+            return Ok(None);
         }
         let absent = InfoHash::V1(rand::random());
         let meant = [&self.swarm, &absent].map(|info_hash| arguments::Swarm { info_hash });

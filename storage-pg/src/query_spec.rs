@@ -402,35 +402,23 @@ queries! {
 }
 
 const ANNOUNCE_COLUMNS: &[ConfiguredColumn] = &[
-    ConfiguredColumn {
-        key: "announce.peer_id_column",
-        name: |config| &config.announce.peer_id_column,
-        reading: ColumnType::Bytes,
-    },
-    ConfiguredColumn {
-        key: "announce.address_column",
-        name: |config| &config.announce.address_column,
-        reading: ColumnType::Address,
-    },
-    ConfiguredColumn {
-        key: "announce.port_column",
-        name: |config| &config.announce.port_column,
-        reading: ColumnType::Integer,
-    },
+    configured("announce.peer_id_column", |config| &config.announce.peer_id_column, ColumnType::Bytes),
+    configured("announce.address_column", |config| &config.announce.address_column, ColumnType::Address),
+    configured("announce.port_column", |config| &config.announce.port_column, ColumnType::Integer),
 ];
 
 const COUNT_COLUMNS: &[ConfiguredColumn] = &[
-    ConfiguredColumn {
-        key: "peer.count_seeders_column",
-        name: |config| &config.peer.count_seeders_column,
-        reading: ColumnType::Integer,
-    },
-    ConfiguredColumn {
-        key: "peer.count_leechers_column",
-        name: |config| &config.peer.count_leechers_column,
-        reading: ColumnType::Integer,
-    },
+    configured("peer.count_seeders_column", |config| &config.peer.count_seeders_column, ColumnType::Integer),
+    configured(
+        "peer.count_leechers_column",
+        |config| &config.peer.count_leechers_column,
+        ColumnType::Integer,
+    ),
 ];
+
+const fn configured(key: &'static str, name: fn(&PgConfig) -> &str, reading: ColumnType) -> ConfiguredColumn {
+    ConfiguredColumn { key, name, reading }
+}
 
 impl Query {
     /// Whether an argument is an array here. The limit of a batch is one for all its calls.

@@ -1,5 +1,6 @@
 //! Running statements on a leased connection, and retrying them after a write conflict or a lost connection.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) struct RetryLoop<'a> {
     storage: &'a Core,
     operation: Operation,
     /// What begins a transaction, where one is needed.
-    begin: Option<&'static str>,
+    begin: Option<Cow<'static, str>>,
     waits: ExponentialBackoff,
     /// When the call must have ended.
     deadline: Instant,
@@ -156,7 +157,7 @@ impl<'a> RetryLoop<'a> {
             };
             // Not before there is a connection: nobody waits for those who wait for one.
             self.permit = self.acquire_permit().await;
-            let begun = match self.begin {
+            let begun = match &self.begin {
                 Some(begin) => {
                     lease.in_transaction();
                     self.execute(&mut lease, begin).await
@@ -181,10 +182,8 @@ impl<'a> RetryLoop<'a> {
     async fn execute(&self, lease: &mut Lease, sql: &str) -> Result<(), QueryError> {
         let Some(connection) = lease.connection() else { return Err(QueryError::out_of_time()) };
         let executed = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
-        match timeout_at(self.deadline, executed).await {
-            Ok(executed) => executed.map(drop).map_err(|error| QueryError::of("", error)),
-            Err(_) => Err(QueryError::out_of_time()),
-        }
+        timeout_at(self.deadline, executed).await??;
+        Ok(())
     }
 
     /// Commits, unless the time for the call has passed when the server comes to it.
@@ -295,15 +294,15 @@ impl<'a> RetryLoop<'a> {
 
 /// What begins the transaction of a call. A session commits as the writes of peers are to; what must not be
 /// lost waits as long as the server has it by default.
-fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<&'static str> {
+fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<Cow<'static, str>> {
     use Operation::{CollectGarbage, DeletePeer, PutPeer};
     let is_needed = mode == TxMode::Transaction || storage.pooler_mode();
     let commit = storage.settings.session.commit.filter(|_| operation.is_write());
     let is_of_peers = matches!(operation, PutPeer | DeletePeer | CollectGarbage);
     match commit {
-        Some(commit) if is_of_peers && storage.pooler_mode() => Some(commit.begin()),
-        Some(_) if !is_of_peers => Some(SynchronousCommit::BEGIN_WITH_DEFAULT),
-        _ => is_needed.then_some("BEGIN"),
+        Some(commit) if is_of_peers && storage.pooler_mode() => Some(commit.begin().into()),
+        Some(_) if !is_of_peers => Some(SynchronousCommit::BEGIN_WITH_DEFAULT.into()),
+        _ => is_needed.then_some("BEGIN".into()),
     }
 }
 
@@ -324,10 +323,9 @@ macro_rules! with_retries {
                 $body
             };
             let result: ::std::result::Result<_, $crate::error::QueryError> =
-                match ::tokio::time::timeout_at(attempts.deadline(), run).await {
-                    Ok(result) => result,
-                    Err(_) => Err($crate::error::QueryError::out_of_time()),
-                };
+                ::tokio::time::timeout_at(attempts.deadline(), run)
+                    .await
+                    .unwrap_or_else(|late| Err(late.into()));
             if let ::std::ops::ControlFlow::Break(result) = attempts.end(lease, result).await {
                 break result;
             }

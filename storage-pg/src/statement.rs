@@ -381,8 +381,8 @@ pub(crate) fn query(
 
 /// Runs a statement that has neither arguments nor a result.
 pub(crate) async fn tell(connection: &mut PgConnection, sql: &str) -> Result<(), QueryError> {
-    let told = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
-    told.map(drop).map_err(|error| QueryError::of("", error))
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    Ok(())
 }
 
 /// As many nulls, of types that the server is to find out.

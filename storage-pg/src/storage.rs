@@ -130,39 +130,44 @@ impl PgStorage {
         }
         let not_checked =
             |kind, message: &str| Error::new(crate::NAME, Operation::Open, kind).with_message(message);
-        let prepared = match prepared {
-            Ok(Ok(Ok(prepared))) => prepared,
+        let failed = match prepared {
+            Ok(Ok(Ok((statements, refused, options)))) => {
+                problems.extend(refused);
+                problems.dedup();
+                if problems.is_empty() {
+                    let retry_timeout = config.retry_timeout;
+                    let contention = ContentionLimiter::new(settings.pool.max_connections);
+                    let (renewal, row_counts) =
+                        (StatementRefresher::new(options), RowCounts::of(&statements));
+                    let core = Arc::new(Core {
+                        pool,
+                        settings,
+                        retry_timeout,
+                        contention,
+                        statements,
+                        renewal,
+                        row_counts,
+                        observer,
+                    });
+                    return Ok(Self { batches: Batches::new(&core, &config), core });
+                }
+                OpenError::Configuration(problems)
+            }
             Ok(Ok(Err(refused))) => {
-                pool.close().await;
                 problems.push(refused);
-                return Err(OpenError::Configuration(problems));
+                OpenError::Configuration(problems)
             }
             Ok(Err(error)) => {
-                pool.close().await;
                 let message = "the connection was lost while the queries were checked";
-                return Err(not_checked(ErrorKind::Unavailable, message).with_source(error).into());
+                not_checked(ErrorKind::Unavailable, message).with_source(error).into()
             }
             Err(_) => {
-                pool.close().await;
                 let message = "no answer within `startup_timeout` while the queries were checked";
-                return Err(not_checked(ErrorKind::Timeout, message).into());
+                not_checked(ErrorKind::Timeout, message).into()
             }
         };
-        let (statements, refused, options) = prepared;
-        problems.extend(refused);
-        problems.dedup();
-        if !problems.is_empty() {
-            pool.close().await;
-            return Err(OpenError::Configuration(problems));
-        }
-        let retry_timeout = config.retry_timeout;
-        let contention = ContentionLimiter::new(settings.pool.max_connections);
-        let renewal = StatementRefresher::new(options);
-        let row_counts = RowCounts::of(&statements);
-        let core =
-            Core { pool, settings, retry_timeout, contention, statements, renewal, row_counts, observer };
-        let core = Arc::new(core);
-        Ok(Self { batches: Batches::new(&core, &config), core })
+        pool.close().await;
+        Err(failed)
     }
 }
 
@@ -488,10 +493,7 @@ impl Core {
         refusal: &QueryError,
         deadline: Instant,
     ) -> Result<bool, QueryError> {
-        match timeout_at(deadline, self.renew_once(lease, refusal)).await {
-            Ok(renewed) => renewed.map_err(|error| QueryError::of("", error)),
-            Err(_) => Err(QueryError::out_of_time()),
-        }
+        Ok(timeout_at(deadline, self.renew_once(lease, refusal)).await??)
     }
 
     async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {

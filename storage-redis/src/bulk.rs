@@ -193,8 +193,7 @@ impl RedisStorage {
         let mut is_done = true;
         for (role, time) in Role::BOTH.into_iter().zip(times) {
             let (key, Some(time)) = (swarm.key(role), time) else { continue };
-            let mut remove = scripts::REMOVE_UNCHANGED.call(&[&key]);
-            remove.arg(peer_key(&write.peer)).arg(time);
+            let remove = scripts::REMOVE_UNCHANGED.call(&[&key]).arg(peer_key(&write.peer)).arg(time).take();
             let removed: i64 = self.connections.query(call, remove).await?;
             is_done &= removed > 0;
             self.settle(call, &key).await?;
@@ -209,8 +208,8 @@ impl RedisStorage {
         let mut answer = if self.connections.is_cluster() {
             self.read_on_cluster(call, &info_hash, limit).await?
         } else {
-            let mut command = scripts::READ_SWARM.call(&keys_about(&info_hash));
-            command.arg(info_hash.as_bytes()).arg(limit);
+            let command =
+                scripts::READ_SWARM.call(&keys_about(&info_hash)).arg(info_hash.as_bytes()).arg(limit).take();
             self.connections.query::<Vec<Value>>(call, command).await?
         }
         .into_iter();
@@ -246,12 +245,10 @@ impl RedisStorage {
     async fn read_on_cluster(&self, call: Call, info_hash: &InfoHash, limit: usize) -> Result<Vec<Value>> {
         let keys = keys_of(info_hash);
         let reads = keys.iter().flat_map(|key| {
-            let mut sample = command("HRANDFIELD", key);
-            sample.arg(limit).arg("WITHVALUES");
+            let sample = command("HRANDFIELD", key).arg(limit).arg("WITHVALUES").take();
             [command("HLEN", key), sample]
         });
-        let mut downloads = command("HGET", DOWNLOADS);
-        downloads.arg(info_hash.as_bytes());
+        let downloads = command("HGET", DOWNLOADS).arg(info_hash.as_bytes()).take();
         let commands: Vec<Cmd> = reads.chain([downloads]).collect();
         try_join_all(commands.into_iter().map(|command| self.connections.query(call, command))).await
     }

@@ -31,8 +31,7 @@ impl DataStorage for RedisStorage {
     }
 
     async fn load_data(&self, context: &Context, key: &[u8]) -> Result<Option<Bytes>> {
-        let mut load = on("HGET", context);
-        load.arg(key);
+        let load = on("HGET", context).arg(key).take();
         let value: Option<Vec<u8>> =
             self.connections.query(Call::repeatable(Operation::LoadData), load).await?;
         Ok(value.map(Bytes::from))
@@ -43,11 +42,7 @@ impl DataStorage for RedisStorage {
         self.connections.check_open(call.operation)?;
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(PIPELINE) {
-            let looks = keys.iter().map(|key| {
-                let mut look = on("HEXISTS", context);
-                look.arg(key.as_ref());
-                look
-            });
+            let looks = keys.iter().map(|key| on("HEXISTS", context).arg(key.as_ref()).take());
             for answer in self.connections.many(call, looks.collect()).await? {
                 found.push(read(call, answer?)?);
             }

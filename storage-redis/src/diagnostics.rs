@@ -131,13 +131,14 @@ pub(crate) async fn diagnostics(connections: &Connections) -> Result<Diagnostics
     }
     warnings.dedup();
     warnings.extend(
-        connections.silent_sentinels().into_iter().map(|(address, error)| {
+        connections.connector().silent_sentinels().into_iter().map(|(address, error)| {
             format!("the sentinel {address} can't be asked for the primary: {error}")
         }),
     );
     warnings.extend(wrong_types(connections, call).await?);
     foreign_keys(connections, call, warnings).await?;
-    warnings.extend(connections.time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
+    warnings
+        .extend(connections.connector().time().reading().and_then(|clock| clock.warning(CLOCK_TOLERANCE)));
     Ok(diagnostics)
 }
 
@@ -182,8 +183,7 @@ async fn settings(
     let mut all = HashMap::<String, ServerSettings>::new();
     for name in ["save", "appendfsync", "min-replicas-to-write"] {
         // Redis 6.2 takes one name at a time.
-        let mut get = redis::cmd("CONFIG");
-        get.arg("GET").arg(name);
+        let get = redis::cmd("CONFIG").arg("GET").arg(name).take();
         let answers = connections.query_primaries::<ServerSettings>(call, get).await;
         let what = "snapshots, and how a log is written";
         let Some(answers) = unless_refused(answers, what, ("CONFIG GET", "+config|get"), warnings)? else {
@@ -203,8 +203,7 @@ fn losses<'a>(connections: &Connections, info: &'a Info, settings: Option<&'a Se
 
 /// Says of the keys that all swarms share whether they are what they should be.
 async fn wrong_types(connections: &Connections, call: Call) -> Result<Vec<String>> {
-    let mut is_member = command("SISMEMBER", SWARMS);
-    is_member.arg("");
+    let is_member = command("SISMEMBER", SWARMS).arg("").take();
     let mut warnings = Vec::new();
     for look in [is_member, command("HLEN", DOWNLOADS)] {
         match connections.query::<i64>(call, look).await {
@@ -253,7 +252,7 @@ fn mode(connections: &Connections, hello: &Hello, nodes: usize) -> String {
     let mode = hello.get("mode");
     match mode.as_str() {
         _ if connections.is_cluster() => format!("cluster of {nodes} primaries"),
-        "standalone" if connections.is_sentinel() => "primary named by sentinels".into(),
+        "standalone" if connections.connector().is_sentinel() => "primary named by sentinels".into(),
         "standalone" => "single node".into(),
         _ => mode,
     }

@@ -2,6 +2,7 @@
 //! what helps.
 
 use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, ServerError, ServerErrorKind};
+use storage_core::ErrorKind::{Corrupt, Rejected, Timeout, Unavailable};
 use storage_core::{Error, ErrorKind, Operation};
 
 use crate::NAME;
@@ -45,23 +46,17 @@ impl RequestError {
 
     fn without_connection(error: &RedisError) -> Self {
         let (kind, reason, remedy) = match error.kind() {
-            RedisErrorKind::AuthenticationFailed => {
-                (ErrorKind::Rejected, "authentication", RetryAdvice::Nothing)
-            }
+            RedisErrorKind::AuthenticationFailed => (Rejected, "authentication", RetryAdvice::Nothing),
             // What redis-rs makes of a refused SELECT.
             RedisErrorKind::Server(ServerErrorKind::ResponseError) => {
-                (ErrorKind::Rejected, "rejected", RetryAdvice::Nothing)
+                (Rejected, "rejected", RetryAdvice::Nothing)
             }
             RedisErrorKind::InvalidClientConfig
             | RedisErrorKind::RESP3NotSupported
-            | RedisErrorKind::EmptySentinelList => {
-                (ErrorKind::Rejected, "configuration", RetryAdvice::Nothing)
-            }
-            RedisErrorKind::Io if is_tls_failure(error) => (ErrorKind::Rejected, "tls", RetryAdvice::Nothing),
-            RedisErrorKind::MasterNameNotFoundBySentinel => {
-                (ErrorKind::Unavailable, "no_primary", RetryAdvice::Wait)
-            }
-            _ => (ErrorKind::Unavailable, "unreachable", RetryAdvice::Wait),
+            | RedisErrorKind::EmptySentinelList => (Rejected, "configuration", RetryAdvice::Nothing),
+            RedisErrorKind::Io if is_tls_failure(error) => (Rejected, "tls", RetryAdvice::Nothing),
+            RedisErrorKind::MasterNameNotFoundBySentinel => (Unavailable, "no_primary", RetryAdvice::Wait),
+            _ => (Unavailable, "unreachable", RetryAdvice::Wait),
         };
         Self { kind, reason, message: describe(error), may_have_run: false, remedy }
     }
@@ -70,15 +65,12 @@ impl RequestError {
     pub(crate) fn sending(error: &SendError) -> Self {
         match error {
             SendError::Redis(error) => Self::classify(error),
-            SendError::OutOfTime => Self {
-                kind: ErrorKind::Timeout,
-                reason: "timeout",
-                message: "no answer in time".into(),
-                may_have_run: true,
-                remedy: RetryAdvice::Reconnect,
-            },
+            SendError::OutOfTime => {
+                let error = Self::out_of_time("no answer in time");
+                Self { may_have_run: true, remedy: RetryAdvice::Reconnect, ..error }
+            }
             SendError::TooFewReplicas { reached, wanted } => Self {
-                kind: ErrorKind::Unavailable,
+                kind: Unavailable,
                 reason: "too_few_replicas",
                 message: format!(
                     "the server has it, and {reached} of its replicas within `wait_timeout`; `wait_replicas` is {wanted}"
@@ -93,24 +85,15 @@ impl RequestError {
 
     /// Time ran out before anything was sent.
     pub(crate) fn out_of_time(message: &str) -> Self {
-        Self {
-            kind: ErrorKind::Timeout,
-            reason: "timeout",
-            message: message.into(),
-            may_have_run: false,
-            remedy: RetryAdvice::Nothing,
-        }
+        let (kind, reason, remedy) = (Timeout, "timeout", RetryAdvice::Nothing);
+        Self { kind, reason, message: message.into(), may_have_run: false, remedy }
     }
 
     /// The answer is from a server that is the primary no more.
     pub(crate) fn superseded() -> Self {
-        Self {
-            kind: ErrorKind::Unavailable,
-            reason: "another_primary",
-            message: "the sentinels named another primary meanwhile".into(),
-            may_have_run: true,
-            remedy: RetryAdvice::Reconnect,
-        }
+        let message = "the sentinels named another primary meanwhile".into();
+        let (reason, remedy) = ("another_primary", RetryAdvice::Reconnect);
+        Self { kind: Unavailable, reason, message, may_have_run: true, remedy }
     }
 
     /// A command was sent, or may have been, and failed.
@@ -119,22 +102,18 @@ impl RequestError {
             return Self::classify_refusal(&refusal);
         }
         let (kind, reason, may_have_run, remedy) = match error.kind() {
-            RedisErrorKind::ClusterConnectionNotFound => {
-                (ErrorKind::Unavailable, "no_node", false, RetryAdvice::Wait)
-            }
+            RedisErrorKind::ClusterConnectionNotFound => (Unavailable, "no_node", false, RetryAdvice::Wait),
             RedisErrorKind::Io if error.is_connection_refusal() => {
-                (ErrorKind::Unavailable, "unreachable", false, RetryAdvice::Reconnect)
+                (Unavailable, "unreachable", false, RetryAdvice::Reconnect)
             }
-            RedisErrorKind::Io if error.is_timeout() => {
-                (ErrorKind::Timeout, "timeout", true, RetryAdvice::Reconnect)
-            }
+            RedisErrorKind::Io if error.is_timeout() => (Timeout, "timeout", true, RetryAdvice::Reconnect),
             RedisErrorKind::Io | RedisErrorKind::Parse => {
-                (ErrorKind::Unavailable, "connection_lost", true, RetryAdvice::Reconnect)
+                (Unavailable, "connection_lost", true, RetryAdvice::Reconnect)
             }
-            _ => (ErrorKind::Rejected, "rejected", false, RetryAdvice::Nothing),
+            _ => (Rejected, "rejected", false, RetryAdvice::Nothing),
         };
         let message = match kind {
-            ErrorKind::Timeout => "`read_timeout` and `write_timeout` have passed".to_owned(),
+            Timeout => "`read_timeout` and `write_timeout` have passed".to_owned(),
             _ => describe(error),
         };
         Self { kind, reason, message, may_have_run, remedy }
@@ -142,7 +121,6 @@ impl RequestError {
 
     /// The server has answered that it won't.
     pub(crate) fn classify_refusal(error: &ServerError) -> Self {
-        use ErrorKind::{Corrupt, Rejected, Unavailable};
         let code = code(error);
         let (kind, reason, remedy) = match code {
             "NOSCRIPT" => (Unavailable, "script_missing", RetryAdvice::LoadScripts),
@@ -155,7 +133,7 @@ impl RequestError {
             "CLUSTERDOWN" => (Unavailable, "cluster_down", RetryAdvice::Wait),
             "MISCONF" => (Unavailable, "cannot_save", RetryAdvice::Nothing),
             // A caller that hears of it in time has another idea of the server's clock.
-            "EXPIRED" => (ErrorKind::Timeout, "expired", RetryAdvice::Reconnect),
+            "EXPIRED" => (Timeout, "expired", RetryAdvice::Reconnect),
             "OOM" => (Rejected, "out_of_memory", RetryAdvice::Nothing),
             "WRONGTYPE" => (Corrupt, WRONG_TYPE, RetryAdvice::Nothing),
             "ERR" if error.details().is_some_and(|text| text.contains("max number of clients")) => {

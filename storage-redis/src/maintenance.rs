@@ -195,10 +195,7 @@ impl<'a> CollectionRun<'a> {
         if keys.is_empty() {
             return Ok(keys);
         }
-        let mut ask = command("SMISMEMBER", SWARMS);
-        for key in &keys {
-            ask.arg(key);
-        }
+        let ask = command("SMISMEMBER", SWARMS).arg(&keys).take();
         let known: Vec<bool> = self.storage.connections.query(self.call, ask).await?;
         let keys = keys.into_iter().zip(known).filter(|(_, known)| !known).map(|(key, _)| key);
         Ok(keys.filter(|key| SwarmKey::read_key(key).is_some()).collect())
@@ -207,9 +204,7 @@ impl<'a> CollectionRun<'a> {
     async fn rejoin(&self, keys: Vec<Vec<u8>>) -> Result<()> {
         let joins = keys.iter().map(|key| {
             if self.storage.connections.is_cluster() {
-                let mut join = command("SADD", SWARMS);
-                join.arg(key);
-                return join;
+                return command("SADD", SWARMS).arg(key).take();
             }
             scripts::JOIN.call(&[key.as_slice(), SWARMS])
         });
@@ -329,8 +324,7 @@ impl<'a> CollectionRun<'a> {
 
 impl RedisStorage {
     async fn forget_by_script(&self, info_hash: &InfoHash) -> Result<u64> {
-        let mut command = scripts::FORGET.call(&keys_about(info_hash));
-        command.arg(info_hash.as_bytes());
+        let command = scripts::FORGET.call(&keys_about(info_hash)).arg(info_hash.as_bytes()).take();
         self.connections.query(Call::repeatable(Operation::ForgetSwarm), command).await
     }
 
@@ -339,8 +333,7 @@ impl RedisStorage {
         let keys = keys_of(info_hash);
         let lengths = keys.iter().map(|key| self.connections.query::<u64>(call, command("HLEN", key)));
         let lengths = try_join_all(lengths).await?;
-        let mut forget = command("HDEL", DOWNLOADS);
-        forget.arg(info_hash.as_bytes());
+        let forget = command("HDEL", DOWNLOADS).arg(info_hash.as_bytes()).take();
         self.connections.query::<u64>(call, forget).await?;
         for key in &keys {
             self.connections.query::<u64>(call, command("UNLINK", key)).await?;
@@ -359,12 +352,10 @@ impl RedisStorage {
         if is_there().await? {
             return Ok(());
         }
-        let mut leave = command("SREM", SWARMS);
-        leave.arg(key);
+        let leave = command("SREM", SWARMS).arg(key).take();
         self.connections.query::<u64>(call, leave).await?;
         if is_there().await? {
-            let mut join = command("SADD", SWARMS);
-            join.arg(key);
+            let join = command("SADD", SWARMS).arg(key).take();
             self.connections.query::<u64>(call, join).await?;
         }
         Ok(())

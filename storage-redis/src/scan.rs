@@ -62,7 +62,5 @@ impl<'a> Scan<'a> {
 
 /// One step of a walk over a hash, to be sent together with others.
 pub(crate) fn hash_step(key: &[u8], cursor: u64) -> Cmd {
-    let mut step = redis::cmd("HSCAN");
-    step.arg(key).arg(cursor).arg("COUNT").arg(SHORT_STEP);
-    step
+    redis::cmd("HSCAN").arg(key).arg(cursor).arg("COUNT").arg(SHORT_STEP).take()
 }

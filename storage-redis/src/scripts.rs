@@ -65,9 +65,7 @@ impl Script {
 
 /// A write that changes nothing, on a hash. It goes by its text, and needs no loading.
 pub(crate) fn mark(hash: &[u8]) -> Cmd {
-    let mut command = redis::cmd("EVAL");
-    command.arg(include_str!("scripts/mark.lua")).arg(1).arg(hash);
-    command
+    redis::cmd("EVAL").arg(include_str!("scripts/mark.lua")).arg(1).arg(hash).take()
 }
 
 /// The commands that load every script.

@@ -97,11 +97,11 @@ impl Backend for RedisStorage {
     }
 
     fn now(&self) -> Timestamp {
-        self.connections.time().now()
+        self.connections.connector().time().now()
     }
 
     fn clock(&self) -> Option<ClockReading> {
-        self.connections.time().reading()
+        self.connections.connector().time().reading()
     }
 
     fn server(&self) -> Option<String> {
@@ -113,8 +113,7 @@ impl Backend for RedisStorage {
     async fn probe(&self) -> Result<()> {
         let call = Call::repeatable(Operation::Probe);
         let swarm = SwarmKey::new(InfoHash::V1(rand::random()), AddressFamily::V4);
-        let mut write = command("SETRANGE", &swarm.key(Role::Leecher));
-        write.arg(0).arg("");
+        let write = command("SETRANGE", &swarm.key(Role::Leecher)).arg(0).arg("").take();
         match self.connections.query::<i64>(call, write).await {
             // The command is not among those that the user may use.
             Err(error) if error.message().starts_with("NOPERM") => self.ping().await,

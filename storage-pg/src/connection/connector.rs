@@ -265,7 +265,7 @@ impl Connector {
         // What is set for a session behind a pooler is set for others, too.
         if !is_pooled {
             if let Some(commit) = self.settings.session.commit {
-                sqlx::raw_sql(commit.set()).execute(&mut connection).await?;
+                sqlx::raw_sql(AssertSqlSafe(commit.set())).execute(&mut connection).await?;
             }
             self.notice_our_end(&mut connection, &server).await?;
         }
@@ -375,9 +375,9 @@ fn may_depend_on_encryption(error: &sqlx::Error) -> bool {
 pub(super) fn connect_options(settings: &ConnectionSettings, host: &Host) -> PgConnectOptions {
     let mut options = PgConnectOptions::new_without_pgpass()
         .host(host.target())
-        .port(host.port())
+        .port(host.port)
         .username(&settings.user)
-        .password(host.password().map_or("", |password| password.expose()))
+        .password(host.password.as_ref().map_or("", |password| password.expose()))
         .database(&settings.database)
         .application_name(&settings.application_name)
         // Layers tell of calls; sqlx would log the text of every slow statement.

@@ -18,24 +18,16 @@ const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"
 pub(crate) struct Host {
     name: String,
     address: Option<String>,
-    port: u16,
-    password: Option<Secret>,
+    /// Its TCP port, or the number in the name of its socket.
+    pub(crate) port: u16,
+    /// The password for it.
+    pub(crate) password: Option<Secret>,
 }
 
 impl Host {
     /// What to connect to: the address, where one is given beside the name.
     pub(crate) fn target(&self) -> &str {
         self.address.as_deref().unwrap_or(&self.name)
-    }
-
-    /// Its TCP port, or the number in the name of its socket.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The password for it.
-    pub(crate) fn password(&self) -> Option<&Secret> {
-        self.password.as_ref()
     }
 
     /// Whether it is reached by a Unix socket.

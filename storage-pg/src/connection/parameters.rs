@@ -12,6 +12,7 @@ use std::time::Duration;
 use storage_core::config::{nearest, parse_duration};
 
 use super::connection_string::{parse_keywords, parse_url, strip_scheme};
+use super::session::COMMON;
 
 /// A key and its value.
 pub(super) type KeyValue = (String, String);
@@ -302,24 +303,13 @@ fn has_scheme(text: &str) -> bool {
 // another form (`Host=db1;Password=…`) would be read as a key with a password in its value, which servers and
 // messages repeat.
 
-/// Parameters of connections, and settings of sessions that are common.
-const KNOWN: &[&str] = &[
-    "application_name",
-    "channel_binding",
-    "client_encoding",
-    "connect_timeout",
-    "database",
-    "datestyle",
-    "dbname",
+/// Parameters of connections, and settings of sessions that are common, and in none of the other tables.
+const OTHERS: &[&str] = &[
     "default_query_exec_mode",
     "default_transaction_isolation",
     "description_cache_capacity",
     "extra_float_digits",
     "fallback_application_name",
-    "geqo",
-    "gssencmode",
-    "host",
-    "hostaddr",
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
     "jit",
@@ -327,55 +317,28 @@ const KNOWN: &[&str] = &[
     "keepalives_count",
     "keepalives_idle",
     "keepalives_interval",
-    "krbsrvname",
-    "load_balance_hosts",
     "lock_timeout",
-    "options",
-    "passfile",
-    "password",
     "plan_cache_mode",
     "pool_health_check_period",
-    "pool_max_conn_idle_time",
-    "pool_max_conn_lifetime",
     "pool_max_conn_lifetime_jitter",
-    "pool_max_conns",
-    "pool_min_conns",
     "pool_min_idle_conns",
-    "port",
-    "replication",
-    "require_auth",
-    "requirepeer",
     "role",
     "search_path",
-    "service",
     "servicefile",
-    "ssl",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcert",
-    "sslcrl",
-    "sslcrldir",
-    "sslinline",
-    "sslkey",
-    "sslmode",
     "sslnegotiation",
-    "sslpassword",
-    "sslrootcert",
     "sslsni",
     "statement_cache_capacity",
     "statement_timeout",
     "synchronous_commit",
-    "target_session_attrs",
     "tcp_user_timeout",
-    "timezone",
     "transaction_timeout",
-    "user",
     "work_mem",
 ];
 
 /// Whether a key is one that is known, or nearly. Any other may be a piece of a password.
 pub(super) fn is_shown(key: &str) -> bool {
-    nearest(key, KNOWN.iter().copied()).is_some()
+    let in_tables = VARIABLES.iter().map(|(_, key)| *key).chain(REFUSED.iter().map(|(key, ..)| *key));
+    nearest(key, in_tables.chain(COMMON).chain(OTHERS.iter().copied())).is_some()
 }
 
 /// The first character of a value that a value of this key does not have, and its position, from 1.
@@ -454,57 +417,23 @@ const WITHOUT_EFFECT: &[&str] = &[
     "tcp_user_timeout",
 ];
 
-struct UnsupportedParameter {
-    key: &'static str,
-    /// The value that is refused; any, if there is none.
-    value: Option<&'static str>,
-    way_out: &'static str,
-}
-
-const REFUSED: &[UnsupportedParameter] = &[
-    UnsupportedParameter {
-        key: "channel_binding",
-        value: Some("require"),
-        way_out: "channel binding needs TLS, which `sslmode` disable turns off",
-    },
-    UnsupportedParameter {
-        key: "gssencmode",
-        value: Some("require"),
-        way_out: "GSSAPI is not supported; use `sslmode`",
-    },
-    UnsupportedParameter {
-        key: "replication",
-        value: None,
-        way_out: "replication connections are not supported",
-    },
-    UnsupportedParameter {
-        key: "require_auth",
-        value: None,
-        way_out: "can't be enforced; set the method in the server's pg_hba.conf",
-    },
-    UnsupportedParameter {
-        key: "requirepeer",
-        value: None,
-        way_out: "can't be enforced; use `sslmode` verify-full over TCP",
-    },
-    UnsupportedParameter { key: "ssl", value: None, way_out: "is no parameter; write `sslmode=require`" },
-    UnsupportedParameter {
-        key: "ssl_min_protocol_version",
-        value: Some("TLSv1.3"),
-        way_out: "can't be enforced; set it in the server's postgresql.conf",
-    },
-    UnsupportedParameter {
-        key: "sslinline",
-        value: Some("true"),
-        way_out: "write the certificates to files and name these",
-    },
-    UnsupportedParameter { key: "sslcrl", value: None, way_out: REVOCATION },
-    UnsupportedParameter { key: "sslcrldir", value: None, way_out: REVOCATION },
-    UnsupportedParameter {
-        key: "sslpassword",
-        value: None,
-        way_out: "encrypted keys can't be read; decrypt the file of `sslkey`",
-    },
+/// Keys that are refused: with this value, or with any, and what to do instead.
+const REFUSED: &[(&str, Option<&str>, &str)] = &[
+    ("channel_binding", Some("require"), "channel binding needs TLS, which `sslmode` disable turns off"),
+    ("gssencmode", Some("require"), "GSSAPI is not supported; use `sslmode`"),
+    ("replication", None, "replication connections are not supported"),
+    ("require_auth", None, "can't be enforced; set the method in the server's pg_hba.conf"),
+    ("requirepeer", None, "can't be enforced; use `sslmode` verify-full over TCP"),
+    ("ssl", None, "is no parameter; write `sslmode=require`"),
+    (
+        "ssl_min_protocol_version",
+        Some("TLSv1.3"),
+        "can't be enforced; set it in the server's postgresql.conf",
+    ),
+    ("sslinline", Some("true"), "write the certificates to files and name these"),
+    ("sslcrl", None, REVOCATION),
+    ("sslcrldir", None, REVOCATION),
+    ("sslpassword", None, "encrypted keys can't be read; decrypt the file of `sslkey`"),
 ];
 
 const REVOCATION: &str =
@@ -512,7 +441,7 @@ const REVOCATION: &str =
 
 /// Takes these parameters out.
 pub(super) fn take_unsupported(parameters: &mut Parameters) {
-    for UnsupportedParameter { key, value, way_out } in REFUSED {
+    for (key, value, way_out) in REFUSED {
         let Some(given) = parameters.take(key) else { continue };
         if value.is_none_or(|value| given.value.eq_ignore_ascii_case(value)) {
             parameters.problems.push(format!("{}: {way_out}", given.place));

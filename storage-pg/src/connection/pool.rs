@@ -87,6 +87,7 @@ pub(super) struct PoolInner {
     tasks: TaskSpawner,
 }
 
+#[derive(Default)]
 struct PoolState {
     /// The last used last.
     idle: Vec<Pooled>,
@@ -113,19 +114,7 @@ impl Pool {
     /// A pool without connections as yet.
     pub(crate) fn new(settings: ConnectionSettings, observer: SharedObserver) -> Self {
         let long = settings.pool.max_connections.saturating_sub(1).max(1);
-        let state = PoolState {
-            idle: Vec::new(),
-            waiting: VecDeque::new(),
-            size: 0,
-            coming: 0,
-            connecting: 0,
-            doubts: vec![0; settings.hosts.len()],
-            to_replace: 0,
-            server: None,
-            is_pooled: false,
-            is_maintained: false,
-            is_closed: false,
-        };
+        let state = PoolState { doubts: vec![0; settings.hosts.len()], ..PoolState::default() };
         let tasks = Tasks::default();
         let shared = PoolInner {
             connector: Connector::new(settings, Arc::clone(&observer)),
@@ -164,17 +153,15 @@ impl Pool {
     ) -> Result<Lease, ConnectError> {
         let begun = Instant::now();
         let long = if is_long { Some(self.shared.long_permit(deadline).await?) } else { None };
-        let lease = match self.shared.enter()? {
-            Acquired::Ready(pooled) => Lease::new(pooled, Arc::clone(&self.shared), deadline),
-            Acquired::Waits(waiter) => {
-                let waiting = PendingLease { waiter, pool: &self.shared };
-                let pooled = waiting.until(deadline).await?;
-                Lease::new(pooled, Arc::clone(&self.shared), deadline)
-            }
+        let pooled = match self.shared.enter()? {
+            Acquired::Ready(pooled) => pooled,
+            Acquired::Waits(waiter) => PendingLease { waiter, pool: &self.shared }.until(deadline).await?,
         };
+        let (clock, pool, state) = (pooled.clock, Arc::clone(&self.shared), LeaseState::Ready);
+        let lease = Lease { pooled: Some(pooled), clock, pool, state, in_transaction: false, deadline, long };
         let connections = self.shared.state().size as u64;
         self.shared.observe(Event::Leased { waited: begun.elapsed(), connections });
-        Ok(lease.of_long(long))
+        Ok(lease)
     }
 
     /// The first lease. A server that can't be reached or is not ready is tried again, at growing
@@ -617,16 +604,6 @@ enum LeaseState {
 }
 
 impl Lease {
-    pub(super) fn new(pooled: Pooled, pool: Arc<PoolInner>, deadline: tokio::time::Instant) -> Self {
-        let (clock, state) = (pooled.clock, LeaseState::Ready);
-        Self { pooled: Some(pooled), clock, pool, state, in_transaction: false, deadline, long: None }
-    }
-
-    pub(super) fn of_long(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
-        self.long = permit;
-        self
-    }
-
     /// Gives the connection back to the pool: the last statement has ended, well or with an error
     /// that the server answered, and no transaction is open.
     pub(crate) fn release(mut self) {

@@ -5,7 +5,7 @@ use storage_core::config::nearest;
 use super::parameters::{KeyValue, Parameters, is_shown};
 
 /// Parameters that are likely meant where a name is near to theirs.
-const COMMON: [&str; 16] = [
+pub(super) const COMMON: [&str; 16] = [
     "application_name",
     "connect_timeout",
     "database",
@@ -159,25 +159,13 @@ impl SynchronousCommit {
     }
 
     /// Sets it for a session.
-    pub(crate) fn set(self) -> &'static str {
-        match self {
-            Self::Off => "SET synchronous_commit TO off",
-            Self::Local => "SET synchronous_commit TO local",
-            Self::RemoteWrite => "SET synchronous_commit TO remote_write",
-            Self::On => "SET synchronous_commit TO on",
-            Self::RemoteApply => "SET synchronous_commit TO remote_apply",
-        }
+    pub(crate) fn set(self) -> String {
+        format!("SET synchronous_commit TO {}", self.name())
     }
 
     /// Begins a transaction with it.
-    pub(crate) fn begin(self) -> &'static str {
-        match self {
-            Self::Off => "BEGIN; SET LOCAL synchronous_commit TO off",
-            Self::Local => "BEGIN; SET LOCAL synchronous_commit TO local",
-            Self::RemoteWrite => "BEGIN; SET LOCAL synchronous_commit TO remote_write",
-            Self::On => "BEGIN; SET LOCAL synchronous_commit TO on",
-            Self::RemoteApply => "BEGIN; SET LOCAL synchronous_commit TO remote_apply",
-        }
+    pub(crate) fn begin(self) -> String {
+        format!("BEGIN; SET LOCAL synchronous_commit TO {}", self.name())
     }
 
     /// Begins a transaction with what the server has by default.

@@ -168,7 +168,7 @@ impl ConnectionSettings {
     /// Whether a name has a password in it. Not where that is the user's name: what is hidden then would tell what
     /// the password is.
     fn has_password_in(&self, name: &str) -> bool {
-        let passwords = self.hosts.iter().filter_map(Host::password).map(Secret::expose);
+        let passwords = self.hosts.iter().filter_map(|host| host.password.as_ref()).map(Secret::expose);
         passwords
             .filter(|password| password.len() >= SHORTEST_MASKED && *password != self.user)
             .any(|password| name.contains(password))
@@ -180,7 +180,7 @@ impl ConnectionSettings {
             true => MASK.to_owned(),
             false => utf8_percent_encode(text, ENCODED).to_string(),
         };
-        let has_password = self.hosts.iter().any(|host| host.password().is_some());
+        let has_password = self.hosts.iter().any(|host| host.password.is_some());
         let password = if has_password { ":***" } else { "" };
         let hosts: Vec<_> = self.hosts.iter().map(|host| host.to_string().replace('/', "%2F")).collect();
         let (user, hosts, database) = (encode(&self.user), hosts.join(","), encode(&self.database));
@@ -390,10 +390,10 @@ mod tests {
         std::fs::write(file.path(), "db1:*:*:*:first\nlocalhost:*:*:*:third\n").unwrap();
         let text = format!("host=db1,db2,/tmp user=me passfile={}", file.path().display());
         let hosts = parse(&text).unwrap().hosts;
-        let passwords: Vec<_> = hosts.iter().map(|host| host.password().map(Secret::expose)).collect();
+        let passwords: Vec<_> = hosts.iter().map(|host| host.password.as_ref().map(Secret::expose)).collect();
         assert_eq!(passwords, [Some("first"), None, Some("third")]);
         assert_eq!(
-            parse(&format!("{text} password=given")).unwrap().hosts[1].password().unwrap().expose(),
+            parse(&format!("{text} password=given")).unwrap().hosts[1].password.as_ref().unwrap().expose(),
             "given"
         );
     }

@@ -59,7 +59,7 @@ impl SocketSettings {
     /// # Errors
     /// No socket leads there, or the system refuses.
     pub(super) fn set_on_sockets_to(&self, host: &Host) -> io::Result<()> {
-        let addresses: Vec<_> = (host.target(), host.port()).to_socket_addrs()?.map(comparable).collect();
+        let addresses: Vec<_> = (host.target(), host.port).to_socket_addrs()?.map(comparable).collect();
         let leads_there = |fd| peer(fd).is_some_and(|peer| addresses.contains(&peer));
         let mut is_found = false;
         for entry in std::fs::read_dir("/proc/self/fd")? {

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
-use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
-    RedisResult,
-};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo, RedisResult};
 use socket2::TcpKeepalive;
 use storage_core::config::Problem;
 
@@ -48,15 +45,15 @@ impl Clients {
             let (host, port) = read_address(address).map_err(|message| problem(message.into()))?;
             addresses.push(connection_address(host, port, config.tls));
         }
+        let own_access = || access(config.db, &config.login, &config.password);
         let made = match &config.mode {
-            DeploymentMode::Single => match addresses.into_iter().next() {
-                Some(address) => single(config, address, certificates),
-                None => return Err(problem("is empty".into())),
-            },
+            DeploymentMode::Single => {
+                let address = addresses.into_iter().next().ok_or_else(|| problem("is empty".into()))?;
+                client(address, own_access(), &certificates).map(|client| Self::Single(Box::new(client)))
+            }
             DeploymentMode::Sentinel { master } => sentinel(config, master.clone(), addresses, certificates),
             DeploymentMode::Cluster => {
-                let access = access(config.db, &config.login, &config.password);
-                Ok(Clients::Cluster(node_clients(config.tls, access, certificates)))
+                Ok(Self::Cluster(node_clients(config.tls, own_access(), certificates)))
             }
         };
         made.map_err(|error| problem(errors::describe(&error)))
@@ -74,11 +71,6 @@ pub(super) fn connect_timeout(config: &RedisConfig) -> Duration {
         DeploymentMode::Cluster => config.connect_timeout.min(CLUSTER_CONNECT_TIMEOUT),
         DeploymentMode::Single | DeploymentMode::Sentinel { .. } => config.connect_timeout,
     }
-}
-
-fn single(config: &RedisConfig, address: ConnectionAddr, certificates: Certificates) -> RedisResult<Clients> {
-    let access = access(config.db, &config.login, &config.password);
-    Ok(Clients::Single(Box::new(client(address, access, &certificates)?)))
 }
 
 /// MoChi's `login` and `password` are for the sentinels.
@@ -107,8 +99,8 @@ fn client(
     access: RedisConnectionInfo,
     certificates: &Certificates,
 ) -> RedisResult<Client> {
-    let info = connection_info(address, access)?;
-    certificates.client(info)
+    let info = address.into_connection_info()?;
+    certificates.client(info.set_redis_settings(access).set_tcp_settings(tcp_settings()))
 }
 
 fn connection_address(host: String, port: u16, tls: bool) -> ConnectionAddr {
@@ -130,11 +122,6 @@ fn access(db: u32, login: &Option<String>, password: &Option<String>) -> RedisCo
         access = access.set_password(password);
     }
     access
-}
-
-fn connection_info(address: ConnectionAddr, access: RedisConnectionInfo) -> RedisResult<ConnectionInfo> {
-    let info = address.into_connection_info()?;
-    Ok(info.set_redis_settings(access).set_tcp_settings(tcp_settings()))
 }
 
 /// A server that is gone without a word is noticed within a minute, also by a connection that only waits.

@@ -53,15 +53,6 @@ pub(super) enum Transport {
     Cluster(Cluster),
 }
 
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ConnectionUse {
-    /// All calls.
-    Shared,
-    /// Writes that are acknowledged when replicas have them.
-    Replicated,
-}
-
 /// Why there is no connection, and to where.
 #[derive(Clone)]
 pub(crate) struct ConnectError {
@@ -70,7 +61,7 @@ pub(crate) struct ConnectError {
 }
 
 /// Makes connections of one configuration.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     clients: Clients,
     node_config: AsyncConnectionConfig,
     /// As configured.
@@ -106,13 +97,12 @@ impl Connector {
         Ok(Self { clients, node_config, addresses, response_timeout, wait, time })
     }
 
-    /// Makes a connection.
+    /// Makes a connection, on which commands wait for replicas or not.
     pub(super) fn connect(
         self: &Arc<Self>,
-        purpose: ConnectionUse,
+        wait: Option<ReplicaWait>,
     ) -> BoxFuture<'static, Result<Live, ConnectError>> {
         let connector = Arc::clone(self);
-        let wait = self.wait.filter(|_| purpose == ConnectionUse::Replicated);
         async move {
             match &connector.clients {
                 Clients::Single(client) => connector.connect_node(client, None, wait).await,
@@ -148,7 +138,7 @@ impl Connector {
     }
 
     /// The time of the server, or of the nodes of a cluster.
-    pub(super) fn time(&self) -> &ServerTime {
+    pub(crate) fn time(&self) -> &ServerTime {
         &self.time
     }
 
@@ -156,12 +146,12 @@ impl Connector {
         matches!(self.clients, Clients::Cluster(..))
     }
 
-    pub(super) fn is_sentinel(&self) -> bool {
+    pub(crate) fn is_sentinel(&self) -> bool {
         matches!(self.clients, Clients::Sentinel(_))
     }
 
     /// The sentinels that do not answer, and why.
-    pub(super) fn silent_sentinels(&self) -> Vec<(String, String)> {
+    pub(crate) fn silent_sentinels(&self) -> Vec<(String, String)> {
         let Clients::Sentinel(sentinels) = &self.clients else { return Vec::new() };
         let failures = self.addresses.iter().zip(sentinels.failures());
         failures.filter_map(|(address, error)| Some((address.clone(), describe(&error?)))).collect()
@@ -183,7 +173,7 @@ impl Connector {
     }
 
     /// Where commands go at this time, for people to read.
-    pub(super) async fn target(&self) -> String {
+    pub(crate) async fn target(&self) -> String {
         match &self.clients {
             Clients::Single(client) => address(client),
             Clients::Sentinel(sentinels) => match sentinels.primary().await {

@@ -19,13 +19,10 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
-use storage_core::{
-    Error, ErrorKind, Event, OpenError, Operation, Result, ServerTime, SharedObserver, Tasks,
-};
+use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, SharedObserver, Tasks};
 use tokio::time::Instant;
 
-pub(crate) use self::connector::ConnectError;
-use self::connector::Connector;
+pub(crate) use self::connector::{ConnectError, Connector};
 use self::pool::Pool;
 use self::request::Request;
 pub(crate) use self::request::{Node, SendError, keys};
@@ -92,34 +89,19 @@ impl Connections {
         }
     }
 
-    /// The time of the servers.
-    pub(crate) fn time(&self) -> &ServerTime {
-        self.pool.connector().time()
+    /// What makes the connections, and knows the servers.
+    pub(crate) fn connector(&self) -> &Connector {
+        self.pool.connector()
     }
 
     /// Whether the keys of a swarm are on different nodes.
     pub(crate) fn is_cluster(&self) -> bool {
-        self.pool.connector().is_cluster()
-    }
-
-    /// Whether the primary is the one that sentinels name.
-    pub(crate) fn is_sentinel(&self) -> bool {
-        self.pool.connector().is_sentinel()
+        self.connector().is_cluster()
     }
 
     /// How many replicas are waited for, and whether for peers too.
     pub(crate) fn waits_for(&self) -> (u32, bool) {
-        (self.pool.connector().wait().map_or(0, |wait| wait.replicas), self.wait_for_peers)
-    }
-
-    /// The sentinels that do not answer, and why.
-    pub(crate) fn silent_sentinels(&self) -> Vec<(String, String)> {
-        self.pool.connector().silent_sentinels()
-    }
-
-    /// Where commands go at this time, for people to read.
-    pub(crate) async fn target(&self) -> String {
-        self.pool.connector().target().await
+        (self.connector().wait().map_or(0, |wait| wait.replicas), self.wait_for_peers)
     }
 
     /// Tells that keys have another type than they should and are left alone, and which the first are.
@@ -206,7 +188,7 @@ impl Connections {
         if self.is_cluster() {
             return self.one(call, &Request::OnPrimaries(command)).await;
         }
-        Ok(vec![(self.target().await, self.query(call, command).await?)])
+        Ok(vec![(self.connector().target().await, self.query(call, command).await?)])
     }
 
     /// Sends commands as one transaction, not to a cluster, and gives the answer of each, as [`many`](Self::many)
@@ -271,7 +253,5 @@ pub(crate) fn read<T: FromRedisValue>(call: Call, value: Value) -> Result<T> {
 
 /// A command on a key; arguments are added to it.
 pub(crate) fn command(name: &str, key: &[u8]) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(key);
-    command
+    redis::cmd(name).arg(key).take()
 }

@@ -11,7 +11,8 @@ use storage_core::{ErrorKind, Event, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::connector::{ConnectError, ConnectionUse, Connector, Live};
+use super::connector::{ConnectError, Connector, Live};
+use super::node::ReplicaWait;
 use super::request::{Request, load_scripts};
 use super::shared_connection::SharedConnection;
 use crate::NAME;
@@ -41,15 +42,6 @@ enum ConnectionIndex {
     Replicated,
 }
 
-impl ConnectionIndex {
-    fn purpose(self) -> ConnectionUse {
-        match self {
-            Self::Shared(_) => ConnectionUse::Shared,
-            Self::Replicated => ConnectionUse::Replicated,
-        }
-    }
-}
-
 /// A connection, where there is one.
 #[derive(Default)]
 struct PoolSlot {
@@ -64,11 +56,11 @@ struct PoolSlot {
 /// They are made and verified by tasks of the pool and not by callers: one that gives up leaves no connection
 /// half made. When one does not answer, the others are verified side by side.
 pub(super) struct Pool {
-    shared: Arc<PoolInner>,
+    pub(super) shared: Arc<PoolInner>,
     tasks: Tasks,
 }
 
-struct PoolInner {
+pub(super) struct PoolInner {
     connector: Arc<Connector>,
     first: PoolSlot,
     others: Box<[PoolSlot]>,
@@ -124,29 +116,17 @@ impl Pool {
         }
         self.tasks.stop(Duration::ZERO).await;
     }
-
-    /// Sends a request. Does what the next attempt needs. Ends by the deadline.
-    pub(super) async fn attempt(
-        &self,
-        request: &Request,
-        purpose: ConnectionUse,
-        deadline: Instant,
-    ) -> Result<Vec<Value>, RequestError> {
-        self.shared.attempt(request, purpose, deadline).await
-    }
 }
 
 impl PoolInner {
-    async fn attempt(
+    /// Sends a request. Does what the next attempt needs. Ends by the deadline.
+    pub(super) async fn attempt(
         self: &Arc<Self>,
         request: &Request,
-        purpose: ConnectionUse,
+        waits_for_replicas: bool,
         deadline: Instant,
     ) -> Result<Vec<Value>, RequestError> {
-        let place = match purpose {
-            ConnectionUse::Replicated => ConnectionIndex::Replicated,
-            ConnectionUse::Shared => self.choose(),
-        };
+        let place = if waits_for_replicas { ConnectionIndex::Replicated } else { self.choose() };
         let slot = self.slot(place);
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
         let (generation, live) = match slot.live.made().filter(|(_, live)| !live.is_lost()) {
@@ -192,6 +172,14 @@ impl PoolInner {
         }
     }
 
+    /// The replicas that commands on this connection wait for.
+    fn wait_at(&self, place: ConnectionIndex) -> Option<ReplicaWait> {
+        match place {
+            ConnectionIndex::Shared(_) => None,
+            ConnectionIndex::Replicated => self.connector.wait(),
+        }
+    }
+
     fn slot(&self, place: ConnectionIndex) -> &PoolSlot {
         match place {
             ConnectionIndex::Shared(number) => self.shared().nth(number).unwrap_or(&self.first),
@@ -218,12 +206,7 @@ impl PoolInner {
     /// Verifies a connection in the background, and gives it up if it does not answer.
     fn verify(self: &Arc<Self>, place: ConnectionIndex) {
         let Some((generation, live)) = self.slot(place).live.made() else { return };
-        let held_up = match place {
-            ConnectionIndex::Replicated => {
-                self.connector.wait().map_or(Duration::ZERO, |wait| wait.timeout * BATCHES)
-            }
-            _ => Duration::ZERO,
-        };
+        let held_up = self.wait_at(place).map_or(Duration::ZERO, |wait| wait.timeout * BATCHES);
         self.attend(place, move |pool| async move {
             let answered = tokio::time::timeout(VERIFICATION + held_up, pool.connector.check(&live)).await;
             if !answered.unwrap_or(pool.connector.is_cluster()) {
@@ -235,7 +218,7 @@ impl PoolInner {
     /// Makes another connection in the background, which takes the place of this one once it is made.
     fn replace(self: &Arc<Self>, place: ConnectionIndex, generation: u64) {
         self.attend(place, move |pool| async move {
-            if let Ok(live) = pool.connector.connect(place.purpose()).await {
+            if let Ok(live) = pool.connector.connect(pool.wait_at(place)).await {
                 pool.observer.observe(NAME, Event::Reconnected);
                 pool.slot(place).live.replace(generation, live);
             }
@@ -284,7 +267,7 @@ impl PoolInner {
         let slot = self.slot(place);
         loop {
             let (generation, live) =
-                slot.live.get(|generation| self.make(generation, place.purpose())).await?;
+                slot.live.get(|generation| self.make(generation, self.wait_at(place))).await?;
             if !live.is_lost() {
                 return Ok((generation, live));
             }
@@ -295,9 +278,9 @@ impl PoolInner {
     fn make(
         &self,
         generation: u64,
-        purpose: ConnectionUse,
+        wait: Option<ReplicaWait>,
     ) -> BoxFuture<'static, Result<Live, ConnectError>> {
-        let (connecting, observer) = (self.connector.connect(purpose), Arc::clone(&self.observer));
+        let (connecting, observer) = (self.connector.connect(wait), Arc::clone(&self.observer));
         let address = self.connector.addresses();
         // It goes on when those who wait for it give up, and ends when it is given up itself.
         let (mut made, making) = oneshot::channel();

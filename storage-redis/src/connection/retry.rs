@@ -9,7 +9,6 @@ use storage_core::{Error, ErrorKind, Event, Operation, Result};
 use tokio::time::Instant;
 
 use super::Connections;
-use super::connector::ConnectionUse;
 use super::request::Request;
 use crate::NAME;
 use crate::error::RetryAdvice;
@@ -96,12 +95,12 @@ impl Connections {
     pub(super) async fn attempts(&self, call: Call, request: &Request) -> Result<(Vec<Value>, bool)> {
         let (now, deadline) = (Instant::now(), deadline(call.operation));
         let give_up = deadline.min(now + self.retry_timeout);
-        let purpose = self.purpose(call);
+        let waits_for_replicas = self.waits_for_replicas(call);
         let mut delays = delays();
         let (mut may_have_run, mut script_loads) = (false, 0);
         loop {
             self.check_open(call.operation)?;
-            let fault = match self.pool.attempt(request, purpose, deadline).await {
+            let fault = match self.pool.shared.attempt(request, waits_for_replicas, deadline).await {
                 Ok(values) => return Ok((values, may_have_run)),
                 Err(fault) => fault,
             };
@@ -127,17 +126,13 @@ impl Connections {
         }
     }
 
-    fn purpose(&self, call: Call) -> ConnectionUse {
+    fn waits_for_replicas(&self, call: Call) -> bool {
         let waits = match call.written {
             WrittenOnce::Lasting => true,
             WrittenOnce::Peers => self.wait_for_peers,
             WrittenOnce::Nothing => false,
         };
-        if waits && self.pool.connector().wait().is_some() {
-            ConnectionUse::Replicated
-        } else {
-            ConnectionUse::Shared
-        }
+        waits && self.connector().wait().is_some()
     }
 }
 

@@ -29,15 +29,12 @@ impl RedisStorage {
     ) -> Result<(bool, bool)> {
         let call = put_call.as_repeatable();
         let (key, peer) = (swarm.key(role), peer_key(peer));
-        let mut put = command("HSET", &key);
-        put.arg(&peer).arg(announced.nanoseconds());
+        let put = command("HSET", &key).arg(&peer).arg(announced.nanoseconds()).take();
         let added: i64 = self.connections.query(put_call, put).await?;
 
         // Only a swarm that is there may join the set: garbage collection relies on that order.
-        let mut join = command("SADD", SWARMS);
-        join.arg(&key);
-        let mut leave = command("HDEL", &swarm.key(role.other()));
-        leave.arg(&peer);
+        let join = command("SADD", SWARMS).arg(&key).take();
+        let leave = command("HDEL", &swarm.key(role.other())).arg(&peer).take();
         let (_, removed) =
             try_join(self.connections.query::<i64>(call, join), self.connections.query::<i64>(call, leave))
                 .await?;
@@ -47,8 +44,7 @@ impl RedisStorage {
     }
 
     pub(super) async fn delete_on_cluster(&self, swarm: SwarmKey, peer: &Peer, role: Role) -> Result<bool> {
-        let mut delete = command("HDEL", &swarm.key(role));
-        delete.arg(peer_key(peer));
+        let delete = command("HDEL", &swarm.key(role)).arg(peer_key(peer)).take();
         let removed: i64 = self.connections.query(Call::once(Operation::DeletePeer), delete).await?;
         self.count(Call::repeatable(Operation::DeletePeer), role, -removed).await;
         Ok(removed > 0)
@@ -57,8 +53,7 @@ impl RedisStorage {
     pub(super) async fn remove_on_cluster(&self, swarm: SwarmKey, peer: &Peer) -> Result<()> {
         let call = Call::repeatable(Operation::RemovePeer);
         for role in Role::BOTH {
-            let mut delete = command("HDEL", &swarm.key(role));
-            delete.arg(peer_key(peer));
+            let delete = command("HDEL", &swarm.key(role)).arg(peer_key(peer)).take();
             let removed: i64 = self.connections.query(call, delete).await?;
             self.count(call, role, -removed).await;
         }
@@ -97,8 +92,7 @@ impl RedisStorage {
             }
         }
         if is_download {
-            let mut download = command("HINCRBY", DOWNLOADS);
-            download.arg(info_hash.as_bytes()).arg(1);
+            let download = command("HINCRBY", DOWNLOADS).arg(info_hash.as_bytes()).arg(1).take();
             self.connections.query::<i64>(download_call, download).await?;
         }
         Ok(is_download)
@@ -112,8 +106,7 @@ impl RedisStorage {
         peer: &[u8],
     ) -> Result<[Option<Vec<u8>>; 2]> {
         let time = |role: Role| {
-            let mut get = command("HGET", &swarm.key(role));
-            get.arg(peer);
+            let get = command("HGET", &swarm.key(role)).arg(peer).take();
             self.connections.query(call, get)
         };
         let (seeder, leecher) = try_join(time(Role::Seeder), time(Role::Leecher)).await?;
@@ -133,8 +126,7 @@ impl RedisStorage {
     }
 
     async fn downloads(&self, call: Call, info_hash: &InfoHash) -> Result<u64> {
-        let mut get = command("HGET", DOWNLOADS);
-        get.arg(info_hash.as_bytes());
+        let get = command("HGET", DOWNLOADS).arg(info_hash.as_bytes()).take();
         let value = self.connections.query::<Value>(call, get).await?;
         self.read_downloads(call, value)
     }
@@ -221,8 +213,7 @@ impl RedisStorage {
         let call = Call::repeatable(Operation::AnnouncePeers);
         let mut ask = hashes.to_ask_for(count);
         loop {
-            let mut some = command("HRANDFIELD", &hashes.swarm.key(role));
-            some.arg(ask).arg("WITHVALUES");
+            let some = command("HRANDFIELD", &hashes.swarm.key(role)).arg(ask).arg("WITHVALUES").take();
             let peers: Vec<(Vec<u8>, Vec<u8>)> = self.connections.query(call, some).await?;
             let seen = peers.len();
             let found = hashes.some(self.only_of(hashes, role, peers).await?, count);
@@ -246,10 +237,8 @@ impl RedisStorage {
         let others: Vec<Option<Vec<u8>>> = match hashes.read_of(role.other()) {
             Some(hash) => peers.iter().map(|(peer, _)| hash.get(peer).cloned()).collect(),
             None => {
-                let mut times = command("HMGET", &hashes.swarm.key(role.other()));
-                for (peer, _) in &peers {
-                    times.arg(peer);
-                }
+                let asked: Vec<_> = peers.iter().map(|(peer, _)| peer).collect();
+                let times = command("HMGET", &hashes.swarm.key(role.other())).arg(asked).take();
                 self.connections.query(Call::repeatable(Operation::AnnouncePeers), times).await?
             }
         };
@@ -267,8 +256,7 @@ impl RedisStorage {
         if difference == 0 {
             return;
         }
-        let mut adjust = command("INCRBY", counter(role));
-        adjust.arg(difference);
+        let adjust = command("INCRBY", counter(role)).arg(difference).take();
         if let Err(error) = self.connections.query::<i64>(call, adjust).await {
             tracing::debug!(backend = crate::NAME, ?error, "could not adjust MoChi's counter");
         }

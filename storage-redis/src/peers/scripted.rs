@@ -23,28 +23,27 @@ impl RedisStorage {
         role: Role,
         announced: Timestamp,
     ) -> Result<()> {
-        let mut command = scripts::PUT.call(&[
-            &swarm.key(role),
-            &swarm.key(role.other()),
-            SWARMS,
-            counter(role),
-            counter(role.other()),
-        ]);
-        command.arg(peer_key(peer)).arg(announced.nanoseconds());
+        let command = scripts::PUT
+            .call(&[&swarm.key(role), &swarm.key(role.other()), SWARMS, counter(role), counter(role.other())])
+            .arg(peer_key(peer))
+            .arg(announced.nanoseconds())
+            .take();
         self.connections.write(Call::repeatable(Operation::PutPeer), command).await
     }
 
     pub(super) async fn delete_by_script(&self, swarm: SwarmKey, peer: &Peer, role: Role) -> Result<bool> {
-        let mut command = scripts::DELETE.call(&[&swarm.key(role), SWARMS, counter(role)]);
-        command.arg(peer_key(peer));
+        let command =
+            scripts::DELETE.call(&[&swarm.key(role), SWARMS, counter(role)]).arg(peer_key(peer)).take();
         self.connections.write(Call::once(Operation::DeletePeer), command).await
     }
 
     pub(super) async fn remove_by_script(&self, swarm: SwarmKey, peer: &Peer) -> Result<()> {
         let (seeders, leechers) = (swarm.key(Role::Seeder), swarm.key(Role::Leecher));
         let counters = Role::BOTH.map(counter);
-        let mut command = scripts::REMOVE.call(&[&seeders, &leechers, SWARMS, counters[0], counters[1]]);
-        command.arg(peer_key(peer));
+        let command = scripts::REMOVE
+            .call(&[&seeders, &leechers, SWARMS, counters[0], counters[1]])
+            .arg(peer_key(peer))
+            .take();
         self.connections.write::<i64>(Call::repeatable(Operation::RemovePeer), command).await.map(drop)
     }
 
@@ -67,13 +66,14 @@ impl RedisStorage {
 
     pub(super) async fn announce_by_script(&self, selection: &PeerSelection) -> Result<Vec<Peer>> {
         let swarm = SwarmKey::new(selection.info_hash, selection.family);
-        let mut command = scripts::ANNOUNCE.call(&[swarm.key(Role::Seeder), swarm.key(Role::Leecher)]);
-        command
+        let command = scripts::ANNOUNCE
+            .call(&[swarm.key(Role::Seeder), swarm.key(Role::Leecher)])
             .arg(selection.num_want)
             .arg(i32::from(selection.for_seeder))
             .arg(excluded(selection))
             .arg(peer_key_length(selection.family))
-            .arg(rand::random_range(0..=i32::MAX));
+            .arg(rand::random_range(0..=i32::MAX))
+            .take();
         let found: Vec<u8> =
             self.connections.query(Call::repeatable(Operation::AnnouncePeers), command).await?;
         let mut peers = Vec::with_capacity(found.len() / peer_key_length(selection.family));
@@ -153,9 +153,10 @@ impl RedisStorage {
 
 fn scrape(info_hash: &InfoHash) -> Cmd {
     let [seeders_v4, seeders_v6, leechers_v4, leechers_v6] = &keys_of(info_hash);
-    let mut command = scripts::SCRAPE.call(&[seeders_v4, seeders_v6, leechers_v4, leechers_v6, DOWNLOADS]);
-    command.arg(info_hash.as_bytes());
-    command
+    scripts::SCRAPE
+        .call(&[seeders_v4, seeders_v6, leechers_v4, leechers_v6, DOWNLOADS])
+        .arg(info_hash.as_bytes())
+        .take()
 }
 
 /// The peer to leave out, or nothing.

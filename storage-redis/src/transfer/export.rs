@@ -143,11 +143,7 @@ impl<'a> PeerExport<'a> {
                 self.export.position.finish(swarm.name());
                 return Ok(());
             }
-            let asks = keys.iter().map(|key| {
-                let mut ask = command("HMGET", key);
-                ask.arg(peers);
-                ask
-            });
+            let asks = keys.iter().map(|key| command("HMGET", key).arg(peers).take());
             let mut answers = self.together(asks.collect()).await?.into_iter();
             let mut times = || match answers.next().unwrap_or(Ok(Value::Nil)) {
                 Ok(answer) => read::<Vec<Option<Vec<u8>>>>(self.export.call, answer),
@@ -253,8 +249,7 @@ async fn rest_of(export: &mut Export<'_, DataRecord>, context: &Context) -> Resu
             export.position.finish(name.to_vec());
             return Ok(());
         };
-        let mut ask = command("HMGET", &keys[0]);
-        ask.arg(fields);
+        let ask = command("HMGET", &keys[0]).arg(fields).take();
         let values: Vec<Option<Vec<u8>>> = export.storage.connections.query(export.call, ask).await?;
         for (key, value) in fields.iter().zip(values) {
             let Some(value) = value else { continue };
@@ -285,8 +280,7 @@ pub(super) async fn export_downloads(
         let names = sorted.after(export.position.inner.as_deref());
         let names = &names[..names.len().min(export.room())];
         let Some(last) = names.last() else { return Ok(export.last_page()) };
-        let mut ask = command("HMGET", DOWNLOADS);
-        ask.arg(names);
+        let ask = command("HMGET", DOWNLOADS).arg(names).take();
         let numbers: Vec<Option<Vec<u8>>> = export.storage.connections.query(export.call, ask).await?;
         for (name, number) in names.iter().zip(numbers) {
             let Some(number) = number else { continue };

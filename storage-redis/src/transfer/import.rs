@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::try_join;
 use futures::{StreamExt, TryStreamExt, stream};
-use redis::{Cmd, Value};
+use redis::Value;
 use storage_core::{
     DataRecord, DownloadsRecord, ErrorKind, Imported, InfoHash, Operation, Peer, PeerRecord, Result, Role,
 };
@@ -64,10 +64,8 @@ async fn import_batch(
     batch: Vec<(InfoHash, i64)>,
     imported: &mut Imported,
 ) -> Result<Vec<(InfoHash, i64)>> {
-    let mut ask = command("HMGET", DOWNLOADS);
-    for (info_hash, _) in &batch {
-        ask.arg(info_hash.as_bytes());
-    }
+    let asked: Vec<_> = batch.iter().map(|(info_hash, _)| info_hash.as_bytes()).collect();
+    let ask = command("HMGET", DOWNLOADS).arg(asked).take();
     let found: Vec<Option<Vec<u8>>> = storage.connections.query(call, ask).await?;
     let (mut set, mut puts) = (scripts::SET_UNCHANGED.call(&[DOWNLOADS]), Vec::new());
     for ((info_hash, downloads), found) in batch.into_iter().zip(found) {
@@ -98,9 +96,10 @@ pub(super) async fn import_data(storage: &RedisStorage, records: &[DataRecord]) 
     imported.kept += (records.len() - first.len()) as u64;
     for batch in first.chunks(BATCH) {
         let puts = batch.iter().map(|record| {
-            let mut put: Cmd = command("HSETNX", &context_key(record.context.as_str()));
-            put.arg(record.key.as_ref()).arg(record.value.as_ref());
-            put
+            command("HSETNX", &context_key(record.context.as_str()))
+                .arg(record.key.as_ref())
+                .arg(record.value.as_ref())
+                .take()
         });
         for answer in storage.connections.many(call, puts.collect()).await? {
             match read(call, answer?)? {
@@ -166,13 +165,8 @@ async fn import_groups(
     imported: &mut Imported,
 ) -> Result<Vec<Group>> {
     let asks = groups.iter().flat_map(|(swarm, peers)| {
-        Role::BOTH.map(|role| {
-            let mut ask = command("HMGET", &swarm.key(role));
-            for record in peers {
-                ask.arg(peer_key(&record.peer));
-            }
-            ask
-        })
+        let asked: Vec<_> = peers.iter().map(|record| peer_key(&record.peer)).collect();
+        Role::BOTH.map(|role| command("HMGET", &swarm.key(role)).arg(&asked).take())
     });
     let mut answers = storage.connections.many(call, asks.collect()).await?.into_iter();
     let mut times =
@@ -289,8 +283,7 @@ async fn put_group(
         storage.connections.query::<i64>(call, left),
     );
     let (removed, left) = removals.await?;
-    let mut join = command("SADD", SWARMS);
-    join.arg(&key);
+    let join = command("SADD", SWARMS).arg(&key).take();
     storage.connections.query::<i64>(call, join).await?;
     storage.settle(call, &key).await?;
     storage.count(call, role, added - removed).await;
