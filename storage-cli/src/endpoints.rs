@@ -5,6 +5,8 @@ use std::time::Duration;
 use storage_core::{Backends, Diagnostics, Opened, Storage};
 use storage_migration::{Kind, KindProgress, MigrationError, Progress, RecordCounts, Side, Stop};
 
+use indicatif::HumanDuration;
+
 use crate::arguments::EndpointsArguments;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
@@ -156,7 +158,7 @@ pub(crate) async fn with_kind_progress<T>(
     };
     let mut last = (Duration::ZERO, 0);
     let describe = |elapsed| {
-        let counts = kinds.iter().map(|kind| describe(*kind, progress.of(*kind)));
+        let counts = kinds.iter().map(|kind| describe(*kind, progress.of(*kind), elapsed));
         let counts = counts.collect::<Vec<_>>().join("\n");
         let read: u64 = kinds.iter().map(|kind| progress.of(*kind).counts().read).sum();
         let (before, so_far) = std::mem::replace(&mut last, (elapsed, read));
@@ -166,10 +168,16 @@ pub(crate) async fn with_kind_progress<T>(
     with_progress(work, describe).await
 }
 
-/// How far a kind is.
-fn describe(kind: Kind, progress: &KindProgress) -> String {
+/// How far a kind is, and about how long the rest takes.
+fn describe(kind: Kind, progress: &KindProgress, elapsed: Duration) -> String {
     let RecordCounts { read, written, kept, unreadable, .. } = progress.counts();
-    let of_all = progress.expected().map_or(String::new(), |all| format!(" of {all}"));
+    let of_all = progress.expected().map_or(String::new(), |all| {
+        let left = all.saturating_sub(read) as f64 / read.max(1) as f64;
+        let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * left).unwrap_or_default();
+        let is_known = read > 0 && !left.is_zero();
+        let left = if is_known { format!(" (about {} left)", HumanDuration(left)) } else { String::new() };
+        format!(" of {all}{left}")
+    });
     let name = kind.name();
     format!("{name}: read {read}{of_all}, written {written}, kept {kept}, unreadable {unreadable}")
 }
