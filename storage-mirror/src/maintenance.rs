@@ -8,8 +8,8 @@ use super::peers::PEER_BYTES;
 use super::storage::of_primary;
 use super::{MirrorStorage, NAME};
 use storage_core::{
-    Capability, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation, QueryScopeReport, Result,
-    Statistics, Timestamp,
+    Capability, Collected, CountCheck, Cursor, Forgotten, InfoHash, Maintenance, Operation, QueryScopeReport,
+    Result, Statistics, SwarmOrder, SwarmPage, Timestamp,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -55,6 +55,10 @@ impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
             }),
             (primary, secondary) => primary.or(secondary),
         })
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        self.primary.list_swarms(order, from, limit).await.map_err(of_primary)
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

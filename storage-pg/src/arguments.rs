@@ -262,6 +262,14 @@ arguments! {
         Limit: ArgumentValue::rows(limit),
     ]
 
+    /// Up to so many swarms of a list, after the swarm that has this count in the order.
+    ListSwarms<'a> { info_hash: &'a [u8], count: i64, limit: usize, order: &'static str, } => [
+        InfoHash: ArgumentValue::Bytes(info_hash),
+        Count: ArgumentValue::Integer(count.into()),
+        Limit: ArgumentValue::rows(limit),
+        Order: ArgumentValue::Bytes(order.as_bytes()),
+    ]
+
     /// The peers last announced at or before a time, at most so many where the query takes a limit.
     CollectGarbage { cutoff: Timestamp, limit: u64, } => [
         Created: ArgumentValue::Time(cutoff),
