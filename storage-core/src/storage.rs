@@ -271,8 +271,8 @@ pub trait Maintenance: Backend {
     async fn statistics(&self) -> Result<Statistics>;
 
     /// A page of up to `limit` swarms with their counts, from the cursor of the page before (U4). It is here, and not
-    /// with the exports of [`Transfer`], because operators and sites read it as they read [`statistics`](Self::statistics):
-    /// it gives counts, and nothing that could be taken in elsewhere.
+    /// with the exports of [`Transfer`], because operators and sites read it as they read
+    /// [`statistics`](Self::statistics): it gives counts, and nothing that could be taken in elsewhere.
     ///
     /// In the list are the swarms that have peers, and for [`SwarmOrder::Downloads`] those that have downloads. Swarms
     /// whose counts do not change meanwhile come exactly once, in the order asked for. The counts are those of a scrape

@@ -1,8 +1,8 @@
 //! `swarm list`: the largest swarms of a storage.
 //!
-//! A storage that can list swarms is asked for them. Others give peers in an order of their own, and the peers of one swarm need not come together (Redis has those of
-//! each address family apart). So every swarm of a page is scraped: its exact counts decide whether it is one of the
-//! largest so far, and no more than these are kept.
+//! A storage that can list swarms is asked for them. Others give peers in an order of their own, and the peers of one
+//! swarm need not come together (Redis has those of each address family apart). So every swarm of a page is scraped: its
+//! exact counts decide whether it is one of the largest so far, and no more than these are kept.
 
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
