@@ -1,9 +1,12 @@
 //! Garbage collection, statistics, forgetting a swarm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use storage_core::{Collected, Forgotten, InfoHash, Maintenance, Result, Statistics, Timestamp};
+use storage_core::{
+    Collected, Cursor, Forgotten, InfoHash, ListedSwarm, Maintenance, Result, Role, Statistics, SwarmCounts,
+    SwarmOrder, SwarmPage, SwarmPageBuilder, Timestamp,
+};
 
 use crate::ExampleStorage;
 
@@ -28,6 +31,24 @@ impl Maintenance for ExampleStorage {
             seeders: seeders as u64,
             leechers: (contents.peers.len() - seeders) as u64,
         })
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        let contents = self.lock();
+        let mut counted: BTreeMap<InfoHash, SwarmCounts> = BTreeMap::new();
+        for ((info_hash, _), presence) in &contents.peers {
+            let counts = counted.entry(*info_hash).or_default();
+            match presence.role {
+                Role::Seeder => counts.seeders += 1,
+                Role::Leecher => counts.leechers += 1,
+            }
+        }
+        for (info_hash, downloads) in &contents.downloads {
+            counted.entry(*info_hash).or_default().downloads = *downloads;
+        }
+        let mut page = SwarmPageBuilder::new(order, from, limit);
+        counted.into_iter().for_each(|(info_hash, counts)| page.offer(ListedSwarm { info_hash, counts }));
+        Ok(page.finish(Timestamp::now()))
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

@@ -54,6 +54,8 @@ capabilities! {
     ImportDownloads => "import downloads",
     /// Data can be taken in, what is there stays (T1).
     ImportData => "import data",
+    /// Swarms can be listed with their counts, the largest first (U4).
+    ListSwarms => "list swarms",
 }
 
 impl fmt::Display for Capability {

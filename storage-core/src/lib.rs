@@ -204,6 +204,7 @@ mod record;
 mod server_clock;
 mod server_time;
 mod storage;
+mod swarm_list;
 mod tasks;
 mod timestamp;
 
@@ -232,5 +233,6 @@ pub use storage::{
     PeerSelection, PeerStorage, PeerStorageExt, PendingWrites, QueryCheck, QueryScopeReport, Scope,
     Statistics, Storage, SwarmCounts, Transfer, WrongCounts, forget_swarms_one_by_one,
 };
+pub use swarm_list::{ListedSwarm, SwarmOrder, SwarmPage, SwarmPageBuilder};
 pub use tasks::{TaskSpawner, Tasks};
 pub use timestamp::{InvalidTimestamp, Timestamp, When};

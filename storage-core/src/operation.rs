@@ -76,6 +76,8 @@ operations! {
     Statistics => "statistics", LongRead;
     /// Counts that are kept of swarms are compared with the peers that are there.
     CheckCounts => "check_counts", LongRead;
+    /// A page of swarms with their counts is read.
+    ListSwarms => "list_swarms", LongRead;
     /// A swarm is removed.
     ForgetSwarm => "forget_swarm", LongWrite;
     /// Destructive queries are tried on rows of their own.

@@ -129,6 +129,20 @@ impl Cursor {
         InfoHash::try_from(self.split_prefixed()?.0).ok()
     }
 
+    /// For lists of swarms: after the swarm of this rank ([`SwarmOrder::rank`](crate::SwarmOrder::rank)).
+    pub fn after_ranked_swarm(rank: u64, info_hash: &InfoHash) -> Self {
+        let mut bytes = Self::prefixed(info_hash.as_bytes());
+        bytes.extend_from_slice(&rank.to_be_bytes());
+        Self::new(bytes)
+    }
+
+    /// The rank and swarm of [`after_ranked_swarm`](Self::after_ranked_swarm); `None` if the cursor is none of those.
+    pub fn ranked_swarm(&self) -> Option<(u64, InfoHash)> {
+        let (info_hash, rank) = self.split_prefixed()?;
+        let rank = u64::from_be_bytes(rank.try_into().ok()?);
+        Some((rank, InfoHash::try_from(info_hash).ok()?))
+    }
+
     /// For storages that export in the order of keys: after this entry of data.
     pub fn after_data(context: &Context, key: &[u8]) -> Self {
         let mut bytes = Self::prefixed(context.as_str().as_bytes());

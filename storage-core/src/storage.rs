@@ -22,7 +22,7 @@ use crate::config::Problem;
 use crate::{
     AddressFamily, Announce, AnnounceAnswer, BulkPeerStorage, Capability, ClockReading, Context, Cursor,
     DataRecord, DownloadsRecord, Error, ErrorKind, Imported, InfoHash, MissingCapabilities, Operation, Page,
-    Peer, PeerRecord, Result, Role, Timestamp, When,
+    Peer, PeerRecord, Result, Role, SwarmOrder, SwarmPage, Timestamp, When,
 };
 
 /// What every storage has, whatever it stores.
@@ -269,6 +269,31 @@ pub trait Maintenance: Backend {
     /// Counts distinct info hashes that have peers, seeders and leechers; exact when nothing writes
     /// meanwhile (U2).
     async fn statistics(&self) -> Result<Statistics>;
+
+    /// A page of up to `limit` swarms with their counts, from the cursor of the page before (U4). It is here, and not
+    /// with the exports of [`Transfer`], because operators and sites read it as they read
+    /// [`statistics`](Self::statistics): it gives counts, and nothing that could be taken in elsewhere.
+    ///
+    /// In the list are the swarms that have peers, and for [`SwarmOrder::Downloads`] those that have downloads. Swarms
+    /// whose counts do not change meanwhile come exactly once, in the order asked for. The counts are those of a scrape
+    /// at [`SwarmPage::as_of`]. A limit of 0 is 1; a page with fewer swarms than `limit` need not be the last. A cursor
+    /// that this storage did not make, or made for another order, begins anywhere, and is no error.
+    ///
+    /// A page may read the counts of every swarm: it is for lists that are read now and then, not for each request of
+    /// a site.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the storage lacks
+    /// [`ListSwarms`](crate::Capability::ListSwarms), as it does by default.
+    async fn list_swarms(
+        &self,
+        _order: SwarmOrder,
+        _from: Option<&Cursor>,
+        _limit: usize,
+    ) -> Result<SwarmPage> {
+        let kind = ErrorKind::Unsupported(Capability::ListSwarms);
+        Err(Error::new(self.name(), Operation::ListSwarms, kind))
+    }
 
     /// Removes a swarm's peers and, unless the storage lacks
     /// [`ForgetDownloads`](crate::Capability::ForgetDownloads), its downloads.

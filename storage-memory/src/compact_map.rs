@@ -25,6 +25,10 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
         self.entries.iter().map(|(key, _)| key)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.iter().map(|(_, value)| value)
     }

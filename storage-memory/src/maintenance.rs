@@ -1,9 +1,13 @@
 //! Garbage collection, statistics, forgetting a swarm.
 
 use async_trait::async_trait;
-use storage_core::{Collected, Forgotten, InfoHash, Maintenance, Result, Role, Statistics, Timestamp};
+use storage_core::{
+    Collected, Cursor, Forgotten, InfoHash, ListedSwarm, Maintenance, Result, Role, Statistics, SwarmCounts,
+    SwarmOrder, SwarmPage, SwarmPageBuilder, Timestamp,
+};
 
 use crate::MemoryStorage;
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl Maintenance for MemoryStorage {
@@ -32,6 +36,19 @@ impl Maintenance for MemoryStorage {
         Ok(statistics)
     }
 
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        let as_of = Timestamp::now();
+        let mut page = SwarmPageBuilder::new(order, from, limit);
+        for index in 0..self.swarms.count() {
+            match order {
+                SwarmOrder::Downloads => self.offer_downloaded(index, &mut page),
+                _ => self.offer_swarms(index, &mut page),
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(page.finish(as_of))
+    }
+
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
         let peers = self.swarms.write(info_hash).remove().map_or(0, |swarm| swarm.len());
         self.capacity.release(peers);
@@ -42,6 +59,28 @@ impl Maintenance for MemoryStorage {
 }
 
 impl MemoryStorage {
+    /// Offers the swarms of a shard that have peers.
+    fn offer_swarms(&self, shard: usize, page: &mut SwarmPageBuilder) {
+        for (info_hash, swarm) in self.swarms.read_at(shard).iter() {
+            let downloads = self.downloads_of(info_hash);
+            page.offer(listed(info_hash, Some(swarm), downloads));
+        }
+    }
+
+    /// Offers the swarms of a shard that have downloads.
+    fn offer_downloaded(&self, shard: usize, page: &mut SwarmPageBuilder) {
+        // A graduation has the swarm locked when it counts the download: the other order could lock both out.
+        let downloads: Vec<_> = self
+            .downloads
+            .read_at(shard)
+            .iter()
+            .map(|(info_hash, downloads)| (*info_hash, *downloads))
+            .collect();
+        for (info_hash, downloads) in downloads {
+            page.offer(listed(&info_hash, self.swarms.read(&info_hash).get(), downloads));
+        }
+    }
+
     fn count_shard(&self, shard: usize, statistics: &mut Statistics) {
         let shard = self.swarms.read_at(shard);
         statistics.info_hashes += shard.len() as u64;
@@ -69,4 +108,10 @@ impl MemoryStorage {
         self.capacity.release(removed);
         removed as u64
     }
+}
+
+fn listed(info_hash: &InfoHash, swarm: Option<&Swarm>, downloads: u64) -> ListedSwarm {
+    let count = |role| swarm.map_or(0, |swarm| swarm.count(role) as u64);
+    let counts = SwarmCounts { seeders: count(Role::Seeder), leechers: count(Role::Leecher), downloads };
+    ListedSwarm { info_hash: *info_hash, counts }
 }

@@ -13,8 +13,8 @@ use super::storage::of_primary;
 use super::write_queue::Apply;
 use super::{MirrorStorage, NAME};
 use storage_core::{
-    Backend, Capability, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation,
-    QueryScopeReport, Result, Statistics, TaskSpawner, Timestamp,
+    Backend, Capability, Collected, CountCheck, Cursor, Forgotten, InfoHash, Maintenance, Operation,
+    QueryScopeReport, Result, Statistics, SwarmOrder, SwarmPage, TaskSpawner, Timestamp,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -60,6 +60,10 @@ impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
             }),
             (primary, secondary) => primary.or(secondary),
         })
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        self.primary.list_swarms(order, from, limit).await.map_err(of_primary)
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

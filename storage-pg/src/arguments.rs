@@ -189,6 +189,10 @@ arguments! {
     /// Up to so many swarms from a place in the order of info hashes on.
     CheckCounts<'a> { info_hash: &'a InfoHash, limit: usize } => [InfoHash, Limit]
 
+    /// Up to so many swarms of a list, after the swarm that has this count in the order.
+    ListSwarms<'a> { info_hash: &'a [u8], count: i64, limit: usize, order: &'a [u8] }
+    => [InfoHash: Bytes(info_hash), Count: Integer(count), Limit, Order: Bytes(order)]
+
     /// The peers last announced at or before a time, at most so many where the query takes a limit.
     CollectGarbage { cutoff: Timestamp, limit: u64 } => [Created: Time(cutoff), Limit: Integer(limit)]
 

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use storage_core::{
-    AddressFamily, Collected, CountCheck, Forgotten, InfoHash, Maintenance, Operation, PeerCounts,
-    QueryScopeReport, Result, Role, Statistics, Timestamp, WrongCounts, forget_swarms_one_by_one,
+    AddressFamily, Backend, Collected, CountCheck, Cursor, Forgotten, InfoHash, ListedSwarm, Maintenance,
+    Operation, PeerCounts, QueryScopeReport, Result, Role, Statistics, SwarmCounts, SwarmOrder, SwarmPage,
+    Timestamp, WrongCounts, forget_swarms_one_by_one,
 };
 
 use crate::arguments::{self, random_sample};
@@ -12,8 +13,9 @@ use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
 use crate::rewrite::Argument;
-use crate::statement::{QueryStatement, tell};
+use crate::statement::{QueryStatement, ResultRow, Statement, tell};
 use crate::storage::PgStorage;
+use crate::transfer::{join, split};
 
 /// How many peers a piece of a garbage collection removes, where the query takes a limit.
 const PIECE: u64 = 10_000;
@@ -80,6 +82,25 @@ impl Maintenance for PgStorage {
         }
         self.core.skipped(&check, unreadable);
         Ok(Some(found))
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        let list = self.core.statement(queries::ListSwarms, Operation::ListSwarms)?;
+        let (as_of, limit) = (self.now(), limit.max(1));
+        let (count, info_hash) = from.and_then(place).unwrap_or((i64::MAX, &[]));
+        let page = arguments::ListSwarms { info_hash, count, limit, order: order.name().as_bytes() };
+        let rows = with_retries!(&self.core, Operation::ListSwarms, TxMode::Autocommit, |connection| {
+            list.rows(connection, page).await
+        })?;
+        let swarms: Vec<_> = rows.iter().filter_map(|row| read_swarm(&list, row)).collect();
+        self.core.skipped(&list, (rows.len() - swarms.len()) as u64);
+        let next = rows.last().filter(|_| rows.len() >= limit).map(|last| {
+            let rank = order.rank(&read_counts(&list, last)).to_be_bytes();
+            join([&rank, list.read_bytes(last, 0).unwrap_or_default()].into_iter())
+        });
+        // A query that leaves the place of the last page out of account would give the same page for ever.
+        let next = next.filter(|next| Some(next) != from);
+        Ok(SwarmPage { swarms, next, as_of })
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {
@@ -217,6 +238,23 @@ impl PgStorage {
             }
         }
     }
+}
+
+fn read_swarm(list: &Statement, row: &ResultRow) -> Option<ListedSwarm> {
+    let info_hash = InfoHash::try_from(list.read_bytes(row, 0)?).ok()?;
+    Some(ListedSwarm { info_hash, counts: read_counts(list, row) })
+}
+
+fn read_counts(list: &Statement, row: &ResultRow) -> SwarmCounts {
+    let count = |column| list.read_count(row, column);
+    SwarmCounts { seeders: count(1), leechers: count(2), downloads: count(3) }
+}
+
+/// The count and the info hash of a cursor of a list, the latter as the server sent it.
+fn place(cursor: &Cursor) -> Option<(i64, &[u8])> {
+    let [rank, info_hash] = split(cursor)?;
+    let rank = u64::from_be_bytes(rank.try_into().ok()?);
+    Some((i64::try_from(rank).ok()?, info_hash))
 }
 
 fn every_role_and_family() -> impl Iterator<Item = (Role, AddressFamily)> {

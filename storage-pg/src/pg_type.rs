@@ -116,7 +116,7 @@ impl PgType {
             Argument::Created | Argument::Expires => {
                 (&[Self::Timestamp, Self::TimestampTz], "timestamp or timestamptz")
             }
-            Argument::Context => (&[Self::Text], "varchar or text"),
+            Argument::Context | Argument::Order => (&[Self::Text], "varchar or text"),
         }
     }
 }

@@ -47,8 +47,9 @@ pub(crate) async fn prepare(
         Err(problems) => return Ok(Err(problems)),
     };
     let StatementOptions { zone, pooler_mode, observer, .. } = options.clone();
-    // A check of counts runs rarely. The server plans it anew each time, for the tables as they are then.
-    let is_kept = !pooler_mode && parsed.query != Query::CheckCounts;
+    // These run rarely. The server plans them anew each time, for the tables as they are then, and a list of swarms for
+    // its order.
+    let is_kept = !pooler_mode && !matches!(parsed.query, Query::CheckCounts | Query::ListSwarms);
     Ok(Ok(Statement::new(parsed, types, zone, is_kept, observer)))
 }
 

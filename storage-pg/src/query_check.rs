@@ -7,7 +7,9 @@ use backon::Retryable;
 use bytes::Bytes;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use storage_core::config::Problem;
-use storage_core::{AddressFamily, Context, ErrorKind, InfoHash, Peer, QueryCheck, Result, Role, Timestamp};
+use storage_core::{
+    AddressFamily, Context, ErrorKind, InfoHash, Peer, QueryCheck, Result, Role, SwarmOrder, Timestamp,
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::arguments::{self, AddressArgument};
@@ -244,6 +246,14 @@ impl QueryCheckRun<'_> {
             Query::CountPeers => run!(CountPeers, each[Nothing {}]),
             Query::CountSwarm => run!(CountSwarm, each[this_swarm]),
             Query::NewestPeer => run!(NewestPeer, each[Nothing {}]),
+            Query::ListSwarms => {
+                let (info_hash, count) = (&[][..], i64::MAX);
+                let list = |order: SwarmOrder| {
+                    let order = order.name().as_bytes();
+                    arguments::ListSwarms { info_hash, count, limit, order }
+                };
+                run!(ListSwarms, each SwarmOrder::ALL.iter().copied().map(list));
+            }
             Query::ForgetPeers => run!(ForgetPeers, each[this_swarm]),
             Query::GetDownloads => run!(GetDownloads, each[this_swarm]),
             Query::IncrementDownloads => run!(IncrementDownloads, each swarms),

@@ -196,6 +196,17 @@ queries! {
     CountSwarm = "peer.by_info_hash_clause", Peers, Required, Mochi, Reads,
         Single arguments::Swarm<'a>, numbered 1, columns Columns::Configured(COUNT_COLUMNS),
         lacking [], decides [ScrapeSwarm, ScrapeSwarms];
+    /// `swarm.list_query`: a page of swarms with their counts, in an order of choice; optional, not known to MoChi.
+    /// Columns `info_hash`, `seeders`, `leechers`, `downloads`.
+    ListSwarms = "swarm.list_query", Peers, Optional, Ours, Reads,
+        Single arguments::ListSwarms<'a>, numbered 2,
+        columns Columns::Named(&[
+            ("info_hash", ColumnType::Bytes),
+            ("seeders", ColumnType::Integer),
+            ("leechers", ColumnType::Integer),
+            ("downloads", ColumnType::Integer),
+        ]),
+        lacking [ListSwarms], decides [ListSwarms];
     /// `peer.newest_query`: the time of the newest announce, for `check`; optional, not known to MoChi.
     NewestPeer = "peer.newest_query", Peers, Optional, Ours, Reads,
         Single arguments::Nothing, numbered 0, columns Columns::First(ColumnType::Time),
@@ -473,7 +484,7 @@ mod tests {
     #[test]
     fn arguments_that_mochi_does_not_have_go_by_name() {
         for query in Query::ALL {
-            let ours = [Argument::Sample, Argument::Limit, Argument::Expires];
+            let ours = [Argument::Sample, Argument::Limit, Argument::Expires, Argument::Order];
             assert!(!query.spec().numbered.iter().any(|argument| ours.contains(argument)), "{query:?}");
         }
     }

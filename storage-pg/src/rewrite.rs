@@ -33,6 +33,8 @@ pub(crate) enum Argument {
     ForSeeder,
     /// The number of a call in its batch, by which its answer is found.
     Request,
+    /// The name of the order of a list of swarms.
+    Order,
 }
 
 impl Argument {
@@ -55,6 +57,7 @@ impl Argument {
             Self::Limit => "limit",
             Self::ForSeeder => "for_seeder",
             Self::Request => "request",
+            Self::Order => "order",
         }
     }
 }

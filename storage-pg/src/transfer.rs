@@ -204,7 +204,7 @@ impl PgStorage {
 }
 
 /// A cursor of several values, each with its length before it.
-fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> Cursor {
+pub(crate) fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> Cursor {
     let mut bytes = Vec::new();
     for value in values {
         bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -214,7 +214,7 @@ fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> Cursor {
 }
 
 /// The values of a cursor; `None` if it is not of so many.
-fn split<const VALUES: usize>(cursor: &Cursor) -> Option<[&[u8]; VALUES]> {
+pub(crate) fn split<const VALUES: usize>(cursor: &Cursor) -> Option<[&[u8]; VALUES]> {
     let mut rest = cursor.as_bytes();
     let mut values = [&[][..]; VALUES];
     for value in &mut values {

@@ -15,6 +15,10 @@ use crate::diagnostics;
 use crate::layout::{DOWNLOADS, SWARMS, SwarmKey, counter};
 use crate::transfer::SortedPages;
 
+/// Why swarms are not listed.
+const NO_ORDER: &str =
+    "MoChi's layout keeps no counts of swarms in any order; each page would count them all";
+
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
 ///
 /// Several nodes, old MoChi nodes among them, may use the same database at once. Nothing runs in the
@@ -86,10 +90,11 @@ impl Backend for RedisStorage {
     }
 
     fn missing_capabilities(&self) -> MissingCapabilities {
+        let unlisted = MissingCapabilities::none().with(Capability::ListSwarms, NO_ORDER);
         if !self.connections.is_cluster() {
-            return MissingCapabilities::none();
+            return unlisted;
         }
-        MissingCapabilities::none()
+        unlisted
             .with(Capability::AtomicMove, "the roles of a swarm are on different nodes of the cluster")
             .with(Capability::AtomicGraduation, "peers and downloads are on different nodes of the cluster")
             .with(Capability::ExactDownloads, "a graduation whose answer is lost may not be counted")

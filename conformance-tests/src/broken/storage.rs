@@ -12,7 +12,7 @@ use storage_core::{
     Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Error, ErrorKind, Forgotten, Imported,
     InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
     PeerStorage, PeerStorageExt, PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts,
-    SwarmSnapshot, Timestamp, Transfer, When, Written, announce_by_parts,
+    SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written, announce_by_parts,
 };
 
 use super::Flaw;
@@ -499,6 +499,18 @@ impl Maintenance for Broken {
             statistics.info_hashes = swarms.len() as u64;
         }
         Ok(statistics)
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        let order = if self.is(Flaw::ListInOneOrder) { SwarmOrder::InfoHash } else { order };
+        let mut page = self.sound.list_swarms(order, from, limit).await?;
+        if self.is(Flaw::ListSkips) && page.next.is_some() && page.swarms.len() > 1 {
+            page.swarms.pop();
+        }
+        if self.is(Flaw::ListWithoutDownloads) {
+            page.swarms.iter_mut().for_each(|swarm| swarm.counts.downloads = 0);
+        }
+        Ok(page)
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use storage_core::layer::Limits;
 use storage_core::{
     InfoHash, NoObserver, Peer, PeerChange, PeerId, PeerSelection, PeerStorageExt, PeerWrite, Role, Storage,
-    When,
+    SwarmOrder, When,
 };
 use storage_pg::PgConfig;
 use storage_pg::recommended::Recommendation;
@@ -84,6 +84,8 @@ async fn call_for_many(storage: &dyn Storage, round: u32) -> Result<(), Failed> 
         storage.announce_peers(&PeerSelection::new(*swarm, 50)).await?;
         storage.scrape_swarms(&swarms).await?;
         storage.read_swarms(&swarms, 100).await?;
+        let page = storage.list_swarms(SwarmOrder::InfoHash, None, 50).await?;
+        storage.list_swarms(SwarmOrder::InfoHash, page.next.as_ref(), 50).await?;
         for change in
             [PeerChange::Touch, PeerChange::Graduate, PeerChange::Put(Role::Leecher), PeerChange::Delete]
         {

@@ -31,6 +31,10 @@ impl NamedCounts {
         let SwarmCounts { seeders, leechers, downloads } = counts;
         Self { info_hash, seeders, leechers, downloads }
     }
+
+    fn counts(&self) -> SwarmCounts {
+        SwarmCounts { seeders: self.seeders, leechers: self.leechers, downloads: self.downloads }
+    }
 }
 
 impl fmt::Display for NamedCounts {

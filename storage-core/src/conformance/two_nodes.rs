@@ -15,7 +15,7 @@ use crate::{
     DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash, Maintenance,
     MissingCapabilities, OpenError, Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite,
     PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics, Storage, SwarmCounts,
-    SwarmSnapshot, Timestamp, Transfer, When, Written,
+    SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written,
 };
 
 /// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and after a write
@@ -241,6 +241,10 @@ impl Maintenance for NodePair {
 
     async fn check_counts(&self) -> Result<Option<CountCheck>> {
         self.reader().await.check_counts().await
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        self.reader().await.list_swarms(order, from, limit).await
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

@@ -34,7 +34,8 @@ use crate::{
     CountCheck, Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash,
     Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
     PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics,
-    SwarmCounts, SwarmSnapshot, Timestamp, Transfer, When, Written, announce_each, failed_for_each,
+    SwarmCounts, SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written, announce_each,
+    failed_for_each,
 };
 
 /// Sees every call of a storage pass.
@@ -289,6 +290,10 @@ impl<S: Maintenance + ?Sized, L: Layer> Maintenance for Layered<S, L> {
             self.layer.counts_checked(self.storage.name(), check);
         }
         Ok(check)
+    }
+
+    async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {
+        self.pass(Operation::ListSwarms, self.storage.list_swarms(order, from, limit)).await
     }
 
     async fn forget_swarm(&self, info_hash: &InfoHash) -> Result<Forgotten> {

@@ -160,6 +160,7 @@ fn section_comment(section: &str) -> &'static str {
         "announce" => "Peers for an announce.",
         "downloads" => "How often torrents were downloaded to the end. May be left out.",
         "data" => "Arbitrary data. Overwrites what is there.",
+        "swarm" => "Not MoChi's, optional: for lists of the largest swarms.",
         "export" => EXPORT,
         "import" => IMPORT,
         "bulk" => BULK,

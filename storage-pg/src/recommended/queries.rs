@@ -354,6 +354,33 @@ CROSS JOIN LATERAL (
   FROM mo_peers AS p WHERE p.info_hash = walk.info_hash) AS there
 WHERE walk.number > 0";
 
+/// The order is known when this is planned, and what is for the other orders is left out of the plan.
+const LIST_SWARMS: &str = "\
+SELECT page.info_hash, counts.seeders, counts.leechers,
+  COALESCE((SELECT d.downloads FROM mo_downloads AS d WHERE d.info_hash = page.info_hash), 0) AS downloads
+FROM (
+  (SELECT info_hash, 0 AS rank FROM mo_swarms
+    WHERE @order::text = 'info_hash' AND info_hash > @info_hash::bytea
+    GROUP BY info_hash HAVING SUM(seeders) + SUM(leechers) > 0
+    ORDER BY info_hash LIMIT @limit::int8)
+  UNION ALL
+  (SELECT info_hash, rank FROM (
+    SELECT info_hash, GREATEST(0, CASE @order::text WHEN 'seeders' THEN SUM(seeders)
+      WHEN 'leechers' THEN SUM(leechers) ELSE SUM(seeders) + SUM(leechers) END) AS rank
+    FROM mo_swarms WHERE @order::text IN ('peers', 'seeders', 'leechers')
+    GROUP BY info_hash HAVING SUM(seeders) + SUM(leechers) > 0) AS ranked
+    WHERE (-rank, info_hash) > (-@count::int8, @info_hash::bytea)
+    ORDER BY rank DESC, info_hash LIMIT @limit::int8)
+  UNION ALL
+  (SELECT info_hash, downloads FROM mo_downloads
+    WHERE @order::text = 'downloads' AND downloads > 0 AND downloads <= @count::int8
+      AND (downloads < @count::int8 OR info_hash > @info_hash::bytea)
+    ORDER BY downloads DESC, info_hash LIMIT @limit::int8)) AS page
+CROSS JOIN LATERAL (
+  SELECT COALESCE(SUM(s.seeders), 0) AS seeders, COALESCE(SUM(s.leechers), 0) AS leechers
+  FROM mo_swarms AS s WHERE s.info_hash = page.info_hash) AS counts
+ORDER BY page.rank DESC, page.info_hash";
+
 const IMPORT_DATA: &str = "\
 INSERT INTO mo_kv (context, name, value) VALUES (@context, @key, @value)
 ON CONFLICT (context, name) DO NOTHING";
@@ -510,6 +537,7 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
             only_on_postgres("SELECT mo_merge_swarms()".into()),
         ),
         // CockroachDB keeps no counts.
+        Query::ListSwarms => commented(LIST_SWARMS_COMMENT, only_on_postgres(LIST_SWARMS.into())),
         Query::CheckCounts => commented(CHECK_COUNTS_COMMENT, only_on_postgres(CHECK_COUNTS.into())),
         Query::CountInfoHashes => commented(
             "Counts swarms that have peers.",
@@ -638,6 +666,12 @@ const CHECK_COUNTS_COMMENT: &str = "\
 Not MoChi's, optional: compares counts that triggers keep with the peers that are there, for up to @limit swarms from
 the random @info_hash on; a row for each swarm that has either.";
 
+const LIST_SWARMS_COMMENT: &str = "\
+Up to @limit swarms after the one that has @count and @info_hash in the @order: 'info_hash', where every
+count is 0, or 'peers', 'seeders', 'leechers', 'downloads', greatest first, then by info hash. The swarms
+that have peers; in the order 'downloads' those that have downloads. By 'info_hash' it reads a page, else
+all counts; by 'downloads', all downloads, unless there is an index on (downloads DESC, info_hash).";
+
 const FORGET_PEERS_COMMENT: &str = "\
 Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";
 
@@ -674,7 +708,7 @@ mod tests {
         for recommendation in recommendations().filter(|recommendation| recommendation.for_mochi) {
             for parsed in ParsedQueries::of(&recommendation.config(), OpenedParts::Everything).queries {
                 assert_eq!(parsed.query.spec().origin, QueryOrigin::Mochi);
-                for argument in [Argument::Sample, Argument::Limit, Argument::Expires] {
+                for argument in [Argument::Sample, Argument::Limit, Argument::Expires, Argument::Order] {
                     assert!(
                         !parsed.rewritten.arguments.contains(&argument),
                         "{:?}: {argument}",

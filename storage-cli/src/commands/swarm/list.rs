@@ -1,13 +1,15 @@
 //! `swarm list`: the largest swarms of a storage.
 //!
-//! Storages give peers in an order of their own, and the peers of one swarm need not come together (Redis has those of
-//! each address family apart). So every swarm of a page is scraped: its exact counts decide whether it is one of the
-//! largest so far, and no more than these are kept.
+//! A storage that can list swarms is asked for them. Others give peers in an order of their own, and the peers of one
+//! swarm need not come together (Redis has those of each address family apart). So every swarm of a page is scraped: its
+//! exact counts decide whether it is one of the largest so far, and no more than these are kept.
 
 use std::cmp::Reverse;
+use std::ops::ControlFlow;
 
 use storage_core::{
-    Capability, DownloadsRecord, InfoHash, Opened, PeerRecord, Result as StorageResult, Storage,
+    Capability, Cursor, DownloadsRecord, InfoHash, ListedSwarm, MissingCapabilities, Opened, Page,
+    PeerRecord, Result as StorageResult, Storage, SwarmOrder, SwarmPage,
 };
 
 use super::NamedCounts;
@@ -25,13 +27,19 @@ const SCRAPED_AT_ONCE: usize = 100;
 pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArguments) -> CommandResult {
     let list = context.with_storage(&arguments.storage, async |Opened { storage, .. }, output| {
         let missing = storage.missing_capabilities();
-        if let Some(reason) = arguments.sort.needed().iter().find_map(|needed| missing.reason(*needed)) {
+        if let Some(reason) =
+            arguments.sort.needed(&missing).iter().find_map(|needed| missing.reason(*needed))
+        {
             return Err(CommandError::finding(format!("cannot list swarms: {reason}")).into());
         }
         let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
-        let mut largest = Largest::new(arguments.sort, limit);
-        largest.find(&**storage).await?;
-        let found = largest.recounted(&**storage).await?;
+        let (found, left_out) = if missing.has(Capability::ListSwarms) {
+            listed(&**storage, arguments.sort.order(), limit).await?
+        } else {
+            let mut largest = Largest::new(arguments.sort, limit);
+            largest.find(&**storage).await?;
+            (largest.recounted(&**storage).await?, largest.left_out)
+        };
         if arguments.json {
             output.json_lines(found.iter())?;
         } else if !found.is_empty() {
@@ -39,7 +47,7 @@ pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArgu
         }
         if found.is_empty() {
             note(arguments.sort.none_listed());
-        } else if largest.left_out {
+        } else if left_out {
             note(format_args!("these are the first {}; --limit lists more", found.len()));
         }
         Ok(Exit::Success)
@@ -48,11 +56,23 @@ pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArgu
 }
 
 impl SwarmSort {
-    /// What a storage needs to list swarms in this order.
-    fn needed(self) -> &'static [Capability] {
+    /// What a storage that lacks these needs to list swarms in this order.
+    fn needed(self, missing: &MissingCapabilities) -> &'static [Capability] {
+        match (self, missing.has(Capability::ListSwarms)) {
+            (Self::Downloads, true) => &[Capability::Downloads],
+            (Self::Downloads, false) => &[Capability::Downloads, Capability::ExportDownloads],
+            (_, true) => &[],
+            (_, false) => &[Capability::ExportPeers],
+        }
+    }
+
+    fn order(self) -> SwarmOrder {
         match self {
-            Self::Downloads => &[Capability::Downloads, Capability::ExportDownloads],
-            Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => &[Capability::ExportPeers],
+            Self::Peers => SwarmOrder::Peers,
+            Self::Seeders => SwarmOrder::Seeders,
+            Self::Leechers => SwarmOrder::Leechers,
+            Self::Downloads => SwarmOrder::Downloads,
+            Self::InfoHash => SwarmOrder::InfoHash,
         }
     }
 
@@ -66,26 +86,35 @@ impl SwarmSort {
 
     /// Where a swarm is in this order.
     fn rank(self, counts: &NamedCounts) -> (Reverse<u64>, InfoHash) {
-        let NamedCounts { info_hash, seeders, leechers, downloads } = counts;
-        let count = match self {
-            Self::Peers => seeders.saturating_add(*leechers),
-            Self::Seeders => *seeders,
-            Self::Leechers => *leechers,
-            Self::Downloads => *downloads,
-            Self::InfoHash => 0,
-        };
-        (Reverse(count), *info_hash)
+        (Reverse(self.order().rank(&counts.counts())), counts.info_hash)
     }
 
     /// Whether a swarm is listed in this order at all.
     fn lists(self, counts: &NamedCounts) -> bool {
-        match self {
-            Self::Downloads => counts.downloads > 0,
-            Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => {
-                (counts.seeders, counts.leechers) != (0, 0)
-            }
-        }
+        self.order().lists(&counts.counts())
     }
+}
+
+/// The first swarms that the storage lists in this order, and whether there are more.
+async fn listed(
+    storage: &dyn Storage,
+    order: SwarmOrder,
+    limit: usize,
+) -> Result<(Vec<NamedCounts>, bool), WorkError> {
+    // One more tells whether any are left out. A storage may read all counts for each page: so it is asked for one.
+    let (enough, mut swarms) = (limit.saturating_add(1), Vec::new());
+    let read = async |from: Option<&Cursor>| {
+        let SwarmPage { swarms, next, .. } = storage.list_swarms(order, from, enough).await?;
+        Ok(Page { records: swarms, next, ..Page::default() })
+    };
+    let each = async |page: Page<ListedSwarm>| {
+        swarms.extend(page.records.iter().map(|swarm| NamedCounts::new(swarm.info_hash, swarm.counts)));
+        Ok(if swarms.len() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    PageScan::new().pages(read, each).await?;
+    let left_out = swarms.len() > limit;
+    swarms.truncate(limit);
+    Ok((swarms, left_out))
 }
 
 /// The largest swarms so far.

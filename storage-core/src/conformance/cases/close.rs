@@ -10,7 +10,7 @@ use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
     AddressFamily, Announce, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Operation,
-    PeerChange, PeerRecord, PeerStorageExt, PeerWrite, Result, Role, Scope, Storage,
+    PeerChange, PeerRecord, PeerStorageExt, PeerWrite, Result, Role, Scope, Storage, SwarmOrder,
 };
 
 pub(super) async fn closing_twice_is_no_error(test: &TestContext) -> CaseResult {
@@ -69,6 +69,7 @@ async fn every_call(
         (Operation::DeleteData, storage.delete_data(context, &keys).await),
         (Operation::CollectGarbage, storage.collect_garbage(CUTOFF).await.map(drop)),
         (Operation::Statistics, storage.statistics().await.map(drop)),
+        (Operation::ListSwarms, storage.list_swarms(SwarmOrder::Peers, None, 1).await.map(drop)),
         (Operation::ForgetSwarm, storage.forget_swarm(&info_hash).await.map(drop)),
         (Operation::ExportPeers, storage.export_peers(Scope::Swarm(info_hash), None, 1).await.map(drop)),
         (Operation::ExportDownloads, storage.export_downloads(None, 1).await.map(drop)),

@@ -6,7 +6,7 @@ use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
     Capability, DataRecord, DownloadsRecord, Error, ErrorKind, Operation, PeerRecord, PeerStorageExt, Result,
-    Role, Scope,
+    Role, Scope, SwarmOrder,
 };
 
 pub(super) async fn an_absent_peer_is_named(test: &TestContext) -> CaseResult {
@@ -51,6 +51,9 @@ async fn call_for(test: &TestContext, capability: Capability) -> CaseResult<Opti
             (Operation::CollectGarbage, storage.collect_garbage(CUTOFF).await.map(drop))
         }
         Capability::Statistics => (Operation::Statistics, storage.statistics().await.map(drop)),
+        Capability::ListSwarms => {
+            (Operation::ListSwarms, storage.list_swarms(SwarmOrder::Peers, None, 1).await.map(drop))
+        }
         Capability::ExportPeers => {
             let exported = storage.export_peers(Scope::Swarm(info_hash), None, 1).await;
             (Operation::ExportPeers, exported.map(drop))

@@ -16,6 +16,7 @@ mod sampling;
 mod schedule;
 mod scrape;
 mod statistics;
+mod swarm_list;
 mod transfer;
 mod transfer_data;
 mod transfer_downloads;
@@ -208,6 +209,15 @@ pub(super) static ALL: &[Case] = &[
     must!("U3" "closing stops the schedule", schedule::closing_stops_it).collects(),
     must!("U3" "statistics are taken by themselves", schedule::statistics_are_taken_by_themselves).needs(&[Statistics]).on_nothing(),
     must!("U3" "no interval is no statistics", schedule::no_interval_is_no_statistics).needs(&[Statistics]).on_nothing(),
+    must!("U4" "each order is kept", swarm_list::each_order_is_kept).needs(swarm_list::LIST).alone(),
+    must!("U4" "pages have each swarm once", swarm_list::pages_have_each_swarm_once).needs(swarm_list::LIST).alone(),
+    must!("U4" "counts are those of scrapes", swarm_list::counts_are_those_of_scrapes).needs(swarm_list::LIST_AND_DOWNLOADS).graduates().alone(),
+    must!("U4" "downloads are an order", swarm_list::downloads_are_an_order).needs(swarm_list::LIST_AND_DOWNLOADS).graduates().alone(),
+    must!("U4" "downloads without peers are listed", swarm_list::downloads_without_peers_are_listed).needs(swarm_list::LIST_AND_DOWNLOADS).graduates().alone(),
+    must!("U4" "a swarm without peers is not listed", swarm_list::a_swarm_without_peers_is_not_listed).needs(swarm_list::LIST).alone(),
+    must!("U4" "as many are listed as there are", swarm_list::as_many_are_listed_as_there_are).needs(swarm_list::LIST_AND_STATISTICS).alone(),
+    must!("U4" "a limit of 0 is 1", swarm_list::a_limit_of_none_is_one).needs(swarm_list::LIST),
+    must!("U4" "an unknown cursor is no error", swarm_list::an_unknown_cursor_is_no_error).needs(swarm_list::LIST),
     must!("T1" "export gives peers as they were put", transfer::export_gives_peers_as_they_were_put).needs(&[ExportPeers]),
     must!("T1" "pages give every peer once", transfer::pages_give_every_peer_once).needs(&[ExportPeers]),
     must!("T1" "a large swarm comes in pages", transfer::a_large_swarm_comes_in_pages).needs(transfer::PEERS_BOTH_WAYS),
