@@ -32,7 +32,11 @@ impl PageScan {
     ) -> Result<(), WorkError> {
         let mut from = None;
         loop {
-            let mut page = read(from.as_ref()).await?;
+            let mut page = tokio::select! {
+                biased;
+                page = read(from.as_ref()) => page?,
+                () = self.0.clone().wait() => return Err(WorkError::Interrupted),
+            };
             from = page.next.take();
             if each(page).await?.is_break() || from.is_none() {
                 return Ok(());
