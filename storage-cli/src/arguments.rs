@@ -22,7 +22,7 @@ pub(crate) use data::{
 pub(crate) use serve::ServeArguments;
 pub(crate) use swarm::{ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmSort};
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 a finding, 2 wrong usage or an unreadable file, \
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 a problem was found, 2 wrong usage or an unreadable file, \
                           3 acknowledged writes lost (serve), 130 after Ctrl-C.
 
 Logs of every command go to the standard error:
@@ -202,7 +202,7 @@ pub(crate) struct StorageArguments {
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// The storage holds only arbitrary data, as the storages of hooks do: it needs no queries for peers
+    /// The storage holds only arbitrary data, like those inside MoChi's `prehooks`: it needs no queries for peers
     #[arg(long)]
     pub(crate) data_only: bool,
     /// Accept a file with hooks that `serve` does not run, like the same option of `serve`

@@ -52,7 +52,7 @@
 //! ```
 //!
 //! # Announce
-//! One call writes the client and reads peers and counts. Of an answer that is not complete, `failure` says why.
+//! One call writes the client and reads peers and counts. If these could not be read, `failure` holds the error.
 //!
 //! ```
 //! # use storage_core::Opened;

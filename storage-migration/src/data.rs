@@ -61,7 +61,7 @@ async fn write_some(
         return Ok(());
     }
     let entries: Vec<_> = new.iter().map(WrittenEntry::of).collect();
-    // Before they are written: what is written is in the ledger, whatever comes between.
+    // Before they are written: so none is written without being noted, whatever comes between.
     shared.written_keys().note(&entries).map_err(MigrationError::WrittenKeys)?;
     counts.add_imported(put(shared, context, &new).await?);
     remove_gone(shared, context, &entries).await

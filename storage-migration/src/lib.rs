@@ -1,6 +1,6 @@
 //! Migration: everything from one storage to another, and the comparison of both.
 //!
-//! Peers keep role, family and time of last announce; which records stay is the rule of imports (T1).
+//! Peers keep role, family and time of last announce; on conflict the later announce and the larger count win, and existing data stays.
 //! Nothing is ever deleted at the source. What is under way is bounded by the size of a batch and the
 //! number of writers, however large the source. Imports may be repeated, so a migration that was
 //! interrupted in whatever way is simply started again.

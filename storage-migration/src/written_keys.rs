@@ -8,7 +8,7 @@ use tempfile::SpooledTempFile;
 
 use storage_core::{Context, DataRecord};
 
-/// Beyond this, the ledger moves to a file.
+/// Beyond this, the entries move to a file.
 const IN_MEMORY: usize = 1 << 20;
 
 /// An entry that was written, with a digest of its value.

@@ -15,7 +15,7 @@
 //!   those of several nodes at the same moment have no order, here as anywhere.
 //! - **A secondary never slows or fails a call.** Writes are queued, never waited for. The queue is
 //!   bounded in writes and bytes; when it is full, a write is *missed*, and counted.
-//! - **Suspension.** A call to the secondary that takes too long, or that it cannot serve, counts as
+//! - **Suspension.** A call to the secondary that takes too long or that the secondary fails counts as
 //!   a failure; after several in a row it is suspended: what is queued and what comes is missed.
 //!   It is then probed, and served again as soon as it answers. It may also be out of reach when the
 //!   mirror is opened. A wrong configuration of it is a problem like any other.

@@ -45,7 +45,8 @@ pub struct PgConfig {
     pub created_zone: String,
     /// `startup_timeout`: how long an unreachable server is tried again when opening (30 s).
     pub startup_timeout: Duration,
-    /// `retry_timeout`: how long a transaction is run again that others got in the way of (10 s).
+    /// `retry_timeout`: how long a call is retried after a serialization conflict, a deadlock or a lost connection (10 s),
+    /// within four fifths of its timeout.
     pub retry_timeout: Duration,
     /// `batch_size`: the most calls that are sent together where a batch query is configured (256).
     pub batch_size: usize,

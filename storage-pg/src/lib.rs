@@ -41,13 +41,13 @@
 //! | `query_spec`, `rewrite`, `arguments`, `parsed_query` | the queries: what each takes and gives, as they are read |
 //! | `prepare`, `statement`, `pg_type`, `row_counts` | the queries with the types that the server gives them |
 //! | `query_check`, `query_scope` | trial runs of queries |
-//! | `peers`, `graduation`, `batch`, `whole_announces`, `bulk` | announces and scrapes; many together |
+//! | `peers`, `graduation`, `batch`, `announces`, `bulk` | announces and scrapes; many together |
 //! | `data` | arbitrary data |
 //! | `maintenance` | garbage collection, statistics, forgetting a swarm |
 //! | `transfer` | export in pages, import |
 //! | `diagnostics`, `server` | what `check` shows; which server it is |
 //!
-//! The crate has no features.
+//! Features: `tls-ring` (on by default) or `tls-aws-lc`; without both, a configuration that asks for TLS is an error.
 //!
 //! # What the queries decide, and what is decided here
 //!

@@ -1,4 +1,4 @@
-//! Rehearsals: queries that delete or change rows are tried on probe rows of our own, in a
+//! Query scopes: queries that delete or change rows are tried on probe rows of our own, in a
 //! transaction that is always rolled back, and must touch no other row.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

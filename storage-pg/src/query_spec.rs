@@ -171,6 +171,10 @@ macro_rules! queries {
 // whether it writes; its arguments, and how many of them, as their type lists them, may be used by number;
 // what is read from the result; the capabilities that are lacking without it; the operations whose behaviour
 // it decides. In this order queries are read, checked and shown, those of the data first.
+//
+// A new query needs a row here, a trial in `query_check` and a recommendation in `recommended::queries` (the compiler
+// asks for both), and its row in the README. One that deletes or changes rows is listed in `query_scope::CHECKED`, too;
+// one for many calls has a kind in `batch`; new arguments are in `arguments`, a new `@name` in `rewrite`.
 queries! {
     /// `announce.query`: peers for an announce, of one role and family.
     Announce = "announce.query", Peers, Required, Mochi, Reads,

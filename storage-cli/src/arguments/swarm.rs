@@ -15,8 +15,8 @@ Example: tracker-storage swarm list -c tracker.yaml --sort downloads --limit 20
 Lists the swarms that have peers; with --sort downloads, the swarms with at least one completed download, with or \
 without peers. Swarms with equal counts are sorted by info hash.
 
-The command reads all peers (with --sort downloads, the downloads of all swarms) page by page and scrapes each swarm \
-it finds. --limit bounds its memory. `tracker-storage export` prints every swarm.";
+A storage without lists of swarms is read page by page, all its peers (with --sort downloads, all its downloads), and \
+each swarm found is scraped. --limit bounds the memory. `tracker-storage export` prints every swarm.";
 
 /// Reads and writes of one swarm.
 #[derive(Debug, Subcommand)]
