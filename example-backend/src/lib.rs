@@ -31,18 +31,18 @@
 //! ```
 //! use example_backend::ExampleDriver;
 //! use storage_core::config::{StorageConfig, Value};
-//! use storage_core::{InfoHash, Peer, PeerId, Backends};
+//! use storage_core::{Backends, InfoHash, Peer, PeerId, PeerStorage, PeerStorageExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Value::Section(vec![("capacity".into(), Value::Integer(1_000))]);
 //! let backends = Backends::new().with(ExampleDriver);
-//! let opened = backends.open(StorageConfig { name: "example".into(), config }).await?;
+//! let storage = backends.open(StorageConfig { name: "example".into(), config }).await?;
 //!
 //! let info_hash = InfoHash::V1([1; 20]);
 //! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
-//! opened.storage.put_leecher(&info_hash, &peer).await?;
-//! assert_eq!(opened.storage.scrape_swarm(&info_hash).await?.leechers, 1);
+//! storage.put_leecher(&info_hash, &peer).await?;
+//! assert_eq!(storage.scrape_swarm(&info_hash).await?.leechers, 1);
 //! # Ok(())
 //! # }
 //! ```

@@ -41,7 +41,7 @@ def figures_of(arguments):
 
 def started(config, workload, seconds, swarms, peers):
     """The same in the background, with one caller, leaving its peers there."""
-    arguments = [command, "bench", "-c", config, "--json", "--keep", "--workload", workload]
+    arguments = [COMMAND, "bench", "-c", config, "--json", "--keep", "--workload", workload]
     arguments += ["--duration", f"{seconds}s", "--warmup", "0s", "--concurrency", "1"]
     arguments += ["--swarms", str(swarms), "--peers", str(peers)]
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
