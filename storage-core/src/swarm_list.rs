@@ -81,7 +81,7 @@ pub struct SwarmPage {
 /// Makes a page out of swarms that come in any order. It holds no more swarms than the page.
 ///
 /// ```
-/// use tracker_storage_core::{InfoHash, ListedSwarm, SwarmCounts, SwarmOrder, SwarmPageBuilder, Timestamp};
+/// use storage_core::{InfoHash, ListedSwarm, SwarmCounts, SwarmOrder, SwarmPageBuilder, Timestamp};
 ///
 /// let mut page = SwarmPageBuilder::new(SwarmOrder::Seeders, None, 2);
 /// for seeders in [3, 9, 5] {
