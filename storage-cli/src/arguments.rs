@@ -22,7 +22,8 @@ pub(crate) use data::{
 pub(crate) use serve::ServeArguments;
 pub(crate) use swarm::{ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmSort};
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 a problem was found, 2 wrong usage or an unreadable file, \
+const EXIT_CODES: &str =
+    "Exit codes: 0 success, 1 a problem was found, 2 wrong usage or an unreadable file, \
                           3 acknowledged writes lost (serve), 130 after Ctrl-C.
 
 Logs of every command go to the standard error:
