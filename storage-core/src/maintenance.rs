@@ -2,6 +2,7 @@
 
 mod availability;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Schedule {
         if self.gc_max_share < 1.0 && storage.missing_capabilities().has(Capability::Statistics) {
             let counted = storage.statistics().await?;
             let count = counted.seeders + counted.leechers;
-            (most, peers) = (((count as f64 * self.gc_max_share) as u64).max(FEW), Some(count));
+            (most, peers) = (((count as f64 * self.gc_max_share) as u64).max(ALWAYS_COLLECTED), Some(count));
         }
         let collected = storage.collect_at_most(cutoff, most).await?;
         Ok(Collection { cutoff, collected, peers })
@@ -64,7 +65,7 @@ impl Schedule {
 }
 
 /// So many peers may always be removed: a few that leave together are no sign of anything.
-const FEW: u64 = 20;
+const ALWAYS_COLLECTED: u64 = 20;
 
 impl Default for Schedule {
     fn default() -> Self {
@@ -80,10 +81,10 @@ impl Default for Schedule {
 }
 
 /// The longest that closing waits for a garbage collection under way.
-const FINISH: Duration = Duration::from_secs(4);
+const COLLECTION_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What closing the storage inside is left of the time there is for all.
-const CLOSE: Duration = Duration::from_secs(1);
+const CLOSE_RESERVE: Duration = Duration::from_secs(1);
 
 /// Runs a [`Schedule`] on a storage until that is closed or dropped. Closing waits 4 s for a garbage
 /// collection under way, or less where there is [less time](time_left), and cancels it then.
@@ -104,6 +105,7 @@ pub struct MaintenanceScheduler(Arc<SchedulerInner>);
 
 #[derive(Default)]
 struct SchedulerInner {
+    is_started: AtomicBool,
     tasks: Tasks,
     availability: Arc<Availability>,
 }
@@ -122,13 +124,14 @@ impl MaintenanceScheduler {
         Arc::new(Layered::new(storage, scheduler))
     }
 
-    /// Runs a schedule on a storage until that is dropped or the scheduler is stopped. The observer learns when
+    /// Runs a schedule on a storage until that is dropped or the scheduler is stopped; does nothing if it has been
+    /// started before. The observer learns when
     /// garbage is [collected next](Event::CollectionScheduled).
     pub(crate) fn run(&self, storage: &Arc<dyn Storage>, schedule: Schedule, observer: SharedObserver) {
-        if !schedule.enabled {
+        if !schedule.enabled || self.0.is_started.swap(true, Ordering::Relaxed) {
             return;
         }
-        let SchedulerInner { tasks, availability } = &*self.0;
+        let SchedulerInner { tasks, availability, .. } = &*self.0;
         let (storage, availability) = (Arc::downgrade(storage), Arc::clone(availability));
         let spawner = tasks.spawner();
         if !schedule.reporting_interval.is_zero() {
@@ -139,8 +142,18 @@ impl MaintenanceScheduler {
         spawner.spawn(collector.run(spawner.clone()));
     }
 
-    async fn finish(&self) {
-        let at_most = time_left().map_or(FINISH, |left| left.saturating_sub(CLOSE).min(FINISH));
+    /// Watches a call that begins.
+    pub(crate) fn watch(&self, operation: Operation) -> CallWatch<'_> {
+        use Operation::{Announce, GraduatePeers, Probe, PutPeer, WritePeers};
+        let shows = matches!(operation, PutPeer | GraduatePeers | WritePeers | Announce | Probe);
+        CallWatch { operation, availability: shows.then_some(&self.0.availability) }
+    }
+
+    /// Stops what runs. It waits for a garbage collection under way.
+    pub(crate) async fn stop(&self) {
+        let at_most = time_left().map_or(COLLECTION_STOP_TIMEOUT, |left| {
+            left.saturating_sub(CLOSE_RESERVE).min(COLLECTION_STOP_TIMEOUT)
+        });
         if !self.0.tasks.stop(at_most).await {
             tracing::warn!(after = ?at_most, "a garbage collection under way was cancelled");
         }
@@ -154,22 +167,9 @@ impl Layer for MaintenanceScheduler {
         operation: Operation,
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
-        // A probe that takes too long is given up from outside.
-        let mut given_up = GivenUp((operation == Operation::Probe).then_some(&self.0.availability));
+        let watch = self.watch(operation);
         let result = call.await;
-        given_up.0 = None;
-        if matches!(
-            operation,
-            Operation::PutPeer
-                | Operation::GraduatePeers
-                | Operation::WritePeers
-                | Operation::Announce
-                | Operation::Probe
-        ) {
-            self.0
-                .availability
-                .record_announce(result.as_ref().err().is_none_or(|error| is_served(operation, error)));
-        }
+        watch.ended(&result);
         result
     }
 
@@ -178,17 +178,32 @@ impl Layer for MaintenanceScheduler {
         _backend: &'static str,
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> Result<()> {
-        self.finish().await;
+        self.stop().await;
         close.await
     }
 }
 
-/// Says, when it is dropped, that an announce could not be stored.
-struct GivenUp<'a>(Option<&'a Arc<Availability>>);
+/// A call under way that may show whether announces are stored.
+pub(crate) struct CallWatch<'a> {
+    operation: Operation,
+    /// `None` for a call that shows nothing, and after the end of one.
+    availability: Option<&'a Availability>,
+}
 
-impl Drop for GivenUp<'_> {
+impl CallWatch<'_> {
+    /// The call has ended.
+    pub(crate) fn ended<T>(mut self, result: &Result<T>) {
+        if let Some(availability) = self.availability.take() {
+            availability
+                .record_announce(result.as_ref().err().is_none_or(|error| is_served(self.operation, error)));
+        }
+    }
+}
+
+impl Drop for CallWatch<'_> {
+    /// A probe that takes too long is given up from outside.
     fn drop(&mut self) {
-        if let Some(availability) = self.0 {
+        if let Some(availability) = self.availability.filter(|_| self.operation == Operation::Probe) {
             availability.record_announce(false);
         }
     }

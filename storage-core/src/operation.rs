@@ -80,6 +80,8 @@ operations! {
     ListSwarms => "list_swarms", LongRead;
     /// A swarm is removed.
     ForgetSwarm => "forget_swarm", LongWrite;
+    /// Queries are compared with what the server says of them.
+    CheckQueries => "check_queries", LongRead;
     /// Destructive queries are tried on rows of their own.
     CheckQueryScope => "check_query_scope", LongRead;
     /// A page of peers is read.

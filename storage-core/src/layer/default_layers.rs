@@ -33,14 +33,14 @@ impl Layer for DefaultLayers {
         operation: Operation,
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
+        let watch = self.maintenance.watch(operation);
         let call = self.limit.around(backend, operation, Trace.around(backend, operation, call));
-        let call = async {
-            match &self.observe {
-                Some(observe) => observe.around(backend, operation, call).await,
-                None => call.await,
-            }
+        let result = match &self.observe {
+            Some(observe) => observe.around(backend, operation, call).await,
+            None => call.await,
         };
-        self.maintenance.around(backend, operation, call).await
+        watch.ended(&result);
+        result
     }
 
     async fn close<'a>(
@@ -48,14 +48,12 @@ impl Layer for DefaultLayers {
         backend: &'static str,
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> Result<()> {
+        self.maintenance.stop().await;
         let close = self.limit.close(backend, Trace.close(backend, close));
-        let close = async {
-            match &self.observe {
-                Some(observe) => observe.close(backend, close).await,
-                None => close.await,
-            }
-        };
-        self.maintenance.close(backend, close).await
+        match &self.observe {
+            Some(observe) => observe.close(backend, close).await,
+            None => close.await,
+        }
     }
 
     fn completed(&self, backend: &'static str, is_download: bool) {

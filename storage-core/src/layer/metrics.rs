@@ -165,7 +165,10 @@ impl Metrics {
 
     /// What counts and times the calls of one storage with these metrics.
     pub fn meter(self: &Arc<Self>) -> SharedObserver {
-        Arc::new(Meter { metrics: Arc::clone(self), series: Default::default() })
+        Arc::new(Meter {
+            metrics: Arc::clone(self),
+            series: [const { std::sync::OnceLock::new() }; Operation::ALL.len()],
+        })
     }
 
     /// Sets the `info` metric of a storage; its server is `unknown` where [`Backend::server`] gives none.

@@ -150,7 +150,7 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
     }
 
     async fn check_queries(&self) -> Result<QueryCheck> {
-        self.pass(Operation::CheckQueryScope, self.storage.check_queries()).await
+        self.pass(Operation::CheckQueries, self.storage.check_queries()).await
     }
 
     async fn close(&self) -> Result<()> {
