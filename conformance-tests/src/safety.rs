@@ -23,7 +23,7 @@ struct ExcessRows {
     query: &'static str,
 }
 
-const OVERREACHES: &[ExcessRows] = &[
+const QUERIES_WITH_EXCESS_ROWS: &[ExcessRows] = &[
     ExcessRows {
         title: "delete takes every peer",
         section: Some("peer"),
@@ -136,7 +136,7 @@ pub fn tests() -> Vec<Trial> {
             result.map(|()| Completion::Completed)
         })
     };
-    OVERREACHES.iter().map(test).collect()
+    QUERIES_WITH_EXCESS_ROWS.iter().map(test).collect()
 }
 
 async fn is_found_and_harmless(

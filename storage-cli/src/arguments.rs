@@ -12,7 +12,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use storage_core::config::{StorageConfig, parse_duration};
 use storage_core::{Context, Timestamp};
-use storage_migration::{DataRule, DownloadsRule, Kind};
+use storage_migration::{DataRule, DownloadsRule, RecordKind};
 use storage_pg::recommended::{AddressColumn, Dialect};
 
 pub(crate) use bench::{BenchArguments, Workload};
@@ -238,7 +238,7 @@ pub(crate) struct ExportArguments {
     pub(crate) storage: StorageArguments,
     /// Only these kinds, separated by commas
     #[arg(long, value_parser = named(&KINDS), value_delimiter = ',', value_name = "KIND")]
-    pub(crate) only: Vec<Kind>,
+    pub(crate) only: Vec<RecordKind>,
 }
 
 /// What to import, and how.
@@ -274,7 +274,7 @@ pub(crate) struct EndpointsArguments {
     pub(crate) to_at: String,
     /// Only these kinds, separated by commas
     #[arg(long, value_parser = named(&KINDS), value_delimiter = ',', value_name = "KIND")]
-    pub(crate) only: Vec<Kind>,
+    pub(crate) only: Vec<RecordKind>,
     /// Only data of these contexts
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) context: Vec<Context>,
@@ -342,10 +342,10 @@ pub(crate) struct VerifyArguments {
 /// Values of an option: the name, the help, and the value itself.
 pub(crate) type Named<T, const N: usize> = [(&'static str, &'static str, T); N];
 
-const KINDS: Named<Kind, 3> = [
-    (Kind::Peers.name(), "Peers with role and time of last announce", Kind::Peers),
-    (Kind::Downloads.name(), "Completed downloads of swarms", Kind::Downloads),
-    (Kind::Data.name(), "Arbitrary data", Kind::Data),
+const KINDS: Named<RecordKind, 3> = [
+    (RecordKind::Peers.name(), "Peers with role and time of last announce", RecordKind::Peers),
+    (RecordKind::Downloads.name(), "Completed downloads of swarms", RecordKind::Downloads),
+    (RecordKind::Data.name(), "Arbitrary data", RecordKind::Data),
 ];
 
 const DOWNLOADS_RULES: Named<DownloadsRule, 2> =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use storage_core::{Backends, Diagnostics, Opened, Storage};
-use storage_migration::{Kind, KindProgress, MigrationError, Progress, RecordCounts, Side, Stop};
+use storage_migration::{MigrationError, Progress, RecordCounts, RecordKind, RecordProgress, Side, Stop};
 
 use indicatif::HumanDuration;
 
@@ -100,12 +100,12 @@ impl Endpoint {
 }
 
 /// The kinds asked for: all, if none is named.
-pub(crate) fn kinds(only: &[Kind]) -> Vec<Kind> {
-    if only.is_empty() { Kind::ALL.to_vec() } else { only.to_vec() }
+pub(crate) fn kinds(only: &[RecordKind]) -> Vec<RecordKind> {
+    if only.is_empty() { RecordKind::ALL.to_vec() } else { only.to_vec() }
 }
 
 /// Prints which entries were unreadable and left out.
-pub(crate) fn note_unreadable(kind: Kind, tally: &RecordCounts) {
+pub(crate) fn note_unreadable(kind: RecordKind, tally: &RecordCounts) {
     if tally.unreadable == 0 {
         return;
     }
@@ -130,11 +130,11 @@ fn shown(name: &[u8]) -> String {
 }
 
 /// Reports kinds that an endpoint cannot read or write, and what to do.
-pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> {
+pub(crate) fn reject(refusals: Vec<(RecordKind, String)>) -> Result<(), CommandError> {
     if refusals.is_empty() {
         return Ok(());
     }
-    let line = |(kind, reason): (Kind, String)| {
+    let line = |(kind, reason): (RecordKind, String)| {
         format!("{}: {reason}; configure it, or leave them out with --only", kind.name())
     };
     Err(CommandError::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
@@ -144,7 +144,7 @@ pub(crate) fn reject(refusals: Vec<(Kind, String)>) -> Result<(), CommandError> 
 pub(crate) async fn with_kind_progress<T>(
     work: impl Future<Output = T>,
     progress: &Progress,
-    kinds: &[Kind],
+    kinds: &[RecordKind],
     stop: &Stop,
     interrupt: &Interrupt,
 ) -> T {
@@ -169,7 +169,7 @@ pub(crate) async fn with_kind_progress<T>(
 }
 
 /// How far a kind is, and about how long the rest takes.
-fn describe(kind: Kind, progress: &KindProgress, elapsed: Duration) -> String {
+fn describe(kind: RecordKind, progress: &RecordProgress, elapsed: Duration) -> String {
     let RecordCounts { read, written, kept, unreadable, .. } = progress.counts();
     let of_all = progress.expected().map_or(String::new(), |all| {
         let left = all.saturating_sub(read) as f64 / read.max(1) as f64;

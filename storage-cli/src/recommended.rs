@@ -24,11 +24,11 @@ fn name<T: PartialEq, const N: usize>(values: &Named<T, N>, chosen: T) -> Option
 
 /// Fails if a backend does not have one of the choices, or they do not go together.
 pub(crate) fn check(choices: Section, backend: &str) -> Result<(), CommandError> {
-    let ConfigDiagnostics { problems, slips, unknown, .. } = choices.finish();
+    let ConfigDiagnostics { problems, probable_typos, unknown, .. } = choices.finish();
     if let Some(problem) = problems.first() {
         return Err(CommandError::usage(format!("error: --{}: {}", problem.key, problem.message)));
     }
-    if let Some(problem) = slips.iter().chain(&unknown).next() {
+    if let Some(problem) = probable_typos.iter().chain(&unknown).next() {
         return Err(CommandError::usage(format!("error: --{}: {backend} has no such choice", problem.key)));
     }
     Ok(())

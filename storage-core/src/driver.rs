@@ -170,7 +170,7 @@ impl Opened {
     }
 
     /// Starts maintenance on the [schedule](Self::schedule): garbage collection, statistics, checks of counts. It
-    /// ends when the storage is closed. Started twice, it runs twice.
+    /// ends when the storage is closed. Started again, it goes on as it is.
     pub fn start_maintenance(&self) {
         self.maintenance.run(&self.storage, self.schedule, Arc::clone(&self.observer));
     }
@@ -294,14 +294,14 @@ impl Backends {
         let mut section = Section::new(config.config);
         let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
-        let ConfigDiagnostics { mut problems, slips, unknown, mut warnings } = section.finish();
+        let ConfigDiagnostics { mut problems, probable_typos, unknown, mut warnings } = section.finish();
         let further = opener.findings(data_alone);
         // Of a setting that could not be read its default is no second problem.
         let is_told =
             |problem: &Problem| problems.iter().any(|told| !told.key.is_empty() && told.key == problem.key);
         let further_problems: Vec<_> =
             further.problems.into_iter().filter(|problem| !is_told(problem)).collect();
-        problems.extend(further_problems.into_iter().chain(slips).chain(unknown));
+        problems.extend(further_problems.into_iter().chain(probable_typos).chain(unknown));
         warnings.extend(further.warnings);
         Ok(Review { schedule: settings.schedule, problems, warnings })
     }
@@ -370,12 +370,13 @@ impl Backends {
         let mut section = Section::new(config.config);
         let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
-        let ConfigDiagnostics { mut problems, mut slips, mut unknown, mut warnings } = section.finish();
+        let ConfigDiagnostics { mut problems, mut probable_typos, mut unknown, mut warnings } =
+            section.finish();
         if !self.strict && !settings.strict {
-            problems.append(&mut slips);
+            problems.append(&mut probable_typos);
             warnings.append(&mut unknown);
         }
-        unknown.append(&mut slips);
+        unknown.append(&mut probable_typos);
         if !problems.is_empty() {
             problems.append(&mut unknown);
             return Err(OpenError::Configuration(problems));

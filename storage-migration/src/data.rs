@@ -11,7 +11,7 @@ use super::pipeline::Movement;
 use super::retry::with_retries;
 use super::run::MigrationInner;
 use super::written_keys::WrittenEntry;
-use super::{DataRule, Kind, MigrationError, Side};
+use super::{DataRule, MigrationError, RecordKind, Side};
 use storage_core::{Context, Cursor, DataRecord, Imported, Page, Result, Storage};
 
 /// Keys that are looked for at once: few enough for a call that has to be quick.
@@ -20,7 +20,7 @@ const KEYS_AT_ONCE: usize = 200;
 pub(super) struct Data;
 
 impl Movement for Data {
-    const KIND: Kind = Kind::Data;
+    const KIND: RecordKind = RecordKind::Data;
     type Record = DataRecord;
 
     async fn page(storage: &dyn Storage, from: Option<&Cursor>, limit: usize) -> Result<Page<DataRecord>> {
@@ -55,7 +55,7 @@ async fn write_some(
         DataRule::Keep => absent(shared, context, records).await?,
         DataRule::Replace => different(shared, records).await?,
     };
-    let counts = shared.progress.of(Kind::Data);
+    let counts = shared.progress.of(RecordKind::Data);
     counts.add_kept(records.len() - new.len());
     if new.is_empty() {
         return Ok(());
@@ -144,7 +144,7 @@ async fn remove_gone(
         return Ok(());
     }
     with_retries(Side::Target, &shared.stop, || shared.to.delete_data(context, &gone)).await?;
-    shared.progress.of(Kind::Data).add_gone(gone.len());
+    shared.progress.of(RecordKind::Data).add_gone(gone.len());
     put_again(shared, context, &gone).await
 }
 

@@ -33,8 +33,8 @@ mod written_keys;
 use std::fmt;
 use std::io;
 
-pub use options::{DataRule, DownloadsRule, Follow, Kind, Options};
-pub use progress::{KindProgress, Progress, RecordCounts};
+pub use options::{DataRule, DownloadsRule, Follow, Options, RecordKind};
+pub use progress::{Progress, RecordCounts, RecordProgress};
 pub use run::{Migration, Summary};
 pub use verify::{Comparison, Differences, Finding, Verification, VerifyOptions};
 

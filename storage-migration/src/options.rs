@@ -6,7 +6,7 @@ use storage_core::{Capability, Context};
 
 /// Kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RecordKind {
     /// Peers with role and time of last announce.
     Peers,
     /// How often torrents were downloaded to the end.
@@ -15,7 +15,7 @@ pub enum Kind {
     Data,
 }
 
-impl Kind {
+impl RecordKind {
     /// All kinds, in the order in which they are moved.
     pub const ALL: [Self; 3] = [Self::Peers, Self::Downloads, Self::Data];
 
@@ -72,7 +72,7 @@ pub enum DataRule {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The kinds to move (all).
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<RecordKind>,
     /// The contexts of data to move; none means all of them.
     pub contexts: Vec<Context>,
     /// Which downloads stay.
@@ -96,7 +96,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            kinds: Kind::ALL.to_vec(),
+            kinds: RecordKind::ALL.to_vec(),
             contexts: Vec::new(),
             downloads: DownloadsRule::default(),
             data: DataRule::default(),

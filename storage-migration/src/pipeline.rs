@@ -10,12 +10,12 @@ use super::lookup::downloads_of;
 use super::rate_limit::RateLimiter;
 use super::retry::with_retries;
 use super::run::MigrationInner;
-use super::{DownloadsRule, Kind, MigrationError, Side};
+use super::{DownloadsRule, MigrationError, RecordKind, Side};
 use storage_core::{Cursor, DownloadsRecord, Page, PeerRecord, Result, Scope, Storage, Timestamp};
 
 /// How records of one kind are moved.
 pub(super) trait Movement: Send + Sync + 'static {
-    const KIND: Kind;
+    const KIND: RecordKind;
     type Record: Send + 'static;
 
     fn page(
@@ -95,7 +95,7 @@ pub(super) struct Peers {
 }
 
 impl Movement for Peers {
-    const KIND: Kind = Kind::Peers;
+    const KIND: RecordKind = RecordKind::Peers;
     type Record = PeerRecord;
 
     async fn page(storage: &dyn Storage, from: Option<&Cursor>, limit: usize) -> Result<Page<PeerRecord>> {
@@ -103,7 +103,7 @@ impl Movement for Peers {
     }
 
     fn select(&self, shared: &MigrationInner, records: &mut Vec<PeerRecord>) {
-        let counts = shared.progress.of(Kind::Peers);
+        let counts = shared.progress.of(RecordKind::Peers);
         if let Some(stale_at) = self.stale_at {
             let before = records.len();
             records.retain(|record| record.announced > stale_at);
@@ -128,7 +128,7 @@ impl Movement for Peers {
         records.sort_unstable_by_key(|record| (record.info_hash, record.peer));
         let import = || shared.to.import_peers(&records);
         let imported = with_retries(Side::Target, &shared.stop, import).await?;
-        shared.progress.of(Kind::Peers).add_imported(imported);
+        shared.progress.of(RecordKind::Peers).add_imported(imported);
         Ok(())
     }
 }
@@ -137,7 +137,7 @@ impl Movement for Peers {
 pub(super) struct Downloads;
 
 impl Movement for Downloads {
-    const KIND: Kind = Kind::Downloads;
+    const KIND: RecordKind = RecordKind::Downloads;
     type Record = DownloadsRecord;
 
     async fn page(
@@ -155,7 +155,7 @@ impl Movement for Downloads {
         shared: &MigrationInner,
         records: Vec<DownloadsRecord>,
     ) -> Result<(), MigrationError> {
-        let counts = shared.progress.of(Kind::Downloads);
+        let counts = shared.progress.of(RecordKind::Downloads);
         if shared.options.downloads == DownloadsRule::Max {
             let import = || shared.to.import_downloads(&records);
             counts.add_imported(with_retries(Side::Target, &shared.stop, import).await?);

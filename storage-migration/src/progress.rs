@@ -6,31 +6,31 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::Kind;
+use super::RecordKind;
 use storage_core::{Imported, Page};
 
-/// KindProgress of each kind.
+/// RecordProgress of each kind.
 #[derive(Debug, Default)]
 pub struct Progress {
-    peers: KindProgress,
-    downloads: KindProgress,
-    data: KindProgress,
+    peers: RecordProgress,
+    downloads: RecordProgress,
+    data: RecordProgress,
 }
 
 impl Progress {
     /// The counts of a kind.
-    pub fn of(&self, kind: Kind) -> &KindProgress {
+    pub fn of(&self, kind: RecordKind) -> &RecordProgress {
         match kind {
-            Kind::Peers => &self.peers,
-            Kind::Downloads => &self.downloads,
-            Kind::Data => &self.data,
+            RecordKind::Peers => &self.peers,
+            RecordKind::Downloads => &self.downloads,
+            RecordKind::Data => &self.data,
         }
     }
 }
 
-/// KindProgress of one kind, changed while records move.
+/// RecordProgress of one kind, changed while records move.
 #[derive(Debug, Default)]
-pub struct KindProgress {
+pub struct RecordProgress {
     expected: AtomicU64,
     read: AtomicU64,
     written: AtomicU64,
@@ -43,7 +43,7 @@ pub struct KindProgress {
     unreadable_names: Mutex<Vec<Bytes>>,
 }
 
-impl KindProgress {
+impl RecordProgress {
     /// About how many records the source has; `None` if that is not known.
     pub fn expected(&self) -> Option<u64> {
         Some(self.expected.load(Relaxed)).filter(|expected| *expected > 0)
@@ -113,7 +113,7 @@ impl KindProgress {
     }
 }
 
-/// KindProgress of one kind at some moment.
+/// RecordProgress of one kind at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RecordCounts {
     /// Records read at the source.

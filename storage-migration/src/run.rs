@@ -10,7 +10,7 @@ use super::data::{Data, remove_all_gone};
 use super::pipeline::{self, Downloads, Peers};
 use super::rate_limit::RateLimiter;
 use super::written_keys::WrittenKeys;
-use super::{DownloadsRule, Follow, Kind, MigrationError, Options, Progress, RecordCounts, Stop};
+use super::{DownloadsRule, Follow, MigrationError, Options, Progress, RecordCounts, RecordKind, Stop};
 use storage_core::{Capability, Storage, Timestamp};
 
 /// How far clocks of trackers may be apart: a later pass of [`Migration::follow`] passes over peers that
@@ -56,22 +56,22 @@ pub struct Summary {
 
 impl Summary {
     /// The counts of a kind.
-    pub fn of(&self, kind: Kind) -> &RecordCounts {
+    pub fn of(&self, kind: RecordKind) -> &RecordCounts {
         match kind {
-            Kind::Peers => &self.peers,
-            Kind::Downloads => &self.downloads,
-            Kind::Data => &self.data,
+            RecordKind::Peers => &self.peers,
+            RecordKind::Downloads => &self.downloads,
+            RecordKind::Data => &self.data,
         }
     }
 
     /// Records written, of all kinds.
     pub fn written(&self) -> u64 {
-        Kind::ALL.iter().map(|kind| self.of(*kind).written).sum()
+        RecordKind::ALL.iter().map(|kind| self.of(*kind).written).sum()
     }
 
     /// Entries of the source that cannot be understood, of all kinds.
     pub fn unreadable(&self) -> u64 {
-        Kind::ALL.iter().map(|kind| self.of(*kind).unreadable).sum()
+        RecordKind::ALL.iter().map(|kind| self.of(*kind).unreadable).sum()
     }
 
     fn add(&mut self, later: &Self) {
@@ -109,11 +109,12 @@ impl Migration {
 
     /// What of the options the two storages cannot do: kind by kind, with the reason, which names the
     /// key of the configuration that is missing. Empty if it can be run.
-    pub fn refusals(&self) -> Vec<(Kind, String)> {
+    pub fn refusals(&self) -> Vec<(RecordKind, String)> {
         let (source, target) = (self.0.from.missing_capabilities(), self.0.to.missing_capabilities());
         let mut refusals = Vec::new();
         for kind in &self.0.options.kinds {
-            let replaces = *kind == Kind::Downloads && self.0.options.downloads == DownloadsRule::Replace;
+            let replaces =
+                *kind == RecordKind::Downloads && self.0.options.downloads == DownloadsRule::Replace;
             let reasons = [
                 source.reason(kind.export()).map(|reason| format!("the source cannot give them: {reason}")),
                 target.reason(kind.import()).map(|reason| format!("the target cannot take them: {reason}")),
@@ -175,20 +176,20 @@ impl Migration {
     async fn pass(&self, since: Option<Timestamp>) -> Result<Summary, MigrationError> {
         let shared = &self.0;
         let (began, begun) = (shared.from.now(), Instant::now());
-        Kind::ALL.iter().for_each(|kind| shared.progress.of(*kind).restart());
+        RecordKind::ALL.iter().for_each(|kind| shared.progress.of(*kind).restart());
         self.estimate().await;
         let mut rate_limit = RateLimiter::new(shared.options.rate);
         let mut complete = true;
-        for kind in Kind::ALL.into_iter().filter(|kind| shared.options.kinds.contains(kind)) {
+        for kind in RecordKind::ALL.into_iter().filter(|kind| shared.options.kinds.contains(kind)) {
             complete = complete
                 && match kind {
-                    Kind::Peers => {
+                    RecordKind::Peers => {
                         let stale_at = shared.options.stale_after.map(|lifetime| began.before(lifetime));
                         let old_at = shared.options.peer_lifetime.map(|lifetime| began.before(lifetime));
                         pipeline::run(shared, Peers { stale_at, old_at, since }, &mut rate_limit).await?
                     }
-                    Kind::Downloads => pipeline::run(shared, Downloads, &mut rate_limit).await?,
-                    Kind::Data => {
+                    RecordKind::Downloads => pipeline::run(shared, Downloads, &mut rate_limit).await?,
+                    RecordKind::Data => {
                         let complete = pipeline::run(shared, Data, &mut rate_limit).await?;
                         remove_all_gone(shared).await?;
                         complete
@@ -200,17 +201,17 @@ impl Migration {
             began,
             took: begun.elapsed(),
             complete,
-            peers: counts(Kind::Peers),
-            downloads: counts(Kind::Downloads),
-            data: counts(Kind::Data),
+            peers: counts(RecordKind::Peers),
+            downloads: counts(RecordKind::Downloads),
+            data: counts(RecordKind::Data),
         })
     }
 
     /// How many peers are to be expected, where that can be counted.
     async fn estimate(&self) {
         let shared = &self.0;
-        let counts = shared.progress.of(Kind::Peers);
-        let is_wanted = shared.options.kinds.contains(&Kind::Peers) && counts.expected().is_none();
+        let counts = shared.progress.of(RecordKind::Peers);
+        let is_wanted = shared.options.kinds.contains(&RecordKind::Peers) && counts.expected().is_none();
         if is_wanted
             && shared.from.missing_capabilities().has(Capability::Statistics)
             && let Ok(found) = shared.from.statistics().await

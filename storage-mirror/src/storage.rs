@@ -21,7 +21,7 @@ use storage_core::{
 };
 
 /// How long the two storages may take to close, if nobody says how much time is left.
-const CLOSE: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is kept of the time that is left, to close the two storages in.
 const KEPT_FOR_CLOSING: Duration = Duration::from_millis(1_500);
@@ -256,7 +256,7 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
 
     async fn close(&self) -> Result<()> {
         self.drained.get_or_init(|| self.drain()).await;
-        let at_most = time_left().unwrap_or(CLOSE);
+        let at_most = time_left().unwrap_or(CLOSE_TIMEOUT);
         let (primary, ()) =
             tokio::join!(close_within(at_most, &*self.primary), self.close_secondary(at_most));
         primary.map_err(of_primary)

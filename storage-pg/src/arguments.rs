@@ -1,6 +1,7 @@
 //! The arguments of each query, as types, and their encoding: a call gives every value that its query may
 //! use, or it does not compile.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -8,8 +9,68 @@ use storage_core::{AddressFamily, Context, InfoHash, Peer, Role, Timestamp};
 
 use crate::error::QueryError;
 use crate::pg_type::{PgType, PgValue};
-use crate::rewrite::Argument;
 use crate::statement::{Parameter, Statement};
+
+/// A value that we hand to a query, by its name in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Argument {
+    InfoHash,
+    PeerId,
+    Address,
+    Port,
+    IsSeeder,
+    IsV6,
+    Created,
+    /// The time by the server's clock from which on a write must not take effect any more.
+    Expires,
+    Count,
+    Context,
+    Key,
+    /// Several keys as an array; named as [`Argument::Key`] is.
+    Keys,
+    Value,
+    /// A random number from 0 to 2³¹ - 1, new for each call: where a sample begins.
+    Sample,
+    /// How many rows a piece of a large deletion may have, or the most that any call of a batch wants.
+    Limit,
+    /// Whether the peers are for a seeder, who needs no other seeders.
+    ForSeeder,
+    /// The number of a call in its batch, by which its answer is found.
+    Request,
+    /// The name of the order of a list of swarms.
+    Order,
+}
+
+impl Argument {
+    /// The name, without the `@`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InfoHash => "info_hash",
+            Self::PeerId => "peer_id",
+            Self::Address => "address",
+            Self::Port => "port",
+            Self::IsSeeder => "is_seeder",
+            Self::IsV6 => "is_v6",
+            Self::Created => "created",
+            Self::Expires => "expires",
+            Self::Count => "count",
+            Self::Context => "context",
+            Self::Key | Self::Keys => "key",
+            Self::Value => "value",
+            Self::Sample => "sample",
+            Self::Limit => "limit",
+            Self::ForSeeder => "for_seeder",
+            Self::Request => "request",
+            Self::Order => "order",
+        }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}", self.name())
+    }
+}
 
 /// The values of a call. A statement takes those that it has parameters for.
 pub(crate) trait QueryArguments: Copy {

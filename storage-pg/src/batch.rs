@@ -16,11 +16,11 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::announces::Announces;
+use crate::arguments::Argument;
 use crate::arguments::{self, random_sample};
 use crate::config::PgConfig;
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{Attempt, TxMode, with_retries};
-use crate::rewrite::Argument;
 use crate::statement::{ResultRow, Statement};
 use crate::storage::Core;
 
@@ -96,7 +96,7 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
         Err(Error::new(crate::NAME, K::OPERATION, kind).with_message(format!("`{}`: {message}", K::KEY)))
     }
 
-    fn leaves(&self, calls: usize, waited: Duration, left: usize) {
+    fn batch_sent(&self, calls: usize, waited: Duration, left: usize) {
         for query in K::QUERIES {
             let (key, calls, left) = (query.key(), calls as u64, left as u64);
             self.core.observe(Event::Gathered { key, calls, waited, left });
@@ -121,14 +121,14 @@ impl Batches {
             size: config.batch_size,
             in_flight: config.batches_in_flight,
             queue: config.batch_queue,
-            when_idle: config.batch_when_idle,
-            full_leaves: false,
+            queue_when_idle: config.batch_when_idle,
+            flush_when_full: false,
         };
         Self {
             puts: PgBatcher::new(core, bounds),
             deletions: PgBatcher::new(core, bounds),
             // One alone takes its locks in another order: it and a batch might wait for each other.
-            graduations: PgBatcher::new(core, Bounds { when_idle: true, ..bounds }),
+            graduations: PgBatcher::new(core, Bounds { queue_when_idle: true, ..bounds }),
             selections: PgBatcher::new(core, bounds),
             announces: PgBatcher::new(core, bounds),
             scrapes: PgBatcher::new(core, bounds),

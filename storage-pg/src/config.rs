@@ -343,7 +343,7 @@ mod tests {
             let mut section = Section::new(value);
             let config = PgConfig::read(&mut section);
             assert_eq!(config.queries[*query].as_deref(), Some("SELECT 2"), "{query:?}");
-            assert_eq!(section.finish().slips, [], "{query:?}");
+            assert_eq!(section.finish().probable_typos, [], "{query:?}");
         }
     }
 
@@ -357,9 +357,9 @@ mod tests {
         assert_eq!(config.announce.port_column, "port");
         assert_eq!(config.queries[Query::PutPeer], None);
         assert_eq!(config.queries[Query::Ping].as_deref(), Some("SELECT 1"));
-        let slips = section.finish().slips;
-        assert_eq!(slips.len(), 1, "{slips:?}");
-        assert_eq!(slips[0].to_string(), "`data.ad_query`: unknown key; did you mean `add_query`?");
+        let probable_typos = section.finish().probable_typos;
+        assert_eq!(probable_typos.len(), 1, "{probable_typos:?}");
+        assert_eq!(probable_typos[0].to_string(), "`data.ad_query`: unknown key; did you mean `add_query`?");
     }
 
     #[test]

@@ -7,11 +7,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Executor, Row};
 use storage_core::{Diagnostics, Maintenance, Operation, Result, Timestamp};
 
+use crate::arguments::Argument;
 use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::recommended::{STAMP, TABLES_VERSION};
 use crate::retry::{TxMode, with_retries};
-use crate::rewrite::Argument;
 use crate::server::{self, Product, ServerAnswer, ask_server};
 use crate::statement::{QueryStatement, Statement, nulls, query};
 use crate::storage::Core;

@@ -8,17 +8,17 @@ use storage_core::{
     Timestamp, WrongCounts, forget_swarms_one_by_one,
 };
 
+use crate::arguments::Argument;
 use crate::arguments::{self, random_sample};
 use crate::error::QueryError;
 use crate::query_spec::queries;
 use crate::retry::{TxMode, with_retries};
-use crate::rewrite::Argument;
 use crate::statement::{QueryStatement, ResultRow, Statement, tell};
 use crate::storage::PgStorage;
 use crate::transfer::{join, split};
 
 /// How many peers a piece of a garbage collection removes, where the query takes a limit.
-const PIECE: u64 = 10_000;
+const ROWS_AT_ONCE: u64 = 10_000;
 
 /// How many swarms a check of counts compares.
 const CHECKED_SWARMS: usize = 1_000;
@@ -184,10 +184,12 @@ impl PgStorage {
         loop {
             let removed =
                 with_retries!(&self.core, Operation::CollectGarbage, TxMode::Autocommit, |connection| {
-                    collect.execute(connection, arguments::CollectGarbage { cutoff, limit: PIECE }).await
+                    collect
+                        .execute(connection, arguments::CollectGarbage { cutoff, limit: ROWS_AT_ONCE })
+                        .await
                 })?;
             collected.removed += removed;
-            if !in_pieces || removed < PIECE {
+            if !in_pieces || removed < ROWS_AT_ONCE {
                 return Ok(collected);
             }
         }

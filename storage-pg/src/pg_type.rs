@@ -12,7 +12,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgTypeKind, Postgres};
 use sqlx::{Encode, Type, TypeInfo};
 use storage_core::Timestamp;
 
-use crate::rewrite::Argument;
+use crate::arguments::Argument;
 
 /// A type of the server that we can feed or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use storage_core::{Capability, Operation};
 
+use crate::arguments::Argument;
 use crate::arguments::{self, QueryArguments};
 use crate::config::PgConfig;
 use crate::pg_type::ColumnType;
-use crate::rewrite::Argument;
 
 /// What the table says of a query.
 pub(crate) struct QuerySpec {

@@ -11,11 +11,11 @@ use storage_core::layer::deadline;
 use storage_core::{Error, ErrorKind, Event, Operation, Result, ServerClock, Timestamp};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::arguments::Argument;
 use crate::connection::{Lease, SynchronousCommit};
 use crate::contention_limiter::{ContentionLimiter, Permit};
 use crate::error::ConnectError;
 use crate::error::QueryError;
-use crate::rewrite::Argument;
 use crate::server::ask_server;
 use crate::statement::Statement;
 use crate::storage::Core;
@@ -43,8 +43,8 @@ pub(crate) struct RetryLoop<'a> {
     give_up: Instant,
     /// Whether an earlier attempt may have taken effect though its answer was lost.
     may_have_committed: bool,
-    moves_left: u8,
-    renewals_left: u8,
+    reconnects_left: u8,
+    refreshes_left: u8,
     conflicts: u32,
     permit: Option<Permit<'a>>,
 }
@@ -95,19 +95,19 @@ impl Attempt {
 }
 
 /// The longest that each part of the diagnostics may take, and a check of counts.
-const DIAGNOSTICS: Duration = Duration::from_secs(10);
+const DIAGNOSTICS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// How often a call moves on from a connection that ends under it: the next one may be as bad.
-const MOVES: u8 = 5;
+const MAX_RECONNECTS: u8 = 5;
 
 /// How often a call prepares its statements again: a script may change a table several times.
-const RENEWALS: u8 = 3;
+const MAX_REFRESHES: u8 = 3;
 
 /// The part of the time for a call in which new attempts begin.
-const TRIED_FOR: f32 = 0.8;
+const RETRY_SHARE: f32 = 0.8;
 
 impl<'a> RetryLoop<'a> {
     pub(crate) fn new(storage: &'a Core, operation: Operation, mode: TxMode) -> Self {
@@ -118,9 +118,9 @@ impl<'a> RetryLoop<'a> {
             .with_jitter();
         let (now, mut deadline) = (Instant::now(), deadline(operation));
         if matches!(operation, Operation::Diagnostics | Operation::CheckCounts) {
-            deadline = deadline.min(now + DIAGNOSTICS);
+            deadline = deadline.min(now + DIAGNOSTICS_TIMEOUT);
         }
-        let time_to_try = storage.retry_timeout.min((deadline - now).mul_f32(TRIED_FOR));
+        let time_to_try = storage.retry_timeout.min((deadline - now).mul_f32(RETRY_SHARE));
         Self {
             storage,
             operation,
@@ -129,8 +129,8 @@ impl<'a> RetryLoop<'a> {
             deadline,
             give_up: now + time_to_try,
             may_have_committed: false,
-            moves_left: MOVES,
-            renewals_left: RENEWALS,
+            reconnects_left: MAX_RECONNECTS,
+            refreshes_left: MAX_REFRESHES,
             conflicts: 0,
             permit: None,
         }
@@ -215,11 +215,11 @@ impl<'a> RetryLoop<'a> {
             is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
         }
         let outdated = result.as_ref().err().filter(|failure| failure.is_outdated());
-        let mut is_renewed = false;
-        if let Some(failure) = outdated.filter(|_| !is_useless && self.renewals_left > 0) {
-            self.renewals_left -= 1;
-            match self.storage.renew(&mut lease, failure, self.deadline).await {
-                Ok(renewed) => is_renewed = renewed,
+        let mut is_refreshed = false;
+        if let Some(failure) = outdated.filter(|_| !is_useless && self.refreshes_left > 0) {
+            self.refreshes_left -= 1;
+            match self.storage.refresh_statements(&mut lease, failure, self.deadline).await {
+                Ok(refreshed) => is_refreshed = refreshed,
                 Err(_) => is_useless = true,
             }
         }
@@ -228,7 +228,7 @@ impl<'a> RetryLoop<'a> {
         } else {
             lease.release();
         }
-        if is_renewed {
+        if is_refreshed {
             self.permit = None;
             self.may_have_committed |= may_count && result.is_err_and(|failure| failure.is_unknown());
             self.storage.observe(Event::Retried { reason: "statement" });
@@ -252,8 +252,11 @@ impl<'a> RetryLoop<'a> {
                 return ControlFlow::Continue(());
             }
         }
-        if (failure.is_gone() || failure.is_lost()) && self.moves_left > 0 && self.again("connection").await {
-            self.moves_left -= 1;
+        if (failure.is_gone() || failure.is_lost())
+            && self.reconnects_left > 0
+            && self.again("connection").await
+        {
+            self.reconnects_left -= 1;
             return ControlFlow::Continue(());
         }
         ControlFlow::Break(Err(failure.into_error(self.operation, !self.may_have_committed)))

@@ -3,70 +3,9 @@
 //! What only looks like an argument is left alone: text in literals, quoted names, dollar quotes and
 //! comments, and operators such as `@>` and `<@`.
 
-use std::fmt;
-
 use storage_core::config::nearest;
 
-/// A value that we hand to a query, by its name in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Argument {
-    InfoHash,
-    PeerId,
-    Address,
-    Port,
-    IsSeeder,
-    IsV6,
-    Created,
-    /// The time by the server's clock from which on a write must not take effect any more.
-    Expires,
-    Count,
-    Context,
-    Key,
-    /// Several keys as an array; named as [`Argument::Key`] is.
-    Keys,
-    Value,
-    /// A random number from 0 to 2³¹ - 1, new for each call: where a sample begins.
-    Sample,
-    /// How many rows a piece of a large deletion may have, or the most that any call of a batch wants.
-    Limit,
-    /// Whether the peers are for a seeder, who needs no other seeders.
-    ForSeeder,
-    /// The number of a call in its batch, by which its answer is found.
-    Request,
-    /// The name of the order of a list of swarms.
-    Order,
-}
-
-impl Argument {
-    /// The name, without the `@`.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::InfoHash => "info_hash",
-            Self::PeerId => "peer_id",
-            Self::Address => "address",
-            Self::Port => "port",
-            Self::IsSeeder => "is_seeder",
-            Self::IsV6 => "is_v6",
-            Self::Created => "created",
-            Self::Expires => "expires",
-            Self::Count => "count",
-            Self::Context => "context",
-            Self::Key | Self::Keys => "key",
-            Self::Value => "value",
-            Self::Sample => "sample",
-            Self::Limit => "limit",
-            Self::ForSeeder => "for_seeder",
-            Self::Request => "request",
-            Self::Order => "order",
-        }
-    }
-}
-
-impl fmt::Display for Argument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "@{}", self.name())
-    }
-}
+use crate::arguments::Argument;
 
 /// A query as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

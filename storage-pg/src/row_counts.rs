@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use sqlx::Column as _;
 use sqlx::postgres::PgColumn;
 
+use crate::arguments::Argument;
 use crate::pg_type::PgType;
 use crate::query_spec::Query;
-use crate::rewrite::Argument;
 use crate::rewrite::{first_word, main_verb};
 use crate::statement::Statement;
 

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
 use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Executor, Row, ValueRef};
 use storage_core::{AddressFamily, Event, Peer, PeerId, SharedObserver, Timestamp};
 
+use crate::arguments::Argument;
 use crate::arguments::QueryArguments;
 use crate::error::QueryError;
 use crate::parsed_query::ParsedQuery;
@@ -19,7 +20,6 @@ use crate::pg_type::{
     PgParam, PgType, PgValue, UNKNOWN, array_elements, decode_address, decode_inet, decode_integer,
 };
 use crate::query_spec::{Batch, Query, Single, TypedQuery};
-use crate::rewrite::Argument;
 use crate::row_counts::RowCount;
 
 /// A query that the server has been asked about.

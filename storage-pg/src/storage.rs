@@ -137,7 +137,7 @@ impl PgStorage {
                 if problems.is_empty() {
                     let retry_timeout = config.retry_timeout;
                     let contention = ContentionLimiter::new(settings.pool.max_connections);
-                    let (renewal, row_counts) =
+                    let (refresher, row_counts) =
                         (StatementRefresher::new(options), RowCounts::of(&statements));
                     let core = Arc::new(Core {
                         pool,
@@ -145,7 +145,7 @@ impl PgStorage {
                         retry_timeout,
                         contention,
                         statements,
-                        renewal,
+                        refresher,
                         row_counts,
                         observer,
                     });
@@ -391,7 +391,7 @@ pub(crate) struct Core {
     pub(crate) retry_timeout: Duration,
     pub(crate) contention: ContentionLimiter,
     pub(crate) statements: Vec<Statement>,
-    pub(crate) renewal: StatementRefresher,
+    pub(crate) refresher: StatementRefresher,
     pub(crate) row_counts: RowCounts,
     pub(crate) observer: SharedObserver,
 }
@@ -450,14 +450,14 @@ pub(crate) fn not_configured(query: Query) -> String {
 
 /// The time between two looks at the tables, if the first one finds nothing new: a query that is refused for
 /// other reasons should not make every call ask about all of them.
-const PAUSE: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which generation of the statements is the valid one.
 pub(crate) struct StatementRefresher {
     options: StatementOptions,
-    /// Counts the renewals.
+    /// Counts the refreshes.
     generation: AtomicU64,
-    /// When a renewal found that nothing had changed.
+    /// When a refresh found that nothing had changed.
     in_vain: Mutex<Option<Instant>>,
 }
 
@@ -472,11 +472,11 @@ impl StatementRefresher {
 }
 
 impl Core {
-    /// A connection without statements from before a renewal.
+    /// A connection without statements from before a refresh.
     pub(crate) async fn lease(&self, deadline: Instant, is_long: bool) -> Result<Lease, ConnectError> {
         loop {
             let mut lease = self.pool.lease(deadline, is_long).await?;
-            let forgotten = lease.forget_statements(self.renewal.generation());
+            let forgotten = lease.forget_statements(self.refresher.generation());
             match timeout_at(deadline, forgotten).await {
                 Ok(Ok(())) => return Ok(lease),
                 // Not there any more, or silent: the next one may do better while there is time.
@@ -487,26 +487,26 @@ impl Core {
 
     /// After the server refused a statement as outdated: asks it about all of them again, unless another call has
     /// done so since this connection prepared its own. Whether repeating the call may help.
-    pub(crate) async fn renew(
+    pub(crate) async fn refresh_statements(
         &self,
         lease: &mut Lease,
         refusal: &QueryError,
         deadline: Instant,
     ) -> Result<bool, QueryError> {
-        Ok(timeout_at(deadline, self.renew_once(lease, refusal)).await??)
+        Ok(timeout_at(deadline, self.refresh_once(lease, refusal)).await??)
     }
 
-    async fn renew_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
-        let StatementRefresher { options, generation, in_vain } = &self.renewal;
+    async fn refresh_once(&self, lease: &mut Lease, refusal: &QueryError) -> sqlx::Result<bool> {
+        let StatementRefresher { options, generation, in_vain } = &self.refresher;
         let mut in_vain = in_vain.lock().await;
-        if lease.statements() < self.renewal.generation() {
+        if lease.statements() < self.refresher.generation() {
             return Ok(true);
         }
-        let is_too_soon = in_vain.is_some_and(|since| since.elapsed() < PAUSE);
+        let is_too_soon = in_vain.is_some_and(|since| since.elapsed() < REFRESH_INTERVAL);
         if is_too_soon && refusal.may_be_lasting() {
             return Ok(false);
         }
-        let next = self.renewal.generation() + 1;
+        let next = self.refresher.generation() + 1;
         lease.forget_statements(next).await?;
         if is_too_soon && !refusal.is_of_other_columns() {
             generation.store(next, Ordering::Release);

@@ -21,10 +21,10 @@ use crate::storage::{RedisStorage, keys_about, keys_of};
 const WRITES: usize = 200;
 
 /// Scripts and reads under way at once.
-const WIDTH: usize = 128;
+const CONCURRENCY: usize = 128;
 
 /// How often a write on a cluster is retried after a conflict.
-const ROUNDS: usize = 20;
+const MAX_ROUNDS: usize = 20;
 
 /// A peer and its time, as they are stored.
 type PeerTime = (Vec<u8>, Vec<u8>);
@@ -77,7 +77,7 @@ impl BulkPeerStorage for RedisStorage {
 impl RedisStorage {
     /// How many scripts or steps are under way at once.
     fn width(&self) -> usize {
-        if self.connections.is_cluster() { CLUSTER_WIDTH } else { WIDTH }
+        if self.connections.is_cluster() { CLUSTER_WIDTH } else { CONCURRENCY }
     }
 
     /// Makes the writes at these places: of different peers of one swarm.
@@ -133,7 +133,7 @@ impl RedisStorage {
             return Ok(if written { Written::Applied } else { Written::Unchanged });
         }
         let swarm = SwarmKey::new(*info_hash, peer.family());
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let times = self.times_of(call, &swarm, &peer_key(peer)).await?;
             let stored = standing(&times);
             let is_done = match (change, stored) {

@@ -17,7 +17,7 @@ pub(crate) struct RequestError {
     pub(crate) message: String,
     /// Whether a command may have been carried out all the same.
     pub(crate) may_have_run: bool,
-    pub(crate) remedy: RetryAdvice,
+    pub(crate) advice: RetryAdvice,
 }
 
 /// What may make the next attempt go well.
@@ -37,15 +37,15 @@ impl RequestError {
     /// No connection could be made, so nothing was sent.
     pub(crate) fn connecting(failed: &ConnectError) -> Self {
         let ConnectError { address, error } = failed;
-        let fault = match server_error(error) {
+        let error = match server_error(error) {
             Some(refusal) => Self::classify_refusal(&refusal),
             None => Self::without_connection(error),
         };
-        Self { message: format!("{address}: {}", fault.message), may_have_run: false, ..fault }
+        Self { message: format!("{address}: {}", error.message), may_have_run: false, ..error }
     }
 
     fn without_connection(error: &RedisError) -> Self {
-        let (kind, reason, remedy) = match error.kind() {
+        let (kind, reason, advice) = match error.kind() {
             RedisErrorKind::AuthenticationFailed => (Rejected, "authentication", RetryAdvice::Nothing),
             // What redis-rs makes of a refused SELECT.
             RedisErrorKind::Server(ServerErrorKind::ResponseError) => {
@@ -58,7 +58,7 @@ impl RequestError {
             RedisErrorKind::MasterNameNotFoundBySentinel => (Unavailable, "no_primary", RetryAdvice::Wait),
             _ => (Unavailable, "unreachable", RetryAdvice::Wait),
         };
-        Self { kind, reason, message: describe(error), may_have_run: false, remedy }
+        Self { kind, reason, message: describe(error), may_have_run: false, advice }
     }
 
     /// A request has no answer.
@@ -67,7 +67,7 @@ impl RequestError {
             SendError::Redis(error) => Self::classify(error),
             SendError::OutOfTime => {
                 let error = Self::out_of_time("no answer in time");
-                Self { may_have_run: true, remedy: RetryAdvice::Reconnect, ..error }
+                Self { may_have_run: true, advice: RetryAdvice::Reconnect, ..error }
             }
             SendError::TooFewReplicas { reached, wanted } => Self {
                 kind: Unavailable,
@@ -76,7 +76,7 @@ impl RequestError {
                     "the server has it, and {reached} of its replicas within `wait_timeout`; `wait_replicas` is {wanted}"
                 ),
                 may_have_run: true,
-                remedy: RetryAdvice::Nothing,
+                advice: RetryAdvice::Nothing,
             },
             SendError::NotSent => Self::out_of_time("it did not leave in time"),
             SendError::NoConnection(failed) => Self::connecting(failed),
@@ -85,15 +85,15 @@ impl RequestError {
 
     /// Time ran out before anything was sent.
     pub(crate) fn out_of_time(message: &str) -> Self {
-        let (kind, reason, remedy) = (Timeout, "timeout", RetryAdvice::Nothing);
-        Self { kind, reason, message: message.into(), may_have_run: false, remedy }
+        let (kind, reason, advice) = (Timeout, "timeout", RetryAdvice::Nothing);
+        Self { kind, reason, message: message.into(), may_have_run: false, advice }
     }
 
     /// The answer is from a server that is the primary no more.
     pub(crate) fn superseded() -> Self {
         let message = "the sentinels named another primary meanwhile".into();
-        let (reason, remedy) = ("another_primary", RetryAdvice::Reconnect);
-        Self { kind: Unavailable, reason, message, may_have_run: true, remedy }
+        let (reason, advice) = ("another_primary", RetryAdvice::Reconnect);
+        Self { kind: Unavailable, reason, message, may_have_run: true, advice }
     }
 
     /// A command was sent, or may have been, and failed.
@@ -101,7 +101,7 @@ impl RequestError {
         if let Some(refusal) = server_error(error) {
             return Self::classify_refusal(&refusal);
         }
-        let (kind, reason, may_have_run, remedy) = match error.kind() {
+        let (kind, reason, may_have_run, advice) = match error.kind() {
             RedisErrorKind::ClusterConnectionNotFound => (Unavailable, "no_node", false, RetryAdvice::Wait),
             RedisErrorKind::Io if error.is_connection_refusal() => {
                 (Unavailable, "unreachable", false, RetryAdvice::Reconnect)
@@ -116,13 +116,13 @@ impl RequestError {
             Timeout => "`read_timeout` and `write_timeout` have passed".to_owned(),
             _ => describe(error),
         };
-        Self { kind, reason, message, may_have_run, remedy }
+        Self { kind, reason, message, may_have_run, advice }
     }
 
     /// The server has answered that it won't.
     pub(crate) fn classify_refusal(error: &ServerError) -> Self {
         let code = code(error);
-        let (kind, reason, remedy) = match code {
+        let (kind, reason, advice) = match code {
             "NOSCRIPT" => (Unavailable, "script_missing", RetryAdvice::LoadScripts),
             "LOADING" => (Unavailable, "loading", RetryAdvice::Wait),
             "BUSY" | "UNKILLABLE" => (Unavailable, "busy", RetryAdvice::Wait),
@@ -158,7 +158,7 @@ impl RequestError {
                 .to_owned(),
             _ => server_text(error),
         };
-        Self { kind, reason, message, may_have_run: false, remedy }
+        Self { kind, reason, message, may_have_run: false, advice }
     }
 
     /// Names the keys of the command, where one of them has the wrong type.
@@ -289,9 +289,9 @@ mod tests {
             ("ERR max number of clients reached", ErrorKind::Unavailable, RetryAdvice::Wait),
             ("DENIED Redis is running in protected mode because", ErrorKind::Rejected, RetryAdvice::Nothing),
         ];
-        for (line, kind, remedy) in cases {
-            let fault = refusal(line);
-            assert_eq!((fault.kind, fault.remedy, fault.may_have_run), (kind, remedy, false), "{line}");
+        for (line, kind, advice) in cases {
+            let error = refusal(line);
+            assert_eq!((error.kind, error.advice, error.may_have_run), (kind, advice, false), "{line}");
         }
     }
 
@@ -303,17 +303,17 @@ mod tests {
 
     #[test]
     fn a_key_of_the_wrong_type_may_be_keydbs() {
-        let fault = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
-        assert_eq!(fault.kind, ErrorKind::Corrupt);
-        let error = fault.into_error(Operation::PutPeer, false);
+        let error = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert_eq!(error.kind, ErrorKind::Corrupt);
+        let error = error.into_error(Operation::PutPeer, false);
         assert!(error.to_string().contains("`keydb`"), "{error}");
     }
 
     #[test]
     fn a_key_of_the_wrong_type_is_named() {
         let about = |command: &redis::Cmd| {
-            let fault = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
-            fault.about(command).message
+            let error = refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
+            error.about(command).message
         };
         let mut read = redis::cmd("HGET");
         read.arg(b"CHI_S4_\x01\x02").arg("secret");
@@ -346,9 +346,9 @@ mod tests {
     #[test]
     fn a_connection_lost_under_way_leaves_the_outcome_open() {
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        let fault = RequestError::classify(&lost);
-        assert!(fault.may_have_run);
-        assert_eq!(fault.into_error(Operation::GraduatePeers, true).kind(), ErrorKind::Uncertain);
+        let error = RequestError::classify(&lost);
+        assert!(error.may_have_run);
+        assert_eq!(error.into_error(Operation::GraduatePeers, true).kind(), ErrorKind::Uncertain);
         let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(!RequestError::classify(&refused).may_have_run);
     }
@@ -357,6 +357,6 @@ mod tests {
     fn a_certificate_that_is_not_trusted_is_not_tried_again() {
         let tls = std::io::Error::new(std::io::ErrorKind::InvalidData, "invalid peer certificate");
         let failed = ConnectError { address: "a:1".into(), error: tls.into() };
-        assert_eq!(RequestError::connecting(&failed).remedy, RetryAdvice::Nothing);
+        assert_eq!(RequestError::connecting(&failed).advice, RetryAdvice::Nothing);
     }
 }

@@ -38,7 +38,7 @@ impl Maintenance for RedisStorage {
 }
 
 /// Swarms read at once.
-const WIDTH: usize = 32;
+const CONCURRENCY: usize = 32;
 /// Peers that one script removes.
 const REMOVALS: usize = 250;
 /// Stale peers and empty keys that are remembered until all are counted (some 40 MB); if there are more, all is read
@@ -140,7 +140,7 @@ impl<'a> CollectionRun<'a> {
             if held.are_too_many() {
                 return Ok(Collected { withheld: held.stale, ..self.collected });
             }
-            for finds in held.finds.chunks(WIDTH) {
+            for finds in held.finds.chunks(CONCURRENCY) {
                 self.remove(finds).await?;
             }
             if !held.are_complete() {
@@ -223,7 +223,7 @@ impl<'a> CollectionRun<'a> {
             }
         }
         while !waiting.is_empty() && !self.is_refused() {
-            let visits = waiting.split_off(waiting.len().saturating_sub(WIDTH));
+            let visits = waiting.split_off(waiting.len().saturating_sub(CONCURRENCY));
             let mut finds = Vec::new();
             for FoundStale { visit, stale, is_last } in self.look(visits).await? {
                 let is_empty = is_last && visit.is_empty;

@@ -7,7 +7,7 @@ use crate::connection::{Call, Connections, Node};
 use crate::layout::SWARMS;
 
 /// Entries that the server looks at in one step.
-const STEP: usize = 1_000;
+const SCAN_COUNT: usize = 1_000;
 /// Entries in one step of a scan, where many go together.
 const SHORT_STEP: usize = 200;
 
@@ -53,7 +53,7 @@ impl<'a> Scan<'a> {
         if let Some(pattern) = self.pattern {
             step.arg("MATCH").arg(pattern);
         }
-        step.arg("COUNT").arg(STEP);
+        step.arg("COUNT").arg(SCAN_COUNT);
         let (next, items) = self.connections.query_on(self.call, &self.node, step).await?;
         self.cursor = (next != 0).then_some(next);
         Ok(Some(items))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage_core::{Context, DownloadsRecord, PeerRecord, PeerStorageExt, Role, Timestamp, When};
-use storage_migration::{Comparison, Finding, Kind, Migration, Verification, VerifyOptions};
+use storage_migration::{Comparison, Finding, Migration, RecordKind, Verification, VerifyOptions};
 
 use super::pairs::{at, fill, options, peer, swarm};
 use super::test_env::TestStorage;
@@ -41,17 +41,17 @@ pub(super) async fn differences(from: &TestStorage, to: &TestStorage) {
     let found = compare(from, to, VerifyOptions::default()).await;
     assert!(!found.is_equal());
     for (kind, finding) in [
-        (Kind::Peers, Finding::OnlyAtSource),
-        (Kind::Peers, Finding::Different),
-        (Kind::Peers, Finding::TargetIsBehind),
-        (Kind::Peers, Finding::OnlyAtTarget),
-        (Kind::Peers, Finding::TargetIsAhead),
-        (Kind::Downloads, Finding::OnlyAtSource),
-        (Kind::Downloads, Finding::TargetIsBehind),
-        (Kind::Downloads, Finding::TargetIsAhead),
-        (Kind::Data, Finding::OnlyAtSource),
-        (Kind::Data, Finding::Different),
-        (Kind::Data, Finding::OnlyAtTarget),
+        (RecordKind::Peers, Finding::OnlyAtSource),
+        (RecordKind::Peers, Finding::Different),
+        (RecordKind::Peers, Finding::TargetIsBehind),
+        (RecordKind::Peers, Finding::OnlyAtTarget),
+        (RecordKind::Peers, Finding::TargetIsAhead),
+        (RecordKind::Downloads, Finding::OnlyAtSource),
+        (RecordKind::Downloads, Finding::TargetIsBehind),
+        (RecordKind::Downloads, Finding::TargetIsAhead),
+        (RecordKind::Data, Finding::OnlyAtSource),
+        (RecordKind::Data, Finding::Different),
+        (RecordKind::Data, Finding::OnlyAtTarget),
     ] {
         assert_eq!(found.of(kind).count(finding), 1, "{kind:?} {finding:?}: {found:#?}");
         assert_eq!(found.of(kind).examples(finding).len(), 1);

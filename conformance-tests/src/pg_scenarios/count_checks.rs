@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use storage_core::layer::{Layered, Limits, Metrics, Observe};
 use storage_core::{CountCheck, Diagnostics, NoObserver, Storage};
-use storage_migration::{Kind, Verification, VerifyOptions};
+use storage_migration::{RecordKind, Verification, VerifyOptions};
 use storage_pg::recommended::Recommendation;
 
 use super::{Counter, ensure, on_schema, open, open_with};
@@ -163,20 +163,20 @@ async fn not_equal(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
     let open = || open(&url, Arc::new(Counter::default()));
     let (from, to) = (open().await?, open().await?);
-    let verify = async |kinds: Vec<Kind>| {
+    let verify = async |kinds: Vec<RecordKind>| {
         let options = VerifyOptions { kinds, ..VerifyOptions::default() };
         Ok::<_, Failed>(Verification::new(from.clone(), to.clone(), options).run().await?)
     };
-    let found = verify(Kind::ALL.to_vec()).await?;
+    let found = verify(RecordKind::ALL.to_vec()).await?;
     let is_told =
         found.wrong_counts.len() == 2 && found.wrong_counts.iter().all(|it| it.contains(COUNT_AGAIN));
     ensure(!found.is_equal() && is_told, || format!("{found:?}"))?;
     ensure(found.wrong_counts[1].starts_with("target: "), || format!("{found:?}"))?;
     ensure(found.peers.is_equal(), || format!("{found:?}"))?;
-    let found = verify(vec![Kind::Downloads, Kind::Data]).await?;
+    let found = verify(vec![RecordKind::Downloads, RecordKind::Data]).await?;
     ensure(found.is_equal(), || format!("{found:?}"))?;
     schema.execute(COUNT_AGAIN).await?;
-    let found = verify(Kind::ALL.to_vec()).await?;
+    let found = verify(RecordKind::ALL.to_vec()).await?;
     ensure(found.is_equal(), || format!("{found:?}"))?;
     from.close().await?;
     Ok(to.close().await?)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use storage_core::{Cursor, Opened, Page, Record, Result as StorageResult, Scope};
-use storage_migration::Kind;
+use storage_migration::RecordKind;
 
 use crate::arguments::ExportArguments;
 use crate::commands::CommandContext;
@@ -64,16 +64,16 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
         let scan = PageScan::new();
         for kind in kinds {
             match kind {
-                Kind::Peers => {
+                RecordKind::Peers => {
                     let read =
                         async |from: Option<&Cursor>| storage.export_peers(Scope::All, from, PAGE).await;
                     export(&scan, kind, read, Record::Peer, output).await?;
                 }
-                Kind::Downloads => {
+                RecordKind::Downloads => {
                     let read = async |from: Option<&Cursor>| storage.export_downloads(from, PAGE).await;
                     export(&scan, kind, read, Record::Downloads, output).await?;
                 }
-                Kind::Data => {
+                RecordKind::Data => {
                     let read = async |from: Option<&Cursor>| storage.export_data(from, PAGE).await;
                     export(&scan, kind, read, Record::Data, output).await?;
                 }
@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
 
 async fn export<T>(
     scan: &PageScan,
-    kind: Kind,
+    kind: RecordKind,
     read: impl AsyncFn(Option<&Cursor>) -> StorageResult<Page<T>>,
     record: fn(T) -> Record,
     output: &mut Output,

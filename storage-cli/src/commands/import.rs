@@ -8,7 +8,7 @@ use serde::Serialize;
 use storage_core::{
     DataRecord, DownloadsRecord, Imported, Opened, PeerRecord, Record, Result as StorageResult, Storage,
 };
-use storage_migration::Kind;
+use storage_migration::RecordKind;
 
 use crate::arguments::ImportArguments;
 use crate::commands::CommandContext;
@@ -90,7 +90,7 @@ impl Import<'_> {
                 }
             }
         }
-        for kind in Kind::ALL {
+        for kind in RecordKind::ALL {
             self.write(kind).await?;
         }
         Ok(())
@@ -99,23 +99,23 @@ impl Import<'_> {
     async fn take(&mut self, record: Record) -> Result<(), WorkError> {
         let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (kind, waiting) = match record {
-            Record::Peer(record) => (Kind::Peers, push(peers, record)),
-            Record::Downloads(record) => (Kind::Downloads, push(downloads, record)),
-            Record::Data(record) => (Kind::Data, push(data, record)),
+            Record::Peer(record) => (RecordKind::Peers, push(peers, record)),
+            Record::Downloads(record) => (RecordKind::Downloads, push(downloads, record)),
+            Record::Data(record) => (RecordKind::Data, push(data, record)),
         };
         if waiting >= self.batch { self.write(kind).await } else { Ok(()) }
     }
 
-    async fn write(&mut self, kind: Kind) -> Result<(), WorkError> {
+    async fn write(&mut self, kind: RecordKind) -> Result<(), WorkError> {
         let PendingRecords { peers, downloads, data } = &mut self.waiting;
         let (count, imported): (_, StorageResult<Imported>) = match kind {
-            Kind::Peers if !peers.is_empty() => {
+            RecordKind::Peers if !peers.is_empty() => {
                 (&mut self.counts.peers, self.storage.import_peers(&std::mem::take(peers)).await)
             }
-            Kind::Downloads if !downloads.is_empty() => {
+            RecordKind::Downloads if !downloads.is_empty() => {
                 (&mut self.counts.downloads, self.storage.import_downloads(&std::mem::take(downloads)).await)
             }
-            Kind::Data if !data.is_empty() => {
+            RecordKind::Data if !data.is_empty() => {
                 (&mut self.counts.data, self.storage.import_data(&std::mem::take(data)).await)
             }
             _ => return Ok(()),

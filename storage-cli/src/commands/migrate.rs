@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage_migration::{self as migration, Follow, Kind, Migration, Options, RecordCounts, Summary};
+use storage_migration::{self as migration, Follow, Migration, Options, RecordCounts, RecordKind, Summary};
 
 use crate::arguments::MigrateArguments;
 use crate::commands::CommandContext;
@@ -72,7 +72,7 @@ fn options(arguments: &MigrateArguments, peer_lifetime: Duration) -> Options {
 }
 
 /// Whether the operator confirms.
-fn is_confirmed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, CommandError> {
+fn is_confirmed(arguments: &MigrateArguments, kinds: &[RecordKind]) -> Result<bool, CommandError> {
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     let what = names.join(", ");
     if arguments.dry_run {
@@ -88,7 +88,7 @@ fn is_confirmed(arguments: &MigrateArguments, kinds: &[Kind]) -> Result<bool, Co
 
 /// What a pass of `--follow` did, and how far the target is behind.
 fn print_pass(pass: &Summary) {
-    let read: u64 = Kind::ALL.iter().map(|kind| pass.of(*kind).read).sum();
+    let read: u64 = RecordKind::ALL.iter().map(|kind| pass.of(*kind).read).sum();
     note(format_args!(
         "pass of {:.1?}: read {read}, written {}; all announces before {} are at the target",
         pass.took,
@@ -98,13 +98,13 @@ fn print_pass(pass: &Summary) {
 }
 
 fn written(progress: &migration::Progress) -> String {
-    let parts = Kind::ALL.map(|kind| format!("{} {}", progress.of(kind).counts().written, kind.name()));
+    let parts = RecordKind::ALL.map(|kind| format!("{} {}", progress.of(kind).counts().written, kind.name()));
     parts.join(", ")
 }
 
 fn print(
     summary: &Summary,
-    kinds: &[Kind],
+    kinds: &[RecordKind],
     arguments: &MigrateArguments,
     output: &mut Output,
 ) -> Result<(), CommandError> {
@@ -119,7 +119,7 @@ fn print(
     for kind in kinds {
         note_unreadable(*kind, summary.of(*kind));
     }
-    let past_lifetime = summary.of(Kind::Peers).past_lifetime;
+    let past_lifetime = summary.of(RecordKind::Peers).past_lifetime;
     if past_lifetime > 0 {
         note(format_args!(
             "{past_lifetime} peers are older than the source's `peer_lifetime`: the next garbage collection at the \
@@ -142,7 +142,7 @@ fn print(
 type MigrationCount = (&'static str, fn(&RecordCounts) -> u64);
 
 /// A row a count, a column a kind.
-fn rows(summary: &Summary, kinds: &[Kind]) -> Vec<Vec<String>> {
+fn rows(summary: &Summary, kinds: &[RecordKind]) -> Vec<Vec<String>> {
     let header = std::iter::once(String::new()).chain(kinds.iter().map(|kind| kind.name().to_owned()));
     let mut rows = vec![header.collect()];
     let counts: [MigrationCount; 7] = [

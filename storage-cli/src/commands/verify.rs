@@ -1,6 +1,6 @@
 //! `verify`: compares two storages.
 
-use storage_migration::{Comparison, Finding, Kind, Verification, VerifyOptions};
+use storage_migration::{Comparison, Finding, RecordKind, Verification, VerifyOptions};
 
 use crate::arguments::VerifyArguments;
 use crate::commands::CommandContext;
@@ -59,7 +59,7 @@ async fn compare(endpoints: &Endpoints, arguments: &VerifyArguments, output: &mu
     Ok(if found.is_equal() { Exit::Success } else { Exit::Finding })
 }
 
-fn print(found: &Comparison, kinds: &[Kind], output: &mut Output) -> Result<(), CommandError> {
+fn print(found: &Comparison, kinds: &[RecordKind], output: &mut Output) -> Result<(), CommandError> {
     for kind in kinds {
         let (name, differences) = (kind.name(), found.of(*kind));
         output.line(format_args!("{name}: {} compared", differences.compared))?;

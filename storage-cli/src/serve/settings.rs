@@ -166,8 +166,8 @@ impl ServeSettings {
             section.take(key);
         }
         // Keys that resemble none are other programs' own.
-        let ConfigDiagnostics { mut problems, slips, warnings, .. } = section.finish();
-        problems.extend(slips);
+        let ConfigDiagnostics { mut problems, probable_typos, warnings, .. } = section.finish();
+        problems.extend(probable_typos);
         let file = config.name();
         if !problems.is_empty() {
             return Err(CommandError::finding(lines(file, problems).join("\n")));

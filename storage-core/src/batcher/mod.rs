@@ -36,8 +36,8 @@ pub trait BatchOp: Send + Sync + 'static {
     /// The answer to a call that gets none from [`run`](Self::run).
     fn unanswered(&self, reason: Unanswered) -> Self::Answer;
 
-    /// A batch leaves: how many calls it has, how long the oldest of them waited, how many still wait.
-    fn leaves(&self, _calls: usize, _waited: Duration, _left: usize) {}
+    /// A batch is sent: how many calls it has, how long the oldest of them waited, how many still wait.
+    fn batch_sent(&self, _calls: usize, _waited: Duration, _left: usize) {}
 }
 
 /// A call in a batch.
@@ -116,7 +116,7 @@ impl<O: BatchOp> Batcher<O> {
             });
             match admission {
                 Admission::Alone(request) => {
-                    let _place = LoneCallPlace(self);
+                    let _permit = LoneCallPermit(self);
                     return alone(request).await;
                 }
                 Admission::Waits { ticket, start } => break (ticket, start, answered),
@@ -154,10 +154,10 @@ impl<O: BatchOp> Batcher<O> {
         is_idle
     }
 
-    /// Starts a worker, for which a place has been taken.
+    /// Starts a worker, for which a permit has been taken.
     fn serve(&self) {
-        let place = WorkerPlace { shared: Arc::clone(&self.shared), is_left: false };
-        self.tasks.spawner().spawn_until_stopped(place.serve());
+        let permit = WorkerPermit { shared: Arc::clone(&self.shared), is_released: false };
+        self.tasks.spawner().spawn_until_stopped(permit.serve());
     }
 }
 
@@ -181,7 +181,7 @@ impl<O: BatchOp> BatcherInner<O> {
         drop(queue);
         self.make_room(was_full);
         if let Some(oldest) = batch.first() {
-            self.op.leaves(batch.len(), oldest.since.elapsed(), left);
+            self.op.batch_sent(batch.len(), oldest.since.elapsed(), left);
         }
         batch
     }
@@ -192,9 +192,9 @@ impl<O: BatchOp> BatcherInner<O> {
         }
     }
 
-    fn leave(&self) -> bool {
+    fn release(&self) -> bool {
         let mut queue = self.queue.lock();
-        let is_kept = queue.leave();
+        let is_kept = queue.release();
         let is_idle = queue.is_idle();
         drop(queue);
         if is_idle {
@@ -240,26 +240,26 @@ impl<O: BatchOp> Drop for Waiting<'_, O> {
     }
 }
 
-/// The place in flight of a call that goes alone. When it ends, in whatever way, the place serves those who
+/// The permit in flight of a call that goes alone. When it ends, in whatever way, the permit serves those who
 /// came meanwhile.
-struct LoneCallPlace<'a, O: BatchOp>(&'a Batcher<O>);
+struct LoneCallPermit<'a, O: BatchOp>(&'a Batcher<O>);
 
-impl<O: BatchOp> Drop for LoneCallPlace<'_, O> {
+impl<O: BatchOp> Drop for LoneCallPermit<'_, O> {
     fn drop(&mut self) {
-        if self.0.shared.leave() {
+        if self.0.shared.release() {
             self.0.serve();
         }
     }
 }
 
-/// The place in flight of a worker. A worker that is dropped, with its runtime or by a panic, starts
+/// The permit in flight of a worker. A worker that is dropped, with its runtime or by a panic, starts
 /// nothing: if it was the last, the calls that wait are answered.
-struct WorkerPlace<O: BatchOp> {
+struct WorkerPermit<O: BatchOp> {
     shared: Arc<BatcherInner<O>>,
-    is_left: bool,
+    is_released: bool,
 }
 
-impl<O: BatchOp> WorkerPlace<O> {
+impl<O: BatchOp> WorkerPermit<O> {
     async fn serve(mut self) {
         loop {
             let batch = self.shared.take();
@@ -268,8 +268,8 @@ impl<O: BatchOp> WorkerPlace<O> {
                 // Yield so that callers released by this batch can join the next one.
                 yield_now().await;
             }
-            if !self.shared.leave() {
-                self.is_left = true;
+            if !self.shared.release() {
+                self.is_released = true;
                 return;
             }
         }
@@ -289,9 +289,9 @@ impl<O: BatchOp> WorkerPlace<O> {
     }
 }
 
-impl<O: BatchOp> Drop for WorkerPlace<O> {
+impl<O: BatchOp> Drop for WorkerPermit<O> {
     fn drop(&mut self) {
-        if !self.is_left {
+        if !self.is_released {
             self.shared.abandon();
         }
     }

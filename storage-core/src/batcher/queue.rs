@@ -12,9 +12,9 @@ pub struct Bounds {
     /// The most calls that wait for a batch; further ones wait for room among them.
     pub queue: usize,
     /// Whether a call goes by the queue even when nothing is in flight.
-    pub when_idle: bool,
+    pub queue_when_idle: bool,
     /// Whether a full batch leaves at once, however many are in flight.
-    pub full_leaves: bool,
+    pub flush_when_full: bool,
 }
 
 /// Identifies a call that waits.
@@ -24,9 +24,9 @@ pub(super) struct Ticket(u64);
 /// What becomes of a call that comes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission<C> {
-    /// It goes alone, for which a place in flight was taken.
+    /// It goes alone, for which a permit in flight was taken.
     Alone(C),
-    /// It waits. With `start`, a place in flight was taken for it: somebody must serve the queue.
+    /// It waits. With `start`, a permit in flight was taken for it: somebody must serve the queue.
     Waits { ticket: Ticket, start: bool },
     /// There is no room for it at this time.
     Full(C),
@@ -34,11 +34,11 @@ pub(super) enum Admission<C> {
     Closed,
 }
 
-/// Calls that wait for a batch, in their order, and the number of places that are taken by calls and
+/// Calls that wait for a batch, in their order, and the number of permits that are taken by calls and
 /// batches in flight.
 ///
-/// Whoever takes a place gives it up by [`leave`](Self::leave), or by [`abandon`](Self::abandon) if it was
-/// stopped in the middle. As long as calls wait, a place is taken.
+/// Whoever takes a permit gives it up by [`release`](Self::release), or by [`abandon`](Self::abandon) if it was
+/// stopped in the middle. As long as calls wait, a permit is taken.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     bounds: Bounds,
@@ -62,8 +62,8 @@ impl<T> Queue<T> {
         if self.is_closed {
             return Admission::Closed;
         }
-        let has_place = self.in_flight < self.bounds.in_flight;
-        if has_place && self.live == 0 && !self.bounds.when_idle {
+        let has_permit = self.in_flight < self.bounds.in_flight;
+        if has_permit && self.live == 0 && !self.bounds.queue_when_idle {
             self.in_flight += 1;
             return Admission::Alone(call);
         }
@@ -74,7 +74,7 @@ impl<T> Queue<T> {
         self.next += 1;
         self.waiting.push_back((ticket, Some(into(call))));
         self.live += 1;
-        let start = has_place || self.bounds.full_leaves && self.live >= self.bounds.size;
+        let start = has_permit || self.bounds.flush_when_full && self.live >= self.bounds.size;
         self.in_flight += usize::from(start);
         Admission::Waits { ticket, start }
     }
@@ -90,7 +90,7 @@ impl<T> Queue<T> {
         call
     }
 
-    /// The next batch, for who holds a place.
+    /// The next batch, for who holds a permit.
     pub(super) fn take(&mut self) -> Vec<T> {
         let mut batch = Vec::with_capacity(self.live.min(self.bounds.size));
         while batch.len() < self.bounds.size
@@ -102,9 +102,9 @@ impl<T> Queue<T> {
         batch
     }
 
-    /// Gives a place up, unless calls wait: then it is kept, for the next batch. Whether it is kept.
-    pub(super) fn leave(&mut self) -> bool {
-        // More places than usual were taken for full batches.
+    /// Gives a permit up, unless calls wait: then it is kept, for the next batch. Whether it is kept.
+    pub(super) fn release(&mut self) -> bool {
+        // More permits than usual were taken for full batches.
         if self.live > 0 && self.in_flight <= self.bounds.in_flight {
             return true;
         }
@@ -112,7 +112,7 @@ impl<T> Queue<T> {
         false
     }
 
-    /// Gives a place up in whatever state. The calls that nobody would serve any more.
+    /// Gives a permit up in whatever state. The calls that nobody would serve any more.
     pub(super) fn abandon(&mut self) -> Vec<T> {
         self.in_flight -= 1;
         if self.in_flight > 0 {
@@ -149,7 +149,8 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { size: 3, in_flight: 2, queue: 8, when_idle: false, full_leaves: false };
+    const BOUNDS: Bounds =
+        Bounds { size: 3, in_flight: 2, queue: 8, queue_when_idle: false, flush_when_full: false };
 
     fn admit(queue: &mut Queue<u32>, call: u32) -> (Ticket, bool) {
         match queue.admit(call, |call| call) {
@@ -169,17 +170,17 @@ mod tests {
         for call in 1..=4 {
             assert!(!admit(&mut queue, call).1);
         }
-        // The place of a call that has ended serves the queue.
-        assert!(queue.leave());
+        // The permit of a call that has ended serves the queue.
+        assert!(queue.release());
         assert_eq!(queue.take(), [1, 2, 3]);
-        assert!(queue.leave());
+        assert!(queue.release());
         assert_eq!(queue.take(), [4]);
-        assert!(!queue.leave() && !queue.leave() && queue.is_idle());
+        assert!(!queue.release() && !queue.release() && queue.is_idle());
     }
 
     #[test]
     fn a_cancelled_call_is_in_no_batch_and_one_in_a_batch_cannot_be_cancelled() {
-        let mut queue = Queue::new(Bounds { when_idle: true, ..BOUNDS });
+        let mut queue = Queue::new(Bounds { queue_when_idle: true, ..BOUNDS });
         let (first, start) = admit(&mut queue, 1);
         assert!(start);
         let (second, _) = admit(&mut queue, 2);
@@ -191,18 +192,18 @@ mod tests {
 
     #[test]
     fn a_full_batch_leaves_at_once_where_it_may() {
-        let mut queue = Queue::new(Bounds { full_leaves: true, in_flight: 1, ..BOUNDS });
+        let mut queue = Queue::new(Bounds { flush_when_full: true, in_flight: 1, ..BOUNDS });
         assert!(goes_alone(&mut queue));
         assert_eq!([1, 2, 3].map(|call| admit(&mut queue, call).1), [false, false, true]);
         assert_eq!(queue.take(), [1, 2, 3]);
-        // That place is given back even while calls wait.
+        // That permit is given back even while calls wait.
         assert!(!admit(&mut queue, 4).1);
-        assert!(!queue.leave() && queue.leave());
+        assert!(!queue.release() && queue.release());
         assert_eq!(queue.take(), [4]);
     }
 
     #[test]
-    fn a_place_that_is_abandoned_leaves_calls_to_the_others_while_there_are_some() {
+    fn a_permit_that_is_abandoned_leaves_calls_to_the_others_while_there_are_some() {
         let mut queue = Queue::new(BOUNDS);
         assert!(goes_alone(&mut queue) && goes_alone(&mut queue));
         admit(&mut queue, 1);
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_takes_calls_again_when_there_is_room() {
-        let mut queue = Queue::new(Bounds { when_idle: true, queue: 2, ..BOUNDS });
+        let mut queue = Queue::new(Bounds { queue_when_idle: true, queue: 2, ..BOUNDS });
         let (ticket, _) = admit(&mut queue, 1);
         admit(&mut queue, 2);
         assert_eq!(queue.admit(3, |call| call), Admission::Full(3));
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_serves_what_waits_and_takes_no_more() {
-        let mut queue = Queue::new(Bounds { when_idle: true, ..BOUNDS });
+        let mut queue = Queue::new(Bounds { queue_when_idle: true, ..BOUNDS });
         admit(&mut queue, 1);
         queue.close();
         assert_eq!(queue.admit(2, |call| call), Admission::Closed);
@@ -235,7 +236,7 @@ mod tests {
     enum QueueStep {
         Come,
         Cancel(usize),
-        /// A place goes on: takes a batch and leaves.
+        /// A permit goes on: takes a batch and is released.
         Go,
         Abandon,
     }
@@ -254,16 +255,16 @@ mod tests {
         /// Every call is served, cancelled or given back, once; no batch is too large; nothing waits while
         /// nobody serves.
         #[test]
-        fn no_call_is_lost_or_served_twice(steps in steps(), when_idle: bool, full_leaves: bool) {
-            let mut queue = Queue::new(Bounds { when_idle, full_leaves, ..BOUNDS });
-            let (mut came, mut ended, mut tickets, mut places) = (0_u32, Vec::new(), Vec::new(), 0_usize);
+        fn no_call_is_lost_or_served_twice(steps in steps(), queue_when_idle: bool, flush_when_full: bool) {
+            let mut queue = Queue::new(Bounds { queue_when_idle, flush_when_full, ..BOUNDS });
+            let (mut came, mut ended, mut tickets, mut permits) = (0_u32, Vec::new(), Vec::new(), 0_usize);
             for step in steps {
                 match step {
                     QueueStep::Come => match queue.admit(came, |call| call) {
-                        Admission::Alone(_) => places += 1,
+                        Admission::Alone(_) => permits += 1,
                         Admission::Waits { ticket, start } => {
                             tickets.push(ticket);
-                            places += usize::from(start);
+                            permits += usize::from(start);
                             came += 1;
                         }
                         Admission::Full(_) => prop_assert_eq!(queue.len(), BOUNDS.queue),
@@ -273,23 +274,23 @@ mod tests {
                         let ticket = tickets.get(index % tickets.len().max(1));
                         ended.extend(ticket.and_then(|ticket| queue.cancel(*ticket)));
                     }
-                    QueueStep::Go if places > 0 => {
+                    QueueStep::Go if permits > 0 => {
                         let batch = queue.take();
                         prop_assert!(batch.len() <= BOUNDS.size);
                         ended.extend(batch);
-                        places -= usize::from(!queue.leave());
+                        permits -= usize::from(!queue.release());
                     }
-                    QueueStep::Abandon if places > 0 => {
+                    QueueStep::Abandon if permits > 0 => {
                         ended.extend(queue.abandon());
-                        places -= 1;
+                        permits -= 1;
                     }
                     QueueStep::Go | QueueStep::Abandon => {}
                 }
-                prop_assert!(queue.len() == 0 || places > 0);
+                prop_assert!(queue.len() == 0 || permits > 0);
             }
-            while places > 0 {
+            while permits > 0 {
                 ended.extend(queue.take());
-                places -= usize::from(!queue.leave());
+                permits -= usize::from(!queue.release());
             }
             prop_assert!(queue.is_idle());
             ended.sort_unstable();
@@ -309,7 +310,7 @@ mod tests {
             loop {
                 let batch = shared.0.lock().unwrap().take();
                 shared.1.fetch_add(batch.len(), Ordering::SeqCst);
-                if !shared.0.lock().unwrap().leave() {
+                if !shared.0.lock().unwrap().release() {
                     return;
                 }
             }
@@ -325,8 +326,8 @@ mod tests {
                     match admitted {
                         Admission::Alone(_) => {
                             shared.1.fetch_add(1, Ordering::SeqCst);
-                            // Its place serves those who came meanwhile.
-                            if shared.0.lock().unwrap().leave() {
+                            // Its permit serves those who came meanwhile.
+                            if shared.0.lock().unwrap().release() {
                                 serve(&shared);
                             }
                         }

@@ -6,7 +6,8 @@ use futures::future::join_all;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { size: 4, in_flight: 1, queue: 8, when_idle: true, full_leaves: false };
+const BOUNDS: Bounds =
+    Bounds { size: 4, in_flight: 1, queue: 8, queue_when_idle: true, flush_when_full: false };
 
 /// Doubles numbers, a second for each batch. Zero never ends, and 13 panics.
 #[derive(Default)]
@@ -66,7 +67,7 @@ async fn calls_go_together_and_each_has_its_own_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_without_company_goes_alone() {
-    let (batcher, double) = batcher(Bounds { when_idle: false, ..BOUNDS });
+    let (batcher, double) = batcher(Bounds { queue_when_idle: false, ..BOUNDS });
     assert_eq!(call(&batcher, 5, 60).await, Ok(1));
     assert!(double.batches.lock().is_empty());
 }
@@ -184,7 +185,7 @@ async fn closing_waits_no_longer_than_it_may() {
     assert_eq!(double.under_way.load(Ordering::SeqCst), 0);
 }
 
-/// A place that started another one while its runtime shut down would do so until the stack overflows.
+/// A permit that started another one while its runtime shut down would do so until the stack overflows.
 #[test]
 fn a_runtime_that_shuts_down_ends_batches_and_calls() {
     let (batcher, double) = batcher(Bounds { in_flight: 2, size: 1, ..BOUNDS });
@@ -193,7 +194,7 @@ fn a_runtime_that_shuts_down_ends_batches_and_calls() {
         let batcher = Arc::clone(&batcher);
         runtime.spawn(async move { call(&batcher, 0, 600).await });
     }
-    let alone = Batcher::new(Arc::new(Double::default()), Bounds { when_idle: false, ..BOUNDS });
+    let alone = Batcher::new(Arc::new(Double::default()), Bounds { queue_when_idle: false, ..BOUNDS });
     let alone = Arc::new(alone);
     for _ in 0..64 {
         let alone = Arc::clone(&alone);

@@ -32,7 +32,7 @@ pub struct ConfigDiagnostics {
     /// What makes the configuration unusable.
     pub problems: Vec<Problem>,
     /// Keys that nothing reads and that resemble a known one: something is not set that was meant to be.
-    pub slips: Vec<Problem>,
+    pub probable_typos: Vec<Problem>,
     /// Other keys that nothing reads; whether they are problems is the caller's choice.
     pub unknown: Vec<Problem>,
     /// What is taken, though not as written.
@@ -48,10 +48,10 @@ pub struct ConfigDiagnostics {
 ///
 /// let mut section = Section::new(Value::Section(vec![("Shard_Cuont".into(), Value::Integer(4))]));
 /// let shards: Option<usize> = section.number("shard_count", 1..=1024);
-/// let findings = section.finish();
+/// let diagnostics = section.finish();
 /// assert_eq!(shards, None);
 /// assert_eq!(
-///     findings.slips[0].to_string(),
+///     diagnostics.probable_typos[0].to_string(),
 ///     "`Shard_Cuont`: unknown key; did you mean `shard_count`?"
 /// );
 /// ```
@@ -59,7 +59,7 @@ pub struct Section {
     path: String,
     entries: Vec<(String, Value)>,
     known: Vec<String>,
-    findings: ConfigDiagnostics,
+    diagnostics: ConfigDiagnostics,
 }
 
 impl Section {
@@ -70,13 +70,13 @@ impl Section {
 
     fn at(path: String, value: Value) -> Self {
         let mut section =
-            Self { path, entries: Vec::new(), known: Vec::new(), findings: ConfigDiagnostics::default() };
+            Self { path, entries: Vec::new(), known: Vec::new(), diagnostics: ConfigDiagnostics::default() };
         match value {
             Value::Section(entries) => section.entries = entries,
             Value::Null => {}
             other => {
                 let message = format!("expected a section with keys, found {}", other.kind());
-                section.findings.problems.push(Problem { key: section.path.clone(), message });
+                section.diagnostics.problems.push(Problem { key: section.path.clone(), message });
             }
         }
         section
@@ -123,9 +123,9 @@ impl Section {
     /// Text that must be there and not be blank; reported and empty if it is not.
     pub fn required_text(&mut self, key: &str) -> String {
         let has = self.has(key);
-        let problems = self.findings.problems.len();
+        let problems = self.diagnostics.problems.len();
         let text = self.text(key).unwrap_or_default();
-        if text.trim().is_empty() && self.findings.problems.len() == problems {
+        if text.trim().is_empty() && self.diagnostics.problems.len() == problems {
             self.problem(key, if has { "is empty" } else { "is missing" });
         }
         text
@@ -257,24 +257,24 @@ impl Section {
         let value = self.take(key).unwrap_or_else(Value::empty_section);
         let mut section = Section::at(self.full_key(key), value);
         let result = read(&mut section);
-        let findings = section.finish();
-        self.findings.problems.extend(findings.problems);
-        self.findings.slips.extend(findings.slips);
-        self.findings.unknown.extend(findings.unknown);
-        self.findings.warnings.extend(findings.warnings);
+        let diagnostics = section.finish();
+        self.diagnostics.problems.extend(diagnostics.problems);
+        self.diagnostics.probable_typos.extend(diagnostics.probable_typos);
+        self.diagnostics.unknown.extend(diagnostics.unknown);
+        self.diagnostics.warnings.extend(diagnostics.warnings);
         result
     }
 
     /// Notes a problem with a key of this section.
     pub fn problem(&mut self, key: &str, message: impl Into<String>) {
         let problem = Problem { key: self.full_key(key), message: message.into() };
-        self.findings.problems.push(problem);
+        self.diagnostics.problems.push(problem);
     }
 
     /// Notes something about a key that is taken, though not as written.
     pub fn warn(&mut self, key: &str, message: impl Into<String>) {
         let warning = Problem { key: self.full_key(key), message: message.into() };
-        self.findings.warnings.push(warning);
+        self.diagnostics.warnings.push(warning);
     }
 
     /// Ends the reading: what is left over is unknown.
@@ -286,22 +286,22 @@ impl Section {
                      known here are {}",
                     quoted(&self.known)
                 );
-                self.findings.unknown.push(Problem { key: self.path.clone(), message });
+                self.diagnostics.unknown.push(Problem { key: self.path.clone(), message });
                 continue;
             }
             let key = self.full_key(&name);
             match nearest(&name, self.known.iter().map(String::as_str)) {
                 Some(known) => {
                     let message = format!("unknown key; did you mean `{known}`?");
-                    self.findings.slips.push(Problem { key, message });
+                    self.diagnostics.probable_typos.push(Problem { key, message });
                 }
                 None => {
                     let message = format!("unknown key; known here are {}", quoted(&self.known));
-                    self.findings.unknown.push(Problem { key, message });
+                    self.diagnostics.unknown.push(Problem { key, message });
                 }
             }
         }
-        self.findings
+        self.diagnostics
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -325,8 +325,8 @@ pub fn deserialize<'de, T, D: Deserializer<'de>>(
 ) -> Result<T, D::Error> {
     let mut section = Section::new(Value::deserialize(from)?);
     let settings = read(&mut section);
-    let ConfigDiagnostics { mut problems, slips, .. } = section.finish();
-    problems.extend(slips);
+    let ConfigDiagnostics { mut problems, probable_typos, .. } = section.finish();
+    problems.extend(probable_typos);
     if problems.is_empty() {
         return Ok(settings);
     }
@@ -394,19 +394,19 @@ mod tests {
         section.duration("interval");
         section.boolean("flag");
         section.required_text("query");
-        let findings = section.finish();
-        let text = format!("{:?}", findings.problems);
-        assert_eq!(findings.problems.len(), 4, "{text}");
+        let diagnostics = section.finish();
+        let text = format!("{:?}", diagnostics.problems);
+        assert_eq!(diagnostics.problems.len(), 4, "{text}");
         assert!(!text.contains("hunter2"), "{text}");
-        assert_eq!(findings.problems[3].to_string(), "`query`: is missing");
+        assert_eq!(diagnostics.problems[3].to_string(), "`query`: is missing");
     }
 
     #[test]
     fn a_key_that_may_be_a_value_is_not_repeated() {
         for name in ["password:hunter2", "postgres://me:hunter2@db1/tracker", "password=hunter2", ""] {
-            let findings = section(&[("port", Value::Integer(1)), (name, Value::Null)]).finish();
-            let text = format!("{findings:?}");
-            assert_eq!(findings.unknown.len(), 2, "{text}");
+            let diagnostics = section(&[("port", Value::Integer(1)), (name, Value::Null)]).finish();
+            let text = format!("{diagnostics:?}");
+            assert_eq!(diagnostics.unknown.len(), 2, "{text}");
             assert!(!text.contains("hunter2") && text.contains("a space belongs"), "{text}");
         }
     }
@@ -427,9 +427,9 @@ mod tests {
         assert_eq!(section.list("others").unwrap(), ["a:1", "b:2"]);
         assert_eq!(section.boolean("maintenance"), Some(false));
         assert_eq!(section.number("db", 0..=15), None);
-        let findings = section.finish();
+        let diagnostics = section.finish();
         assert_eq!(
-            findings.problems[0].to_string(),
+            diagnostics.problems[0].to_string(),
             "`db`: expected a whole number from 0 to 15, found the text of environment variable \
              TRACKER_STORAGE__CONFIG__X"
         );
@@ -441,10 +441,16 @@ mod tests {
         let mut section = section(&[("announce", inner), ("peer", Value::Integer(3))]);
         section.within("Announce", |announce| announce.required_text("query"));
         section.within("peer", |peer| peer.text("add_query"));
-        let findings = section.finish();
-        assert_eq!(findings.slips[0].to_string(), "`Announce.querry`: unknown key; did you mean `query`?");
-        assert_eq!(findings.problems[0].to_string(), "`Announce.query`: is missing");
-        assert_eq!(findings.problems[1].to_string(), "`peer`: expected a section with keys, found a number");
+        let diagnostics = section.finish();
+        assert_eq!(
+            diagnostics.probable_typos[0].to_string(),
+            "`Announce.querry`: unknown key; did you mean `query`?"
+        );
+        assert_eq!(diagnostics.problems[0].to_string(), "`Announce.query`: is missing");
+        assert_eq!(
+            diagnostics.problems[1].to_string(),
+            "`peer`: expected a section with keys, found a number"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ tokio::task_local! {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// How many times [`Limits::operation_timeout`] the diagnostics may take, which ask many things.
-const DIAGNOSTICS: u32 = 6;
+const DIAGNOSTICS_FACTOR: u32 = 6;
 
 /// How long the call under way in this task may still take, by the [`Limit`] around it; `None` without
 /// one. Work that a storage hands to another task sees it only [if told](with_time_left).
@@ -77,9 +77,10 @@ impl Limits {
     fn timeout(&self, operation: Operation) -> (Duration, &'static str) {
         let Self { operation_timeout, maintenance_timeout, .. } = *self;
         match operation {
-            Operation::Diagnostics => {
-                (operation_timeout.saturating_mul(DIAGNOSTICS).min(maintenance_timeout), "operation_timeout")
-            }
+            Operation::Diagnostics => (
+                operation_timeout.saturating_mul(DIAGNOSTICS_FACTOR).min(maintenance_timeout),
+                "operation_timeout",
+            ),
             _ if operation.is_long() => (maintenance_timeout, "maintenance_timeout"),
             _ => (operation_timeout, "operation_timeout"),
         }

@@ -6,7 +6,7 @@ use super::Verification;
 use super::differences::{Differences, Finding};
 use super::scan::Sample;
 use crate::lookup::values_of;
-use crate::{Kind, MigrationError, Side};
+use crate::{MigrationError, RecordKind, Side};
 use storage_core::{Cursor, DataRecord};
 
 impl Verification {
@@ -26,7 +26,7 @@ impl Verification {
                     None => self.compare_some_data(side, records, found).await,
                 }
             };
-            self.scan(side, Kind::Data, page, each).await?;
+            self.scan(side, RecordKind::Data, page, each).await?;
             if let Some(sample) = sample {
                 self.compare_some_data(side, sample.finish(), found).await?;
             }

@@ -6,7 +6,7 @@ use super::Verification;
 use super::differences::{Differences, Finding};
 use super::scan::Sample;
 use crate::lookup::downloads_of;
-use crate::{Kind, MigrationError, Side};
+use crate::{MigrationError, RecordKind, Side};
 use storage_core::{Cursor, DownloadsRecord};
 
 impl Verification {
@@ -23,7 +23,7 @@ impl Verification {
                 }
                 None => self.compare_some_downloads(side, records, found).await,
             };
-            self.scan(side, Kind::Downloads, page, each).await?;
+            self.scan(side, RecordKind::Downloads, page, each).await?;
             if let Some(sample) = sample {
                 self.compare_some_downloads(side, sample.finish(), found).await?;
             }

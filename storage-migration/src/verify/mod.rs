@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use differences::{Differences, Finding};
 
 use super::retry::with_retries;
-use super::{Kind, MigrationError, Progress, Side, Stop};
+use super::{MigrationError, Progress, RecordKind, Side, Stop};
 use storage_core::{Capability, Context, Storage, Timestamp};
 
 /// How finely times are compared: as the coarser of all backends keeps them.
@@ -24,7 +24,7 @@ const PRECISION: Duration = Duration::from_micros(1);
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
     /// The kinds to compare (all).
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<RecordKind>,
     /// The contexts of data to compare; none means all of them.
     pub contexts: Vec<Context>,
     /// Compares so many swarms, downloads and entries of data of each side, taken at random; none means
@@ -44,7 +44,7 @@ pub struct VerifyOptions {
 impl Default for VerifyOptions {
     fn default() -> Self {
         Self {
-            kinds: Kind::ALL.to_vec(),
+            kinds: RecordKind::ALL.to_vec(),
             contexts: Vec::new(),
             sample: None,
             copied_at: None,
@@ -89,15 +89,15 @@ impl Comparison {
     pub fn is_equal(&self) -> bool {
         self.complete
             && self.wrong_counts.is_empty()
-            && Kind::ALL.iter().all(|kind| self.of(*kind).is_equal())
+            && RecordKind::ALL.iter().all(|kind| self.of(*kind).is_equal())
     }
 
     /// The differences of a kind.
-    pub fn of(&self, kind: Kind) -> &Differences {
+    pub fn of(&self, kind: RecordKind) -> &Differences {
         match kind {
-            Kind::Peers => &self.peers,
-            Kind::Downloads => &self.downloads,
-            Kind::Data => &self.data,
+            RecordKind::Peers => &self.peers,
+            RecordKind::Downloads => &self.downloads,
+            RecordKind::Data => &self.data,
         }
     }
 }
@@ -120,14 +120,14 @@ impl Verification {
     }
 
     /// What of the options the two storages cannot do, kind by kind, with the reason.
-    pub fn refusals(&self) -> Vec<(Kind, String)> {
+    pub fn refusals(&self) -> Vec<(RecordKind, String)> {
         let sides =
             [("source", self.from.missing_capabilities()), ("target", self.to.missing_capabilities())];
         let mut refusals = Vec::new();
         for kind in &self.options.kinds {
             for (side, lacking) in &sides {
                 let needed =
-                    [Some(kind.export()), (*kind == Kind::Downloads).then_some(Capability::Downloads)];
+                    [Some(kind.export()), (*kind == RecordKind::Downloads).then_some(Capability::Downloads)];
                 let reasons =
                     needed.into_iter().flatten().filter_map(|capability| lacking.reason(capability));
                 refusals
@@ -145,15 +145,15 @@ impl Verification {
         let mut found = Comparison::default();
         self.estimate().await;
         let wants = |kind| self.options.kinds.contains(&kind);
-        if wants(Kind::Peers) {
+        if wants(RecordKind::Peers) {
             self.compare_peers(&mut found.peers).await?;
-            found.past_lifetime = self.progress.of(Kind::Peers).counts().past_lifetime;
+            found.past_lifetime = self.progress.of(RecordKind::Peers).counts().past_lifetime;
             self.check_counts(&mut found.wrong_counts).await?;
         }
-        if wants(Kind::Downloads) {
+        if wants(RecordKind::Downloads) {
             self.compare_downloads(&mut found.downloads).await?;
         }
-        if wants(Kind::Data) {
+        if wants(RecordKind::Data) {
             self.compare_data(&mut found.data).await?;
         }
         found.complete = !self.stop.is_stopped();
@@ -185,7 +185,7 @@ impl Verification {
     }
 
     async fn estimate(&self) {
-        if !self.options.kinds.contains(&Kind::Peers) {
+        if !self.options.kinds.contains(&RecordKind::Peers) {
             return;
         }
         let mut expected = 0;
@@ -196,7 +196,7 @@ impl Verification {
                 expected += found.seeders + found.leechers;
             }
         }
-        self.progress.of(Kind::Peers).expect(expected);
+        self.progress.of(RecordKind::Peers).expect(expected);
     }
 }
 

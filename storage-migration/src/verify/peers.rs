@@ -10,7 +10,7 @@ use super::scan::Sample;
 use super::{PRECISION, Verification};
 use crate::lookup::CONCURRENT_LOOKUPS;
 use crate::retry::with_retries;
-use crate::{Kind, MigrationError, Side};
+use crate::{MigrationError, RecordKind, Side};
 use storage_core::{Cursor, InfoHash, Peer, PeerRecord, Role, Scope, Timestamp};
 
 /// A swarm as one side has it.
@@ -36,7 +36,7 @@ impl Verification {
                 let page = async |from: Option<&Cursor>| {
                     self.storage(side).export_peers(Scope::All, from, self.options.batch).await
                 };
-                self.scan(side, Kind::Peers, page, each).await?;
+                self.scan(side, RecordKind::Peers, page, each).await?;
                 continue;
             };
             for info_hash in self.some_swarms(side, size).await? {
@@ -66,7 +66,7 @@ impl Verification {
             }
             Ok(())
         };
-        self.scan(side, Kind::Peers, page, each).await?;
+        self.scan(side, RecordKind::Peers, page, each).await?;
         Ok(sample.finish())
     }
 
@@ -135,7 +135,7 @@ impl Verification {
         let records = records.iter().filter(|record| stale_at.is_none_or(|at| record.announced > at));
         for record in records {
             if side == Side::Source && old_at.is_some_and(|at| record.announced <= at) {
-                self.progress.of(Kind::Peers).add_past_lifetime(1);
+                self.progress.of(RecordKind::Peers).add_past_lifetime(1);
             }
             let other = others.get(&record.peer);
             let finding = match side {

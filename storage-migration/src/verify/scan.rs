@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::Verification;
 use crate::retry::with_retries;
-use crate::{Kind, MigrationError, Side};
+use crate::{MigrationError, RecordKind, Side};
 use storage_core::{Cursor, Page, Result};
 
 impl Verification {
@@ -12,7 +12,7 @@ impl Verification {
     pub(super) async fn scan<T>(
         &self,
         side: Side,
-        kind: Kind,
+        kind: RecordKind,
         page: impl AsyncFn(Option<&Cursor>) -> Result<Page<T>>,
         mut each: impl AsyncFnMut(Vec<T>) -> Result<(), MigrationError>,
     ) -> Result<(), MigrationError> {

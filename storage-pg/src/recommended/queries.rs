@@ -679,8 +679,8 @@ Not MoChi's, optional: deletes all peers of a swarm at once, which del_query oth
 mod tests {
     use super::super::AddressColumn;
     use super::*;
+    use crate::arguments::Argument;
     use crate::parsed_query::{OpenedParts, ParsedQueries};
-    use crate::rewrite::Argument;
 
     fn recommendations() -> impl Iterator<Item = Recommendation> {
         let dialects = [Dialect::Postgres, Dialect::Cockroachdb];

@@ -68,18 +68,18 @@ impl Connections {
     async fn connect_at_start(&self, timeout: Duration) -> Result<()> {
         let (begun, mut delays, mut told) = (Instant::now(), delays(), false);
         loop {
-            let Err(fault) = self.pool.connect_all().await else {
+            let Err(error) = self.pool.connect_all().await else {
                 self.pool.keep_verifying();
                 return Ok(());
             };
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            if fault.remedy == RetryAdvice::Nothing || begun.elapsed() + delay > timeout {
-                return Err(fault.into_error(Operation::Open, false));
+            if error.advice == RetryAdvice::Nothing || begun.elapsed() + delay > timeout {
+                return Err(error.into_error(Operation::Open, false));
             }
             if !told {
                 tracing::warn!(
                     backend = NAME,
-                    reason = fault.reason,
+                    reason = error.reason,
                     ?timeout,
                     "can't connect; trying again"
                 );

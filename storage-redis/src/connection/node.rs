@@ -20,7 +20,7 @@ use crate::scripts;
 /// How commands go together. The server is at work on one small batch while the next is made; a full one
 /// leaves without waiting for anything. Calls under way are bounded by the limits around the storage.
 const BOUNDS: Bounds =
-    Bounds { size: 64, in_flight: 2, queue: 1_000_000, when_idle: false, full_leaves: true };
+    Bounds { size: 64, in_flight: 2, queue: 1_000_000, queue_when_idle: false, flush_when_full: true };
 
 /// How commands go together that wait for replicas: the server does nothing else for the connection meanwhile.
 const WAITING_BOUNDS: Bounds = Bounds { size: 1024, ..BOUNDS };

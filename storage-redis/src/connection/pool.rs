@@ -32,7 +32,7 @@ const VERIFICATION_INTERVAL: Duration = Duration::from_secs(10);
 const CROWD: usize = 512;
 
 /// How many batches that wait for replicas the server may be at before it comes to anything else.
-const BATCHES: u32 = 2;
+const BATCHES_HELD_UP: u32 = 2;
 
 /// Which connection.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +90,7 @@ impl Pool {
 
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), RequestError> {
-        let connected = join_all(self.shared.places().map(|place| self.shared.acquire(place))).await;
+        let connected = join_all(self.shared.indexes().map(|index| self.shared.acquire(index))).await;
         match connected.into_iter().find_map(Result::err) {
             Some(failed) => Err(RequestError::connecting(&failed)),
             None => Ok(()),
@@ -111,8 +111,8 @@ impl Pool {
 
     /// Lets go of all connections; calls under way keep theirs.
     pub(super) async fn close(&self) {
-        for place in self.shared.places() {
-            self.shared.slot(place).live.clear();
+        for index in self.shared.indexes() {
+            self.shared.slot(index).live.clear();
         }
         self.tasks.stop(Duration::ZERO).await;
     }
@@ -126,39 +126,39 @@ impl PoolInner {
         waits_for_replicas: bool,
         deadline: Instant,
     ) -> Result<Vec<Value>, RequestError> {
-        let place = if waits_for_replicas { ConnectionIndex::Replicated } else { self.choose() };
-        let slot = self.slot(place);
+        let index = if waits_for_replicas { ConnectionIndex::Replicated } else { self.choose() };
+        let slot = self.slot(index);
         let deadline = deadline.min(Instant::now() + self.connector.response_timeout());
         let (generation, live) = match slot.live.made().filter(|(_, live)| !live.is_lost()) {
             Some(made) => made,
-            None => self.wait_for_connection(place, deadline).await?,
+            None => self.wait_for_connection(index, deadline).await?,
         };
-        let mut watch = CallGuard { pool: self, place, begun: Some(Instant::now()) };
+        let mut watch = CallGuard { pool: self, index, begun: Some(Instant::now()) };
         slot.calls.fetch_add(1, Ordering::Relaxed);
         let answer = request.send(live.transport.clone(), deadline).await;
         watch.begun = None;
         drop(watch);
-        let fault = match answer {
+        let error = match answer {
             Err(error) => RequestError::sending(&error),
             // What an old primary takes is lost.
             Ok(_) if live.is_superseded() => RequestError::superseded(),
-            Ok(values) => match first_remediable(&values) {
-                Some(fault) => fault,
+            Ok(values) => match first_with_advice(&values) {
+                Some(error) => error,
                 None => return Ok(values),
             },
         };
-        match fault.remedy {
+        match error.advice {
             RetryAdvice::Reconnect if !self.connector.is_cluster() => {
                 slot.live.give_up(generation);
                 self.verify_all();
             }
             // To a node of a cluster that is lost a new connection is made with the next command, but not to one
             // that says nothing.
-            RetryAdvice::Reconnect if fault.kind == ErrorKind::Timeout => self.replace(place, generation),
+            RetryAdvice::Reconnect if error.kind == ErrorKind::Timeout => self.replace(index, generation),
             RetryAdvice::LoadScripts => self.load_scripts(&live, deadline).await?,
             _ => {}
         }
-        Err(fault)
+        Err(error)
     }
 
     async fn load_scripts(&self, live: &Live, deadline: Instant) -> Result<(), RequestError> {
@@ -173,15 +173,15 @@ impl PoolInner {
     }
 
     /// The replicas that commands on this connection wait for.
-    fn wait_at(&self, place: ConnectionIndex) -> Option<ReplicaWait> {
-        match place {
+    fn wait_at(&self, index: ConnectionIndex) -> Option<ReplicaWait> {
+        match index {
             ConnectionIndex::Shared(_) => None,
             ConnectionIndex::Replicated => self.connector.wait(),
         }
     }
 
-    fn slot(&self, place: ConnectionIndex) -> &PoolSlot {
-        match place {
+    fn slot(&self, index: ConnectionIndex) -> &PoolSlot {
+        match index {
             ConnectionIndex::Shared(number) => self.shared().nth(number).unwrap_or(&self.first),
             ConnectionIndex::Replicated => &self.replicated,
         }
@@ -191,49 +191,49 @@ impl PoolInner {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    fn places(&self) -> impl Iterator<Item = ConnectionIndex> {
+    fn indexes(&self) -> impl Iterator<Item = ConnectionIndex> {
         let replicated = self.connector.wait().map(|_| ConnectionIndex::Replicated);
         (0..=self.others.len()).map(ConnectionIndex::Shared).chain(replicated)
     }
 
     /// Verifies all connections in the background, side by side.
     fn verify_all(self: &Arc<Self>) {
-        for place in self.places() {
-            self.verify(place);
+        for index in self.indexes() {
+            self.verify(index);
         }
     }
 
     /// Verifies a connection in the background, and gives it up if it does not answer.
-    fn verify(self: &Arc<Self>, place: ConnectionIndex) {
-        let Some((generation, live)) = self.slot(place).live.made() else { return };
-        let held_up = self.wait_at(place).map_or(Duration::ZERO, |wait| wait.timeout * BATCHES);
-        self.attend(place, move |pool| async move {
+    fn verify(self: &Arc<Self>, index: ConnectionIndex) {
+        let Some((generation, live)) = self.slot(index).live.made() else { return };
+        let held_up = self.wait_at(index).map_or(Duration::ZERO, |wait| wait.timeout * BATCHES_HELD_UP);
+        self.attend(index, move |pool| async move {
             let answered = tokio::time::timeout(VERIFICATION + held_up, pool.connector.check(&live)).await;
             if !answered.unwrap_or(pool.connector.is_cluster()) {
-                pool.slot(place).live.give_up(generation);
+                pool.slot(index).live.give_up(generation);
             }
         });
     }
 
     /// Makes another connection in the background, which takes the place of this one once it is made.
-    fn replace(self: &Arc<Self>, place: ConnectionIndex, generation: u64) {
-        self.attend(place, move |pool| async move {
-            if let Ok(live) = pool.connector.connect(pool.wait_at(place)).await {
+    fn replace(self: &Arc<Self>, index: ConnectionIndex, generation: u64) {
+        self.attend(index, move |pool| async move {
+            if let Ok(live) = pool.connector.connect(pool.wait_at(index)).await {
                 pool.observer.observe(NAME, Event::Reconnected);
-                pool.slot(place).live.replace(generation, live);
+                pool.slot(index).live.replace(generation, live);
             }
         });
     }
 
     /// Starts a task for a connection, unless there is one.
-    fn attend<F>(self: &Arc<Self>, place: ConnectionIndex, task: impl FnOnce(Arc<Self>) -> F)
+    fn attend<F>(self: &Arc<Self>, index: ConnectionIndex, task: impl FnOnce(Arc<Self>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        if self.slot(place).is_attended.swap(true, Ordering::SeqCst) {
+        if self.slot(index).is_attended.swap(true, Ordering::SeqCst) {
             return;
         }
-        let attended = RepairGuard { pool: Arc::clone(self), place };
+        let attended = RepairGuard { pool: Arc::clone(self), index };
         let task = task(Arc::clone(self));
         self.tasks.spawn_until_stopped(async move {
             let _attended = attended;
@@ -251,23 +251,23 @@ impl PoolInner {
 
     async fn wait_for_connection(
         &self,
-        place: ConnectionIndex,
+        index: ConnectionIndex,
         deadline: Instant,
     ) -> Result<(u64, Live), RequestError> {
-        match timeout_at(deadline, self.acquire(place)).await {
+        match timeout_at(deadline, self.acquire(index)).await {
             Ok(acquired) => acquired.map_err(|failed| RequestError::connecting(&failed)),
             Err(_) => {
-                self.slot(place).live.give_up_attempt(SUSPICIOUS_WAIT);
+                self.slot(index).live.give_up_attempt(SUSPICIOUS_WAIT);
                 Err(RequestError::out_of_time("there was no connection in time"))
             }
         }
     }
 
-    async fn acquire(&self, place: ConnectionIndex) -> Result<(u64, Live), ConnectError> {
-        let slot = self.slot(place);
+    async fn acquire(&self, index: ConnectionIndex) -> Result<(u64, Live), ConnectError> {
+        let slot = self.slot(index);
         loop {
             let (generation, live) =
-                slot.live.get(|generation| self.make(generation, self.wait_at(place))).await?;
+                slot.live.get(|generation| self.make(generation, self.wait_at(index))).await?;
             if !live.is_lost() {
                 return Ok((generation, live));
             }
@@ -307,16 +307,16 @@ impl PoolInner {
 /// be waited for by call after call.
 struct CallGuard<'a> {
     pool: &'a Arc<PoolInner>,
-    place: ConnectionIndex,
+    index: ConnectionIndex,
     /// `None` when there is an answer, whatever it is.
     begun: Option<Instant>,
 }
 
 impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
-        self.pool.slot(self.place).calls.fetch_sub(1, Ordering::Relaxed);
+        self.pool.slot(self.index).calls.fetch_sub(1, Ordering::Relaxed);
         if self.begun.is_some_and(|begun| begun.elapsed() >= SUSPICIOUS_WAIT) {
-            self.pool.verify(self.place);
+            self.pool.verify(self.index);
         }
     }
 }
@@ -324,21 +324,21 @@ impl Drop for CallGuard<'_> {
 /// A task is at work for a connection, as long as this is there.
 struct RepairGuard {
     pool: Arc<PoolInner>,
-    place: ConnectionIndex,
+    index: ConnectionIndex,
 }
 
 impl Drop for RepairGuard {
     fn drop(&mut self) {
-        self.pool.slot(self.place).is_attended.store(false, Ordering::SeqCst);
+        self.pool.slot(self.index).is_attended.store(false, Ordering::SeqCst);
     }
 }
 
 /// The first refusal among the answers to several commands after which all of them are worth another
 /// attempt.
-fn first_remediable(values: &[Value]) -> Option<RequestError> {
-    let mut faults = values.iter().filter_map(|value| match value {
+fn first_with_advice(values: &[Value]) -> Option<RequestError> {
+    let mut errors = values.iter().filter_map(|value| match value {
         Value::ServerError(error) => Some(RequestError::classify_refusal(error)),
         _ => None,
     });
-    faults.find(|fault| fault.remedy != RetryAdvice::Nothing)
+    errors.find(|error| error.advice != RetryAdvice::Nothing)
 }

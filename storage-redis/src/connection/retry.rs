@@ -100,28 +100,28 @@ impl Connections {
         let (mut may_have_run, mut script_loads) = (false, 0);
         loop {
             self.check_open(call.operation)?;
-            let fault = match self.pool.shared.attempt(request, waits_for_replicas, deadline).await {
+            let error = match self.pool.shared.attempt(request, waits_for_replicas, deadline).await {
                 Ok(values) => return Ok((values, may_have_run)),
-                Err(fault) => fault,
+                Err(error) => error,
             };
-            may_have_run |= fault.may_have_run;
-            if fault.remedy == RetryAdvice::LoadScripts && script_loads < SCRIPT_LOADS {
+            may_have_run |= error.may_have_run;
+            if error.advice == RetryAdvice::LoadScripts && script_loads < SCRIPT_LOADS {
                 script_loads += 1;
                 continue;
             }
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            let hopeless = fault.remedy == RetryAdvice::Nothing
+            let hopeless = error.advice == RetryAdvice::Nothing
                 || (may_have_run && call.once)
                 || Instant::now() + delay > give_up;
             if hopeless {
                 let uncertain = may_have_run && call.operation.is_write();
-                let fault = match request.commands().next() {
-                    Some(command) => fault.about(command),
-                    None => fault,
+                let error = match request.commands().next() {
+                    Some(command) => error.about(command),
+                    None => error,
                 };
-                return Err(fault.into_error(call.operation, uncertain));
+                return Err(error.into_error(call.operation, uncertain));
             }
-            self.observer.observe(NAME, Event::Retried { reason: fault.reason });
+            self.observer.observe(NAME, Event::Retried { reason: error.reason });
             tokio::time::sleep(delay).await;
         }
     }

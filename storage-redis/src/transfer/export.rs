@@ -18,7 +18,7 @@ use crate::layout::{
 use crate::scan::hash_step;
 
 /// Swarms read at once.
-const WIDTH: usize = 16;
+const CONCURRENCY: usize = 16;
 
 /// A page of peers being made.
 pub(super) struct PeerExport<'a> {
@@ -64,7 +64,7 @@ impl<'a> PeerExport<'a> {
 
     /// Some swarms after the position; none after the last.
     async fn next_swarms(&mut self) -> Result<Vec<SwarmKey>> {
-        let count = self.export.room().min(WIDTH);
+        let count = self.export.room().min(CONCURRENCY);
         if let Scope::Swarm(info_hash) = self.scope {
             let swarms = AddressFamily::BOTH.map(|family| SwarmKey::new(info_hash, family));
             let outer = self.export.position.outer.as_deref();

@@ -19,9 +19,9 @@ use crate::storage::RedisStorage;
 /// Records that one script writes.
 const BATCH: usize = 250;
 /// How often a decision is made again before giving up.
-const ROUNDS: usize = 20;
+const MAX_ROUNDS: usize = 20;
 /// Groups of peers taken in at once.
-const WIDTH: usize = 128;
+const CONCURRENCY: usize = 128;
 /// The precision of PostgreSQL, and so of records that come from there.
 const COARSE: Duration = Duration::from_micros(1);
 
@@ -47,7 +47,7 @@ pub(super) async fn import_downloads(
     let greatest: Vec<_> = greatest.into_iter().collect();
     for batch in greatest.chunks(BATCH) {
         let mut open = batch.to_vec();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             open = import_batch(storage, call, open, &mut imported).await?;
             if open.is_empty() {
                 break;
@@ -137,9 +137,9 @@ pub(super) async fn import_peers(storage: &RedisStorage, records: &[PeerRecord])
         let peers: Vec<_> = peers.into_values().collect();
         groups.extend(peers.chunks(BATCH).map(|peers| (swarm, peers.to_vec())));
     }
-    for groups in groups.chunks(WIDTH) {
+    for groups in groups.chunks(CONCURRENCY) {
         let mut open = groups.to_vec();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             open = import_groups(storage, call, open, &mut imported).await?;
             if open.is_empty() {
                 break;
