@@ -5,14 +5,13 @@ use std::fs;
 use crate::repository;
 
 /// Why a block is not run, by the mark in its info string.
-const REASONS: [(&str, &str); 7] = [
+const REASONS: [(&str, &str); 6] = [
     ("takes-minutes", "it compiles, or runs for minutes"),
     ("until-ctrl-c", "it runs until it is interrupted"),
     ("needs-systemd", "it needs systemd, and changes the machine"),
     ("needs-docker", "it needs containers"),
     ("needs-cockroachdb", "it needs CockroachDB"),
     ("needs-public-address", "it listens on every interface"),
-    ("needs-durable-storage", "it needs a storage that outlives the command"),
 ];
 
 /// Info strings of blocks with commands that would be passed over.
