@@ -245,7 +245,7 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
                 }
                 Err(error) => {
                     let message = format!("its queries could not be tried: {error}");
-                    found.unknown.push(Problem { key: "secondary".into(), message });
+                    found.unknown.push(Problem::new("secondary", message));
                 }
             }
         }
@@ -283,7 +283,8 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
 
 fn of_side(side: &str, check: QueryCheck) -> QueryCheck {
     let prefixed = |problems: Vec<Problem>| {
-        let prefixed = |Problem { key, message }| Problem { key: format!("{side}.config.{key}"), message };
+        let prefixed =
+            |Problem { key, message, kind }| Problem { key: format!("{side}.config.{key}"), message, kind };
         problems.into_iter().map(prefixed).collect()
     };
     QueryCheck::new(prefixed(check.refused), prefixed(check.unknown))

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use storage_core::config::{ConfigDiagnostics, ConfigFile, Section, Value, is_word};
+use storage_core::config::{ConfigDiagnostics, ConfigFile, ProblemKind, Section, Value, is_word};
 use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
 use super::http::{AddressRules, Route, Routes};
 use super::rate_limit::Rate;
-use crate::exit_code::CommandError;
+use crate::exit_code::{CommandError, Fault};
 
 /// The connections of clients that may be open at once, where the system allows so many.
 pub(super) const CONNECTIONS: usize = 10_000;
@@ -136,7 +136,8 @@ impl ServeSettings {
         problems.extend(probable_typos);
         let file = config.name();
         if !problems.is_empty() {
-            return Err(CommandError::finding(lines(file, problems).join("\n")));
+            let faults = problems.iter().map(|problem| Fault::of_problem(file, problem));
+            return Err(CommandError::findings(faults));
         }
         Ok((settings, lines(file, warnings)))
     }
@@ -166,7 +167,8 @@ impl ServeSettings {
             if ignore_hooks {
                 section.warn(key, what);
             } else {
-                section.problem(
+                section.problem_of_kind(
+                    ProblemKind::Unsupported,
                     key,
                     format!(
                         "{what}, so the tracker might serve clients that it should refuse: remove them (for a \
@@ -204,7 +206,10 @@ fn read_addresses(section: &mut Section) -> AddressRules {
         return rules;
     };
     if rules.trusted_proxies.is_empty() {
-        section.problem("real_ip_header", "needs `trusted_proxies`: the proxies whose header is trusted");
+        section.problem(
+            "real_ip_header",
+            "needs `trusted_proxies`: the addresses or networks of the proxies that set the header",
+        );
     }
     match HeaderName::try_from(header) {
         Ok(name) => rules.real_ip_header = Some(name),
