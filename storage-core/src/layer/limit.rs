@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Layer;
@@ -17,6 +17,9 @@ tokio::task_local! {
 
 /// The longest that closing may take where nobody says less.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// A limit that is not kept in any process.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// How many times [`Limits::operation_timeout`] the diagnostics may take, which ask many things.
 const DIAGNOSTICS_FACTOR: u32 = 6;
@@ -46,8 +49,14 @@ fn margin_off(limit: Duration) -> Duration {
 /// Runs work for calls that have so much [time left](time_left), or less where a call under way in this
 /// task has less.
 pub async fn with_time_left<T>(left: Option<Duration>, work: impl Future<Output = T>) -> T {
-    let left = left.into_iter().chain(time_left()).min();
-    DEADLINE.scope(left.and_then(|left| Instant::now().checked_add(left)), work).await
+    let outer = DEADLINE.try_with(|deadline| *deadline).ok().flatten();
+    let told = left.and_then(|left| Instant::now().checked_add(left));
+    DEADLINE.scope(earlier(outer, told), work).await
+}
+
+/// The earlier of two times, of which each may be too far away to be told.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// How long calls may take and how many may be under way.
@@ -165,11 +174,16 @@ impl Layer for Limit {
             kind => Error::new(backend, operation, kind),
         })?;
         let (limit, key) = self.limits.timeout(operation);
-        let call = with_time_left(Some(margin_off(limit)), call);
+        let now = Instant::now();
+        let told = earlier(
+            DEADLINE.try_with(|deadline| *deadline).ok().flatten(),
+            now.checked_add(margin_off(limit)),
+        );
+        let call = timeout_at(now.checked_add(limit).unwrap_or(now + FAR_FUTURE), DEADLINE.scope(told, call));
         let given_up = |kind| if operation.is_write() { ErrorKind::Uncertain } else { kind };
         tokio::select! {
             biased;
-            ended = timeout(limit, call) => ended.unwrap_or_else(|_| {
+            ended = call => ended.unwrap_or_else(|_| {
                 let error = Error::new(backend, operation, given_up(ErrorKind::Timeout));
                 Err(error.with_message(format!("`{key}` of {limit:?} has passed")))
             }),
