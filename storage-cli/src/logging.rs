@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Command, LogFormat, LoggingArguments};
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
 
 /// Warnings and errors, but not the warnings about the configuration that the commands print
@@ -25,8 +26,10 @@ pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(
         (None, Ok(text)) if !text.trim().is_empty() => ("RUST_LOG", text),
         _ => ("--log", default.to_owned()),
     };
-    let filter =
-        EnvFilter::try_new(text).map_err(|error| CommandError::usage(format!("error: {origin}: {error}")))?;
+    let filter = EnvFilter::try_new(text).map_err(|error| {
+        let message = format!("{origin}: expected a level or directives such as info,sqlx=debug: {error}");
+        CommandError::usage(ErrorCode::Usage, message)
+    })?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -36,5 +39,7 @@ pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(
         LogFormat::Human => logs.try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
-    started.map_err(|error| CommandError::finding(format!("error: cannot start logging: {error}")))
+    started.map_err(|error| {
+        CommandError::finding(ErrorCode::SystemFailure, format!("cannot start logging: {error}"))
+    })
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::{ConfigDiagnostics, Problem, Section, Settings, StorageConfig, is_word, nearest};
+use crate::config::{
+    ConfigDiagnostics, Problem, ProblemKind, Section, Settings, StorageConfig, is_word, nearest,
+};
 use crate::layer::{DefaultLayers, Layered, Limits};
 use crate::observer::Observers;
 use crate::{Backend, DataStorage, Error, MaintenanceScheduler, Schedule, SharedObserver, Storage};
@@ -434,7 +436,7 @@ async fn all_or_problems<S: Backend + ?Sized>(
         Err(OpenError::Configuration(problems)) => unknown.extend(problems),
         // A server that is not the one meant need not be there.
         Err(OpenError::Storage(error)) if error.is_retryable() => {}
-        Err(other) => unknown.push(Problem { key: String::new(), message: other.to_string() }),
+        Err(other) => unknown.push(Problem::new("", other.to_string()).of_kind(ProblemKind::Server)),
     }
     Err(OpenError::Configuration(unknown))
 }
@@ -507,7 +509,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_to_close_hides_no_problem() {
-        let unknown = vec![Problem { key: "gc_querry".into(), message: "unknown key".into() }];
+        let unknown = vec![Problem::new("gc_querry", "unknown key")];
         match all_or_problems(unknown.clone(), async { Ok(Arc::new(Stuck)) }).await {
             Err(OpenError::Configuration(problems)) => assert_eq!(problems, unknown),
             other => panic!("{:?}", other.map(drop)),

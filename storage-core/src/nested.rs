@@ -111,10 +111,10 @@ impl NestedStorage {
     fn name_in(&self, error: OpenError) -> OpenError {
         match error {
             OpenError::Configuration(problems) => {
-                let named = problems.into_iter().map(|Problem { key, message }| {
+                let named = problems.into_iter().map(|Problem { key, message, kind }| {
                     let within = format!("{}.config", self.key);
                     let key = if key.is_empty() { within } else { format!("{within}.{key}") };
-                    Problem { key, message }
+                    Problem { key, message, kind }
                 });
                 OpenError::Configuration(named.collect())
             }

@@ -207,10 +207,8 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         let (own, primary) = (self.secondary.stats.pending(), self.primary.pending_writes());
         let secondary = self.secondary.storage().map(|storage| storage.pending_writes()).unwrap_or_default();
         let all = [own, primary, secondary];
-        PendingWrites {
-            count: all.iter().map(|pending| pending.count).sum(),
-            oldest: all.iter().filter_map(|pending| pending.oldest).max(),
-        }
+        let count = all.iter().map(|pending| pending.count).sum();
+        PendingWrites::new(count, all.iter().filter_map(|pending| pending.oldest).max())
     }
 
     async fn ping(&self) -> Result<()> {
@@ -247,7 +245,7 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
                 }
                 Err(error) => {
                     let message = format!("its queries could not be tried: {error}");
-                    found.unknown.push(Problem { key: "secondary".into(), message });
+                    found.unknown.push(Problem::new("secondary", message));
                 }
             }
         }
@@ -285,10 +283,11 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
 
 fn of_side(side: &str, check: QueryCheck) -> QueryCheck {
     let prefixed = |problems: Vec<Problem>| {
-        let prefixed = |Problem { key, message }| Problem { key: format!("{side}.config.{key}"), message };
+        let prefixed =
+            |Problem { key, message, kind }| Problem { key: format!("{side}.config.{key}"), message, kind };
         problems.into_iter().map(prefixed).collect()
     };
-    QueryCheck { refused: prefixed(check.refused), unknown: prefixed(check.unknown) }
+    QueryCheck::new(prefixed(check.refused), prefixed(check.unknown))
 }
 
 async fn close_within<S: Backend + ?Sized>(at_most: Duration, storage: &S) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::Retryable;
 use bytes::Bytes;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
-use storage_core::config::Problem;
+use storage_core::config::{Problem, ProblemKind};
 use storage_core::{
     AddressFamily, Context, ErrorKind, InfoHash, Peer, QueryCheck, Result, Role, SwarmOrder, Timestamp,
 };
@@ -337,7 +337,7 @@ impl QueryCheckRun<'_> {
 }
 
 fn problem(query: Query, message: String) -> Problem {
-    Problem { key: query.key().into(), message }
+    Problem::new(query.key(), message).of_kind(ProblemKind::Query)
 }
 
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
-use storage_core::config::{ConfigDiagnostics, Problem};
+use storage_core::config::{ConfigDiagnostics, Problem, ProblemKind};
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, Event, InfoHash, MissingCapabilities,
@@ -99,7 +99,8 @@ impl PgStorage {
                 return Err(not_opened(error, config.startup_timeout).into());
             }
             Err(error) => {
-                problems.push(problem("connection_string", error.to_string()));
+                let refused = problem("connection_string", error.to_string());
+                problems.push(refused.of_kind(ProblemKind::Server));
                 return Err(OpenError::Configuration(problems));
             }
         };
@@ -270,11 +271,11 @@ fn no_transactions(refusal: &str) -> Problem {
     let message = format!(
         "the server refuses transactions: {refusal}; with PgBouncer set `pool_mode` to transaction or session"
     );
-    problem("connection_string", message)
+    problem("connection_string", message).of_kind(ProblemKind::Server)
 }
 
 fn problem(key: &str, message: impl Into<String>) -> Problem {
-    Problem { key: key.to_owned(), message: message.into() }
+    Problem::new(key, message)
 }
 
 fn not_opened(error: ConnectError, patience: Duration) -> Error {

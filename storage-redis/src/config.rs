@@ -210,8 +210,8 @@ impl RedisConfig {
             wait_timeout: section.positive_duration("wait_timeout", default.wait_timeout),
             wait_for_peers: section.boolean("wait_for_peers").unwrap_or(default.wait_for_peers),
         };
-        for Problem { key, message } in config.problems() {
-            section.problem(&key, message);
+        for Problem { key, message, kind } in config.problems() {
+            section.problem_of_kind(kind, &key, message);
         }
         for (key, message) in config.oddities() {
             section.warn(key, message);
@@ -222,7 +222,7 @@ impl RedisConfig {
     /// What makes these settings unusable.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut problem = |key: &str, message: String| problems.push(Problem { key: key.into(), message });
+        let mut problem = |key: &str, message: String| problems.push(Problem::new(key, message));
         if self.addresses.is_empty() {
             problem("addresses", "is empty".into());
         }

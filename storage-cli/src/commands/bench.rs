@@ -8,10 +8,11 @@ use storage_core::{Capability, Storage};
 use crate::arguments::{BenchArguments, Workload};
 use crate::bench::{self, AnnounceUrl, BenchReport, LocalRun, RemoteRun, SwarmSizes};
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
-use crate::output::{Output, note};
+use crate::output::{Output, note, note_code};
 
 /// Swarms, and peers of each, where the command line does not say.
 const EVEN: (u64, u64) = (100, 100);
@@ -90,7 +91,10 @@ impl Reports<'_> {
     fn exit(&self, interrupt: &Interrupt) -> Exit {
         match self.reports.iter().any(BenchReport::is_failure) {
             _ if interrupt.is_set() => Exit::Interrupted,
-            true => Exit::Finding,
+            true => {
+                note_code(ErrorCode::WorkloadFailed);
+                Exit::Finding
+            }
             false => Exit::Success,
         }
     }
@@ -159,8 +163,7 @@ impl Bench<'_> {
             return measured;
         }
         let removed = run.remove().await.map_err(|error| {
-            let failure = self.configured.failed(&error);
-            CommandError { message: format!("not everything was removed: {}", failure.message), ..failure }
+            self.configured.failed(&error).while_doing("cannot remove all peers of the run")
         });
         measured.and(removed)
     }

@@ -11,7 +11,8 @@ use crate::arguments::{
     ContextArguments, DataAction, DeleteArguments, GetArguments, ListArguments, PutArguments,
     StorageArguments,
 };
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan};
 
@@ -66,7 +67,11 @@ async fn scan(
 ) -> CommandResult {
     let scan = context.with_storage(arguments, async |Opened { storage, .. }, output| {
         if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
-            return Err(CommandError::finding(format!("cannot list {what}: {reason}")).into());
+            return Err(CommandError::finding(
+                ErrorCode::CapabilityMissing,
+                format!("cannot list {what}: {reason}"),
+            )
+            .into());
         }
         let read = async |from: Option<&Cursor>| storage.export_data(from, PAGE).await;
         let scan = PageScan::new();
@@ -85,7 +90,7 @@ async fn get(context: &mut CommandContext, arguments: &GetArguments) -> CommandR
     let key = target.read(&arguments.key)?;
     let get = context.with_data(&target.storage, async |storage, output| {
         let Some(value) = storage.load_data(&target.context, &key).await? else {
-            note("not found");
+            note(Fault::new(ErrorCode::NotFound, "not found: the context has no such key"));
             return Ok(Exit::Finding);
         };
         output.line(target.write(&value))?;
@@ -113,7 +118,7 @@ async fn delete(context: &mut CommandContext, arguments: &DeleteArguments) -> Co
         let question =
             format!("{found} of {} keys exist. Remove them from {:?}?", keys.len(), target.context);
         if !arguments.yes && !confirm(question)? {
-            return Err(CommandError::usage("nothing was removed").into());
+            return Err(CommandError::usage(ErrorCode::Declined, "nothing was removed").into());
         }
         storage.delete_data(&target.context, &keys).await?;
         output.line(format_args!("removed {found}"))?;
@@ -129,7 +134,8 @@ impl ContextArguments {
             return Ok(Bytes::copy_from_slice(text.as_bytes()));
         }
         hex::decode(text).map(Bytes::from).map_err(|_| {
-            CommandError::usage("error: keys and values must be hexadecimal; use --text for plain text")
+            let message = "expected keys and values in hexadecimal; use --text for plain text";
+            CommandError::usage(ErrorCode::Usage, message)
         })
     }
 

@@ -7,7 +7,8 @@ use storage_migration::RecordKind;
 use crate::arguments::ExportArguments;
 use crate::commands::CommandContext;
 use crate::endpoints::kinds;
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::open::WorkError;
 use crate::output::{Output, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -54,11 +55,12 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
             .iter()
             .filter_map(|kind| {
                 let reason = missing.reason(kind.export())?;
-                Some(format!("cannot export {}: {reason}; leave them out with --only", kind.name()))
+                let message = format!("cannot export {}: {reason}; leave them out with --only", kind.name());
+                Some(Fault::new(ErrorCode::CapabilityMissing, message))
             })
             .collect();
         if !refusals.is_empty() {
-            return Err(CommandError::finding(refusals.join("\n")).into());
+            return Err(CommandError::findings(refusals).into());
         }
         output.json(&ExportHeader::new())?;
         let scan = PageScan::new();

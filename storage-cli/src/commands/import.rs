@@ -12,10 +12,11 @@ use storage_migration::RecordKind;
 
 use crate::arguments::ImportArguments;
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::WorkError;
-use crate::output::{Output, note};
+use crate::output::{Output, note, note_code};
 use lines::ImportLine;
 
 /// What came of it.
@@ -57,7 +58,10 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ImportArgument
         Ok(match import.counts.unreadable_lines {
             _ if interrupt.is_set() => Exit::Interrupted,
             0 => Exit::Success,
-            _ => Exit::Finding,
+            _ => {
+                note_code(ErrorCode::UnreadableRecords);
+                Exit::Finding
+            }
         })
     });
     import.await
@@ -123,7 +127,8 @@ impl Import<'_> {
         let imported =
             imported.map_err(|error| match self.storage.missing_capabilities().reason(kind.import()) {
                 Some(reason) => {
-                    CommandError::finding(format!("cannot import {}: {reason}", kind.name())).into()
+                    let message = format!("cannot import {}: {reason}", kind.name());
+                    CommandError::finding(ErrorCode::CapabilityMissing, message).into()
                 }
                 None => WorkError::Storage(error),
             })?;
@@ -141,7 +146,8 @@ fn push<T>(waiting: &mut Vec<T>, record: T) -> usize {
 
 fn print(counts: &ImportCounts, arguments: &ImportArguments, output: &mut Output) -> io::Result<()> {
     if arguments.json {
-        return output.json(counts);
+        let code = (counts.unreadable_lines > 0).then_some(ErrorCode::UnreadableRecords);
+        return output.json_with_code(counts, code);
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
     for (kind, ImportCount { written, kept }) in kinds {

@@ -1,7 +1,7 @@
 //! Environment variables over a configuration: `TRACKER_STORAGE__CONFIG__POOL_SIZE` is the key
 //! `storage.config.pool_size`.
 
-use super::{Problem, Value};
+use super::{Problem, ProblemKind, Value};
 
 const PREFIX: &str = "TRACKER_";
 const BETWEEN_LEVELS: &str = "__";
@@ -28,10 +28,8 @@ pub(super) fn lay_over(root: &mut Value, variables: impl Iterator<Item = (String
             place(root, &levels, value)
         };
         if let Err(message) = placed {
-            problems.push(Problem {
-                key: String::new(),
-                message: format!("environment variable {name}: {message}"),
-            });
+            let message = format!("environment variable {name}: {message}");
+            problems.push(Problem::new("", message).of_kind(ProblemKind::File));
         }
     }
     problems

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 
-use super::{Problem, Section, StorageConfig, Value, environment, is_word, nearest, yaml};
+use super::{Problem, ProblemKind, Section, StorageConfig, Value, environment, is_word, nearest, yaml};
 
 /// A configuration that cannot be read, or has no storage where one was looked for.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl ConfigFile {
     /// # Errors
     /// [`LoadError`] if the file cannot be read or is malformed, or a variable does not fit it.
     pub fn read(file: &Path, variables: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
-        let fail = |message: String| LoadError::new(file, "", message);
+        let fail = |message: String| LoadError::new(file, ProblemKind::File, "", message);
         let bytes = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| fail(no_text(error.as_bytes())))?;
         if text.starts_with(RECORDS) {
@@ -88,18 +88,23 @@ impl ConfigFile {
     /// # Errors
     /// [`LoadError`] if there is none.
     pub fn storage(&self, at: &str) -> Result<StorageConfig, LoadError> {
-        let fail = |key: &str, message| LoadError::new(&self.file, key, message);
-        let found = find(self.root.clone(), at).map_err(|message| fail(at, message))?;
-        StorageConfig::from_value(found).map_err(|(key, message)| {
+        let fail = |kind, key: &str, message| LoadError::new(&self.file, kind, key, message);
+        let found = find(self.root.clone(), at).map_err(|message| fail(ProblemKind::Path, at, message))?;
+        StorageConfig::from_value(found).map_err(|Problem { key, message, kind }| {
             let key = if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") };
-            fail(&key, message)
+            fail(kind, &key, message)
         })
     }
 }
 
 impl LoadError {
-    fn new(file: &Path, key: &str, message: String) -> Self {
-        Self { file: file.to_owned(), problems: vec![Problem { key: key.into(), message }] }
+    fn new(file: &Path, kind: ProblemKind, key: &str, message: String) -> Self {
+        Self { file: file.to_owned(), problems: vec![Problem::new(key, message).of_kind(kind)] }
+    }
+
+    /// The file that was read; `environment` if none was.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 }
 
@@ -124,34 +129,38 @@ impl StorageConfig {
         ConfigFile::read(file, variables)?.storage(at)
     }
 
-    fn from_value(value: Value) -> Result<Self, (&'static str, String)> {
+    fn from_value(value: Value) -> Result<Self, Problem> {
         let Value::Section(entries) = value else {
-            return Err((
-                "name",
-                format!("expected a section with `name` and `config`, found {}", value.kind()),
-            ));
+            let message = format!("expected a section with `name` and `config`, found {}", value.kind());
+            return Err(Problem::new("name", message));
         };
         let (mut name, mut config) = (None, Value::empty_section());
         for (key, value) in entries {
             match (key.to_ascii_lowercase().as_str(), value) {
                 ("name", Value::Text(text) | Value::Variable { text, .. }) => name = Some(text),
-                ("name", other) => return Err(("name", format!("expected text, found {}", other.kind()))),
+                ("name", other) => {
+                    return Err(Problem::new("name", format!("expected text, found {}", other.kind())));
+                }
                 ("config", value) => config = value,
                 (unknown, _) if !is_word(unknown) => {
-                    return Err(("", "a key is no word; a storage has `name` and `config`".into()));
+                    let message = "a key is not a word; a storage has the keys `name` and `config`";
+                    return Err(Problem::new("", message).of_kind(ProblemKind::UnknownKey));
                 }
                 (unknown, _) => {
                     let hint = match nearest(unknown, ["name", "config"].into_iter()) {
                         Some(known) => format!("did you mean `{known}`?"),
                         None => "a storage has `name` and `config`".into(),
                     };
-                    return Err(("", format!("unknown key `{unknown}`; {hint}")));
+                    let message = format!("unknown key `{unknown}`; {hint}");
+                    return Err(Problem::new("", message).of_kind(ProblemKind::UnknownKey));
                 }
             }
         }
-        let name =
-            name.ok_or_else(|| ("name", "is missing: the name of a backend, such as memory or pg".into()))?;
-        Ok(Self { name, config })
+        let missing = || {
+            let message = "is missing: expected the name of a backend, such as memory or pg";
+            Problem::new("name", message).of_kind(ProblemKind::Missing)
+        };
+        Ok(Self { name: name.ok_or_else(missing)?, config })
     }
 }
 
@@ -328,7 +337,10 @@ mod tests {
         let missing = StorageConfig::load(Path::new("/nonexistent.yaml"), "storage", std::iter::empty());
         assert!(missing.unwrap_err().to_string().starts_with("/nonexistent.yaml: No such file"));
         let error = load(".yaml", "storage: {config: {}}", "storage", &[]).unwrap_err();
-        assert_eq!(error, "FILE: `storage.name`: is missing: the name of a backend, such as memory or pg");
+        assert_eq!(
+            error,
+            "FILE: `storage.name`: is missing: expected the name of a backend, such as memory or pg"
+        );
         let error = load(".yaml", "storage: {nam: pg}", "storage", &[]).unwrap_err();
         assert_eq!(error, "FILE: `storage`: unknown key `nam`; did you mean `name`?");
     }

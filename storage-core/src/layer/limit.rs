@@ -175,7 +175,10 @@ impl Layer for Limit {
         })?;
         let (limit, key) = self.limits.timeout(operation);
         let now = Instant::now();
-        let told = earlier(DEADLINE.try_with(|deadline| *deadline).ok().flatten(), now.checked_add(margin_off(limit)));
+        let told = earlier(
+            DEADLINE.try_with(|deadline| *deadline).ok().flatten(),
+            now.checked_add(margin_off(limit)),
+        );
         let call = timeout_at(now.checked_add(limit).unwrap_or(now + FAR_FUTURE), DEADLINE.scope(told, call));
         let given_up = |kind| if operation.is_write() { ErrorKind::Uncertain } else { kind };
         tokio::select! {

@@ -45,7 +45,7 @@ impl Certificates {
 
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    let problem = |message: String| Problem { key: "ca_certs".into(), message };
+    let problem = |message: String| Problem::new("ca_certs", message);
     let pem = std::fs::read(file).map_err(|error| problem(format!("{}: {error}", file.display())))?;
     if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
         return Err(problem(format!("{}: has no certificate in PEM form", file.display())));

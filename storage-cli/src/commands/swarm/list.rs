@@ -15,6 +15,7 @@ use storage_core::{
 use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
@@ -30,7 +31,8 @@ pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArgu
         if let Some(reason) =
             arguments.sort.needed(&missing).iter().find_map(|needed| missing.reason(*needed))
         {
-            return Err(CommandError::finding(format!("cannot list swarms: {reason}")).into());
+            let message = format!("cannot list swarms: {reason}");
+            return Err(CommandError::finding(ErrorCode::CapabilityMissing, message).into());
         }
         let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
         let (found, left_out) = if missing.has(Capability::ListSwarms) {
