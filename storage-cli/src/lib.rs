@@ -23,6 +23,8 @@ mod bench;
 #[doc(hidden)]
 pub mod bep15;
 mod commands;
+#[cfg(test)]
+mod config_reference;
 mod endpoints;
 mod error_code;
 mod exit_code;
@@ -129,3 +131,13 @@ async fn dispatch(context: &mut CommandContext, command: &Command) -> CommandRes
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of the book compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/using-the-crates.md")]
+struct UsingTheCrates;
+
+/// The examples of the book compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/conformance.md")]
+struct ConformanceChapter;

@@ -12,6 +12,7 @@ const APART: Duration = Duration::from_secs(30);
 
 /// What is known of the clock of a storage's server.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ClockReading {
     /// By how many seconds the server's clock is ahead of this machine's; negative: behind.
     pub ahead_seconds: f64,

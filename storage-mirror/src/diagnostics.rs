@@ -11,7 +11,7 @@ pub(super) fn diagnostics(
     secondary: Option<Diagnostics>,
     status: &MirrorStatus,
 ) -> Diagnostics {
-    let mut whole = Diagnostics { server: primary.server.clone(), ..Diagnostics::default() };
+    let mut whole = Diagnostics::new(primary.server.clone());
     add_side(&mut whole, "primary", primary_name, primary);
     match (&secondary_storage, secondary) {
         (Some((name, _)), Some(diagnostics)) => add_side(&mut whole, "secondary", name, diagnostics),

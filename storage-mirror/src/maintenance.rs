@@ -53,11 +53,11 @@ impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
             None
         });
         Ok(match (of_primary_side, of_secondary_side) {
-            (Some(primary), Some(secondary)) => Some(CountCheck {
-                compared: primary.compared + secondary.compared,
-                remedy: if primary.wrong.is_empty() { secondary.remedy } else { primary.remedy },
-                wrong: [primary.wrong, secondary.wrong].concat(),
-            }),
+            (Some(primary), Some(secondary)) => {
+                let remedy = if primary.wrong.is_empty() { secondary.remedy } else { primary.remedy };
+                let wrong = [primary.wrong, secondary.wrong].concat();
+                Some(CountCheck::new(primary.compared + secondary.compared, wrong, remedy))
+            }
             (primary, secondary) => primary.or(secondary),
         })
     }

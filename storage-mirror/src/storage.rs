@@ -207,10 +207,8 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         let (own, primary) = (self.secondary.stats.pending(), self.primary.pending_writes());
         let secondary = self.secondary.storage().map(|storage| storage.pending_writes()).unwrap_or_default();
         let all = [own, primary, secondary];
-        PendingWrites {
-            count: all.iter().map(|pending| pending.count).sum(),
-            oldest: all.iter().filter_map(|pending| pending.oldest).max(),
-        }
+        let count = all.iter().map(|pending| pending.count).sum();
+        PendingWrites::new(count, all.iter().filter_map(|pending| pending.oldest).max())
     }
 
     async fn ping(&self) -> Result<()> {
@@ -289,7 +287,7 @@ fn of_side(side: &str, check: QueryCheck) -> QueryCheck {
             |Problem { key, message, kind }| Problem { key: format!("{side}.config.{key}"), message, kind };
         problems.into_iter().map(prefixed).collect()
     };
-    QueryCheck { refused: prefixed(check.refused), unknown: prefixed(check.unknown) }
+    QueryCheck::new(prefixed(check.refused), prefixed(check.unknown))
 }
 
 async fn close_within<S: Backend + ?Sized>(at_most: Duration, storage: &S) -> Result<()> {

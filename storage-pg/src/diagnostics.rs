@@ -77,7 +77,9 @@ impl PgStorage {
         }
         warnings.extend(row_counts::warnings(self.core.statements()));
         warnings.extend(self.advice(product).await);
-        Ok(Diagnostics { server, findings, details, warnings })
+        let mut diagnostics = Diagnostics::new(server);
+        (diagnostics.findings, diagnostics.details, diagnostics.warnings) = (findings, details, warnings);
+        Ok(diagnostics)
     }
 }
 

@@ -88,9 +88,9 @@ async fn add_opened(
 ) -> Result<(), CommandError> {
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
-    let Diagnostics { server, findings, details, warnings } =
+    let Diagnostics { server, findings, details, warnings, .. } =
         storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
-    let QueryCheck { refused, unknown } =
+    let QueryCheck { refused, unknown, .. } =
         storage.check_queries().await.map_err(|error| configured.failed(&error))?;
     if !refused.is_empty() {
         let failure = configured.refused(&OpenError::Configuration(refused));

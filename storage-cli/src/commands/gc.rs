@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &GcArguments) -
         }
         let schedule = Schedule { gc_max_share, ..*schedule };
         let Collection { cutoff, collected, peers } = schedule.collect(&**storage).await?;
-        let Collected { removed, unreadable, withheld } = collected;
+        let Collected { removed, unreadable, withheld, .. } = collected;
         if arguments.json {
             let code = (withheld > 0).then_some(ErrorCode::CollectionWithheld);
             let report = GcReport { cutoff: cutoff.to_string(), removed, unreadable, withheld };

@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
 
 /// Which acknowledged writes were lost, and what to do.
 fn lost_writes(backend: &str, left: PendingWrites) -> String {
-    let PendingWrites { count, oldest } = left;
+    let PendingWrites { count, oldest, .. } = left;
     let age = oldest.map_or(String::new(), |age| format!(", the oldest of {:.1} s ago", age.as_secs_f64()));
     let way_out = if backend == storage_mirror::NAME {
         "the secondary does not have them: run `migrate` again before you switch to it"

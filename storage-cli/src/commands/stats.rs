@@ -88,7 +88,7 @@ async fn count(
     with_downloads: bool,
     with_peers: bool,
 ) -> Result<StatsReport, WorkError> {
-    let Statistics { info_hashes, seeders, leechers } = storage.statistics().await?;
+    let Statistics { info_hashes, seeders, leechers, .. } = storage.statistics().await?;
     let scan = PageScan::new();
     let mut downloads = 0_u64;
     if with_downloads {

@@ -130,6 +130,20 @@ impl ServeSettings {
     /// Every problem, a line each.
     pub(crate) fn read(config: &ConfigFile, ignore_hooks: bool) -> Result<(Self, Vec<String>), CommandError> {
         let mut section = config.section();
+        let settings = Self::read_section(&mut section, ignore_hooks);
+        // Keys that resemble none are other programs' own.
+        let ConfigDiagnostics { mut problems, probable_typos, warnings, .. } = section.finish();
+        problems.extend(probable_typos);
+        let file = config.name();
+        if !problems.is_empty() {
+            let faults = problems.iter().map(|problem| Fault::of_problem(file, problem));
+            return Err(CommandError::findings(faults));
+        }
+        Ok((settings, lines(file, warnings)))
+    }
+
+    /// Takes the settings out of the top level of a file; what is wrong is noted there.
+    pub(crate) fn read_section(section: &mut Section, ignore_hooks: bool) -> Self {
         let hooks = HOOKS.map(|key| (key, section.take(key)));
         if section.take("frontends").is_some() {
             section.warn(
@@ -139,10 +153,10 @@ impl ServeSettings {
             );
         }
         let settings = Self {
-            limits: ClientLimits::read(&mut section),
-            addresses: read_addresses(&mut section),
-            routes: read_routes(&mut section),
-            approval: read_approval(&mut section),
+            limits: ClientLimits::read(section),
+            addresses: read_addresses(section),
+            routes: read_routes(section),
+            approval: read_approval(section),
         };
         for (key, hooks) in hooks {
             let names = hook_names(hooks);
@@ -166,15 +180,7 @@ impl ServeSettings {
         for key in OF_OTHERS {
             section.take(key);
         }
-        // Keys that resemble none are other programs' own.
-        let ConfigDiagnostics { mut problems, probable_typos, warnings, .. } = section.finish();
-        problems.extend(probable_typos);
-        let file = config.name();
-        if !problems.is_empty() {
-            let faults = problems.iter().map(|problem| Fault::of_problem(file, problem));
-            return Err(CommandError::findings(faults));
-        }
-        Ok((settings, lines(file, warnings)))
+        settings
     }
 }
 

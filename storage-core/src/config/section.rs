@@ -101,6 +101,7 @@ pub struct Section {
     path: String,
     entries: Vec<(String, Value)>,
     known: Vec<String>,
+    known_within: Vec<String>,
     diagnostics: ConfigDiagnostics,
 }
 
@@ -111,8 +112,13 @@ impl Section {
     }
 
     fn at(path: String, value: Value) -> Self {
-        let mut section =
-            Self { path, entries: Vec::new(), known: Vec::new(), diagnostics: ConfigDiagnostics::default() };
+        let mut section = Self {
+            path,
+            entries: Vec::new(),
+            known: Vec::new(),
+            known_within: Vec::new(),
+            diagnostics: ConfigDiagnostics::default(),
+        };
         match value {
             Value::Section(entries) => section.entries = entries,
             Value::Null => {}
@@ -127,6 +133,21 @@ impl Section {
     /// Whether a key is there, without reading it.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, value)| name.eq_ignore_ascii_case(key) && *value != Value::Null)
+    }
+
+    /// Every key that has been read so far, whether it is there or not; those of a section within this one as
+    /// `section.key`.
+    ///
+    /// ```
+    /// use storage_core::config::{Section, Value};
+    ///
+    /// let mut section = Section::new(Value::Null);
+    /// section.text("login");
+    /// section.within("peer", |peer| peer.text("add_query"));
+    /// assert!(section.known_keys().eq(["login", "peer", "peer.add_query"]));
+    /// ```
+    pub fn known_keys(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().chain(&self.known_within).map(String::as_str)
     }
 
     /// What is at a key, without reading it.
@@ -300,6 +321,7 @@ impl Section {
         let value = self.take(key).unwrap_or_else(Value::empty_section);
         let mut section = Section::at(self.full_key(key), value);
         let result = read(&mut section);
+        self.known_within.extend(section.known_keys().map(|known| format!("{key}.{known}")));
         let diagnostics = section.finish();
         self.diagnostics.problems.extend(diagnostics.problems);
         self.diagnostics.probable_typos.extend(diagnostics.probable_typos);
