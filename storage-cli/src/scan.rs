@@ -90,6 +90,6 @@ impl PageScan {
 /// Says how many entries were left out.
 pub(crate) fn note_unreadable(count: u64, what: &str) {
     if count > 0 {
-        note(format_args!("{count} {what} left out: they cannot be read"));
+        note(format_args!("{count} unreadable {what} were skipped"));
     }
 }

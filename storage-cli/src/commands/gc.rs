@@ -37,10 +37,10 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &GcArguments) -
             let report = GcReport { cutoff: cutoff.to_string(), removed, unreadable, withheld };
             output.json_with_code(&report, code)?;
         } else {
-            output.line(format_args!("{removed} peers removed that last announced at or before {cutoff}"))?;
+            output.line(format_args!("removed {removed} peers that last announced at or before {cutoff}"))?;
         }
         if unreadable > 0 {
-            note(format_args!("{unreadable} entries cannot be read and were kept"));
+            note(format_args!("{unreadable} unreadable entries were kept"));
         }
         if withheld == 0 {
             return Ok(Exit::Success);
