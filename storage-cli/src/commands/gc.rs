@@ -9,6 +9,7 @@ use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
+use crate::progress::with_progress;
 
 #[derive(Serialize)]
 struct GcReport {
@@ -30,7 +31,9 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &GcArguments) -
             return Err(CommandError::finding(ErrorCode::PeersUncounted, why).into());
         }
         let schedule = Schedule { gc_max_share, ..*schedule };
-        let Collection { cutoff, collected, peers } = schedule.collect(&**storage).await?;
+        let collecting = schedule.collect(&**storage);
+        let collected = with_progress(collecting, |took| format!("collecting garbage: {took:.0?}")).await?;
+        let Collection { cutoff, collected, peers } = collected;
         let Collected { removed, unreadable, withheld, .. } = collected;
         if arguments.json {
             let code = (withheld > 0).then_some(ErrorCode::CollectionWithheld);
