@@ -9,6 +9,7 @@ use crate::arguments::{CheckArguments, StorageArguments};
 use crate::commands::CommandContext;
 use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::open::ConfiguredStorage;
+use crate::progress::with_progress;
 use crate::serve::ServeSettings;
 
 /// Problems, warnings and findings, in the order in which they are printed.
@@ -21,7 +22,9 @@ struct CheckReport {
 
 /// Opens the storage, which checks every query, and prints the problems and findings.
 pub(crate) async fn run(context: &mut CommandContext, arguments: &CheckArguments) -> CommandResult {
-    let CheckReport { mut problems, mut warnings, rows } = match examine(&context.backends, arguments).await {
+    let examined =
+        with_progress(examine(&context.backends, arguments), |took| format!("checking: {took:.0?}"));
+    let CheckReport { mut problems, mut warnings, rows } = match examined.await {
         Ok(report) => report,
         // The problems are the result that was asked for.
         Err(CommandError { exit: Exit::Finding, faults }) => {

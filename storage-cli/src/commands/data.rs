@@ -1,7 +1,7 @@
 //! `data`: reads and writes of arbitrary data.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use bytes::Bytes;
 use storage_core::{Capability, Context, Cursor, DataRecord, Opened, Page, Record};
@@ -15,6 +15,9 @@ use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan};
+
+/// What `list` lists.
+const DATA: &str = "data";
 
 /// Runs the subcommand.
 pub(crate) async fn run(context: &mut CommandContext, action: &DataAction) -> CommandResult {
@@ -55,7 +58,7 @@ async fn list(context: &mut CommandContext, arguments: &ListArguments) -> Comman
             output.line(format_args!("{}\t{}", target.write(&key), target.write(&value)))
         })
     };
-    scan(context, &target.storage, "data", each).await
+    scan(context, &target.storage, DATA, each).await
 }
 
 /// Hands all entries of a storage to `each`.
@@ -75,11 +78,16 @@ async fn scan(
         }
         let read = async |from: Option<&Cursor>| storage.export_data(from, PAGE).await;
         let scan = PageScan::new();
-        let pages = scan.pages(read, async |page: Page<DataRecord>| {
+        let each = async |page: Page<DataRecord>| {
             each(page.records, output)?;
             Ok(output.flow())
-        });
-        pages.await?;
+        };
+        // At a terminal the entries themselves show the progress, if they are printed.
+        if what == DATA && io::stdout().is_terminal() {
+            scan.pages(read, each).await?;
+        } else {
+            scan.pages_with_progress("data entries", read, each).await?;
+        }
         Ok(Exit::Success)
     });
     scan.await

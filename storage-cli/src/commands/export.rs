@@ -1,5 +1,7 @@
 //! `export`: all records of a storage as lines of JSON.
 
+use std::io::{self, IsTerminal};
+
 use serde::{Deserialize, Serialize};
 use storage_core::{Cursor, Opened, Page, Record, Result as StorageResult, Scope};
 use storage_migration::RecordKind;
@@ -94,13 +96,18 @@ async fn export<T>(
     output: &mut Output,
 ) -> Result<(), WorkError> {
     let (mut exported, mut unreadable) = (0, 0);
-    let pages = scan.pages(read, async |page: Page<T>| {
+    let each = async |page: Page<T>| {
         exported += page.records.len();
         unreadable += page.unreadable;
         output.json_lines(page.records.into_iter().map(record))?;
         Ok(output.flow())
-    });
-    let result = pages.await;
+    };
+    // At a terminal the records themselves show the progress.
+    let result = if io::stdout().is_terminal() {
+        scan.pages(read, each).await
+    } else {
+        scan.pages_with_progress(kind.name(), read, each).await
+    };
     note(format_args!("exported {exported} {}", kind.name()));
     note_unreadable(unreadable, kind.name());
     result

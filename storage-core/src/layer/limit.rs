@@ -189,7 +189,7 @@ impl Layer for Limit {
             }),
             () = self.stop.cancelled() => {
                 let error = Error::new(backend, operation, given_up(ErrorKind::Closed));
-                Err(error.with_message("the storage was closed meanwhile"))
+                Err(error.with_message("the storage was closed during the call"))
             }
         }
     }
@@ -207,7 +207,7 @@ impl Layer for Limit {
             let closed = timeout(left(), with_time_left(Some(left()), close)).await;
             closed.unwrap_or_else(|_| {
                 let error = Error::new(backend, Operation::Close, ErrorKind::Timeout);
-                Err(error.with_message("what was under way is left as it is"))
+                Err(error.with_message("operations that are still running were abandoned"))
             })
         });
         closed.await.copied()
