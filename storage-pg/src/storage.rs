@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::arguments;
-use crate::batch::Batches;
+use crate::batch::Batchers;
 use crate::config::PgConfig;
 use crate::connection::{ConnectionSettings, Lease, Pool};
 use crate::contention_limiter::ContentionLimiter;
@@ -35,7 +35,7 @@ use crate::statement::{QueryStatement, Statement, tell};
 /// Timeouts, limits and an orderly close are layers: [`storage_core::with_default_layers`].
 pub struct PgStorage {
     pub(crate) core: Arc<Core>,
-    pub(crate) batches: Batches,
+    pub(crate) batches: Batchers,
 }
 
 impl PgStorage {
@@ -150,7 +150,7 @@ impl PgStorage {
                         row_counts,
                         observer,
                     });
-                    return Ok(Self { batches: Batches::new(&core, &config), core });
+                    return Ok(Self { batches: Batchers::new(&core, &config), core });
                 }
                 OpenError::Configuration(problems)
             }

@@ -1,4 +1,7 @@
-//! Timeouts, a bounded number of waiting calls, and an orderly close (L1).
+//! Timeouts, a bounded number of calls under way, and an orderly close (L1).
+//!
+//! The deadline of a call is decided here: [`Limit`] sets it for the task, backends read it by [`deadline`], and work
+//! that runs in another task, such as a batch, gets it by [`with_time_left`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -147,7 +147,7 @@ impl Connections {
 
     /// The same; also whether an earlier attempt may have taken effect, whose answer was lost.
     pub(crate) async fn write_again<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<(T, bool)> {
-        let (values, after_loss) = self.attempts(call, &Request::Write(command)).await?;
+        let (values, after_loss) = self.send_with_retries(call, &Request::Write(command)).await?;
         Ok((read(call, values.into_iter().next().unwrap_or(Value::Nil))?, after_loss))
     }
 
@@ -224,7 +224,7 @@ impl Connections {
     }
 
     async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
-        self.attempts(call, request).await.map(|(values, _)| values)
+        self.send_with_retries(call, request).await.map(|(values, _)| values)
     }
 }
 

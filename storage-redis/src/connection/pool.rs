@@ -120,7 +120,7 @@ impl Pool {
 
 impl PoolInner {
     /// Sends a request. Does what the next attempt needs. Ends by the deadline.
-    pub(super) async fn attempt(
+    pub(super) async fn send_once(
         self: &Arc<Self>,
         request: &Request,
         waits_for_replicas: bool,
