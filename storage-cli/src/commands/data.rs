@@ -12,7 +12,7 @@ use crate::arguments::{
     StorageArguments,
 };
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan};
 
@@ -98,7 +98,7 @@ async fn get(context: &mut CommandContext, arguments: &GetArguments) -> CommandR
     let key = target.read(&arguments.key)?;
     let get = context.with_data(&target.storage, async |storage, output| {
         let Some(value) = storage.load_data(&target.context, &key).await? else {
-            note(Fault::new(ErrorCode::NotFound, "not found: the context has no such key"));
+            note(CodedMessage::new(ErrorCode::NotFound, "not found: the context has no such key"));
             return Ok(Exit::Finding);
         };
         output.line(target.write(&value))?;

@@ -10,7 +10,7 @@ use crate::arguments::ExportArguments;
 use crate::commands::CommandContext;
 use crate::endpoints::kinds;
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::{Output, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -58,7 +58,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
             .filter_map(|kind| {
                 let reason = missing.reason(kind.export())?;
                 let message = format!("cannot export {}: {reason}; leave them out with --only", kind.name());
-                Some(Fault::new(ErrorCode::CapabilityMissing, message))
+                Some(CodedMessage::new(ErrorCode::CapabilityMissing, message))
             })
             .collect();
         if !refusals.is_empty() {

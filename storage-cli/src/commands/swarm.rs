@@ -14,7 +14,7 @@ use storage_core::{
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction};
 use crate::commands::CommandContext;
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -65,13 +65,13 @@ async fn show(context: &mut CommandContext, arguments: &ShowArguments) -> Comman
             output.line(&counts)?;
         }
         if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportPeers) {
-            note(Fault::new(ErrorCode::CapabilityMissing, format!("cannot show the peers: {reason}")));
+            note(CodedMessage::new(ErrorCode::CapabilityMissing, format!("cannot show the peers: {reason}")));
             return Ok(Exit::Finding);
         }
         show_peers(&**storage, schedule.peer_lifetime, arguments, output).await?;
         if (counts.seeders, counts.leechers, counts.downloads) == (0, 0, 0) {
             let message = format!("{info_hash}: unknown swarm: no peers, no downloads");
-            note(Fault::new(ErrorCode::NotFound, message));
+            note(CodedMessage::new(ErrorCode::NotFound, message));
             return Ok(Exit::Finding);
         }
         Ok(Exit::Success)
