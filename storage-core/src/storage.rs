@@ -72,6 +72,11 @@ pub trait Backend: Send + Sync {
         PendingWrites::default()
     }
 
+    /// How busy the storage is at this moment. Asks nobody.
+    fn utilization(&self) -> Utilization {
+        Utilization::default()
+    }
+
     /// Whether the server answers.
     async fn ping(&self) -> Result<()>;
 
@@ -532,6 +537,37 @@ pub struct PendingWrites {
     pub count: u64,
     /// How long ago the oldest of them was acknowledged.
     pub oldest: Option<Duration>,
+}
+
+/// How busy a storage is. What it does not have, or does not know, is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Utilization {
+    /// Its calls; known where a [`Limit`](crate::layer::Limit) is around it.
+    pub calls: Option<CallUtilization>,
+    /// Its connections to its server.
+    pub pool: Option<PoolUtilization>,
+}
+
+/// The calls of a storage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallUtilization {
+    /// Calls under way, those that wait for a connection or a batch among them.
+    pub in_flight: usize,
+    /// The most that may be under way at once; further ones are [`Busy`](crate::ErrorKind::Busy).
+    pub max_in_flight: usize,
+}
+
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolUtilization {
+    /// Connections that are open.
+    pub open: usize,
+    /// Those of them that calls use.
+    pub in_use: usize,
+    /// The most that may be open.
+    pub max_open: usize,
+    /// Calls that wait for a connection; `None` where calls share connections and none waits for one.
+    pub waiting: Option<usize>,
 }
 
 /// What a storage runs on and how it is set up.

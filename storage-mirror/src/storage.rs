@@ -17,7 +17,7 @@ use storage_core::config::Problem;
 use storage_core::layer::{time_left, with_time_left};
 use storage_core::{
     Backend, ClockReading, Diagnostics, Error, ErrorKind, MissingCapabilities, NoObserver, Operation,
-    PendingWrites, QueryCheck, Result, SharedObserver, Storage, Timestamp,
+    PendingWrites, QueryCheck, Result, SharedObserver, Storage, Timestamp, Utilization,
 };
 
 /// How long the two storages may take to close, if nobody says how much time is left.
@@ -211,6 +211,11 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
             count: all.iter().map(|pending| pending.count).sum(),
             oldest: all.iter().filter_map(|pending| pending.oldest).max(),
         }
+    }
+
+    /// Of the primary, which answers.
+    fn utilization(&self) -> Utilization {
+        self.primary.utilization()
     }
 
     async fn ping(&self) -> Result<()> {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use storage_core::{
     AddressFamily, Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, InfoHash,
     MissingCapabilities, NoObserver, OpenError, Operation, Result, Role, SharedObserver, Timestamp,
+    Utilization,
 };
 
 use crate::NAME;
@@ -107,6 +108,10 @@ impl Backend for RedisStorage {
 
     fn clock(&self) -> Option<ClockReading> {
         self.connections.connector().time().reading()
+    }
+
+    fn utilization(&self) -> Utilization {
+        Utilization { calls: None, pool: Some(self.connections.utilization()) }
     }
 
     fn server(&self) -> Option<String> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Layer;
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::{CallUtilization, Error, ErrorKind, Operation, Result, Utilization};
 
 tokio::task_local! {
     /// `None` where it is too far away to be told.
@@ -175,7 +175,10 @@ impl Layer for Limit {
         })?;
         let (limit, key) = self.limits.timeout(operation);
         let now = Instant::now();
-        let told = earlier(DEADLINE.try_with(|deadline| *deadline).ok().flatten(), now.checked_add(margin_off(limit)));
+        let told = earlier(
+            DEADLINE.try_with(|deadline| *deadline).ok().flatten(),
+            now.checked_add(margin_off(limit)),
+        );
         let call = timeout_at(now.checked_add(limit).unwrap_or(now + FAR_FUTURE), DEADLINE.scope(told, call));
         let given_up = |kind| if operation.is_write() { ErrorKind::Uncertain } else { kind };
         tokio::select! {
@@ -189,6 +192,12 @@ impl Layer for Limit {
                 Err(error.with_message("the storage was closed meanwhile"))
             }
         }
+    }
+
+    fn utilization(&self, inside: Utilization) -> Utilization {
+        let in_flight = self.under_way.load(Ordering::Relaxed);
+        let calls = CallUtilization { in_flight, max_in_flight: self.limits.max_waiting };
+        Utilization { calls: Some(calls), ..inside }
     }
 
     async fn close<'a>(
