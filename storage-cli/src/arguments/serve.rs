@@ -14,6 +14,9 @@ Top-level keys of the file: announce_interval, min_announce_interval, max_numwan
 max_scrape_infohashes, max_udp_answer, max_requests_per_address, max_burst_per_address, max_connections_per_address, real_ip_header, trusted_proxies, allow_ip_spoofing, \
 announce_routes, scrape_routes, approval. Environment variables override it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
 
+The admin address has the HTTP API: /api/swarms lists the largest swarms or counts those you name, /api/stats is the \
+state of the tracker, /api/openapi.json describes all paths.
+
 An IPv6 address serves only IPv6: give 0.0.0.0:6969 and [::]:6969 for both. Port 0 is any free port. \
 SIGTERM and Ctrl-C stop it within 10 seconds: it answers the requests in flight and flushes queued writes (those \
 for the secondary of a mirror). Exit code 3 if some writes were lost; the message says how many and what to do.";
@@ -33,7 +36,7 @@ pub(crate) struct ServeArguments {
     /// Address for UDP, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969", value_parser = listen)]
     pub(crate) udp: Vec<Option<SocketAddr>>,
-    /// Address for /metrics, /health, /stats and the admin page, or none; may be repeated
+    /// Address for the status page, /metrics, /health and the HTTP API, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6880", value_parser = listen)]
     pub(crate) admin: Vec<Option<SocketAddr>>,
     /// Serve although the prehooks and posthooks of the file are not run

@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
 
     for address in addresses.admin.iter().filter(|address| !address.ip().is_loopback()) {
         note(format_args!(
-            "warning: --admin {address}: it has no password: everyone who reaches it sees the metrics and the state"
+            "warning: --admin {address}: it has no password: everyone who reaches it sees the metrics, the state and the swarms"
         ));
     }
 
