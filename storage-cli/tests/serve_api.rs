@@ -203,8 +203,11 @@ fn what_is_wrong_is_said() {
         assert!(error["error"]["message"].as_str().unwrap().contains("/api/swarms/{info_hash}"), "{error}");
     }
     assert_eq!(get(tracker.admin(), "/nothing").status, 404);
-    let too_long = get(tracker.admin(), &format!("/api/swarms?{}", many.repeat(1_000)));
-    assert!((400..500).contains(&too_long.status), "{too_long:?}");
+    // The server refuses it before it has read all of it, which may cost the client the answer.
+    let too_long = format!("GET /api/swarms?{} HTTP/1.1\r\nhost: x\r\n\r\n", many.repeat(1_000));
+    let refused = send(tracker.admin(), too_long.as_bytes());
+    assert!(refused.is_none_or(|answer| (400..500).contains(&answer.status)));
+    api.get("/api/swarms", 200);
 }
 
 fn nothing_can_be_changed() {
