@@ -246,6 +246,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn calls_under_way_are_counted() {
+        let limit = limit(7);
+        let calls = || limit.utilization(Utilization::default()).calls;
+        let look = async { Ok(calls()) };
+        let in_flight = |in_flight| Some(CallUtilization { in_flight, max_in_flight: 7 });
+        assert_eq!(limit.around("x", Operation::Ping, look).await.unwrap(), in_flight(1));
+        assert_eq!(calls(), in_flight(0));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_call_knows_how_long_it_may_take() {
         let look = async { Ok((time_left(), tokio::time::sleep(Duration::from_secs(2)).await, time_left())) };
         let (before, (), after) = limit(1).around("x", Operation::Ping, look).await.unwrap();
