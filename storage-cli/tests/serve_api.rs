@@ -70,6 +70,14 @@ fn on_pg() -> Result<Completion, Failed> {
     let pool = &Description::of(tracker.admin()).get("/api/stats", 200)["storage"]["pool"];
     let [open, in_use, most] = ["open", "in_use", "max_open"].map(|key| pool[key].as_u64().unwrap());
     assert!(1 <= open && open <= most && in_use <= open, "{pool}");
+
+    let api = Description::of(tracker.admin());
+    target.proxy.refuse_new(true);
+    target.proxy.close_open();
+    let error = api.get("/api/swarms?limit=7", 503);
+    assert!(is_away(&error), "{error}");
+    target.proxy.refuse_new(false);
+    while get(tracker.admin(), "/api/swarms?limit=7").status != 200 {}
     Ok(Completion::Completed)
 }
 
@@ -253,11 +261,14 @@ fn a_storage_that_is_away(node: &Node, tracker: &RunningTracker) {
     api.get(&target, 200);
     node.kill().unwrap();
     let error = api.get(&target, 503);
-    let code = error["error"]["code"].as_str().unwrap();
-    assert!(["storage_unavailable", "timeout"].contains(&code), "{error}");
+    assert!(is_away(&error), "{error}");
     api.get(&format!("/api/swarms?info_hash={}", hex::encode(V2)), 503);
     api.get("/api/stats", 200);
     node.start_again().unwrap();
     while get(tracker.admin(), &target).status != 200 {}
     api.get(&target, 200);
+}
+
+fn is_away(error: &Value) -> bool {
+    ["storage_unavailable", "timeout"].iter().any(|code| error["error"]["code"] == *code)
 }

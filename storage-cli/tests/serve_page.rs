@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test, though not by that attribute")]
 
-mod browser;
 mod common;
 mod tracker;
 
-use std::process::ExitCode;
+use std::net::SocketAddr;
+use std::process::{Command, ExitCode};
 
-use browser::{shown, text};
 use conformance_tests::harness::unless_missing;
 use conformance_tests::servers::Servers;
 use conformance_tests::servers::redis::{Node, Setup};
@@ -16,9 +15,11 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracker::RunningTracker;
 use tracker::http::{client, get};
 
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
 fn main() -> ExitCode {
     let test = |name: &str, case: fn(&str) -> Result<Completion, Failed>| {
-        Trial::ignorable_test(name, move || match browser::find() {
+        Trial::ignorable_test(name, move || match find_browser() {
             Some(browser) => case(browser),
             None => Ok(Completion::ignored_with("no browser: chromium is not installed")),
         })
@@ -99,4 +100,30 @@ fn the_page_shows_how_a_mirror_does(browser: &str) -> Result<Completion, Failed>
     assert_eq!(text(&page, "mirror"), "secondary suspended, missed writes: 1", "{page}");
     assert_eq!(text(&page, "state"), "degraded: mirror suspended");
     Ok(Completion::Completed)
+}
+
+/// A browser of this machine, if there is one.
+fn find_browser() -> Option<&'static str> {
+    let is_there = |browser: &&str| {
+        Command::new(browser).arg("--version").output().is_ok_and(|output| output.status.success())
+    };
+    BROWSERS.into_iter().find(is_there)
+}
+
+/// The elements of the page at this address after a few seconds.
+fn shown(browser: &str, admin: SocketAddr) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("http://{admin}/"))
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The text of an element.
+fn text<'a>(page: &'a str, id: &str) -> &'a str {
+    let element = page.split_once(&format!("id=\"{id}\"")).unwrap().1;
+    element.split_once('>').unwrap().1.split('<').next().unwrap()
 }
