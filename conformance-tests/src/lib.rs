@@ -12,7 +12,7 @@
 //! | `redis/<scenario>` | the same answers as all other backends, MoChi's data and layout, round trips, failover, reports of `check` |
 //! | `migration/<scenario>` | everything arrives once, between each two backends, and a comparison finds what differs |
 //! | `mirror/<scenario>` | both storages hold the same content, faults of the secondary do not affect callers, migration under load |
-//! | `<backend>/<fault>/<variant>` in `tests/chaos.rs` | acknowledged writes survive the fault, calls end in time, service recovers (`docs/reliability.md`) |
+//! | `<backend>/<fault>/<variant>` in `tests/chaos.rs` | acknowledged writes survive the fault, calls end in time, service recovers (`docs/src/reliability.md`) |
 //! | `broken/<flaw>` | the suite notices a storage with that flaw |
 //! | `safety/<flaw>` | the suite leaves a live table alone, whatever the queries |
 //!

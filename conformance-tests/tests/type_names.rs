@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// The list, from the root of the workspace.
-const LIST: &str = "docs/type-names.md";
+const LIST: &str = "docs/src/type-names.md";
 
 #[test]
 fn type_names_are_unique_or_listed() {

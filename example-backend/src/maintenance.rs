@@ -16,21 +16,18 @@ impl Maintenance for ExampleStorage {
         let mut contents = self.lock();
         let stale = contents.peers.values().filter(|presence| presence.announced <= cutoff).count() as u64;
         if stale > most {
-            return Ok(Collected { withheld: stale, ..Collected::default() });
+            return Ok(Collected::withheld(stale));
         }
         contents.peers.retain(|_, presence| presence.announced > cutoff);
-        Ok(Collected { removed: stale, ..Collected::default() })
+        Ok(Collected::removed(stale))
     }
 
     async fn statistics(&self) -> Result<Statistics> {
         let contents = self.lock();
         let info_hashes: BTreeSet<_> = contents.peers.keys().map(|(info_hash, _)| info_hash).collect();
         let seeders = contents.peers.values().filter(|presence| presence.role.is_seeder()).count();
-        Ok(Statistics {
-            info_hashes: info_hashes.len() as u64,
-            seeders: seeders as u64,
-            leechers: (contents.peers.len() - seeders) as u64,
-        })
+        let leechers = contents.peers.len() - seeders;
+        Ok(Statistics::new(info_hashes.len() as u64, seeders as u64, leechers as u64))
     }
 
     async fn list_swarms(&self, order: SwarmOrder, from: Option<&Cursor>, limit: usize) -> Result<SwarmPage> {

@@ -106,11 +106,8 @@ impl Backend for ExampleStorage {
     }
 
     async fn diagnostics(&self) -> Result<Diagnostics> {
-        Ok(Diagnostics {
-            server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
-            findings: vec![("capacity".into(), format!("{} peers", self.capacity))],
-            ..Diagnostics::default()
-        })
+        let server = concat!("embedded, version ", env!("CARGO_PKG_VERSION"));
+        Ok(Diagnostics::new(server).with_finding("capacity", format!("{} peers", self.capacity)))
     }
 
     async fn close(&self) -> Result<()> {

@@ -5,15 +5,20 @@ mod data;
 mod serve;
 mod swarm;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use storage_core::config::{StorageConfig, parse_duration};
 use storage_core::{Context, Timestamp};
 use storage_migration::{DataRule, DownloadsRule, RecordKind};
 use storage_pg::recommended::{AddressColumn, Dialect};
+
+use crate::error_code::ErrorCode;
+use crate::help::{PROGRAM, STYLES, WIDTH, add_help};
 
 pub(crate) use bench::{BenchArguments, Workload};
 pub(crate) use data::{
@@ -22,30 +27,12 @@ pub(crate) use data::{
 pub(crate) use serve::ServeArguments;
 pub(crate) use swarm::{ListSwarmsArguments, RemoveArguments, ShowArguments, SwarmAction, SwarmSort};
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 success, 1 a problem was found, 2 wrong usage or an unreadable file, \
-                          3 acknowledged writes lost (serve), 130 after Ctrl-C.
-
-Logs of every command go to the standard error:
-      --log <FILTER>         a level (off, error, warn, info, debug, trace) or directives such as
-                             `info,sqlx=debug`; overrides the environment variable RUST_LOG [default: warn]
-      --log-format <FORMAT>  human or json [default: human]";
-
-const ENVIRONMENT: &str = "\
-Environment variables override the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
-storage.config.connection_string (two underscores between levels).";
-
-const CHECK: &str = "\
-The first line is `ok`, `ok, 2 warnings` or `failed`. Problems and warnings follow, one per line, then the \
-findings. All problems are reported at once. If the file itself has problems other than unknown keys, no server \
-is contacted. The exit code is also 1 if `serve` would refuse the rest of the file.
-
-Environment variables override the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
-storage.config.connection_string (two underscores between levels).";
-
-/// Checks, tests and inspects the storages of BitTorrent trackers.
+/// Checks, tests, moves, measures and serves the storages of BitTorrent trackers
+///
+/// A tracker keeps its swarms and its data in a storage. A configuration file names the backend of the storage and its
+/// settings; every command takes such a file.
 #[derive(Debug, Parser)]
-#[command(name = "tracker-storage", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = PROGRAM, version, propagate_version = true, styles = STYLES, max_term_width = WIDTH)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) logging: LoggingArguments,
@@ -53,115 +40,54 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// The commands.
+/// The commands. Their examples and further help are in [`help`](crate::help).
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Read a configuration, connect, check every query, and report the findings
-    #[command(after_help = CHECK)]
-    Check(CheckArguments),
-    /// Run the conformance suite on a configured storage
-    #[command(after_help = CONFORMANCE)]
-    Conformance(ConformanceArguments),
-    /// Print recommended tables
-    #[command(after_help = SCHEMA)]
-    Schema(SchemaArguments),
-    /// Print a commented configuration
-    #[command(after_help = "Example: tracker-storage example-config pg --for mochi > storage.yaml")]
+    /// Print a commented configuration to start from
     ExampleConfig(ExampleConfigArguments),
-    /// Print all records of a storage, one JSON object per line
-    #[command(after_help = EXPORT)]
-    Export(ExportArguments),
-    /// Import the output of export from the standard input
-    #[command(after_help = IMPORT)]
-    Import(ImportArguments),
-    /// Copy all records from one storage to another
-    #[command(after_help = MIGRATE)]
-    Migrate(MigrateArguments),
-    /// Compare two storages, after a migration
-    #[command(after_help = VERIFY)]
-    Verify(VerifyArguments),
-    /// Run a small BitTorrent tracker on a storage
-    #[command(after_help = serve::HELP)]
-    Serve(ServeArguments),
+    /// Print the recommended tables, or the migration to them
+    Schema(SchemaArguments),
+    /// Read a configuration, connect, check every query, and report what was found
+    Check(CheckArguments),
+    /// Run the conformance suite on a storage
+    ///
+    /// The suite checks that the storage follows the rules that every backend must follow: which peers an announce
+    /// returns, what a graduation counts, what garbage collection removes. With pg it tests the configured queries.
+    Conformance(ConformanceArguments),
     /// Check that the server of a storage responds
-    #[command(after_help = ENVIRONMENT)]
     Ping(StorageArguments),
     /// Count info hashes, seeders, leechers and downloads
-    #[command(after_help = STATS)]
     Stats(StatsArguments),
+    /// Measure throughput and latency of a storage, or of a tracker
+    Bench(BenchArguments),
+    /// Run a small BitTorrent tracker on a storage
+    ///
+    /// It serves announces and scrapes over HTTP and UDP, and metrics, health and an admin page on a separate address.
+    /// It also collects garbage and takes statistics as configured.
+    Serve(ServeArguments),
+    /// Copy all records from one storage to another
+    Migrate(MigrateArguments),
+    /// Compare two storages, after a migration
+    Verify(VerifyArguments),
+    /// Print all records of a storage, one JSON object per line
+    Export(ExportArguments),
+    /// Import the output of export from the standard input
+    Import(ImportArguments),
     /// Remove stale peers once, now
-    #[command(after_help = GC)]
     Gc(GcArguments),
     /// Read and write arbitrary data
-    #[command(subcommand, after_help = data::HELP)]
+    #[command(subcommand)]
     Data(DataAction),
     /// List the largest swarms, show one, or remove it
-    #[command(subcommand, after_help = swarm::HELP)]
+    #[command(subcommand)]
     Swarm(SwarmAction),
-    /// Measure throughput and latency of a storage, or of a tracker
-    #[command(after_help = bench::AFTER_HELP)]
-    Bench(BenchArguments),
+    /// Explain an error code
+    Explain(ExplainArguments),
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Write the manual pages
+    Man(ManArguments),
 }
-
-const CONFORMANCE: &str = "\
-Safe on a storage in use: the suite uses its own info hashes and contexts, removes them at the end, and \
-skips cases whose query would touch other rows. Ctrl-C stops it after the running cases have cleaned up.
-
-One line per case: `ok`, `FAILED` (a MUST does not hold; exit code 1), `warning` (a SHOULD does not hold; \
-counted as passed), `skipped` with the reason. The last line:
-N passed, N failed, N skipped";
-
-const SCHEMA: &str = "\
-Examples:
-  tracker-storage schema pg | psql mochi
-  tracker-storage schema pg --upgrade | psql mochi      # from the previous version, under load
-  tracker-storage schema pg --from seed | psql mochi    # from the tables of MoChi's documentation
-
-`tracker-storage check` reports the version of the tables; UPGRADING.md describes upgrades and downgrades.";
-
-const EXPORT: &str = "\
-Example: tracker-storage export -c tracker.yaml > dump.jsonl
-
-The first line names the version of the format: {\"kind\":\"export\",\"version\":1,\"program\":\"tracker-storage 0.1.0\"}
-There are three kinds of lines; hashes, keys and values are hexadecimal:
-{\"kind\":\"peer\",\"info_hash\":…,\"peer_id\":…,\"address\":\"192.0.2.1\",\"port\":6881,\"seeder\":true,\"announced\":\"2026-11-22T15:28:09.123456Z\"}
-{\"kind\":\"downloads\",\"info_hash\":…,\"downloads\":3}
-{\"kind\":\"data\",\"context\":\"text\",\"key\":…,\"value\":…}";
-
-const IMPORT: &str = "\
-Example: tracker-storage import -c tracker.yaml < dump.jsonl
-
-Conflicts: the most recent announce wins, the larger download count wins, existing data is kept. Running it \
-again is safe. Unreadable lines are reported and skipped; the exit code is then 1.";
-
-const MIGRATE: &str = "\
-Example: tracker-storage migrate --from redis.yaml --to pg.yaml
-
-Conflicts: the most recent announce wins, the larger download count wins, existing data is kept. Running it \
-again is safe, also after an interruption. Nothing is deleted at the source, and no schedule runs.";
-
-const STATS: &str = "\
-Example: tracker-storage stats -c tracker.yaml --peers
-
-Downloads are summed over all swarms, including those without peers. The remaining rows are the maintenance \
-settings of the file: how often `serve`, or another tracker with this file, collects garbage and takes statistics. \
-The last and next runs of a running `serve` are on its admin page and in its metrics.
-
-Environment variables override the file: TRACKER_STORAGE__CONFIG__CONNECTION_STRING is the key \
-storage.config.connection_string (two underscores between levels).";
-
-const GC: &str = "\
-Example: tracker-storage gc -c tracker.yaml
-
-Removes the peers whose last announce is older than `peer_lifetime`, as a tracker does every `gc_interval`. \
-If more than `gc_max_share` of all peers, and more than 20, are stale, none is removed and the exit code is 1: a \
-wrong clock, a restored backup or an outage makes live peers look stale. --force removes them anyway.";
-
-const VERIFY: &str = "\
-Example: tracker-storage verify --from redis.yaml --to pg.yaml --copied-at 2026-11-22T15:28:09Z
-
-Exit code 1 if anything differs. Peers that announced after the copy, and newer peers or larger counts at the \
-target, are no differences.";
 
 /// How to log.
 #[derive(Debug, Args)]
@@ -192,8 +118,9 @@ pub(crate) struct StorageArguments {
     /// The configuration: YAML, or TOML if it is named .toml
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// The path of the storage in the file: keys and list indices separated by dots, such as
-    /// prehooks.0.config.storage
+    /// The path of the storage in the file
+    ///
+    /// Keys and list indices separated by dots, such as prehooks.0.config.storage. Indices start at 0.
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) at: String,
 }
@@ -203,10 +130,14 @@ pub(crate) struct StorageArguments {
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// The storage holds only arbitrary data, like those inside MoChi's `prehooks`: it needs no queries for peers
+    /// Check a storage that holds only data
+    ///
+    /// Such a storage, like those inside MoChi's `prehooks`, needs no queries for peers.
     #[arg(long)]
     pub(crate) data_only: bool,
-    /// Accept a file with hooks that `serve` does not run, like the same option of `serve`
+    /// Accept a file with hooks, which `serve` does not run
+    ///
+    /// Without this option, hooks are a problem, since a tracker without them may serve clients that it should refuse.
     #[arg(long)]
     pub(crate) ignore_hooks: bool,
     /// Also show the arguments of every query and their types
@@ -219,14 +150,17 @@ pub(crate) struct CheckArguments {
 pub(crate) struct ConformanceArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// Run only cases whose name contains this, ignoring case: `P4`, `graduate`
+    /// Run only the cases whose name contains this text
+    ///
+    /// Case is ignored. Names begin with the rule: `P4`, `graduate`.
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
-    /// Nobody else uses the storage and its content may be lost: run every case, including those that count
-    /// everything or whose queries touch other rows
+    /// Run every case: nobody else uses the storage, and its content may be lost
+    ///
+    /// This includes the cases that count everything, and those whose queries touch rows of others.
     #[arg(long)]
     pub(crate) exclusive: bool,
-    /// Print one JSON object per case, and one with the counts at the end
+    /// Print one JSON object per case, and one with the counts
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -246,7 +180,9 @@ pub(crate) struct ExportArguments {
 pub(crate) struct ImportArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// Stop at the first unreadable line; the lines before it are imported
+    /// Stop at the first unreadable line
+    ///
+    /// The lines before it are imported.
     #[arg(long)]
     pub(crate) stop_on_error: bool,
     /// Records imported in one batch
@@ -261,16 +197,16 @@ pub(crate) struct ImportArguments {
 #[derive(Debug, Args)]
 pub(crate) struct EndpointsArguments {
     /// The configuration of the source
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Source and target", value_name = "FILE")]
     pub(crate) from: PathBuf,
     /// The path of the source in that file
-    #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
+    #[arg(long, help_heading = "Source and target", value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) from_at: String,
     /// The configuration of the target
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Source and target", value_name = "FILE")]
     pub(crate) to: PathBuf,
     /// The path of the target in that file
-    #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
+    #[arg(long, help_heading = "Source and target", value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) to_at: String,
     /// Only these kinds, separated by commas
     #[arg(long, value_parser = named(&KINDS), value_delimiter = ',', value_name = "KIND")]
@@ -278,7 +214,7 @@ pub(crate) struct EndpointsArguments {
     /// Only data of these contexts
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) context: Vec<Context>,
-    /// Skip peers older than the `peer_lifetime` of the source
+    /// Skip peers that are stale by the `peer_lifetime` of the source
     #[arg(long)]
     pub(crate) skip_stale: bool,
     /// Records per page
@@ -294,32 +230,34 @@ pub(crate) struct EndpointsArguments {
 pub(crate) struct MigrateArguments {
     #[command(flatten)]
     pub(crate) endpoints: EndpointsArguments,
-    /// Which download count wins: the larger number, or the source's
-    #[arg(long, value_parser = named(&DOWNLOADS_RULES), default_value = "max", value_name = "RULE")]
+    /// Which download count wins
+    #[arg(long, help_heading = "Conflicts", value_parser = named(&DOWNLOADS_RULES), default_value = "max", value_name = "RULE")]
     pub(crate) downloads: DownloadsRule,
-    /// Which data wins: the target's, or the source's
-    #[arg(long, value_parser = named(&DATA_RULES), default_value = "keep", value_name = "RULE")]
+    /// Which data wins
+    #[arg(long, help_heading = "Conflicts", value_parser = named(&DATA_RULES), default_value = "keep", value_name = "RULE")]
     pub(crate) data: DataRule,
     /// Read and count; write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Batches written concurrently
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=256))]
+    /// Batches written concurrently, 1 to 256
+    #[arg(long, help_heading = "Speed", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=256))]
     pub(crate) parallel: u64,
-    /// Limit how fast the source is read, in records per second: 20000 or 20000/s
-    #[arg(long, value_name = "N/s", value_parser = rate)]
+    /// Limit how fast the source is read, such as 20000/s
+    ///
+    /// In records per second, over all kinds; it spares a live server.
+    #[arg(long, help_heading = "Speed", value_name = "N/s", value_parser = rate)]
     pub(crate) rate: Option<u64>,
     /// Do not ask for confirmation
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// Repeat until Ctrl-C, each time writing what is newer
-    #[arg(long)]
+    #[arg(long, help_heading = "Following a live source")]
     pub(crate) follow: bool,
     /// With --follow: the time between two passes
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long, help_heading = "Following a live source", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub(crate) pause: Duration,
-    /// With --follow: end when there has been nothing to write for this long
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "follow")]
+    /// With --follow: end when nothing was written for this long
+    #[arg(long, help_heading = "Following a live source", value_name = "DURATION", value_parser = duration, requires = "follow")]
     pub(crate) until_quiet: Option<Duration>,
     /// Exit with 1 if the source has unreadable entries
     #[arg(long)]
@@ -331,10 +269,14 @@ pub(crate) struct MigrateArguments {
 pub(crate) struct VerifyArguments {
     #[command(flatten)]
     pub(crate) endpoints: EndpointsArguments,
-    /// Compare this many random swarms, downloads and data entries of each side
+    /// Compare only this many random records of each kind and side
+    ///
+    /// Without it, everything is compared.
     #[arg(long, value_name = "N")]
     pub(crate) sample: Option<usize>,
-    /// When the copy began, as printed by migrate: later announces are no differences
+    /// When the copy began, as printed by migrate
+    ///
+    /// Announces after this time are no differences.
     #[arg(long, value_name = "TIME")]
     pub(crate) copied_at: Option<Timestamp>,
 }
@@ -394,7 +336,9 @@ fn rate(text: &str) -> Result<u64, String> {
 pub(crate) struct StatsArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// Also count peers by address family, and stale ones; reads all peers, which takes minutes for millions
+    /// Also count peers by address family, and stale ones
+    ///
+    /// This reads all peers, which takes minutes for millions.
     #[arg(long)]
     pub(crate) peers: bool,
     /// Print a JSON object
@@ -423,13 +367,13 @@ pub(crate) struct SchemaArguments {
     pub(crate) backend: SchemaBackend,
     #[command(flatten)]
     pub(crate) tables: TableArguments,
-    /// Print the migration from these tables to the recommended ones, each statement with its lock and cost
+    /// Print the migration from these tables to the recommended ones
     #[arg(long, value_enum, value_name = "TABLES", conflicts_with_all = ["dialect", "address", "unlogged"])]
     pub(crate) from: Option<Origin>,
-    /// Print the migration from the tables of the previous version, each statement with its lock and cost
+    /// Print the migration from the tables of the previous version
     #[arg(long, conflicts_with = "downgrade")]
     pub(crate) upgrade: bool,
-    /// Print the migration back to the previous version, or to the tables of --from
+    /// Print the migration back: to the previous version, or to --from
     #[arg(long)]
     pub(crate) downgrade: bool,
 }
@@ -457,7 +401,7 @@ pub(crate) struct ExampleConfigArguments {
     pub(crate) backend: String,
     #[command(flatten)]
     pub(crate) tables: TableArguments,
-    /// Leave out keys that this program refuses (pg)
+    /// Leave out keys that this program would refuse (pg)
     #[arg(long = "for", value_enum, value_name = "PROGRAM")]
     pub(crate) program: Option<Program>,
 }
@@ -465,13 +409,17 @@ pub(crate) struct ExampleConfigArguments {
 /// Choices about the tables of `pg`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct TableArguments {
-    /// The server (pg) [default: postgres]
+    /// The server: postgres unless given (pg)
     #[arg(long, value_parser = named(&DIALECTS))]
     pub(crate) dialect: Option<Dialect>,
-    /// The type of address columns (pg) [default: inet on postgres, bytea on cockroachdb]
+    /// The type of address columns (pg)
+    ///
+    /// By default inet on postgres, and bytea on cockroachdb.
     #[arg(long, value_parser = named(&ADDRESS_COLUMNS))]
     pub(crate) address: Option<AddressColumn>,
-    /// Faster tables that are empty after a crash of the server (pg, on postgres)
+    /// Faster tables, which are empty after a crash (pg)
+    ///
+    /// PostgreSQL only. After a crash of the server, and on every replica, unlogged tables are empty.
     #[arg(long)]
     pub(crate) unlogged: bool,
 }
@@ -483,13 +431,49 @@ pub(crate) enum Program {
     Mochi,
 }
 
+/// Which code.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The code, such as TS-1004
+    #[arg(required_unless_present = "all")]
+    pub(crate) code: Option<ErrorCode>,
+    /// Print all codes, as a page of Markdown
+    #[arg(long, conflicts_with = "code")]
+    pub(crate) all: bool,
+}
+
+/// Which shell.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Where to write.
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// Write one page for each command into this directory
+    ///
+    /// Without it, the main page is printed.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
 const BACKEND: &str = "backend";
 
-/// The command line; `example-config` accepts these backends.
-pub(crate) fn command(examples: Vec<&'static str>) -> clap::Command {
-    Arguments::command().mut_subcommand("example-config", |example_config| {
+/// The command line of a program of this name; `example-config` accepts these backends.
+pub(crate) fn command(program: &str, examples: Vec<&'static str>) -> clap::Command {
+    let command = Arguments::command().mut_subcommand("example-config", |example_config| {
         example_config.mut_arg(BACKEND, |backend| backend.value_parser(PossibleValuesParser::new(examples)))
-    })
+    });
+    add_help(command, program).bin_name(program)
+}
+
+/// The name of the program that runs, by its first argument.
+pub(crate) fn program_name(first: Option<&OsString>) -> String {
+    let name = first.and_then(|path| Path::new(path).file_stem()).and_then(|name| name.to_str());
+    name.filter(|name| !name.is_empty()).unwrap_or(PROGRAM).to_owned()
 }
 
 #[cfg(test)]
@@ -498,6 +482,14 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command(vec!["memory", "pg"]).debug_assert();
+        command(PROGRAM, vec!["memory", "pg"]).debug_assert();
+    }
+
+    #[test]
+    fn the_program_has_the_name_of_its_file() {
+        let name = |first: &str| program_name(Some(&first.into()));
+        assert_eq!(name("/usr/bin/my-tracker"), "my-tracker");
+        assert_eq!(name("tracker-storage.exe"), "tracker-storage");
+        assert_eq!([name(""), program_name(None)], [PROGRAM, PROGRAM]);
     }
 }

@@ -8,7 +8,8 @@ use storage_migration::{MigrationError, Progress, RecordCounts, RecordKind, Reco
 use indicatif::HumanDuration;
 
 use crate::arguments::EndpointsArguments;
-use crate::exit_code::CommandError;
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, Fault};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
@@ -36,13 +37,14 @@ impl Endpoints {
         let (source, _) = ConfiguredStorage::read(backends.clone(), from, from_at)?;
         let (target, _) = ConfiguredStorage::read(backends.clone(), to, to_at)?;
         if source.is_same(&target) {
-            return Err(CommandError::usage("source and target are the same storage"));
+            return Err(CommandError::usage(
+                ErrorCode::SameStorage,
+                "source and target are the same storage: --from and --to must differ",
+            ));
         }
         match (Endpoint::of(source).await, Endpoint::of(target).await) {
             (Ok(source), Ok(target)) => Ok(Self { source, target }),
-            (Err(one), Err(other)) => {
-                Err(CommandError { message: [one.message, other.message].join("\n"), ..one })
-            }
+            (Err(one), Err(other)) => Err(one.and(other)),
             (Err(failure), Ok(opened)) | (Ok(opened), Err(failure)) => {
                 opened.close().await?;
                 Err(failure)
@@ -63,11 +65,13 @@ impl Endpoints {
 
     /// What went wrong, with the file.
     pub(crate) fn failed(&self, failure: &MigrationError) -> CommandError {
-        match failure {
+        let code = ErrorCode::of_migration(failure);
+        let failed = match failure {
             MigrationError::Storage(Side::Source, error) => self.source.configured.failed(error),
             MigrationError::Storage(Side::Target, error) => self.target.configured.failed(error),
-            other => CommandError::finding(other.to_string()),
-        }
+            other => return CommandError::finding(code, other.to_string()),
+        };
+        failed.with_code(code)
     }
 
     pub(crate) async fn close(self) -> Result<(), CommandError> {
@@ -135,9 +139,10 @@ pub(crate) fn reject(refusals: Vec<(RecordKind, String)>) -> Result<(), CommandE
         return Ok(());
     }
     let line = |(kind, reason): (RecordKind, String)| {
-        format!("{}: {reason}; configure it, or leave them out with --only", kind.name())
+        let message = format!("{}: {reason}; configure it, or leave them out with --only", kind.name());
+        Fault::new(ErrorCode::CapabilityMissing, message)
     };
-    Err(CommandError::finding(refusals.into_iter().map(line).collect::<Vec<_>>().join("\n")))
+    Err(CommandError::findings(refusals.into_iter().map(line)))
 }
 
 /// Runs work, stops it at Ctrl-C, and shows its progress.

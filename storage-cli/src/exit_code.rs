@@ -1,7 +1,17 @@
 //! How a command ends.
 
-use std::io;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
+
+use serde_json::json;
+use storage_core::Timestamp;
+use storage_core::config::Problem;
+
+use crate::arguments::LogFormat;
+use crate::error_code::ErrorCode;
+use crate::output::note;
 
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +40,114 @@ pub(crate) type CommandResult = Result<Exit, CommandError>;
 #[derive(Debug)]
 pub(crate) struct CommandError {
     pub(crate) exit: Exit,
-    /// What went wrong, a line a problem.
+    /// What went wrong; one at least.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Fault {
+    pub(crate) code: ErrorCode,
     pub(crate) message: String,
 }
 
-impl CommandError {
-    pub(crate) fn finding(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Finding, message: message.into() }
+impl Fault {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into() }
+    /// A problem of a configuration file.
+    pub(crate) fn of_problem(file: &Path, problem: &Problem) -> Self {
+        Self::new(problem.kind.into(), format!("{}: {problem}", file.display()))
+    }
+}
+
+impl fmt::Display for Fault {
+    /// The code is at the end of the first line, which is the only one of most messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, message } = self;
+        match message.split_once('\n') {
+            Some((first, rest)) => write!(f, "{first} [{code}]\n{rest}"),
+            None => write!(f, "{message} [{code}]"),
+        }
+    }
+}
+
+impl CommandError {
+    pub(crate) fn finding(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::of(Exit::Finding, Fault::new(code, message))
+    }
+
+    pub(crate) fn usage(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::of(Exit::Usage, Fault::new(code, message))
+    }
+
+    pub(crate) fn of(exit: Exit, fault: Fault) -> Self {
+        Self { exit, faults: vec![fault] }
+    }
+
+    /// Several problems, each with its code.
+    pub(crate) fn findings(faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self { exit: Exit::Finding, faults: faults.into_iter().collect() }
+    }
+
+    /// The same problems, with a code that says more.
+    pub(crate) fn with_code(mut self, code: ErrorCode) -> Self {
+        self.faults.iter_mut().for_each(|fault| fault.code = code);
+        self
+    }
+
+    /// Adds the problems of another one.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.faults.extend(other.faults);
+        self
+    }
+
+    /// Says before each message what was being done.
+    pub(crate) fn while_doing(mut self, what: &str) -> Self {
+        for fault in &mut self.faults {
+            fault.message = format!("{what}: {}", fault.message);
+        }
+        self
+    }
+
+    /// Prints the problems to the standard error: a line each, or a JSON object each where logs are JSON.
+    pub(crate) fn print(&self, program: &str, format: LogFormat) {
+        for Fault { code, message } in self.faults.iter().filter(|_| matches!(format, LogFormat::Json)) {
+            let fields = json!({ "message": message, "code": code });
+            let timestamp = Timestamp::now().to_string();
+            note(
+                json!({ "timestamp": timestamp, "level": "ERROR", "fields": fields, "target": "storage_cli" }),
+            );
+        }
+        if matches!(format, LogFormat::Json) {
+            return;
+        }
+        for fault in &self.faults {
+            note(format_args!("error: {fault}"));
+        }
+        // Scripts read the codes; people at a terminal may not know what they are for.
+        if let (true, Some(Fault { code, .. })) = (io::stderr().is_terminal(), self.faults.first()) {
+            note(format_args!("`{program} explain {code}` says more about this error"));
+        }
     }
 }
 
 /// Of writing to the standard output, the only I/O that commands do themselves.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
-        Self::usage(format!("cannot write the output: {error}"))
+        Self::usage(ErrorCode::OutputFailed, format!("cannot write the output: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_at_the_end_of_the_first_line() {
+        let fault = |message: &str| Fault::new(ErrorCode::UnknownBackend, message).to_string();
+        assert_eq!(fault("no backend"), "no backend [TS-1003]");
+        assert_eq!(fault("no backend\nuse `pg`"), "no backend [TS-1003]\nuse `pg`");
     }
 }

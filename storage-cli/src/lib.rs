@@ -23,8 +23,12 @@ mod bench;
 #[doc(hidden)]
 pub mod bep15;
 mod commands;
+#[cfg(test)]
+mod config_reference;
 mod endpoints;
+mod error_code;
 mod exit_code;
+mod help;
 mod interrupt;
 mod logging;
 mod open;
@@ -39,10 +43,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::FromArgMatches;
+use clap::error::ErrorKind as ClapErrorKind;
 use storage_core::Backends;
 
 use arguments::{Arguments, Command};
 use commands::CommandContext;
+use error_code::ErrorCode;
 use exit_code::{CommandError, CommandResult, Exit};
 use output::{Output, note};
 
@@ -52,32 +58,46 @@ const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
 /// Runs the command that the process's arguments name, with the backends of `backends`, and returns the
 /// exit code. It starts a tokio runtime and logging: call it once, outside of any runtime.
 pub fn run(backends: Backends) -> ExitCode {
-    match execute(backends, std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let program = arguments::program_name(arguments.first());
+    let arguments = match parse(&backends, &program, arguments) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
+    match execute(backends, program.clone(), &arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            note(&failure.message);
+            failure.print(&program, arguments.logging.log_format);
             failure.exit.into()
         }
     }
 }
 
-fn execute(backends: Backends, arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    let command = arguments::command(commands::example_config::backends(&backends));
+/// Reads the command line; help and wrong usage are printed.
+fn parse(backends: &Backends, program: &str, arguments: Vec<OsString>) -> Result<Arguments, Exit> {
+    let command = arguments::command(program, commands::example_config::backends(backends));
     let parsed = command.try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
-    let arguments = match parsed {
-        Ok(arguments) => arguments,
-        Err(answer) => {
-            // clap returns `--help` as an error, too. A closed output is no failure.
-            let _ = answer.print();
-            return Ok(if answer.exit_code() == 0 { Exit::Success } else { Exit::Usage });
+    parsed.map_err(|answer| {
+        // clap returns `--help` as an error, too. A closed output is no failure.
+        let _ = answer.print();
+        if answer.exit_code() == 0 {
+            return Exit::Success;
         }
-    };
+        if answer.kind() != ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            note(format_args!("code: {}", ErrorCode::Usage));
+        }
+        Exit::Usage
+    })
+}
+
+fn execute(backends: Backends, program: String, arguments: &Arguments) -> CommandResult {
     logging::start(&arguments.logging, &arguments.command)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| CommandError::finding(format!("cannot start the runtime: {error}")))?;
-    let mut context = CommandContext { backends, output: Output::default() };
+    let runtime = runtime.map_err(|error| {
+        CommandError::finding(ErrorCode::SystemFailure, format!("cannot start the runtime: {error}"))
+    })?;
+    let mut context = CommandContext { backends, output: Output::default(), program };
     let result = runtime.block_on(dispatch(&mut context, &arguments.command));
     // A blocked thread, as by a name server that does not respond, must not delay the exit.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
@@ -101,6 +121,9 @@ async fn dispatch(context: &mut CommandContext, command: &Command) -> CommandRes
         Command::Data(arguments) => commands::data::run(context, arguments).await,
         Command::Swarm(arguments) => commands::swarm::run(context, arguments).await,
         Command::Bench(arguments) => commands::bench::run(context, arguments).await,
+        Command::Explain(arguments) => commands::explain::run(context, arguments),
+        Command::Completions(arguments) => commands::completions::run(context, arguments),
+        Command::Man(arguments) => commands::man::run(context, arguments),
     }
 }
 
@@ -108,3 +131,13 @@ async fn dispatch(context: &mut CommandContext, command: &Command) -> CommandRes
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of the book compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/using-the-crates.md")]
+struct UsingTheCrates;
+
+/// The examples of the book compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/conformance.md")]
+struct ConformanceChapter;

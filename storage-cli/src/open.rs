@@ -8,7 +8,8 @@ use std::sync::Arc;
 use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variables};
 use storage_core::{Backend, Backends, DataStorage, Driver, Error, OpenError, Opened, Review, Storage};
 
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::output::note;
 
 /// The backend without a file.
@@ -168,28 +169,28 @@ impl ConfiguredStorage {
     /// Why the storage was not opened: a line a problem, each with the file.
     pub(crate) fn refused(&self, error: &OpenError) -> CommandError {
         let file = self.file.display();
-        CommandError::finding(match error {
+        match error {
             OpenError::Configuration(problems) => {
-                let lines: Vec<_> = problems.iter().map(|problem| format!("{file}: {problem}")).collect();
-                lines.join("\n")
+                CommandError::findings(problems.iter().map(|problem| Fault::of_problem(&self.file, problem)))
             }
-            OpenError::Storage(error) => format!("{file}: {}", with_cause(error)),
-            other => format!("{file}: {other}"),
-        })
+            OpenError::Storage(error) => self.failed(error),
+            other => CommandError::finding(ErrorCode::UnknownBackend, format!("{file}: {other}")),
+        }
     }
 
     /// A failed call.
     pub(crate) fn failed(&self, error: &Error) -> CommandError {
-        CommandError::finding(format!("{}: {}", self.file.display(), with_cause(error)))
+        let message = format!("{}: {}", self.file.display(), with_cause(error));
+        CommandError::finding(ErrorCode::of(error), message)
     }
 }
 
 /// A file that is no configuration is wrong usage; a problem at a key is a finding.
 fn unreadable(error: &LoadError) -> CommandError {
-    if error.problems.iter().all(|problem| problem.key.is_empty()) {
-        return CommandError::usage(error.to_string());
-    }
-    CommandError::finding(error.to_string())
+    let is_usage = error.problems.iter().all(|problem| problem.key.is_empty());
+    let exit = if is_usage { Exit::Usage } else { Exit::Finding };
+    let faults = error.problems.iter().map(|problem| Fault::of_problem(error.file(), problem));
+    CommandError { exit, ..CommandError::findings(faults) }
 }
 
 /// An error with its cause, unless its message contains the cause already.

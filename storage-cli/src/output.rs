@@ -8,7 +8,9 @@ use std::ops::ControlFlow;
 use comfy_table::{Row, Table, presets};
 use serde::Serialize;
 
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
+use crate::progress::without_spinner;
 
 /// The standard output.
 #[derive(Debug, Default)]
@@ -40,6 +42,22 @@ impl Output {
     /// Prints a value as one line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         self.line(serde_json::to_string(value)?)
+    }
+
+    /// Prints a value with the code of what was found, if anything was, as one line of JSON.
+    pub(crate) fn json_with_code(
+        &mut self,
+        value: &impl Serialize,
+        code: Option<ErrorCode>,
+    ) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct WithCode<'a, T: Serialize> {
+            #[serde(flatten)]
+            value: &'a T,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            code: Option<ErrorCode>,
+        }
+        self.json(&WithCode { value, code })
     }
 
     /// Prints values as lines of JSON.
@@ -85,7 +103,14 @@ impl Output {
 
 /// Prints to the standard error, apart from results. A closed standard error is no failure.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    without_spinner(|| {
+        let _ = writeln!(io::stderr(), "{text}");
+    });
+}
+
+/// Prints the code of what a command found, where its results say the rest.
+pub(crate) fn note_code(code: ErrorCode) {
+    note(format_args!("code: {code}"));
 }
 
 /// Asks a question at the terminal and returns whether the answer is yes.
@@ -94,9 +119,8 @@ pub(crate) fn note(text: impl Display) {
 /// If the standard input is no terminal.
 pub(crate) fn confirm(question: impl Display) -> Result<bool, CommandError> {
     if !io::stdin().is_terminal() {
-        return Err(CommandError::usage(
-            "error: the standard input is no terminal: use --yes to skip the confirmation",
-        ));
+        let message = "cannot ask for confirmation: the standard input is not a terminal; --yes skips it";
+        return Err(CommandError::usage(ErrorCode::ConfirmationImpossible, message));
     }
     let mut stderr = io::stderr();
     write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush())?;

@@ -3,6 +3,7 @@
 use storage_core::config::{ConfigDiagnostics, Section, Value};
 
 use crate::arguments::{ADDRESS_COLUMNS, DIALECTS, Named, Program, TableArguments};
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
 
 /// The choices, each by the name of its option.
@@ -26,10 +27,11 @@ fn name<T: PartialEq, const N: usize>(values: &Named<T, N>, chosen: T) -> Option
 pub(crate) fn check(choices: Section, backend: &str) -> Result<(), CommandError> {
     let ConfigDiagnostics { problems, probable_typos, unknown, .. } = choices.finish();
     if let Some(problem) = problems.first() {
-        return Err(CommandError::usage(format!("error: --{}: {}", problem.key, problem.message)));
+        return Err(CommandError::usage(ErrorCode::Usage, format!("--{}: {}", problem.key, problem.message)));
     }
     if let Some(problem) = probable_typos.iter().chain(&unknown).next() {
-        return Err(CommandError::usage(format!("error: --{}: {backend} has no such choice", problem.key)));
+        let message = format!("--{}: the backend {backend} does not have this option", problem.key);
+        return Err(CommandError::usage(ErrorCode::Usage, message));
     }
     Ok(())
 }

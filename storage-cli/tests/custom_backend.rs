@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     let mut trials = vec![
         trial("its_example_is_offered", its_example_is_offered),
         trial("it_is_among_the_known_names", it_is_among_the_known_names),
+        trial("its_program_has_its_own_name", its_program_has_its_own_name),
     ];
     if cfg!(unix) {
         trials.push(trial("control_c_stops_with_130", control_c_stops_with_130));
@@ -51,7 +52,32 @@ fn it_is_among_the_known_names() {
     let file = configuration("storage: {name: memory}");
     let output = command(&["check", "-c", file.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stdout).unwrap().contains("known are slow"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("known backends: slow"));
+}
+
+/// Help, completions and manual pages name the program that embeds the command, not `tracker-storage`.
+fn its_program_has_its_own_name() {
+    use std::os::unix::process::CommandExt;
+    let run = |arguments: &[&str]| {
+        let output = command(arguments).arg0("/opt/bin/slow-tracker").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (arguments, expected) in [
+        (["ping", "--help"], "  slow-tracker ping -c tracker.yaml"),
+        (["ping", "-h"], "Usage: slow-tracker ping"),
+        (["completions", "bash"], "_slow-tracker"),
+        (["completions", "fish"], "complete -c slow-tracker"),
+    ] {
+        let text = run(&arguments);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+        assert!(!text.contains("tracker-storage"), "{arguments:?}: {text}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    run(&["man", directory.path().to_str().unwrap()]);
+    assert!(directory.path().join("slow-tracker.1").is_file());
+    let page = std::fs::read_to_string(directory.path().join("slow-tracker-swarm-list.1")).unwrap();
+    assert!(page.contains("slow\\-tracker swarm list"), "{page}");
 }
 
 fn control_c_stops_with_130() {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::{ConfigDiagnostics, Problem, Section, Settings, StorageConfig, is_word, nearest};
+use crate::config::{
+    ConfigDiagnostics, Problem, ProblemKind, Section, Settings, StorageConfig, is_word, nearest,
+};
 use crate::layer::{DefaultLayers, Layered, Limits};
 use crate::observer::Observers;
 use crate::{Backend, DataStorage, Error, MaintenanceScheduler, Schedule, SharedObserver, Storage};
@@ -104,12 +106,12 @@ impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, known } = self;
         if !is_word(name) {
-            return write!(f, "`name`: is no name of a backend; known are {}", known.join(", "));
+            return write!(f, "`name`: expected the name of a backend; known backends: {}", known.join(", "));
         }
         write!(f, "`name`: there is no backend `{name}`; ")?;
         match self.meant() {
-            Some(meant) => write!(f, "did you mean `{meant}`? Known are {}", known.join(", "))?,
-            None => write!(f, "known are {}", known.join(", "))?,
+            Some(meant) => write!(f, "did you mean `{meant}`? Known backends: {}", known.join(", "))?,
+            None => write!(f, "known backends: {}", known.join(", "))?,
         }
         match name.to_ascii_lowercase().as_str() {
             "keydb" => f.write_str(
@@ -428,13 +430,13 @@ async fn all_or_problems<S: Backend + ?Sized>(
     match opened {
         Ok(storage) => {
             if let Err(error) = storage.close().await {
-                tracing::warn!(backend = storage.name(), %error, "could not close the storage again");
+                tracing::warn!(backend = storage.name(), %error, "cannot close the storage");
             }
         }
         Err(OpenError::Configuration(problems)) => unknown.extend(problems),
         // A server that is not the one meant need not be there.
         Err(OpenError::Storage(error)) if error.is_retryable() => {}
-        Err(other) => unknown.push(Problem { key: String::new(), message: other.to_string() }),
+        Err(other) => unknown.push(Problem::new("", other.to_string()).of_kind(ProblemKind::Server)),
     }
     Err(OpenError::Configuration(unknown))
 }
@@ -507,7 +509,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_to_close_hides_no_problem() {
-        let unknown = vec![Problem { key: "gc_querry".into(), message: "unknown key".into() }];
+        let unknown = vec![Problem::new("gc_querry", "unknown key")];
         match all_or_problems(unknown.clone(), async { Ok(Arc::new(Stuck)) }).await {
             Err(OpenError::Configuration(problems)) => assert_eq!(problems, unknown),
             other => panic!("{:?}", other.map(drop)),

@@ -413,6 +413,7 @@ pub struct SwarmCounts {
 
 /// Counts of all swarms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Statistics {
     /// Distinct info hashes that have peers.
     pub info_hashes: u64,
@@ -422,8 +423,16 @@ pub struct Statistics {
     pub leechers: u64,
 }
 
+impl Statistics {
+    /// Counts of these.
+    pub fn new(info_hashes: u64, seeders: u64, leechers: u64) -> Self {
+        Self { info_hashes, seeders, leechers }
+    }
+}
+
 /// What a comparison of kept counts with the peers that are there found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CountCheck {
     /// How many swarms were compared.
     pub compared: u64,
@@ -431,6 +440,13 @@ pub struct CountCheck {
     pub wrong: Vec<WrongCounts>,
     /// What an operator can do about wrong counts, in words.
     pub remedy: &'static str,
+}
+
+impl CountCheck {
+    /// So many swarms were compared, of which these are wrong; what an operator can do about them.
+    pub fn new(compared: u64, wrong: Vec<WrongCounts>, remedy: &'static str) -> Self {
+        Self { compared, wrong, remedy }
+    }
 }
 
 /// A swarm whose kept counts are wrong.
@@ -485,6 +501,7 @@ impl fmt::Display for WrongCounts {
 
 /// What a garbage collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Collected {
     /// Peers removed.
     pub removed: u64,
@@ -493,6 +510,18 @@ pub struct Collected {
     /// Stale peers that were left, since they are more than the call may remove; a storage need not count
     /// beyond that. 0: none were.
     pub withheld: u64,
+}
+
+impl Collected {
+    /// So many peers were removed.
+    pub fn removed(removed: u64) -> Self {
+        Self { removed, ..Self::default() }
+    }
+
+    /// So many stale peers were left.
+    pub fn withheld(withheld: u64) -> Self {
+        Self { withheld, ..Self::default() }
+    }
 }
 
 /// Forgets swarms by the call for one: what [`Maintenance::forget_swarms`] does unless a storage can do better.
@@ -532,6 +561,7 @@ pub enum Scope {
 
 /// Acknowledged writes that have not reached every place where they are to be stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PendingWrites {
     /// How many.
     pub count: u64,
@@ -539,8 +569,16 @@ pub struct PendingWrites {
     pub oldest: Option<Duration>,
 }
 
+impl PendingWrites {
+    /// So many, of which the oldest was acknowledged so long ago.
+    pub fn new(count: u64, oldest: Option<Duration>) -> Self {
+        Self { count, oldest }
+    }
+}
+
 /// How busy a storage is. What it does not have, or does not know, is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Utilization {
     /// Its calls; known where a [`Limit`](crate::layer::Limit) is around it.
     pub calls: Option<CallUtilization>,
@@ -548,8 +586,16 @@ pub struct Utilization {
     pub pool: Option<PoolUtilization>,
 }
 
+impl Utilization {
+    /// Of a storage whose connections are known.
+    pub fn of_pool(pool: PoolUtilization) -> Self {
+        Self { pool: Some(pool), ..Self::default() }
+    }
+}
+
 /// The calls of a storage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CallUtilization {
     /// Calls under way, those that wait for a connection or a batch among them.
     pub in_flight: usize,
@@ -557,8 +603,16 @@ pub struct CallUtilization {
     pub max_in_flight: usize,
 }
 
+impl CallUtilization {
+    /// So many calls are under way, of so many that may be.
+    pub fn new(in_flight: usize, max_in_flight: usize) -> Self {
+        Self { in_flight, max_in_flight }
+    }
+}
+
 /// The connections of a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PoolUtilization {
     /// Connections that are open.
     pub open: usize,
@@ -570,8 +624,22 @@ pub struct PoolUtilization {
     pub waiting: Option<usize>,
 }
 
+impl PoolUtilization {
+    /// So many connections are open, of which so many are used, of so many that may be open; nobody is known to wait.
+    pub fn new(open: usize, in_use: usize, max_open: usize) -> Self {
+        Self { open, in_use, max_open, waiting: None }
+    }
+
+    /// So many calls wait for a connection.
+    #[must_use]
+    pub fn with_waiting(self, waiting: usize) -> Self {
+        Self { waiting: Some(waiting), ..self }
+    }
+}
+
 /// What a storage runs on and how it is set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Diagnostics {
     /// Product and version of the server: `PostgreSQL 15.18`; for an embedded backend the crate's.
     pub server: String,
@@ -583,13 +651,35 @@ pub struct Diagnostics {
     pub warnings: Vec<String>,
 }
 
+impl Diagnostics {
+    /// Of this server, with nothing found yet.
+    pub fn new(server: impl Into<String>) -> Self {
+        Self { server: server.into(), ..Self::default() }
+    }
+
+    /// Adds a finding.
+    #[must_use]
+    pub fn with_finding(mut self, item: impl Into<String>, finding: impl Into<String>) -> Self {
+        self.findings.push((item.into(), finding.into()));
+        self
+    }
+}
+
 /// What a server says to the queries that an operator wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueryCheck {
     /// The queries that it refuses to run, with its reasons.
     pub refused: Vec<Problem>,
     /// The queries of which it is not known whether it would run them.
     pub unknown: Vec<Problem>,
+}
+
+impl QueryCheck {
+    /// These are refused, and of these it is not known.
+    pub fn new(refused: Vec<Problem>, unknown: Vec<Problem>) -> Self {
+        Self { refused, unknown }
+    }
 }
 
 /// What one destructive query touched.

@@ -15,7 +15,7 @@ impl Maintenance for MemoryStorage {
         if most < u64::MAX {
             let withheld = self.count_stale(cutoff).await;
             if withheld > most {
-                return Ok(Collected { withheld, ..Collected::default() });
+                return Ok(Collected::withheld(withheld));
             }
         }
         let mut removed = 0;
@@ -24,7 +24,7 @@ impl Maintenance for MemoryStorage {
             // A storage may have many shards: other tasks want to run too.
             tokio::task::yield_now().await;
         }
-        Ok(Collected { removed, ..Collected::default() })
+        Ok(Collected::removed(removed))
     }
 
     async fn statistics(&self) -> Result<Statistics> {

@@ -41,7 +41,7 @@ impl MemoryStorage {
     }
 
     pub(crate) fn full(&self, operation: Operation) -> Error {
-        let message = format!("`max_peers`: there are {} already", self.capacity.limit());
+        let message = format!("the limit of {} peers (`max_peers`) is reached", self.capacity.limit());
         Error::new(Self::NAME, operation, ErrorKind::Full).with_message(message)
     }
 
@@ -69,14 +69,10 @@ impl Backend for MemoryStorage {
     }
 
     async fn diagnostics(&self) -> Result<Diagnostics> {
-        Ok(Diagnostics {
-            server: format!("embedded, version {}", env!("CARGO_PKG_VERSION")),
-            findings: vec![
-                ("shards".into(), self.swarms.count().to_string()),
-                ("peers".into(), format!("{} of at most {}", self.capacity.used(), self.capacity.limit())),
-            ],
-            ..Diagnostics::default()
-        })
+        let peers = format!("{} of at most {}", self.capacity.used(), self.capacity.limit());
+        Ok(Diagnostics::new(concat!("embedded, version ", env!("CARGO_PKG_VERSION")))
+            .with_finding("shards", self.swarms.count().to_string())
+            .with_finding("peers", peers))
     }
 
     async fn close(&self) -> Result<()> {

@@ -146,9 +146,11 @@ async fn an_observer_learns_when_garbage_is_collected_next() {
     let opened = backends.open(config).await.unwrap();
     let schedule = opened.schedule;
     opened.start_maintenance();
+    opened.start_maintenance();
     let last = || scheduled.0.lock().unwrap().last().copied();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(last(), Some(schedule.peer_lifetime), "the grace after the start");
+    assert_eq!(scheduled.0.lock().unwrap().len(), 1, "started twice, it runs once");
     sleep(schedule.peer_lifetime + schedule.gc_interval * 2).await;
     let after = last().unwrap();
     assert!((schedule.gc_interval * 9 / 10..=schedule.gc_interval * 11 / 10).contains(&after), "{after:?}");

@@ -26,7 +26,7 @@ pub(super) async fn with_retries<T, C: Future<Output = Result<T>>>(
     let give_up = Instant::now() + RETRY_TIMEOUT;
     call.retry(waits)
         .when(|error| is_transient(error) && Instant::now() < give_up && !stop.is_stopped())
-        .notify(|error, wait| tracing::warn!(?error, ?wait, "tried again"))
+        .notify(|error, wait| tracing::warn!(?error, ?wait, "retrying after a failure"))
         .await
         .map_err(|error| MigrationError::Storage(side, error))
 }

@@ -45,7 +45,8 @@ impl Default for MirrorConfig {
 }
 
 impl MirrorConfig {
-    pub(super) fn read(section: &mut Section) -> Self {
+    /// Reads the settings out of a configuration section; what is wrong is noted there.
+    pub fn read(section: &mut Section) -> Self {
         let default = Self::default();
         Self {
             lanes: section.number("lanes", 1..=1_024).unwrap_or(default.lanes),

@@ -53,11 +53,11 @@ impl<S: Maintenance + ?Sized + 'static> Maintenance for MirrorStorage<S> {
             None
         });
         Ok(match (of_primary_side, of_secondary_side) {
-            (Some(primary), Some(secondary)) => Some(CountCheck {
-                compared: primary.compared + secondary.compared,
-                remedy: if primary.wrong.is_empty() { secondary.remedy } else { primary.remedy },
-                wrong: [primary.wrong, secondary.wrong].concat(),
-            }),
+            (Some(primary), Some(secondary)) => {
+                let remedy = if primary.wrong.is_empty() { secondary.remedy } else { primary.remedy };
+                let wrong = [primary.wrong, secondary.wrong].concat();
+                Some(CountCheck::new(primary.compared + secondary.compared, wrong, remedy))
+            }
             (primary, secondary) => primary.or(secondary),
         })
     }
@@ -123,9 +123,12 @@ pub(super) async fn collect_on_secondary<S: Backend + ?Sized>(
             match timeout(LONGEST, collection(Arc::clone(storage))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(backend = NAME, ?error, "could not collect the secondary's garbage");
+                    tracing::warn!(backend = NAME, ?error, "garbage collection of the secondary failed");
                 }
-                Err(_) => tracing::warn!(backend = NAME, "the secondary's garbage takes {LONGEST:?}"),
+                Err(_) => tracing::warn!(
+                    backend = NAME,
+                    "garbage collection of the secondary was ended after {LONGEST:?}"
+                ),
             }
             Some(())
         };

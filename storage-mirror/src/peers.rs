@@ -153,7 +153,7 @@ pub(super) async fn copy_downloads<S: PeerStorage + Transfer + ?Sized>(
 ) -> Result<()> {
     let counts = primary.scrape_swarm(info_hash).await.map_err(|error| {
         Error::new(NAME, Operation::GraduatePeers, ErrorKind::Corrupt)
-            .with_message("the primary did not tell the swarm's downloads")
+            .with_message("the primary did not return the downloads of the swarm")
             .with_source(error)
     })?;
     if counts.downloads == 0 {

@@ -90,10 +90,7 @@ impl ReplicationStats {
     pub(super) fn pending(&self) -> PendingWrites {
         let pending = self.pending_times();
         let oldest = pending.oldest_left.into_iter().chain(pending.queued.values().copied().next()).min();
-        PendingWrites {
-            count: self.queued() + pending.left,
-            oldest: oldest.map(|acknowledged| acknowledged.elapsed()),
-        }
+        PendingWrites::new(self.queued() + pending.left, oldest.map(|acknowledged| acknowledged.elapsed()))
     }
 
     fn miss(&self, writes: u64) {
@@ -108,7 +105,10 @@ impl ReplicationStats {
         };
         self.observe(Event::MirrorMissed { writes });
         if before.is_none() {
-            tracing::warn!(backend = NAME, "the secondary missed a write: a new migration is due");
+            tracing::warn!(
+                backend = NAME,
+                "the secondary missed a write: run `migrate` again before switching to it"
+            );
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
         let second = queue(4);
         let pending =
-            |count, seconds: Option<u64>| PendingWrites { count, oldest: seconds.map(Duration::from_secs) };
+            |count, seconds: Option<u64>| PendingWrites::new(count, seconds.map(Duration::from_secs));
         drop(failed);
         assert_eq!(stats.pending(), pending(6, Some(3)));
         first.applied();

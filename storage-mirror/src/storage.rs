@@ -207,10 +207,8 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         let (own, primary) = (self.secondary.stats.pending(), self.primary.pending_writes());
         let secondary = self.secondary.storage().map(|storage| storage.pending_writes()).unwrap_or_default();
         let all = [own, primary, secondary];
-        PendingWrites {
-            count: all.iter().map(|pending| pending.count).sum(),
-            oldest: all.iter().filter_map(|pending| pending.oldest).max(),
-        }
+        let count = all.iter().map(|pending| pending.count).sum();
+        PendingWrites::new(count, all.iter().filter_map(|pending| pending.oldest).max())
     }
 
     /// Of the primary, which answers.
@@ -251,8 +249,8 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
                     found.unknown.extend(check.unknown);
                 }
                 Err(error) => {
-                    let message = format!("its queries could not be tried: {error}");
-                    found.unknown.push(Problem { key: "secondary".into(), message });
+                    let message = format!("cannot test its queries: {error}");
+                    found.unknown.push(Problem::new("secondary", message));
                 }
             }
         }
@@ -276,24 +274,25 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
         self.write_queue.drain(at_most).await;
         let left = self.secondary.stats.pending().count;
         if left > 0 {
-            tracing::warn!(backend = NAME, left, after = ?at_most, "the secondary misses what was queued");
+            tracing::warn!(backend = NAME, left, after = ?at_most, "the secondary missed the queued writes");
         }
     }
 
     async fn close_secondary(&self, at_most: Duration) {
         let Some(storage) = self.secondary.storage() else { return };
         if let Err(error) = close_within(at_most, &**storage).await {
-            tracing::warn!(backend = NAME, ?error, "could not close the secondary");
+            tracing::warn!(backend = NAME, ?error, "cannot close the secondary");
         }
     }
 }
 
 fn of_side(side: &str, check: QueryCheck) -> QueryCheck {
     let prefixed = |problems: Vec<Problem>| {
-        let prefixed = |Problem { key, message }| Problem { key: format!("{side}.config.{key}"), message };
+        let prefixed =
+            |Problem { key, message, kind }| Problem { key: format!("{side}.config.{key}"), message, kind };
         problems.into_iter().map(prefixed).collect()
     };
-    QueryCheck { refused: prefixed(check.refused), unknown: prefixed(check.unknown) }
+    QueryCheck::new(prefixed(check.refused), prefixed(check.unknown))
 }
 
 async fn close_within<S: Backend + ?Sized>(at_most: Duration, storage: &S) -> Result<()> {

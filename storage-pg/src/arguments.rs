@@ -349,7 +349,7 @@ impl<'a> AddressArgument<'a> {
 fn fit<'a>(number: i128, statement: &Statement, parameter: &Parameter) -> Result<PgValue<'a>, QueryError> {
     let misfit = || {
         let Parameter { argument, kind, .. } = parameter;
-        let message = format!("`{argument}` is {kind:?} there, too small for {number}");
+        let message = format!("`{argument}` is {kind:?} in the query, too small for {number}");
         QueryError::misfit(statement.query.key(), message)
     };
     match parameter.kind {

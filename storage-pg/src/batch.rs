@@ -88,10 +88,12 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
 
     fn unanswered(&self, reason: Unanswered) -> Result<K::Answer> {
         let (kind, message) = match reason {
-            Unanswered::NotSent => (ErrorKind::Timeout, "no batch had room for it in time"),
-            Unanswered::Sent if K::OPERATION.is_write() => (ErrorKind::Uncertain, "its batch has no answer"),
-            Unanswered::Sent => (ErrorKind::Timeout, "its batch has no answer"),
-            Unanswered::Closed => (ErrorKind::Closed, "it was not sent"),
+            Unanswered::NotSent => (ErrorKind::Timeout, "no batch became free in time"),
+            Unanswered::Sent if K::OPERATION.is_write() => {
+                (ErrorKind::Uncertain, "its batch was not answered")
+            }
+            Unanswered::Sent => (ErrorKind::Timeout, "its batch was not answered"),
+            Unanswered::Closed => (ErrorKind::Closed, "not sent"),
         };
         Err(Error::new(crate::NAME, K::OPERATION, kind).with_message(format!("`{}`: {message}", K::KEY)))
     }
@@ -590,5 +592,5 @@ async fn run<'s, 'a, Q: Batch>(
 /// A write that the server may have come to too late.
 pub(crate) fn unanswered(operation: Operation, key: &str) -> Error {
     let error = Error::new(crate::NAME, operation, ErrorKind::Uncertain);
-    error.with_message(format!("`{key}`: the server may have come to it too late"))
+    error.with_message(format!("`{key}`: the server may have received it after it had expired"))
 }

@@ -221,7 +221,7 @@ const GROUPS: [(Role, AddressFamily); 4] = [
 
 fn not_sent() -> Error {
     let error = Error::new(crate::NAME, Operation::WritePeers, ErrorKind::Timeout);
-    error.with_message("there was no time left to send it")
+    error.with_message("no time was left to send it")
 }
 
 fn put(request: u32, write: &PeerWrite, expires: Timestamp) -> arguments::BulkPut<'_> {

@@ -28,7 +28,7 @@ use crate::query_spec::{self, Query};
 /// # Ok::<_, serde_json::Error>(())
 /// ```
 ///
-/// How each query is written, its arguments and what it must do: see the README of the project, or
+/// How each query is written, its arguments and what it must do: see the page "Queries of `pg`" of the book, or
 /// the commented output of `tracker-storage example-config pg`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PgConfig {

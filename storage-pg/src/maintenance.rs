@@ -55,7 +55,7 @@ impl Maintenance for PgStorage {
             let info_hashes = row.map_or(0, |row| info_hashes.read_count(&row, 0));
             let row = peers.first(connection, arguments::Nothing {}).await?;
             let read = |reading| row.as_ref().map_or(0, |row| peers.read_count(row, reading));
-            Ok(Statistics { info_hashes, seeders: read(0), leechers: read(1) })
+            Ok(Statistics::new(info_hashes, read(0), read(1)))
         })
     }
 
@@ -66,7 +66,7 @@ impl Maintenance for PgStorage {
         let rows = with_retries!(&self.core, Operation::CheckCounts, TxMode::Autocommit, |connection| {
             check.rows(connection, swarms).await
         })?;
-        let mut found = CountCheck { compared: rows.len() as u64, wrong: Vec::new(), remedy: COUNT_AGAIN };
+        let mut found = CountCheck::new(rows.len() as u64, Vec::new(), COUNT_AGAIN);
         let mut unreadable = 0;
         for row in &rows {
             let number = |reading| check.read_integer(row, reading).unwrap_or_default();
@@ -169,7 +169,7 @@ impl PgStorage {
             Ok(row.map_or(0, |row| count.read_count(&row, 0)))
         })?;
         if stale > most {
-            return Ok(Collected { withheld: stale, ..Collected::default() });
+            return Ok(Collected::withheld(stale));
         }
         self.collect_in_pieces(collect, cutoff).await
     }
@@ -208,9 +208,9 @@ impl PgStorage {
             let removed = collect.execute(connection, stale).await?;
             if removed > most {
                 tell(connection, "ROLLBACK TO SAVEPOINT before_removal").await?;
-                return Ok(Collected { withheld: removed, ..Collected::default() });
+                return Ok(Collected::withheld(removed));
             }
-            Ok(Collected { removed, ..Collected::default() })
+            Ok(Collected::removed(removed))
         })
     }
 

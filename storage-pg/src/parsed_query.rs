@@ -1,6 +1,6 @@
 //! Parsed queries: queries as configured, before the server is asked about them.
 
-use storage_core::config::Problem;
+use storage_core::config::{Problem, ProblemKind};
 
 use crate::config::PgConfig;
 use crate::pg_type::ColumnType;
@@ -65,7 +65,9 @@ impl ParsedQueries {
         let spec = query.spec();
         let Some(text) = config.queries[query].as_ref().filter(|text| !text.trim().is_empty()) else {
             if spec.need == Need::Required {
-                self.problem(spec.key, "is missing or empty; a query is required here, such as `tracker-storage example-config pg` prints");
+                let message = "is missing or empty: expected a query, such as the one that \
+                               `tracker-storage example-config pg` prints";
+                self.problems.push(Problem::new(spec.key, message).of_kind(ProblemKind::Missing));
             }
             return;
         };
@@ -93,7 +95,7 @@ impl ParsedQueries {
     }
 
     fn problem(&mut self, key: &str, message: impl Into<String>) {
-        self.problems.push(Problem { key: key.to_owned(), message: message.into() });
+        self.problems.push(Problem::new(key, message).of_kind(ProblemKind::Query));
     }
 }
 

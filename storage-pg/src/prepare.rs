@@ -14,7 +14,7 @@ use sqlx::{
     TypeInfo,
 };
 use storage_core::SharedObserver;
-use storage_core::config::Problem;
+use storage_core::config::{Problem, ProblemKind};
 
 use crate::error::QueryError;
 use crate::parsed_query::{ParsedColumn, ParsedQuery};
@@ -79,8 +79,8 @@ pub(crate) async fn ask_types(
     let parameters = parameters(parsed, &described.parameters, &mut problems);
     let columns = columns(parsed, &described.columns, &mut problems);
     if options.server.is_read_only && parsed.query.spec().effect == Effect::Writes {
-        let message = "writes, but the server is read-only (`SHOW transaction_read_only`)".into();
-        problems.push(Problem { key: parsed.query.key().into(), message });
+        let message = "writes, but the server is read-only (`SHOW transaction_read_only`)";
+        problems.push(Problem::new(parsed.query.key(), message).of_kind(ProblemKind::Server));
     }
     if !problems.is_empty() {
         return Ok(Err(problems));
@@ -208,7 +208,7 @@ fn refusal(parsed: &ParsedQuery, error: sqlx::Error) -> Problem {
     let hint = hint(&error);
     let failure = QueryError::of(parsed.query.key(), error);
     let mut message = match failure.code() {
-        Some(code) => format!("the server refuses it: {} (SQLSTATE {code})", failure.message()),
+        Some(code) => format!("the server refuses the query: {} (SQLSTATE {code})", failure.message()),
         None => failure.message().to_owned(),
     };
     match failure.code().as_deref() {
@@ -218,7 +218,16 @@ fn refusal(parsed: &ParsedQuery, error: sqlx::Error) -> Problem {
         Some("42P18") => message.push_str(&untyped(parsed, failure.message())),
         _ => message.push_str(&hint),
     }
-    Problem { key: parsed.query.key().into(), message }
+    Problem::new(parsed.query.key(), message).of_kind(kind_of_refusal(failure.code().as_deref()))
+}
+
+/// What a SQLSTATE says about a query: undefined_table, undefined_column, invalid_schema_name; insufficient_privilege.
+fn kind_of_refusal(code: Option<&str>) -> ProblemKind {
+    match code {
+        Some("42P01" | "42703" | "3F000") => ProblemKind::Table,
+        Some(INSUFFICIENT_PRIVILEGE) => ProblemKind::Permission,
+        _ => ProblemKind::Query,
+    }
 }
 
 /// What the server itself suggests: a name like the one that it does not know.
@@ -234,7 +243,7 @@ fn untyped(parsed: &ParsedQuery, message: &str) -> String {
     let argument = number.and_then(|number| parsed.rewritten.arguments.get(number.checked_sub(1)?));
     match argument {
         Some(argument) => format!(
-            ": `{argument}` is not used, or in no way that tells its type; cast it where it is used, to {}",
+            ": `{argument}` is not used, or its type cannot be inferred; cast it where it is used, to {}",
             PgType::accepted(*argument).1
         ),
         None => "; cast the arguments where they are used, as in `$1::bytea`".into(),
@@ -254,8 +263,9 @@ fn parameters(parsed: &ParsedQuery, types: &[PgTypeInfo], problems: &mut Vec<Pro
             _ => {
                 let found = type_info.name().to_lowercase();
                 let array = if wants_array { "an array of " } else { "" };
-                let message = format!("`{argument}` is {found} there; expected {array}{expected}");
-                problems.push(Problem { key: parsed.query.key().into(), message });
+                let message =
+                    format!("`{argument}` has the type {found} in the query; expected {array}{expected}");
+                problems.push(Problem::new(parsed.query.key(), message).of_kind(ProblemKind::Table));
             }
         }
     }
@@ -270,10 +280,10 @@ fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>
                 let column = found.iter().find(|column| column.name().eq_ignore_ascii_case(name));
                 (column, missing_column(parsed, key, name, found))
             }
-            None => (found.first(), "returns no column; the first one is read".into()),
+            None => (found.first(), "expected a column in the result, found none".into()),
         };
         let Some(column) = column else {
-            problems.push(Problem { key: (*key).into(), message: missing });
+            problems.push(Problem::new(*key, missing).of_kind(ProblemKind::Query));
             continue;
         };
         let kind = PgType::described(column.type_info())
@@ -287,7 +297,7 @@ fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>
                 let found = column.type_info().name().to_lowercase();
                 let expected = reading.expected();
                 let message = format!("column `{}` is {found}; expected {expected}", column.name());
-                problems.push(Problem { key: (*key).into(), message });
+                problems.push(Problem::new(*key, message).of_kind(ProblemKind::Table));
             }
         }
     }

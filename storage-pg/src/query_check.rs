@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::Retryable;
 use bytes::Bytes;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
-use storage_core::config::Problem;
+use storage_core::config::{Problem, ProblemKind};
 use storage_core::{
     AddressFamily, Context, ErrorKind, InfoHash, Peer, QueryCheck, Result, Role, SwarmOrder, Timestamp,
 };
@@ -42,7 +42,7 @@ impl PgStorage {
             timeout_at(end, run.all(&mut found)).await.ok().transpose()
         };
         if self.core.rolled_back(end, run).await?.is_none() {
-            let message = format!("was not tried: all queries together took over {LONGEST:?}");
+            let message = format!("was not tested: the tests of all queries took longer than {LONGEST:?}");
             let untried = self.core.statements().get(tried..).unwrap_or_default();
             found.unknown.extend(untried.iter().map(|statement| problem(statement.query, message.clone())));
         }
@@ -136,7 +136,8 @@ impl QueryCheckRun<'_> {
             // It was at work, so it may be run.
             return;
         }
-        let mut message = format!("the server refuses to run it: {} (SQLSTATE {code})", failure.message());
+        let mut message =
+            format!("the server refuses to run the query: {} (SQLSTATE {code})", failure.message());
         let refusal = failure.refusal();
         let context = refusal.and_then(PgDatabaseError::r#where).and_then(|context| context.lines().last());
         if let Some(context) = context {
@@ -337,7 +338,7 @@ impl QueryCheckRun<'_> {
 }
 
 fn problem(query: Query, message: String) -> Problem {
-    Problem { key: query.key().into(), message }
+    Problem::new(query.key(), message).of_kind(ProblemKind::Query)
 }
 
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";

@@ -110,8 +110,8 @@ macro_rules! queries {
     )*) => {
         /// A query that an operator writes in the configuration.
         ///
-        /// Arguments, results and what each must do: see the README of the project, or the commented output
-        /// of `tracker-storage example-config pg`.
+        /// Arguments, results and what each must do: see the page "Queries of `pg`" of the book, or the commented
+        /// output of `tracker-storage example-config pg`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Query {
@@ -173,7 +173,7 @@ macro_rules! queries {
 // it decides. In this order queries are read, checked and shown, those of the data first.
 //
 // A new query needs a row here, a trial in `query_check` and a recommendation in `recommended::queries` (the compiler
-// asks for both), and its row in the README. One that deletes or changes rows is listed in `query_scope::CHECKED`, too;
+// asks for both), and its entry in docs/src/pg-queries.md (the test below prints what it must have). One that deletes or changes rows is listed in `query_scope::CHECKED`, too;
 // one for many calls has a kind in `batch`; new arguments are in `arguments`, a new `@name` in `rewrite`.
 queries! {
     /// `announce.query`: peers for an announce, of one role and family.
@@ -482,6 +482,77 @@ mod tests {
         for operation in Operation::ALL {
             let decide = Query::ALL.iter().filter(|query| query.spec().decides.contains(operation));
             assert!(decide.count() <= 1, "{operation:?}");
+        }
+    }
+
+    /// What the entry of a query in the book must have.
+    fn entry(query: Query) -> [String; 4] {
+        let spec = query.spec();
+        let listed = |names: &[&str], mark: &str| {
+            names.iter().map(|name| format!("`{mark}{name}`")).collect::<Vec<_>>().join(", ")
+        };
+        let names =
+            |arguments: &[Argument]| arguments.iter().map(|argument| argument.name()).collect::<Vec<_>>();
+        let (numbered, others) = spec.named.split_at(spec.numbered.len());
+        let (numbered, others) = (listed(&names(numbered), "@"), listed(&names(others), "@"));
+        let mut arguments = match (numbered.is_empty(), others.is_empty()) {
+            (true, true) => "none".to_owned(),
+            (true, false) => format!("by name only {others}"),
+            (false, true) => numbered,
+            (false, false) => format!("{numbered}; by name only {others}"),
+        };
+        if spec.mode == QueryMode::Batch {
+            let limit = if spec.named.contains(&Argument::Limit) { ", except `@limit`" } else { "" };
+            arguments.push_str(&format!(" (arrays{limit})"));
+        }
+        let result = match spec.columns {
+            Columns::None => "none is read".to_owned(),
+            Columns::First(_) => "the first column of the first row".to_owned(),
+            Columns::Named(columns) => {
+                let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+                format!("columns {}", listed(&names, ""))
+            }
+            Columns::Configured(columns) => {
+                let keys: Vec<_> = columns.iter().map(|column| column.key).collect();
+                format!("the columns named by {}", listed(&keys, ""))
+            }
+        };
+        let lacking: Vec<_> = spec.capabilities.iter().map(|capability| capability.name()).collect();
+        let lacking = match lacking[..] {
+            [] => String::new(),
+            _ => format!("- Without it the storage lacks: {}\n", listed(&lacking, "")),
+        };
+        let recommended = crate::recommended::Recommendation::default().config();
+        let sql = recommended.queries[query].clone().unwrap_or_default();
+        [
+            format!("- Arguments: {arguments}\n"),
+            format!("- Result: {result}\n"),
+            lacking,
+            format!("\n```sql\n{}\n```\n", sql.trim_matches('\n')),
+        ]
+    }
+
+    #[test]
+    fn the_book_describes_each_query() {
+        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/pg-queries.md");
+        let page = std::fs::read_to_string(PAGE).expect(PAGE);
+        for query in Query::ALL {
+            let spec = query.spec();
+            let heading = format!("\n### `{}`\n", spec.key);
+            let (_, after) =
+                page.split_once(&heading).unwrap_or_else(|| panic!("{PAGE} has no entry {heading}"));
+            let text = after.split("\n### ").next().unwrap_or_default();
+            let need = match (query, spec.need) {
+                (Query::Ping, _) => "default `SELECT 1`",
+                (_, Need::Required) => "required",
+                (_, Need::Optional) => "optional",
+            };
+            assert!(text.contains(&format!("*query, {need}*")), "{heading}expected: {need}");
+            let is_ours = spec.origin == QueryOrigin::Ours;
+            assert_eq!(text.contains("Not in MoChi."), is_ours, "{heading}MoChi knows it: {}", !is_ours);
+            for part in entry(*query) {
+                assert!(text.contains(&part), "{heading}expected:\n{part}");
+            }
         }
     }
 

@@ -53,10 +53,10 @@ pub(crate) fn warnings(statements: &[Statement]) -> Vec<String> {
     let warning = |statement: &Statement| {
         let consequence = match statement.query {
             Query::CollectGarbage if statement.uses(Argument::Limit) => {
-                "each collection removes one piece only, and `gc_max_share` is not kept without `gc_count_query`"
+                "each collection removes only one batch, and `gc_max_share` is not enforced without `gc_count_query`"
             }
             Query::CollectGarbage => {
-                "`gc_max_share` is not kept without `gc_count_query`, and no metric counts them"
+                "`gc_max_share` is not enforced without `gc_count_query`, and no metric counts them"
             }
             Query::DeletePeer => "peers that are not there are reported as deleted",
             Query::GraduatePeer => "each graduation is a download",

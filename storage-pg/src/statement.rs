@@ -291,7 +291,7 @@ impl Statement {
     ) -> Result<PgValue<'a>, QueryError> {
         let argument = parameter.argument;
         let value = arguments.value(argument).ok_or_else(|| {
-            QueryError::misfit(self.query.key(), format!("`{argument}` is no argument of this query"))
+            QueryError::misfit(self.query.key(), format!("`{argument}` is not an argument of this query"))
         })?;
         value.encode(self, parameter)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
-use storage_core::config::{ConfigDiagnostics, Problem};
+use storage_core::config::{ConfigDiagnostics, Problem, ProblemKind};
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, Event, InfoHash, MissingCapabilities,
@@ -99,7 +99,8 @@ impl PgStorage {
                 return Err(not_opened(error, config.startup_timeout).into());
             }
             Err(error) => {
-                problems.push(problem("connection_string", error.to_string()));
+                let refused = problem("connection_string", error.to_string());
+                problems.push(refused.of_kind(ProblemKind::Server));
                 return Err(OpenError::Configuration(problems));
             }
         };
@@ -187,7 +188,7 @@ impl Offline {
         if zone.is_none() {
             problems.push(problem(
                 "created_zone",
-                "is no time zone; expected an IANA name such as Europe/Berlin, `local`, or UTC",
+                "expected a time zone: an IANA name such as Europe/Berlin, `local`, or UTC",
             ));
         }
         let settings = match &config.connection_string {
@@ -227,9 +228,8 @@ async fn connect(
 }
 
 const POOLER: &str = "a connection pooler is in front of the server, so every statement runs in a transaction of its \
-    own, as with `default_query_exec_mode=exec`; say that to be rid of this warning, or `cache_statement`, which is \
-    faster, if the pooler pools by session or keeps prepared statements (PgBouncer 1.21 or newer with \
-    `max_prepared_statements`)";
+    own. Set `default_query_exec_mode=exec` to confirm this, or `cache_statement`, which is faster, if the pooler pools \
+    by session or supports prepared statements (PgBouncer 1.21 or newer with `max_prepared_statements`)";
 
 /// Makes sure that there are transactions: a pooler that pools by statement has none.
 async fn check_transactions(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -270,11 +270,11 @@ fn no_transactions(refusal: &str) -> Problem {
     let message = format!(
         "the server refuses transactions: {refusal}; with PgBouncer set `pool_mode` to transaction or session"
     );
-    problem("connection_string", message)
+    problem("connection_string", message).of_kind(ProblemKind::Server)
 }
 
 fn problem(key: &str, message: impl Into<String>) -> Problem {
-    Problem { key: key.to_owned(), message: message.into() }
+    Problem::new(key, message)
 }
 
 fn not_opened(error: ConnectError, patience: Duration) -> Error {
@@ -347,7 +347,7 @@ impl Backend for PgStorage {
     }
 
     fn utilization(&self) -> Utilization {
-        Utilization { calls: None, pool: Some(self.core.pool.utilization()) }
+        Utilization::of_pool(self.core.pool.utilization())
     }
 
     fn server(&self) -> Option<String> {
@@ -443,7 +443,7 @@ impl Core {
             return;
         }
         let key = statement.query.key();
-        tracing::warn!(backend = crate::NAME, key, count, "skipped rows that cannot be understood");
+        tracing::warn!(backend = crate::NAME, key, count, "skipped unreadable rows");
         self.observe(Event::Skipped { what: key, count });
     }
 }

@@ -138,7 +138,8 @@ impl<'a> CollectionRun<'a> {
         self.all_swarms().await?;
         if let Some(held) = self.held.take() {
             if held.are_too_many() {
-                return Ok(Collected { withheld: held.stale, ..self.collected });
+                self.collected.withheld = held.stale;
+                return Ok(self.collected);
             }
             for finds in held.finds.chunks(CONCURRENCY) {
                 self.remove(finds).await?;

@@ -17,8 +17,7 @@ use crate::layout::{DOWNLOADS, SWARMS, SwarmKey, counter};
 use crate::transfer::SortedPages;
 
 /// Why swarms are not listed.
-const NO_ORDER: &str =
-    "MoChi's layout keeps no counts of swarms in any order; each page would count them all";
+const NO_ORDER: &str = "MoChi's layout has no sorted counts of swarms: each page would count all swarms";
 
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
 ///
@@ -111,7 +110,7 @@ impl Backend for RedisStorage {
     }
 
     fn utilization(&self) -> Utilization {
-        Utilization { calls: None, pool: Some(self.connections.utilization()) }
+        Utilization::of_pool(self.connections.utilization())
     }
 
     fn server(&self) -> Option<String> {

@@ -104,7 +104,7 @@ impl RedisStorage {
         let position = match from {
             None => Position::beginning(),
             Some(cursor) => Position::read(cursor).ok_or_else(|| {
-                call.error(ErrorKind::Rejected).with_message("the cursor is not one of this storage")
+                call.error(ErrorKind::Rejected).with_message("the cursor does not belong to this storage")
             })?,
         };
         let limit = limit.clamp(1, LARGEST_PAGE);

@@ -472,8 +472,9 @@ impl Maintenance for Broken {
                 Ok(collected)
             }
             Flaw::GarbageMiscounted => {
-                let collected = self.sound.collect_at_most(cutoff, most).await?;
-                Ok(Collected { removed: collected.removed + 1, ..collected })
+                let mut collected = self.sound.collect_at_most(cutoff, most).await?;
+                collected.removed += 1;
+                Ok(collected)
             }
             Flaw::GarbageSeedersOnly => {
                 let mut collected = Collected::default();

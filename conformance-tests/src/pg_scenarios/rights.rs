@@ -120,7 +120,7 @@ impl<'a> DatabaseRole<'a> {
 
 async fn check(url: &PgUrl, config: PgConfig) -> Result<QueryCheck, Failed> {
     match open_with(config, url, Arc::new(Counter::default()), Limits::default()).await {
-        Err(OpenError::Configuration(refused)) => Ok(QueryCheck { refused, ..QueryCheck::default() }),
+        Err(OpenError::Configuration(refused)) => Ok(QueryCheck::new(refused, Vec::new())),
         Err(error) => Err(error.into()),
         Ok(storage) => {
             let check = storage.check_queries().await;

@@ -59,11 +59,11 @@ impl Model {
             SequenceStep::CollectGarbage(cutoff) => self.remove(|record| record.announced <= *cutoff),
             SequenceStep::Statistics => {
                 let info_hashes: BTreeSet<_> = self.peers.values().map(|record| record.info_hash).collect();
-                StepAnswer::Statistics(Statistics {
-                    info_hashes: info_hashes.len() as u64,
-                    seeders: self.count(|record| record.role.is_seeder()),
-                    leechers: self.count(|record| !record.role.is_seeder()),
-                })
+                StepAnswer::Statistics(Statistics::new(
+                    info_hashes.len() as u64,
+                    self.count(|record| record.role.is_seeder()),
+                    self.count(|record| !record.role.is_seeder()),
+                ))
             }
             SequenceStep::Forget(info_hash) => {
                 self.downloads.remove(info_hash);

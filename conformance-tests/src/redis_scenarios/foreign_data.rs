@@ -51,7 +51,7 @@ pub(super) async fn a_peer_in_both_roles_has_the_later_one(database: &TestDataba
 
     let twice = SwarmCounts { seeders: 3, leechers: 3, downloads: 0 };
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), twice, "a scrape reads no times");
-    let twice = Statistics { info_hashes: 1, seeders: 3, leechers: 3 };
+    let twice = Statistics::new(1, 3, 3);
     assert_eq!(storage.statistics().await.unwrap(), twice, "nor do the statistics");
 
     storage.put_peer(&swarm, &peer(1), Role::Leecher, When::At(at(2_000))).await.unwrap();
@@ -114,10 +114,7 @@ pub(super) async fn a_stale_second_role_is_garbage(database: &TestDatabase) {
     add_peer(&mut connection, &swarm_key("S4", &swarm), &peer(1), 1_000).await;
     add_peer(&mut connection, &swarm_key("L4", &swarm), &peer(1), 500).await;
     let storage = database.open().await;
-    assert_eq!(
-        storage.collect_garbage(at(500)).await.unwrap(),
-        Collected { removed: 1, unreadable: 0, withheld: 0 }
-    );
+    assert_eq!(storage.collect_garbage(at(500)).await.unwrap(), Collected::removed(1));
     let counts = SwarmCounts { seeders: 1, leechers: 0, downloads: 0 };
     assert_eq!(storage.scrape_swarm(&swarm).await.unwrap(), counts);
 }
@@ -138,7 +135,7 @@ pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(database: &TestDa
     assert_eq!(announced(&*storage, v2, false).await, [peer(2)]);
     let of_v1 = storage.export_peers(Scope::Swarm(v1), None, 10).await.unwrap().records;
     assert_eq!(of_v1, [record(v1, peer(1), Role::Seeder, at(1_000))]);
-    let statistics = Statistics { info_hashes: 2, seeders: 1, leechers: 1 };
+    let statistics = Statistics::new(2, 1, 1);
     assert_eq!(storage.statistics().await.unwrap(), statistics);
     storage.forget_swarm(&v1).await.unwrap();
     assert_eq!(counts(v2).await, SwarmCounts { seeders: 0, leechers: 1, downloads: 3 });
@@ -183,10 +180,8 @@ pub(super) async fn garbage_collection_leaves_unreadable_entries(database: &Test
     add_peer(&mut connection, &key, &peer(1), 1_000).await;
     add_unreadable(&mut connection, &key).await;
     let storage = database.open().await;
-    assert_eq!(
-        storage.collect_garbage(at(1_000)).await.unwrap(),
-        Collected { removed: 1, unreadable: 4, withheld: 0 }
-    );
+    let Collected { removed, unreadable, withheld, .. } = storage.collect_garbage(at(1_000)).await.unwrap();
+    assert_eq!((removed, unreadable, withheld), (1, 4, 0));
     let left: u64 = connection.hlen(&key).await.unwrap();
     assert_eq!(left, 4);
 }
@@ -314,7 +309,7 @@ pub(super) async fn keys_of_another_type_are_skipped_and_counted(database: &Test
     assert_eq!((data.records.len(), data.unreadable), (1, 1));
     assert_eq!(data.unreadable_names, ["CHI_list"]);
 
-    let statistics = Statistics { info_hashes: 3, seeders: 1, leechers: 2_001 };
+    let statistics = Statistics::new(3, 1, 2_001);
     assert_eq!(storage.statistics().await.unwrap(), statistics);
     let collected = storage.collect_garbage(at(500)).await.unwrap();
     assert_eq!((collected.removed, collected.unreadable), (0, 2));

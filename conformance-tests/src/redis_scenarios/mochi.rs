@@ -86,7 +86,7 @@ pub(super) async fn snapshot_is_counted_by_its_peers(node: &Node) {
     let swarms: BTreeSet<_> = peers.iter().map(|peer| peer.info_hash).collect();
     let (seeders, leechers) = (count(&peers, Role::Seeder), count(&peers, Role::Leecher));
     assert_ne!((seeders, leechers), COUNTED, "MoChi's counters are wrong");
-    let statistics = Statistics { info_hashes: swarms.len() as u64, seeders, leechers };
+    let statistics = Statistics::new(swarms.len() as u64, seeders, leechers);
     assert_eq!(storage.statistics().await.unwrap(), statistics);
 
     for info_hash in swarms {

@@ -8,35 +8,13 @@ use storage_core::config::{StorageConfig, parse_duration};
 
 use crate::bench::{AnnounceUrl, RunSettings};
 
-pub(super) const AFTER_HELP: &str = "\
-Examples:
-  tracker-storage bench -c tracker.yaml
-  tracker-storage bench -c tracker.yaml --workload tracker --concurrency 256 --json
-  tracker-storage bench --announce-url udp://127.0.0.1:6969
-  tracker-storage bench --announce-url http://127.0.0.1:6969/announce
-
-Every worker makes one call at a time. Half of the peers are seeders, half have IPv6 addresses. The sizes of \
-the swarms of `tracker` follow Zipf's law: the second has half the peers of the largest, the third a third.
-
-The run uses its own info hashes, which begin with the printed digits, and removes them at the end, also after \
-Ctrl-C. It loads the storage like a busy tracker: do not run it on a storage that serves clients. Schedules do not \
-run.
-
-Bytes per peer: growth of the resident set of this process by 250,000 peers, for in-process storages.
-
---announce-url runs `tracker` against any tracker: every worker is a persistent connection (HTTP) or a socket \
-(UDP). All peers announce `started` first, which takes a while, and `stopped` at the end; their address is the \
-one that the tracker sees. The tracker keeps the downloads of the run's info hashes.
-
-Exit code 1 if all calls of a workload failed. A worker waits 10 ms after a failed call.";
-
 /// What to measure, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// The configuration: YAML, or TOML if it is named .toml [default: a storage of the backend memory]
+    /// The configuration [default: a storage of the backend memory]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The path of the storage in the file: keys and list indices separated by dots
+    /// The path of the storage in the file
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) at: String,
     /// Measure a tracker over HTTP or UDP instead of a storage
@@ -45,10 +23,12 @@ pub(crate) struct BenchArguments {
     /// Only these workloads [default: all]
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
     pub(crate) workload: Vec<Workload>,
-    /// Swarms [default: 100, for tracker 10000]
+    /// Number of swarms [default: 100, for tracker 10000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000))]
     pub(crate) swarms: Option<u64>,
-    /// Peers per swarm; for tracker, of the largest swarm [default: 100, for tracker 10000]
+    /// Peers per swarm [default: 100, for tracker 10000]
+    ///
+    /// For tracker, this is the size of the largest swarm.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000))]
     pub(crate) peers: Option<u64>,
     /// Concurrent workers
@@ -60,11 +40,12 @@ pub(crate) struct BenchArguments {
     /// How long each workload runs before it is measured
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = super::duration)]
     pub(crate) warmup: Duration,
-    /// Load the peers in random order, as they come to a tracker, instead of swarm by swarm: the rows of a
-    /// swarm are then scattered over the table
+    /// Load the peers in random order instead of swarm by swarm
+    ///
+    /// The rows of a swarm are then scattered over the table, as they are on a tracker in use.
     #[arg(long)]
     pub(crate) scattered: bool,
-    /// Keep the peers, to inspect the tables
+    /// Keep the peers at the end, to inspect the tables
     #[arg(long)]
     pub(crate) keep: bool,
     /// Print one JSON object per workload

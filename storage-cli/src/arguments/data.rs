@@ -5,15 +5,6 @@ use storage_core::Context;
 
 use super::StorageArguments;
 
-pub(super) const HELP: &str = "\
-Example: tracker-storage data contexts -c tracker.yaml
-Example: tracker-storage data list -c tracker.yaml --context approved
-Example: tracker-storage data put -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567 01
-Example: tracker-storage data get -c tracker.yaml --context tokens --text alice
-
-Keys and values are hexadecimal, or plain text with --text. Use --at for a storage that holds only data, as those \
-of hooks do: --at prehooks.0.config.storage (not for list and contexts).";
-
 /// Reads and writes of data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
@@ -37,7 +28,9 @@ pub(crate) struct ContextArguments {
     /// The namespace of the data
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Context,
-    /// Keys and values are text; other bytes are printed as hex:…
+    /// Keys and values are text, not hexadecimal
+    ///
+    /// Bytes that are not printable text are printed as hex:….
     #[arg(long)]
     pub(crate) text: bool,
 }

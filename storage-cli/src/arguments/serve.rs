@@ -6,43 +6,38 @@ use std::path::PathBuf;
 use clap::Args;
 use storage_core::config::StorageConfig;
 
-pub(super) const HELP: &str = "\
-Example: tracker-storage serve
-Example: tracker-storage serve -c tracker.yaml --http 0.0.0.0:6969 --udp 0.0.0.0:6969
-
-Top-level keys of the file: announce_interval, min_announce_interval, max_numwant, default_numwant, \
-max_scrape_infohashes, max_udp_answer, max_requests_per_address, max_burst_per_address, max_connections_per_address, real_ip_header, trusted_proxies, allow_ip_spoofing, \
-announce_routes, scrape_routes, approval. Environment variables override it: TRACKER_STORAGE__NAME, TRACKER_ANNOUNCE_INTERVAL.
-
-The admin address has the HTTP API: /api/swarms lists the largest swarms or counts those you name, /api/stats is the \
-state of the tracker, /api/openapi.json describes all paths.
-
-An IPv6 address serves only IPv6: give 0.0.0.0:6969 and [::]:6969 for both. Port 0 is any free port. \
-SIGTERM and Ctrl-C stop it within 10 seconds: it answers the requests in flight and flushes queued writes (those \
-for the secondary of a mirror). Exit code 3 if some writes were lost; the message says how many and what to do.";
-
 /// What to serve, and where.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// The configuration: YAML, or TOML if it is named .toml [default: memory]
+    /// The configuration [default: a storage of the backend memory]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The path of the storage in the file: keys and list indices separated by dots
+    /// The path of the storage in the file
+    ///
+    /// Keys and list indices separated by dots, such as prehooks.0.config.storage.
     #[arg(long, value_name = "PATH", default_value = StorageConfig::DEFAULT_PATH)]
     pub(crate) at: String,
-    /// Address for HTTP, or none; may be repeated
+    /// Address for announces over HTTP, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969", value_parser = listen)]
     pub(crate) http: Vec<Option<SocketAddr>>,
-    /// Address for UDP, or none; may be repeated
+    /// Address for announces over UDP, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969", value_parser = listen)]
     pub(crate) udp: Vec<Option<SocketAddr>>,
-    /// Address for the status page, /metrics, /health and the HTTP API, or none; may be repeated
+    /// Address for the admin page, the HTTP API, metrics and health, or none; may be repeated
+    ///
+    /// Paths: / (the admin page), /metrics (Prometheus), /health, /api/swarms (the largest swarms, or the counts of
+    /// those you name), /api/stats (the state of the tracker), /api/openapi.json (describes all paths). It has no
+    /// password.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6880", value_parser = listen)]
     pub(crate) admin: Vec<Option<SocketAddr>>,
-    /// Serve although the prehooks and posthooks of the file are not run
+    /// Serve although the file has hooks, which are not run
+    ///
+    /// MoChi's `prehooks` and `posthooks` may refuse clients. Without them, the tracker serves these clients too.
     #[arg(long)]
     pub(crate) ignore_hooks: bool,
-    /// Also expose the counts under MoChi's metric names (mochi_storage_seeders_count, …)
+    /// Also expose the counts under MoChi's metric names
+    ///
+    /// For dashboards made for MoChi: mochi_storage_seeders_count and others.
     #[arg(long)]
     pub(crate) mochi_metric_names: bool,
 }

@@ -5,24 +5,10 @@ use storage_core::InfoHash;
 
 use super::StorageArguments;
 
-pub(super) const HELP: &str = "\
-Example: tracker-storage swarm list -c tracker.yaml --sort seeders --limit 20
-Example: tracker-storage swarm show -c tracker.yaml 0123456789abcdef0123456789abcdef01234567";
-
-const LIST_HELP: &str = "\
-Example: tracker-storage swarm list -c tracker.yaml --sort downloads --limit 20
-
-Lists the swarms that have peers; with --sort downloads, the swarms with at least one completed download, with or \
-without peers. Swarms with equal counts are sorted by info hash.
-
-A storage without lists of swarms is read page by page, all its peers (with --sort downloads, all its downloads), and \
-each swarm found is scraped. --limit bounds the memory. `tracker-storage export` prints every swarm.";
-
 /// Reads and writes of one swarm.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SwarmAction {
     /// Print the largest swarms: info hash, seeders, leechers, downloads
-    #[command(after_help = LIST_HELP)]
     List(ListSwarmsArguments),
     /// Print the counts and peers of a swarm; the exit code is 1 if the swarm is unknown
     Show(ShowArguments),
@@ -35,7 +21,7 @@ pub(crate) enum SwarmAction {
 pub(crate) struct ListSwarmsArguments {
     #[command(flatten)]
     pub(crate) storage: StorageArguments,
-    /// Sort by this count, largest first, or by info hash, ascending
+    /// Sort by this count, largest first, or by info hash
     #[arg(long, value_enum, default_value_t, value_name = "COUNT")]
     pub(crate) sort: SwarmSort,
     /// Maximum number of swarms: 1 to 100000
@@ -69,7 +55,9 @@ pub(crate) struct ShowArguments {
     pub(crate) storage: StorageArguments,
     /// The info hash: 40 hexadecimal digits (v1) or 64 (v2)
     pub(crate) info_hash: InfoHash,
-    /// Print JSON objects: the counts, then one line per peer in the format of export
+    /// Print JSON objects: the counts, then one per peer
+    ///
+    /// Peers are in the format of export.
     #[arg(long)]
     pub(crate) json: bool,
 }

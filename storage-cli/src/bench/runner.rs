@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::call_stats::CallStats;
 use crate::arguments::Workload;
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::progress::with_progress;
@@ -84,8 +85,7 @@ pub(super) async fn run_workers<C: BenchWorker>(
     let mut workers = Vec::with_capacity(tasks.len());
     let joined = async {
         while let Some(ended) = tasks.join_next().await {
-            let (result, worker) =
-                ended.map_err(|error| CommandError::finding(format!("a worker panicked: {error}")))?;
+            let (result, worker) = ended.map_err(|error| failed("a worker panicked", &error))?;
             all.stats.add(result.stats);
             all.took = all.took.max(result.took);
             workers.push(worker);
@@ -154,5 +154,9 @@ fn stride_for(stats: &CallStats) -> u64 {
 }
 
 fn new_stats() -> Result<CallStats, CommandError> {
-    CallStats::new().map_err(|error| CommandError::finding(format!("cannot keep latencies: {error}")))
+    CallStats::new().map_err(|error| failed("cannot record latencies", &error))
+}
+
+fn failed(what: &str, error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::finding(ErrorCode::SystemFailure, format!("{what}: {error}"))
 }

@@ -45,7 +45,7 @@ async fn swarms_of_others_are_left_alone() {
     assert_eq!(memory.statistics().await.unwrap().info_hashes, 21);
     run.measure(Workload::PutNew, None).await.unwrap();
     run.remove().await.unwrap();
-    let left = Statistics { info_hashes: 1, seeders: 1, leechers: 0 };
+    let left = Statistics::new(1, 1, 0);
     assert_eq!(memory.statistics().await.unwrap(), left);
 }
 
@@ -55,7 +55,7 @@ async fn re_announces_add_no_peer_and_change_no_role() {
     let run = run(&storage, SwarmSizes::Even);
     run.load().await.unwrap();
     let loaded = memory.statistics().await.unwrap();
-    assert_eq!(loaded, Statistics { info_hashes: 20, seeders: 80, leechers: 80 });
+    assert_eq!(loaded, Statistics::new(20, 80, 80));
     run.measure(Workload::Put, None).await.unwrap();
     assert_eq!(memory.statistics().await.unwrap(), loaded);
 }

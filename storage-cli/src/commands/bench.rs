@@ -8,10 +8,12 @@ use storage_core::{Capability, Storage};
 use crate::arguments::{BenchArguments, Workload};
 use crate::bench::{self, AnnounceUrl, BenchReport, LocalRun, RemoteRun, SwarmSizes};
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
-use crate::output::{Output, note};
+use crate::output::{Output, note, note_code};
+use crate::progress::with_progress;
 
 /// Swarms, and peers of each, where the command line does not say.
 const EVEN: (u64, u64) = (100, 100);
@@ -90,7 +92,10 @@ impl Reports<'_> {
     fn exit(&self, interrupt: &Interrupt) -> Exit {
         match self.reports.iter().any(BenchReport::is_failure) {
             _ if interrupt.is_set() => Exit::Interrupted,
-            true => Exit::Finding,
+            true => {
+                note_code(ErrorCode::WorkloadFailed);
+                Exit::Finding
+            }
             false => Exit::Success,
         }
     }
@@ -159,8 +164,7 @@ impl Bench<'_> {
             return measured;
         }
         let removed = run.remove().await.map_err(|error| {
-            let failure = self.configured.failed(&error);
-            CommandError { message: format!("not everything was removed: {}", failure.message), ..failure }
+            self.configured.failed(&error).while_doing("cannot remove all peers of the run")
         });
         measured.and(removed)
     }
@@ -196,7 +200,8 @@ async fn bytes_per_peer(
         return Ok(None);
     }
     let storage = configured.try_open().await.map_err(|error| configured.refused(&error))?.storage;
-    let measured = bench::bytes_per_peer(&*storage, arguments.peers.unwrap_or(EVEN.1)).await;
+    let measuring = bench::bytes_per_peer(&*storage, arguments.peers.unwrap_or(EVEN.1));
+    let measured = with_progress(measuring, |took| format!("measuring memory: {took:.0?}")).await;
     let closed = storage.close().await;
     measured.and_then(|bytes| closed.map(|()| bytes)).map_err(|error| configured.failed(&error))
 }

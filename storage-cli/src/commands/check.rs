@@ -1,29 +1,34 @@
 //! `check`: checks a configuration and its server.
 
+use std::hash::Hash;
+
 use storage_core::config::{ConfigFile, StorageConfig};
 use storage_core::{Backend, Backends, Diagnostics, OpenError, Opened, QueryCheck, Review, Schedule};
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::commands::CommandContext;
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::open::ConfiguredStorage;
+use crate::progress::with_progress;
 use crate::serve::ServeSettings;
 
 /// Problems, warnings and findings, in the order in which they are printed.
 #[derive(Default)]
 struct CheckReport {
-    problems: Vec<String>,
+    problems: Vec<Fault>,
     warnings: Vec<String>,
     rows: Vec<[String; 2]>,
 }
 
 /// Opens the storage, which checks every query, and prints the problems and findings.
 pub(crate) async fn run(context: &mut CommandContext, arguments: &CheckArguments) -> CommandResult {
-    let CheckReport { mut problems, mut warnings, rows } = match examine(&context.backends, arguments).await {
+    let examined =
+        with_progress(examine(&context.backends, arguments), |took| format!("checking: {took:.0?}"));
+    let CheckReport { mut problems, mut warnings, rows } = match examined.await {
         Ok(report) => report,
         // The problems are the result that was asked for.
-        Err(CommandError { exit: Exit::Finding, message }) => {
-            CheckReport { problems: vec![message], ..CheckReport::default() }
+        Err(CommandError { exit: Exit::Finding, faults }) => {
+            CheckReport { problems: faults, ..CheckReport::default() }
         }
         Err(failure) => return Err(failure),
     };
@@ -55,12 +60,12 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
     let mut report = CheckReport::default();
     let schedule = match configured.review(arguments.data_only) {
         Ok(Review { schedule, problems, warnings, .. }) => {
-            report.problems.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
+            report.problems.extend(problems.iter().map(|problem| Fault::of_problem(file.name(), problem)));
             report.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
             Some(schedule)
         }
         Err(failure) => {
-            report.problems.push(failure.message);
+            report.problems.extend(failure.faults);
             None
         }
     };
@@ -72,7 +77,7 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
         // Opening repeats the problems of the file; duplicates are removed.
         match configured.open_strictly(arguments.data_only).await {
             Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
-            Err(refused) => report.problems.extend(refused.message.lines().map(str::to_owned)),
+            Err(refused) => report.problems.extend(refused.faults),
         }
     }
     Ok(report)
@@ -86,13 +91,13 @@ async fn add_opened(
 ) -> Result<(), CommandError> {
     let storage = &opened.storage;
     storage.ping().await.map_err(|error| configured.failed(&error))?;
-    let Diagnostics { server, findings, details, warnings } =
+    let Diagnostics { server, findings, details, warnings, .. } =
         storage.diagnostics().await.map_err(|error| configured.failed(&error))?;
-    let QueryCheck { refused, unknown } =
+    let QueryCheck { refused, unknown, .. } =
         storage.check_queries().await.map_err(|error| configured.failed(&error))?;
     if !refused.is_empty() {
         let failure = configured.refused(&OpenError::Configuration(refused));
-        report.problems.extend(failure.message.lines().map(str::to_owned));
+        report.problems.extend(failure.faults);
     }
     report.warnings.extend(unknown.iter().map(ToString::to_string));
     let durable = if storage.durable() { "yes" } else { "no, lost when the process ends" };
@@ -127,13 +132,17 @@ fn add_serving(report: &mut CheckReport, file: &ConfigFile, ignore_hooks: bool, 
                 .extend(warning.map(|warning| format!("{}: {warning} (serve)", file.name().display())));
         }
         Err(refusal) => {
-            report.problems.extend(refusal.message.lines().map(|line| format!("{line} (serve refuses)")));
+            let of_serve = refusal
+                .faults
+                .into_iter()
+                .map(|Fault { code, message }| Fault::new(code, format!("{message} (serve refuses)")));
+            report.problems.extend(of_serve);
         }
     }
 }
 
-/// Keeps the first of equal lines.
-fn remove_repeated(lines: &mut Vec<String>) {
+/// Keeps the first of equal ones.
+fn remove_repeated<T: Clone + Eq + Hash>(lines: &mut Vec<T>) {
     let mut seen = std::collections::HashSet::new();
     lines.retain(|line| seen.insert(line.clone()));
 }

@@ -13,9 +13,11 @@ use storage_core::{OpenError, Storage};
 
 use crate::arguments::ConformanceArguments;
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
+use crate::output::note_code;
 use report::ConformanceReport;
 
 /// The most cases under way at once.
@@ -51,7 +53,10 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ConformanceArg
     Ok(match counts.failed {
         _ if interrupt.is_set() => Exit::Interrupted,
         0 => Exit::Success,
-        _ => Exit::Finding,
+        _ => {
+            note_code(ErrorCode::CaseFailed);
+            Exit::Finding
+        }
     })
 }
 
@@ -62,9 +67,9 @@ fn choose(filter: Option<&str>) -> Result<Vec<&'static Case>, CommandError> {
         Suite::cases().iter().filter(|case| case.name().to_lowercase().contains(&text)).collect();
     if chosen.is_empty() {
         let example = Suite::cases().first().map(Case::name).unwrap_or_default();
-        return Err(CommandError::usage(format!(
-            "error: --filter: no case has `{filter}` in its name; names are such as `{example}`"
-        )));
+        let message =
+            format!("--filter: no case has `{filter}` in its name; an example of a name is `{example}`");
+        return Err(CommandError::usage(ErrorCode::Usage, message));
     }
     Ok(chosen)
 }

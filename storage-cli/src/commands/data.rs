@@ -1,7 +1,7 @@
 //! `data`: reads and writes of arbitrary data.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use bytes::Bytes;
 use storage_core::{Capability, Context, Cursor, DataRecord, Opened, Page, Record};
@@ -11,9 +11,13 @@ use crate::arguments::{
     ContextArguments, DataAction, DeleteArguments, GetArguments, ListArguments, PutArguments,
     StorageArguments,
 };
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan};
+
+/// What `list` lists.
+const DATA: &str = "data";
 
 /// Runs the subcommand.
 pub(crate) async fn run(context: &mut CommandContext, action: &DataAction) -> CommandResult {
@@ -54,7 +58,7 @@ async fn list(context: &mut CommandContext, arguments: &ListArguments) -> Comman
             output.line(format_args!("{}\t{}", target.write(&key), target.write(&value)))
         })
     };
-    scan(context, &target.storage, "data", each).await
+    scan(context, &target.storage, DATA, each).await
 }
 
 /// Hands all entries of a storage to `each`.
@@ -66,15 +70,24 @@ async fn scan(
 ) -> CommandResult {
     let scan = context.with_storage(arguments, async |Opened { storage, .. }, output| {
         if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportData) {
-            return Err(CommandError::finding(format!("cannot list {what}: {reason}")).into());
+            return Err(CommandError::finding(
+                ErrorCode::CapabilityMissing,
+                format!("cannot list {what}: {reason}"),
+            )
+            .into());
         }
         let read = async |from: Option<&Cursor>| storage.export_data(from, PAGE).await;
         let scan = PageScan::new();
-        let pages = scan.pages(read, async |page: Page<DataRecord>| {
+        let each = async |page: Page<DataRecord>| {
             each(page.records, output)?;
             Ok(output.flow())
-        });
-        pages.await?;
+        };
+        // At a terminal the entries themselves show the progress, if they are printed.
+        if what == DATA && io::stdout().is_terminal() {
+            scan.pages(read, each).await?;
+        } else {
+            scan.pages_with_progress("data entries", read, each).await?;
+        }
         Ok(Exit::Success)
     });
     scan.await
@@ -85,7 +98,7 @@ async fn get(context: &mut CommandContext, arguments: &GetArguments) -> CommandR
     let key = target.read(&arguments.key)?;
     let get = context.with_data(&target.storage, async |storage, output| {
         let Some(value) = storage.load_data(&target.context, &key).await? else {
-            note("not found");
+            note(Fault::new(ErrorCode::NotFound, "not found: the context has no such key"));
             return Ok(Exit::Finding);
         };
         output.line(target.write(&value))?;
@@ -113,7 +126,7 @@ async fn delete(context: &mut CommandContext, arguments: &DeleteArguments) -> Co
         let question =
             format!("{found} of {} keys exist. Remove them from {:?}?", keys.len(), target.context);
         if !arguments.yes && !confirm(question)? {
-            return Err(CommandError::usage("nothing was removed").into());
+            return Err(CommandError::usage(ErrorCode::Declined, "nothing was removed").into());
         }
         storage.delete_data(&target.context, &keys).await?;
         output.line(format_args!("removed {found}"))?;
@@ -129,7 +142,8 @@ impl ContextArguments {
             return Ok(Bytes::copy_from_slice(text.as_bytes()));
         }
         hex::decode(text).map(Bytes::from).map_err(|_| {
-            CommandError::usage("error: keys and values must be hexadecimal; use --text for plain text")
+            let message = "expected keys and values in hexadecimal; use --text for plain text";
+            CommandError::usage(ErrorCode::Usage, message)
         })
     }
 

@@ -4,19 +4,23 @@ use storage_core::Backends;
 
 use crate::arguments::ExampleConfigArguments;
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::recommended;
 
 /// Prints the example of a backend.
 pub(crate) fn run(context: &mut CommandContext, arguments: &ExampleConfigArguments) -> CommandResult {
     let ExampleConfigArguments { backend, tables, program } = arguments;
+    let driver = context.backends.driver(backend);
     let driver =
-        context.backends.driver(backend).map_err(|unknown| CommandError::usage(unknown.to_string()))?;
+        driver.map_err(|unknown| CommandError::usage(ErrorCode::UnknownBackend, unknown.to_string()))?;
     let name = driver.name();
     let mut choices = recommended::choices(*tables, *program);
     let example = driver.example_config_for(&mut choices);
     recommended::check(choices, name)?;
-    let example = example.ok_or_else(|| CommandError::usage(format!("error: {name} has no example")))?;
+    let example = example.ok_or_else(|| {
+        CommandError::usage(ErrorCode::Usage, format!("the backend {name} has no example configuration"))
+    })?;
     context.output.text(&example)?;
     Ok(Exit::Success)
 }

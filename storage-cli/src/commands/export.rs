@@ -1,5 +1,7 @@
 //! `export`: all records of a storage as lines of JSON.
 
+use std::io::{self, IsTerminal};
+
 use serde::{Deserialize, Serialize};
 use storage_core::{Cursor, Opened, Page, Record, Result as StorageResult, Scope};
 use storage_migration::RecordKind;
@@ -7,7 +9,8 @@ use storage_migration::RecordKind;
 use crate::arguments::ExportArguments;
 use crate::commands::CommandContext;
 use crate::endpoints::kinds;
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::open::WorkError;
 use crate::output::{Output, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -54,11 +57,12 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
             .iter()
             .filter_map(|kind| {
                 let reason = missing.reason(kind.export())?;
-                Some(format!("cannot export {}: {reason}; leave them out with --only", kind.name()))
+                let message = format!("cannot export {}: {reason}; leave them out with --only", kind.name());
+                Some(Fault::new(ErrorCode::CapabilityMissing, message))
             })
             .collect();
         if !refusals.is_empty() {
-            return Err(CommandError::finding(refusals.join("\n")).into());
+            return Err(CommandError::findings(refusals).into());
         }
         output.json(&ExportHeader::new())?;
         let scan = PageScan::new();
@@ -92,13 +96,18 @@ async fn export<T>(
     output: &mut Output,
 ) -> Result<(), WorkError> {
     let (mut exported, mut unreadable) = (0, 0);
-    let pages = scan.pages(read, async |page: Page<T>| {
+    let each = async |page: Page<T>| {
         exported += page.records.len();
         unreadable += page.unreadable;
         output.json_lines(page.records.into_iter().map(record))?;
         Ok(output.flow())
-    });
-    let result = pages.await;
+    };
+    // At a terminal the records themselves show the progress.
+    let result = if io::stdout().is_terminal() {
+        scan.pages(read, each).await
+    } else {
+        scan.pages_with_progress(kind.name(), read, each).await
+    };
     note(format_args!("exported {exported} {}", kind.name()));
     note_unreadable(unreadable, kind.name());
     result

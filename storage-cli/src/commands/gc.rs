@@ -5,9 +5,11 @@ use storage_core::{Capability, Collected, Collection, Opened, Schedule};
 
 use crate::arguments::GcArguments;
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
+use crate::progress::with_progress;
 
 #[derive(Serialize)]
 struct GcReport {
@@ -25,28 +27,33 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &GcArguments) -
         if gc_max_share < 1.0
             && let Some(reason) = storage.missing_capabilities().reason(Capability::Statistics)
         {
-            let why = format!("{file}: --force is needed, since the peers cannot be counted: {reason}");
-            return Err(CommandError::finding(why).into());
+            let why = format!("{file}: cannot count the peers, so --force is needed: {reason}");
+            return Err(CommandError::finding(ErrorCode::PeersUncounted, why).into());
         }
         let schedule = Schedule { gc_max_share, ..*schedule };
-        let Collection { cutoff, collected, peers } = schedule.collect(&**storage).await?;
-        let Collected { removed, unreadable, withheld } = collected;
+        let collecting = schedule.collect(&**storage);
+        let collected = with_progress(collecting, |took| format!("collecting garbage: {took:.0?}")).await?;
+        let Collection { cutoff, collected, peers } = collected;
+        let Collected { removed, unreadable, withheld, .. } = collected;
         if arguments.json {
-            output.json(&GcReport { cutoff: cutoff.to_string(), removed, unreadable, withheld })?;
+            let code = (withheld > 0).then_some(ErrorCode::CollectionWithheld);
+            let report = GcReport { cutoff: cutoff.to_string(), removed, unreadable, withheld };
+            output.json_with_code(&report, code)?;
         } else {
-            output.line(format_args!("{removed} peers removed that last announced at or before {cutoff}"))?;
+            output.line(format_args!("removed {removed} peers that last announced at or before {cutoff}"))?;
         }
         if unreadable > 0 {
-            note(format_args!("{unreadable} entries cannot be read and were kept"));
+            note(format_args!("{unreadable} unreadable entries were kept"));
         }
         if withheld == 0 {
             return Ok(Exit::Success);
         }
         let peers = peers.unwrap_or(0);
-        Err(WorkError::from(CommandError::finding(format!(
+        let message = format!(
             "{file}: at least {withheld} of {peers} peers are stale, more than `gc_max_share` ({gc_max_share}) allows \
-             to remove; if clocks are right and there was no outage, --force removes them"
-        ))))
+             to remove; if the clocks are right and there was no outage, --force removes them"
+        );
+        Err(WorkError::from(CommandError::finding(ErrorCode::CollectionWithheld, message)))
     });
     gc.await
 }

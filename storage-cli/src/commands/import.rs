@@ -3,6 +3,8 @@
 mod lines;
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
@@ -12,10 +14,12 @@ use storage_migration::RecordKind;
 
 use crate::arguments::ImportArguments;
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::WorkError;
-use crate::output::{Output, note};
+use crate::output::{Output, note, note_code};
+use crate::progress::{counted, with_progress};
 use lines::ImportLine;
 
 /// What came of it.
@@ -51,13 +55,18 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ImportArgument
             waiting: PendingRecords::default(),
             counts: ImportCounts::default(),
         };
-        let read = import.lines(arguments, &interrupt).await;
+        let lines = AtomicU64::new(0);
+        let describe = |took: Duration| format!("{} lines imported in {took:.0?}", counted(&lines));
+        let read = with_progress(import.lines(arguments, &interrupt, &lines), describe).await;
         print(&import.counts, arguments, output)?;
         read?;
         Ok(match import.counts.unreadable_lines {
             _ if interrupt.is_set() => Exit::Interrupted,
             0 => Exit::Success,
-            _ => Exit::Finding,
+            _ => {
+                note_code(ErrorCode::UnreadableRecords);
+                Exit::Finding
+            }
         })
     });
     import.await
@@ -71,7 +80,12 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn lines(&mut self, arguments: &ImportArguments, interrupt: &Interrupt) -> Result<(), WorkError> {
+    async fn lines(
+        &mut self,
+        arguments: &ImportArguments,
+        interrupt: &Interrupt,
+        done: &AtomicU64,
+    ) -> Result<(), WorkError> {
         let mut lines = lines::read();
         loop {
             let line = tokio::select! {
@@ -79,6 +93,7 @@ impl Import<'_> {
                 () = interrupt.clone().wait() => break,
             };
             let Some(ImportLine { number, record }) = line else { break };
+            done.fetch_add(1, Relaxed);
             match record {
                 Ok(record) => self.take(record).await?,
                 Err(reason) => {
@@ -123,7 +138,8 @@ impl Import<'_> {
         let imported =
             imported.map_err(|error| match self.storage.missing_capabilities().reason(kind.import()) {
                 Some(reason) => {
-                    CommandError::finding(format!("cannot import {}: {reason}", kind.name())).into()
+                    let message = format!("cannot import {}: {reason}", kind.name());
+                    CommandError::finding(ErrorCode::CapabilityMissing, message).into()
                 }
                 None => WorkError::Storage(error),
             })?;
@@ -141,7 +157,8 @@ fn push<T>(waiting: &mut Vec<T>, record: T) -> usize {
 
 fn print(counts: &ImportCounts, arguments: &ImportArguments, output: &mut Output) -> io::Result<()> {
     if arguments.json {
-        return output.json(counts);
+        let code = (counts.unreadable_lines > 0).then_some(ErrorCode::UnreadableRecords);
+        return output.json_with_code(counts, code);
     }
     let kinds = [("peers", counts.peers), ("downloads", counts.downloads), ("data", counts.data)];
     for (kind, ImportCount { written, kept }) in kinds {

@@ -7,9 +7,10 @@ use storage_migration::{self as migration, Follow, Migration, Options, RecordCou
 use crate::arguments::MigrateArguments;
 use crate::commands::CommandContext;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, confirm, note};
+use crate::output::{Output, confirm, note, note_code};
 
 /// Checks both endpoints, asks for confirmation, copies, and prints a summary.
 pub(crate) async fn run(context: &mut CommandContext, arguments: &MigrateArguments) -> CommandResult {
@@ -27,7 +28,7 @@ async fn copy(endpoints: &Endpoints, arguments: &MigrateArguments, output: &mut 
     reject(migration.refusals())?;
     endpoints.print_summary();
     if !is_confirmed(arguments, &kinds)? {
-        return Err(CommandError::usage("nothing was copied"));
+        return Err(CommandError::usage(ErrorCode::Declined, "nothing was copied"));
     }
     let interrupt = Interrupt::listen();
     let (progress, stop) = (migration.progress(), migration.stop());
@@ -50,7 +51,10 @@ async fn copy(endpoints: &Endpoints, arguments: &MigrateArguments, output: &mut 
     print(&summary, &kinds, arguments, output)?;
     Ok(match summary.unreadable() {
         _ if interrupt.is_set() => Exit::Interrupted,
-        1.. if arguments.strict => Exit::Finding,
+        1.. if arguments.strict => {
+            note_code(ErrorCode::UnreadableRecords);
+            Exit::Finding
+        }
         _ => Exit::Success,
     })
 }
@@ -109,7 +113,8 @@ fn print(
     output: &mut Output,
 ) -> Result<(), CommandError> {
     if arguments.endpoints.json {
-        output.json(summary)?;
+        let fails = arguments.strict && summary.unreadable() > 0;
+        output.json_with_code(summary, fails.then_some(ErrorCode::UnreadableRecords))?;
     } else {
         output.table(rows(summary, kinds))?;
         let read: u64 = kinds.iter().map(|kind| summary.of(*kind).read).sum();

@@ -2,12 +2,15 @@
 
 pub(crate) mod bench;
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod conformance;
 pub(crate) mod data;
 pub(crate) mod example_config;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod import;
+pub(crate) mod man;
 pub(crate) mod migrate;
 pub(crate) mod ping;
 pub(crate) mod schema;
@@ -18,7 +21,7 @@ pub(crate) mod verify;
 
 use storage_core::{Backends, DataStorage, Opened, Storage};
 
-use crate::arguments::StorageArguments;
+use crate::arguments::{self, StorageArguments};
 use crate::exit_code::{CommandError, CommandResult};
 use crate::open::{ConfiguredStorage, WorkResult};
 use crate::output::Output;
@@ -27,9 +30,16 @@ use crate::output::Output;
 pub(crate) struct CommandContext {
     pub(crate) backends: Backends,
     pub(crate) output: Output,
+    /// The name of the program that runs.
+    pub(crate) program: String,
 }
 
 impl CommandContext {
+    /// The command line of this program.
+    pub(crate) fn command_line(&self) -> clap::Command {
+        arguments::command(&self.program, example_config::backends(&self.backends))
+    }
+
     /// Reads the configuration of a storage.
     pub(crate) fn read(&self, arguments: &StorageArguments) -> Result<ConfiguredStorage, CommandError> {
         let StorageArguments { config, at } = arguments;

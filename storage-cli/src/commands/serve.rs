@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 
 use crate::arguments::ServeArguments;
 use crate::commands::CommandContext;
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
@@ -32,13 +33,13 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
 
     for address in addresses.admin.iter().filter(|address| !address.ip().is_loopback()) {
         note(format_args!(
-            "warning: --admin {address}: it has no password: everyone who reaches it sees the metrics, the state and the swarms"
+            "warning: --admin {address} has no password: anyone who can reach it sees the metrics, the state and the \
+             swarms"
         ));
     }
 
     let terminated = signal(SignalKind::terminate());
-    let mut terminated =
-        terminated.map_err(|error| CommandError::finding(format!("error: SIGTERM: {error}")))?;
+    let mut terminated = terminated.map_err(|error| system_failure("cannot listen for SIGTERM", &error))?;
     let interrupt = Interrupt::listen();
     let opened = tokio::select! {
         opened = configured.open() => opened?,
@@ -62,14 +63,15 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
     };
     let left = server.stop().await;
     if left.count > 0 {
-        return Err(CommandError { exit: Exit::WritesLost, message: lost_writes(backend, left) });
+        let fault = Fault::new(ErrorCode::WritesLost, lost_writes(backend, left));
+        return Err(CommandError::of(Exit::WritesLost, fault));
     }
     Ok(exit)
 }
 
 /// Which acknowledged writes were lost, and what to do.
 fn lost_writes(backend: &str, left: PendingWrites) -> String {
-    let PendingWrites { count, oldest } = left;
+    let PendingWrites { count, oldest, .. } = left;
     let age = oldest.map_or(String::new(), |age| format!(", the oldest of {:.1} s ago", age.as_secs_f64()));
     let way_out = if backend == storage_mirror::NAME {
         "the secondary does not have them: run `migrate` again before you switch to it"
@@ -82,18 +84,24 @@ fn lost_writes(backend: &str, left: PendingWrites) -> String {
 fn addresses(arguments: &ServeArguments) -> Result<Addresses, CommandError> {
     let at = |given: &[Option<SocketAddr>]| -> Result<Vec<_>, CommandError> {
         if given.contains(&None) && given.len() > 1 {
-            return Err(CommandError::usage("error: `none` cannot be combined with an address"));
+            let message = "--http, --udp and --admin: `none` cannot be combined with an address";
+            return Err(CommandError::usage(ErrorCode::Usage, message));
         }
         Ok(given.iter().copied().flatten().collect())
     };
     let addresses =
         Addresses { http: at(&arguments.http)?, udp: at(&arguments.udp)?, admin: at(&arguments.admin)? };
     if addresses.http.is_empty() && addresses.udp.is_empty() {
-        return Err(CommandError::usage("error: nothing to serve: both --http and --udp are none"));
+        let message = "nothing to serve: --http and --udp are both `none`; pass an address for one of them";
+        return Err(CommandError::usage(ErrorCode::Usage, message));
     }
     Ok(addresses)
 }
 
 fn metrics_failed(error: prometheus::Error) -> CommandError {
-    CommandError::finding(format!("error: metrics: {error}"))
+    system_failure("cannot register the metrics", &error)
+}
+
+fn system_failure(what: &str, error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::finding(ErrorCode::SystemFailure, format!("{what}: {error}"))
 }

@@ -8,9 +8,11 @@ use storage_core::{Capability, Opened, PeerRecord, Schedule, Statistics, Storage
 
 use crate::arguments::StatsArguments;
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
+use crate::progress::with_progress;
 use crate::scan::PageScan;
 
 /// The counts of a mirror are those of the process.
@@ -57,8 +59,8 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &StatsArguments
         if arguments.peers
             && let Some(reason) = missing.reason(Capability::ExportPeers)
         {
-            let what = "cannot count peers by address family and age";
-            return Err(CommandError::finding(format!("{what}: {reason}")).into());
+            let message = format!("cannot count peers by address family and age: {reason}");
+            return Err(CommandError::finding(ErrorCode::CapabilityMissing, message).into());
         }
         let without_downloads = [Capability::Downloads, Capability::ExportDownloads]
             .iter()
@@ -87,7 +89,8 @@ async fn count(
     with_downloads: bool,
     with_peers: bool,
 ) -> Result<StatsReport, WorkError> {
-    let Statistics { info_hashes, seeders, leechers } = storage.statistics().await?;
+    let counting = with_progress(storage.statistics(), |took| format!("counting peers: {took:.0?}"));
+    let Statistics { info_hashes, seeders, leechers, .. } = counting.await?;
     let scan = PageScan::new();
     let mut downloads = 0_u64;
     if with_downloads {

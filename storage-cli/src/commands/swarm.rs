@@ -12,7 +12,8 @@ use storage_core::{
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction};
 use crate::commands::CommandContext;
-use crate::exit_code::{CommandError, CommandResult, Exit};
+use crate::error_code::ErrorCode;
+use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
 use crate::open::WorkError;
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -63,12 +64,13 @@ async fn show(context: &mut CommandContext, arguments: &ShowArguments) -> Comman
             output.line(&counts)?;
         }
         if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportPeers) {
-            note(format_args!("cannot show the peers: {reason}"));
+            note(Fault::new(ErrorCode::CapabilityMissing, format!("cannot show the peers: {reason}")));
             return Ok(Exit::Finding);
         }
         show_peers(&**storage, schedule.peer_lifetime, arguments, output).await?;
         if (counts.seeders, counts.leechers, counts.downloads) == (0, 0, 0) {
-            note(format_args!("{info_hash}: unknown swarm: no peers, no downloads"));
+            let message = format!("{info_hash}: unknown swarm: no peers, no downloads");
+            note(Fault::new(ErrorCode::NotFound, message));
             return Ok(Exit::Finding);
         }
         Ok(Exit::Success)
@@ -138,7 +140,7 @@ async fn remove(context: &mut CommandContext, arguments: &RemoveArguments) -> Co
         let info_hash = arguments.info_hash;
         let counts = NamedCounts::new(info_hash, storage.scrape_swarm(&info_hash).await?);
         if !arguments.yes && !confirm(format_args!("{counts}. Remove the swarm?"))? {
-            return Err(CommandError::usage("nothing was removed").into());
+            return Err(CommandError::usage(ErrorCode::Declined, "nothing was removed").into());
         }
         let forgotten = storage.forget_swarm(&info_hash).await?;
         let of_downloads = match storage.missing_capabilities().reason(Capability::ForgetDownloads) {

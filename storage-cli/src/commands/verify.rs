@@ -5,9 +5,10 @@ use storage_migration::{Comparison, Finding, RecordKind, Verification, VerifyOpt
 use crate::arguments::VerifyArguments;
 use crate::commands::CommandContext;
 use crate::endpoints::{Endpoints, kinds, note_unreadable, reject, with_kind_progress};
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, note};
+use crate::output::{Output, note, note_code};
 
 /// Checks both endpoints, compares them, and prints what differs.
 pub(crate) async fn run(context: &mut CommandContext, arguments: &VerifyArguments) -> CommandResult {
@@ -38,7 +39,8 @@ async fn compare(endpoints: &Endpoints, arguments: &VerifyArguments, output: &mu
     let result = with_kind_progress(verification.run(), &progress, &kinds, &stop, &interrupt).await;
     let found = result.map_err(|failure| endpoints.failed(&failure))?;
     if arguments.endpoints.json {
-        output.json(&found)?;
+        let code = is_different(&found).then_some(ErrorCode::StoragesDiffer);
+        output.json_with_code(&found, code)?;
     } else {
         print(&found, &kinds, output)?;
     }
@@ -56,7 +58,16 @@ async fn compare(endpoints: &Endpoints, arguments: &VerifyArguments, output: &mu
         note("stopped before the end: the rest was not compared");
         return Ok(Exit::Interrupted);
     }
-    Ok(if found.is_equal() { Exit::Success } else { Exit::Finding })
+    if is_different(&found) {
+        note_code(ErrorCode::StoragesDiffer);
+        return Ok(Exit::Finding);
+    }
+    Ok(Exit::Success)
+}
+
+/// Whether the comparison came to its end, and found differences.
+fn is_different(found: &Comparison) -> bool {
+    found.complete && !found.is_equal()
 }
 
 fn print(found: &Comparison, kinds: &[RecordKind], output: &mut Output) -> Result<(), CommandError> {

@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
 
 /// Connections that wait to be accepted.
@@ -50,7 +51,7 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 
 /// Why nothing is served there.
 pub(crate) fn failed(what: &str, address: SocketAddr, error: &io::Error) -> CommandError {
-    CommandError::finding(format!("error: --{what}: cannot listen on {address}: {error}"))
+    CommandError::finding(ErrorCode::CannotListen, format!("--{what}: cannot listen on {address}: {error}"))
 }
 
 /// File descriptors that everything else needs: sockets, files, connections of the storage.

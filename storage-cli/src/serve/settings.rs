@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use storage_core::config::{ConfigDiagnostics, ConfigFile, Section, Value, is_word};
+use storage_core::config::{ConfigDiagnostics, ConfigFile, ProblemKind, Section, Value, is_word};
 use storage_core::{AnnounceAnswer, Context, Schedule};
 
 use super::approval::Approval;
 use super::http::{AddressRules, Route, Routes};
 use super::rate_limit::Rate;
-use crate::exit_code::CommandError;
+use crate::exit_code::{CommandError, Fault};
 
 /// The connections of clients that may be open at once, where the system allows so many.
 pub(super) const CONNECTIONS: usize = 10_000;
@@ -130,6 +130,20 @@ impl ServeSettings {
     /// Every problem, a line each.
     pub(crate) fn read(config: &ConfigFile, ignore_hooks: bool) -> Result<(Self, Vec<String>), CommandError> {
         let mut section = config.section();
+        let settings = Self::read_section(&mut section, ignore_hooks);
+        // Keys that resemble none are other programs' own.
+        let ConfigDiagnostics { mut problems, probable_typos, warnings, .. } = section.finish();
+        problems.extend(probable_typos);
+        let file = config.name();
+        if !problems.is_empty() {
+            let faults = problems.iter().map(|problem| Fault::of_problem(file, problem));
+            return Err(CommandError::findings(faults));
+        }
+        Ok((settings, lines(file, warnings)))
+    }
+
+    /// Takes the settings out of the top level of a file; what is wrong is noted there.
+    pub(crate) fn read_section(section: &mut Section, ignore_hooks: bool) -> Self {
         let hooks = HOOKS.map(|key| (key, section.take(key)));
         if section.take("frontends").is_some() {
             section.warn(
@@ -139,10 +153,10 @@ impl ServeSettings {
             );
         }
         let settings = Self {
-            limits: ClientLimits::read(&mut section),
-            addresses: read_addresses(&mut section),
-            routes: read_routes(&mut section),
-            approval: read_approval(&mut section),
+            limits: ClientLimits::read(section),
+            addresses: read_addresses(section),
+            routes: read_routes(section),
+            approval: read_approval(section),
         };
         for (key, hooks) in hooks {
             let names = hook_names(hooks);
@@ -153,7 +167,8 @@ impl ServeSettings {
             if ignore_hooks {
                 section.warn(key, what);
             } else {
-                section.problem(
+                section.problem_of_kind(
+                    ProblemKind::Unsupported,
                     key,
                     format!(
                         "{what}, so the tracker might serve clients that it should refuse: remove them (for a \
@@ -165,14 +180,7 @@ impl ServeSettings {
         for key in OF_OTHERS {
             section.take(key);
         }
-        // Keys that resemble none are other programs' own.
-        let ConfigDiagnostics { mut problems, probable_typos, warnings, .. } = section.finish();
-        problems.extend(probable_typos);
-        let file = config.name();
-        if !problems.is_empty() {
-            return Err(CommandError::finding(lines(file, problems).join("\n")));
-        }
-        Ok((settings, lines(file, warnings)))
+        settings
     }
 }
 
@@ -198,7 +206,10 @@ fn read_addresses(section: &mut Section) -> AddressRules {
         return rules;
     };
     if rules.trusted_proxies.is_empty() {
-        section.problem("real_ip_header", "needs `trusted_proxies`: the proxies whose header is trusted");
+        section.problem(
+            "real_ip_header",
+            "needs `trusted_proxies`: the addresses or networks of the proxies that set the header",
+        );
     }
     match HeaderName::try_from(header) {
         Ok(name) => rules.real_ip_header = Some(name),

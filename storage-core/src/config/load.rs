@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 
-use super::{Problem, Section, StorageConfig, Value, environment, is_word, nearest, yaml};
+use super::{Problem, ProblemKind, Section, StorageConfig, Value, environment, is_word, nearest, yaml};
 
 /// A configuration that cannot be read, or has no storage where one was looked for.
 #[derive(Debug)]
@@ -41,11 +41,11 @@ impl ConfigFile {
     /// # Errors
     /// [`LoadError`] if the file cannot be read or is malformed, or a variable does not fit it.
     pub fn read(file: &Path, variables: impl Iterator<Item = (String, String)>) -> Result<Self, LoadError> {
-        let fail = |message: String| LoadError::new(file, "", message);
+        let fail = |message: String| LoadError::new(file, ProblemKind::File, "", message);
         let bytes = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| fail(no_text(error.as_bytes())))?;
         if text.starts_with(RECORDS) {
-            return Err(fail(format!("is no configuration but a list of records; {TAKEN_IN}")));
+            return Err(fail(format!("expected a configuration, found the output of `export`; {TAKEN_IN}")));
         }
         let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
         let root = if is_toml {
@@ -88,18 +88,23 @@ impl ConfigFile {
     /// # Errors
     /// [`LoadError`] if there is none.
     pub fn storage(&self, at: &str) -> Result<StorageConfig, LoadError> {
-        let fail = |key: &str, message| LoadError::new(&self.file, key, message);
-        let found = find(self.root.clone(), at).map_err(|message| fail(at, message))?;
-        StorageConfig::from_value(found).map_err(|(key, message)| {
+        let fail = |kind, key: &str, message| LoadError::new(&self.file, kind, key, message);
+        let found = find(self.root.clone(), at).map_err(|message| fail(ProblemKind::Path, at, message))?;
+        StorageConfig::from_value(found).map_err(|Problem { key, message, kind }| {
             let key = if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") };
-            fail(&key, message)
+            fail(kind, &key, message)
         })
     }
 }
 
 impl LoadError {
-    fn new(file: &Path, key: &str, message: String) -> Self {
-        Self { file: file.to_owned(), problems: vec![Problem { key: key.into(), message }] }
+    fn new(file: &Path, kind: ProblemKind, key: &str, message: String) -> Self {
+        Self { file: file.to_owned(), problems: vec![Problem::new(key, message).of_kind(kind)] }
+    }
+
+    /// The file that was read; `environment` if none was.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 }
 
@@ -124,34 +129,38 @@ impl StorageConfig {
         ConfigFile::read(file, variables)?.storage(at)
     }
 
-    fn from_value(value: Value) -> Result<Self, (&'static str, String)> {
+    fn from_value(value: Value) -> Result<Self, Problem> {
         let Value::Section(entries) = value else {
-            return Err((
-                "name",
-                format!("expected a section with `name` and `config`, found {}", value.kind()),
-            ));
+            let message = format!("expected a section with `name` and `config`, found {}", value.kind());
+            return Err(Problem::new("name", message));
         };
         let (mut name, mut config) = (None, Value::empty_section());
         for (key, value) in entries {
             match (key.to_ascii_lowercase().as_str(), value) {
                 ("name", Value::Text(text) | Value::Variable { text, .. }) => name = Some(text),
-                ("name", other) => return Err(("name", format!("expected text, found {}", other.kind()))),
+                ("name", other) => {
+                    return Err(Problem::new("name", format!("expected text, found {}", other.kind())));
+                }
                 ("config", value) => config = value,
                 (unknown, _) if !is_word(unknown) => {
-                    return Err(("", "a key is no word; a storage has `name` and `config`".into()));
+                    let message = "a key is not a word; a storage has the keys `name` and `config`";
+                    return Err(Problem::new("", message).of_kind(ProblemKind::UnknownKey));
                 }
                 (unknown, _) => {
                     let hint = match nearest(unknown, ["name", "config"].into_iter()) {
                         Some(known) => format!("did you mean `{known}`?"),
                         None => "a storage has `name` and `config`".into(),
                     };
-                    return Err(("", format!("unknown key `{unknown}`; {hint}")));
+                    let message = format!("unknown key `{unknown}`; {hint}");
+                    return Err(Problem::new("", message).of_kind(ProblemKind::UnknownKey));
                 }
             }
         }
-        let name =
-            name.ok_or_else(|| ("name", "is missing: the name of a backend, such as memory or pg".into()))?;
-        Ok(Self { name, config })
+        let missing = || {
+            let message = "is missing: expected the name of a backend, such as memory or pg";
+            Problem::new("name", message).of_kind(ProblemKind::Missing)
+        };
+        Ok(Self { name: name.ok_or_else(missing)?, config })
     }
 }
 
@@ -166,20 +175,18 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
                     .map(|key| format!("`{key}`"))
                     .collect();
                 let found = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(level));
-                found.map(|(_, value)| value).ok_or_else(|| {
-                    format!(
-                        "there is no key `{level}`; there are {}",
-                        if keys.is_empty() { "none".into() } else { keys.join(", ") }
-                    )
+                found.map(|(_, value)| value).ok_or_else(|| match keys.as_slice() {
+                    [] => format!("no key `{level}` here: there are no keys"),
+                    keys => format!("no key `{level}` here; the keys are {}", keys.join(", ")),
                 })?
             }
             Value::List(values) => {
                 let length = values.len();
                 let index: Option<usize> = level.parse().ok();
                 let found = index.and_then(|index| values.into_iter().nth(index));
-                found.ok_or_else(|| format!("`{level}` is no index into a list of {length}"))?
+                found.ok_or_else(|| environment::no_index(level, length))?
             }
-            other => return Err(format!("`{level}` is no key: what the file has there is {}", other.kind())),
+            other => return Err(environment::no_section(level, &other)),
         };
     }
     Ok(value)
@@ -188,16 +195,16 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
 /// How the records of an export begin.
 const RECORDS: &str = "{\"kind\":";
 
-const TAKEN_IN: &str = "`tracker-storage import -c FILE` takes it into the storage of a configuration";
+const TAKEN_IN: &str = "`tracker-storage import -c FILE` imports it";
 
 /// What a file is that is no text.
 fn no_text(bytes: &[u8]) -> String {
     if bytes.starts_with(b"REDIS") {
-        return "is no configuration but a snapshot of Redis (RDB); start a Redis on it, \
-                `redis-server --dir FOLDER --dbfilename NAME`, and name that in a configuration"
+        return "expected a configuration, found a snapshot of Redis (RDB); start a Redis server on it \
+                (`redis-server --dir FOLDER --dbfilename NAME`) and configure that server"
             .into();
     }
-    "is no text in UTF-8; expected a configuration in YAML, or in TOML if it is named .toml".into()
+    "expected a configuration in YAML (TOML if it is named .toml), found a file that is not UTF-8 text".into()
 }
 
 /// What figment says, without the values and source lines it repeats.
@@ -244,11 +251,11 @@ mod tests {
         assert_eq!(load(".yml", yaml, "prehooks.0.config.storage", &[]).unwrap().name, "memory");
         assert_eq!(
             load(".yml", yaml, "prehooks.1.config", &[]).unwrap_err(),
-            "FILE: `prehooks.1.config`: `1` is no index into a list of 1"
+            "FILE: `prehooks.1.config`: index 1 is out of range: the list has 1 item"
         );
         assert_eq!(
             load(".yml", yaml, "storage", &[]).unwrap_err(),
-            "FILE: `storage`: there is no key `storage`; there are `prehooks`"
+            "FILE: `storage`: no key `storage` here; the keys are `prehooks`"
         );
     }
 
@@ -287,7 +294,7 @@ mod tests {
         assert_eq!(config.storage("storage").unwrap().name, "memory");
         let nothing = ConfigFile::from_variables(std::iter::empty()).unwrap();
         let error = nothing.storage("storage").unwrap_err().to_string();
-        assert_eq!(error, "environment: `storage`: there is no key `storage`; there are none");
+        assert_eq!(error, "environment: `storage`: no key `storage` here: there are no keys");
     }
 
     #[test]
@@ -313,7 +320,7 @@ mod tests {
     fn a_file_that_is_no_configuration_is_told_what_it_is() {
         for (content, words) in [
             (b"REDIS0010\xfa\x09redis-ver\xff".as_slice(), "a snapshot of Redis (RDB)"),
-            (b"\xff\xfe\x00".as_slice(), "is no text in UTF-8; expected a configuration in YAML"),
+            (b"\xff\xfe\x00".as_slice(), "found a file that is not UTF-8 text"),
             (b"{\"kind\":\"downloads\",\"downloads\":3}\n".as_slice(), "`tracker-storage import"),
         ] {
             let mut file = tempfile::Builder::new().suffix(".rdb").tempfile().unwrap();
@@ -328,7 +335,10 @@ mod tests {
         let missing = StorageConfig::load(Path::new("/nonexistent.yaml"), "storage", std::iter::empty());
         assert!(missing.unwrap_err().to_string().starts_with("/nonexistent.yaml: No such file"));
         let error = load(".yaml", "storage: {config: {}}", "storage", &[]).unwrap_err();
-        assert_eq!(error, "FILE: `storage.name`: is missing: the name of a backend, such as memory or pg");
+        assert_eq!(
+            error,
+            "FILE: `storage.name`: is missing: expected the name of a backend, such as memory or pg"
+        );
         let error = load(".yaml", "storage: {nam: pg}", "storage", &[]).unwrap_err();
         assert_eq!(error, "FILE: `storage`: unknown key `nam`; did you mean `name`?");
     }

@@ -21,7 +21,7 @@ pub use duration::{format_duration, parse_duration};
 pub use environment::variables;
 #[cfg(feature = "figment")]
 pub use load::{ConfigFile, LoadError};
-pub use section::{ConfigDiagnostics, Problem, Section, deserialize, is_word, nearest};
+pub use section::{ConfigDiagnostics, Problem, ProblemKind, Section, deserialize, is_word, nearest};
 pub use settings::Settings;
 pub use value::Value;
 

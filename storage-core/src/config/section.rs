@@ -15,6 +15,48 @@ pub struct Problem {
     pub key: String,
     /// What is wrong and what is expected.
     pub message: String,
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
+}
+
+/// What kind of problem it is: for programs that say what to do about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// The value has the wrong type or form, is out of range, or conflicts with another one.
+    #[default]
+    Value,
+    /// A required key is missing, or its value is empty.
+    Missing,
+    /// Nothing reads the key.
+    UnknownKey,
+    /// The file cannot be read, or is not YAML or TOML.
+    File,
+    /// There is no storage at this place of the file.
+    Path,
+    /// The key asks for something that this program does not do.
+    Unsupported,
+    /// The server cannot be reached, refuses, or cannot be used with this configuration.
+    Server,
+    /// The query cannot be parsed, or the server refuses it.
+    Query,
+    /// A table or column is missing, or has a type that does not fit.
+    Table,
+    /// The user of the server lacks a permission.
+    Permission,
+}
+
+impl Problem {
+    /// A problem of the kind [`ProblemKind::Value`].
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into(), kind: ProblemKind::default() }
+    }
+
+    /// The same problem, of this kind.
+    #[must_use]
+    pub fn of_kind(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -59,6 +101,7 @@ pub struct Section {
     path: String,
     entries: Vec<(String, Value)>,
     known: Vec<String>,
+    known_within: Vec<String>,
     diagnostics: ConfigDiagnostics,
 }
 
@@ -69,14 +112,19 @@ impl Section {
     }
 
     fn at(path: String, value: Value) -> Self {
-        let mut section =
-            Self { path, entries: Vec::new(), known: Vec::new(), diagnostics: ConfigDiagnostics::default() };
+        let mut section = Self {
+            path,
+            entries: Vec::new(),
+            known: Vec::new(),
+            known_within: Vec::new(),
+            diagnostics: ConfigDiagnostics::default(),
+        };
         match value {
             Value::Section(entries) => section.entries = entries,
             Value::Null => {}
             other => {
                 let message = format!("expected a section with keys, found {}", other.kind());
-                section.diagnostics.problems.push(Problem { key: section.path.clone(), message });
+                section.diagnostics.problems.push(Problem::new(section.path.clone(), message));
             }
         }
         section
@@ -85,6 +133,21 @@ impl Section {
     /// Whether a key is there, without reading it.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, value)| name.eq_ignore_ascii_case(key) && *value != Value::Null)
+    }
+
+    /// Every key that has been read so far, whether it is there or not; those of a section within this one as
+    /// `section.key`.
+    ///
+    /// ```
+    /// use storage_core::config::{Section, Value};
+    ///
+    /// let mut section = Section::new(Value::Null);
+    /// section.text("login");
+    /// section.within("peer", |peer| peer.text("add_query"));
+    /// assert!(section.known_keys().eq(["login", "peer", "peer.add_query"]));
+    /// ```
+    pub fn known_keys(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().chain(&self.known_within).map(String::as_str)
     }
 
     /// What is at a key, without reading it.
@@ -106,7 +169,7 @@ impl Section {
             false
         });
         if times > 1 {
-            self.problem(key, "given more than once");
+            self.problem(key, "is given more than once");
         }
         taken.filter(|value| *value != Value::Null)
     }
@@ -126,7 +189,8 @@ impl Section {
         let problems = self.diagnostics.problems.len();
         let text = self.text(key).unwrap_or_default();
         if text.trim().is_empty() && self.diagnostics.problems.len() == problems {
-            self.problem(key, if has { "is empty" } else { "is missing" });
+            let message = if has { "is empty" } else { "is missing" };
+            self.problem_of_kind(ProblemKind::Missing, key, message);
         }
         text
     }
@@ -163,7 +227,7 @@ impl Section {
             Some(number) => {
                 let number = T::try_from(number).ok().filter(|number| range.contains(number));
                 if number.is_none() {
-                    self.problem(key, format!("expected {expected}, found one out of that range"));
+                    self.problem(key, format!("expected {expected}, found a number out of this range"));
                 }
                 number
             }
@@ -223,7 +287,7 @@ impl Section {
             None => self.wrong_type(key, expected, &value),
             Some(share) if (0.0..=1.0).contains(&share) => Some(share),
             Some(_) => {
-                self.problem(key, format!("expected {expected}, found one out of that range"));
+                self.problem(key, format!("expected {expected}, found a number out of this range"));
                 None
             }
         }
@@ -243,12 +307,12 @@ impl Section {
                             texts.push(text);
                         }
                         Value::Integer(number) => texts.push(number.to_string()),
-                        other => return self.wrong_type(key, "a list of texts", &other),
+                        other => return self.wrong_type(key, "a list of text values", &other),
                     }
                 }
                 Some(texts)
             }
-            other => self.wrong_type(key, "a list of texts", &other),
+            other => self.wrong_type(key, "a list of text values", &other),
         }
     }
 
@@ -257,6 +321,7 @@ impl Section {
         let value = self.take(key).unwrap_or_else(Value::empty_section);
         let mut section = Section::at(self.full_key(key), value);
         let result = read(&mut section);
+        self.known_within.extend(section.known_keys().map(|known| format!("{key}.{known}")));
         let diagnostics = section.finish();
         self.diagnostics.problems.extend(diagnostics.problems);
         self.diagnostics.probable_typos.extend(diagnostics.probable_typos);
@@ -267,13 +332,18 @@ impl Section {
 
     /// Notes a problem with a key of this section.
     pub fn problem(&mut self, key: &str, message: impl Into<String>) {
-        let problem = Problem { key: self.full_key(key), message: message.into() };
+        self.problem_of_kind(ProblemKind::Value, key, message);
+    }
+
+    /// Notes a problem of this kind with a key of this section.
+    pub fn problem_of_kind(&mut self, kind: ProblemKind, key: &str, message: impl Into<String>) {
+        let problem = Problem::new(self.full_key(key), message).of_kind(kind);
         self.diagnostics.problems.push(problem);
     }
 
     /// Notes something about a key that is taken, though not as written.
     pub fn warn(&mut self, key: &str, message: impl Into<String>) {
-        let warning = Problem { key: self.full_key(key), message: message.into() };
+        let warning = Problem::new(self.full_key(key), message);
         self.diagnostics.warnings.push(warning);
     }
 
@@ -282,22 +352,22 @@ impl Section {
         for (name, _) in std::mem::take(&mut self.entries) {
             if !is_word(&name) {
                 let message = format!(
-                    "a key is no word of letters, digits, `_` and `-`: a space belongs between `key:` and its value; \
-                     known here are {}",
+                    "expected a key of letters, digits, `_` and `-` (is a space missing after `key:`?); known keys \
+                     are {}",
                     quoted(&self.known)
                 );
-                self.diagnostics.unknown.push(Problem { key: self.path.clone(), message });
+                self.diagnostics.unknown.push(unknown_key(self.path.clone(), message));
                 continue;
             }
             let key = self.full_key(&name);
             match nearest(&name, self.known.iter().map(String::as_str)) {
                 Some(known) => {
                     let message = format!("unknown key; did you mean `{known}`?");
-                    self.diagnostics.probable_typos.push(Problem { key, message });
+                    self.diagnostics.probable_typos.push(unknown_key(key, message));
                 }
                 None => {
-                    let message = format!("unknown key; known here are {}", quoted(&self.known));
-                    self.diagnostics.unknown.push(Problem { key, message });
+                    let message = format!("unknown key; known keys are {}", quoted(&self.known));
+                    self.diagnostics.unknown.push(unknown_key(key, message));
                 }
             }
         }
@@ -349,6 +419,10 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+fn unknown_key(key: String, message: String) -> Problem {
+    Problem::new(key, message).of_kind(ProblemKind::UnknownKey)
 }
 
 fn quoted(names: &[String]) -> String {
@@ -407,7 +481,7 @@ mod tests {
             let diagnostics = section(&[("port", Value::Integer(1)), (name, Value::Null)]).finish();
             let text = format!("{diagnostics:?}");
             assert_eq!(diagnostics.unknown.len(), 2, "{text}");
-            assert!(!text.contains("hunter2") && text.contains("a space belongs"), "{text}");
+            assert!(!text.contains("hunter2") && text.contains("is a space missing"), "{text}");
         }
     }
 

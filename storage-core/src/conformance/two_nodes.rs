@@ -35,8 +35,8 @@ impl TwoNodes {
 impl Provider for TwoNodes {
     async fn open(&self) -> Result<Arc<dyn Storage>, OpenError> {
         if self.0.is_private() {
-            let message = "each opening is private: two nodes would share nothing".into();
-            return Err(OpenError::Configuration(vec![Problem { key: String::new(), message }]));
+            let message = "each opening is private: two nodes would share nothing";
+            return Err(OpenError::Configuration(vec![Problem::new("", message)]));
         }
         let first = self.0.open().await?;
         let second = match self.0.open().await {

@@ -189,14 +189,14 @@ impl Layer for Limit {
             }),
             () = self.stop.cancelled() => {
                 let error = Error::new(backend, operation, given_up(ErrorKind::Closed));
-                Err(error.with_message("the storage was closed meanwhile"))
+                Err(error.with_message("the storage was closed during the call"))
             }
         }
     }
 
     fn utilization(&self, inside: Utilization) -> Utilization {
         let in_flight = self.under_way.load(Ordering::Relaxed);
-        let calls = CallUtilization { in_flight, max_in_flight: self.limits.max_waiting };
+        let calls = CallUtilization::new(in_flight, self.limits.max_waiting);
         Utilization { calls: Some(calls), ..inside }
     }
 
@@ -213,7 +213,7 @@ impl Layer for Limit {
             let closed = timeout(left(), with_time_left(Some(left()), close)).await;
             closed.unwrap_or_else(|_| {
                 let error = Error::new(backend, Operation::Close, ErrorKind::Timeout);
-                Err(error.with_message("what was under way is left as it is"))
+                Err(error.with_message("operations that are still running were abandoned"))
             })
         });
         closed.await.copied()
@@ -250,7 +250,7 @@ mod tests {
         let limit = limit(7);
         let calls = || limit.utilization(Utilization::default()).calls;
         let look = async { Ok(calls()) };
-        let in_flight = |in_flight| Some(CallUtilization { in_flight, max_in_flight: 7 });
+        let in_flight = |in_flight| Some(CallUtilization::new(in_flight, 7));
         assert_eq!(limit.around("x", Operation::Ping, look).await.unwrap(), in_flight(1));
         assert_eq!(calls(), in_flight(0));
     }

@@ -144,13 +144,10 @@ impl Pool {
     /// Its connections and those who wait for one.
     pub(crate) fn utilization(&self) -> PoolUtilization {
         let state = self.shared.state();
+        let open = state.size.saturating_sub(state.connecting);
         let in_use = state.size.saturating_sub(state.idle.len() + state.coming);
-        PoolUtilization {
-            open: state.size.saturating_sub(state.connecting),
-            in_use,
-            max_open: self.shared.settings().max_connections,
-            waiting: Some(state.waiting.iter().filter(|waiter| !waiter.is_closed()).count()),
-        }
+        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed()).count();
+        PoolUtilization::new(open, in_use, self.shared.settings().max_connections).with_waiting(waiting)
     }
 
     /// A connection that works, as far as one can know, for a call with this deadline. Waits for one to be
@@ -204,7 +201,7 @@ impl Pool {
             if !error.is_transient() || begun.elapsed().saturating_add(wait) > startup_timeout {
                 return Err(error);
             }
-            tracing::warn!(%error, next = ?wait, "trying again");
+            tracing::warn!(%error, next = ?wait, "cannot connect; retrying");
             tokio::time::sleep(wait).await;
         }
         lease().await

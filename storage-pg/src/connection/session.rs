@@ -61,7 +61,7 @@ pub(super) fn take_session(parameters: &mut Parameters) -> Session {
         if !is_name(&name) {
             parameters
                 .problems
-                .push(format!("{}: its key is no name of a setting: letters, digits, _ and .", given.place));
+                .push(format!("{}: expected the name of a setting: letters, digits, _ and .", given.place));
             continue;
         }
         if let Some(near) = nearest(&name, COMMON.into_iter()) {

@@ -124,9 +124,9 @@ impl ConnectionSettings {
         let application_name = parameters.text("application_name").or(fallback_name);
         let tls = take_tls(&mut parameters, variable);
         if tls.mode == TlsMode::VerifyFull && hosts.iter().any(Host::has_name_beside_address) {
-            parameters
-                .warnings
-                .push("`hostaddr`: with `sslmode` verify-full the certificate must bear the address".into());
+            parameters.warnings.push(
+                "`hostaddr`: with `sslmode` verify-full the certificate must contain the address".into(),
+            );
         }
         let target = parameters.choice("target_session_attrs", TargetSession::NAMES);
         let connect_timeout = take_connect_timeout(&mut parameters);

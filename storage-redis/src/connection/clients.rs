@@ -38,7 +38,7 @@ pub(super) type NodeClients = Arc<dyn Fn(&str, u16) -> RedisResult<Client> + Sen
 
 impl Clients {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, Problem> {
-        let problem = |message: String| Problem { key: "addresses".into(), message };
+        let problem = |message: String| Problem::new("addresses", message);
         let certificates = Certificates::read(config)?;
         let mut addresses = Vec::with_capacity(config.addresses.len());
         for address in &config.addresses {

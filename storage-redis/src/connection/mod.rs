@@ -79,12 +79,7 @@ impl Connections {
                 return Err(error.into_error(Operation::Open, false));
             }
             if !told {
-                tracing::warn!(
-                    backend = NAME,
-                    reason = error.reason,
-                    ?timeout,
-                    "can't connect; trying again"
-                );
+                tracing::warn!(backend = NAME, reason = error.reason, ?timeout, "cannot connect; retrying");
                 told = true;
             }
             tokio::time::sleep(delay).await;
@@ -119,8 +114,7 @@ impl Connections {
                 backend = NAME,
                 first,
                 count,
-                "keys hold another type than MoChi's `redis` storage uses, perhaps that of its `keydb` storage: they \
-                 are left alone"
+                "ignored keys of another type than MoChi's `redis` storage uses, perhaps those of its `keydb` storage"
             );
         }
     }
@@ -128,7 +122,7 @@ impl Connections {
     /// Tells the observer that entries could not be understood.
     pub(crate) fn note_unreadable(&self, what: &'static str, count: u64) {
         if count > 0 {
-            tracing::warn!(backend = NAME, what, count, "entries that can't be understood are passed over");
+            tracing::warn!(backend = NAME, what, count, "skipped unreadable entries");
             self.observer.observe(NAME, Event::Skipped { what, count });
         }
     }
@@ -255,7 +249,7 @@ pub(crate) fn read<T: FromRedisValue>(call: Call, value: Value) -> Result<T> {
     }
     // What redis-rs says of it may repeat stored values.
     redis::from_redis_value(value)
-        .map_err(|_| call.error(ErrorKind::Corrupt).with_message("the answer has an unexpected form"))
+        .map_err(|_| call.error(ErrorKind::Corrupt).with_message("the server returned an unexpected answer"))
 }
 
 /// A command on a key; arguments are added to it.

@@ -97,12 +97,9 @@ impl Pool {
     /// A connection to a cluster counts as one, to however many of its nodes.
     pub(super) fn utilization(&self) -> PoolUtilization {
         let slots = || self.shared.indexes().map(|index| self.shared.slot(index));
-        PoolUtilization {
-            open: slots().filter(|slot| slot.is_open()).count(),
-            in_use: slots().filter(|slot| slot.calls.load(Ordering::Relaxed) > 0).count(),
-            max_open: slots().count(),
-            waiting: None,
-        }
+        let open = slots().filter(|slot| slot.is_open()).count();
+        let in_use = slots().filter(|slot| slot.calls.load(Ordering::Relaxed) > 0).count();
+        PoolUtilization::new(open, in_use, slots().count())
     }
 
     /// Makes all connections.
@@ -275,7 +272,7 @@ impl PoolInner {
             Ok(acquired) => acquired.map_err(|failed| RequestError::connecting(&failed)),
             Err(_) => {
                 self.slot(index).live.give_up_attempt(SUSPICIOUS_WAIT);
-                Err(RequestError::out_of_time("there was no connection in time"))
+                Err(RequestError::out_of_time("no connection became free in time"))
             }
         }
     }
@@ -308,7 +305,10 @@ impl PoolInner {
             }
         });
         async move {
-            let ended = |_| ConnectError { address, error: std::io::Error::other("it was given up").into() };
+            let ended = |_| ConnectError {
+                address,
+                error: std::io::Error::other("the attempt was abandoned").into(),
+            };
             let live = making.await.map_err(ended)??;
             if generation > 0 {
                 tracing::debug!(backend = NAME, "connected again");

@@ -1,7 +1,7 @@
 //! The certificates of a build without TLS: there are none, and a configuration that asks for TLS is an error.
 
 use redis::{Client, IntoConnectionInfo, RedisResult};
-use storage_core::config::Problem;
+use storage_core::config::{Problem, ProblemKind};
 
 use crate::config::RedisConfig;
 
@@ -17,7 +17,7 @@ impl Certificates {
         }
         let message = "is true, but this program was built without TLS; build it with the feature `tls-ring` or \
                        `tls-aws-lc`, or set `tls` to false";
-        Err(Problem { key: "tls".into(), message: message.into() })
+        Err(Problem::new("tls", message).of_kind(ProblemKind::Unsupported))
     }
 
     /// A client.

@@ -15,6 +15,7 @@ use crate::bench::dataset::Dataset;
 use crate::bench::report::BenchReport;
 use crate::bench::runner::{RunResult, RunSettings, run_workers};
 use crate::bench::workers::WorkerContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
 use crate::interrupt::Interrupt;
 use crate::progress::{counted, with_progress};
@@ -103,6 +104,6 @@ impl RemoteRun {
     }
 
     fn failed(&self, what: &str, error: &impl std::fmt::Debug) -> CommandError {
-        CommandError::finding(format!("{}: {what}: {error:?}", self.tracker.url))
+        CommandError::finding(ErrorCode::TrackerFailed, format!("{}: {what}: {error:?}", self.tracker.url))
     }
 }

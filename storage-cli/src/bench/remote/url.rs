@@ -7,6 +7,7 @@ use std::str::FromStr;
 use hyper::Uri;
 use tokio::net::lookup_host;
 
+use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
 use crate::serve::TrackerProtocol;
 
@@ -57,9 +58,12 @@ impl AnnounceUrl {
     /// Finds the tracker's address.
     pub(super) async fn resolve(&self) -> Result<TrackerUrl, CommandError> {
         let found = lookup_host(&self.host).await;
-        let mut found = found.map_err(|error| CommandError::finding(format!("{self}: {error}")))?;
-        let address =
-            found.next().ok_or_else(|| CommandError::finding(format!("{self}: the host has no address")))?;
+        let failed = |reason: String| {
+            let message = format!("{self}: cannot resolve the host: {reason}");
+            CommandError::finding(ErrorCode::TrackerFailed, message)
+        };
+        let mut found = found.map_err(|error| failed(error.to_string()))?;
+        let address = found.next().ok_or_else(|| failed("it has no address".to_owned()))?;
         Ok(TrackerUrl { address, url: self.clone() })
     }
 

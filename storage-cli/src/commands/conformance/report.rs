@@ -5,6 +5,7 @@ use std::io;
 use serde::Serialize;
 use storage_core::conformance::{Case, Level, Outcome, Violation};
 
+use crate::error_code::ErrorCode;
 use crate::output::Output;
 
 /// Prints the outcome of cases.
@@ -68,7 +69,8 @@ impl<'a> ConformanceReport<'a> {
         let not_run = chosen.saturating_sub(passed + failed + skipped);
         self.counts.not_run = not_run;
         if self.json {
-            self.output.json(&self.counts)?;
+            let code = (failed > 0).then_some(ErrorCode::CaseFailed);
+            self.output.json_with_code(&self.counts, code)?;
             return Ok(self.counts);
         }
         match warned {

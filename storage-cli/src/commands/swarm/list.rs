@@ -15,6 +15,7 @@ use storage_core::{
 use super::NamedCounts;
 use crate::arguments::{ListSwarmsArguments, SwarmSort};
 use crate::commands::CommandContext;
+use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
@@ -30,7 +31,8 @@ pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArgu
         if let Some(reason) =
             arguments.sort.needed(&missing).iter().find_map(|needed| missing.reason(*needed))
         {
-            return Err(CommandError::finding(format!("cannot list swarms: {reason}")).into());
+            let message = format!("cannot list swarms: {reason}");
+            return Err(CommandError::finding(ErrorCode::CapabilityMissing, message).into());
         }
         let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
         let (found, left_out) = if missing.has(Capability::ListSwarms) {
@@ -48,7 +50,7 @@ pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArgu
         if found.is_empty() {
             note(arguments.sort.none_listed());
         } else if left_out {
-            note(format_args!("these are the first {}; --limit lists more", found.len()));
+            note(format_args!("these are the first {}; a larger --limit lists more", found.len()));
         }
         Ok(Exit::Success)
     });
@@ -79,7 +81,7 @@ impl SwarmSort {
     /// What it means that the list is empty.
     fn none_listed(self) -> &'static str {
         match self {
-            Self::Downloads => "no torrent was downloaded to the end",
+            Self::Downloads => "no swarm has completed downloads",
             Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => "no swarm has peers",
         }
     }

@@ -77,7 +77,7 @@ impl AdminService {
     /// Text for people, JSON for programs.
     fn not_found(path: &str) -> HttpResponse {
         let paths: Vec<_> = routes::ROUTES.iter().map(|(path, _)| *path).collect();
-        let message = format!("the paths are {}", paths.join(", "));
+        let message = format!("not found; the paths are {}", paths.join(", "));
         if routes::is_api(path) {
             return ApiError::new(ErrorCode::NotFound, message).response();
         }

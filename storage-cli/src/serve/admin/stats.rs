@@ -174,14 +174,14 @@ impl AdminService {
     }
 
     fn storage_state(&self, last: &StatusSnapshot) -> StorageState {
-        let Utilization { calls, pool } = self.storage.utilization();
-        let PendingWrites { count, oldest } = self.storage.pending_writes();
+        let Utilization { calls, pool, .. } = self.storage.utilization();
+        let PendingWrites { count, oldest, .. } = self.storage.pending_writes();
         let missing = self.storage.missing_capabilities();
         let is_mirror = self.storage.name() == storage_mirror::NAME;
         StorageState {
             calls: calls
-                .map(|CallUtilization { in_flight, max_in_flight }| Calls { in_flight, max_in_flight }),
-            pool: pool.map(|PoolUtilization { open, in_use, max_open, waiting }| Pool {
+                .map(|CallUtilization { in_flight, max_in_flight, .. }| Calls { in_flight, max_in_flight }),
+            pool: pool.map(|PoolUtilization { open, in_use, max_open, waiting, .. }| Pool {
                 open,
                 in_use,
                 max_open,
