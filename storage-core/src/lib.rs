@@ -229,9 +229,10 @@ pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord
 pub use server_clock::ServerClock;
 pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
-    Backend, Collected, CountCheck, DataStorage, Diagnostics, ExportScope, Forgotten, Maintenance,
-    PeerCounts, PeerSelection, PeerStorage, PeerStorageExt, PendingWrites, QueryCheck, QueryScopeReport,
-    Statistics, Storage, SwarmCounts, Transfer, WrongCounts, forget_swarms_one_by_one,
+    Backend, CallUtilization, Collected, CountCheck, DataStorage, Diagnostics, ExportScope, Forgotten,
+    Maintenance, PeerCounts, PeerSelection, PeerStorage, PeerStorageExt, PendingWrites, PoolUtilization,
+    QueryCheck, QueryScopeReport, Statistics, Storage, SwarmCounts, Transfer, Utilization, WrongCounts,
+    forget_swarms_one_by_one,
 };
 pub use swarm_list::{ListedSwarm, SwarmOrder, SwarmPage, SwarmPageBuilder};
 pub use tasks::{TaskSpawner, Tasks};

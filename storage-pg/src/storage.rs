@@ -11,7 +11,7 @@ use storage_core::config::{ConfigDiagnostics, Problem, ProblemKind};
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, Event, InfoHash, MissingCapabilities,
-    NoObserver, OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp,
+    NoObserver, OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp, Utilization,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -344,6 +344,10 @@ impl Backend for PgStorage {
 
     fn clock(&self) -> Option<ClockReading> {
         self.core.pool.time().reading()
+    }
+
+    fn utilization(&self) -> Utilization {
+        Utilization::of_pool(self.core.pool.utilization())
     }
 
     fn server(&self) -> Option<String> {

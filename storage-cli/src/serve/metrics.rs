@@ -1,5 +1,7 @@
 //! The front end's metrics: requests by protocol, action and outcome, and how long they took.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
@@ -8,6 +10,7 @@ use prometheus::{
     register_int_gauge_with_registry,
 };
 use serde::Serialize;
+use storage_core::{AddressFamily, Announce};
 
 use super::tracker::Refusal;
 
@@ -113,6 +116,27 @@ pub(crate) struct FrontMetrics {
     pub(crate) connections: IntGauge,
     pub(crate) refused_connections: IntCounter,
     pub(crate) healthy: IntGauge,
+    pub(crate) by_family: Arc<AnnouncesByFamily>,
+}
+
+/// Announces that the storage answered, by the family of the client's address; one with an address of each family
+/// counts for both.
+#[derive(Debug, Default)]
+pub(crate) struct AnnouncesByFamily {
+    ipv4: AtomicU64,
+    ipv6: AtomicU64,
+}
+
+impl AnnouncesByFamily {
+    pub(crate) fn count(&self, announce: &Announce) {
+        for peer in announce.peers() {
+            let count = match peer.family() {
+                AddressFamily::V4 => &self.ipv4,
+                AddressFamily::V6 => &self.ipv6,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Totals since the start.
@@ -132,6 +156,11 @@ pub(crate) struct Totals {
     /// Announces that took no longer than each bound of [`BUCKETS`], and all of them.
     #[serde(skip)]
     pub(crate) announces_within: Vec<u64>,
+    /// [`AnnouncesByFamily`].
+    #[serde(skip)]
+    pub(crate) ipv4: u64,
+    #[serde(skip)]
+    pub(crate) ipv6: u64,
 }
 
 impl FrontMetrics {
@@ -171,7 +200,7 @@ impl FrontMetrics {
                     .map(|(_, outcome)| requests.with_label_values(&[protocol.name(), action, outcome])),
             })
         });
-        Ok(Self { series, connections, refused_connections, healthy })
+        Ok(Self { series, connections, refused_connections, healthy, by_family: Arc::default() })
     }
 
     pub(crate) fn record(
@@ -187,7 +216,12 @@ impl FrontMetrics {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
+        let mut totals = Totals {
+            announces_within: vec![0; BUCKETS.len() + 1],
+            ipv4: self.by_family.ipv4.load(Ordering::Relaxed),
+            ipv6: self.by_family.ipv6.load(Ordering::Relaxed),
+            ..Totals::default()
+        };
         for series in self.series.iter().flatten() {
             let count = |outcome: RequestOutcome| series.outcomes[outcome as usize].get();
             totals.failed += count(RequestOutcome::Failed) + count(RequestOutcome::Dropped);

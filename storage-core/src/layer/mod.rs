@@ -34,8 +34,8 @@ use crate::{
     CountCheck, Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, ExportScope, Forgotten,
     Imported, InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord,
     PeerSelection, PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role,
-    Statistics, SwarmCounts, SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written,
-    announce_each, failed_for_each,
+    Statistics, SwarmCounts, SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, Utilization, When,
+    Written, announce_each, failed_for_each,
 };
 
 /// Sees every call of a storage pass: the operation and the result, not the arguments. What changes arguments or answers,
@@ -59,6 +59,11 @@ pub trait Layer: Send + Sync + 'static {
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> impl Future<Output = Result<()>> + Send + 'a {
         self.around(backend, Operation::Close, close)
+    }
+
+    /// How busy the storage is, from how busy the storage inside is.
+    fn utilization(&self, inside: Utilization) -> Utilization {
+        inside
     }
 
     /// A client told that it has everything; whether it was a download, or told again.
@@ -139,6 +144,10 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
 
     fn pending_writes(&self) -> PendingWrites {
         self.storage.pending_writes()
+    }
+
+    fn utilization(&self) -> Utilization {
+        self.layer.utilization(self.storage.utilization())
     }
 
     async fn ping(&self) -> Result<()> {

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
-use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, SharedObserver, Tasks};
+use storage_core::{
+    Error, ErrorKind, Event, OpenError, Operation, PoolUtilization, Result, SharedObserver, Tasks,
+};
 use tokio::time::Instant;
 
 pub(crate) use self::connector::{ConnectError, Connector};
@@ -87,6 +89,11 @@ impl Connections {
     /// What makes the connections, and knows the servers.
     pub(crate) fn connector(&self) -> &Connector {
         self.pool.connector()
+    }
+
+    /// The connections and those of them that carry calls.
+    pub(crate) fn utilization(&self) -> PoolUtilization {
+        self.pool.utilization()
     }
 
     /// Whether the keys of a swarm are on different nodes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use redis::Value;
-use storage_core::{ErrorKind, Event, SharedObserver, TaskSpawner, Tasks};
+use storage_core::{ErrorKind, Event, PoolUtilization, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -51,6 +51,12 @@ struct PoolSlot {
     is_attended: AtomicBool,
 }
 
+impl PoolSlot {
+    fn is_open(&self) -> bool {
+        self.live.made().is_some_and(|(_, live)| !live.is_lost())
+    }
+}
+
 /// Connections, made when they are first needed and anew when they are lost.
 ///
 /// They are made and verified by tasks of the pool and not by callers: one that gives up leaves no connection
@@ -86,6 +92,14 @@ impl Pool {
 
     pub(super) fn connector(&self) -> &Connector {
         &self.shared.connector
+    }
+
+    /// A connection to a cluster counts as one, to however many of its nodes.
+    pub(super) fn utilization(&self) -> PoolUtilization {
+        let slots = || self.shared.indexes().map(|index| self.shared.slot(index));
+        let open = slots().filter(|slot| slot.is_open()).count();
+        let in_use = slots().filter(|slot| slot.calls.load(Ordering::Relaxed) > 0).count();
+        PoolUtilization::new(open, in_use, slots().count())
     }
 
     /// Makes all connections.

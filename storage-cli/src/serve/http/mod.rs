@@ -23,6 +23,7 @@ use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
 pub(crate) use connection_limit::{ConnectionLimit, PerIpLimit, network};
+pub(crate) use query::{Encoded, parameters};
 pub(crate) use response::FailureResponse;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use server::{HttpRequest, HttpResponse, HttpService, serve};

@@ -257,9 +257,10 @@ mod tests {
         let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
         let rate_limit = RateLimit::new(Rate::default(), Vec::new());
         let limits = ClientLimits::default();
-        let storage_of_tracker = Arc::clone(&storage);
+        let (storage_of_tracker, by_family) = (Arc::clone(&storage), Arc::default());
         let tracker =
-            Arc::new(Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health });
+            Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health, by_family };
+        let tracker = Arc::new(tracker);
         let metrics = Arc::new(FrontMetrics::register(&Registry::new()).unwrap());
         let udp = UdpTracker::new(tracker, false, Arc::clone(&metrics));
         let (flooder, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
