@@ -9,7 +9,7 @@ use indicatif::HumanDuration;
 
 use crate::arguments::EndpointsArguments;
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, Fault};
+use crate::exit_code::{CodedMessage, CommandError};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
@@ -140,7 +140,7 @@ pub(crate) fn reject(refusals: Vec<(RecordKind, String)>) -> Result<(), CommandE
     }
     let line = |(kind, reason): (RecordKind, String)| {
         let message = format!("{}: {reason}; configure it, or leave them out with --only", kind.name());
-        Fault::new(ErrorCode::CapabilityMissing, message)
+        CodedMessage::new(ErrorCode::CapabilityMissing, message)
     };
     Err(CommandError::findings(refusals.into_iter().map(line)))
 }

@@ -333,7 +333,9 @@ impl ErrorCode {
 
     /// Code and title, explanation, and what to do: plain text.
     pub(crate) fn entry(self) -> String {
-        format!("{self}: {}\n\n{}\n\nWhat to do: {}\n", self.title(), self.explanation(), self.way_out())
+        let (explanation, way_out) = (self.explanation(), format!("What to do: {}", self.way_out()));
+        let [explanation, way_out] = [explanation, &way_out].map(|text| wrapped(text, COLUMNS));
+        format!("{self}: {}\n\n{explanation}\n\n{way_out}\n", self.title())
     }
 
     /// All entries, as a page of Markdown.
@@ -348,14 +350,36 @@ impl ErrorCode {
         for (area, title) in AREAS {
             page.push_str(&format!("\n## {title}\n"));
             for code in Self::ALL.iter().filter(|code| code.area() == Some(area)) {
-                let (title, explanation, way_out) = (code.title(), code.explanation(), code.way_out());
-                page.push_str(&format!(
-                    "\n### {code}: {title}\n\n{explanation}\n\n*What to do:* {way_out}\n"
-                ));
+                let way_out = format!("*What to do:* {}", code.way_out());
+                let [explanation, way_out] =
+                    [code.explanation(), &way_out].map(|text| wrapped(text, PAGE_COLUMNS));
+                page.push_str(&format!("\n### {code}: {}\n\n{explanation}\n\n{way_out}\n", code.title()));
             }
         }
         page
     }
+}
+
+/// The width of an entry, for terminals of any size.
+const COLUMNS: usize = 80;
+
+/// The width of the page, as that of the other pages of the book.
+const PAGE_COLUMNS: usize = 120;
+
+/// The text in lines of at most this width, broken at spaces.
+fn wrapped(text: &str, columns: usize) -> String {
+    let (mut wrapped, mut column) = (String::with_capacity(text.len()), 0);
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 {
+            let fits = column + 1 + width <= columns;
+            wrapped.push(if fits { ' ' } else { '\n' });
+            column = if fits { column + 1 } else { 0 };
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+    wrapped
 }
 
 impl From<ProblemKind> for ErrorCode {
@@ -432,6 +456,14 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/error-codes.md");
         let page = std::fs::read_to_string(&file).unwrap_or_default();
         assert_eq!(page, ErrorCode::page(), "run: tracker-storage explain --all > docs/src/error-codes.md");
+    }
+
+    #[test]
+    fn lines_are_broken_at_spaces() {
+        assert_eq!(wrapped("one two three", 7), "one two\nthree");
+        assert_eq!(wrapped("longer-than-that a", 7), "longer-than-that\na");
+        let widest = |text: String| text.lines().map(|line| line.chars().count()).max();
+        assert!(ErrorCode::ALL.iter().all(|code| widest(code.entry()) <= Some(COLUMNS)));
     }
 
     /// A code that no line of the program uses would be listed and never seen.

@@ -41,19 +41,19 @@ pub(crate) type CommandResult = Result<Exit, CommandError>;
 pub(crate) struct CommandError {
     pub(crate) exit: Exit,
     /// What went wrong; one at least.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) messages: Vec<CodedMessage>,
 }
 
 /// One thing that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Fault {
+pub(crate) struct CodedMessage {
     pub(crate) code: ErrorCode,
-    pub(crate) message: String,
+    pub(crate) text: String,
 }
 
-impl Fault {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+impl CodedMessage {
+    pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
     }
 
     /// A problem of a configuration file.
@@ -62,72 +62,72 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CodedMessage {
     /// The code is at the end of the first line, which is the only one of most messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, message } = self;
-        match message.split_once('\n') {
+        let Self { code, text } = self;
+        match text.split_once('\n') {
             Some((first, rest)) => write!(f, "{first} [{code}]\n{rest}"),
-            None => write!(f, "{message} [{code}]"),
+            None => write!(f, "{text} [{code}]"),
         }
     }
 }
 
 impl CommandError {
     pub(crate) fn finding(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::of(Exit::Finding, Fault::new(code, message))
+        Self::of(Exit::Finding, CodedMessage::new(code, message))
     }
 
     pub(crate) fn usage(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::of(Exit::Usage, Fault::new(code, message))
+        Self::of(Exit::Usage, CodedMessage::new(code, message))
     }
 
-    pub(crate) fn of(exit: Exit, fault: Fault) -> Self {
-        Self { exit, faults: vec![fault] }
+    pub(crate) fn of(exit: Exit, message: CodedMessage) -> Self {
+        Self { exit, messages: vec![message] }
     }
 
     /// Several problems, each with its code.
-    pub(crate) fn findings(faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self { exit: Exit::Finding, faults: faults.into_iter().collect() }
+    pub(crate) fn findings(messages: impl IntoIterator<Item = CodedMessage>) -> Self {
+        Self { exit: Exit::Finding, messages: messages.into_iter().collect() }
     }
 
     /// The same problems, with a code that says more.
     pub(crate) fn with_code(mut self, code: ErrorCode) -> Self {
-        self.faults.iter_mut().for_each(|fault| fault.code = code);
+        self.messages.iter_mut().for_each(|message| message.code = code);
         self
     }
 
     /// Adds the problems of another one.
     pub(crate) fn and(mut self, other: Self) -> Self {
-        self.faults.extend(other.faults);
+        self.messages.extend(other.messages);
         self
     }
 
     /// Says before each message what was being done.
     pub(crate) fn while_doing(mut self, what: &str) -> Self {
-        for fault in &mut self.faults {
-            fault.message = format!("{what}: {}", fault.message);
+        for message in &mut self.messages {
+            message.text = format!("{what}: {}", message.text);
         }
         self
     }
 
     /// Prints the problems to the standard error: a line each, or a JSON object each where logs are JSON.
     pub(crate) fn print(&self, program: &str, format: LogFormat) {
-        for Fault { code, message } in self.faults.iter().filter(|_| matches!(format, LogFormat::Json)) {
-            let fields = json!({ "message": message, "code": code });
-            let timestamp = Timestamp::now().to_string();
-            note(
-                json!({ "timestamp": timestamp, "level": "ERROR", "fields": fields, "target": "storage_cli" }),
-            );
-        }
         if matches!(format, LogFormat::Json) {
+            for CodedMessage { code, text } in &self.messages {
+                let fields = json!({ "message": text, "code": code });
+                let timestamp = Timestamp::now().to_string();
+                note(
+                    json!({ "timestamp": timestamp, "level": "ERROR", "fields": fields, "target": "storage_cli" }),
+                );
+            }
             return;
         }
-        for fault in &self.faults {
-            note(format_args!("error: {fault}"));
+        for message in &self.messages {
+            note(format_args!("error: {message}"));
         }
         // Scripts read the codes; people at a terminal may not know what they are for.
-        if let (true, Some(Fault { code, .. })) = (io::stderr().is_terminal(), self.faults.first()) {
+        if let (true, Some(CodedMessage { code, .. })) = (io::stderr().is_terminal(), self.messages.first()) {
             note(format_args!("`{program} explain {code}` says more about this error"));
         }
     }
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn the_code_is_at_the_end_of_the_first_line() {
-        let fault = |message: &str| Fault::new(ErrorCode::UnknownBackend, message).to_string();
-        assert_eq!(fault("no backend"), "no backend [TS-1003]");
-        assert_eq!(fault("no backend\nuse `pg`"), "no backend [TS-1003]\nuse `pg`");
+        let message = |text: &str| CodedMessage::new(ErrorCode::UnknownBackend, text).to_string();
+        assert_eq!(message("no backend"), "no backend [TS-1003]");
+        assert_eq!(message("no backend\nuse `pg`"), "no backend [TS-1003]\nuse `pg`");
     }
 }

@@ -1,12 +1,13 @@
 //! Logs, to the standard error.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Command, LogFormat, LoggingArguments};
 use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
+use crate::progress::without_spinner;
 
 /// Warnings and errors, but not the warnings about the configuration that the commands print
 /// themselves.
@@ -14,6 +15,19 @@ const DEFAULT: &str = "warn,storage_core::driver=error";
 
 /// Nor what the suite does to schedules on purpose.
 const DEFAULT_OF_CONFORMANCE: &str = "warn,storage_core::driver=error,storage_core::maintenance=error";
+
+/// The standard error, with the spinner out of the way.
+struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        without_spinner(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// Starts logging, for as long as the process runs.
 pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(), CommandError> {
@@ -32,7 +46,7 @@ pub(crate) fn start(arguments: &LoggingArguments, command: &Command) -> Result<(
     })?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| LogWriter)
         .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false);
     let started = match arguments.log_format {

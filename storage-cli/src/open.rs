@@ -9,7 +9,7 @@ use storage_core::config::{ConfigFile, LoadError, StorageConfig, Value, variable
 use storage_core::{Backend, Backends, DataStorage, Driver, Error, OpenError, Opened, Review, Storage};
 
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::output::note;
 
 /// The backend without a file.
@@ -170,9 +170,9 @@ impl ConfiguredStorage {
     pub(crate) fn refused(&self, error: &OpenError) -> CommandError {
         let file = self.file.display();
         match error {
-            OpenError::Configuration(problems) => {
-                CommandError::findings(problems.iter().map(|problem| Fault::of_problem(&self.file, problem)))
-            }
+            OpenError::Configuration(problems) => CommandError::findings(
+                problems.iter().map(|problem| CodedMessage::of_problem(&self.file, problem)),
+            ),
             OpenError::Storage(error) => self.failed(error),
             other => CommandError::finding(ErrorCode::UnknownBackend, format!("{file}: {other}")),
         }
@@ -189,8 +189,8 @@ impl ConfiguredStorage {
 fn unreadable(error: &LoadError) -> CommandError {
     let is_usage = error.problems.iter().all(|problem| problem.key.is_empty());
     let exit = if is_usage { Exit::Usage } else { Exit::Finding };
-    let faults = error.problems.iter().map(|problem| Fault::of_problem(error.file(), problem));
-    CommandError { exit, ..CommandError::findings(faults) }
+    let messages = error.problems.iter().map(|problem| CodedMessage::of_problem(error.file(), problem));
+    CommandError { exit, ..CommandError::findings(messages) }
 }
 
 /// An error with its cause, unless its message contains the cause already.

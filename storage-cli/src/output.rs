@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::error_code::ErrorCode;
 use crate::exit_code::CommandError;
+use crate::progress::without_spinner;
 
 /// The standard output.
 #[derive(Debug, Default)]
@@ -102,7 +103,9 @@ impl Output {
 
 /// Prints to the standard error, apart from results. A closed standard error is no failure.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    without_spinner(|| {
+        let _ = writeln!(io::stderr(), "{text}");
+    });
 }
 
 /// Prints the code of what a command found, where its results say the rest.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::output::note;
@@ -22,6 +23,7 @@ pub(crate) async fn with_progress<T>(
     let bar = ProgressBar::no_length();
     let style = ProgressStyle::with_template("{spinner} {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let _shown = ShownBar::new(&bar);
     let begun = Instant::now();
     let mut ticks = interval(if bar.is_hidden() { LINE_INTERVAL } else { DRAW_INTERVAL });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,6 +46,34 @@ pub(crate) async fn with_progress<T>(
             note(&text);
             last = text;
         }
+    }
+}
+
+/// The spinner that is shown, if there is one.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// A spinner, for as long as it is shown.
+struct ShownBar;
+
+impl ShownBar {
+    fn new(bar: &ProgressBar) -> Self {
+        *SHOWN.lock() = Some(bar.clone());
+        Self
+    }
+}
+
+impl Drop for ShownBar {
+    fn drop(&mut self) {
+        *SHOWN.lock() = None;
+    }
+}
+
+/// Writes to the terminal while no spinner is there, so that the text is not torn.
+pub(crate) fn without_spinner<T>(write: impl FnOnce() -> T) -> T {
+    let bar = SHOWN.lock().clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
     }
 }
 

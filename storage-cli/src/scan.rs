@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use storage_core::{Cursor, DownloadsRecord, Page, PeerRecord, Result as StorageResult, Scope, Storage};
+use storage_core::{
+    Cursor, DownloadsRecord, ExportScope, Page, PeerRecord, Result as StorageResult, Storage,
+};
 
 use crate::interrupt::Interrupt;
 use crate::open::WorkError;
@@ -53,8 +55,8 @@ impl PageScan {
         storage: &dyn Storage,
         each: impl AsyncFnMut(Vec<PeerRecord>) -> StorageResult<()>,
     ) -> Result<(), WorkError> {
-        let read = async |from: Option<&Cursor>| storage.export_peers(Scope::All, from, PAGE).await;
-        self.with_progress("peers", read, each).await
+        let read = async |from: Option<&Cursor>| storage.export_peers(ExportScope::All, from, PAGE).await;
+        self.all("peers", read, each).await
     }
 
     /// Hands the downloads of all swarms to `each`, and shows how many were read.
@@ -64,24 +66,37 @@ impl PageScan {
         each: impl AsyncFnMut(Vec<DownloadsRecord>) -> StorageResult<()>,
     ) -> Result<(), WorkError> {
         let read = async |from: Option<&Cursor>| storage.export_downloads(from, PAGE).await;
-        self.with_progress("downloads of swarms", read, each).await
+        self.all("downloads of swarms", read, each).await
     }
 
-    async fn with_progress<T>(
+    /// The same as [`pages`](Self::pages), and shows how many records were read.
+    pub(crate) async fn pages_with_progress<T>(
+        &self,
+        what: &str,
+        read: impl AsyncFn(Option<&Cursor>) -> StorageResult<Page<T>>,
+        mut each: impl AsyncFnMut(Page<T>) -> Result<ControlFlow<()>, WorkError>,
+    ) -> Result<(), WorkError> {
+        let count = AtomicU64::new(0);
+        let pages = self.pages(read, async |page: Page<T>| {
+            count.fetch_add(page.records.len() as u64, Relaxed);
+            each(page).await
+        });
+        with_progress(pages, |took| format!("{} {what} read in {took:.0?}", counted(&count))).await
+    }
+
+    async fn all<T>(
         &self,
         what: &str,
         read: impl AsyncFn(Option<&Cursor>) -> StorageResult<Page<T>>,
         mut each: impl AsyncFnMut(Vec<T>) -> StorageResult<()>,
     ) -> Result<(), WorkError> {
-        let (count, mut unreadable) = (AtomicU64::new(0), 0);
-        let pages = self.pages(read, async |page: Page<T>| {
-            count.fetch_add(page.records.len() as u64, Relaxed);
+        let mut unreadable = 0;
+        let pages = self.pages_with_progress(what, read, async |page: Page<T>| {
             unreadable += page.unreadable;
             each(page.records).await?;
             Ok(ControlFlow::Continue(()))
         });
-        let scanned =
-            with_progress(pages, |took| format!("{} {what} read in {took:.0?}", counted(&count))).await;
+        let scanned = pages.await;
         note_unreadable(unreadable, what);
         scanned
     }
@@ -90,6 +105,6 @@ impl PageScan {
 /// Says how many entries were left out.
 pub(crate) fn note_unreadable(count: u64, what: &str) {
     if count > 0 {
-        note(format_args!("{count} {what} left out: they cannot be read"));
+        note(format_args!("{count} unreadable {what} were skipped"));
     }
 }

@@ -45,7 +45,8 @@ fn short_help_fits_a_screen_and_long_help_teaches() {
         for help in [&short.stdout, &long.stdout] {
             let widest = help.lines().max_by_key(|line| line.chars().count()).unwrap();
             assert!(widest.chars().count() <= WIDTH, "{command:?}: {widest}");
-            let examples = help.split("\nExamples:\n").nth(1).unwrap_or_else(|| panic!("{command:?}: {help}"));
+            let examples =
+                help.split("\nExamples:\n").nth(1).unwrap_or_else(|| panic!("{command:?}: {help}"));
             assert!(examples.lines().all(|line| line.starts_with("  ")), "examples are at the end: {help}");
             assert!(!help.contains('\u{1b}'), "no colours without a terminal: {help}");
         }
@@ -77,7 +78,8 @@ fn each_command_has_a_manual_page() {
     let commands = commands();
     for command in &commands {
         let file = target.join(format!("tracker-storage-{}.1", command.join("-")));
-        let page = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let page =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         for part in [".TH", ".SH NAME", ".SH SYNOPSIS", ".SH EXAMPLES", "SEE ALSO"] {
             assert!(page.contains(part), "{command:?} without {part}: {page}");
         }
@@ -95,7 +97,10 @@ fn a_directory_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let ran = run(&["man", file.path().to_str().unwrap()]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("cannot write the pages into ") && ran.stderr.contains("[TS-9004]"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("cannot write the pages into ") && ran.stderr.contains("[TS-9004]"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -124,7 +129,8 @@ fn bash_accepts_the_completions_and_completes() {
         COMP_WORDS=(tracker-storage swarm l); COMP_CWORD=2
         _tracker-storage tracker-storage l swarm; echo "${COMPREPLY[*]}""#;
     let script = format!("{script}\n{complete}");
-    let completed = Command::new("bash").args(["--norc", "-c", &script]).stdin(Stdio::null()).output().unwrap();
+    let completed =
+        Command::new("bash").args(["--norc", "-c", &script]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "list", "{completed:?}");
 }
 

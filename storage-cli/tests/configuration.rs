@@ -36,7 +36,7 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
     let wrong = [
         (
             "storage: {name: memroy}",
-            &["no backend `memroy`; did you mean `memory`? Known are memory, pg"] as &[_],
+            &["no backend `memroy`; did you mean `memory`? Known backends: memory, pg"] as &[_],
         ),
         ("storage: {name: postgres}", &["did you mean `pg`?"]),
         ("storage: {name: keydb}", &["KeyDB", "use `redis` or `pg`"]),
@@ -50,7 +50,7 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         ("storage: {name: memory, config: 3}", &["expected a section with keys, found a number"]),
         ("storage: {nam: memory}", &["unknown key `nam`; did you mean `name`?"]),
         ("storage: memory", &["expected a section with `name` and `config`"]),
-        ("store: {name: memory}", &["there is no key `storage`; there are `store`"]),
+        ("store: {name: memory}", &["no key `storage` here; the keys are `store`"]),
         (
             "storage: {name: memory, config: {shard_count: x, gc_interval: often}}",
             &["`shard_count`", "`gc_interval`"],
@@ -76,7 +76,7 @@ fn an_unknown_key_is_an_error_in_check_and_a_warning_elsewhere() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.starts_with("ok: memory responds in "), "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    assert!(ran.stderr.contains("`colour`: unknown key; known here are"), "{ran:?}");
+    assert!(ran.stderr.contains("`colour`: unknown key; known keys are"), "{ran:?}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_storage_deeper_in_the_file_is_found() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let ran = run_on(config, "check", &["--at", "prehooks.1.config.storage"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stdout.contains("`1` is no index into a list of 1"), "{ran:?}");
+    assert!(ran.stdout.contains("index 1 is out of range: the list has 1 item"), "{ran:?}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn it_is_among_the_known_names() {
     let file = configuration("storage: {name: memory}");
     let output = command(&["check", "-c", file.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stdout).unwrap().contains("known are slow"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("known backends: slow"));
 }
 
 /// Help, completions and manual pages name the program that embeds the command, not `tracker-storage`.

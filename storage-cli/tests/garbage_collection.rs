@@ -123,7 +123,7 @@ fn too_many(setup: &StorageUnderTest) {
         assert!(refused.stderr.contains(word), "{refused:?}");
     }
     assert_eq!(leechers(&tracker), 40);
-    assert!(setup.done(["gc"], &["--force"]).starts_with("30 peers removed"));
+    assert!(setup.done(["gc"], &["--force"]).starts_with("removed 30 peers"));
     assert_eq!(leechers(&tracker), 10);
     assert!(setup.done(["gc"], &["--json"]).contains(r#""removed":0"#));
     while withheld() != Some(0) {

@@ -164,7 +164,7 @@ fn health_is_what_clients_get(node: &Node) {
     assert_eq!(health(&tracker), [200, 200]);
     let ended = tracker.end_by(Signal::SIGTERM);
     assert_eq!(ended.code, Some(0));
-    for line in ["the storage fails", "the storage works again"] {
+    for line in ["the storage is failing", "the storage works again"] {
         assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
     }
 }

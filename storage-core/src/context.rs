@@ -18,7 +18,7 @@ pub struct Context(Box<str>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidContext {
     /// It has a NUL character, which PostgreSQL cannot keep.
-    #[error("a context has no NUL characters")]
+    #[error("a context must not contain NUL characters")]
     Nul,
     /// It would collide with a key of the peers in MoChi's Redis layout.
     #[error(

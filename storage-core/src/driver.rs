@@ -106,12 +106,12 @@ impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, known } = self;
         if !is_word(name) {
-            return write!(f, "`name`: is no name of a backend; known are {}", known.join(", "));
+            return write!(f, "`name`: expected the name of a backend; known backends: {}", known.join(", "));
         }
         write!(f, "`name`: there is no backend `{name}`; ")?;
         match self.meant() {
-            Some(meant) => write!(f, "did you mean `{meant}`? Known are {}", known.join(", "))?,
-            None => write!(f, "known are {}", known.join(", "))?,
+            Some(meant) => write!(f, "did you mean `{meant}`? Known backends: {}", known.join(", "))?,
+            None => write!(f, "known backends: {}", known.join(", "))?,
         }
         match name.to_ascii_lowercase().as_str() {
             "keydb" => f.write_str(
@@ -430,7 +430,7 @@ async fn all_or_problems<S: Backend + ?Sized>(
     match opened {
         Ok(storage) => {
             if let Err(error) = storage.close().await {
-                tracing::warn!(backend = storage.name(), %error, "could not close the storage again");
+                tracing::warn!(backend = storage.name(), %error, "cannot close the storage");
             }
         }
         Err(OpenError::Configuration(problems)) => unknown.extend(problems),
@@ -441,7 +441,8 @@ async fn all_or_problems<S: Backend + ?Sized>(
     Err(OpenError::Configuration(unknown))
 }
 
-/// Puts the [`DefaultLayers`] around a storage that was opened in code, without an observer.
+/// Puts the [`DefaultLayers`] around a storage that was opened in code, without an observer and without maintenance;
+/// for that use [`Opened::new`].
 pub fn with_default_layers<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, DefaultLayers>> {
     Arc::new(Layered::new(storage, DefaultLayers::new(limits, None)))
 }

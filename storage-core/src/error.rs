@@ -84,10 +84,10 @@ impl ErrorKind {
             Self::Timeout => "no answer in time",
             Self::Uncertain => "it is not known whether the write took effect",
             Self::Unavailable => "the server is not available",
-            Self::Conflict => "other writes got in the way",
+            Self::Conflict => "write conflict",
             Self::Rejected => "the server refused",
             Self::Full => "the storage is full",
-            Self::Corrupt => "what the server holds cannot be understood",
+            Self::Corrupt => "the stored content cannot be understood",
             Self::Unsupported(_) => "the storage lacks the capability",
         }
     }

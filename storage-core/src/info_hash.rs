@@ -24,10 +24,10 @@ pub enum InfoHash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInfoHash {
     /// Neither 20 nor 32 bytes.
-    #[error("an info hash has 20 or 32 bytes, not {0}")]
+    #[error("expected an info hash of 20 or 32 bytes, found {0}")]
     Length(usize),
     /// Text that is not so many hexadecimal digits.
-    #[error("an info hash is written as 40 or 64 hexadecimal digits")]
+    #[error("expected an info hash of 40 or 64 hexadecimal digits")]
     NotHex,
 }
 

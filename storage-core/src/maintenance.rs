@@ -98,7 +98,7 @@ const CLOSE_RESERVE: Duration = Duration::from_secs(1);
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
-/// probe failed or the process stood still. Calls made through the storage returned show it. And it is collected for
+/// probe failed or the process stood still. The scheduler learns this from the calls that pass through it. And it is collected for
 /// no `peer_lifetime` after [a clock was found wrong](crate::ClockReading::noticed).
 #[derive(Clone, Default)]
 pub struct MaintenanceScheduler(Arc<SchedulerInner>);
@@ -155,7 +155,7 @@ impl MaintenanceScheduler {
             left.saturating_sub(CLOSE_RESERVE).min(COLLECTION_STOP_TIMEOUT)
         });
         if !self.0.tasks.stop(at_most).await {
-            tracing::warn!(after = ?at_most, "a garbage collection under way was cancelled");
+            tracing::warn!(after = ?at_most, "a running garbage collection was cancelled");
         }
     }
 }
@@ -249,7 +249,7 @@ impl Collector {
                 tracing::debug!(
                     backend,
                     ?left,
-                    "no garbage is collected yet: peers could not announce for a while, or a clock was wrong"
+                    "garbage collection is postponed: clients could not announce for a while, or a clock was wrong"
                 );
             }
         }
@@ -283,8 +283,8 @@ async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
             backend,
             stale = collected.withheld,
             peers,
-            "no garbage was collected: more peers are stale than `gc_max_share` allows; check the clocks, and \
-             remove them with `tracker-storage gc --force` if they are rightly stale"
+            "garbage collection was withheld: more peers are stale than `gc_max_share` allows to remove; check \
+             the clocks, and run `tracker-storage gc --force` if the peers are stale indeed"
         ),
         Ok(Collection { collected, .. }) => tracing::debug!(
             backend,
@@ -293,7 +293,7 @@ async fn collect_once(storage: &dyn Storage, schedule: &Schedule) {
             took = ?begun.elapsed(),
             "collected garbage"
         ),
-        Err(error) => tracing::warn!(backend, ?error, "could not collect garbage"),
+        Err(error) => tracing::warn!(backend, ?error, "garbage collection failed"),
     }
 }
 
@@ -307,8 +307,8 @@ async fn count(storage: Weak<dyn Storage>, interval: Duration) {
         let backend = storage.name();
         let counted = storage.statistics().await;
         match &counted {
-            Err(error) if !has_failed => tracing::warn!(backend, ?error, "could not take statistics"),
-            Err(error) => tracing::debug!(backend, ?error, "could not take statistics"),
+            Err(error) if !has_failed => tracing::warn!(backend, ?error, "taking statistics failed"),
+            Err(error) => tracing::debug!(backend, ?error, "taking statistics failed"),
             Ok(_) => {}
         }
         has_failed = counted.is_err();
@@ -321,7 +321,7 @@ async fn count(storage: Weak<dyn Storage>, interval: Duration) {
                     backend,
                     ?took,
                     next = ?wait,
-                    "statistics take over a tenth of `prometheus_reporting_interval`; the next are put off"
+                    "statistics take over a tenth of `prometheus_reporting_interval`; the next run is postponed"
                 );
             }
         }
@@ -357,10 +357,10 @@ async fn check_counts(storage: Weak<dyn Storage>) {
                 (were_wrong, has_failed) = (warning.is_some(), false);
             }
             Err(error) if !has_failed => {
-                tracing::warn!(backend, ?error, "could not check counts");
+                tracing::warn!(backend, ?error, "checking counts failed");
                 has_failed = true;
             }
-            Err(error) => tracing::debug!(backend, ?error, "could not check counts"),
+            Err(error) => tracing::debug!(backend, ?error, "checking counts failed"),
         }
     }
 }

@@ -54,7 +54,7 @@ impl NestedStorage {
                 for setting in SETTINGS_OF_THE_OUTER {
                     if config.has(setting) {
                         config
-                            .warn(setting, format!("has no effect here: the setting of the {outer} counts"));
+                            .warn(setting, format!("has no effect here: the setting of the {outer} applies"));
                     }
                 }
                 Settings::read(config);
@@ -131,5 +131,5 @@ fn not_nestable(name: &str, outer: &str, backends: &Backends) -> String {
     if name.eq_ignore_ascii_case(outer) {
         return format!("a {outer} cannot be nested in a {outer}");
     }
-    format!("there is no backend of that name; known are {}", backends.names().join(", "))
+    format!("there is no backend of this name; known backends: {}", backends.names().join(", "))
 }

@@ -26,7 +26,7 @@ impl TryFrom<&[u8]> for PeerId {
 
 /// Bytes that are no peer id; holds their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a peer id has 20 bytes, not {0}")]
+#[error("expected a peer id of 20 bytes, found {0}")]
 pub struct InvalidPeerId(pub usize);
 
 impl fmt::Display for PeerId {

@@ -27,7 +27,7 @@ impl ClockReading {
         let direction = if self.ahead_seconds < 0.0 { "behind" } else { "ahead of" };
         (apart > tolerance).then(|| {
             let apart = Duration::from_secs_f64((apart.as_secs_f64() * 10.0).round() / 10.0);
-            format!("the server's clock is {apart:?} {direction} this machine's; times are the server's")
+            format!("the server's clock is {apart:?} {direction} this machine's; the server's time is used")
         })
     }
 }
@@ -90,7 +90,10 @@ impl ServerTime {
             let reading = ClockReading { ahead_seconds, noticed: None };
             let what = reading.warning(APART);
             let what = what.as_deref().unwrap_or("the server's clock agrees with this machine's again");
-            tracing::warn!(backend = self.backend, "{what}; no garbage is collected for one `peer_lifetime`");
+            tracing::warn!(
+                backend = self.backend,
+                "{what}; garbage collection is postponed for one `peer_lifetime`"
+            );
         }
     }
 

@@ -181,9 +181,15 @@ pub trait PeerStorage: Backend {
     }
 
     /// [`announce`](Self::announce) where it can be answered at once, without a server and without waiting: `None`
-    /// where it cannot, and nothing has been written then. For callers that would rather not make a future.
+    /// where it cannot, and nothing has been written then. For callers that would rather not make a future. A storage
+    /// that implements it says so by [`answers_at_once`](Self::answers_at_once), or layers do not ask it.
     fn try_announce(&self, _announce: &Announce) -> Option<Result<AnnounceAnswer>> {
         None
+    }
+
+    /// Whether [`try_announce`](Self::try_announce) may give an answer.
+    fn answers_at_once(&self) -> bool {
+        false
     }
 
     /// Whole announces of several clients at the same time: the answer to each as soon as it is there, with the place
@@ -331,7 +337,7 @@ pub trait Transfer: Backend {
     /// meanwhile.
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>>;
@@ -547,7 +553,7 @@ pub struct Forgotten {
 
 /// Which peers an export covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum ExportScope {
     /// All swarms.
     All,
     /// One swarm.

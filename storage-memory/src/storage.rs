@@ -41,7 +41,7 @@ impl MemoryStorage {
     }
 
     pub(crate) fn full(&self, operation: Operation) -> Error {
-        let message = format!("`max_peers`: there are {} already", self.capacity.limit());
+        let message = format!("the limit of {} peers (`max_peers`) is reached", self.capacity.limit());
         Error::new(Self::NAME, operation, ErrorKind::Full).with_message(message)
     }
 

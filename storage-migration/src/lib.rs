@@ -73,7 +73,7 @@ impl fmt::Display for MigrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Storage(side, error) => write!(f, "{side}: {error}"),
-            Self::WrittenKeys(error) => write!(f, "a temporary file cannot be kept: {error}"),
+            Self::WrittenKeys(error) => write!(f, "cannot write a temporary file: {error}"),
         }
     }
 }

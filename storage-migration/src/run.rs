@@ -116,8 +116,8 @@ impl Migration {
             let replaces =
                 *kind == RecordKind::Downloads && self.0.options.downloads == DownloadsRule::Replace;
             let reasons = [
-                source.reason(kind.export()).map(|reason| format!("the source cannot give them: {reason}")),
-                target.reason(kind.import()).map(|reason| format!("the target cannot take them: {reason}")),
+                source.reason(kind.export()).map(|reason| format!("the source cannot export them: {reason}")),
+                target.reason(kind.import()).map(|reason| format!("the target cannot import them: {reason}")),
                 target
                     .reason(Capability::ForgetDownloads)
                     .filter(|_| replaces)

@@ -15,13 +15,13 @@ pub(super) fn diagnostics(
     add_side(&mut whole, "primary", primary_name, primary);
     match (&secondary_storage, secondary) {
         (Some((name, _)), Some(diagnostics)) => add_side(&mut whole, "secondary", name, diagnostics),
-        (Some((name, _)), None) => add(&mut whole, "secondary", format!("{name}, does not answer")),
+        (Some((name, _)), None) => add(&mut whole, "secondary", format!("{name}, does not respond")),
         (None, _) => add(&mut whole, "secondary", "not opened yet".into()),
     }
     add_status(&mut whole, status);
     if let Some((_, lacking)) = secondary_storage {
         whole.warnings.extend(lacking.iter().map(|(capability, reason)| {
-            format!("the secondary lacks `{capability}` ({reason}): what needs it is not mirrored")
+            format!("the secondary lacks `{capability}` ({reason}): operations that need it are not mirrored")
         }));
     }
     whole
@@ -49,7 +49,7 @@ fn add_status(whole: &mut Diagnostics, status: &MirrorStatus) {
         Some(suspended) => format!("suspended since {}: {}", suspended.since, suspended.reason),
     };
     add(whole, "state", state);
-    add(whole, "counted since", format!("{started}, by this process alone; each node counts its own"));
+    add(whole, "counted since", format!("{started}, by this process only; every node counts separately"));
     add(whole, "queued writes", queued.to_string());
     add(whole, "applied writes", applied.to_string());
     let missed_writes = match missed {
@@ -69,16 +69,16 @@ fn add_status(whole: &mut Diagnostics, status: &MirrorStatus) {
 fn migration_advice(status: &MirrorStatus) -> String {
     let MirrorStatus { started, queued, missed, suspended, .. } = status;
     match (suspended, missed) {
-        (Some(_), _) => "a new `migrate` is due before switching, once the secondary is back".into(),
+        (Some(_), _) => "run `migrate` again before switching, once the secondary is available".into(),
         (None, Some(missed)) => {
             let last = missed.last;
-            format!("a new `migrate` is due before switching, unless one began after {last}")
+            format!("run `migrate` again before switching, unless one began after {last}")
         }
         (None, None) if *queued > 0 => {
-            format!("none is due on account of this process; before switching wait for the {queued} queued")
+            format!("not needed because of this process; before switching, wait for {queued} queued writes")
         }
         (None, None) => {
-            format!("none is due on account of this process, if one has ended since {started} or before")
+            format!("not needed because of this process, if one has completed, before {started} or since")
         }
     }
 }
@@ -96,18 +96,20 @@ mod tests {
 
     #[test]
     fn a_migration_is_due_after_a_miss_and_while_suspended() {
-        assert!(migration_advice(&status()).starts_with("none is due"));
-        assert!(migration_advice(&MirrorStatus { queued: 3, ..status() }).ends_with("wait for the 3 queued"));
+        assert!(migration_advice(&status()).starts_with("not needed"));
+        assert!(
+            migration_advice(&MirrorStatus { queued: 3, ..status() }).ends_with("wait for 3 queued writes")
+        );
         let at = Timestamp::from_seconds(1_795_000_001);
         let missed = MirrorStatus { missed: Some(Missed { writes: 1, first: at, last: at }), ..status() };
         assert!(
-            migration_advice(&missed).starts_with("a new `migrate` is due"),
+            migration_advice(&missed).starts_with("run `migrate` again"),
             "{}",
             migration_advice(&missed)
         );
         assert!(migration_advice(&missed).ends_with(&at.to_string()));
         let suspended = Suspended { since: at, reason: "gone".into() };
         let suspended = MirrorStatus { suspended: Some(suspended), ..status() };
-        assert!(migration_advice(&suspended).starts_with("a new `migrate` is due"));
+        assert!(migration_advice(&suspended).starts_with("run `migrate` again"));
     }
 }

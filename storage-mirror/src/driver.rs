@@ -109,7 +109,7 @@ impl MirrorOpener {
 
 fn too_late() -> OpenError {
     let error = Error::new(NAME, Operation::Open, ErrorKind::Timeout);
-    OpenError::Storage(error.with_message(format!("`secondary` was not open after {OPEN_TIMEOUT:?}")))
+    OpenError::Storage(error.with_message(format!("`secondary` could not be opened within {OPEN_TIMEOUT:?}")))
 }
 
 /// Whether trying again later may open it, as opposed to a configuration that is wrong.

@@ -123,9 +123,12 @@ pub(super) async fn collect_on_secondary<S: Backend + ?Sized>(
             match timeout(LONGEST, collection(Arc::clone(storage))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(backend = NAME, ?error, "could not collect the secondary's garbage");
+                    tracing::warn!(backend = NAME, ?error, "garbage collection of the secondary failed");
                 }
-                Err(_) => tracing::warn!(backend = NAME, "the secondary's garbage takes {LONGEST:?}"),
+                Err(_) => tracing::warn!(
+                    backend = NAME,
+                    "garbage collection of the secondary was ended after {LONGEST:?}"
+                ),
             }
             Some(())
         };

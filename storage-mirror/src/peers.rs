@@ -111,6 +111,10 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
     }
 
     /// Writes of the same peer wait for each other.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     fn try_announce(&self, _announce: &Announce) -> Option<Result<AnnounceAnswer>> {
         None
     }
@@ -153,7 +157,7 @@ pub(super) async fn copy_downloads<S: PeerStorage + Transfer + ?Sized>(
 ) -> Result<()> {
     let counts = primary.scrape_swarm(info_hash).await.map_err(|error| {
         Error::new(NAME, Operation::GraduatePeers, ErrorKind::Corrupt)
-            .with_message("the primary did not tell the swarm's downloads")
+            .with_message("the primary did not return the downloads of the swarm")
             .with_source(error)
     })?;
     if counts.downloads == 0 {

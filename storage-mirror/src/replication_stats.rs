@@ -105,7 +105,10 @@ impl ReplicationStats {
         };
         self.observe(Event::MirrorMissed { writes });
         if before.is_none() {
-            tracing::warn!(backend = NAME, "the secondary missed a write: a new migration is due");
+            tracing::warn!(
+                backend = NAME,
+                "the secondary missed a write: run `migrate` again before switching to it"
+            );
         }
     }
 

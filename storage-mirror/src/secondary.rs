@@ -126,7 +126,7 @@ impl<S: Backend + ?Sized> Secondary<S> {
             }
             Ok(Err(error)) => error,
             Err(_) => Error::new(storage.name(), operation, ErrorKind::Timeout)
-                .with_message(format!("`secondary_timeout` allows {limit:?}")),
+                .with_message(format!("not answered within {limit:?} (`secondary_timeout`)")),
         };
         drop(pending);
         tracing::debug!(backend = NAME, error = ?failure, "the secondary missed a write");
@@ -168,7 +168,10 @@ impl<S: Backend + ?Sized> Secondary<S> {
         self.is_suspended.store(false, Ordering::SeqCst);
         *suspension = None;
         drop(suspension);
-        tracing::warn!(backend = NAME, "the secondary is served again; a new migration is due");
+        tracing::warn!(
+            backend = NAME,
+            "the secondary receives writes again: run `migrate` again before switching to it"
+        );
         self.stats.observe(Event::MirrorSuspended { suspended: false });
     }
 

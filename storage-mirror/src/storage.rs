@@ -244,7 +244,7 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
                     found.unknown.extend(check.unknown);
                 }
                 Err(error) => {
-                    let message = format!("its queries could not be tried: {error}");
+                    let message = format!("cannot test its queries: {error}");
                     found.unknown.push(Problem::new("secondary", message));
                 }
             }
@@ -269,14 +269,14 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
         self.write_queue.drain(at_most).await;
         let left = self.secondary.stats.pending().count;
         if left > 0 {
-            tracing::warn!(backend = NAME, left, after = ?at_most, "the secondary misses what was queued");
+            tracing::warn!(backend = NAME, left, after = ?at_most, "the secondary missed the queued writes");
         }
     }
 
     async fn close_secondary(&self, at_most: Duration) {
         let Some(storage) = self.secondary.storage() else { return };
         if let Err(error) = close_within(at_most, &**storage).await {
-            tracing::warn!(backend = NAME, ?error, "could not close the secondary");
+            tracing::warn!(backend = NAME, ?error, "cannot close the secondary");
         }
     }
 }

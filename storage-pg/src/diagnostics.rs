@@ -149,15 +149,15 @@ impl PgStorage {
         let collect = self.core.find(queries::CollectGarbage);
         if product == Product::Cockroach && collect.is_some_and(|collect| !collect.uses(Argument::Limit)) {
             advice.push(
-                "`gc_query` removes all stale peers in one transaction, which CockroachDB bears badly: \
-                 end it with `LIMIT @limit`, and it is run in pieces"
+                "`gc_query` removes all stale peers in one transaction, which is slow on CockroachDB: \
+                 end it with `LIMIT @limit`, so that it removes them in batches"
                     .into(),
             );
         }
         if self.is_superuser().await.unwrap_or(false) {
             advice.push(
-                "the role is a superuser: a mistaken query could do anything; \
-                 `tracker-storage schema pg` prints what a role for the tracker needs"
+                "the role is a superuser, so a wrong query could change any table; \
+                 `tracker-storage schema pg` prints the grants that a role for the tracker needs"
                     .into(),
             );
         }
@@ -168,8 +168,8 @@ impl PgStorage {
             let tables = self.unlogged_tables().await.unwrap_or_default();
             advice.extend(tables.into_iter().map(|table| {
                 format!(
-                    "the table `{table}` is unlogged: after a crash of the server it is empty, and so it \
-                     is on every replica"
+                    "the table `{table}` is unlogged: it is empty after a crash of the server, and on every \
+                     replica"
                 )
             }));
         }
@@ -194,8 +194,8 @@ impl PgStorage {
         let wanted = self.core.settings.pool.max_connections;
         Ok(usize::try_from(allowed).ok().filter(|allowed| *allowed < wanted).map(|allowed| {
             format!(
-                "`pool_max_conns` is {wanted}, and {who} allows {allowed} connections, all nodes together: calls that \
-                 would need a further one fail; lower `pool_max_conns`, or raise the limit"
+                "`pool_max_conns` is {wanted}, but {who} allows {allowed} connections for all nodes together: calls \
+                 that need another connection fail; lower `pool_max_conns`, or raise the limit"
             )
         }))
     }
@@ -252,9 +252,9 @@ async fn table_advice(core: &Core) -> Result<Vec<String>> {
             let indexes: Vec<String> = row.try_get(2)?;
             advice.extend(indexes.iter().map(|index| {
                 format!(
-                    "the index `{index}` holds a time that every re-announce changes, which makes each of \
-                     them write all indexes of the table, at half the rate and twice the size: \
-                     `DROP INDEX CONCURRENTLY {index}`; garbage collection then reads the table"
+                    "the index `{index}` contains a time that every re-announce changes, so each re-announce \
+                     writes all indexes of the table: half the rate, twice the size. Drop it with \
+                     `DROP INDEX CONCURRENTLY {index}`; garbage collection then reads the whole table"
                 )
             }));
             if fillfactor > 95 {
@@ -326,8 +326,8 @@ fn judge(versions: &[(String, u32)]) -> Option<TablesVersion> {
     let newest = versions.iter().map(|(_, version)| *version).max()?;
     let warning = if newest > TABLES_VERSION {
         Some(format!(
-            "the tables have version {newest}, which is newer than this program's, {TABLES_VERSION}: take a newer \
-             program, or have the one that made them print the way back by `tracker-storage schema pg --downgrade`"
+            "the tables have version {newest}, but this program expects version {TABLES_VERSION}: use a newer release, or \
+             downgrade the tables with the output of `tracker-storage schema pg --downgrade` of that release"
         ))
     } else if oldest < newest {
         let of_oldest = versions.iter().filter(|(_, version)| *version == oldest);
@@ -339,8 +339,8 @@ fn judge(versions: &[(String, u32)]) -> Option<TablesVersion> {
         ))
     } else if newest < TABLES_VERSION {
         Some(format!(
-            "the tables have version {newest}, and this program makes version {TABLES_VERSION}: run what `tracker-storage \
-             schema pg --upgrade` prints; see UPGRADING.md"
+            "the tables have version {newest}, but this program expects version {TABLES_VERSION}: run what \
+             `tracker-storage schema pg --upgrade` prints; see UPGRADING.md"
         ))
     } else {
         None

@@ -99,7 +99,12 @@ impl QueryError {
 
     /// The server's clock was set, so that what was sent by it means nothing.
     pub(crate) fn clock_was_set(key: &'static str) -> Self {
-        Self { kind: QueryErrorKind::Gone, key, message: "the server's clock was set".into(), source: None }
+        Self {
+            kind: QueryErrorKind::Gone,
+            key,
+            message: "the server's clock was changed".into(),
+            source: None,
+        }
     }
 
     /// The failure of a commit, which fails by a division by zero if it has expired.
@@ -203,7 +208,7 @@ fn is_of_names(code: Option<&str>) -> bool {
     matches!(code, Some("26000" | "42P05"))
 }
 
-const EXPIRED: &str = "the server came to it too late, and did not make it";
+const EXPIRED: &str = "the server received it after it had expired, and did not execute it";
 
 /// By SQLSTATE (PostgreSQL, appendix A; CockroachDB, package `pgcode`).
 fn classify(code: &str) -> QueryErrorKind {
@@ -332,7 +337,7 @@ impl fmt::Display for ConnectError {
         let (kind, failures) = match self {
             Self::Closed => return f.write_str("the connection pool is closed"),
             Self::Exhausted => {
-                return f.write_str("all connections are in use, and none was given back in time");
+                return f.write_str("all connections are in use, and none became free in time");
             }
             Self::Failed { kind, failures } => (kind, failures),
         };
@@ -417,10 +422,8 @@ pub(crate) fn describe(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => error.to_string(),
         sqlx::Error::Tls(error) => format!("TLS: {error}"),
-        sqlx::Error::Protocol(text) if text.contains(HANGS_UP) => "it hangs up at once".into(),
-        sqlx::Error::Protocol(text) if text.contains("SSLRequest") => {
-            "what answers there is no PostgreSQL server".into()
-        }
+        sqlx::Error::Protocol(text) if text.contains(HANGS_UP) => "it closed the connection at once".into(),
+        sqlx::Error::Protocol(text) if text.contains("SSLRequest") => "it is not a PostgreSQL server".into(),
         sqlx::Error::Database(error) => {
             format!("{}{}", error.message(), way_out_of_pooler(error.message()))
         }

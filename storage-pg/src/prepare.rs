@@ -208,7 +208,7 @@ fn refusal(parsed: &ParsedQuery, error: sqlx::Error) -> Problem {
     let hint = hint(&error);
     let failure = QueryError::of(parsed.query.key(), error);
     let mut message = match failure.code() {
-        Some(code) => format!("the server refuses it: {} (SQLSTATE {code})", failure.message()),
+        Some(code) => format!("the server refuses the query: {} (SQLSTATE {code})", failure.message()),
         None => failure.message().to_owned(),
     };
     match failure.code().as_deref() {
@@ -243,7 +243,7 @@ fn untyped(parsed: &ParsedQuery, message: &str) -> String {
     let argument = number.and_then(|number| parsed.rewritten.arguments.get(number.checked_sub(1)?));
     match argument {
         Some(argument) => format!(
-            ": `{argument}` is not used, or in no way that tells its type; cast it where it is used, to {}",
+            ": `{argument}` is not used, or its type cannot be inferred; cast it where it is used, to {}",
             PgType::accepted(*argument).1
         ),
         None => "; cast the arguments where they are used, as in `$1::bytea`".into(),
@@ -263,7 +263,8 @@ fn parameters(parsed: &ParsedQuery, types: &[PgTypeInfo], problems: &mut Vec<Pro
             _ => {
                 let found = type_info.name().to_lowercase();
                 let array = if wants_array { "an array of " } else { "" };
-                let message = format!("`{argument}` is {found} there; expected {array}{expected}");
+                let message =
+                    format!("`{argument}` has the type {found} in the query; expected {array}{expected}");
                 problems.push(Problem::new(parsed.query.key(), message).of_kind(ProblemKind::Table));
             }
         }
@@ -273,20 +274,21 @@ fn parameters(parsed: &ParsedQuery, types: &[PgTypeInfo], problems: &mut Vec<Pro
 
 fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>) -> Vec<Column> {
     let mut columns = Vec::new();
-    for ParsedColumn { key, name, reading } in &parsed.columns {
+    for ParsedColumn { key, name, column_type } in &parsed.columns {
         let (column, missing) = match name {
             Some(name) => {
                 let column = found.iter().find(|column| column.name().eq_ignore_ascii_case(name));
                 (column, missing_column(parsed, key, name, found))
             }
-            None => (found.first(), "returns no column; the first one is read".into()),
+            None => (found.first(), "expected a column in the result, found none".into()),
         };
         let Some(column) = column else {
             problems.push(Problem::new(*key, missing).of_kind(ProblemKind::Query));
             continue;
         };
-        let kind = PgType::described(column.type_info())
-            .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
+        let kind = PgType::described(column.type_info()).filter(|(kind, element)| {
+            column_type.accepts(*kind) && element.is_some() == column_type.is_many()
+        });
         match kind {
             Some((kind, _)) => {
                 let oid = column.type_info().oid().map(|oid| oid.0);
@@ -294,7 +296,7 @@ fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>
             }
             None => {
                 let found = column.type_info().name().to_lowercase();
-                let expected = reading.expected();
+                let expected = column_type.expected();
                 let message = format!("column `{}` is {found}; expected {expected}", column.name());
                 problems.push(Problem::new(*key, message).of_kind(ProblemKind::Table));
             }

@@ -42,7 +42,7 @@ impl PgStorage {
             timeout_at(end, run.all(&mut found)).await.ok().transpose()
         };
         if self.core.rolled_back(end, run).await?.is_none() {
-            let message = format!("was not tried: all queries together took over {LONGEST:?}");
+            let message = format!("was not tested: the tests of all queries took longer than {LONGEST:?}");
             let untried = self.core.statements().get(tried..).unwrap_or_default();
             found.unknown.extend(untried.iter().map(|statement| problem(statement.query, message.clone())));
         }
@@ -136,7 +136,8 @@ impl QueryCheckRun<'_> {
             // It was at work, so it may be run.
             return;
         }
-        let mut message = format!("the server refuses to run it: {} (SQLSTATE {code})", failure.message());
+        let mut message =
+            format!("the server refuses to run the query: {} (SQLSTATE {code})", failure.message());
         let refusal = failure.refusal();
         let context = refusal.and_then(PgDatabaseError::r#where).and_then(|context| context.lines().last());
         if let Some(context) = context {
@@ -220,8 +221,8 @@ impl QueryCheckRun<'_> {
             [swarm, other_swarm].map(|info_hash| arguments::ImportDownloads { info_hash, downloads: 9 });
         let data = [key, absent_key].map(|key| arguments::ImportData { context, key, value });
         match query {
-            Query::Announce => {
-                run!(Announce, each[arguments::Announce { info_hash, role, family, count, sample }]);
+            Query::SelectPeers => {
+                run!(SelectPeers, each[arguments::SelectPeers { info_hash, role, family, count, sample }]);
             }
             Query::PutPeer => run!(PutPeer, each both.map(put)),
             Query::PutPeerBatch => run!(PutPeerBatch, batch both.map(put)),
@@ -300,11 +301,11 @@ impl QueryCheckRun<'_> {
             Query::ImportDownloadsBatch => run!(ImportDownloadsBatch, batch downloads),
             Query::ImportData => run!(ImportData, each data),
             Query::ImportDataBatch => run!(ImportDataBatch, batch data),
-            Query::AnnounceBatch => {
+            Query::SelectPeersBatch => {
                 let (request, for_seeder) = (request[0], false);
                 let announce =
-                    arguments::AnnounceBatch { request, info_hash, for_seeder, family, sample, limit };
-                run!(AnnounceBatch, batch[announce]);
+                    arguments::SelectPeersBatch { request, info_hash, for_seeder, family, sample, limit };
+                run!(SelectPeersBatch, batch[announce]);
             }
             Query::BulkPut => {
                 let put = |(request, peer)| arguments::BulkPut {

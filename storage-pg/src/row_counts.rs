@@ -1,5 +1,5 @@
-//! How many rows queries touched: by that it is known whether a peer was there, what is a download, and when a
-//! garbage collection is done.
+//! Whether the server reports how many rows a query touched. Without it the storage cannot tell whether a peer was
+//! there, what is a download, and when a garbage collection is done.
 
 use std::sync::OnceLock;
 
@@ -53,10 +53,10 @@ pub(crate) fn warnings(statements: &[Statement]) -> Vec<String> {
     let warning = |statement: &Statement| {
         let consequence = match statement.query {
             Query::CollectGarbage if statement.uses(Argument::Limit) => {
-                "each collection removes one piece only, and `gc_max_share` is not kept without `gc_count_query`"
+                "each collection removes only one batch, and `gc_max_share` is not enforced without `gc_count_query`"
             }
             Query::CollectGarbage => {
-                "`gc_max_share` is not kept without `gc_count_query`, and no metric counts them"
+                "`gc_max_share` is not enforced without `gc_count_query`, and no metric counts them"
             }
             Query::DeletePeer => "peers that are not there are reported as deleted",
             Query::GraduatePeer => "each graduation is a download",

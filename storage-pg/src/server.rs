@@ -69,7 +69,7 @@ pub(crate) async fn ask_server(connection: &mut PgConnection) -> sqlx::Result<Se
     let row = sqlx::raw_sql(ASK).fetch_one(connection).await?;
     let microseconds: String = row.try_get(0)?;
     let microseconds =
-        microseconds.parse().map_err(|_| sqlx::Error::Decode("the server's clock shows no time".into()))?;
+        microseconds.parse().map_err(|_| sqlx::Error::Decode("the server returned no time".into()))?;
     let time = Timestamp::from_microseconds(microseconds);
     Ok(ServerAnswer { time, clock: ServerClock::answered(asked, time), version: row.try_get(1)? })
 }

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::arguments;
-use crate::batch::Batches;
+use crate::batch::Batchers;
 use crate::config::PgConfig;
 use crate::connection::{ConnectionSettings, Lease, Pool};
 use crate::contention_limiter::ContentionLimiter;
@@ -35,7 +35,7 @@ use crate::statement::{QueryStatement, Statement, tell};
 /// Timeouts, limits and an orderly close are layers: [`storage_core::with_default_layers`].
 pub struct PgStorage {
     pub(crate) core: Arc<Core>,
-    pub(crate) batches: Batches,
+    pub(crate) batches: Batchers,
 }
 
 impl PgStorage {
@@ -150,7 +150,7 @@ impl PgStorage {
                         row_counts,
                         observer,
                     });
-                    return Ok(Self { batches: Batches::new(&core, &config), core });
+                    return Ok(Self { batches: Batchers::new(&core, &config), core });
                 }
                 OpenError::Configuration(problems)
             }
@@ -188,7 +188,7 @@ impl Offline {
         if zone.is_none() {
             problems.push(problem(
                 "created_zone",
-                "is no time zone; expected an IANA name such as Europe/Berlin, `local`, or UTC",
+                "expected a time zone: an IANA name such as Europe/Berlin, `local`, or UTC",
             ));
         }
         let settings = match &config.connection_string {
@@ -228,9 +228,8 @@ async fn connect(
 }
 
 const POOLER: &str = "a connection pooler is in front of the server, so every statement runs in a transaction of its \
-    own, as with `default_query_exec_mode=exec`; say that to be rid of this warning, or `cache_statement`, which is \
-    faster, if the pooler pools by session or keeps prepared statements (PgBouncer 1.21 or newer with \
-    `max_prepared_statements`)";
+    own. Set `default_query_exec_mode=exec` to confirm this, or `cache_statement`, which is faster, if the pooler pools \
+    by session or supports prepared statements (PgBouncer 1.21 or newer with `max_prepared_statements`)";
 
 /// Makes sure that there are transactions: a pooler that pools by statement has none.
 async fn check_transactions(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -440,7 +439,7 @@ impl Core {
             return;
         }
         let key = statement.query.key();
-        tracing::warn!(backend = crate::NAME, key, count, "skipped rows that cannot be understood");
+        tracing::warn!(backend = crate::NAME, key, count, "skipped unreadable rows");
         self.observe(Event::Skipped { what: key, count });
     }
 }

@@ -58,7 +58,7 @@ impl BulkPeerStorage for RedisStorage {
         let Some((role, time)) = standing(&times) else { return Ok(None) };
         let announced = time.ok_or_else(|| {
             let error = Error::new(NAME, call.operation, ErrorKind::Corrupt);
-            error.with_message("the peer's time cannot be understood")
+            error.with_message("the stored time of the peer is not a number")
         })?;
         Ok(Some(PeerRecord { info_hash: *info_hash, peer: *peer, role, announced }))
     }
@@ -109,7 +109,7 @@ impl RedisStorage {
         let (results, after_loss): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
         if results.len() != places.len() {
             return Err(Error::new(NAME, call.operation, ErrorKind::Corrupt)
-                .with_message("the script did not answer for each write"));
+                .with_message("the script did not return a result for each write"));
         }
         let written = places.iter().zip(results).map(|(place, result)| {
             let outcome = read::<u8>(call, refusal_in(result)).map_err(|error| of_swarm(error, info_hash))?;
@@ -155,7 +155,7 @@ impl RedisStorage {
             }
         }
         let error = Error::new(NAME, call.operation, ErrorKind::Conflict);
-        Err(error.with_message("the peer changed each time that it was read"))
+        Err(error.with_message("the peer changed whenever it was read"))
     }
 
     async fn graduate_at(&self, write: &PeerWrite) -> Result<Written> {

@@ -234,12 +234,15 @@ impl RedisConfig {
         for (index, file) in self.ca_certs.iter().enumerate() {
             if file.to_string_lossy().contains(NOT_IN_PATHS) {
                 let message =
-                    format!("number {} has one of ; & = @ in it; expected the path of a file", index + 1);
+                    format!("number {} contains one of ; & = @: expected the path of a file", index + 1);
                 problem("ca_certs", message);
             }
         }
         if matches!(&self.mode, DeploymentMode::Sentinel { master } if master.is_empty()) {
-            problem("sentinel_master", "is missing: the name by which the sentinels know the primary".into());
+            problem(
+                "sentinel_master",
+                "is missing: expected the name of the primary, as the sentinels know it".into(),
+            );
         }
         if self.mode == DeploymentMode::Cluster && self.db != 0 {
             problem("db", "must be 0 with `cluster`: a cluster has one database only".into());
@@ -331,14 +334,14 @@ fn read_texts(section: &mut Section, key: &str) -> Vec<String> {
 /// Reads `host:port`, `host`, `[address]:port` or an address alone. What is refused may have a password in it, and
 /// the refusal repeats nothing of it.
 pub(crate) fn read_address(text: &str) -> Result<(String, u16), &'static str> {
-    const EXPECTED: &str = "is no address such as 127.0.0.1:6379, [::1]:6379 or redis.example:6379";
+    const EXPECTED: &str = "is not an address such as 127.0.0.1:6379, [::1]:6379 or redis.example:6379";
     if text.contains("://") {
         return Err(
             "is a URL; expected host:port, and `tls`, `login`, `password`, `db` as keys of their own",
         );
     }
     if text.contains(['@', '/', '?', '=', ',', '&', ';', '#']) {
-        return Err("has more than host:port in it; `tls`, `login`, `password`, `db` are keys of their own");
+        return Err("contains more than host:port; `tls`, `login`, `password`, `db` are keys of their own");
     }
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

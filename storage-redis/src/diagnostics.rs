@@ -153,7 +153,7 @@ fn unless_refused<T>(
     match answer {
         Err(error) if error.kind() == ErrorKind::Rejected => {
             warnings.push(format!(
-                "{what} could not be looked at: {command} is refused ({}); the user needs `{right}` for it",
+                "cannot inspect {what}: the server refuses {command} ({}); grant `{right}` to the user",
                 error.message()
             ));
             Ok(None)
@@ -236,7 +236,7 @@ async fn foreign_keys(connections: &Connections, call: Call, warnings: &mut Vec<
                 return Ok(());
             }
             if begun.elapsed() > LONGEST_LOOK {
-                none = "none of those that were looked at";
+                none = "none of those inspected";
                 break;
             }
         }
@@ -286,8 +286,8 @@ fn warnings_of(address: &str, info: &Info, settings: Option<&ServerSettings>) ->
     if policy.starts_with("allkeys-") {
         let now = if info.number("maxmemory") == 0 { " (there is no limit at present)" } else { "" };
         warnings.push(format!(
-            "{address}: `maxmemory-policy` is {policy}: at the limit of memory the server removes whole swarms, \
-             downloads and data at its own choice{now}; set it to noeviction"
+            "{address}: `maxmemory-policy` is {policy}: when its memory is full, the server evicts whole swarms, \
+             downloads and data{now}; set it to noeviction"
         ));
     }
     if info.get("aof_enabled") == "0" && save == Some("") {
@@ -315,7 +315,7 @@ impl Losses<'_> {
     fn findings(&self) -> [(&'static str, String); 3] {
         [
             ("lost when it is killed", self.by_a_kill().into()),
-            ("lost with the power", self.by_a_power_cut().into()),
+            ("lost in a power failure", self.by_a_power_cut().into()),
             ("lost in a failover", self.by_a_failover()),
         ]
     }
@@ -350,11 +350,11 @@ impl Losses<'_> {
         if wait == 0 {
             let refuses = self.setting("min-replicas-to-write").is_some_and(|number| number != "0");
             let rest = if refuses {
-                "an old primary takes writes until `min-replicas-max-lag` has passed"
+                "an old primary accepts writes until `min-replicas-max-lag` has passed"
             } else {
                 "set `wait_replicas` to wait for them"
             };
-            return format!("what the replicas have not got yet; {rest}");
+            return format!("what the replicas have not received yet; {rest}");
         }
         let kept = if self.wait_for_peers { "nothing" } else { "peers only" };
         if wait < replicas {
@@ -419,8 +419,7 @@ mod tests {
         let mut look = |kind| unless_refused(refused(kind), "memory", ("INFO", "+info"), &mut warnings);
         assert_eq!(look(ErrorKind::Rejected).unwrap(), None);
         assert_eq!(look(ErrorKind::Timeout).unwrap_err().kind(), ErrorKind::Timeout);
-        let expected =
-            "memory could not be looked at: INFO is refused (NOPERM); the user needs `+info` for it";
+        let expected = "cannot inspect memory: the server refuses INFO (NOPERM); grant `+info` to the user";
         assert_eq!(warnings, [expected]);
     }
 

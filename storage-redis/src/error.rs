@@ -73,12 +73,12 @@ impl RequestError {
                 kind: Unavailable,
                 reason: "too_few_replicas",
                 message: format!(
-                    "the server has it, and {reached} of its replicas within `wait_timeout`; `wait_replicas` is {wanted}"
+                    "the server has the write, but only {reached} of {wanted} replicas (`wait_replicas`) confirmed it within `wait_timeout`"
                 ),
                 may_have_run: true,
                 advice: RetryAdvice::Nothing,
             },
-            SendError::NotSent => Self::out_of_time("it did not leave in time"),
+            SendError::NotSent => Self::out_of_time("it could not be sent in time"),
             SendError::NoConnection(failed) => Self::connecting(failed),
         }
     }
@@ -91,7 +91,7 @@ impl RequestError {
 
     /// The answer is from a server that is the primary no more.
     pub(crate) fn superseded() -> Self {
-        let message = "the sentinels named another primary meanwhile".into();
+        let message = "the sentinels have named another primary".into();
         let (reason, advice) = ("another_primary", RetryAdvice::Reconnect);
         Self { kind: Unavailable, reason, message, may_have_run: true, advice }
     }
@@ -147,14 +147,14 @@ impl RequestError {
                     .to_owned()
             }
             "DENIED" => {
-                "the server takes connections from its own machine only (`protected-mode`): set a password \
-                         there, or switch that off"
+                "the server accepts only local connections (`protected-mode`): set a password on the server, or \
+                         turn protected mode off"
                     .to_owned()
             }
             "WRONGTYPE" => wrong_type("a key"),
             "OOM" => "the server is out of memory (`maxmemory`)".to_owned(),
-            "NOAUTH" => "a password is wanted: set `password`, for data nodes that sentinels name \
-                         `master_password`"
+            "NOAUTH" => "a password is required: set `password`, or `master_password` for the data nodes behind \
+                         Sentinel"
                 .to_owned(),
             _ => server_text(error),
         };
@@ -236,7 +236,7 @@ pub(crate) fn describe(error: &RedisError) -> String {
         }
         RedisErrorKind::RESP3NotSupported => "the server is too old: Redis 6.2 or later is needed".into(),
         RedisErrorKind::Parse | RedisErrorKind::UnexpectedReturnType => {
-            "the answer has an unexpected form".into()
+            "the server returned an unexpected answer".into()
         }
         _ => match error.detail() {
             Some(detail) => format!("{}: {detail}", error.category()),

@@ -16,8 +16,7 @@ use crate::layout::{DOWNLOADS, SWARMS, SwarmKey, counter};
 use crate::transfer::SortedPages;
 
 /// Why swarms are not listed.
-const NO_ORDER: &str =
-    "MoChi's layout keeps no counts of swarms in any order; each page would count them all";
+const NO_ORDER: &str = "MoChi's layout has no sorted counts of swarms: each page would count all swarms";
 
 /// Swarms and data on Redis or Valkey, in MoChi's layout.
 ///

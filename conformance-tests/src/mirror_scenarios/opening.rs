@@ -45,7 +45,10 @@ pub(super) async fn works_without_the_secondary() {
 pub(super) async fn reports_the_problems_of_both_storages() {
     let nothing = |name: &str| StorageConfig { name: name.into(), config: Value::empty_section() };
     let found = problems(config(nothing("rediss"), nothing("pg"))).await;
-    assert!(found[0].starts_with("`primary.name`: there is no backend of that name; known are"), "{found:?}");
+    assert!(
+        found[0].starts_with("`primary.name`: there is no backend of this name; known backends: "),
+        "{found:?}"
+    );
     assert!(found.iter().any(|problem| problem.starts_with("`secondary.config.")), "{found:?}");
 
     let misspelt =

@@ -57,12 +57,12 @@ pub(super) async fn that_fails_is_suspended_until_it_responds() {
     assert!(finding(&env, "state").await.starts_with("suspended since"));
 
     env.secondary.layer().set_fault(InjectedFault::None);
-    eventually("the secondary is served again", || env.mirror.status().suspended.is_none()).await;
+    eventually("the secondary receives writes again", || env.mirror.status().suspended.is_none()).await;
     env.mirror.put_leecher(&swarm(1), &peer(100)).await.unwrap();
     env.quiet().await;
     assert_eq!((env.missed(), env.mirror.status().applied), (99, 2));
     assert_eq!(finding(&env, "state").await, "mirroring");
-    assert!(finding(&env, "migration").await.starts_with("a new `migrate` is due"));
+    assert!(finding(&env, "migration").await.starts_with("run `migrate` again"));
 
     let (from, to): (Arc<dyn Storage>, Arc<dyn Storage>) = (env.primary.clone(), env.secondary.clone());
     Migration::new(from, to, Options::default()).run().await.unwrap();

@@ -67,9 +67,10 @@ pub(super) async fn says_what_a_failover_costs(servers: &Sentinel) {
         settings.push(("wait_replicas".into(), Value::Integer(wait_replicas)));
         open(settings, &[]).await.diagnostics().await.unwrap()
     };
-    for (wait_replicas, expected) in
-        [(0, "what the replicas have not got yet; set `wait_replicas` to wait for them"), (1, "peers only")]
-    {
+    for (wait_replicas, expected) in [
+        (0, "what the replicas have not received yet; set `wait_replicas` to wait for them"),
+        (1, "peers only"),
+    ] {
         let Diagnostics { findings, warnings, .. } = diagnostics(wait_replicas).await;
         let found = findings.iter().find(|(name, _)| name == "lost in a failover");
         assert_eq!(found.map(|(_, found)| found.as_str()), Some(expected));

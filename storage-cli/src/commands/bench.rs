@@ -13,6 +13,7 @@ use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::{Output, note, note_code};
+use crate::progress::with_progress;
 
 /// Swarms, and peers of each, where the command line does not say.
 const EVEN: (u64, u64) = (100, 100);
@@ -199,7 +200,8 @@ async fn bytes_per_peer(
         return Ok(None);
     }
     let storage = configured.try_open().await.map_err(|error| configured.refused(&error))?.storage;
-    let measured = bench::bytes_per_peer(&*storage, arguments.peers.unwrap_or(EVEN.1)).await;
+    let measuring = bench::bytes_per_peer(&*storage, arguments.peers.unwrap_or(EVEN.1));
+    let measured = with_progress(measuring, |took| format!("measuring memory: {took:.0?}")).await;
     let closed = storage.close().await;
     measured.and_then(|bytes| closed.map(|()| bytes)).map_err(|error| configured.failed(&error))
 }

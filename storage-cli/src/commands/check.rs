@@ -7,25 +7,28 @@ use storage_core::{Backend, Backends, Diagnostics, OpenError, Opened, QueryCheck
 
 use crate::arguments::{CheckArguments, StorageArguments};
 use crate::commands::CommandContext;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::open::ConfiguredStorage;
+use crate::progress::with_progress;
 use crate::serve::ServeSettings;
 
 /// Problems, warnings and findings, in the order in which they are printed.
 #[derive(Default)]
 struct CheckReport {
-    problems: Vec<Fault>,
+    problems: Vec<CodedMessage>,
     warnings: Vec<String>,
     rows: Vec<[String; 2]>,
 }
 
 /// Opens the storage, which checks every query, and prints the problems and findings.
 pub(crate) async fn run(context: &mut CommandContext, arguments: &CheckArguments) -> CommandResult {
-    let CheckReport { mut problems, mut warnings, rows } = match examine(&context.backends, arguments).await {
+    let examined =
+        with_progress(examine(&context.backends, arguments), |took| format!("checking: {took:.0?}"));
+    let CheckReport { mut problems, mut warnings, rows } = match examined.await {
         Ok(report) => report,
         // The problems are the result that was asked for.
-        Err(CommandError { exit: Exit::Finding, faults }) => {
-            CheckReport { problems: faults, ..CheckReport::default() }
+        Err(CommandError { exit: Exit::Finding, messages }) => {
+            CheckReport { problems: messages, ..CheckReport::default() }
         }
         Err(failure) => return Err(failure),
     };
@@ -57,12 +60,14 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
     let mut report = CheckReport::default();
     let schedule = match configured.review(arguments.data_only) {
         Ok(Review { schedule, problems, warnings, .. }) => {
-            report.problems.extend(problems.iter().map(|problem| Fault::of_problem(file.name(), problem)));
+            report
+                .problems
+                .extend(problems.iter().map(|problem| CodedMessage::of_problem(file.name(), problem)));
             report.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
             Some(schedule)
         }
         Err(failure) => {
-            report.problems.extend(failure.faults);
+            report.problems.extend(failure.messages);
             None
         }
     };
@@ -74,7 +79,7 @@ async fn examine(backends: &Backends, arguments: &CheckArguments) -> Result<Chec
         // Opening repeats the problems of the file; duplicates are removed.
         match configured.open_strictly(arguments.data_only).await {
             Ok(opened) => add_opened(&mut report, &configured, opened, arguments.verbose).await?,
-            Err(refused) => report.problems.extend(refused.faults),
+            Err(refused) => report.problems.extend(refused.messages),
         }
     }
     Ok(report)
@@ -94,7 +99,7 @@ async fn add_opened(
         storage.check_queries().await.map_err(|error| configured.failed(&error))?;
     if !refused.is_empty() {
         let failure = configured.refused(&OpenError::Configuration(refused));
-        report.problems.extend(failure.faults);
+        report.problems.extend(failure.messages);
     }
     report.warnings.extend(unknown.iter().map(ToString::to_string));
     let durable = if storage.durable() { "yes" } else { "no, lost when the process ends" };
@@ -129,10 +134,9 @@ fn add_serving(report: &mut CheckReport, file: &ConfigFile, ignore_hooks: bool, 
                 .extend(warning.map(|warning| format!("{}: {warning} (serve)", file.name().display())));
         }
         Err(refusal) => {
-            let of_serve = refusal
-                .faults
-                .into_iter()
-                .map(|Fault { code, message }| Fault::new(code, format!("{message} (serve refuses)")));
+            let of_serve = refusal.messages.into_iter().map(|CodedMessage { code, text }| {
+                CodedMessage::new(code, format!("{text} (serve refuses)"))
+            });
             report.problems.extend(of_serve);
         }
     }

@@ -1,7 +1,7 @@
 //! `data`: reads and writes of arbitrary data.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use bytes::Bytes;
 use storage_core::{Capability, Context, Cursor, DataRecord, Opened, Page, Record};
@@ -12,9 +12,12 @@ use crate::arguments::{
     StorageArguments,
 };
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan};
+
+/// What `list` lists.
+const DATA: &str = "data";
 
 /// Runs the subcommand.
 pub(crate) async fn run(context: &mut CommandContext, action: &DataAction) -> CommandResult {
@@ -55,7 +58,7 @@ async fn list(context: &mut CommandContext, arguments: &ListArguments) -> Comman
             output.line(format_args!("{}\t{}", target.write(&key), target.write(&value)))
         })
     };
-    scan(context, &target.storage, "data", each).await
+    scan(context, &target.storage, DATA, each).await
 }
 
 /// Hands all entries of a storage to `each`.
@@ -75,11 +78,16 @@ async fn scan(
         }
         let read = async |from: Option<&Cursor>| storage.export_data(from, PAGE).await;
         let scan = PageScan::new();
-        let pages = scan.pages(read, async |page: Page<DataRecord>| {
+        let each = async |page: Page<DataRecord>| {
             each(page.records, output)?;
             Ok(output.flow())
-        });
-        pages.await?;
+        };
+        // At a terminal the entries themselves show the progress, if they are printed.
+        if what == DATA && io::stdout().is_terminal() {
+            scan.pages(read, each).await?;
+        } else {
+            scan.pages_with_progress("data entries", read, each).await?;
+        }
         Ok(Exit::Success)
     });
     scan.await
@@ -90,7 +98,7 @@ async fn get(context: &mut CommandContext, arguments: &GetArguments) -> CommandR
     let key = target.read(&arguments.key)?;
     let get = context.with_data(&target.storage, async |storage, output| {
         let Some(value) = storage.load_data(&target.context, &key).await? else {
-            note(Fault::new(ErrorCode::NotFound, "not found: the context has no such key"));
+            note(CodedMessage::new(ErrorCode::NotFound, "not found: the context has no such key"));
             return Ok(Exit::Finding);
         };
         output.line(target.write(&value))?;

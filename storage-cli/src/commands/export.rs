@@ -1,14 +1,16 @@
 //! `export`: all records of a storage as lines of JSON.
 
+use std::io::{self, IsTerminal};
+
 use serde::{Deserialize, Serialize};
-use storage_core::{Cursor, Opened, Page, Record, Result as StorageResult, Scope};
+use storage_core::{Cursor, ExportScope, Opened, Page, Record, Result as StorageResult};
 use storage_migration::RecordKind;
 
 use crate::arguments::ExportArguments;
 use crate::commands::CommandContext;
 use crate::endpoints::kinds;
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::{Output, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -56,7 +58,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
             .filter_map(|kind| {
                 let reason = missing.reason(kind.export())?;
                 let message = format!("cannot export {}: {reason}; leave them out with --only", kind.name());
-                Some(Fault::new(ErrorCode::CapabilityMissing, message))
+                Some(CodedMessage::new(ErrorCode::CapabilityMissing, message))
             })
             .collect();
         if !refusals.is_empty() {
@@ -67,8 +69,9 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
         for kind in kinds {
             match kind {
                 RecordKind::Peers => {
-                    let read =
-                        async |from: Option<&Cursor>| storage.export_peers(Scope::All, from, PAGE).await;
+                    let read = async |from: Option<&Cursor>| {
+                        storage.export_peers(ExportScope::All, from, PAGE).await
+                    };
                     export(&scan, kind, read, Record::Peer, output).await?;
                 }
                 RecordKind::Downloads => {
@@ -94,13 +97,18 @@ async fn export<T>(
     output: &mut Output,
 ) -> Result<(), WorkError> {
     let (mut exported, mut unreadable) = (0, 0);
-    let pages = scan.pages(read, async |page: Page<T>| {
+    let each = async |page: Page<T>| {
         exported += page.records.len();
         unreadable += page.unreadable;
         output.json_lines(page.records.into_iter().map(record))?;
         Ok(output.flow())
-    });
-    let result = pages.await;
+    };
+    // At a terminal the records themselves show the progress.
+    let result = if io::stdout().is_terminal() {
+        scan.pages(read, each).await
+    } else {
+        scan.pages_with_progress(kind.name(), read, each).await
+    };
     note(format_args!("exported {exported} {}", kind.name()));
     note_unreadable(unreadable, kind.name());
     result

@@ -9,6 +9,7 @@ use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
+use crate::progress::with_progress;
 
 #[derive(Serialize)]
 struct GcReport {
@@ -30,17 +31,19 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &GcArguments) -
             return Err(CommandError::finding(ErrorCode::PeersUncounted, why).into());
         }
         let schedule = Schedule { gc_max_share, ..*schedule };
-        let Collection { cutoff, collected, peers } = schedule.collect(&**storage).await?;
+        let collecting = schedule.collect(&**storage);
+        let collected = with_progress(collecting, |took| format!("collecting garbage: {took:.0?}")).await?;
+        let Collection { cutoff, collected, peers } = collected;
         let Collected { removed, unreadable, withheld, .. } = collected;
         if arguments.json {
             let code = (withheld > 0).then_some(ErrorCode::CollectionWithheld);
             let report = GcReport { cutoff: cutoff.to_string(), removed, unreadable, withheld };
             output.json_with_code(&report, code)?;
         } else {
-            output.line(format_args!("{removed} peers removed that last announced at or before {cutoff}"))?;
+            output.line(format_args!("removed {removed} peers that last announced at or before {cutoff}"))?;
         }
         if unreadable > 0 {
-            note(format_args!("{unreadable} entries cannot be read and were kept"));
+            note(format_args!("{unreadable} unreadable entries were kept"));
         }
         if withheld == 0 {
             return Ok(Exit::Success);

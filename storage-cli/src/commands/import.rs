@@ -3,6 +3,8 @@
 mod lines;
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
@@ -17,6 +19,7 @@ use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::WorkError;
 use crate::output::{Output, note, note_code};
+use crate::progress::{counted, with_progress};
 use lines::ImportLine;
 
 /// What came of it.
@@ -52,7 +55,9 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ImportArgument
             waiting: PendingRecords::default(),
             counts: ImportCounts::default(),
         };
-        let read = import.lines(arguments, &interrupt).await;
+        let lines = AtomicU64::new(0);
+        let describe = |took: Duration| format!("{} lines imported in {took:.0?}", counted(&lines));
+        let read = with_progress(import.lines(arguments, &interrupt, &lines), describe).await;
         print(&import.counts, arguments, output)?;
         read?;
         Ok(match import.counts.unreadable_lines {
@@ -75,7 +80,12 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn lines(&mut self, arguments: &ImportArguments, interrupt: &Interrupt) -> Result<(), WorkError> {
+    async fn lines(
+        &mut self,
+        arguments: &ImportArguments,
+        interrupt: &Interrupt,
+        done: &AtomicU64,
+    ) -> Result<(), WorkError> {
         let mut lines = lines::read();
         loop {
             let line = tokio::select! {
@@ -83,6 +93,7 @@ impl Import<'_> {
                 () = interrupt.clone().wait() => break,
             };
             let Some(ImportLine { number, record }) = line else { break };
+            done.fetch_add(1, Relaxed);
             match record {
                 Ok(record) => self.take(record).await?,
                 Err(reason) => {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use crate::arguments::ServeArguments;
 use crate::commands::CommandContext;
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::interrupt::Interrupt;
 use crate::open::ConfiguredStorage;
 use crate::output::note;
@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
 
     for address in addresses.admin.iter().filter(|address| !address.ip().is_loopback()) {
         note(format_args!(
-            "warning: --admin {address}: it has no password: everyone who reaches it sees the metrics and the state"
+            "warning: --admin {address} has no password: anyone who can reach it sees the metrics and the state"
         ));
     }
 
@@ -62,8 +62,8 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
     };
     let left = server.stop().await;
     if left.count > 0 {
-        let fault = Fault::new(ErrorCode::WritesLost, lost_writes(backend, left));
-        return Err(CommandError::of(Exit::WritesLost, fault));
+        let message = CodedMessage::new(ErrorCode::WritesLost, lost_writes(backend, left));
+        return Err(CommandError::of(Exit::WritesLost, message));
     }
     Ok(exit)
 }

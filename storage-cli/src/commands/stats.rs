@@ -12,6 +12,7 @@ use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::note;
+use crate::progress::with_progress;
 use crate::scan::PageScan;
 
 /// The counts of a mirror are those of the process.
@@ -88,7 +89,8 @@ async fn count(
     with_downloads: bool,
     with_peers: bool,
 ) -> Result<StatsReport, WorkError> {
-    let Statistics { info_hashes, seeders, leechers, .. } = storage.statistics().await?;
+    let counting = with_progress(storage.statistics(), |took| format!("counting peers: {took:.0?}"));
+    let Statistics { info_hashes, seeders, leechers, .. } = counting.await?;
     let scan = PageScan::new();
     let mut downloads = 0_u64;
     if with_downloads {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
-    Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Scope, Storage, SwarmCounts, Timestamp,
+    Capability, Cursor, ExportScope, InfoHash, Opened, Page, PeerRecord, Record, Storage, SwarmCounts,
+    Timestamp,
 };
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction};
 use crate::commands::CommandContext;
 use crate::error_code::ErrorCode;
-use crate::exit_code::{CommandError, CommandResult, Exit, Fault};
+use crate::exit_code::{CodedMessage, CommandError, CommandResult, Exit};
 use crate::open::WorkError;
 use crate::output::{Output, confirm, note};
 use crate::scan::{PAGE, PageScan, note_unreadable};
@@ -64,13 +65,13 @@ async fn show(context: &mut CommandContext, arguments: &ShowArguments) -> Comman
             output.line(&counts)?;
         }
         if let Some(reason) = storage.missing_capabilities().reason(Capability::ExportPeers) {
-            note(Fault::new(ErrorCode::CapabilityMissing, format!("cannot show the peers: {reason}")));
+            note(CodedMessage::new(ErrorCode::CapabilityMissing, format!("cannot show the peers: {reason}")));
             return Ok(Exit::Finding);
         }
         show_peers(&**storage, schedule.peer_lifetime, arguments, output).await?;
         if (counts.seeders, counts.leechers, counts.downloads) == (0, 0, 0) {
             let message = format!("{info_hash}: unknown swarm: no peers, no downloads");
-            note(Fault::new(ErrorCode::NotFound, message));
+            note(CodedMessage::new(ErrorCode::NotFound, message));
             return Ok(Exit::Finding);
         }
         Ok(Exit::Success)
@@ -85,7 +86,7 @@ async fn show_peers(
     output: &mut Output,
 ) -> Result<(), WorkError> {
     let (mut unreadable, mut is_first) = (0, true);
-    let scope = Scope::Swarm(arguments.info_hash);
+    let scope = ExportScope::Swarm(arguments.info_hash);
     let read = async |from: Option<&Cursor>| storage.export_peers(scope, from, PAGE).await;
     let scan = PageScan::new();
     let pages = scan.pages(read, async |page: Page<PeerRecord>| {

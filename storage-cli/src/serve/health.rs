@@ -118,7 +118,7 @@ impl Health {
         self.gauge.set(i64::from(is_healthy));
         if !is_healthy {
             let cause = state.streak.as_ref().map_or("", |streak| &streak.cause);
-            tracing::error!(cause, "the storage fails");
+            tracing::error!(cause, "the storage is failing");
             return;
         }
         state.unhealthy_until = Some(Instant::now());

@@ -28,7 +28,7 @@ pub(crate) enum ServedAction {
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AnnounceOutcome {
+pub(crate) enum RequestOutcome {
     Ok,
     Malformed,
     /// The torrent is not served.
@@ -43,7 +43,7 @@ pub(crate) enum AnnounceOutcome {
     Dropped,
 }
 
-impl AnnounceOutcome {
+impl RequestOutcome {
     pub(crate) fn of<T>(result: &Result<T, Refusal>) -> Self {
         match result {
             Ok(_) => Self::Ok,
@@ -74,14 +74,14 @@ const ACTIONS: [(ServedAction, &str); 3] = [
     (ServedAction::Scrape, "scrape"),
 ];
 
-const OUTCOMES: [(AnnounceOutcome, &str); 7] = [
-    (AnnounceOutcome::Ok, "ok"),
-    (AnnounceOutcome::Malformed, "malformed"),
-    (AnnounceOutcome::Denied, "denied"),
-    (AnnounceOutcome::Limited, "limited"),
-    (AnnounceOutcome::Full, "full"),
-    (AnnounceOutcome::Failed, "failed"),
-    (AnnounceOutcome::Dropped, "dropped"),
+const OUTCOMES: [(RequestOutcome, &str); 7] = [
+    (RequestOutcome::Ok, "ok"),
+    (RequestOutcome::Malformed, "malformed"),
+    (RequestOutcome::Denied, "denied"),
+    (RequestOutcome::Limited, "limited"),
+    (RequestOutcome::Full, "full"),
+    (RequestOutcome::Failed, "failed"),
+    (RequestOutcome::Dropped, "dropped"),
 ];
 
 /// Upper bounds of durations in seconds, ascending: from 10 µs to 10 s, five a decade.
@@ -178,7 +178,7 @@ impl FrontMetrics {
         &self,
         protocol: TrackerProtocol,
         action: ServedAction,
-        outcome: AnnounceOutcome,
+        outcome: RequestOutcome,
         took: Duration,
     ) {
         let series = &self.series[protocol as usize][action as usize];
@@ -189,12 +189,12 @@ impl FrontMetrics {
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
         for series in self.series.iter().flatten() {
-            let count = |outcome: AnnounceOutcome| series.outcomes[outcome as usize].get();
-            totals.failed += count(AnnounceOutcome::Failed) + count(AnnounceOutcome::Dropped);
-            totals.malformed += count(AnnounceOutcome::Malformed);
-            totals.denied += count(AnnounceOutcome::Denied);
-            totals.limited += count(AnnounceOutcome::Limited);
-            totals.full += count(AnnounceOutcome::Full);
+            let count = |outcome: RequestOutcome| series.outcomes[outcome as usize].get();
+            totals.failed += count(RequestOutcome::Failed) + count(RequestOutcome::Dropped);
+            totals.malformed += count(RequestOutcome::Malformed);
+            totals.denied += count(RequestOutcome::Denied);
+            totals.limited += count(RequestOutcome::Limited);
+            totals.full += count(RequestOutcome::Full);
         }
         for protocol in &self.series {
             let announces = &protocol[ServedAction::Announce as usize];
@@ -231,15 +231,15 @@ mod tests {
     fn totals_are_of_both_protocols() {
         let metrics = FrontMetrics::register(&Registry::new()).unwrap();
         let quick = Duration::from_micros(30);
-        metrics.record(TrackerProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Http, ServedAction::Announce, RequestOutcome::Ok, quick);
         metrics.record(
             TrackerProtocol::Udp,
             ServedAction::Announce,
-            AnnounceOutcome::Failed,
+            RequestOutcome::Failed,
             Duration::from_secs(60),
         );
-        metrics.record(TrackerProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
-        metrics.record(TrackerProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Connect, RequestOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Scrape, RequestOutcome::Malformed, quick);
         let totals = metrics.totals();
         assert_eq!((totals.announces, totals.failed, totals.malformed, totals.denied), (2, 1, 1, 0));
         assert_eq!(totals.announces_within[2], 0);

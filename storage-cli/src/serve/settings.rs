@@ -12,7 +12,7 @@ use storage_core::{AnnounceAnswer, Context, Schedule};
 use super::approval::Approval;
 use super::http::{AddressRules, Route, Routes};
 use super::rate_limit::Rate;
-use crate::exit_code::{CommandError, Fault};
+use crate::exit_code::{CodedMessage, CommandError};
 
 /// The connections of clients that may be open at once, where the system allows so many.
 pub(super) const CONNECTIONS: usize = 10_000;
@@ -136,8 +136,8 @@ impl ServeSettings {
         problems.extend(probable_typos);
         let file = config.name();
         if !problems.is_empty() {
-            let faults = problems.iter().map(|problem| Fault::of_problem(file, problem));
-            return Err(CommandError::findings(faults));
+            let messages = problems.iter().map(|problem| CodedMessage::of_problem(file, problem));
+            return Err(CommandError::findings(messages));
         }
         Ok((settings, lines(file, warnings)))
     }

@@ -122,7 +122,7 @@ const WRONG_SETTINGS: &[WrongSetting] = &[
         title: "a zone that is nowhere",
         setting: ("created_zone", "Mars/Olympus"),
         key: "created_zone",
-        words: &["is no time zone", "Europe/Berlin", "UTC"],
+        words: &["expected a time zone", "Europe/Berlin", "UTC"],
     },
     WrongSetting {
         title: "a key that does not exist",

@@ -23,7 +23,7 @@ pub(super) fn lay_over(root: &mut Value, variables: impl Iterator<Item = (String
         let levels: Vec<_> = path.split(BETWEEN_LEVELS).collect();
         let value = Value::Variable { name: name.clone(), text };
         let placed = if levels.iter().any(|level| level.is_empty()) {
-            Err("has an empty level; two underscores stand between levels".to_owned())
+            Err("has an empty level: expected names separated by two underscores, such as TRACKER_STORAGE__NAME".to_owned())
         } else {
             place(root, &levels, value)
         };
@@ -33,6 +33,20 @@ pub(super) fn lay_over(root: &mut Value, variables: impl Iterator<Item = (String
         }
     }
     problems
+}
+
+/// Why a level of a path leads nowhere in a list of this length.
+pub(super) fn no_index(level: &str, length: usize) -> String {
+    let items = if length == 1 { "1 item".to_owned() } else { format!("{length} items") };
+    if level.parse::<usize>().is_ok() {
+        return format!("index {level} is out of range: the list has {items}");
+    }
+    format!("expected an index instead of `{level}`: a list of {items}")
+}
+
+/// Why a level of a path leads nowhere in a value that has no levels.
+pub(super) fn no_section(level: &str, found: &Value) -> String {
+    format!("expected a section with the key `{level}`, found {}", found.kind())
 }
 
 fn place(at: &mut Value, levels: &[&str], value: Value) -> Result<(), String> {
@@ -56,12 +70,10 @@ fn place(at: &mut Value, levels: &[&str], value: Value) -> Result<(), String> {
         Value::List(values) => {
             let length = values.len();
             let item = level.parse().ok().and_then(|index: usize| values.get_mut(index));
-            let item = item.ok_or_else(|| {
-                format!("`{level}` is no index into the list of {length} that the file has there")
-            })?;
+            let item = item.ok_or_else(|| no_index(level, length))?;
             place(item, rest, value)
         }
-        other => Err(format!("`{level}` is no key: what the file has there is {}", other.kind())),
+        other => Err(no_section(level, other)),
     }
 }
 

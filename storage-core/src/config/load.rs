@@ -45,7 +45,7 @@ impl ConfigFile {
         let bytes = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| fail(no_text(error.as_bytes())))?;
         if text.starts_with(RECORDS) {
-            return Err(fail(format!("is no configuration but a list of records; {TAKEN_IN}")));
+            return Err(fail(format!("expected a configuration, found the output of `export`; {TAKEN_IN}")));
         }
         let is_toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
         let root = if is_toml {
@@ -175,20 +175,18 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
                     .map(|key| format!("`{key}`"))
                     .collect();
                 let found = entries.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(level));
-                found.map(|(_, value)| value).ok_or_else(|| {
-                    format!(
-                        "there is no key `{level}`; there are {}",
-                        if keys.is_empty() { "none".into() } else { keys.join(", ") }
-                    )
+                found.map(|(_, value)| value).ok_or_else(|| match keys.as_slice() {
+                    [] => format!("no key `{level}` here: there are no keys"),
+                    keys => format!("no key `{level}` here; the keys are {}", keys.join(", ")),
                 })?
             }
             Value::List(values) => {
                 let length = values.len();
                 let index: Option<usize> = level.parse().ok();
                 let found = index.and_then(|index| values.into_iter().nth(index));
-                found.ok_or_else(|| format!("`{level}` is no index into a list of {length}"))?
+                found.ok_or_else(|| environment::no_index(level, length))?
             }
-            other => return Err(format!("`{level}` is no key: what the file has there is {}", other.kind())),
+            other => return Err(environment::no_section(level, &other)),
         };
     }
     Ok(value)
@@ -197,16 +195,16 @@ fn find(mut value: Value, at: &str) -> Result<Value, String> {
 /// How the records of an export begin.
 const RECORDS: &str = "{\"kind\":";
 
-const TAKEN_IN: &str = "`tracker-storage import -c FILE` takes it into the storage of a configuration";
+const TAKEN_IN: &str = "`tracker-storage import -c FILE` imports it";
 
 /// What a file is that is no text.
 fn no_text(bytes: &[u8]) -> String {
     if bytes.starts_with(b"REDIS") {
-        return "is no configuration but a snapshot of Redis (RDB); start a Redis on it, \
-                `redis-server --dir FOLDER --dbfilename NAME`, and name that in a configuration"
+        return "expected a configuration, found a snapshot of Redis (RDB); start a Redis server on it \
+                (`redis-server --dir FOLDER --dbfilename NAME`) and configure that server"
             .into();
     }
-    "is no text in UTF-8; expected a configuration in YAML, or in TOML if it is named .toml".into()
+    "expected a configuration in YAML (TOML if it is named .toml), found a file that is not UTF-8 text".into()
 }
 
 /// What figment says, without the values and source lines it repeats.
@@ -253,11 +251,11 @@ mod tests {
         assert_eq!(load(".yml", yaml, "prehooks.0.config.storage", &[]).unwrap().name, "memory");
         assert_eq!(
             load(".yml", yaml, "prehooks.1.config", &[]).unwrap_err(),
-            "FILE: `prehooks.1.config`: `1` is no index into a list of 1"
+            "FILE: `prehooks.1.config`: index 1 is out of range: the list has 1 item"
         );
         assert_eq!(
             load(".yml", yaml, "storage", &[]).unwrap_err(),
-            "FILE: `storage`: there is no key `storage`; there are `prehooks`"
+            "FILE: `storage`: no key `storage` here; the keys are `prehooks`"
         );
     }
 
@@ -296,7 +294,7 @@ mod tests {
         assert_eq!(config.storage("storage").unwrap().name, "memory");
         let nothing = ConfigFile::from_variables(std::iter::empty()).unwrap();
         let error = nothing.storage("storage").unwrap_err().to_string();
-        assert_eq!(error, "environment: `storage`: there is no key `storage`; there are none");
+        assert_eq!(error, "environment: `storage`: no key `storage` here: there are no keys");
     }
 
     #[test]
@@ -322,7 +320,7 @@ mod tests {
     fn a_file_that_is_no_configuration_is_told_what_it_is() {
         for (content, words) in [
             (b"REDIS0010\xfa\x09redis-ver\xff".as_slice(), "a snapshot of Redis (RDB)"),
-            (b"\xff\xfe\x00".as_slice(), "is no text in UTF-8; expected a configuration in YAML"),
+            (b"\xff\xfe\x00".as_slice(), "found a file that is not UTF-8 text"),
             (b"{\"kind\":\"downloads\",\"downloads\":3}\n".as_slice(), "`tracker-storage import"),
         ] {
             let mut file = tempfile::Builder::new().suffix(".rdb").tempfile().unwrap();

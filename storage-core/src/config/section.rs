@@ -169,7 +169,7 @@ impl Section {
             false
         });
         if times > 1 {
-            self.problem(key, "given more than once");
+            self.problem(key, "is given more than once");
         }
         taken.filter(|value| *value != Value::Null)
     }
@@ -227,7 +227,7 @@ impl Section {
             Some(number) => {
                 let number = T::try_from(number).ok().filter(|number| range.contains(number));
                 if number.is_none() {
-                    self.problem(key, format!("expected {expected}, found one out of that range"));
+                    self.problem(key, format!("expected {expected}, found a number out of this range"));
                 }
                 number
             }
@@ -287,7 +287,7 @@ impl Section {
             None => self.wrong_type(key, expected, &value),
             Some(share) if (0.0..=1.0).contains(&share) => Some(share),
             Some(_) => {
-                self.problem(key, format!("expected {expected}, found one out of that range"));
+                self.problem(key, format!("expected {expected}, found a number out of this range"));
                 None
             }
         }
@@ -307,12 +307,12 @@ impl Section {
                             texts.push(text);
                         }
                         Value::Integer(number) => texts.push(number.to_string()),
-                        other => return self.wrong_type(key, "a list of texts", &other),
+                        other => return self.wrong_type(key, "a list of text values", &other),
                     }
                 }
                 Some(texts)
             }
-            other => self.wrong_type(key, "a list of texts", &other),
+            other => self.wrong_type(key, "a list of text values", &other),
         }
     }
 
@@ -352,8 +352,8 @@ impl Section {
         for (name, _) in std::mem::take(&mut self.entries) {
             if !is_word(&name) {
                 let message = format!(
-                    "a key is no word of letters, digits, `_` and `-`: a space belongs between `key:` and its value; \
-                     known here are {}",
+                    "expected a key of letters, digits, `_` and `-` (is a space missing after `key:`?); known keys \
+                     are {}",
                     quoted(&self.known)
                 );
                 self.diagnostics.unknown.push(unknown_key(self.path.clone(), message));
@@ -366,7 +366,7 @@ impl Section {
                     self.diagnostics.probable_typos.push(unknown_key(key, message));
                 }
                 None => {
-                    let message = format!("unknown key; known here are {}", quoted(&self.known));
+                    let message = format!("unknown key; known keys are {}", quoted(&self.known));
                     self.diagnostics.unknown.push(unknown_key(key, message));
                 }
             }
@@ -481,7 +481,7 @@ mod tests {
             let diagnostics = section(&[("port", Value::Integer(1)), (name, Value::Null)]).finish();
             let text = format!("{diagnostics:?}");
             assert_eq!(diagnostics.unknown.len(), 2, "{text}");
-            assert!(!text.contains("hunter2") && text.contains("a space belongs"), "{text}");
+            assert!(!text.contains("hunter2") && text.contains("is a space missing"), "{text}");
         }
     }
 

@@ -54,7 +54,7 @@ impl Reader {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err("another document begins; expected one");
+                    return Err("expected a single document, found another document");
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -68,7 +68,11 @@ impl Reader {
                 }
             }
             Event::Alias(anchor) => {
-                let value = self.anchors.get(&anchor).cloned().ok_or("an alias is within what it names")?;
+                let value = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or("an alias refers to a value that contains it")?;
                 self.values += size(&value);
                 self.put(0, value)?;
             }
@@ -79,7 +83,7 @@ impl Reader {
 
     fn begin(&mut self, anchor: usize, value: Value) -> Result<(), &'static str> {
         if self.open.len() == DEEPEST {
-            return Err("lists and sections are within each other too deeply");
+            return Err("lists and sections are nested too deeply");
         }
         self.open.push(Open { anchor, value, key: None });
         Ok(())
@@ -88,7 +92,7 @@ impl Reader {
     fn put(&mut self, anchor: usize, value: Value) -> Result<(), &'static str> {
         self.values += 1;
         if self.values > MOST_VALUES {
-            return Err("there are too many values");
+            return Err("too many values");
         }
         if anchor > 0 {
             self.anchors.insert(anchor, value.clone());
@@ -111,7 +115,7 @@ fn key_of(value: Value) -> Result<String, &'static str> {
         Value::Text(text) | Value::Number(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(boolean) => Ok(boolean.to_string()),
-        _ => Err("a key is no text"),
+        _ => Err("expected text as a key"),
     }
 }
 
@@ -221,7 +225,7 @@ mod tests {
             ("hunter2: *hunter2\n", "line 1"),
             (&"[".repeat(100), "too deeply"),
             (&format!("l0: &l0 hunter2\n{bomb}"), "too many values"),
-            ("? [hunter2]\n: 1\n", "a key is no text"),
+            ("? [hunter2]\n: 1\n", "expected text as a key"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(words) && !error.contains("hunter2"), "{words}: {error}");

@@ -1,4 +1,7 @@
-//! Timeouts, a bounded number of waiting calls, and an orderly close (L1).
+//! Timeouts, a bounded number of calls under way, and an orderly close (L1).
+//!
+//! The deadline of a call is decided here: [`Limit`] sets it for the task, backends read it by [`deadline`], and work
+//! that runs in another task, such as a batch, gets it by [`with_time_left`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -189,7 +192,7 @@ impl Layer for Limit {
             }),
             () = self.stop.cancelled() => {
                 let error = Error::new(backend, operation, given_up(ErrorKind::Closed));
-                Err(error.with_message("the storage was closed meanwhile"))
+                Err(error.with_message("the storage was closed during the call"))
             }
         }
     }
@@ -207,7 +210,7 @@ impl Layer for Limit {
             let closed = timeout(left(), with_time_left(Some(left()), close)).await;
             closed.unwrap_or_else(|_| {
                 let error = Error::new(backend, Operation::Close, ErrorKind::Timeout);
-                Err(error.with_message("what was under way is left as it is"))
+                Err(error.with_message("operations that are still running were abandoned"))
             })
         });
         closed.await.copied()

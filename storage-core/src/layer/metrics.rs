@@ -86,78 +86,113 @@ impl Metrics {
     /// If the registry has metrics of these names already: one `Metrics` serves all storages.
     pub fn register(registry: &Registry) -> Result<Arc<Self>, prometheus::Error> {
         let operation = ["backend", "operation", "outcome"];
-        let seconds = HistogramOpts::from(opts("operation_seconds", "How long calls took"))
+        let seconds = HistogramOpts::from(opts("operation_seconds", "Duration of storage calls in seconds"))
             .buckets(Self::BUCKETS.to_vec());
         let metrics = Self {
             seconds: add(registry, HistogramVec::new(seconds, &operation))?,
-            operations: add(registry, counters("operations_total", "Calls", &operation))?,
+            operations: add(registry, counters("operations_total", "Storage calls", &operation))?,
             info_hashes: add(registry, gauges("info_hashes", "Info hashes that have peers", &["backend"]))?,
             seeders: add(registry, gauges("seeders", "Seeders of all swarms", &["backend"]))?,
             leechers: add(registry, gauges("leechers", "Leechers of all swarms", &["backend"]))?,
             statistics_timestamp: add(
                 registry,
-                float_gauges("statistics_timestamp_seconds", "When statistics were last taken"),
+                float_gauges("statistics_timestamp_seconds", "Unix time of the last statistics"),
             )?,
             count_check_swarms: add(
                 registry,
-                gauges("count_check_swarms", "Swarms that the last check of counts compared", &["backend"]),
+                gauges("count_check_swarms", "Swarms compared by the last check of counts", &["backend"]),
             )?,
             count_check_wrong: add(
                 registry,
-                gauges("count_check_wrong_swarms", "Those of them whose counts were wrong", &["backend"]),
+                gauges(
+                    "count_check_wrong_swarms",
+                    "Swarms with wrong counts in the last check of counts",
+                    &["backend"],
+                ),
             )?,
             count_check_timestamp: add(
                 registry,
-                float_gauges("count_check_timestamp_seconds", "When counts were last checked"),
+                float_gauges("count_check_timestamp_seconds", "Unix time of the last check of counts"),
             )?,
             repeated_completions: add(
                 registry,
                 counters(
                     "repeated_completions_total",
-                    "Clients that told again that they have everything",
+                    "Repeated completed announces, not counted as downloads",
                     &["backend"],
                 ),
             )?,
-            gc_seconds: add(registry, float_gauges("gc_seconds", "Duration of the last garbage collection"))?,
+            gc_seconds: add(
+                registry,
+                float_gauges("gc_seconds", "Duration of the last garbage collection in seconds"),
+            )?,
             gc_removed: add(
                 registry,
                 counters("gc_removed_peers_total", "Peers removed by garbage collection", &["backend"]),
             )?,
             gc_last_success: add(
                 registry,
-                float_gauges("gc_last_success_timestamp_seconds", "When garbage was last collected"),
+                float_gauges(
+                    "gc_last_success_timestamp_seconds",
+                    "Unix time of the last successful garbage collection",
+                ),
             )?,
             gc_next: add(
                 registry,
-                float_gauges("gc_next_timestamp_seconds", "When garbage is next collected, at the earliest"),
+                float_gauges(
+                    "gc_next_timestamp_seconds",
+                    "Earliest Unix time of the next garbage collection",
+                ),
             )?,
             gc_withheld: add(
                 registry,
-                gauges("gc_withheld_peers", "Stale peers left, since they are too many", &["backend"]),
+                gauges(
+                    "gc_withheld_peers",
+                    "Stale peers that were not removed because of gc_max_share",
+                    &["backend"],
+                ),
             )?,
-            retries: add(registry, counters("retries_total", "Attempts made again", &["backend", "reason"]))?,
+            retries: add(registry, counters("retries_total", "Retried attempts", &["backend", "reason"]))?,
             reconnects: add(registry, counters("reconnects_total", "Connections replaced", &["backend"]))?,
             skipped: add(
                 registry,
-                counters("skipped_rows_total", "Entries passed over as unreadable", &["backend", "what"]),
+                counters("skipped_rows_total", "Unreadable entries that were skipped", &["backend", "what"]),
             )?,
             clock_ahead: add(
                 registry,
-                float_gauges("clock_ahead_seconds", "How far the server's clock is ahead of this machine's"),
+                float_gauges(
+                    "clock_ahead_seconds",
+                    "Seconds by which the server's clock is ahead of this machine's",
+                ),
             )?,
             mirror_missed: add(
                 registry,
-                counters("mirror_missed_writes_total", "Writes a mirror's secondary missed", &["backend"]),
+                counters(
+                    "mirror_missed_writes_total",
+                    "Writes that the secondary of a mirror missed",
+                    &["backend"],
+                ),
             )?,
             mirror_suspended: add(
                 registry,
-                gauges("mirror_suspended", "Whether a mirror's secondary is suspended", &["backend"]),
+                gauges(
+                    "mirror_suspended",
+                    "1 if the secondary of a mirror is suspended, otherwise 0",
+                    &["backend"],
+                ),
             )?,
             mirror_queued: add(
                 registry,
-                gauges("mirror_queued_writes", "Writes waiting for a mirror's secondary", &["backend"]),
+                gauges("mirror_queued_writes", "Writes queued for the secondary of a mirror", &["backend"]),
             )?,
-            info: add(registry, gauges("info", "Versions, always 1", &["backend", "version", "server"]))?,
+            info: add(
+                registry,
+                gauges(
+                    "info",
+                    "Versions of the backend and its server; always 1",
+                    &["backend", "version", "server"],
+                ),
+            )?,
             queries: QueryMetrics::register(registry)?,
         };
         Ok(Arc::new(metrics))
@@ -184,7 +219,7 @@ impl Metrics {
             Event::Retried { reason } => self.retries.with_label_values(&[backend, reason]).inc(),
             Event::Reconnected => self.reconnects.with_label_values(&[backend]).inc(),
             Event::Skipped { what, count } => self.skipped.with_label_values(&[backend, what]).inc_by(count),
-            Event::Gathered { key, calls, waited, left } => {
+            Event::BatchSent { key, calls, waited, left } => {
                 self.queries.gathered(backend, key, calls, waited, left);
             }
             Event::Ran { key, took } => self.queries.ran(backend, key, took),

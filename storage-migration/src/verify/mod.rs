@@ -130,8 +130,9 @@ impl Verification {
                     [Some(kind.export()), (*kind == RecordKind::Downloads).then_some(Capability::Downloads)];
                 let reasons =
                     needed.into_iter().flatten().filter_map(|capability| lacking.reason(capability));
-                refusals
-                    .extend(reasons.map(|reason| (*kind, format!("the {side} cannot tell them: {reason}"))));
+                refusals.extend(
+                    reasons.map(|reason| (*kind, format!("the {side} cannot export them: {reason}"))),
+                );
             }
         }
         refusals

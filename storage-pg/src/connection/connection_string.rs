@@ -124,10 +124,9 @@ impl UrlParser {
     }
 }
 
-const ENCODE: &str = "in names and passwords the characters @ : / ? # % are written %40 %3A %2F %3F %23 %25";
+const ENCODE: &str = "in names and passwords, write the characters @ : / ? # % as %40 %3A %2F %3F %23 %25";
 
-const WRONGLY_ENCODED: &str =
-    "wrongly percent-encoded: after a `%` stand two hexadecimal digits, and the whole is UTF-8";
+const WRONGLY_ENCODED: &str = "not percent-encoded UTF-8: expected two hexadecimal digits after each `%`";
 
 fn split_server(server: &str) -> Option<(&str, &str)> {
     if let Some(bracketed) = server.strip_prefix('[') {
@@ -164,13 +163,12 @@ pub(super) fn parse_keywords(text: &str) -> Result<Vec<KeyValue>, String> {
             rest.split_once('=').ok_or_else(|| format!("pair {number} has no `=`; {EXPECTED}"))?;
         let keyword = keyword.trim_end();
         if keyword.is_empty() || keyword.contains(char::is_whitespace) {
-            return Err(format!("pair {number} has no single word before its `=`; {EXPECTED}"));
+            return Err(format!("pair {number} does not have exactly one word before its `=`; {EXPECTED}"));
         }
         let after = after.trim_start();
         let (value, after) = match after.strip_prefix('\'') {
-            Some(quoted) => take_quoted(quoted).ok_or_else(|| {
-                format!("the quote of the value of pair {number} is not closed; {EXPECTED}")
-            })?,
+            Some(quoted) => take_quoted(quoted)
+                .ok_or_else(|| format!("the value of pair {number} has no closing quote; {EXPECTED}"))?,
             None => take_plain(after)
                 .ok_or_else(|| format!("pair {number} ends in a backslash; write it twice to mean one"))?,
         };
@@ -181,7 +179,7 @@ pub(super) fn parse_keywords(text: &str) -> Result<Vec<KeyValue>, String> {
 }
 
 const EXPECTED: &str =
-    "expected a URL postgres://… or pairs keyword=value, values with spaces between single quotes";
+    "expected a URL postgres://… or pairs keyword=value, values with spaces in single quotes";
 
 /// Takes a value up to its closing quote.
 fn take_quoted(text: &str) -> Option<(String, &str)> {

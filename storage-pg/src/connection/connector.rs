@@ -248,7 +248,7 @@ impl Connector {
             }
             first_reason = Some(reason);
         }
-        Err(self.failure(index, ConnectErrorKind::UnsupportedParameter, "there is no way to try"))
+        Err(self.failure(index, ConnectErrorKind::UnsupportedParameter, "`sslmode` leaves no way to connect"))
     }
 
     async fn begin(&self, host: usize, options: &PgConnectOptions) -> sqlx::Result<(Connected, Suitability)> {
@@ -435,7 +435,7 @@ pub(super) async fn judge_role(
             Suitability::Unfit("it is not read-only")
         }
         TargetSession::Primary if is_standby(connection).await? => Suitability::Unfit("it is a standby"),
-        TargetSession::Standby if !is_standby(connection).await? => Suitability::Unfit("it is no standby"),
+        TargetSession::Standby if !is_standby(connection).await? => Suitability::Unfit("it is not a standby"),
         TargetSession::PreferStandby if !is_standby(connection).await? => Suitability::SecondChoice,
         _ => Suitability::Suits,
     };

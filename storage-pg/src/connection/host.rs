@@ -173,7 +173,7 @@ impl PasswordFile {
             Err(error) => return Err(ignored(&error.to_string())),
         };
         if !metadata.is_file() {
-            return Err(ignored("it is no plain file"));
+            return Err(ignored("it is not a regular file"));
         }
         if others_may_read(&metadata) {
             return Err(ignored("group or others have access to it; give it mode 0600"));

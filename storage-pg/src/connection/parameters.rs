@@ -141,7 +141,7 @@ impl Parameters {
 
     fn add_absent(&mut self, key: &str, given: GivenParameter) {
         if given.value.contains('\0') {
-            self.problems.push(format!("{} has a NUL in it", given.place));
+            self.problems.push(format!("{} contains a NUL character", given.place));
             return;
         }
         if self.given.contains_key(key) {
@@ -424,7 +424,7 @@ const REFUSED: &[(&str, Option<&str>, &str)] = &[
     ("replication", None, "replication connections are not supported"),
     ("require_auth", None, "can't be enforced; set the method in the server's pg_hba.conf"),
     ("requirepeer", None, "can't be enforced; use `sslmode` verify-full over TCP"),
-    ("ssl", None, "is no parameter; write `sslmode=require`"),
+    ("ssl", None, "is not a parameter; write `sslmode=require`"),
     (
         "ssl_min_protocol_version",
         Some("TLSv1.3"),
@@ -437,7 +437,7 @@ const REFUSED: &[(&str, Option<&str>, &str)] = &[
 ];
 
 const REVOCATION: &str =
-    "revocation lists are not supported; leave it out, or end TLS in front of the server";
+    "revocation lists are not supported; remove it, or terminate TLS in front of the server";
 
 /// Takes these parameters out.
 pub(super) fn take_unsupported(parameters: &mut Parameters) {
@@ -558,7 +558,7 @@ mod tests {
         assert_eq!(
             parameters.problems,
             [
-                "`user` has a NUL in it",
+                "`user` contains a NUL character",
                 "`pool_max_conns`: expected a whole number from 1 to 9",
                 "environment variable PGCONNECT_TIMEOUT: expected a whole number from 1 to 9",
             ]

@@ -192,7 +192,7 @@ impl Pool {
             if !error.is_transient() || begun.elapsed().saturating_add(wait) > startup_timeout {
                 return Err(error);
             }
-            tracing::warn!(%error, next = ?wait, "trying again");
+            tracing::warn!(%error, next = ?wait, "cannot connect; retrying");
             tokio::time::sleep(wait).await;
         }
         lease().await

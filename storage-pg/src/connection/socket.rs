@@ -74,7 +74,11 @@ impl SocketSettings {
                 self.set(&socket)?;
             }
         }
-        if is_found { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, "no socket leads there")) }
+        if is_found {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotFound, "the socket of the connection was not found"))
+        }
     }
 
     fn set(&self, socket: &OwnedFd) -> io::Result<()> {

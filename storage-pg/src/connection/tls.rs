@@ -105,7 +105,7 @@ fn take_root_certificates(
         if given.value == "system" {
             if mode.is_some_and(|mode| mode != TlsMode::VerifyFull) {
                 let place = given.place;
-                parameters.problems.push(format!("{place}: `system` goes with `sslmode` verify-full only"));
+                parameters.problems.push(format!("{place}: `system` requires `sslmode` verify-full"));
             }
             return (TlsMode::VerifyFull, None);
         }

@@ -185,7 +185,7 @@ impl Cluster {
         let asks: Vec<_> = known.iter().map(|address| self.slots_known_to(address).boxed()).collect();
         let failed = |error: RedisError| ConnectError { address: self.0.seeds.join(", "), error };
         if asks.is_empty() {
-            return Err(failed((ErrorKind::InvalidClientConfig, "there is no address").into()));
+            return Err(failed((ErrorKind::InvalidClientConfig, "no address is configured").into()));
         }
         let (slots, _) = match timeout(LONGEST_LOOK, select_ok(asks)).await {
             Ok(answer) => answer?,
@@ -203,7 +203,7 @@ impl Cluster {
         let answer = link.node.connection().req_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await;
         let slots = answer.and_then(Value::extract_error).and_then(|answer| {
             let (host, _) = address_parts(address).unwrap_or_default();
-            let unexpected = (ErrorKind::UnexpectedReturnType, "the slots have an unexpected form");
+            let unexpected = (ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS returned an unexpected answer");
             read_slots(answer, host).ok_or(RedisError::from(unexpected))
         });
         slots.map_err(|error| ConnectError { address: address.to_owned(), error })
@@ -259,7 +259,8 @@ impl Nodes {
 
     fn client(&self, address: &str) -> RedisResult<Client> {
         let parts = address_parts(address);
-        let (host, port) = parts.ok_or((ErrorKind::Client, "a node's address has an unexpected form"))?;
+        let (host, port) =
+            parts.ok_or((ErrorKind::Client, "CLUSTER SLOTS returned an unexpected address"))?;
         (self.client)(host, port)
     }
 }

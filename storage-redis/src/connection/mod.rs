@@ -77,12 +77,7 @@ impl Connections {
                 return Err(error.into_error(Operation::Open, false));
             }
             if !told {
-                tracing::warn!(
-                    backend = NAME,
-                    reason = error.reason,
-                    ?timeout,
-                    "can't connect; trying again"
-                );
+                tracing::warn!(backend = NAME, reason = error.reason, ?timeout, "cannot connect; retrying");
                 told = true;
             }
             tokio::time::sleep(delay).await;
@@ -112,8 +107,7 @@ impl Connections {
                 backend = NAME,
                 first,
                 count,
-                "keys hold another type than MoChi's `redis` storage uses, perhaps that of its `keydb` storage: they \
-                 are left alone"
+                "ignored keys of another type than MoChi's `redis` storage uses, perhaps those of its `keydb` storage"
             );
         }
     }
@@ -121,7 +115,7 @@ impl Connections {
     /// Tells the observer that entries could not be understood.
     pub(crate) fn note_unreadable(&self, what: &'static str, count: u64) {
         if count > 0 {
-            tracing::warn!(backend = NAME, what, count, "entries that can't be understood are passed over");
+            tracing::warn!(backend = NAME, what, count, "skipped unreadable entries");
             self.observer.observe(NAME, Event::Skipped { what, count });
         }
     }
@@ -153,7 +147,7 @@ impl Connections {
 
     /// The same; also whether an earlier attempt may have taken effect, whose answer was lost.
     pub(crate) async fn write_again<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<(T, bool)> {
-        let (values, after_loss) = self.attempts(call, &Request::Write(command)).await?;
+        let (values, after_loss) = self.send_with_retries(call, &Request::Write(command)).await?;
         Ok((read(call, values.into_iter().next().unwrap_or(Value::Nil))?, after_loss))
     }
 
@@ -230,7 +224,7 @@ impl Connections {
     }
 
     async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
-        self.attempts(call, request).await.map(|(values, _)| values)
+        self.send_with_retries(call, request).await.map(|(values, _)| values)
     }
 }
 
@@ -248,7 +242,7 @@ pub(crate) fn read<T: FromRedisValue>(call: Call, value: Value) -> Result<T> {
     }
     // What redis-rs says of it may repeat stored values.
     redis::from_redis_value(value)
-        .map_err(|_| call.error(ErrorKind::Corrupt).with_message("the answer has an unexpected form"))
+        .map_err(|_| call.error(ErrorKind::Corrupt).with_message("the server returned an unexpected answer"))
 }
 
 /// A command on a key; arguments are added to it.

@@ -146,7 +146,9 @@ impl Pipelines {
         let mut values = connection.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
         let waited = values.pop().unwrap_or(Value::Nil).extract_error()?;
         let Value::Int(reached) = waited else {
-            return Err(SendError::Redis((ErrorKind::UnexpectedReturnType, "WAIT gives no number").into()));
+            return Err(SendError::Redis(
+                (ErrorKind::UnexpectedReturnType, "WAIT returned no number").into(),
+            ));
         };
         // A mark is refused where the server refuses writes, and of no use to those that it has not refused.
         values.truncate(number);
@@ -193,8 +195,9 @@ pub(super) async fn ask_server(connection: &mut MultiplexedConnection) -> RedisR
 }
 
 fn read<T: FromRedisValue>(answer: Value) -> RedisResult<T> {
-    redis::from_redis_value(answer.extract_error()?)
-        .map_err(|error| RedisError::from((redis::ErrorKind::Parse, "TIME is no time", error.to_string())))
+    redis::from_redis_value(answer.extract_error()?).map_err(|error| {
+        RedisError::from((redis::ErrorKind::Parse, "TIME returned no time", error.to_string()))
+    })
 }
 
 fn clock(asked: Instant, (seconds, microseconds): Time) -> ServerClock {

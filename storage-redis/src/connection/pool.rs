@@ -120,7 +120,7 @@ impl Pool {
 
 impl PoolInner {
     /// Sends a request. Does what the next attempt needs. Ends by the deadline.
-    pub(super) async fn attempt(
+    pub(super) async fn send_once(
         self: &Arc<Self>,
         request: &Request,
         waits_for_replicas: bool,
@@ -258,7 +258,7 @@ impl PoolInner {
             Ok(acquired) => acquired.map_err(|failed| RequestError::connecting(&failed)),
             Err(_) => {
                 self.slot(index).live.give_up_attempt(SUSPICIOUS_WAIT);
-                Err(RequestError::out_of_time("there was no connection in time"))
+                Err(RequestError::out_of_time("no connection became free in time"))
             }
         }
     }
@@ -291,7 +291,10 @@ impl PoolInner {
             }
         });
         async move {
-            let ended = |_| ConnectError { address, error: std::io::Error::other("it was given up").into() };
+            let ended = |_| ConnectError {
+                address,
+                error: std::io::Error::other("the attempt was abandoned").into(),
+            };
             let live = making.await.map_err(ended)??;
             if generation > 0 {
                 tracing::debug!(backend = NAME, "connected again");

@@ -160,7 +160,7 @@ impl Sentinels {
             Err(error) => return Err(explain(error, client.get_connection_info().addr()).await),
         };
         if let Err(error) = connection.subscribe(CHANNEL).await {
-            tracing::debug!(backend = NAME, %error, "a sentinel announces nothing to us; it is asked only");
+            tracing::debug!(backend = NAME, %error, "cannot subscribe to a sentinel: it is polled instead");
         }
         loop {
             let named = self.ask(&mut connection).await?;
@@ -231,7 +231,7 @@ fn unknown() -> RedisError {
 }
 
 fn unexpected(error: redis::ParsingError) -> RedisError {
-    (ErrorKind::Parse, "a sentinel's answer has an unexpected form", error.to_string()).into()
+    (ErrorKind::Parse, "a sentinel returned an unexpected answer", error.to_string()).into()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     let problem = |message: String| Problem::new("ca_certs", message);
     let pem = std::fs::read(file).map_err(|error| problem(format!("{}: {error}", file.display())))?;
     if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
-        return Err(problem(format!("{}: has no certificate in PEM form", file.display())));
+        return Err(problem(format!("{}: contains no certificate in PEM format", file.display())));
     }
     Ok(pem)
 }
@@ -70,7 +70,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let config = RedisConfig { tls: true, ca_certs: vec![file.path().into()], ..RedisConfig::default() };
         assert!(
-            Certificates::read(&config).err().unwrap().message.ends_with("has no certificate in PEM form")
+            Certificates::read(&config)
+                .err()
+                .unwrap()
+                .message
+                .ends_with("contains no certificate in PEM format")
         );
     }
 }

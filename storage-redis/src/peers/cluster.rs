@@ -258,7 +258,7 @@ impl RedisStorage {
         }
         let adjust = command("INCRBY", counter(role)).arg(difference).take();
         if let Err(error) = self.connections.query::<i64>(call, adjust).await {
-            tracing::debug!(backend = crate::NAME, ?error, "could not adjust MoChi's counter");
+            tracing::debug!(backend = crate::NAME, ?error, "cannot adjust MoChi's counter");
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(context: &mut CommandContext, arguments: &ListSwarmsArgu
         if found.is_empty() {
             note(arguments.sort.none_listed());
         } else if left_out {
-            note(format_args!("these are the first {}; --limit lists more", found.len()));
+            note(format_args!("these are the first {}; a larger --limit lists more", found.len()));
         }
         Ok(Exit::Success)
     });
@@ -81,7 +81,7 @@ impl SwarmSort {
     /// What it means that the list is empty.
     fn none_listed(self) -> &'static str {
         match self {
-            Self::Downloads => "no torrent was downloaded to the end",
+            Self::Downloads => "no swarm has completed downloads",
             Self::Peers | Self::Seeders | Self::Leechers | Self::InfoHash => "no swarm has peers",
         }
     }

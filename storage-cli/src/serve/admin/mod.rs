@@ -55,7 +55,10 @@ impl HttpService for AdminService {
                 Err(error) => failed(&error),
             },
             "/health" => HttpResponse::health(self.health.is_healthy()),
-            _ => HttpResponse::text(StatusCode::NOT_FOUND, "there are /, /stats, /metrics and /health\n"),
+            _ => HttpResponse::text(
+                StatusCode::NOT_FOUND,
+                "not found; the paths are /, /stats, /metrics and /health\n",
+            ),
         };
         HttpResponse { headers: HEADERS, ..answer }
     }

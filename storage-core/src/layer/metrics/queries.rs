@@ -22,23 +22,31 @@ impl QueryMetrics {
         let seconds = |name, help, labels: &[&str]| histogram(name, help, &Metrics::BUCKETS, labels);
         let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
         Ok(Self {
-            seconds: add(registry, seconds("query_seconds", "How long queries took", &of_query))?,
+            seconds: add(registry, seconds("query_seconds", "Duration of queries in seconds", &of_query))?,
             batch_calls: add(
                 registry,
-                histogram("batch_calls", "Calls that were sent together", &sizes, &of_query),
+                histogram("batch_calls", "Number of calls in a batch", &sizes, &of_query),
             )?,
             batch_wait: add(
                 registry,
-                seconds("batch_wait_seconds", "How long the oldest call of a batch waited", &of_query),
+                seconds(
+                    "batch_wait_seconds",
+                    "Time that the oldest call of a batch waited, in seconds",
+                    &of_query,
+                ),
             )?,
             batch_queue: add(registry, gauges("batch_queue", "Calls waiting for a batch", &of_query))?,
             pool_wait: add(
                 registry,
-                seconds("pool_wait_seconds", "How long calls waited for a connection", &["backend"]),
+                seconds(
+                    "pool_wait_seconds",
+                    "Time that calls waited for a connection, in seconds",
+                    &["backend"],
+                ),
             )?,
             pool_connections: add(
                 registry,
-                gauges("pool_connections", "Connections of the pool", &["backend"]),
+                gauges("pool_connections", "Connections in the pool", &["backend"]),
             )?,
         })
     }
