@@ -86,7 +86,7 @@ const WRONG_SETTINGS: &[WrongSetting] = &[
         title: "a parameter of a type that cannot be fed",
         setting: ("gc_query", "DELETE FROM mo_peers WHERE created::date <= @created"),
         key: "gc_query",
-        words: &["`@created` is date there", "expected timestamp or timestamptz"],
+        words: &["`@created` has the type date", "expected timestamp or timestamptz"],
     },
     WrongSetting {
         title: "a result without the configured column",
