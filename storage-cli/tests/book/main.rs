@@ -1,4 +1,4 @@
-//! Runs the commands of the book as they stand: the `sh` blocks of a page, in one shell, in an empty directory with
+//! Runs the commands of the README and the book as they stand: the `sh` blocks of a page, in one shell, in an empty directory with
 //! links to the files of the repository, with a PostgreSQL server in the `PG*` variables and Redis at 127.0.0.1:6379.
 //!
 //! Everything runs in a network namespace of its own, so that the ports of the examples are free. A block that cannot

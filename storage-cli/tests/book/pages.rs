@@ -1,13 +1,14 @@
-//! The commands in the pages of the book.
+//! The commands in the README and in the pages of the book.
 
 use std::fs;
 
 use crate::repository;
 
 /// Why a block is not run, by the mark in its info string.
-const REASONS: [(&str, &str); 6] = [
+const REASONS: [(&str, &str); 7] = [
     ("takes-minutes", "it compiles, or runs for minutes"),
     ("until-ctrl-c", "it runs until it is interrupted"),
+    ("in-another-terminal", "it needs what a block before it runs until it is interrupted"),
     ("needs-systemd", "it needs systemd, and changes the machine"),
     ("needs-docker", "it needs containers"),
     ("needs-cockroachdb", "it needs CockroachDB"),
@@ -17,7 +18,7 @@ const REASONS: [(&str, &str); 6] = [
 /// Info strings of blocks with commands that would be passed over.
 const ALIASES: [&str; 4] = ["bash", "console", "shell", "zsh"];
 
-/// A page of the book.
+/// A page of the book, or the README.
 pub struct BookPage {
     /// From the root of the repository.
     pub name: String,
@@ -41,15 +42,16 @@ pub enum Runnable {
     Unclear(String),
 }
 
-/// The pages, in the order of their names.
+/// The pages of the book, in the order of their names, and the README.
 pub fn read_pages() -> Vec<BookPage> {
     let folder = repository().join("docs/src");
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
     files.sort();
     assert!(files.len() > 10, "only {} pages in {}", files.len(), folder.display());
+    files.push(repository().join("README.md"));
     let page = |file: &std::path::PathBuf| BookPage {
-        name: format!("docs/src/{}", file.file_name().unwrap().to_str().unwrap()),
+        name: file.strip_prefix(repository()).unwrap().to_str().unwrap().to_owned(),
         blocks: blocks(&fs::read_to_string(file).unwrap()),
     };
     files.iter().map(page).collect()
