@@ -271,7 +271,7 @@ fn queries_of_data_alone(pg: &PgTables) {
         "peer.by_info_hash_clause",
     ];
     for key in missing {
-        assert_reported(&ran, key, &["is missing or empty", "a query is required"]);
+        assert_reported(&ran, key, &["is missing or empty", "expected a query"]);
     }
     assert_refused(&ran, missing.len());
     pg.assert_unchanged();

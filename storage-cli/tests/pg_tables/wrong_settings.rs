@@ -110,13 +110,13 @@ const WRONG_SETTINGS: &[WrongSetting] = &[
         title: "an empty query where one is required",
         setting: ("peer.graduate_query", ""),
         key: "peer.graduate_query",
-        words: &["is missing or empty", "a query is required"],
+        words: &["is missing or empty", "expected a query"],
     },
     WrongSetting {
         title: "an empty query before a clause",
         setting: ("peer.count_query", " "),
         key: "peer.count_query",
-        words: &["is missing or empty", "a query is required"],
+        words: &["is missing or empty", "expected a query"],
     },
     WrongSetting {
         title: "a zone that is nowhere",
