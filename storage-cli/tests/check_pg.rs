@@ -253,7 +253,7 @@ fn no_tables(pg: &PgTables) {
 fn narrow_ports(pg: &PgTables) {
     let ran = pg.check(&[]);
     for key in ["peer.add_query", "peer.del_query", "peer.graduate_query"] {
-        let words = ["`@port` is int2 there", "expected int4 or int8", "no room for ports above 32767"];
+        let words = ["`@port` has the type int2", "expected int4 or int8", "no room for ports above 32767"];
         assert_reported(&ran, key, &words);
     }
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -271,7 +271,7 @@ fn queries_of_data_alone(pg: &PgTables) {
         "peer.by_info_hash_clause",
     ];
     for key in missing {
-        assert_reported(&ran, key, &["is missing or empty", "a query is required"]);
+        assert_reported(&ran, key, &["is missing or empty", "expected a query"]);
     }
     assert_refused(&ran, missing.len());
     pg.assert_unchanged();

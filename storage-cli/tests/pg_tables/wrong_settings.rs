@@ -86,7 +86,7 @@ const WRONG_SETTINGS: &[WrongSetting] = &[
         title: "a parameter of a type that cannot be fed",
         setting: ("gc_query", "DELETE FROM mo_peers WHERE created::date <= @created"),
         key: "gc_query",
-        words: &["`@created` is date there", "expected timestamp or timestamptz"],
+        words: &["`@created` has the type date", "expected timestamp or timestamptz"],
     },
     WrongSetting {
         title: "a result without the configured column",
@@ -110,13 +110,13 @@ const WRONG_SETTINGS: &[WrongSetting] = &[
         title: "an empty query where one is required",
         setting: ("peer.graduate_query", ""),
         key: "peer.graduate_query",
-        words: &["is missing or empty", "a query is required"],
+        words: &["is missing or empty", "expected a query"],
     },
     WrongSetting {
         title: "an empty query before a clause",
         setting: ("peer.count_query", " "),
         key: "peer.count_query",
-        words: &["is missing or empty", "a query is required"],
+        words: &["is missing or empty", "expected a query"],
     },
     WrongSetting {
         title: "a zone that is nowhere",
