@@ -4,8 +4,8 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use async_trait::async_trait;
 use storage_core::{
-    BulkPeerStorage, Cursor, DataRecord, DownloadsRecord, Imported, Operation, Page, PeerRecord, Result,
-    Scope, Transfer,
+    BulkPeerStorage, Cursor, DataRecord, DownloadsRecord, ExportScope, Imported, Operation, Page, PeerRecord,
+    Result, Transfer,
 };
 
 use crate::ExampleStorage;
@@ -15,20 +15,20 @@ use crate::storage::{Presence, first_peer};
 impl Transfer for ExampleStorage {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
         let start = match (from.and_then(Cursor::peer), scope) {
             (Some(last), _) => Excluded(last),
-            (None, Scope::Swarm(info_hash)) => Included((info_hash, first_peer())),
-            (None, Scope::All) => Unbounded,
+            (None, ExportScope::Swarm(info_hash)) => Included((info_hash, first_peer())),
+            (None, ExportScope::All) => Unbounded,
         };
         let contents = self.lock();
         let peers = contents.peers.range((start, Unbounded));
         let in_scope = peers.take_while(|((info_hash, _), _)| match scope {
-            Scope::All => true,
-            Scope::Swarm(only) => *info_hash == only,
+            ExportScope::All => true,
+            ExportScope::Swarm(only) => *info_hash == only,
         });
         let records = in_scope.map(|((info_hash, peer), Presence { announced, role })| PeerRecord {
             info_hash: *info_hash,

@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use storage_core::{Cursor, DownloadsRecord, Page, PeerRecord, Result as StorageResult, Scope, Storage};
+use storage_core::{
+    Cursor, DownloadsRecord, ExportScope, Page, PeerRecord, Result as StorageResult, Storage,
+};
 
 use crate::interrupt::Interrupt;
 use crate::open::WorkError;
@@ -53,7 +55,7 @@ impl PageScan {
         storage: &dyn Storage,
         each: impl AsyncFnMut(Vec<PeerRecord>) -> StorageResult<()>,
     ) -> Result<(), WorkError> {
-        let read = async |from: Option<&Cursor>| storage.export_peers(Scope::All, from, PAGE).await;
+        let read = async |from: Option<&Cursor>| storage.export_peers(ExportScope::All, from, PAGE).await;
         self.all("peers", read, each).await
     }
 

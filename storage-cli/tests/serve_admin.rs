@@ -42,6 +42,19 @@ fn the_state_is_served_as_json() {
     assert_eq!([&requests["announces"], &requests["malformed"]], [4, 1], "{stats}");
     assert_eq!([&requests["denied"], &requests["failed"], &stats["errors"]], [0, 0, 0], "{stats}");
     assert!(stats["announces_per_second"].as_f64().unwrap() > 0.0, "{stats}");
+    let families = &stats["announces_by_family"];
+    assert_eq!([&families["ipv4"]["total"], &families["ipv6"]["total"]], [2, 1], "{stats}");
+    let storage = &stats["storage"];
+    assert_eq!([&storage["pool"], &storage["mirror"]], [&Value::Null; 2], "{stats}");
+    assert_eq!(
+        [&storage["calls"]["max_in_flight"], &storage["pending_writes"]["count"]],
+        [10_000, 0],
+        "{stats}"
+    );
+    assert_eq!(
+        (&stats["healthy"], &get(tracker.admin(), "/stats").json()["backend"]),
+        (&true.into(), &stats["backend"])
+    );
     let latency = &stats["latency_milliseconds"];
     assert!(latency["p50"].as_f64().unwrap() <= latency["p99"].as_f64().unwrap(), "{stats}");
     assert_eq!(stats["last_error"], Value::Null);

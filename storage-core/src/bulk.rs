@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use rand::RngExt;
 
 use crate::{
-    Cursor, Error, InfoHash, Operation, Peer, PeerRecord, PeerStorage, PeerStorageExt, Result, Role, Scope,
-    SwarmCounts, Timestamp, Transfer, When,
+    Cursor, Error, ExportScope, InfoHash, Operation, Peer, PeerRecord, PeerStorage, PeerStorageExt, Result,
+    Role, SwarmCounts, Timestamp, Transfer, When,
 };
 
 /// Writes and reads for many (W1, R1).
@@ -202,7 +202,7 @@ async fn for_each_peer<S: Transfer + ?Sized>(
 ) -> Result<u64> {
     let (mut from, mut unreadable): (Option<Cursor>, _) = (None, 0);
     loop {
-        let page = storage.export_peers(Scope::Swarm(*info_hash), from.as_ref(), PAGE).await?;
+        let page = storage.export_peers(ExportScope::Swarm(*info_hash), from.as_ref(), PAGE).await?;
         unreadable += page.unreadable;
         if !page.records.into_iter().all(&mut take) || page.next.is_none() {
             return Ok(unreadable);

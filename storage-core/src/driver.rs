@@ -441,7 +441,8 @@ async fn all_or_problems<S: Backend + ?Sized>(
     Err(OpenError::Configuration(unknown))
 }
 
-/// Puts the [`DefaultLayers`] around a storage that was opened in code, without an observer.
+/// Puts the [`DefaultLayers`] around a storage that was opened in code, without an observer and without maintenance;
+/// for that use [`Opened::new`].
 pub fn with_default_layers<S: ?Sized>(storage: Arc<S>, limits: Limits) -> Arc<Layered<S, DefaultLayers>> {
     Arc::new(Layered::new(storage, DefaultLayers::new(limits, None)))
 }

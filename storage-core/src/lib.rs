@@ -133,7 +133,7 @@
 //! match storage.announce(&announce).await {
 //!     Ok(answer) => println!("{answer:?}"),
 //!     // Announces may be repeated.
-//!     Err(error) if error.is_retryable() || error.kind() == ErrorKind::Uncertain => println!("again: {error}"),
+//!     Err(error) if error.is_retryable() => println!("again: {error}"),
 //!     Err(error) => println!("{error}"),
 //! }
 //! # }
@@ -229,9 +229,10 @@ pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord
 pub use server_clock::ServerClock;
 pub use server_time::{ClockReading, ServerTime};
 pub use storage::{
-    Backend, Collected, CountCheck, DataStorage, Diagnostics, Forgotten, Maintenance, PeerCounts,
-    PeerSelection, PeerStorage, PeerStorageExt, PendingWrites, QueryCheck, QueryScopeReport, Scope,
-    Statistics, Storage, SwarmCounts, Transfer, WrongCounts, forget_swarms_one_by_one,
+    Backend, CallUtilization, Collected, CountCheck, DataStorage, Diagnostics, ExportScope, Forgotten,
+    Maintenance, PeerCounts, PeerSelection, PeerStorage, PeerStorageExt, PendingWrites, PoolUtilization,
+    QueryCheck, QueryScopeReport, Statistics, Storage, SwarmCounts, Transfer, Utilization, WrongCounts,
+    forget_swarms_one_by_one,
 };
 pub use swarm_list::{ListedSwarm, SwarmOrder, SwarmPage, SwarmPageBuilder};
 pub use tasks::{TaskSpawner, Tasks};

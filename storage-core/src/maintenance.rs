@@ -98,7 +98,7 @@ const CLOSE_RESERVE: Duration = Duration::from_secs(1);
 ///
 /// Time in which nobody could announce ages nobody: no garbage is collected for
 /// [`gc_grace`](Schedule::gc_grace) after the start, and after more than a minute in which every announce and every
-/// probe failed or the process stood still. Calls made through the storage returned show it. And it is collected for
+/// probe failed or the process stood still. The scheduler learns this from the calls that pass through it. And it is collected for
 /// no `peer_lifetime` after [a clock was found wrong](crate::ClockReading::noticed).
 #[derive(Clone, Default)]
 pub struct MaintenanceScheduler(Arc<SchedulerInner>);

@@ -9,7 +9,8 @@ use crate::{Collected, CountCheck, Error, Operation, Statistics};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// An attempt failed and is made again; the reason is one of few words (`serialization`).
+    /// An attempt failed and is made again. `pg` has the reasons `conflict`, `connection` and `statement`; `redis` the
+    /// classes of its errors, such as `timeout` and `unreachable`.
     Retried {
         /// Why.
         reason: &'static str,
@@ -24,7 +25,7 @@ pub enum Event {
         count: u64,
     },
     /// Calls of several tasks were sent together.
-    Gathered {
+    BatchSent {
         /// The configuration key of the query.
         key: &'static str,
         /// How many calls.

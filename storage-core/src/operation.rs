@@ -80,7 +80,7 @@ operations! {
     ListSwarms => "list_swarms", LongRead;
     /// A swarm is removed.
     ForgetSwarm => "forget_swarm", LongWrite;
-    /// Queries are compared with what the server says of them.
+    /// Each query is run once, and what it did is taken back.
     CheckQueries => "check_queries", LongRead;
     /// Destructive queries are tried on rows of their own.
     CheckQueryScope => "check_query_scope", LongRead;

@@ -72,6 +72,11 @@ pub trait Backend: Send + Sync {
         PendingWrites::default()
     }
 
+    /// How busy the storage is at this moment. Asks nobody.
+    fn utilization(&self) -> Utilization {
+        Utilization::default()
+    }
+
     /// Whether the server answers.
     async fn ping(&self) -> Result<()>;
 
@@ -181,9 +186,15 @@ pub trait PeerStorage: Backend {
     }
 
     /// [`announce`](Self::announce) where it can be answered at once, without a server and without waiting: `None`
-    /// where it cannot, and nothing has been written then. For callers that would rather not make a future.
+    /// where it cannot, and nothing has been written then. For callers that would rather not make a future. A storage
+    /// that implements it says so by [`answers_at_once`](Self::answers_at_once), or layers do not ask it.
     fn try_announce(&self, _announce: &Announce) -> Option<Result<AnnounceAnswer>> {
         None
+    }
+
+    /// Whether [`try_announce`](Self::try_announce) may give an answer.
+    fn answers_at_once(&self) -> bool {
+        false
     }
 
     /// Whole announces of several clients at the same time: the answer to each as soon as it is there, with the place
@@ -331,7 +342,7 @@ pub trait Transfer: Backend {
     /// meanwhile.
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>>;
@@ -547,7 +558,7 @@ pub struct Forgotten {
 
 /// Which peers an export covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum ExportScope {
     /// All swarms.
     All,
     /// One swarm.
@@ -568,6 +579,67 @@ impl PendingWrites {
     /// So many, of which the oldest was acknowledged so long ago.
     pub fn new(count: u64, oldest: Option<Duration>) -> Self {
         Self { count, oldest }
+    }
+}
+
+/// How busy a storage is. What it does not have, or does not know, is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Utilization {
+    /// Its calls; known where a [`Limit`](crate::layer::Limit) is around it.
+    pub calls: Option<CallUtilization>,
+    /// Its connections to its server.
+    pub pool: Option<PoolUtilization>,
+}
+
+impl Utilization {
+    /// Of a storage whose connections are known.
+    pub fn of_pool(pool: PoolUtilization) -> Self {
+        Self { pool: Some(pool), ..Self::default() }
+    }
+}
+
+/// The calls of a storage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallUtilization {
+    /// Calls under way, those that wait for a connection or a batch among them.
+    pub in_flight: usize,
+    /// The most that may be under way at once; further ones are [`Busy`](crate::ErrorKind::Busy).
+    pub max_in_flight: usize,
+}
+
+impl CallUtilization {
+    /// So many calls are under way, of so many that may be.
+    pub fn new(in_flight: usize, max_in_flight: usize) -> Self {
+        Self { in_flight, max_in_flight }
+    }
+}
+
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolUtilization {
+    /// Connections that are open.
+    pub open: usize,
+    /// Those of them that calls use.
+    pub in_use: usize,
+    /// The most that may be open.
+    pub max_open: usize,
+    /// Calls that wait for a connection; `None` where calls share connections and none waits for one.
+    pub waiting: Option<usize>,
+}
+
+impl PoolUtilization {
+    /// So many connections are open, of which so many are used, of so many that may be open; nobody is known to wait.
+    pub fn new(open: usize, in_use: usize, max_open: usize) -> Self {
+        Self { open, in_use, max_open, waiting: None }
+    }
+
+    /// So many calls wait for a connection.
+    #[must_use]
+    pub fn with_waiting(self, waiting: usize) -> Self {
+        Self { waiting: Some(waiting), ..self }
     }
 }
 

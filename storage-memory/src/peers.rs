@@ -67,6 +67,10 @@ impl PeerStorage for MemoryStorage {
         self.announce_now(announce)
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn try_announce(&self, announce: &Announce) -> Option<Result<AnnounceAnswer>> {
         Some(self.announce_now(announce))
     }

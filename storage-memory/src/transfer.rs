@@ -4,8 +4,8 @@ use std::hash::Hash;
 
 use async_trait::async_trait;
 use storage_core::{
-    Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, PeerRecord, Result, Scope,
-    Transfer,
+    Cursor, DataRecord, DownloadsRecord, ExportScope, Imported, InfoHash, Operation, Page, PeerRecord,
+    Result, Transfer,
 };
 
 use crate::MemoryStorage;
@@ -16,7 +16,7 @@ use crate::swarm::Swarm;
 impl Transfer for MemoryStorage {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
@@ -24,13 +24,13 @@ impl Transfer for MemoryStorage {
         let from = from.and_then(Cursor::peer);
         let mut records = Vec::new();
         let mut start = match scope {
-            Scope::All => from.map(|(info_hash, _)| info_hash),
-            Scope::Swarm(info_hash) => Some(info_hash),
+            ExportScope::All => from.map(|(info_hash, _)| info_hash),
+            ExportScope::Swarm(info_hash) => Some(info_hash),
         };
         let mut shard = start.map_or(0, |info_hash| self.swarms.index(&info_hash));
         while shard < self.swarms.count() && records.len() < limit {
             for info_hash in keys_from(&self.swarms, shard, start.as_ref()) {
-                if records.len() >= limit || matches!(scope, Scope::Swarm(only) if only != info_hash) {
+                if records.len() >= limit || matches!(scope, ExportScope::Swarm(only) if only != info_hash) {
                     break;
                 }
                 let after = from.filter(|(swarm, _)| *swarm == info_hash).map(|(_, peer)| peer);
@@ -39,7 +39,7 @@ impl Transfer for MemoryStorage {
                 peers.truncate(limit - records.len());
                 records.extend(peers);
             }
-            if matches!(scope, Scope::Swarm(_)) {
+            if matches!(scope, ExportScope::Swarm(_)) {
                 break;
             }
             start = None;

@@ -11,7 +11,7 @@ use super::rate_limit::RateLimiter;
 use super::retry::with_retries;
 use super::run::MigrationInner;
 use super::{DownloadsRule, MigrationError, RecordKind, Side};
-use storage_core::{Cursor, DownloadsRecord, Page, PeerRecord, Result, Scope, Storage, Timestamp};
+use storage_core::{Cursor, DownloadsRecord, ExportScope, Page, PeerRecord, Result, Storage, Timestamp};
 
 /// How records of one kind are moved.
 pub(super) trait Movement: Send + Sync + 'static {
@@ -99,7 +99,7 @@ impl Movement for Peers {
     type Record = PeerRecord;
 
     async fn page(storage: &dyn Storage, from: Option<&Cursor>, limit: usize) -> Result<Page<PeerRecord>> {
-        storage.export_peers(Scope::All, from, limit).await
+        storage.export_peers(ExportScope::All, from, limit).await
     }
 
     fn select(&self, shared: &MigrationInner, records: &mut Vec<PeerRecord>) {

@@ -6,7 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio::time::Instant;
 
 use super::{MigrationError, Side, Stop};
-use storage_core::{Error, ErrorKind, Result};
+use storage_core::{Error, Result};
 
 /// How long a storage may fail before it is given up.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub(super) async fn with_retries<T, C: Future<Output = Result<T>>>(
 }
 
 fn is_transient(error: &Error) -> bool {
-    error.is_retryable() || error.kind() == ErrorKind::Uncertain
+    error.is_retryable()
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use storage_core::Operation;
+    use storage_core::{ErrorKind, Operation};
 
     async fn attempts(kind: ErrorKind, faults: u32) -> (u32, Result<(), MigrationError>) {
         let attempts = Cell::new(0);

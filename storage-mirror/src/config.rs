@@ -5,7 +5,7 @@ use std::time::Duration;
 use storage_core::config::Section;
 
 /// A configuration file with every setting of the mirror itself.
-pub const EXAMPLE_CONFIG: &str = include_str!("example.yaml");
+pub const EXAMPLE_CONFIG: &str = include_str!("example_config.yaml");
 
 /// Settings of the mirror itself; those of its two storages are their own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -111,6 +111,10 @@ impl<S: PeerStorage + Transfer + ?Sized + 'static> PeerStorage for MirrorStorage
     }
 
     /// Writes of the same peer wait for each other.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     fn try_announce(&self, _announce: &Announce) -> Option<Result<AnnounceAnswer>> {
         None
     }

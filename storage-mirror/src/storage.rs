@@ -17,7 +17,7 @@ use storage_core::config::Problem;
 use storage_core::layer::{time_left, with_time_left};
 use storage_core::{
     Backend, ClockReading, Diagnostics, Error, ErrorKind, MissingCapabilities, NoObserver, Operation,
-    PendingWrites, QueryCheck, Result, SharedObserver, Storage, Timestamp,
+    PendingWrites, QueryCheck, Result, SharedObserver, Storage, Timestamp, Utilization,
 };
 
 /// How long the two storages may take to close, if nobody says how much time is left.
@@ -209,6 +209,11 @@ impl<S: Backend + ?Sized + 'static> Backend for MirrorStorage<S> {
         let all = [own, primary, secondary];
         let count = all.iter().map(|pending| pending.count).sum();
         PendingWrites::new(count, all.iter().filter_map(|pending| pending.oldest).max())
+    }
+
+    /// Of the primary, which answers.
+    fn utilization(&self) -> Utilization {
+        self.primary.utilization()
     }
 
     async fn ping(&self) -> Result<()> {

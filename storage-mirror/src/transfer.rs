@@ -11,8 +11,8 @@ use super::peers::PEER_BYTES;
 use super::replication_stats::PendingWrite;
 use super::storage::of_primary;
 use storage_core::{
-    Backend, Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, PeerRecord, Result,
-    Scope, Transfer,
+    Backend, Cursor, DataRecord, DownloadsRecord, ExportScope, Imported, InfoHash, Operation, Page,
+    PeerRecord, Result, Transfer,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -20,7 +20,7 @@ use storage_core::{
 impl<S: Transfer + ?Sized + 'static> Transfer for MirrorStorage<S> {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {

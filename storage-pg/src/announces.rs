@@ -22,7 +22,7 @@ impl BatchKind for Announces {
     type Request = Announce;
     type Answer = AnnounceAnswer;
 
-    const QUERIES: &'static [Query] = &[Query::PutPeerBatch, Query::AnnounceBatch, Query::CountSwarmBatch];
+    const QUERIES: &'static [Query] = &[Query::PutPeerBatch, Query::SelectPeersBatch, Query::CountSwarmBatch];
     const OPERATION: Operation = Operation::Announce;
 
     async fn answer(core: &Core, calls: &Calls) -> Vec<Result<AnnounceAnswer>> {

@@ -199,11 +199,11 @@ arguments! {
     Swarm<'a> { info_hash: &'a InfoHash } => [InfoHash]
 
     /// Up to so many peers of a swarm, of one role and family.
-    Announce<'a> { info_hash: &'a InfoHash, role: Role, family: AddressFamily, count: usize, sample: i32 }
+    SelectPeers<'a> { info_hash: &'a InfoHash, role: Role, family: AddressFamily, count: usize, sample: i32 }
     => [InfoHash, IsSeeder, IsV6: of_family(family), Count, Sample]
 
     /// An announce of a batch, of which none wants more than `limit`.
-    AnnounceBatch<'a> {
+    SelectPeersBatch<'a> {
         request: u32, info_hash: &'a InfoHash, for_seeder: bool, family: AddressFamily, sample: i32, limit: usize,
     } => [Request, InfoHash, ForSeeder: Bool(for_seeder), IsV6: of_family(family), Sample, Limit]
 

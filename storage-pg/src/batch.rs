@@ -42,7 +42,7 @@ pub(crate) trait BatchKind: Send + Sync + 'static {
     ) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send;
 }
 
-/// Batches the calls of one kind, where their queries are configured.
+/// Batchers the calls of one kind, where their queries are configured.
 pub(crate) struct PgBatcher<K: BatchKind>(Option<Batcher<PgBatch<K>>>);
 
 impl<K: BatchKind> PgBatcher<K> {
@@ -101,13 +101,13 @@ impl<K: BatchKind> BatchOp for PgBatch<K> {
     fn batch_sent(&self, calls: usize, waited: Duration, left: usize) {
         for query in K::QUERIES {
             let (key, calls, left) = (query.key(), calls as u64, left as u64);
-            self.core.observe(Event::Gathered { key, calls, waited, left });
+            self.core.observe(Event::BatchSent { key, calls, waited, left });
         }
     }
 }
 
 /// The batchers of a storage.
-pub(crate) struct Batches {
+pub(crate) struct Batchers {
     pub(crate) puts: PgBatcher<Puts>,
     pub(crate) deletions: PgBatcher<Deletions>,
     pub(crate) graduations: PgBatcher<Graduations>,
@@ -117,7 +117,7 @@ pub(crate) struct Batches {
     pub(crate) lookups: PgBatcher<Lookups>,
 }
 
-impl Batches {
+impl Batchers {
     pub(crate) fn new(core: &Arc<Core>, config: &PgConfig) -> Self {
         let bounds = Bounds {
             size: config.batch_size,
@@ -220,7 +220,7 @@ impl BatchKind for Puts {
         )
         .await;
         let result = |row: usize| match &written[row] {
-            Ok(()) if expired[row] => Err(unanswered(Self::OPERATION, Self::KEY)),
+            Ok(()) if expired[row] => Err(may_have_expired(Self::OPERATION, Self::KEY)),
             written => written.as_ref().map_err(Error::copy).copied(),
         };
         place.into_iter().map(result).collect()
@@ -294,7 +294,7 @@ impl BatchKind for Deletions {
             match done {
                 Ok(()) if found[row] => results[call] = Ok(()),
                 _ if results[call].is_ok() => {}
-                Ok(()) if expired[row] => results[call] = Err(unanswered(Self::OPERATION, Self::KEY)),
+                Ok(()) if expired[row] => results[call] = Err(may_have_expired(Self::OPERATION, Self::KEY)),
                 Ok(()) => {}
                 failed => results[call] = failed,
             }
@@ -348,7 +348,7 @@ impl BatchKind for Graduations {
             for (place, call) in same.iter().enumerate() {
                 results[*call] = match &done {
                     Ok(()) if answers[row].is_none() && expired[row] => {
-                        Err(unanswered(Self::OPERATION, Self::KEY))
+                        Err(may_have_expired(Self::OPERATION, Self::KEY))
                     }
                     Ok(()) => Ok(answers[row].map(|is_download| is_download && place == 0)),
                     Err(error) => Err(error.copy()),
@@ -366,7 +366,7 @@ impl BatchKind for Selections {
     type Request = PeerSelection;
     type Answer = Vec<Peer>;
 
-    const QUERIES: &'static [Query] = &[Query::AnnounceBatch];
+    const QUERIES: &'static [Query] = &[Query::SelectPeersBatch];
     const OPERATION: Operation = Operation::AnnouncePeers;
 
     async fn answer(core: &Core, calls: &[BatchCall<PeerSelection>]) -> Vec<Result<Vec<Peer>>> {
@@ -388,9 +388,9 @@ impl BatchKind for Selections {
         answers(
             core,
             Self::OPERATION,
-            queries::AnnounceBatch,
+            queries::SelectPeersBatch,
             &rows,
-            |request, selection, _| arguments::AnnounceBatch {
+            |request, selection, _| arguments::SelectPeersBatch {
                 request,
                 info_hash: &selection.info_hash,
                 for_seeder: selection.for_seeder,
@@ -433,7 +433,7 @@ pub(crate) async fn count(
     let rows: Vec<_> = swarms.iter().map(|info_hash| BatchCall { request: info_hash, deadline }).collect();
     let arguments = |request, info_hash, _| arguments::CountSwarmBatch { request, info_hash };
     let read = |statement: &Statement, row: &ResultRow, answer: &mut SwarmCounts, _| {
-        let read = |reading| statement.read_count(row, reading);
+        let read = |column| statement.read_count(row, column);
         *answer = SwarmCounts { seeders: read(1), leechers: read(2), downloads: read(3) };
     };
     let counts = answers(core, operation, queries::CountSwarmBatch, &rows, arguments, read).await;
@@ -590,7 +590,7 @@ async fn run<'s, 'a, Q: Batch>(
 }
 
 /// A write that the server may have come to too late.
-pub(crate) fn unanswered(operation: Operation, key: &str) -> Error {
+pub(crate) fn may_have_expired(operation: Operation, key: &str) -> Error {
     let error = Error::new(crate::NAME, operation, ErrorKind::Uncertain);
     error.with_message(format!("`{key}`: the server may have received it after it had expired"))
 }

@@ -15,7 +15,7 @@ use storage_core::{
 use tokio::time::Instant;
 
 use crate::arguments::{self, AddressArgument, random_sample};
-use crate::batch::{self, answers, in_pieces, unanswered};
+use crate::batch::{self, answers, in_pieces, may_have_expired};
 use crate::query_spec::{Batch, Query, queries};
 use crate::retry::{TxMode, with_retries};
 use crate::statement::{ResultRow, Statement};
@@ -142,7 +142,9 @@ impl PgStorage {
         })
         .await;
         let result = |(row, done): (usize, Result<()>)| match done {
-            Ok(()) if written[row] == Written::Unchanged && expired[row] => Err(unanswered(operation, key)),
+            Ok(()) if written[row] == Written::Unchanged && expired[row] => {
+                Err(may_have_expired(operation, key))
+            }
             done => done.map(|()| written[row]),
         };
         done.into_iter().enumerate().map(result).collect()

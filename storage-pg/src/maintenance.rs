@@ -28,10 +28,10 @@ const COUNT_AGAIN: &str = "if the tables are those of `tracker-storage schema pg
     `SELECT mo_count_all_swarms()`; else count again what your triggers keep";
 
 /// How many swarms are forgotten in one transaction.
-const FORGOTTEN_TOGETHER: usize = 100;
+const SWARMS_PER_TRANSACTION: usize = 100;
 
-/// How many peers a swarm is forgotten by at a time.
-const FORGET_AT_A_TIME: usize = 500;
+/// How many peers are deleted at a time where a swarm is forgotten peer by peer.
+const PEERS_AT_A_TIME: usize = 500;
 
 #[async_trait]
 impl Maintenance for PgStorage {
@@ -54,7 +54,7 @@ impl Maintenance for PgStorage {
             let row = info_hashes.first(connection, arguments::Nothing {}).await?;
             let info_hashes = row.map_or(0, |row| info_hashes.read_count(&row, 0));
             let row = peers.first(connection, arguments::Nothing {}).await?;
-            let read = |reading| row.as_ref().map_or(0, |row| peers.read_count(row, reading));
+            let read = |column| row.as_ref().map_or(0, |row| peers.read_count(row, column));
             Ok(Statistics::new(info_hashes, read(0), read(1)))
         })
     }
@@ -69,7 +69,7 @@ impl Maintenance for PgStorage {
         let mut found = CountCheck::new(rows.len() as u64, Vec::new(), COUNT_AGAIN);
         let mut unreadable = 0;
         for row in &rows {
-            let number = |reading| check.read_integer(row, reading).unwrap_or_default();
+            let number = |column| check.read_integer(row, column).unwrap_or_default();
             let kept = PeerCounts { seeders: number(1), leechers: number(2) };
             let counted = PeerCounts { seeders: number(3), leechers: number(4) };
             if kept == counted {
@@ -115,7 +115,7 @@ impl Maintenance for PgStorage {
                 Ok(Forgotten { peers, downloads: delete_downloads.is_some() })
             });
         }
-        let announce = self.core.statement(queries::Announce, Operation::ForgetSwarm)?;
+        let announce = self.core.statement(queries::SelectPeers, Operation::ForgetSwarm)?;
         let delete = self.core.statement(queries::DeletePeer, Operation::ForgetSwarm)?;
         with_retries!(&self.core, Operation::ForgetSwarm, TxMode::Autocommit, |connection| {
             let mut forgotten = Forgotten { peers: 0, downloads: delete_downloads.is_some() };
@@ -137,7 +137,7 @@ impl Maintenance for PgStorage {
             return forget_swarms_one_by_one(self, info_hashes).await;
         };
         let mut all = Forgotten { peers: 0, downloads: true };
-        for piece in info_hashes.chunks(FORGOTTEN_TOGETHER) {
+        for piece in info_hashes.chunks(SWARMS_PER_TRANSACTION) {
             let swarms: Vec<_> = piece.iter().map(|info_hash| arguments::Swarm { info_hash }).collect();
             let peers =
                 with_retries!(&self.core, Operation::ForgetSwarm, TxMode::Transaction, |connection| {
@@ -218,7 +218,7 @@ impl PgStorage {
     /// left or none can be deleted.
     async fn forget_peers(
         &self,
-        announce: QueryStatement<'_, queries::Announce>,
+        announce: QueryStatement<'_, queries::SelectPeers>,
         delete: QueryStatement<'_, queries::DeletePeer>,
         connection: &mut PgConnection,
         info_hash: &InfoHash,
@@ -227,8 +227,8 @@ impl PgStorage {
     ) -> Result<u64, QueryError> {
         let mut forgotten = 0;
         loop {
-            let (count, sample) = (FORGET_AT_A_TIME, random_sample());
-            let wanted = arguments::Announce { info_hash, role, family, count, sample };
+            let (count, sample) = (PEERS_AT_A_TIME, random_sample());
+            let wanted = arguments::SelectPeers { info_hash, role, family, count, sample };
             let mut deleted = 0;
             for peer in self.peers_of(announce, connection, wanted).await? {
                 let peer = arguments::DeletePeer { info_hash, peer: &peer, role, expires: None };

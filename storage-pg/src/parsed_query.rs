@@ -23,7 +23,7 @@ pub(crate) struct ParsedColumn {
     pub(crate) key: &'static str,
     /// Its name; the first column if there is none.
     pub(crate) name: Option<String>,
-    pub(crate) reading: ColumnType,
+    pub(crate) column_type: ColumnType,
 }
 
 /// Which part of a storage is opened.
@@ -103,16 +103,20 @@ fn columns(query: Query, config: &PgConfig) -> Vec<ParsedColumn> {
     let key = query.key();
     match query.spec().columns {
         Columns::None => Vec::new(),
-        Columns::First(reading) => vec![ParsedColumn { key, name: None, reading }],
+        Columns::First(column_type) => vec![ParsedColumn { key, name: None, column_type }],
         Columns::Named(columns) => columns
             .iter()
-            .map(|(name, reading)| ParsedColumn { key, name: Some((*name).to_owned()), reading: *reading })
+            .map(|(name, column_type)| ParsedColumn {
+                key,
+                name: Some((*name).to_owned()),
+                column_type: *column_type,
+            })
             .collect(),
         Columns::Configured(columns) => columns
             .iter()
             .map(|column| {
                 let name = Some((column.name)(config).to_owned());
-                ParsedColumn { key: column.key, name, reading: column.reading }
+                ParsedColumn { key: column.key, name, column_type: column.column_type }
             })
             .collect(),
     }

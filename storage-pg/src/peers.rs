@@ -144,7 +144,7 @@ impl PgStorage {
 
     fn select_alone<'a>(&'a self, selection: &'a PeerSelection) -> BoxFuture<'a, Result<Vec<Peer>>> {
         Box::pin(async move {
-            let announce = self.core.statement(queries::Announce, Operation::AnnouncePeers)?;
+            let announce = self.core.statement(queries::SelectPeers, Operation::AnnouncePeers)?;
             with_retries!(&self.core, Operation::AnnouncePeers, TxMode::Autocommit, |connection| {
                 self.select(announce, connection, selection).await
             })
@@ -158,7 +158,7 @@ impl PgStorage {
             let swarm = arguments::Swarm { info_hash };
             with_retries!(&self.core, Operation::ScrapeSwarm, TxMode::Autocommit, |connection| {
                 let row = count.first(connection, swarm).await?;
-                let read = |reading| row.as_ref().map_or(0, |row| count.read_count(row, reading));
+                let read = |column| row.as_ref().map_or(0, |row| count.read_count(row, column));
                 let (seeders, leechers) = (read(0), read(1));
                 let downloads = match get_downloads {
                     Some(get) => get.first(connection, swarm).await?.map_or(0, |row| get.read_count(&row, 0)),
@@ -174,7 +174,7 @@ impl PgStorage {
     /// The peers of a selection, the roles preferred first.
     async fn select(
         &self,
-        announce: QueryStatement<'_, queries::Announce>,
+        announce: QueryStatement<'_, queries::SelectPeers>,
         connection: &mut PgConnection,
         selection: &PeerSelection,
     ) -> Result<Vec<Peer>, QueryError> {
@@ -188,7 +188,7 @@ impl PgStorage {
             // One more than wanted, in case the one to leave out comes.
             let count = wanted.saturating_add(usize::from(exclude.is_some()));
             let (role, family, sample) = (*role, *family, random_sample());
-            let wanted = arguments::Announce { info_hash, role, family, count, sample };
+            let wanted = arguments::SelectPeers { info_hash, role, family, count, sample };
             let found = self.peers_of(announce, connection, wanted).await?;
             if peers.is_empty() {
                 peers = found;
@@ -208,9 +208,9 @@ impl PgStorage {
     /// The peers in the rows of an announce; those that cannot be understood are passed over.
     pub(crate) async fn peers_of(
         &self,
-        announce: QueryStatement<'_, queries::Announce>,
+        announce: QueryStatement<'_, queries::SelectPeers>,
         connection: &mut PgConnection,
-        wanted: arguments::Announce<'_>,
+        wanted: arguments::SelectPeers<'_>,
     ) -> Result<Vec<Peer>, QueryError> {
         let rows = announce.rows(connection, wanted).await?;
         let mut peers = Vec::with_capacity(rows.len());

@@ -274,7 +274,7 @@ fn parameters(parsed: &ParsedQuery, types: &[PgTypeInfo], problems: &mut Vec<Pro
 
 fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>) -> Vec<Column> {
     let mut columns = Vec::new();
-    for ParsedColumn { key, name, reading } in &parsed.columns {
+    for ParsedColumn { key, name, column_type } in &parsed.columns {
         let (column, missing) = match name {
             Some(name) => {
                 let column = found.iter().find(|column| column.name().eq_ignore_ascii_case(name));
@@ -286,8 +286,9 @@ fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>
             problems.push(Problem::new(*key, missing).of_kind(ProblemKind::Query));
             continue;
         };
-        let kind = PgType::described(column.type_info())
-            .filter(|(kind, element)| reading.accepts(*kind) && element.is_some() == reading.is_many());
+        let kind = PgType::described(column.type_info()).filter(|(kind, element)| {
+            column_type.accepts(*kind) && element.is_some() == column_type.is_many()
+        });
         match kind {
             Some((kind, _)) => {
                 let oid = column.type_info().oid().map(|oid| oid.0);
@@ -295,7 +296,7 @@ fn columns(parsed: &ParsedQuery, found: &[PgColumn], problems: &mut Vec<Problem>
             }
             None => {
                 let found = column.type_info().name().to_lowercase();
-                let expected = reading.expected();
+                let expected = column_type.expected();
                 let message = format!("column `{}` is {found}; expected {expected}", column.name());
                 problems.push(Problem::new(*key, message).of_kind(ProblemKind::Table));
             }

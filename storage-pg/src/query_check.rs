@@ -221,8 +221,8 @@ impl QueryCheckRun<'_> {
             [swarm, other_swarm].map(|info_hash| arguments::ImportDownloads { info_hash, downloads: 9 });
         let data = [key, absent_key].map(|key| arguments::ImportData { context, key, value });
         match query {
-            Query::Announce => {
-                run!(Announce, each[arguments::Announce { info_hash, role, family, count, sample }]);
+            Query::SelectPeers => {
+                run!(SelectPeers, each[arguments::SelectPeers { info_hash, role, family, count, sample }]);
             }
             Query::PutPeer => run!(PutPeer, each both.map(put)),
             Query::PutPeerBatch => run!(PutPeerBatch, batch both.map(put)),
@@ -301,11 +301,11 @@ impl QueryCheckRun<'_> {
             Query::ImportDownloadsBatch => run!(ImportDownloadsBatch, batch downloads),
             Query::ImportData => run!(ImportData, each data),
             Query::ImportDataBatch => run!(ImportDataBatch, batch data),
-            Query::AnnounceBatch => {
+            Query::SelectPeersBatch => {
                 let (request, for_seeder) = (request[0], false);
                 let announce =
-                    arguments::AnnounceBatch { request, info_hash, for_seeder, family, sample, limit };
-                run!(AnnounceBatch, batch[announce]);
+                    arguments::SelectPeersBatch { request, info_hash, for_seeder, family, sample, limit };
+                run!(SelectPeersBatch, batch[announce]);
             }
             Query::BulkPut => {
                 let put = |(request, peer)| arguments::BulkPut {

@@ -140,7 +140,7 @@ impl ScopeProbe<'_> {
             Query::DeleteDownloads => self.delete_downloads().await,
             Query::ForgetPeersBatch => self.forget_peers_of_many().await,
             Query::DeleteDownloadsBatch => self.delete_downloads_of_many().await,
-            _ => Ok(None),
+            _ => Ok(Some("is not tried on rows of its own: no trial is known for it".into())),
         }
     }
 

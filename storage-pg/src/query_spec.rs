@@ -1,4 +1,17 @@
 //! The queries that an operator writes in the configuration, and what each must take and give: one table.
+//!
+//! Each row: the key; the part of a storage that uses it; whether it may be left out; whether MoChi knows it; whether it
+//! writes; its arguments, and how many of them, as their type lists them, may be used by number; what is read from the
+//! result; the capabilities that are missing without it; the operations whose behaviour it decides. Queries are read,
+//! checked and shown part by part, the data's first, and within a part in the order of the table.
+//!
+//! # To add a query
+//!
+//! 1. A row here. New arguments are types in [`arguments`]; a new `@name` is a variant of [`Argument`].
+//! 2. A trial in `query_check` and a recommendation in `recommended::queries`: the compiler asks for both.
+//! 3. Its entry in docs/src/pg-queries.md: the test of this file prints what it must have.
+//! 4. If it deletes or changes rows: `query_scope::CHECKED`, and a trial there.
+//! 5. If it gathers the calls of several tasks: a `BatchKind` in `batch`.
 
 use storage_core::{Capability, Operation};
 
@@ -84,7 +97,7 @@ pub(crate) struct ConfiguredColumn {
     /// The configuration key of its name.
     pub(crate) key: &'static str,
     pub(crate) name: fn(&PgConfig) -> &str,
-    pub(crate) reading: ColumnType,
+    pub(crate) column_type: ColumnType,
 }
 
 /// A query as a type, by which the compiler knows its arguments.
@@ -167,18 +180,10 @@ macro_rules! queries {
     };
 }
 
-// Each row: the key; the part of a storage that uses it; whether it may be left out; whether MoChi knows it;
-// whether it writes; its arguments, and how many of them, as their type lists them, may be used by number;
-// what is read from the result; the capabilities that are lacking without it; the operations whose behaviour
-// it decides. In this order queries are read, checked and shown, those of the data first.
-//
-// A new query needs a row here, a trial in `query_check` and a recommendation in `recommended::queries` (the compiler
-// asks for both), and its entry in docs/src/pg-queries.md (the test below prints what it must have). One that deletes or changes rows is listed in `query_scope::CHECKED`, too;
-// one for many calls has a kind in `batch`; new arguments are in `arguments`, a new `@name` in `rewrite`.
 queries! {
     /// `announce.query`: peers for an announce, of one role and family.
-    Announce = "announce.query", Peers, Required, Mochi, Reads,
-        Single arguments::Announce<'a>, numbered 4, columns Columns::Configured(ANNOUNCE_COLUMNS),
+    SelectPeers = "announce.query", Peers, Required, Mochi, Reads,
+        Single arguments::SelectPeers<'a>, numbered 4, columns Columns::Configured(ANNOUNCE_COLUMNS),
         lacking [], decides [AnnouncePeers, Announce];
     /// `peer.add_query`: puts a peer or sets its role and time.
     PutPeer = "peer.add_query", Peers, Required, Mochi, Writes,
@@ -361,8 +366,8 @@ queries! {
         lacking [], decides [];
     /// `announce.batch_query`: for many announces at once; optional, not known to MoChi. Columns
     /// `request`, and arrays `peer_id`, `address`, `port`.
-    AnnounceBatch = "announce.batch_query", Peers, Optional, Ours, Reads,
-        Batch arguments::AnnounceBatch<'a>, numbered 4,
+    SelectPeersBatch = "announce.batch_query", Peers, Optional, Ours, Reads,
+        Batch arguments::SelectPeersBatch<'a>, numbered 4,
         columns Columns::Named(&[
             ("request", ColumnType::Integer),
             ("peer_id", ColumnType::ManyBytes),
@@ -431,8 +436,12 @@ const COUNT_COLUMNS: &[ConfiguredColumn] = &[
     ),
 ];
 
-const fn configured(key: &'static str, name: fn(&PgConfig) -> &str, reading: ColumnType) -> ConfiguredColumn {
-    ConfiguredColumn { key, name, reading }
+const fn configured(
+    key: &'static str,
+    name: fn(&PgConfig) -> &str,
+    column_type: ColumnType,
+) -> ConfiguredColumn {
+    ConfiguredColumn { key, name, column_type }
 }
 
 impl Query {

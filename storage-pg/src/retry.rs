@@ -35,12 +35,12 @@ pub(crate) struct RetryLoop<'a> {
     storage: &'a Core,
     operation: Operation,
     /// What begins a transaction, where one is needed.
-    begin: Option<Cow<'static, str>>,
+    begin_sql: Option<Cow<'static, str>>,
     waits: ExponentialBackoff,
     /// When the call must have ended.
     deadline: Instant,
     /// After this no further attempt begins.
-    give_up: Instant,
+    retry_until: Instant,
     /// Whether an earlier attempt may have taken effect though its answer was lost.
     may_have_committed: bool,
     reconnects_left: u8,
@@ -124,10 +124,10 @@ impl<'a> RetryLoop<'a> {
         Self {
             storage,
             operation,
-            begin: begin(storage, operation, mode),
+            begin_sql: begin_sql(storage, operation, mode),
             waits: waits.build(),
             deadline,
-            give_up: now + time_to_try,
+            retry_until: now + time_to_try,
             may_have_committed: false,
             reconnects_left: MAX_RECONNECTS,
             refreshes_left: MAX_REFRESHES,
@@ -142,7 +142,7 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// A connection for the next attempt, in a transaction where one is needed.
-    pub(crate) async fn begin(&mut self) -> Result<(Lease, Attempt)> {
+    pub(crate) async fn next_attempt(&mut self) -> Result<(Lease, Attempt)> {
         loop {
             let leased = self.storage.lease(self.deadline, self.operation.is_long()).await;
             let mut lease = match leased {
@@ -157,7 +157,7 @@ impl<'a> RetryLoop<'a> {
             };
             // Not before there is a connection: nobody waits for those who wait for one.
             self.permit = self.acquire_permit().await;
-            let begun = match &self.begin {
+            let begun = match &self.begin_sql {
                 Some(begin) => {
                     lease.in_transaction();
                     self.execute(&mut lease, begin).await
@@ -204,13 +204,13 @@ impl<'a> RetryLoop<'a> {
         result: Result<T, QueryError>,
     ) -> ControlFlow<Result<T>> {
         // Without a COMMIT sent, a transaction comes to nothing.
-        let may_count = result.is_ok() || self.begin.is_none();
+        let may_count = result.is_ok() || self.begin_sql.is_none();
         let result = match result {
-            Ok(value) if self.begin.is_some() => self.commit(&mut lease).await.map(|()| value),
+            Ok(value) if self.begin_sql.is_some() => self.commit(&mut lease).await.map(|()| value),
             other => other,
         };
         let mut is_useless = result.as_ref().err().is_some_and(QueryError::leaves_no_connection);
-        if result.is_err() && self.begin.is_some() && !is_useless {
+        if result.is_err() && self.begin_sql.is_some() && !is_useless {
             // A connection that cannot roll back is not given back.
             is_useless = self.execute(&mut lease, "ROLLBACK").await.is_err();
         }
@@ -272,13 +272,13 @@ impl<'a> RetryLoop<'a> {
         if !ContentionLimiter::limits(self.operation) {
             return None;
         }
-        self.storage.contention.acquire(self.conflicts, Some(self.give_up)).await
+        self.storage.contention.acquire(self.conflicts, Some(self.retry_until)).await
     }
 
     /// Waits before the next attempt; false if it is too late for one.
     async fn again(&mut self, reason: &'static str) -> bool {
         let wait = self.waits.next().unwrap_or_default();
-        if Instant::now() + wait >= self.give_up {
+        if Instant::now() + wait >= self.retry_until {
             return false;
         }
         sleep(wait).await;
@@ -297,7 +297,7 @@ impl<'a> RetryLoop<'a> {
 
 /// What begins the transaction of a call. A session commits as the writes of peers are to; what must not be
 /// lost waits as long as the server has it by default.
-fn begin(storage: &Core, operation: Operation, mode: TxMode) -> Option<Cow<'static, str>> {
+fn begin_sql(storage: &Core, operation: Operation, mode: TxMode) -> Option<Cow<'static, str>> {
     use Operation::{CollectGarbage, DeletePeer, PutPeer};
     let is_needed = mode == TxMode::Transaction || storage.pooler_mode();
     let commit = storage.settings.session.commit.filter(|_| operation.is_write());
@@ -318,7 +318,7 @@ macro_rules! with_retries {
     ($storage:expr, $operation:expr, $mode:expr, |$connection:ident, $attempt:ident| $body:expr) => {{
         let mut attempts = $crate::retry::RetryLoop::new($storage, $operation, $mode);
         loop {
-            let (mut lease, $attempt) = attempts.begin().await?;
+            let (mut lease, $attempt) = attempts.next_attempt().await?;
             let run = async {
                 let Some($connection) = lease.connection() else {
                     return Err($crate::error::QueryError::out_of_time());

@@ -1,5 +1,5 @@
-//! How many rows queries touched: by that it is known whether a peer was there, what is a download, and when a
-//! garbage collection is done.
+//! Whether the server reports how many rows a query touched. Without it the storage cannot tell whether a peer was
+//! there, what is a download, and when a garbage collection is done.
 
 use std::sync::OnceLock;
 

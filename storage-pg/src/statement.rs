@@ -73,13 +73,13 @@ pub(crate) struct ResultRow {
 }
 
 impl ResultRow {
-    fn bytes(&self, reading: usize) -> Option<&[u8]> {
-        let value = self.row.try_get_raw(self.columns.get(reading)?.index).ok()?;
+    fn bytes(&self, column: usize) -> Option<&[u8]> {
+        let value = self.row.try_get_raw(self.columns.get(column)?.index).ok()?;
         if value.is_null() { None } else { value.as_bytes().ok() }
     }
 
-    fn kind(&self, reading: usize) -> Option<PgType> {
-        self.columns.get(reading).map(|column| column.kind)
+    fn kind(&self, column: usize) -> Option<PgType> {
+        self.columns.get(column).map(|column| column.kind)
     }
 }
 
@@ -310,17 +310,17 @@ impl Statement {
         QueryError::of(self.query.key(), error)
     }
 
-    pub(crate) fn read_bytes<'r>(&self, row: &'r ResultRow, reading: usize) -> Option<&'r [u8]> {
-        row.bytes(reading)
+    pub(crate) fn read_bytes<'r>(&self, row: &'r ResultRow, column: usize) -> Option<&'r [u8]> {
+        row.bytes(column)
     }
 
-    pub(crate) fn read_text<'r>(&self, row: &'r ResultRow, reading: usize) -> Option<&'r str> {
-        std::str::from_utf8(row.bytes(reading)?).ok()
+    pub(crate) fn read_text<'r>(&self, row: &'r ResultRow, column: usize) -> Option<&'r str> {
+        std::str::from_utf8(row.bytes(column)?).ok()
     }
 
-    pub(crate) fn read_address(&self, row: &ResultRow, reading: usize) -> Option<IpAddr> {
-        let bytes = row.bytes(reading)?;
-        if row.kind(reading) == Some(PgType::Inet) { decode_inet(bytes) } else { decode_address(bytes) }
+    pub(crate) fn read_address(&self, row: &ResultRow, column: usize) -> Option<IpAddr> {
+        let bytes = row.bytes(column)?;
+        if row.kind(column) == Some(PgType::Inet) { decode_inet(bytes) } else { decode_address(bytes) }
     }
 
     /// The peers of a row with an array for each part of them; how many could not be understood.
@@ -330,7 +330,7 @@ impl Statement {
         [id, address, port]: [usize; 3],
         family: AddressFamily,
     ) -> (Vec<Peer>, usize) {
-        let elements = |reading| row.bytes(reading).and_then(array_elements);
+        let elements = |column| row.bytes(column).and_then(array_elements);
         let (Some(ids), Some(addresses), Some(ports)) = (elements(id), elements(address), elements(port))
         else {
             return (Vec::new(), 0);
@@ -351,22 +351,22 @@ impl Statement {
         (peers, unreadable)
     }
 
-    pub(crate) fn read_integer(&self, row: &ResultRow, reading: usize) -> Option<i64> {
-        decode_integer(row.bytes(reading)?)
+    pub(crate) fn read_integer(&self, row: &ResultRow, column: usize) -> Option<i64> {
+        decode_integer(row.bytes(column)?)
     }
 
     /// A number that is never negative; a null or negative one counts as none.
-    pub(crate) fn read_count(&self, row: &ResultRow, reading: usize) -> u64 {
-        self.read_integer(row, reading).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
+    pub(crate) fn read_count(&self, row: &ResultRow, column: usize) -> u64 {
+        self.read_integer(row, column).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
     }
 
-    pub(crate) fn read_boolean(&self, row: &ResultRow, reading: usize) -> Option<bool> {
-        row.bytes(reading)?.first().map(|byte| *byte != 0)
+    pub(crate) fn read_boolean(&self, row: &ResultRow, column: usize) -> Option<bool> {
+        row.bytes(column)?.first().map(|byte| *byte != 0)
     }
 
-    pub(crate) fn read_time(&self, row: &ResultRow, reading: usize) -> Option<Timestamp> {
-        let microseconds = decode_integer(row.bytes(reading)?)?;
-        Some(self.zone.decode(microseconds, row.kind(reading)?))
+    pub(crate) fn read_time(&self, row: &ResultRow, column: usize) -> Option<Timestamp> {
+        let microseconds = decode_integer(row.bytes(column)?)?;
+        Some(self.zone.decode(microseconds, row.kind(column)?))
     }
 }
 

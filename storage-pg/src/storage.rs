@@ -11,13 +11,13 @@ use storage_core::config::{ConfigDiagnostics, Problem, ProblemKind};
 use storage_core::layer::time_left;
 use storage_core::{
     Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, Event, InfoHash, MissingCapabilities,
-    NoObserver, OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp,
+    NoObserver, OpenError, Operation, QueryCheck, Result, Role, SharedObserver, Timestamp, Utilization,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::arguments;
-use crate::batch::Batches;
+use crate::batch::Batchers;
 use crate::config::PgConfig;
 use crate::connection::{ConnectionSettings, Lease, Pool};
 use crate::contention_limiter::ContentionLimiter;
@@ -35,7 +35,7 @@ use crate::statement::{QueryStatement, Statement, tell};
 /// Timeouts, limits and an orderly close are layers: [`storage_core::with_default_layers`].
 pub struct PgStorage {
     pub(crate) core: Arc<Core>,
-    pub(crate) batches: Batches,
+    pub(crate) batches: Batchers,
 }
 
 impl PgStorage {
@@ -150,7 +150,7 @@ impl PgStorage {
                         row_counts,
                         observer,
                     });
-                    return Ok(Self { batches: Batches::new(&core, &config), core });
+                    return Ok(Self { batches: Batchers::new(&core, &config), core });
                 }
                 OpenError::Configuration(problems)
             }
@@ -344,6 +344,10 @@ impl Backend for PgStorage {
 
     fn clock(&self) -> Option<ClockReading> {
         self.core.pool.time().reading()
+    }
+
+    fn utilization(&self) -> Utilization {
+        Utilization::of_pool(self.core.pool.utilization())
     }
 
     fn server(&self) -> Option<String> {

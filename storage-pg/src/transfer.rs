@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{
-    Context, Cursor, DataRecord, DownloadsRecord, Imported, InfoHash, Operation, Page, Peer, PeerId,
-    PeerRecord, Result, Role, Scope, Transfer,
+    Context, Cursor, DataRecord, DownloadsRecord, ExportScope, Imported, InfoHash, Operation, Page, Peer,
+    PeerId, PeerRecord, Result, Role, Transfer,
 };
 
 use crate::arguments::{self, AddressArgument};
@@ -20,7 +20,7 @@ use crate::storage::PgStorage;
 impl Transfer for PgStorage {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
@@ -38,14 +38,14 @@ impl Transfer for PgStorage {
                 let (address, port) = (AddressArgument::Raw(address), decode_integer(port).unwrap_or(0));
                 arguments::ExportPeers { info_hash, peer_id, address, port, count }
             }
-            (None, Scope::All) => before(&[]),
-            (None, Scope::Swarm(info_hash)) => before(info_hash.as_bytes()),
+            (None, ExportScope::All) => before(&[]),
+            (None, ExportScope::Swarm(info_hash)) => before(info_hash.as_bytes()),
         };
         let page =
             self.export(Operation::ExportPeers, export, after, count, read_peer, &[0, 1, 2, 3]).await?;
         Ok(match scope {
-            Scope::All => page,
-            Scope::Swarm(info_hash) => only(page, &info_hash),
+            ExportScope::All => page,
+            ExportScope::Swarm(info_hash) => only(page, &info_hash),
         })
     }
 

@@ -28,7 +28,7 @@
 //! | file | what is there |
 //! | --- | --- |
 //! | `config`, `driver`, `example_config.yaml` | settings, and opening by name |
-//! | `connection` | connecting, to a server, Sentinel and Cluster; the pool; `retry` |
+//! | `connection` | connecting, to a server, Sentinel and Cluster; the pool; `retry` for every call; batches and their bounds in `node` |
 //! | `error` | errors of redis-rs, classified |
 //! | `storage` | opening, `ping`, `close`, what the storage cannot do |
 //! | `peers`, `bulk` | announces and scrapes, by scripts or, on a Cluster, in steps; the same for many |
@@ -38,7 +38,7 @@
 //! | `diagnostics` | what `check` shows of the servers |
 //! | `layout`, `scripts`, `scan` | the names of keys, the Lua scripts, incremental scans |
 //!
-//! The crate has no features.
+//! Features: `tls-ring` (on by default) or `tls-aws-lc`; without both, a configuration that asks for TLS is an error.
 //!
 //! # Layout
 //!

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use storage_core::{
     AddressFamily, Backend, Capability, ClockReading, Diagnostics, Error, ErrorKind, InfoHash,
     MissingCapabilities, NoObserver, OpenError, Operation, Result, Role, SharedObserver, Timestamp,
+    Utilization,
 };
 
 use crate::NAME;
@@ -106,6 +107,10 @@ impl Backend for RedisStorage {
 
     fn clock(&self) -> Option<ClockReading> {
         self.connections.connector().time().reading()
+    }
+
+    fn utilization(&self) -> Utilization {
+        Utilization::of_pool(self.connections.utilization())
     }
 
     fn server(&self) -> Option<String> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use storage_core::{
-    Cursor, DataRecord, DownloadsRecord, ErrorKind, Imported, Operation, Page, PeerRecord, Result, Scope,
-    Transfer,
+    Cursor, DataRecord, DownloadsRecord, ErrorKind, ExportScope, Imported, Operation, Page, PeerRecord,
+    Result, Transfer,
 };
 
 use self::sorted_page::{SmallestNames, SortedPage};
@@ -35,7 +35,7 @@ const READ_AT_ONCE: usize = 500;
 impl Transfer for RedisStorage {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {

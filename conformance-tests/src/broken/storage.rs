@@ -9,9 +9,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use storage_core::{
     AddressFamily, Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, Collected, Context,
-    Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Error, ErrorKind, Forgotten, Imported,
-    InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
-    PeerStorage, PeerStorageExt, PeerWrite, Result, Role, Scope, Statistics, Storage, SwarmCounts,
+    Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Error, ErrorKind, ExportScope, Forgotten,
+    Imported, InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord,
+    PeerSelection, PeerStorage, PeerStorageExt, PeerWrite, Result, Role, Statistics, Storage, SwarmCounts,
     SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written, announce_by_parts,
 };
 
@@ -32,12 +32,12 @@ impl Broken {
     }
 
     /// The peers of a swarm.
-    async fn peers(&self, scope: Scope) -> Result<Vec<PeerRecord>> {
+    async fn peers(&self, scope: ExportScope) -> Result<Vec<PeerRecord>> {
         Ok(self.sound.export_peers(scope, None, 1_000_000).await?.records)
     }
 
     async fn known(&self, info_hash: &InfoHash, peer: &Peer) -> Result<Option<PeerRecord>> {
-        let peers = self.peers(Scope::Swarm(*info_hash)).await?;
+        let peers = self.peers(ExportScope::Swarm(*info_hash)).await?;
         Ok(peers.into_iter().find(|record| record.peer == *peer))
     }
 
@@ -125,7 +125,7 @@ impl PeerStorage for Broken {
             Flaw::DeleteAbsentSucceeds if absent => Ok(()),
             Flaw::DeleteInAnyRole if absent => self.sound.delete_peer(info_hash, peer, role.other()).await,
             Flaw::DownloadsDieWithPeers if !absent => {
-                if self.peers(Scope::Swarm(*info_hash)).await?.is_empty() {
+                if self.peers(ExportScope::Swarm(*info_hash)).await?.is_empty() {
                     self.sound.forget_swarm(info_hash).await?;
                 }
                 deleted
@@ -163,7 +163,7 @@ impl PeerStorage for Broken {
             }
             (Flaw::GraduateNeedsLeecher, None, _) => return Ok(false),
             (Flaw::GraduateTakesNeighbours, ..) => {
-                for neighbour in self.peers(Scope::Swarm(*info_hash)).await? {
+                for neighbour in self.peers(ExportScope::Swarm(*info_hash)).await? {
                     if peers.iter().any(|peer| peer.socket_address() == neighbour.peer.socket_address()) {
                         self.sound.put_peer(info_hash, &neighbour.peer, Role::Seeder, at).await?;
                     }
@@ -245,7 +245,7 @@ impl PeerStorage for Broken {
             return Err(Error::new(self.name(), Operation::ScrapeSwarm, ErrorKind::NotFound));
         }
         if self.is(Flaw::ScrapeOneFamily) {
-            for record in self.peers(Scope::Swarm(*info_hash)).await? {
+            for record in self.peers(ExportScope::Swarm(*info_hash)).await? {
                 match record.role {
                     _ if !record.peer.family().is_v6() => {}
                     Role::Seeder => counts.seeders -= 1,
@@ -462,7 +462,7 @@ impl Maintenance for Broken {
             Flaw::GarbageUpToTheLimit if most < u64::MAX => {
                 let mut collected = self.sound.collect_at_most(cutoff, most).await?;
                 if collected.withheld > 0 {
-                    let stale = self.peers(Scope::All).await?;
+                    let stale = self.peers(ExportScope::All).await?;
                     let stale = stale.into_iter().filter(|record| record.announced <= cutoff);
                     for record in stale.take(most as usize) {
                         self.sound.delete_peer(&record.info_hash, &record.peer, record.role).await?;
@@ -478,7 +478,7 @@ impl Maintenance for Broken {
             }
             Flaw::GarbageSeedersOnly => {
                 let mut collected = Collected::default();
-                for record in self.peers(Scope::All).await? {
+                for record in self.peers(ExportScope::All).await? {
                     if record.role == Role::Seeder && record.announced <= cutoff {
                         self.sound.delete_peer(&record.info_hash, &record.peer, record.role).await?;
                         collected.removed += 1;
@@ -494,7 +494,7 @@ impl Maintenance for Broken {
         let mut statistics = self.sound.statistics().await?;
         if self.is(Flaw::StatisticsCountPeers) {
             let mut swarms: Vec<_> =
-                self.peers(Scope::All).await?.iter().map(|peer| (peer.info_hash, peer.role)).collect();
+                self.peers(ExportScope::All).await?.iter().map(|peer| (peer.info_hash, peer.role)).collect();
             swarms.sort();
             swarms.dedup();
             statistics.info_hashes = swarms.len() as u64;
@@ -523,7 +523,7 @@ impl Maintenance for Broken {
 impl Transfer for Broken {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {
@@ -557,7 +557,7 @@ impl Transfer for Broken {
     async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
         if self.is(Flaw::ImportLowersDownloads) {
             for record in records {
-                let peers = self.peers(Scope::Swarm(record.info_hash)).await?;
+                let peers = self.peers(ExportScope::Swarm(record.info_hash)).await?;
                 self.sound.forget_swarm(&record.info_hash).await?;
                 self.sound.import_peers(&peers).await?;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage_core::{Cursor, InfoHash, Page, Peer, Result, Role, Scope, Storage};
+use storage_core::{Cursor, ExportScope, InfoHash, Page, Peer, Result, Role, Storage};
 use tokio::time::Instant;
 
 use super::client_log::{CallKind, CallOutcome, ClientLog, RecordedCall, state_name};
@@ -44,7 +44,7 @@ impl StoredContents {
         let mut contents = Self::default();
         let mut cursor = None;
         while let Some(page) =
-            next(&mut cursor, async |from| storage.export_peers(Scope::All, from, PAGE).await).await?
+            next(&mut cursor, async |from| storage.export_peers(ExportScope::All, from, PAGE).await).await?
         {
             contents.peers.extend(page.into_iter().map(|it| ((it.info_hash, it.peer), it.role)));
         }

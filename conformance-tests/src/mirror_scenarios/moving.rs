@@ -9,8 +9,8 @@ use bytes::Bytes;
 use libtest_mimic::{Completion, Trial};
 use storage_core::config::StorageConfig;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, InfoHash, Peer, PeerRecord,
-    PeerStorageExt, Role, Scope, Storage, SwarmCounts, Timestamp, When,
+    AddressFamily, Announce, AnnounceEvent, Context, DataRecord, DownloadsRecord, ExportScope, InfoHash,
+    Peer, PeerRecord, PeerStorageExt, Role, Storage, SwarmCounts, Timestamp, When,
 };
 use storage_migration::{Migration, Options, Verification, VerifyOptions};
 use storage_pg::recommended::Recommendation;
@@ -256,7 +256,7 @@ impl MovedWrites {
 
     /// Whether a storage has all that was acknowledged.
     async fn is_all_there(&self, storage: &dyn Storage) {
-        let held = pages(async |from| storage.export_peers(Scope::All, from, 500).await).await.unwrap();
+        let held = pages(async |from| storage.export_peers(ExportScope::All, from, 500).await).await.unwrap();
         let held: BTreeMap<_, _> =
             held.into_iter().map(|record| ((record.info_hash, record.peer), record.role)).collect();
         for (peer, role) in &self.peers {

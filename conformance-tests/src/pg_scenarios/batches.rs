@@ -61,7 +61,7 @@ impl BatchCounter {
 
 impl Observer for BatchCounter {
     fn observe(&self, _backend: &'static str, event: Event) {
-        if let Event::Gathered { calls, .. } = event {
+        if let Event::BatchSent { calls, .. } = event {
             self.number.fetch_add(1, Ordering::SeqCst);
             self.sizes.lock().unwrap_or_else(PoisonError::into_inner).push(calls);
         }

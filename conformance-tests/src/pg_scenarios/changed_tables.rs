@@ -6,7 +6,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use storage_core::layer::Limits;
 use storage_core::{
-    Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, PeerStorageExt, Role, Scope, Storage,
+    Context, ExportScope, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, PeerStorageExt, Role, Storage,
     SwarmCounts, When,
 };
 use storage_pg::Query;
@@ -130,7 +130,7 @@ async fn use_it(storage: &dyn Storage) -> Result<(), Failed> {
         announced: "2026-01-01T12:00:00Z".parse()?,
     };
     storage.import_peers(&[record]).await?;
-    let page = storage.export_peers(Scope::Swarm(swarm), None, 100).await?;
+    let page = storage.export_peers(ExportScope::Swarm(swarm), None, 100).await?;
     ensure(page.records.contains(&record) && page.unreadable == 0, || format!("{:?}", page.records))?;
     storage.export_downloads(None, 100).await?;
     storage.export_data(None, 100).await?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use storage_core::{
-    AnnounceAnswer, Cursor, Error, Page, PeerRecord, Record, Result, Scope, Storage, SwarmSnapshot, When,
+    AnnounceAnswer, Cursor, Error, ExportScope, Page, PeerRecord, Record, Result, Storage, SwarmSnapshot,
+    When,
 };
 
 use super::step::{SequenceStep, StepAnswer};
@@ -77,7 +78,7 @@ async fn try_step(step: &SequenceStep, storage: &dyn Storage) -> Result<StepAnsw
         SequenceStep::Statistics => StepAnswer::Statistics(storage.statistics().await?),
         SequenceStep::Forget(info_hash) => StepAnswer::Removed(storage.forget_swarm(info_hash).await?.peers),
         SequenceStep::ExportSwarm(info_hash) => {
-            let mut records = peers(storage, Scope::Swarm(*info_hash)).await?;
+            let mut records = peers(storage, ExportScope::Swarm(*info_hash)).await?;
             records.sort_by_key(|record| record.peer);
             StepAnswer::Records(records)
         }
@@ -107,14 +108,14 @@ async fn try_step(step: &SequenceStep, storage: &dyn Storage) -> Result<StepAnsw
 pub(crate) async fn export(storage: &dyn Storage) -> Result<Vec<Record>> {
     let downloads = pages(async |from| storage.export_downloads(from, PAGE).await).await?;
     let data = pages(async |from| storage.export_data(from, PAGE).await).await?;
-    let mut content: Vec<_> = peers(storage, Scope::All).await?.into_iter().map(Record::Peer).collect();
+    let mut content: Vec<_> = peers(storage, ExportScope::All).await?.into_iter().map(Record::Peer).collect();
     content.extend(downloads.into_iter().map(Record::Downloads));
     content.extend(data.into_iter().map(Record::Data));
     content.sort();
     Ok(content)
 }
 
-async fn peers(storage: &dyn Storage, scope: Scope) -> Result<Vec<PeerRecord>> {
+async fn peers(storage: &dyn Storage, scope: ExportScope) -> Result<Vec<PeerRecord>> {
     let mut records = pages(async |from| storage.export_peers(scope, from, PAGE).await).await?;
     records.iter_mut().for_each(at_precision);
     Ok(records)

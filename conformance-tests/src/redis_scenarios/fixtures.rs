@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use storage_core::{
-    AddressFamily, Context, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Result, Role, Scope, Storage,
-    Timestamp,
+    AddressFamily, Context, ExportScope, InfoHash, Peer, PeerId, PeerRecord, PeerSelection, Result, Role,
+    Storage, Timestamp,
 };
 
 use crate::random_sequences::run;
@@ -51,7 +51,7 @@ pub(super) fn record(info_hash: InfoHash, peer: Peer, role: Role, announced: Tim
 
 /// The peers of all swarms, sorted, with their exact times.
 pub(super) async fn all_peers(storage: &dyn Storage) -> Result<Vec<PeerRecord>> {
-    let pages = run::pages(async |from| storage.export_peers(Scope::All, from, PAGE).await);
+    let pages = run::pages(async |from| storage.export_peers(ExportScope::All, from, PAGE).await);
     let mut records = pages.await?;
     records.sort();
     Ok(records)

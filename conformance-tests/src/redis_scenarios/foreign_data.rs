@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use storage_core::{
-    Collected, DownloadsRecord, Error, ErrorKind, InfoHash, Peer, PeerChange, PeerRecord, PeerSelection,
-    PeerStorageExt, PeerWrite, Role, Scope, Statistics, Storage, SwarmCounts, When, Written,
+    Collected, DownloadsRecord, Error, ErrorKind, ExportScope, InfoHash, Peer, PeerChange, PeerRecord,
+    PeerSelection, PeerStorageExt, PeerWrite, Role, Statistics, Storage, SwarmCounts, When, Written,
 };
 
 use super::fixtures::{all_peers, announced, at, peer, record, swarm};
@@ -24,7 +24,7 @@ async fn add_peer(connection: &mut MultiplexedConnection, key: &[u8], peer: &Pee
 }
 
 async fn unreadable(storage: &dyn Storage) -> u64 {
-    storage.export_peers(Scope::All, None, 1_000).await.unwrap().unreadable
+    storage.export_peers(ExportScope::All, None, 1_000).await.unwrap().unreadable
 }
 
 /// A peer that is in both roles has the one with the later time in exports and announces, at equal times seeder;
@@ -133,7 +133,7 @@ pub(super) async fn a_v2_hash_and_its_beginning_are_two_swarms(database: &TestDa
     assert_eq!(counts(v2).await, SwarmCounts { seeders: 0, leechers: 1, downloads: 3 });
     assert_eq!(announced(&*storage, v1, false).await, [peer(1)]);
     assert_eq!(announced(&*storage, v2, false).await, [peer(2)]);
-    let of_v1 = storage.export_peers(Scope::Swarm(v1), None, 10).await.unwrap().records;
+    let of_v1 = storage.export_peers(ExportScope::Swarm(v1), None, 10).await.unwrap().records;
     assert_eq!(of_v1, [record(v1, peer(1), Role::Seeder, at(1_000))]);
     let statistics = Statistics::new(2, 1, 1);
     assert_eq!(storage.statistics().await.unwrap(), statistics);
@@ -288,7 +288,7 @@ pub(super) async fn keys_of_another_type_are_skipped_and_counted(database: &Test
     let storage = database.open().await;
     let (mut from, mut records, mut passed_over, mut names) = (None, 0, 0, BTreeSet::new());
     loop {
-        let page = storage.export_peers(Scope::All, from.as_ref(), 100).await.unwrap();
+        let page = storage.export_peers(ExportScope::All, from.as_ref(), 100).await.unwrap();
         records += page.records.len();
         passed_over += page.unreadable;
         names.extend(page.unreadable_names);
@@ -300,7 +300,7 @@ pub(super) async fn keys_of_another_type_are_skipped_and_counted(database: &Test
     assert_eq!((records, passed_over), (2_002, 2));
     let expected = [set.clone(), swarm_key("S4", &swarm(3))];
     assert_eq!(names, expected.into_iter().map(Into::into).collect());
-    let of_swarm = storage.export_peers(Scope::Swarm(swarm(3)), None, 10).await.unwrap();
+    let of_swarm = storage.export_peers(ExportScope::Swarm(swarm(3)), None, 10).await.unwrap();
     assert_eq!((of_swarm.records.len(), of_swarm.unreadable), (1, 1));
     let downloads = storage.export_downloads(None, 10).await.unwrap();
     assert_eq!((downloads.records.len(), downloads.unreadable, downloads.next), (0, 1, None));

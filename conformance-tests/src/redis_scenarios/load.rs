@@ -171,7 +171,7 @@ impl LoadReport {
     /// Asserts that every error advises to retry, or says that the outcome is unknown.
     pub(super) fn failures_are_passing(&self) {
         for error in &self.failures {
-            assert!(error.is_retryable() || error.kind() == ErrorKind::Uncertain, "{error:?}");
+            assert!(error.is_retryable(), "{error:?}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use storage_core::config::Value;
 use storage_core::{
-    AddressFamily, Announce, AnnounceEvent, DataRecord, Error, ErrorKind, PeerChange, PeerStorageExt,
-    PeerWrite, Role, Scope, Storage, When,
+    AddressFamily, Announce, AnnounceEvent, DataRecord, Error, ErrorKind, ExportScope, PeerChange,
+    PeerStorageExt, PeerWrite, Role, Storage, When,
 };
 
 use super::fixtures::{context, peer, swarm};
@@ -96,7 +96,7 @@ pub(super) async fn that_are_frozen_leave_peers_uncertain_where_these_wait(serve
     is_uncertain("a put", storage.put_peer(&swarm, &peer, Role::Leecher, When::Now).await);
     let announce = by_seeder(peer);
     is_uncertain("an announce", storage.announce(&announce).await);
-    let records = storage.export_peers(Scope::All, None, 10).await.unwrap().records;
+    let records = storage.export_peers(ExportScope::All, None, 10).await.unwrap().records;
     is_uncertain("a removal", storage.remove_peer(&swarm, &peer).await);
     is_uncertain("an import", storage.import_peers(&records).await);
     frozen.resume();

@@ -23,9 +23,11 @@ pub(crate) struct ServeArguments {
     /// Address for announces over UDP, or none; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6969", value_parser = listen)]
     pub(crate) udp: Vec<Option<SocketAddr>>,
-    /// Address for metrics, health and the admin page, or none; may be repeated
+    /// Address for the admin page, the HTTP API, metrics and health, or none; may be repeated
     ///
-    /// Paths: / (the admin page), /metrics (Prometheus), /health, /stats. It has no password.
+    /// Paths: / (the admin page), /metrics (Prometheus), /health, /api/swarms (the largest swarms, or the counts of
+    /// those you name), /api/stats (the state of the tracker), /api/openapi.json (describes all paths). It has no
+    /// password.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6880", value_parser = listen)]
     pub(crate) admin: Vec<Option<SocketAddr>>,
     /// Serve although the file has hooks, which are not run

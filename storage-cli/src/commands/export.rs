@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use serde::{Deserialize, Serialize};
-use storage_core::{Cursor, Opened, Page, Record, Result as StorageResult, Scope};
+use storage_core::{Cursor, ExportScope, Opened, Page, Record, Result as StorageResult};
 use storage_migration::RecordKind;
 
 use crate::arguments::ExportArguments;
@@ -69,8 +69,9 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ExportArgument
         for kind in kinds {
             match kind {
                 RecordKind::Peers => {
-                    let read =
-                        async |from: Option<&Cursor>| storage.export_peers(Scope::All, from, PAGE).await;
+                    let read = async |from: Option<&Cursor>| {
+                        storage.export_peers(ExportScope::All, from, PAGE).await
+                    };
                     export(&scan, kind, read, Record::Peer, output).await?;
                 }
                 RecordKind::Downloads => {

@@ -33,7 +33,8 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
 
     for address in addresses.admin.iter().filter(|address| !address.ip().is_loopback()) {
         note(format_args!(
-            "warning: --admin {address} has no password: anyone who can reach it sees the metrics and the state"
+            "warning: --admin {address} has no password: anyone who can reach it sees the metrics, the state and the \
+             swarms"
         ));
     }
 

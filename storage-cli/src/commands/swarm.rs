@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use storage_core::{
-    Capability, Cursor, InfoHash, Opened, Page, PeerRecord, Record, Scope, Storage, SwarmCounts, Timestamp,
+    Capability, Cursor, ExportScope, InfoHash, Opened, Page, PeerRecord, Record, Storage, SwarmCounts,
+    Timestamp,
 };
 
 use crate::arguments::{RemoveArguments, ShowArguments, SwarmAction};
@@ -85,7 +86,7 @@ async fn show_peers(
     output: &mut Output,
 ) -> Result<(), WorkError> {
     let (mut unreadable, mut is_first) = (0, true);
-    let scope = Scope::Swarm(arguments.info_hash);
+    let scope = ExportScope::Swarm(arguments.info_hash);
     let read = async |from: Option<&Cursor>| storage.export_peers(scope, from, PAGE).await;
     let scan = PageScan::new();
     let pages = scan.pages(read, async |page: Page<PeerRecord>| {

@@ -1,5 +1,7 @@
 //! The front end's metrics: requests by protocol, action and outcome, and how long they took.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
@@ -8,6 +10,7 @@ use prometheus::{
     register_int_gauge_with_registry,
 };
 use serde::Serialize;
+use storage_core::{AddressFamily, Announce};
 
 use super::tracker::Refusal;
 
@@ -28,7 +31,7 @@ pub(crate) enum ServedAction {
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AnnounceOutcome {
+pub(crate) enum RequestOutcome {
     Ok,
     Malformed,
     /// The torrent is not served.
@@ -43,7 +46,7 @@ pub(crate) enum AnnounceOutcome {
     Dropped,
 }
 
-impl AnnounceOutcome {
+impl RequestOutcome {
     pub(crate) fn of<T>(result: &Result<T, Refusal>) -> Self {
         match result {
             Ok(_) => Self::Ok,
@@ -74,14 +77,14 @@ const ACTIONS: [(ServedAction, &str); 3] = [
     (ServedAction::Scrape, "scrape"),
 ];
 
-const OUTCOMES: [(AnnounceOutcome, &str); 7] = [
-    (AnnounceOutcome::Ok, "ok"),
-    (AnnounceOutcome::Malformed, "malformed"),
-    (AnnounceOutcome::Denied, "denied"),
-    (AnnounceOutcome::Limited, "limited"),
-    (AnnounceOutcome::Full, "full"),
-    (AnnounceOutcome::Failed, "failed"),
-    (AnnounceOutcome::Dropped, "dropped"),
+const OUTCOMES: [(RequestOutcome, &str); 7] = [
+    (RequestOutcome::Ok, "ok"),
+    (RequestOutcome::Malformed, "malformed"),
+    (RequestOutcome::Denied, "denied"),
+    (RequestOutcome::Limited, "limited"),
+    (RequestOutcome::Full, "full"),
+    (RequestOutcome::Failed, "failed"),
+    (RequestOutcome::Dropped, "dropped"),
 ];
 
 /// Upper bounds of durations in seconds, ascending: from 10 µs to 10 s, five a decade.
@@ -113,6 +116,27 @@ pub(crate) struct FrontMetrics {
     pub(crate) connections: IntGauge,
     pub(crate) refused_connections: IntCounter,
     pub(crate) healthy: IntGauge,
+    pub(crate) by_family: Arc<AnnouncesByFamily>,
+}
+
+/// Announces that the storage answered, by the family of the client's address; one with an address of each family
+/// counts for both.
+#[derive(Debug, Default)]
+pub(crate) struct AnnouncesByFamily {
+    ipv4: AtomicU64,
+    ipv6: AtomicU64,
+}
+
+impl AnnouncesByFamily {
+    pub(crate) fn count(&self, announce: &Announce) {
+        for peer in announce.peers() {
+            let count = match peer.family() {
+                AddressFamily::V4 => &self.ipv4,
+                AddressFamily::V6 => &self.ipv6,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Totals since the start.
@@ -132,6 +156,11 @@ pub(crate) struct Totals {
     /// Announces that took no longer than each bound of [`BUCKETS`], and all of them.
     #[serde(skip)]
     pub(crate) announces_within: Vec<u64>,
+    /// [`AnnouncesByFamily`].
+    #[serde(skip)]
+    pub(crate) ipv4: u64,
+    #[serde(skip)]
+    pub(crate) ipv6: u64,
 }
 
 impl FrontMetrics {
@@ -171,14 +200,14 @@ impl FrontMetrics {
                     .map(|(_, outcome)| requests.with_label_values(&[protocol.name(), action, outcome])),
             })
         });
-        Ok(Self { series, connections, refused_connections, healthy })
+        Ok(Self { series, connections, refused_connections, healthy, by_family: Arc::default() })
     }
 
     pub(crate) fn record(
         &self,
         protocol: TrackerProtocol,
         action: ServedAction,
-        outcome: AnnounceOutcome,
+        outcome: RequestOutcome,
         took: Duration,
     ) {
         let series = &self.series[protocol as usize][action as usize];
@@ -187,14 +216,19 @@ impl FrontMetrics {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals { announces_within: vec![0; BUCKETS.len() + 1], ..Totals::default() };
+        let mut totals = Totals {
+            announces_within: vec![0; BUCKETS.len() + 1],
+            ipv4: self.by_family.ipv4.load(Ordering::Relaxed),
+            ipv6: self.by_family.ipv6.load(Ordering::Relaxed),
+            ..Totals::default()
+        };
         for series in self.series.iter().flatten() {
-            let count = |outcome: AnnounceOutcome| series.outcomes[outcome as usize].get();
-            totals.failed += count(AnnounceOutcome::Failed) + count(AnnounceOutcome::Dropped);
-            totals.malformed += count(AnnounceOutcome::Malformed);
-            totals.denied += count(AnnounceOutcome::Denied);
-            totals.limited += count(AnnounceOutcome::Limited);
-            totals.full += count(AnnounceOutcome::Full);
+            let count = |outcome: RequestOutcome| series.outcomes[outcome as usize].get();
+            totals.failed += count(RequestOutcome::Failed) + count(RequestOutcome::Dropped);
+            totals.malformed += count(RequestOutcome::Malformed);
+            totals.denied += count(RequestOutcome::Denied);
+            totals.limited += count(RequestOutcome::Limited);
+            totals.full += count(RequestOutcome::Full);
         }
         for protocol in &self.series {
             let announces = &protocol[ServedAction::Announce as usize];
@@ -231,15 +265,15 @@ mod tests {
     fn totals_are_of_both_protocols() {
         let metrics = FrontMetrics::register(&Registry::new()).unwrap();
         let quick = Duration::from_micros(30);
-        metrics.record(TrackerProtocol::Http, ServedAction::Announce, AnnounceOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Http, ServedAction::Announce, RequestOutcome::Ok, quick);
         metrics.record(
             TrackerProtocol::Udp,
             ServedAction::Announce,
-            AnnounceOutcome::Failed,
+            RequestOutcome::Failed,
             Duration::from_secs(60),
         );
-        metrics.record(TrackerProtocol::Udp, ServedAction::Connect, AnnounceOutcome::Ok, quick);
-        metrics.record(TrackerProtocol::Udp, ServedAction::Scrape, AnnounceOutcome::Malformed, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Connect, RequestOutcome::Ok, quick);
+        metrics.record(TrackerProtocol::Udp, ServedAction::Scrape, RequestOutcome::Malformed, quick);
         let totals = metrics.totals();
         assert_eq!((totals.announces, totals.failed, totals.malformed, totals.denied), (2, 1, 1, 0));
         assert_eq!(totals.announces_within[2], 0);

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::Registry as Prometheus;
 use storage_core::layer::with_time_left;
@@ -26,7 +26,7 @@ use storage_core::{Opened, PendingWrites, SharedObserver, Storage, TaskSpawner, 
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::exit_code::CommandError;
-use admin::{AdminService, History};
+use admin::AdminService;
 use health::Health;
 use http::{ConnectionLimit, PerIpLimit, TrackerService};
 use metrics::FrontMetrics;
@@ -170,6 +170,7 @@ fn serve(
         rate_limit: RateLimit::new(settings.limits.rate, settings.addresses.trusted_proxies.clone()),
         limits: settings.limits,
         health: Arc::clone(&health),
+        by_family: Arc::clone(&metrics.by_family),
     });
     let spoofing = settings.addresses.allow_ip_spoofing;
     let packets = Arc::new(UdpTracker::new(Arc::clone(&tracker), spoofing, Arc::clone(&metrics)));
@@ -198,12 +199,7 @@ fn serve(
         udp::serve(socket, &packets, loops, tasks).map_err(|error| listen::failed("udp", address, &error))?;
     }
 
-    let history = Arc::new(History::new(Arc::clone(&metrics)));
-    tasks.spawn_until_stopped(Arc::clone(&history).record());
-    let storage = Arc::clone(storage);
-    let service =
-        AdminService { storage, health, begun: Instant::now(), prometheus, metrics, status, history };
-    let service = Arc::new(service);
+    let service = Arc::new(AdminService::new(storage, prometheus, metrics, status, tasks));
     // Separate, so that clients cannot lock out the operator.
     let limit = ConnectionLimit::new(ADMIN_CONNECTIONS, None);
     for (listener, address) in admin {

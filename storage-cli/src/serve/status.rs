@@ -39,6 +39,10 @@ pub(crate) struct StatusSnapshot {
     pub(crate) next_collection: Option<Instant>,
     /// A call that failed: when, and how.
     pub(crate) failure: Option<(Instant, String)>,
+    /// Whether the secondary of a mirror is suspended.
+    pub(crate) is_mirror_suspended: bool,
+    /// Writes that it did not get.
+    pub(crate) mirror_missed_writes: u64,
 }
 
 /// Which failures are still to be logged.
@@ -115,8 +119,13 @@ impl Status {
 
 impl Observer for Status {
     fn observe(&self, _backend: &'static str, event: Event) {
-        if let Event::CollectionScheduled { after } = event {
-            self.last.lock().next_collection = Instant::now().checked_add(after);
+        match event {
+            Event::CollectionScheduled { after } => {
+                self.last.lock().next_collection = Instant::now().checked_add(after);
+            }
+            Event::MirrorSuspended { suspended } => self.last.lock().is_mirror_suspended = suspended,
+            Event::MirrorMissed { writes } => self.last.lock().mirror_missed_writes += writes,
+            _ => {}
         }
     }
 

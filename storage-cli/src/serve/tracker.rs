@@ -8,6 +8,7 @@ use storage_core::{Announce, AnnounceAnswer, ErrorKind, InfoHash, Peer, Storage,
 
 use super::approval::Approval;
 use super::health::Health;
+use super::metrics::AnnouncesByFamily;
 use super::rate_limit::RateLimit;
 use super::settings::ClientLimits;
 
@@ -21,6 +22,7 @@ pub(crate) struct Tracker {
     pub(crate) rate_limit: RateLimit,
     /// Judges by the outcome of announces.
     pub(crate) health: Arc<Health>,
+    pub(crate) by_family: Arc<AnnouncesByFamily>,
 }
 
 /// Why a request is refused. Clients see it: no internals.
@@ -68,7 +70,9 @@ impl Tracker {
         };
         // A storage that is full works as it should.
         self.health.announced(failure.filter(|error| error.kind() != ErrorKind::Full));
-        answer?.ok_or(Refusal::NotApproved)
+        let answer = answer?.ok_or(Refusal::NotApproved)?;
+        self.by_family.count(announce);
+        Ok(answer)
     }
 
     /// Nothing for a torrent that is not served.
@@ -146,7 +150,7 @@ mod tests {
     fn tracker(storage: &Arc<dyn Storage>, approval: Option<Approval>) -> Tracker {
         let rate_limit = RateLimit::new(Rate::default(), Vec::new());
         let (storage, limits, health) = (Arc::clone(storage), ClientLimits::default(), health());
-        Tracker { storage, approval, limits, rate_limit, health }
+        Tracker { storage, approval, limits, rate_limit, health, by_family: Arc::default() }
     }
 
     fn approved_by(storage: &Arc<dyn Storage>, inverted: bool) -> Tracker {

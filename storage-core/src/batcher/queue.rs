@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 pub struct Bounds {
     /// The most calls in a batch.
     pub size: usize,
-    /// The most batches in flight.
+    /// The most batches and calls without a batch in flight; with `flush_when_full`, full batches may exceed it.
     pub in_flight: usize,
     /// The most calls that wait for a batch; further ones wait for room among them.
     pub queue: usize,

@@ -12,10 +12,10 @@ use super::Provider;
 use crate::config::Problem;
 use crate::{
     Announce, AnnounceAnswer, Backend, BulkPeerStorage, ClockReading, Collected, Context, CountCheck, Cursor,
-    DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash, Maintenance,
-    MissingCapabilities, OpenError, Operation, Page, Peer, PeerRecord, PeerSelection, PeerStorage, PeerWrite,
-    PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics, Storage, SwarmCounts,
-    SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written,
+    DataRecord, DataStorage, Diagnostics, DownloadsRecord, ExportScope, Forgotten, Imported, InfoHash,
+    Maintenance, MissingCapabilities, OpenError, Operation, Page, Peer, PeerRecord, PeerSelection,
+    PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Statistics, Storage,
+    SwarmCounts, SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written,
 };
 
 /// Opens a storage twice, and gives both openings as one storage: writes are made by the two in turn, and after a write
@@ -264,7 +264,7 @@ impl Maintenance for NodePair {
 impl Transfer for NodePair {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Layer, Limit, Limits, Observe, Trace};
-use crate::{Collected, CountCheck, MaintenanceScheduler, Operation, Result, SharedObserver, Statistics};
+use crate::{
+    Collected, CountCheck, MaintenanceScheduler, Operation, Result, SharedObserver, Statistics, Utilization,
+};
 
 /// What [`Backends::open`](crate::Backends::open) puts around every storage, from the inside out: [`Trace`],
 /// [`Limit`], [`Observe`] where somebody observes, and [`MaintenanceScheduler`], which runs once it is started.
@@ -54,6 +56,10 @@ impl Layer for DefaultLayers {
             Some(observe) => observe.close(backend, close).await,
             None => close.await,
         }
+    }
+
+    fn utilization(&self, inside: Utilization) -> Utilization {
+        self.limit.utilization(inside)
     }
 
     fn completed(&self, backend: &'static str, is_download: bool) {

@@ -1,4 +1,7 @@
-//! Timeouts, a bounded number of waiting calls, and an orderly close (L1).
+//! Timeouts, a bounded number of calls under way, and an orderly close (L1).
+//!
+//! The deadline of a call is decided here: [`Limit`] sets it for the task, backends read it by [`deadline`], and work
+//! that runs in another task, such as a batch, gets it by [`with_time_left`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Layer;
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::{CallUtilization, Error, ErrorKind, Operation, Result, Utilization};
 
 tokio::task_local! {
     /// `None` where it is too far away to be told.
@@ -194,6 +197,12 @@ impl Layer for Limit {
         }
     }
 
+    fn utilization(&self, inside: Utilization) -> Utilization {
+        let in_flight = self.under_way.load(Ordering::Relaxed);
+        let calls = CallUtilization::new(in_flight, self.limits.max_waiting);
+        Utilization { calls: Some(calls), ..inside }
+    }
+
     async fn close<'a>(
         &'a self,
         backend: &'static str,
@@ -237,6 +246,16 @@ mod tests {
         );
         let write = limit.around("x", Operation::PutPeer, never()).await.unwrap_err();
         assert_eq!(write.kind(), ErrorKind::Uncertain);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_under_way_are_counted() {
+        let limit = limit(7);
+        let calls = || limit.utilization(Utilization::default()).calls;
+        let look = async { Ok(calls()) };
+        let in_flight = |in_flight| Some(CallUtilization::new(in_flight, 7));
+        assert_eq!(limit.around("x", Operation::Ping, look).await.unwrap(), in_flight(1));
+        assert_eq!(calls(), in_flight(0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -219,7 +219,7 @@ impl Metrics {
             Event::Retried { reason } => self.retries.with_label_values(&[backend, reason]).inc(),
             Event::Reconnected => self.reconnects.with_label_values(&[backend]).inc(),
             Event::Skipped { what, count } => self.skipped.with_label_values(&[backend, what]).inc_by(count),
-            Event::Gathered { key, calls, waited, left } => {
+            Event::BatchSent { key, calls, waited, left } => {
                 self.queries.gathered(backend, key, calls, waited, left);
             }
             Event::Ran { key, took } => self.queries.ran(backend, key, took),

@@ -1,4 +1,4 @@
-//! Layers: what all storages share (limits, traces, metrics, schedules), written once and put around
+//! Layers: what all storages share (limits, traces, schedules, an observer of every call), written once and put around
 //! any storage. A storage with a layer around it is a storage itself.
 //!
 //! A [`Layer`] sees every call pass; [`Layered`] is the storage made of a layer and what it wraps.
@@ -31,14 +31,18 @@ pub use trace::Trace;
 
 use crate::{
     Announce, AnnounceAnswer, AnnounceEvent, Backend, BulkPeerStorage, ClockReading, Collected, Context,
-    CountCheck, Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, Forgotten, Imported, InfoHash,
-    Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord, PeerSelection,
-    PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role, Scope, Statistics,
-    SwarmCounts, SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, When, Written, announce_each,
-    failed_for_each,
+    CountCheck, Cursor, DataRecord, DataStorage, Diagnostics, DownloadsRecord, ExportScope, Forgotten,
+    Imported, InfoHash, Maintenance, MissingCapabilities, Operation, Page, Peer, PeerChange, PeerRecord,
+    PeerSelection, PeerStorage, PeerWrite, PendingWrites, QueryCheck, QueryScopeReport, Result, Role,
+    Statistics, SwarmCounts, SwarmOrder, SwarmPage, SwarmSnapshot, Timestamp, Transfer, Utilization, When,
+    Written, announce_each, failed_for_each,
 };
 
-/// Sees every call of a storage pass.
+/// Sees every call of a storage pass: the operation and the result, not the arguments. What changes arguments or answers,
+/// such as a cache, implements the traits of a storage instead.
+///
+/// `around` may be dropped at any await. A whole announce that is [tried](PeerStorage::try_announce) first is polled once
+/// and dropped if it would have to wait, so nothing may happen before the call that must not happen twice.
 pub trait Layer: Send + Sync + 'static {
     /// Runs a call, or refuses to; `backend` is the name of the storage inside.
     fn around<'a, T: Send + 'a>(
@@ -55,6 +59,11 @@ pub trait Layer: Send + Sync + 'static {
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> impl Future<Output = Result<()>> + Send + 'a {
         self.around(backend, Operation::Close, close)
+    }
+
+    /// How busy the storage is, from how busy the storage inside is.
+    fn utilization(&self, inside: Utilization) -> Utilization {
+        inside
     }
 
     /// A client told that it has everything; whether it was a download, or told again.
@@ -137,6 +146,10 @@ impl<S: Backend + ?Sized, L: Layer> Backend for Layered<S, L> {
         self.storage.pending_writes()
     }
 
+    fn utilization(&self) -> Utilization {
+        self.layer.utilization(self.storage.utilization())
+    }
+
     async fn ping(&self) -> Result<()> {
         self.pass(Operation::Ping, self.storage.ping()).await
     }
@@ -198,8 +211,15 @@ impl<S: PeerStorage + ?Sized, L: Layer> PeerStorage for Layered<S, L> {
         self.pass_announce(announce, self.storage.announce(announce)).await
     }
 
+    fn answers_at_once(&self) -> bool {
+        self.storage.answers_at_once()
+    }
+
     /// The layers of this crate end at once if the call inside does; where one does not, the call is not made.
     fn try_announce(&self, announce: &Announce) -> Option<Result<AnnounceAnswer>> {
+        if !self.storage.answers_at_once() {
+            return None;
+        }
         let answer = async {
             match self.storage.try_announce(announce) {
                 Some(answer) => answer,
@@ -314,7 +334,7 @@ impl<S: Maintenance + ?Sized, L: Layer> Maintenance for Layered<S, L> {
 impl<S: Transfer + ?Sized, L: Layer> Transfer for Layered<S, L> {
     async fn export_peers(
         &self,
-        scope: Scope,
+        scope: ExportScope,
         from: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<PeerRecord>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Layer;
-use crate::{Collected, CountCheck, Operation, Result, Statistics};
+use crate::{Collected, CountCheck, Operation, Result, Statistics, Utilization};
 
 /// Two layers as one: the first is the outer one.
 pub struct Stack<Outer, Inner>(pub Outer, pub Inner);
@@ -24,6 +24,10 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
         close: impl Future<Output = Result<()>> + Send + 'a,
     ) -> impl Future<Output = Result<()>> + Send + 'a {
         self.0.close(backend, self.1.close(backend, close))
+    }
+
+    fn utilization(&self, inside: Utilization) -> Utilization {
+        self.0.utilization(self.1.utilization(inside))
     }
 
     fn completed(&self, backend: &'static str, is_download: bool) {

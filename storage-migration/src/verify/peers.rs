@@ -11,7 +11,7 @@ use super::{PRECISION, Verification};
 use crate::lookup::CONCURRENT_LOOKUPS;
 use crate::retry::with_retries;
 use crate::{MigrationError, RecordKind, Side};
-use storage_core::{Cursor, InfoHash, Peer, PeerRecord, Role, Scope, Timestamp};
+use storage_core::{Cursor, ExportScope, InfoHash, Peer, PeerRecord, Role, Timestamp};
 
 /// A swarm as one side has it.
 type SwarmPeers = HashMap<Peer, (Role, Timestamp)>;
@@ -34,7 +34,7 @@ impl Verification {
             };
             let Some(size) = self.options.sample else {
                 let page = async |from: Option<&Cursor>| {
-                    self.storage(side).export_peers(Scope::All, from, self.options.batch).await
+                    self.storage(side).export_peers(ExportScope::All, from, self.options.batch).await
                 };
                 self.scan(side, RecordKind::Peers, page, each).await?;
                 continue;
@@ -56,7 +56,7 @@ impl Verification {
     async fn some_swarms(&self, side: Side, size: usize) -> Result<Vec<InfoHash>, MigrationError> {
         let (mut sample, mut last) = (Sample::new(size), None);
         let page = async |from: Option<&Cursor>| {
-            self.storage(side).export_peers(Scope::All, from, self.options.batch).await
+            self.storage(side).export_peers(ExportScope::All, from, self.options.batch).await
         };
         let each = async |records: Vec<PeerRecord>| {
             for record in records {
@@ -110,7 +110,8 @@ impl Verification {
         let (mut swarm, mut from) = (SwarmPeers::new(), None);
         let mut limit = expected.min(self.options.batch).max(1);
         loop {
-            let page = || self.storage(side).export_peers(Scope::Swarm(info_hash), from.as_ref(), limit);
+            let page =
+                || self.storage(side).export_peers(ExportScope::Swarm(info_hash), from.as_ref(), limit);
             let page = with_retries(side, &self.stop, page).await?;
             swarm.extend(page.records.iter().map(|record| (record.peer, (record.role, record.announced))));
             match page.next {

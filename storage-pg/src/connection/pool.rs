@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::join_all;
 use parking_lot::{Mutex, MutexGuard};
 use sqlx::{Connection, PgConnection};
-use storage_core::{Event, ServerClock, ServerTime, SharedObserver, TaskSpawner, Tasks};
+use storage_core::{Event, PoolUtilization, ServerClock, ServerTime, SharedObserver, TaskSpawner, Tasks};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
@@ -139,6 +139,15 @@ impl Pool {
     /// Whether a pooler is in front of the server that was connected to last.
     pub(crate) fn is_pooled(&self) -> bool {
         self.shared.state().is_pooled
+    }
+
+    /// Its connections and those who wait for one.
+    pub(crate) fn utilization(&self) -> PoolUtilization {
+        let state = self.shared.state();
+        let open = state.size.saturating_sub(state.connecting);
+        let in_use = state.size.saturating_sub(state.idle.len() + state.coming);
+        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed()).count();
+        PoolUtilization::new(open, in_use, self.shared.settings().max_connections).with_waiting(waiting)
     }
 
     /// A connection that works, as far as one can know, for a call with this deadline. Waits for one to be

@@ -26,7 +26,7 @@ pub(super) const COMMON: [&str; 16] = [
 
 /// What the server is told when a session begins.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Session {
+pub(crate) struct SessionSettings {
     /// Names and values of settings.
     pub(crate) settings: Vec<KeyValue>,
     /// `TimeZone`, apart from the others because sqlx sets it to UTC, which only a statement undoes.
@@ -36,7 +36,7 @@ pub(crate) struct Session {
     pub(crate) commit: Option<SynchronousCommit>,
 }
 
-impl Session {
+impl SessionSettings {
     /// What is not shown where a server repeats it: a password that was pasted in the wrong form may have become a
     /// setting.
     pub(super) fn hidden(&self) -> impl Iterator<Item = &str> {
@@ -47,7 +47,7 @@ impl Session {
 }
 
 /// Takes everything out that is left over, and `options`.
-pub(super) fn take_session(parameters: &mut Parameters) -> Session {
+pub(super) fn take_session(parameters: &mut Parameters) -> SessionSettings {
     let mut settings = Vec::new();
     if let Some(given) = parameters.take("options") {
         match parse_options(&given.value) {
@@ -72,7 +72,7 @@ pub(super) fn take_session(parameters: &mut Parameters) -> Session {
         settings.retain(|(known, _)| *known != name);
         settings.push((name, given.value));
     }
-    let mut session = Session::default();
+    let mut session = SessionSettings::default();
     for (name, value) in settings {
         match name.as_str() {
             "timezone" => session.time_zone = Some(value),
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn take(text: &str) -> (Session, Parameters) {
+    fn take(text: &str) -> (SessionSettings, Parameters) {
         let mut parameters = Parameters::gather(text, &|_| None);
         (take_session(&mut parameters), parameters)
     }

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::host::{Host, MASK, PasswordFile, SHORTEST_MASKED, Secret, give_passwords, mask, take_hosts};
 use super::parameters::{Parameters, Variable, in_home, take_unsupported};
-use super::session::{Session, take_session};
+use super::session::{SessionSettings, take_session};
 #[cfg(target_os = "linux")]
 use super::socket::{SocketSettings, take_socket};
 use super::tls::{TlsMode, TlsSettings, take_tls};
@@ -41,7 +41,7 @@ pub(crate) struct ConnectionSettings {
     #[cfg(target_os = "linux")]
     pub(crate) socket: SocketSettings,
     /// What the server is told when a session begins.
-    pub(crate) session: Session,
+    pub(crate) session: SessionSettings,
     /// The size of the pool and the age of its connections.
     pub(crate) pool: PoolSettings,
     /// Whether a pooler in front of the server may give each transaction another session.

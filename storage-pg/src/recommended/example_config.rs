@@ -119,7 +119,7 @@ fn queries_of(section: Option<&str>) -> Vec<Query> {
 fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation, config: &PgConfig) {
     let PgConfig { announce, peer, .. } = config;
     match query {
-        Query::Announce => {
+        Query::SelectPeers => {
             file.comment(3, "Where the result has them, in any case.");
             file.value(3, "peer_id_column", &announce.peer_id_column);
             file.value(3, "address_column", &announce.address_column);

@@ -428,12 +428,12 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Dialect::Cockroachdb => String::new(),
     };
     match query {
-        Query::Announce if for_mochi => {
+        Query::SelectPeers if for_mochi => {
             commented("Arguments: $1 info hash, $2 is seeder, $3 is IPv6, $4 count.", ANNOUNCE_FOR_MOCHI)
         }
-        Query::Announce => commented(ANNOUNCE_COMMENT, announce(dialect)),
+        Query::SelectPeers => commented(ANNOUNCE_COMMENT, announce(dialect)),
         // CockroachDB would plan the inner queries anew for each call: no faster than one by one.
-        Query::AnnounceBatch => commented(ANNOUNCE_BATCH_COMMENT, only_on_postgres(ANNOUNCE_BATCH.into())),
+        Query::SelectPeersBatch => commented(ANNOUNCE_BATCH_COMMENT, only_on_postgres(ANNOUNCE_BATCH.into())),
         Query::PutPeer if for_mochi => commented(PUT_PEER_COMMENT, PUT_PEER_AT_ANY_TIME),
         Query::PutPeer => commented(format!("{PUT_PEER_COMMENT}\n{EXPIRES_COMMENT}"), PUT_PEER),
         Query::PutPeerBatch => commented(PUT_PEERS_COMMENT, put_peers(address)),

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue, Value};
-use storage_core::{Error, ErrorKind, Event, OpenError, Operation, Result, SharedObserver, Tasks};
+use storage_core::{
+    Error, ErrorKind, Event, OpenError, Operation, PoolUtilization, Result, SharedObserver, Tasks,
+};
 use tokio::time::Instant;
 
 pub(crate) use self::connector::{ConnectError, Connector};
@@ -89,6 +91,11 @@ impl Connections {
         self.pool.connector()
     }
 
+    /// The connections and those of them that carry calls.
+    pub(crate) fn utilization(&self) -> PoolUtilization {
+        self.pool.utilization()
+    }
+
     /// Whether the keys of a swarm are on different nodes.
     pub(crate) fn is_cluster(&self) -> bool {
         self.connector().is_cluster()
@@ -147,7 +154,7 @@ impl Connections {
 
     /// The same; also whether an earlier attempt may have taken effect, whose answer was lost.
     pub(crate) async fn write_again<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<(T, bool)> {
-        let (values, after_loss) = self.attempts(call, &Request::Write(command)).await?;
+        let (values, after_loss) = self.send_with_retries(call, &Request::Write(command)).await?;
         Ok((read(call, values.into_iter().next().unwrap_or(Value::Nil))?, after_loss))
     }
 
@@ -224,7 +231,7 @@ impl Connections {
     }
 
     async fn run(&self, call: Call, request: &Request) -> Result<Vec<Value>> {
-        self.attempts(call, request).await.map(|(values, _)| values)
+        self.send_with_retries(call, request).await.map(|(values, _)| values)
     }
 }
 

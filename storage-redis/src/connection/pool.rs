@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use redis::Value;
-use storage_core::{ErrorKind, Event, SharedObserver, TaskSpawner, Tasks};
+use storage_core::{ErrorKind, Event, PoolUtilization, SharedObserver, TaskSpawner, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -51,6 +51,12 @@ struct PoolSlot {
     is_attended: AtomicBool,
 }
 
+impl PoolSlot {
+    fn is_open(&self) -> bool {
+        self.live.made().is_some_and(|(_, live)| !live.is_lost())
+    }
+}
+
 /// Connections, made when they are first needed and anew when they are lost.
 ///
 /// They are made and verified by tasks of the pool and not by callers: one that gives up leaves no connection
@@ -88,6 +94,14 @@ impl Pool {
         &self.shared.connector
     }
 
+    /// A connection to a cluster counts as one, to however many of its nodes.
+    pub(super) fn utilization(&self) -> PoolUtilization {
+        let slots = || self.shared.indexes().map(|index| self.shared.slot(index));
+        let open = slots().filter(|slot| slot.is_open()).count();
+        let in_use = slots().filter(|slot| slot.calls.load(Ordering::Relaxed) > 0).count();
+        PoolUtilization::new(open, in_use, slots().count())
+    }
+
     /// Makes all connections.
     pub(super) async fn connect_all(&self) -> Result<(), RequestError> {
         let connected = join_all(self.shared.indexes().map(|index| self.shared.acquire(index))).await;
@@ -120,7 +134,7 @@ impl Pool {
 
 impl PoolInner {
     /// Sends a request. Does what the next attempt needs. Ends by the deadline.
-    pub(super) async fn attempt(
+    pub(super) async fn send_once(
         self: &Arc<Self>,
         request: &Request,
         waits_for_replicas: bool,

@@ -23,12 +23,12 @@ const SCRIPT_LOADS: u32 = 3;
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     once: bool,
-    written: WrittenOnce,
+    written: WriteKind,
 }
 
 /// What a call may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WrittenOnce {
+enum WriteKind {
     /// What nobody misses.
     Nothing,
     /// Peers, which announce again.
@@ -37,7 +37,7 @@ enum WrittenOnce {
     Lasting,
 }
 
-impl WrittenOnce {
+impl WriteKind {
     fn by(operation: Operation) -> Self {
         match operation {
             Operation::GraduatePeers
@@ -60,22 +60,22 @@ impl WrittenOnce {
 impl Call {
     /// A call that changes nothing when it is carried out a second time.
     pub(crate) fn repeatable(operation: Operation) -> Self {
-        Self { operation, once: false, written: WrittenOnce::by(operation) }
+        Self { operation, once: false, written: WriteKind::by(operation) }
     }
 
     /// A call that must not be carried out twice.
     pub(crate) fn once(operation: Operation) -> Self {
-        Self { operation, once: true, written: WrittenOnce::by(operation) }
+        Self { operation, once: true, written: WriteKind::by(operation) }
     }
 
     /// The same call, whether it may count a download or not.
     pub(crate) fn with_download(self, has_download: bool) -> Self {
-        if has_download { Self { written: WrittenOnce::Lasting, ..self } } else { self }
+        if has_download { Self { written: WriteKind::Lasting, ..self } } else { self }
     }
 
     /// The same call, which writes peers and nothing else.
     pub(crate) fn of_peers(self) -> Self {
-        Self { written: WrittenOnce::Peers, ..self }
+        Self { written: WriteKind::Peers, ..self }
     }
 
     /// The same call, for what may be carried out a second time.
@@ -92,7 +92,11 @@ impl Call {
 impl Connections {
     /// Sends a request, again and again for as long as that may help; also gives whether an attempt before the
     /// last one may have taken effect.
-    pub(super) async fn attempts(&self, call: Call, request: &Request) -> Result<(Vec<Value>, bool)> {
+    pub(super) async fn send_with_retries(
+        &self,
+        call: Call,
+        request: &Request,
+    ) -> Result<(Vec<Value>, bool)> {
         let (now, deadline) = (Instant::now(), deadline(call.operation));
         let give_up = deadline.min(now + self.retry_timeout);
         let waits_for_replicas = self.waits_for_replicas(call);
@@ -100,7 +104,7 @@ impl Connections {
         let (mut may_have_run, mut script_loads) = (false, 0);
         loop {
             self.check_open(call.operation)?;
-            let error = match self.pool.shared.attempt(request, waits_for_replicas, deadline).await {
+            let error = match self.pool.shared.send_once(request, waits_for_replicas, deadline).await {
                 Ok(values) => return Ok((values, may_have_run)),
                 Err(error) => error,
             };
@@ -128,9 +132,9 @@ impl Connections {
 
     fn waits_for_replicas(&self, call: Call) -> bool {
         let waits = match call.written {
-            WrittenOnce::Lasting => true,
-            WrittenOnce::Peers => self.wait_for_peers,
-            WrittenOnce::Nothing => false,
+            WriteKind::Lasting => true,
+            WriteKind::Peers => self.wait_for_peers,
+            WriteKind::Nothing => false,
         };
         waits && self.connector().wait().is_some()
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use redis::Value;
 use storage_core::{
-    AddressFamily, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Page, PeerRecord, Result, Role,
-    Scope,
+    AddressFamily, Context, DataRecord, DownloadsRecord, ErrorKind, ExportScope, InfoHash, Page, PeerRecord,
+    Result, Role,
 };
 
 use super::Export;
@@ -23,7 +23,7 @@ const CONCURRENCY: usize = 16;
 /// A page of peers being made.
 pub(super) struct PeerExport<'a> {
     export: Export<'a, PeerRecord>,
-    scope: Scope,
+    scope: ExportScope,
 }
 
 /// The times of a peer in each role.
@@ -39,7 +39,7 @@ type ExportedEntry = (Vec<u8>, Vec<u8>);
 type Entries = BTreeMap<Vec<u8>, Times>;
 
 impl<'a> PeerExport<'a> {
-    pub(super) fn new(export: Export<'a, PeerRecord>, scope: Scope) -> Self {
+    pub(super) fn new(export: Export<'a, PeerRecord>, scope: ExportScope) -> Self {
         Self { export, scope }
     }
 
@@ -65,7 +65,7 @@ impl<'a> PeerExport<'a> {
     /// Some swarms after the position; none after the last.
     async fn next_swarms(&mut self) -> Result<Vec<SwarmKey>> {
         let count = self.export.room().min(CONCURRENCY);
-        if let Scope::Swarm(info_hash) = self.scope {
+        if let ExportScope::Swarm(info_hash) = self.scope {
             let swarms = AddressFamily::BOTH.map(|family| SwarmKey::new(info_hash, family));
             let outer = self.export.position.outer.as_deref();
             let left = swarms.into_iter().filter(|swarm| Some(swarm.name().as_slice()) > outer);

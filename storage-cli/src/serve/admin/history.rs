@@ -36,6 +36,9 @@ pub(crate) struct History {
 pub(crate) struct Recent {
     /// Announces a second over the last ten seconds.
     pub(crate) announces_per_second: f64,
+    /// The same of those that the storage answered, by address family.
+    pub(crate) ipv4_per_second: f64,
+    pub(crate) ipv6_per_second: f64,
     /// Seconds that half of the announces of the last minute took at most; nothing without announces.
     pub(crate) p50: Option<f64>,
     /// The same of 99 in 100.
@@ -83,12 +86,17 @@ fn recent((older, newer): (&[HistorySample], &[HistorySample]), now: &HistorySam
         within.or_else(|| samples().last()).unwrap_or(now)
     };
     let first = since(RATE_WINDOW);
-    let announces = now.totals.announces.saturating_sub(first.totals.announces);
     let seconds = now.at.duration_since(first.at).as_secs_f64();
+    let rate = |total: fn(&Totals) -> u64| {
+        let count = total(&now.totals).saturating_sub(total(&first.totals));
+        if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    };
     let within = differences(&since(LATENCY_WINDOW).totals.announces_within, &now.totals.announces_within);
     let each = samples().zip(samples().skip(1));
     Recent {
-        announces_per_second: if seconds > 0.0 { announces as f64 / seconds } else { 0.0 },
+        announces_per_second: rate(|totals| totals.announces),
+        ipv4_per_second: rate(|totals| totals.ipv4),
+        ipv6_per_second: rate(|totals| totals.ipv6),
         p50: quantile(0.5, &within),
         p99: quantile(0.99, &within),
         announces: each.map(|(a, b)| b.totals.announces.saturating_sub(a.totals.announces)).collect(),
@@ -119,7 +127,8 @@ mod tests {
     use super::*;
 
     fn sample(begun: Instant, second: u64, announces: u64) -> HistorySample {
-        let totals = Totals { announces, announces_within: vec![announces; 32], ..Totals::default() };
+        let (announces_within, ipv6) = (vec![announces; 32], announces / 5);
+        let totals = Totals { announces, announces_within, ipv6, ..Totals::default() };
         HistorySample { at: begun + Duration::from_secs(second), totals }
     }
 
@@ -129,6 +138,7 @@ mod tests {
         let samples: Vec<_> = (0..=20).map(|second| sample(begun, second, 5 * second)).collect();
         let recent = recent((&samples, &[]), &sample(begun, 20, 100));
         assert_eq!(recent.announces_per_second, 5.0);
+        assert_eq!((recent.ipv4_per_second, recent.ipv6_per_second), (0.0, 1.0));
         assert_eq!(recent.announces, [5; 20]);
     }
 

@@ -16,13 +16,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
+use super::metrics::{FrontMetrics, RequestOutcome, ServedAction, TrackerProtocol};
 use super::tracker::{Refusal, Tracker};
 use request::{read_announce, read_scrape};
 use routes::RouteTarget;
 
 pub(crate) use address::AddressRules;
 pub(crate) use connection_limit::{ConnectionLimit, PerIpLimit, network};
+pub(crate) use query::{Encoded, parameters};
 pub(crate) use response::FailureResponse;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use server::{HttpRequest, HttpResponse, HttpService, serve};
@@ -60,7 +61,7 @@ impl TrackerService {
     ) -> HttpResponse {
         let begun = Instant::now();
         let result = work.await;
-        self.metrics.record(TrackerProtocol::Http, action, AnnounceOutcome::of(&result), begun.elapsed());
+        self.metrics.record(TrackerProtocol::Http, action, RequestOutcome::of(&result), begun.elapsed());
         let body = result.unwrap_or_else(|refusal| response::failed(&refusal.to_string()));
         HttpResponse::new("text/plain", body)
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 
 /// The parameters of a query string, in their order, still encoded.
-pub(super) fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Encoded<'_>)> {
+pub(crate) fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Encoded<'_>)> {
     query.split(|byte| *byte == b'&').filter(|part| !part.is_empty()).map(|part| {
         let end_of_name = part.iter().position(|byte| *byte == b'=');
         let (name, value) = part.split_at(end_of_name.unwrap_or(part.len()));
@@ -17,15 +17,15 @@ pub(super) fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, E
 
 /// A value, still encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Encoded<'a>(&'a [u8]);
+pub(crate) struct Encoded<'a>(&'a [u8]);
 
 /// A `%` that no two hexadecimal digits follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InvalidEscape;
+pub(crate) struct InvalidEscape;
 
 impl<'a> Encoded<'a> {
     /// The bytes. A `+` is a space, as forms write it: a client that means a plus writes `%2B`.
-    pub(super) fn decode(self) -> Result<Cow<'a, [u8]>, InvalidEscape> {
+    pub(crate) fn decode(self) -> Result<Cow<'a, [u8]>, InvalidEscape> {
         if !self.0.contains(&b'%') && !self.0.contains(&b'+') {
             return Ok(Cow::Borrowed(self.0));
         }
@@ -39,12 +39,12 @@ impl<'a> Encoded<'a> {
     }
 
     /// The text, if it is valid UTF-8.
-    pub(super) fn text(self) -> Option<String> {
+    pub(crate) fn text(self) -> Option<String> {
         String::from_utf8(self.decode().ok()?.into_owned()).ok()
     }
 
     /// The parsed text, if it is valid.
-    pub(super) fn parse<T: std::str::FromStr>(self) -> Option<T> {
+    pub(crate) fn parse<T: std::str::FromStr>(self) -> Option<T> {
         self.text()?.parse().ok()
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -38,10 +38,18 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(250);
 /// The pause after a failed accept, such as without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// The methods that are served; HEAD as GET without the body.
+const METHODS: &[(HeaderName, &str)] = &[(ALLOW, "GET, HEAD"), (CACHE_CONTROL, "no-store")];
+
 /// Answers requests.
 pub(crate) trait HttpService: Send + Sync + 'static {
     /// Answers a GET.
     fn get(&self, request: HttpRequest<'_>) -> impl Future<Output = HttpResponse> + Send;
+
+    /// Answers a request of any other method than GET and HEAD; `Allow` is added.
+    fn method_not_allowed(&self, _path: &str) -> HttpResponse {
+        HttpResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n")
+    }
 }
 
 /// A request.
@@ -172,8 +180,8 @@ async fn serve_connection(
 /// Request bodies are ignored.
 async fn answer(service: &impl HttpService, request: &Request<Incoming>, connection: IpAddr) -> HttpResponse {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let refused = HttpResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        return HttpResponse { headers: &[(ALLOW, "GET")], ..refused };
+        let refused = service.method_not_allowed(request.uri().path());
+        return HttpResponse { headers: METHODS, ..refused };
     }
     let uri = request.uri();
     let query = uri.query().unwrap_or_default().as_bytes();

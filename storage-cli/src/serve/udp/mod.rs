@@ -13,7 +13,7 @@ use storage_core::{AddressFamily, Announce, AnnounceAnswer, InfoHash, Peer, Role
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use super::metrics::{AnnounceOutcome, FrontMetrics, ServedAction, TrackerProtocol};
+use super::metrics::{FrontMetrics, RequestOutcome, ServedAction, TrackerProtocol};
 use super::settings::ClientLimits;
 use super::tracker::{Refusal, Tracker, distinct};
 use crate::bep15::{UdpAnnounce, UdpRequest, UdpResponse, peers_that_fit, saturated};
@@ -69,10 +69,10 @@ impl UdpTracker {
         };
         if request == UdpRequest::Connect {
             let id = self.ids.give(client);
-            return PacketAction::Answer(answer(AnnounceOutcome::Ok, UdpResponse::Connect(id)));
+            return PacketAction::Answer(answer(RequestOutcome::Ok, UdpResponse::Connect(id)));
         }
         if !self.ids.accepts(connection, client) {
-            let answer = answer(AnnounceOutcome::Malformed, UdpResponse::Error(WRONG_CONNECTION.to_owned()));
+            let answer = answer(RequestOutcome::Malformed, UdpResponse::Error(WRONG_CONNECTION.to_owned()));
             return if answer.len() > bytes.len() {
                 PacketAction::Ignore
             } else {
@@ -83,7 +83,7 @@ impl UdpTracker {
             Ok(()) => PacketAction::Ask(transaction, request),
             Err(refusal) => {
                 let refusal = UdpResponse::Error(refusal.to_string());
-                PacketAction::Answer(answer(AnnounceOutcome::Limited, refusal))
+                PacketAction::Answer(answer(RequestOutcome::Limited, refusal))
             }
         }
     }
@@ -92,7 +92,7 @@ impl UdpTracker {
         let begun = Instant::now();
         let action = action(&request);
         let result = self.result(request, client).await;
-        self.metrics.record(TrackerProtocol::Udp, action, AnnounceOutcome::of(&result), begun.elapsed());
+        self.metrics.record(TrackerProtocol::Udp, action, RequestOutcome::of(&result), begun.elapsed());
         result.unwrap_or_else(|refusal| UdpResponse::Error(refusal.to_string())).encode(transaction)
     }
 
@@ -190,7 +190,7 @@ async fn answer_packets(socket: Arc<PacketSocket>, tracker: Arc<UdpTracker>, tas
             PacketAction::Ask(transaction, request) => (transaction, request),
         };
         let Ok(permit) = Arc::clone(&tracker.in_flight).try_acquire_owned() else {
-            let dropped = AnnounceOutcome::Dropped;
+            let dropped = RequestOutcome::Dropped;
             tracker.metrics.record(TrackerProtocol::Udp, action(&request), dropped, Duration::ZERO);
             continue;
         };
@@ -257,9 +257,10 @@ mod tests {
         let health = Health::new(IntGauge::new("healthy", "healthy").unwrap());
         let rate_limit = RateLimit::new(Rate::default(), Vec::new());
         let limits = ClientLimits::default();
-        let storage_of_tracker = Arc::clone(&storage);
+        let (storage_of_tracker, by_family) = (Arc::clone(&storage), Arc::default());
         let tracker =
-            Arc::new(Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health });
+            Tracker { storage: storage_of_tracker, approval: None, limits, rate_limit, health, by_family };
+        let tracker = Arc::new(tracker);
         let metrics = Arc::new(FrontMetrics::register(&Registry::new()).unwrap());
         let udp = UdpTracker::new(tracker, false, Arc::clone(&metrics));
         let (flooder, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    AddressFamily, Announce, Context, DataRecord, DownloadsRecord, ErrorKind, InfoHash, Operation,
-    PeerChange, PeerRecord, PeerStorageExt, PeerWrite, Result, Role, Scope, Storage, SwarmOrder,
+    AddressFamily, Announce, Context, DataRecord, DownloadsRecord, ErrorKind, ExportScope, InfoHash,
+    Operation, PeerChange, PeerRecord, PeerStorageExt, PeerWrite, Result, Role, Storage, SwarmOrder,
 };
 
 pub(super) async fn closing_twice_is_no_error(test: &TestContext) -> CaseResult {
@@ -71,7 +71,10 @@ async fn every_call(
         (Operation::Statistics, storage.statistics().await.map(drop)),
         (Operation::ListSwarms, storage.list_swarms(SwarmOrder::Peers, None, 1).await.map(drop)),
         (Operation::ForgetSwarm, storage.forget_swarm(&info_hash).await.map(drop)),
-        (Operation::ExportPeers, storage.export_peers(Scope::Swarm(info_hash), None, 1).await.map(drop)),
+        (
+            Operation::ExportPeers,
+            storage.export_peers(ExportScope::Swarm(info_hash), None, 1).await.map(drop),
+        ),
         (Operation::ExportDownloads, storage.export_downloads(None, 1).await.map(drop)),
         (Operation::ExportData, storage.export_data(None, 1).await.map(drop)),
         (Operation::ImportPeers, storage.import_peers(&[record]).await.map(drop)),

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    Capability, DataRecord, DownloadsRecord, Error, ErrorKind, Operation, PeerRecord, PeerStorageExt, Result,
-    Role, Scope, SwarmOrder,
+    Capability, DataRecord, DownloadsRecord, Error, ErrorKind, ExportScope, Operation, PeerRecord,
+    PeerStorageExt, Result, Role, SwarmOrder,
 };
 
 pub(super) async fn an_absent_peer_is_named(test: &TestContext) -> CaseResult {
@@ -55,7 +55,7 @@ async fn call_for(test: &TestContext, capability: Capability) -> CaseResult<Opti
             (Operation::ListSwarms, storage.list_swarms(SwarmOrder::Peers, None, 1).await.map(drop))
         }
         Capability::ExportPeers => {
-            let exported = storage.export_peers(Scope::Swarm(info_hash), None, 1).await;
+            let exported = storage.export_peers(ExportScope::Swarm(info_hash), None, 1).await;
             (Operation::ExportPeers, exported.map(drop))
         }
         Capability::ExportDownloads => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::conformance::sample::{self, CUTOFF, STALE};
 use crate::conformance::{CaseResult, TestContext};
 use crate::{
-    AddressFamily, Announce, InfoHash, Operation, Peer, PeerStorageExt, Result, Role, Scope, Storage,
+    AddressFamily, Announce, ExportScope, InfoHash, Operation, Peer, PeerStorageExt, Result, Role, Storage,
     Timestamp, When,
 };
 
@@ -47,7 +47,7 @@ pub(super) async fn putting_refreshes_the_last_announce(test: &TestContext) -> C
 
 /// The time that a peer is stored with.
 async fn time_of(test: &TestContext, info_hash: InfoHash) -> CaseResult<Option<Timestamp>> {
-    let exported = test.storage().export_peers(Scope::Swarm(info_hash), None, 10).await;
+    let exported = test.storage().export_peers(ExportScope::Swarm(info_hash), None, 10).await;
     Ok(test.ok("export a swarm", exported)?.records.first().map(|record| record.announced))
 }
 

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use crate::conformance::sample::{self, CUTOFF, STALE, ago};
 use crate::conformance::{CaseError, CaseResult, TestContext, Violation};
 use crate::{
-    Capability, Cursor, Imported, InfoHash, Operation, Page, PeerRecord, PeerStorageExt, Result, Role, Scope,
-    Timestamp,
+    Capability, Cursor, ExportScope, Imported, InfoHash, Operation, Page, PeerRecord, PeerStorageExt, Result,
+    Role, Timestamp,
 };
 
 pub(super) const PEERS_BOTH_WAYS: &[Capability] = &[Capability::ExportPeers, Capability::ImportPeers];
@@ -63,7 +63,7 @@ async fn page(
     from: Option<Cursor>,
     limit: usize,
 ) -> Result<Page<PeerRecord>> {
-    test.storage().export_peers(Scope::Swarm(info_hash), from.as_ref(), limit).await
+    test.storage().export_peers(ExportScope::Swarm(info_hash), from.as_ref(), limit).await
 }
 
 /// A swarm's peers, sorted, duplicates kept.
@@ -175,8 +175,9 @@ pub(super) async fn export_of_all_gives_every_peer_once(test: &TestContext) -> C
     let put = [records(short, 12), records(long, 12), records(test.info_hash(), 12)].concat();
     put_records(test, &put).await?;
     let did = "put 36 peers into three swarms, export everything in pages of 7: how often each came";
-    let fetch =
-        |from: Option<Cursor>| async move { test.storage().export_peers(Scope::All, from.as_ref(), 7).await };
+    let fetch = |from: Option<Cursor>| async move {
+        test.storage().export_peers(ExportScope::All, from.as_ref(), 7).await
+    };
     let found = not_once(put, pages(test, did, fetch).await?);
     test.equal(&format!("{did}, if not once"), EXPORT, BTreeMap::new(), found)
 }
