@@ -313,7 +313,7 @@ Storages that hold only data:
 Examples:
   tracker-storage data contexts -c tracker.yaml
   tracker-storage data list -c tracker.yaml --context approved
-  tracker-storage data put -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567 01
+  tracker-storage data put -c tracker.yaml --context tokens 616c696365 01
   tracker-storage data get -c tracker.yaml --context tokens --text alice",
     },
     HelpPage {
@@ -337,7 +337,7 @@ Examples:
         examples: "\
 Examples:
   tracker-storage data get -c tracker.yaml --context tokens --text alice
-  tracker-storage data get -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567",
+  tracker-storage data get -c tracker.yaml --context tokens 616c696365",
     },
     HelpPage {
         command: "data put",
@@ -345,7 +345,7 @@ Examples:
         examples: "\
 Examples:
   tracker-storage data put -c tracker.yaml --context tokens --text alice secret
-  tracker-storage data put -c tracker.yaml --context approved 0123456789abcdef0123456789abcdef01234567 01",
+  tracker-storage data put -c tracker.yaml --context tokens 616c696365 01",
     },
     HelpPage {
         command: "data delete",
@@ -353,7 +353,7 @@ Examples:
         examples: "\
 Examples:
   tracker-storage data delete -c tracker.yaml --context tokens --text alice bob
-  tracker-storage data delete -c tracker.yaml --context approved --yes 0123456789abcdef0123456789abcdef01234567",
+  tracker-storage data delete -c tracker.yaml --context tokens --yes 616c696365",
     },
     HelpPage {
         command: "swarm",

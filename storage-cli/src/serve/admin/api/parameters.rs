@@ -1,7 +1,5 @@
 //! The parameters of the API. Those that are unknown or given twice are errors, so that a typo cannot pass unnoticed.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use hashbrown::HashSet;
 use storage_core::{Cursor, InfoHash, SwarmOrder};
@@ -123,7 +121,7 @@ fn text(name: &str, value: Encoded<'_>) -> Result<String, ApiError> {
     value.text().ok_or_else(|| ApiError::invalid(name, "expected UTF-8 text, percent-encoded"))
 }
 
-fn unknown(name: &Cow<'_, [u8]>, known: &str) -> ApiError {
+fn unknown(name: &[u8], known: &str) -> ApiError {
     let name = String::from_utf8_lossy(name);
     ApiError::new(
         ErrorCode::UnknownParameter,
