@@ -163,7 +163,7 @@ Examples:
   tracker-storage schema pg | psql tracker
   tracker-storage schema pg --dialect cockroachdb | cockroach sql
   tracker-storage schema pg --upgrade | psql tracker    # from the previous version, under load
-  tracker-storage schema pg --from seed | psql mochi    # from the tables of MoChi's documentation",
+  tracker-storage schema pg --from seed | psql mochi    # from the tables of MoChi's guide",
     },
     HelpPage {
         command: "example-config",

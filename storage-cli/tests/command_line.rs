@@ -127,7 +127,7 @@ fn bash_accepts_the_completions_and_completes() {
     assert!(checked.status.success(), "{checked:?}");
     let complete = r#"
         COMP_WORDS=(tracker-storage swarm l); COMP_CWORD=2
-        _tracker-storage tracker-storage l swarm; echo "${COMPREPLY[*]}""#;
+        _tracker__storage tracker-storage l swarm; echo "${COMPREPLY[*]}""#;
     let script = format!("{script}\n{complete}");
     let completed =
         Command::new("bash").args(["--norc", "-c", &script]).stdin(Stdio::null()).output().unwrap();

@@ -132,7 +132,7 @@ fn what_serve_would_refuse_is_refused_by_check() {
         let ran = check(&config);
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert_eq!(ran.stdout.lines().next(), Some("failed"), "{ran:?}");
-        let said = ran.stdout.lines().find(|line| line.ends_with("(serve refuses)"));
+        let said = ran.stdout.lines().find(|line| line.contains(" (serve refuses) [TS-"));
         assert!(said.is_some_and(|said| said.contains(&format!("`{key}`"))), "{ran:?}");
         assert_eq!(run_on(&config, "serve", &[]).code, Some(1));
     }

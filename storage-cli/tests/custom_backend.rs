@@ -66,7 +66,7 @@ fn its_program_has_its_own_name() {
     for (arguments, expected) in [
         (["ping", "--help"], "  slow-tracker ping -c tracker.yaml"),
         (["ping", "-h"], "Usage: slow-tracker ping"),
-        (["completions", "bash"], "_slow-tracker"),
+        (["completions", "bash"], "complete -F _slow__tracker"),
         (["completions", "fish"], "complete -c slow-tracker"),
     ] {
         let text = run(&arguments);
