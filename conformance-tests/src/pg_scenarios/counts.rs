@@ -45,6 +45,9 @@ pub(super) fn tests() -> Vec<Trial> {
         on_schema("counts: rights on the tables of MoChi are enough to write", logged, |schema| {
             block_on(by_a_role(schema))
         }),
+        on_schema("counts: an owner who is no superuser makes and merges them", logged, |schema| {
+            block_on(by_an_owner(schema))
+        }),
         on_schema("counts: published tables can be written", logged, |schema| block_on(published(schema))),
         on_schema("counts: unlogged where peers are", unlogged, |schema| block_on(unlogged_too(schema))),
     ]
@@ -197,6 +200,31 @@ async fn by_a_role(schema: &Schema) -> Result<(), Failed> {
     written?;
     let found = counts(schema).await?;
     ensure(found.len() == 2 && found.iter().all(|row| row.ends_with(",2,0)")), || format!("{found:?}"))
+}
+
+/// The tables of a role without further rights.
+async fn by_an_owner(schema: &Schema) -> Result<(), Failed> {
+    let role = format!("{}_owner", schema.name());
+    schema.execute(&format!("CREATE ROLE {role}; CREATE SCHEMA {role} AUTHORIZATION {role}")).await?;
+    let script = Recommendation::default().schema();
+    let merged = format!(
+        "SET ROLE {role}; SET search_path = {role}; {script}
+         {THREE_AND_TWO} SELECT mo_merge_swarms(), mo_count_all_swarms()"
+    );
+    // Only functions write counts: what a dump brings is passed over afterwards, as it is without them.
+    let restored = format!(
+        "SET search_path = {role}; BEGIN; SELECT mo_merge_swarms(), mo_count_all_swarms();
+         INSERT INTO mo_swarms SELECT decode(repeat('cc', 20), 'hex'), 0, 1, 1; COMMIT;
+         DO $$ BEGIN ASSERT (SELECT sum(seeders + leechers) FROM mo_swarms) = 5; END $$"
+    );
+    let written = async {
+        schema.execute(&merged).await?;
+        schema.execute(&restored).await
+    };
+    let written = written.await;
+    schema.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await?;
+    written?;
+    Ok(())
 }
 
 /// A publication needs the identity of each row that is written.

@@ -94,7 +94,7 @@ END $$;
 -- Joins rows of a swarm, so that few are left to add up, and none where there are no peers. Run it after each
 -- collection of garbage. Lock: none that calls wait for. Cost: reads mo_swarms.
 CREATE OR REPLACE FUNCTION mo_merge_swarms() RETURNS int8 LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET mo.counting = 'on' AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   held int4[];
   merged int8;
@@ -105,6 +105,7 @@ BEGIN
   IF held IS NULL THEN
     RETURN 0;
   END IF;
+  PERFORM set_config('mo.counting', 'on', true);
   -- The next statement sees what those have written who had them before.
   WITH ours AS MATERIALIZED (
     SELECT info_hash FROM %1$s.mo_swarms WHERE slot = ANY(held) OR slot >= 64
@@ -119,21 +120,24 @@ BEGIN
   SELECT info_hash, held[1], sum(seeders), sum(leechers) FROM gone
   GROUP BY info_hash HAVING sum(seeders) <> 0 OR sum(leechers) <> 0;
   GET DIAGNOSTICS merged = ROW_COUNT;
+  PERFORM set_config('mo.counting', '', true);
   RETURN merged;
 END $$;
 
 -- Counts all swarms anew: `SELECT mo_count_all_swarms()`, after mo_peers was written with its triggers
 -- off. Lock: writes of peers wait. Cost: reads the table of peers.
 CREATE OR REPLACE FUNCTION mo_count_all_swarms() RETURNS void LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET mo.counting = 'on' AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   LOCK TABLE %1$s.mo_peers IN SHARE ROW EXCLUSIVE MODE;
   -- Rows that are being joined would be counted twice.
   LOCK TABLE %1$s.mo_swarms IN EXCLUSIVE MODE;
+  PERFORM set_config('mo.counting', 'on', true);
   DELETE FROM %1$s.mo_swarms;
   INSERT INTO %1$s.mo_swarms (info_hash, slot, seeders, leechers)
   SELECT info_hash, 0, count(1) FILTER (WHERE is_seeder), count(1) FILTER (WHERE NOT is_seeder)
   FROM %1$s.mo_peers GROUP BY info_hash;
+  PERFORM set_config('mo.counting', '', true);
 END $$;
 
 -- Rows that a restored dump brings are passed over: its peers are counted as they come.
