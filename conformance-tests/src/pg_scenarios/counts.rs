@@ -209,7 +209,7 @@ async fn by_an_owner(schema: &Schema) -> Result<(), Failed> {
     let script = Recommendation::default().schema();
     let merged = format!(
         "SET ROLE {role}; SET search_path = {role}; {script}
-         {THREE_AND_TWO} SELECT mo_merge_swarms(), mo_count_all_swarms()"
+         {THREE_AND_TWO} SELECT mo_merge_swarms(), mo_count_all_swarms(); RESET ROLE"
     );
     // Only functions write counts: what a dump brings is passed over afterwards, as it is without them.
     let restored = format!(
