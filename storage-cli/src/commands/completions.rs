@@ -1,6 +1,6 @@
 //! `completions`: completions for shells.
 
-use clap_complete::generate;
+use clap_complete::{Shell, generate};
 
 use crate::arguments::CompletionsArguments;
 use crate::commands::CommandContext;
@@ -13,6 +13,11 @@ pub(crate) fn run(context: &mut CommandContext, arguments: &CompletionsArguments
     let mut command = context.command_line().mut_arg("log", show).mut_arg("log_format", show);
     let mut script = Vec::new();
     generate(arguments.shell, &mut command, context.program.as_str(), &mut script);
-    context.output.text(&String::from_utf8_lossy(&script))?;
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if arguments.shell == Shell::Bash {
+        // clap_complete mangles a program's name with a hyphen in two ways, and then compares both.
+        script = script.replace(&context.program.replace('-', "__subcmd__"), &context.program.replace('-', "__"));
+    }
+    context.output.text(&script)?;
     Ok(Exit::Success)
 }
