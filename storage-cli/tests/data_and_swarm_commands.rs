@@ -195,7 +195,7 @@ fn largest_swarms(setup: &StorageUnderTest) {
     assert_eq!(lines[0], ["info", "hash", "seeders", "leechers", "downloads"]);
     assert_eq!(lines[3], [hash(3).to_string().as_str(), "0", "9", "5"]);
     assert_eq!(lines.len(), 51, "{list:#?}");
-    assert!(list.stderr.contains("these are the first 50; --limit lists more"), "{list:#?}");
+    assert!(list.stderr.contains("these are the first 50; a larger --limit lists more"), "{list:#?}");
     let all = setup.run(["swarm", "list"], &["--limit", "100000"]);
     assert_eq!((all.stdout.lines().count(), all.stderr.as_str()), (104, ""), "{all:#?}");
     for limit in ["0", "100001"] {

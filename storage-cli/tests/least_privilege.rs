@@ -73,7 +73,7 @@ fn use_all(from: &Node, to: &Node, login: &Login) {
     fill(from);
     let (source, target) = (config(from, Some(login)), config(to, Some(login)));
     let checked = on(&source, &["check"], &[]);
-    for told in ["refuses INFO", "`+info`", "CONFIG GET is refused", "`+config|get`", "single node"] {
+    for told in ["refuses INFO", "`+info`", "refuses CONFIG GET", "`+config|get`", "single node"] {
         assert!(checked.stdout.contains(told), "{told}: {checked:#?}");
     }
     between("migrate", &source, &target, &["--yes"]);

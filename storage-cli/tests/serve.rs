@@ -337,7 +337,7 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         for word in words {
             assert!(ran.stderr.contains(word), "{config} without {word}: {ran:?}");
         }
-        assert!(ran.stderr.starts_with(file.to_str().unwrap()), "{ran:?}");
+        assert!(ran.stderr.starts_with(&format!("error: {}", file.to_str().unwrap())), "{ran:?}");
     }
 }
 

@@ -110,7 +110,7 @@ async fn a_limited_role(schema: &Schema) -> Result<(), Failed> {
     schema.execute(&format!("DROP ROLE {role}")).await?;
     let warnings = warnings?;
     let is_told = |warning: &String| {
-        warning.contains("`pool_max_conns` is 5, and the role") && warning.contains("allows 2")
+        warning.contains("`pool_max_conns` is 5, but the role") && warning.contains("allows 2")
     };
     ensure(warnings.iter().any(is_told), || format!("{warnings:?}"))
 }

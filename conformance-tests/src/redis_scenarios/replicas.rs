@@ -42,7 +42,7 @@ fn by_seeder(peer: storage_core::Peer) -> Announce {
 fn is_uncertain<T>(what: &str, result: Result<T, Error>) {
     let error = result.err().unwrap_or_else(|| panic!("{what} was acknowledged"));
     assert_eq!(error.kind(), ErrorKind::Uncertain, "{what}: {error}");
-    assert!(error.to_string().contains("`wait_replicas` is 1"), "{what}: {error}");
+    assert!(error.to_string().contains("0 of 1 replicas (`wait_replicas`)"), "{what}: {error}");
 }
 
 fn data(number: u8) -> (Bytes, Bytes) {

@@ -76,7 +76,7 @@ pub(super) async fn downloads_wait_for_the_replica_of_the_node_that_takes_them(s
         let frozen = servers.replicas()[index].freeze_process().unwrap();
         let error = graduate().await.expect_err(step);
         assert_eq!(error.kind(), ErrorKind::Uncertain, "{step}: {error}");
-        assert!(error.to_string().contains("`wait_replicas` is 1"), "{step}: {error}");
+        assert!(error.to_string().contains("0 of 1 replicas (`wait_replicas`)"), "{step}: {error}");
         storage.put_leecher(&swarm, &peer(1_000)).await.unwrap();
         frozen.resume();
         assert!(graduate().await.unwrap(), "{step}");

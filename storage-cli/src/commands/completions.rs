@@ -16,7 +16,8 @@ pub(crate) fn run(context: &mut CommandContext, arguments: &CompletionsArguments
     let mut script = String::from_utf8_lossy(&script).into_owned();
     if arguments.shell == Shell::Bash {
         // clap_complete mangles a program's name with a hyphen in two ways, and then compares both.
-        script = script.replace(&context.program.replace('-', "__subcmd__"), &context.program.replace('-', "__"));
+        script =
+            script.replace(&context.program.replace('-', "__subcmd__"), &context.program.replace('-', "__"));
     }
     context.output.text(&script)?;
     Ok(Exit::Success)

@@ -15,7 +15,7 @@ pub struct Description {
 }
 
 /// An operation of the description: its path, its method, and what it is.
-pub struct Operation<'a> {
+pub struct ApiOperation<'a> {
     pub path: &'a str,
     pub method: &'a str,
     pub parts: &'a Value,
@@ -28,11 +28,11 @@ impl Description {
         Self { document, admin }
     }
 
-    pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+    pub fn operations(&self) -> impl Iterator<Item = ApiOperation<'_>> {
         let paths = self.document["paths"].as_object().unwrap();
         paths.iter().flat_map(|(path, methods)| {
             let methods = methods.as_object().unwrap();
-            methods.iter().map(move |(method, parts)| Operation { path, method, parts })
+            methods.iter().map(move |(method, parts)| ApiOperation { path, method, parts })
         })
     }
 
@@ -92,7 +92,7 @@ impl Description {
     }
 }
 
-impl Operation<'_> {
+impl ApiOperation<'_> {
     fn serves(&self, path: &str) -> bool {
         match self.path.split_once('{') {
             Some((prefix, _)) => path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),

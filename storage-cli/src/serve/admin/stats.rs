@@ -57,15 +57,15 @@ pub(super) struct Latency {
 /// The storage at this moment.
 #[derive(Debug, Serialize)]
 pub(super) struct StorageState {
-    calls: Option<Calls>,
+    calls: Option<StorageCalls>,
     pool: Option<Pool>,
-    pending_writes: Pending,
+    pending_writes: PendingStats,
     mirror: Option<Mirror>,
-    missing_capabilities: Vec<Missing>,
+    missing_capabilities: Vec<MissingFeature>,
 }
 
 #[derive(Debug, Serialize)]
-struct Calls {
+struct StorageCalls {
     in_flight: usize,
     max_in_flight: usize,
 }
@@ -80,7 +80,7 @@ struct Pool {
 
 /// Acknowledged writes that have not reached every place where they are to be stored.
 #[derive(Debug, Serialize)]
-struct Pending {
+struct PendingStats {
     count: u64,
     oldest_seconds: Option<f64>,
 }
@@ -94,7 +94,7 @@ struct Mirror {
 }
 
 #[derive(Debug, Serialize)]
-struct Missing {
+struct MissingFeature {
     capability: &'static str,
     reason: String,
 }
@@ -179,15 +179,17 @@ impl AdminService {
         let missing = self.storage.missing_capabilities();
         let is_mirror = self.storage.name() == storage_mirror::NAME;
         StorageState {
-            calls: calls
-                .map(|CallUtilization { in_flight, max_in_flight, .. }| Calls { in_flight, max_in_flight }),
+            calls: calls.map(|CallUtilization { in_flight, max_in_flight, .. }| StorageCalls {
+                in_flight,
+                max_in_flight,
+            }),
             pool: pool.map(|PoolUtilization { open, in_use, max_open, waiting, .. }| Pool {
                 open,
                 in_use,
                 max_open,
                 waiting,
             }),
-            pending_writes: Pending {
+            pending_writes: PendingStats {
                 count,
                 oldest_seconds: oldest.map(|oldest| rounded(oldest.as_secs_f64())),
             },
@@ -197,7 +199,7 @@ impl AdminService {
             }),
             missing_capabilities: missing
                 .iter()
-                .map(|(capability, reason)| Missing {
+                .map(|(capability, reason)| MissingFeature {
                     capability: capability.name(),
                     reason: reason.to_owned(),
                 })

@@ -47,13 +47,13 @@ pub(in crate::serve::admin) struct SwarmLists {
     reads: Arc<Semaphore>,
 }
 
-type Outcome = Result<Arc<SwarmPage>, ApiError>;
-type PendingOutcome = watch::Receiver<Option<Outcome>>;
+type PageResult = Result<Arc<SwarmPage>, ApiError>;
+type PendingPage = watch::Receiver<Option<PageResult>>;
 
 /// What a reader finds.
-enum Found {
+enum CachedPage {
     Fresh(Arc<SwarmPage>),
-    Reading { stale: Option<Arc<SwarmPage>>, read: PendingOutcome },
+    Reading { stale: Option<Arc<SwarmPage>>, read: PendingPage },
 }
 
 #[derive(Default)]
@@ -63,7 +63,7 @@ struct Cache(HashMap<ListKey, CachedList>);
 struct CachedList {
     page: Option<CachedPage>,
     /// The read under way.
-    read: Option<PendingOutcome>,
+    read: Option<PendingPage>,
 }
 
 #[derive(Clone)]
@@ -79,10 +79,10 @@ impl SwarmLists {
     }
 
     /// The page, as it is kept, or as it is read now. An older page is the answer if that takes too long.
-    pub(super) async fn page(&self, key: &ListKey) -> Outcome {
+    pub(super) async fn page(&self, key: &ListKey) -> PageResult {
         let (stale, mut read) = match self.find(key)? {
-            Found::Fresh(page) => return Ok(page),
-            Found::Reading { stale, read } => (stale, read),
+            CachedPage::Fresh(page) => return Ok(page),
+            CachedPage::Reading { stale, read } => (stale, read),
         };
         let outcome = match timeout(WAIT, read.wait_for(Option::is_some)).await {
             Ok(outcome) => outcome.ok().and_then(|outcome| outcome.clone()),
@@ -93,17 +93,17 @@ impl SwarmLists {
     }
 
     /// Looks a page up, and starts to read it where nobody does and it is not fresh.
-    fn find(&self, key: &ListKey) -> Result<Found, ApiError> {
+    fn find(&self, key: &ListKey) -> Result<CachedPage, ApiError> {
         let mut cache = self.cache.lock();
         let cached = cache.0.get(key);
         let page = cached.and_then(|cached| cached.page.as_ref());
         if let Some(fresh) = page.filter(|page| page.is_fresh()) {
-            return Ok(Found::Fresh(Arc::clone(&fresh.page)));
+            return Ok(CachedPage::Fresh(Arc::clone(&fresh.page)));
         }
         let stale =
             page.filter(|page| page.read_at.elapsed() < LONGEST_STALE).map(|page| Arc::clone(&page.page));
         if let Some(read) = cached.and_then(CachedList::read) {
-            return Ok(Found::Reading { stale, read: read.clone() });
+            return Ok(CachedPage::Reading { stale, read: read.clone() });
         }
         if cache.0.values().filter_map(CachedList::read).count() >= WAITING_READS {
             return Err(ApiError::new(
@@ -115,14 +115,14 @@ impl SwarmLists {
         cache.make_room(key);
         cache.0.entry(key.clone()).or_default().read = Some(read.clone());
         self.tasks.spawn_until_stopped(self.read(key.clone(), outcome));
-        Ok(Found::Reading { stale, read })
+        Ok(CachedPage::Reading { stale, read })
     }
 
     /// Reads a page into the cache, and gives it to those who wait for it.
     fn read(
         &self,
         key: ListKey,
-        outcome: watch::Sender<Option<Outcome>>,
+        outcome: watch::Sender<Option<PageResult>>,
     ) -> impl Future<Output = ()> + use<> {
         let (storage, cache) = (Arc::clone(&self.storage), Arc::clone(&self.cache));
         let reads = Arc::clone(&self.reads);
@@ -147,7 +147,7 @@ impl SwarmLists {
 }
 
 impl Cache {
-    fn read_ended(&mut self, key: &ListKey, result: &Outcome, took: Duration) {
+    fn read_ended(&mut self, key: &ListKey, result: &PageResult, took: Duration) {
         let Some(cached) = self.0.get_mut(key) else { return };
         cached.read = None;
         if let Ok(page) = result {
@@ -173,7 +173,7 @@ impl Cache {
 
 impl CachedList {
     /// The read under way; one that was dropped has no sender any more.
-    fn read(&self) -> Option<&PendingOutcome> {
+    fn read(&self) -> Option<&PendingPage> {
         self.read.as_ref().filter(|read| read.has_changed().is_ok())
     }
 }
@@ -200,14 +200,14 @@ mod tests {
     use tokio::time::{advance, sleep};
 
     /// Makes lists slow, and counts them.
-    struct Slow {
+    struct SlowReads {
         takes: Duration,
         begun: AtomicUsize,
         now: AtomicUsize,
         most: AtomicUsize,
     }
 
-    impl Layer for Slow {
+    impl Layer for SlowReads {
         async fn around<'a, T: Send + 'a>(
             &'a self,
             _backend: &'static str,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     struct Fixture {
-        storage: Arc<Layered<MemoryStorage, Slow>>,
+        storage: Arc<Layered<MemoryStorage, SlowReads>>,
         lists: SwarmLists,
         tasks: Tasks,
     }
@@ -233,7 +233,7 @@ mod tests {
     fn lists_that_take(takes: Duration) -> Fixture {
         let memory = Arc::new(MemoryStorage::new(MemoryConfig::default()));
         let [begun, now, most] = [const { AtomicUsize::new(0) }; 3];
-        let storage = Arc::new(Layered::new(memory, Slow { takes, begun, now, most }));
+        let storage = Arc::new(Layered::new(memory, SlowReads { takes, begun, now, most }));
         let tasks = Tasks::default();
         let lists = SwarmLists::new(Arc::clone(&storage) as Arc<dyn Storage>, tasks.spawner().clone());
         Fixture { storage, lists, tasks }
@@ -249,7 +249,7 @@ mod tests {
         ListKey { order: SwarmOrder::Peers, limit, cursor: None }
     }
 
-    fn code(outcome: Outcome) -> Option<ErrorCode> {
+    fn code(outcome: PageResult) -> Option<ErrorCode> {
         outcome.err().map(|error| error.code())
     }
 
