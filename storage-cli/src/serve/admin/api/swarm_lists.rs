@@ -51,7 +51,7 @@ type PageResult = Result<Arc<SwarmPage>, ApiError>;
 type PendingPage = watch::Receiver<Option<PageResult>>;
 
 /// What a reader finds.
-enum CachedPage {
+enum ListLookup {
     Fresh(Arc<SwarmPage>),
     Reading { stale: Option<Arc<SwarmPage>>, read: PendingPage },
 }
@@ -81,8 +81,8 @@ impl SwarmLists {
     /// The page, as it is kept, or as it is read now. An older page is the answer if that takes too long.
     pub(super) async fn page(&self, key: &ListKey) -> PageResult {
         let (stale, mut read) = match self.find(key)? {
-            CachedPage::Fresh(page) => return Ok(page),
-            CachedPage::Reading { stale, read } => (stale, read),
+            ListLookup::Fresh(page) => return Ok(page),
+            ListLookup::Reading { stale, read } => (stale, read),
         };
         let outcome = match timeout(WAIT, read.wait_for(Option::is_some)).await {
             Ok(outcome) => outcome.ok().and_then(|outcome| outcome.clone()),
@@ -93,17 +93,17 @@ impl SwarmLists {
     }
 
     /// Looks a page up, and starts to read it where nobody does and it is not fresh.
-    fn find(&self, key: &ListKey) -> Result<CachedPage, ApiError> {
+    fn find(&self, key: &ListKey) -> Result<ListLookup, ApiError> {
         let mut cache = self.cache.lock();
         let cached = cache.0.get(key);
         let page = cached.and_then(|cached| cached.page.as_ref());
         if let Some(fresh) = page.filter(|page| page.is_fresh()) {
-            return Ok(CachedPage::Fresh(Arc::clone(&fresh.page)));
+            return Ok(ListLookup::Fresh(Arc::clone(&fresh.page)));
         }
         let stale =
             page.filter(|page| page.read_at.elapsed() < LONGEST_STALE).map(|page| Arc::clone(&page.page));
         if let Some(read) = cached.and_then(CachedList::read) {
-            return Ok(CachedPage::Reading { stale, read: read.clone() });
+            return Ok(ListLookup::Reading { stale, read: read.clone() });
         }
         if cache.0.values().filter_map(CachedList::read).count() >= WAITING_READS {
             return Err(ApiError::new(
@@ -115,7 +115,7 @@ impl SwarmLists {
         cache.make_room(key);
         cache.0.entry(key.clone()).or_default().read = Some(read.clone());
         self.tasks.spawn_until_stopped(self.read(key.clone(), outcome));
-        Ok(CachedPage::Reading { stale, read })
+        Ok(ListLookup::Reading { stale, read })
     }
 
     /// Reads a page into the cache, and gives it to those who wait for it.
