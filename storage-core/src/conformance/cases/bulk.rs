@@ -230,30 +230,29 @@ pub(super) async fn nothing_to_write_is_an_empty_list(test: &TestContext) -> Cas
 pub(super) async fn many_writes_of_many_swarms(test: &TestContext) -> CaseResult {
     const SWARMS: usize = 20;
     let ([early, late, later], swarms) = (times(), Vec::from_iter((0..SWARMS).map(|_| test.info_hash())));
-    // As many as a storage that writes peer by peer has time for.
-    let numbers = 0..300_u32;
+    let numbers = 0..600_u32;
     let of = |number: u32| (swarms[number as usize % SWARMS], sample::peer(number));
     let each = |change, time| {
         let write = |number| write(of(number).0, of(number).1, change, time);
         numbers.clone().map(write).collect::<Vec<_>>()
     };
-    let did = "put 300 leechers of 20 swarms in one call";
+    let did = "put 600 leechers of 20 swarms in one call";
     let written = write_all(test, did, &each(LEECHER, early)).await?;
-    test.equal(did, WRITE, vec![Applied; 300], written)?;
-    let did = "touch 150 of 300 leechers and make the others seeders in one call";
+    test.equal(did, WRITE, vec![Applied; 600], written)?;
+    let did = "touch 300 of 600 leechers and make the others seeders in one call";
     let mut writes = each(Touch, late);
-    writes.iter_mut().skip(150).for_each(|write| write.change = SEEDER);
+    writes.iter_mut().skip(300).for_each(|write| write.change = SEEDER);
     let written = write_all(test, did, &writes).await?;
-    test.equal(did, WRITE, vec![Applied; 300], written)?;
+    test.equal(did, WRITE, vec![Applied; 600], written)?;
     let snapshots = test.ok(did, test.storage().read_swarms(&swarms, 100).await)?;
     let records = snapshots.iter().flat_map(|snapshot| &snapshot.peers);
     let found = records.map(|record| (record.role.is_seeder(), record.announced == late));
     let found: Vec<_> =
         [true, false].map(|role| found.clone().filter(|found| *found == (role, true)).count()).into();
-    test.equal(&format!("{did}: seeders and leechers with the new time"), WRITE, vec![150, 150], found)?;
-    let did = "delete 300 peers of 20 swarms in one call";
+    test.equal(&format!("{did}: seeders and leechers with the new time"), WRITE, vec![300, 300], found)?;
+    let did = "delete 600 peers of 20 swarms in one call";
     let written = write_all(test, did, &each(Delete, later)).await?;
-    test.equal(did, WRITE, vec![Applied; 300], written)?;
+    test.equal(did, WRITE, vec![Applied; 600], written)?;
     for info_hash in &swarms {
         test.counts(did, WRITE, info_hash, 0, 0).await?;
     }
