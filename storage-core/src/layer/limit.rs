@@ -32,8 +32,12 @@ const DIAGNOSTICS_FACTOR: u32 = 6;
 ///
 /// It is a little less than the limit, so that a storage can say in time what it did not get done.
 pub fn time_left() -> Option<Duration> {
-    let deadline = DEADLINE.try_with(|deadline| *deadline).ok().flatten()?;
-    Some(deadline.saturating_duration_since(Instant::now()))
+    Some(deadline_of_task()?.saturating_duration_since(Instant::now()))
+}
+
+/// When the call under way in this task must have ended, by the [`Limit`] around it.
+fn deadline_of_task() -> Option<Instant> {
+    DEADLINE.try_with(|deadline| *deadline).ok().flatten()
 }
 
 /// When the call under way in this task must have ended: by its [time left](time_left), or without a
@@ -52,9 +56,8 @@ fn margin_off(limit: Duration) -> Duration {
 /// Runs work for calls that have so much [time left](time_left), or less where a call under way in this
 /// task has less.
 pub async fn with_time_left<T>(left: Option<Duration>, work: impl Future<Output = T>) -> T {
-    let outer = DEADLINE.try_with(|deadline| *deadline).ok().flatten();
     let told = left.and_then(|left| Instant::now().checked_add(left));
-    DEADLINE.scope(earlier(outer, told), work).await
+    DEADLINE.scope(earlier(deadline_of_task(), told), work).await
 }
 
 /// The earlier of two times, of which each may be too far away to be told.
@@ -178,10 +181,7 @@ impl Layer for Limit {
         })?;
         let (limit, key) = self.limits.timeout(operation);
         let now = Instant::now();
-        let told = earlier(
-            DEADLINE.try_with(|deadline| *deadline).ok().flatten(),
-            now.checked_add(margin_off(limit)),
-        );
+        let told = earlier(deadline_of_task(), now.checked_add(margin_off(limit)));
         let call = timeout_at(now.checked_add(limit).unwrap_or(now + FAR_FUTURE), DEADLINE.scope(told, call));
         let given_up = |kind| if operation.is_write() { ErrorKind::Uncertain } else { kind };
         tokio::select! {
