@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use serde::Serialize;
 
 use crate::announce::{announce_by_parts, announce_each};
 use crate::config::Problem;
@@ -600,7 +601,7 @@ impl Utilization {
 }
 
 /// The calls of a storage.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CallUtilization {
     /// Calls under way, those that wait for a connection or a batch among them.
@@ -617,7 +618,7 @@ impl CallUtilization {
 }
 
 /// The connections of a pool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PoolUtilization {
     /// Connections that are open.

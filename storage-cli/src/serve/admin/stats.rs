@@ -57,25 +57,11 @@ pub(super) struct Latency {
 /// The storage at this moment.
 #[derive(Debug, Serialize)]
 pub(super) struct StorageState {
-    calls: Option<StorageCalls>,
-    pool: Option<Pool>,
+    calls: Option<CallUtilization>,
+    pool: Option<PoolUtilization>,
     pending_writes: PendingStats,
     mirror: Option<Mirror>,
     missing_capabilities: Vec<MissingFeature>,
-}
-
-#[derive(Debug, Serialize)]
-struct StorageCalls {
-    in_flight: usize,
-    max_in_flight: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Pool {
-    open: usize,
-    in_use: usize,
-    max_open: usize,
-    waiting: Option<usize>,
 }
 
 /// Acknowledged writes that have not reached every place where they are to be stored.
@@ -179,16 +165,8 @@ impl AdminService {
         let missing = self.storage.missing_capabilities();
         let is_mirror = self.storage.name() == storage_mirror::NAME;
         StorageState {
-            calls: calls.map(|CallUtilization { in_flight, max_in_flight, .. }| StorageCalls {
-                in_flight,
-                max_in_flight,
-            }),
-            pool: pool.map(|PoolUtilization { open, in_use, max_open, waiting, .. }| Pool {
-                open,
-                in_use,
-                max_open,
-                waiting,
-            }),
+            calls,
+            pool,
             pending_writes: PendingStats {
                 count,
                 oldest_seconds: oldest.map(|oldest| rounded(oldest.as_secs_f64())),
