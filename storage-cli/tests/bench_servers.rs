@@ -22,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempPath;
 
-use common::{CommandOutput, command, file, run};
+use common::{CommandOutput, command, connected, file, run};
 
 /// What a tracker in use keeps.
 const IN_USE: &str = r#"{"kind":"peer","info_hash":"1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a","peer_id":"2d5452343034302d616161616161616161616161","address":"192.0.2.1","port":6881,"seeder":true,"announced":"2026-11-22T15:28:09.123456Z"}
@@ -86,11 +86,7 @@ impl BenchTarget {
         let design =
             Design { tables: printed(&["schema", "pg"]), config: printed(&["example-config", "pg"]) };
         let schema = design.schema()?;
-        let line = |line: &str| match line.split_once("connection_string:") {
-            Some((indent, _)) => format!("{indent}connection_string: {}\n", schema.connection_string()),
-            None => format!("{line}\n"),
-        };
-        let config: String = design.config.lines().map(line).collect();
+        let config = connected(&design.config, &schema.connection_string());
         Ok(Self { server: BenchServer::Pg(schema), file: file(&config) })
     }
 

@@ -25,7 +25,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use storage_core::{DownloadsRecord, InfoHash, Peer, PeerId, PeerRecord, Role, Storage, Timestamp};
 use tempfile::TempPath;
 
-use common::{CommandOutput, command, file, run};
+use common::{CommandOutput, command, connected, file, run};
 
 fn main() -> ExitCode {
     let test = |name: &str, case: fn(&MigrationSetup)| {
@@ -91,7 +91,7 @@ impl MigrationSetup {
         let schema =
             block_on(Schema::create(server, &tables)).map_err(|error| Missing::Failed(error.to_string()))?;
         let from = format!("storage:\n  name: redis\n  config:\n    addresses: ['{}']\n", redis.address());
-        let to = connected(&recommended(&[]).config, &schema);
+        let to = connected(&recommended(&[]).config, &schema.connection_string());
         Ok(Self { redis, schema, from: file(&from), to: file(&to) })
     }
 
@@ -145,14 +145,6 @@ fn printed(arguments: &[&str]) -> String {
 fn recommended(more: &[&str]) -> Design {
     let config = printed(&[&["example-config", "pg"], more].concat());
     Design { tables: printed(&["schema", "pg"]), config }
-}
-
-fn connected(config: &str, schema: &Schema) -> String {
-    let line = |line: &str| match line.split_once("connection_string:") {
-        Some((indent, _)) => format!("{indent}connection_string: {}\n", schema.connection_string()),
-        None => format!("{line}\n"),
-    };
-    config.lines().map(line).collect()
 }
 
 /// About fifty peers a swarm.
@@ -221,7 +213,8 @@ fn dry_run(setup: &MigrationSetup) {
 }
 
 fn missing_queries(setup: &MigrationSetup) {
-    let for_mochi = file(&connected(&recommended(&["--for", "mochi"]).config, &setup.schema));
+    let for_mochi =
+        file(&connected(&recommended(&["--for", "mochi"]).config, &setup.schema.connection_string()));
     let (from, to) = (setup.from.to_str().unwrap(), for_mochi.to_str().unwrap());
     let ran = run(&["migrate", "--from", from, "--to", to, "--yes"]);
     assert_eq!(ran.code, Some(1), "{ran:#?}");
@@ -231,7 +224,8 @@ fn missing_queries(setup: &MigrationSetup) {
 }
 
 fn missing_table(setup: &MigrationSetup) {
-    let config = connected(&recommended(&[]).config.replace("mo_kv", "mo_other"), &setup.schema);
+    let config =
+        connected(&recommended(&[]).config.replace("mo_kv", "mo_other"), &setup.schema.connection_string());
     let (from, to) = (setup.from.to_str().unwrap(), file(&config));
     let ran = run(&["migrate", "--from", from, "--to", to.to_str().unwrap(), "--yes"]);
     assert_eq!(ran.code, Some(1), "{ran:#?}");

@@ -9,7 +9,7 @@ mod tracker;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::{MEMORY, run};
+use common::{MEMORY, connected, run};
 use conformance_tests::chaos::target::{ChaosTarget, TargetServer};
 use conformance_tests::harness::unless_missing;
 use conformance_tests::runtime::block_on;
@@ -61,10 +61,7 @@ fn on_pg() -> Result<Completion, Failed> {
     };
     let target = block_on(ChaosTarget::new(TargetServer::Pg(postgres))).unwrap();
     let url = PgUrl::parse(&target.direct_address()).at(&[target.proxy.address().to_string()]);
-    let config = run(&["example-config", "pg"]).stdout;
-    let (before, rest) = config.split_once("connection_string:").unwrap();
-    let (_, after) = rest.split_once('\n').unwrap();
-    let config = format!("{before}connection_string: {url}\n{after}");
+    let config = connected(&run(&["example-config", "pg"]).stdout, &url.to_string());
     let tracker = RunningTracker::with(&config, &[]);
     swarms_are_listed_and_counted(&tracker);
     let pool = &Description::of(tracker.admin()).get("/api/stats", 200)["storage"]["pool"];

@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{command, file, run};
+use common::{command, connected, file, run};
 use conformance_tests::chaos::target::{ChaosTarget, ROLE, TargetServer};
 use conformance_tests::harness::unless_missing;
 use conformance_tests::runtime::block_on;
@@ -45,10 +45,7 @@ fn main() -> ExitCode {
             };
             let target = block_on(ChaosTarget::new(TargetServer::Pg(postgres))).unwrap();
             let url = PgUrl::parse(&target.direct_address()).at(&[target.proxy.address().to_string()]);
-            let config = run(&["example-config", "pg"]).stdout;
-            let (before, rest) = config.split_once("connection_string:").unwrap();
-            let (_, after) = rest.split_once('\n').unwrap();
-            let config = format!("{before}connection_string: {url}\n{after}");
+            let config = connected(&run(&["example-config", "pg"]).stdout, &url.to_string());
             case(&TrackedServer { target, config });
             Ok(Completion::Completed)
         })

@@ -10,7 +10,7 @@ use conformance_tests::servers::{Found, Schema};
 use conformance_tests::storages::pg::Design;
 use tempfile::TempPath;
 
-use crate::common::{MEMORY, command, file, run};
+use crate::common::{MEMORY, command, connected, file, run};
 
 /// Backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +51,7 @@ impl TrackerBackend {
                 let design =
                     Design { tables: printed(&["schema", "pg"]), config: printed(&["example-config", "pg"]) };
                 let schema = design.schema()?;
-                let line = |line: &str| match line.split_once("connection_string:") {
-                    Some((indent, _)) => {
-                        format!("{indent}connection_string: {}\n", schema.connection_string())
-                    }
-                    None => format!("{line}\n"),
-                };
-                let config = design.config.lines().map(line).collect();
+                let config = connected(&design.config, &schema.connection_string());
                 (TrackerPlace::Pg(schema), config)
             }
         })

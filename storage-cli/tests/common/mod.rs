@@ -17,6 +17,15 @@ pub fn file(text: &str) -> TempPath {
     file.into_temp_path()
 }
 
+/// A configuration with this connection string in it.
+pub fn connected(config: &str, connection_string: &str) -> String {
+    let line = |line: &str| match line.split_once("connection_string:") {
+        Some((indent, _)) => format!("{indent}connection_string: {connection_string}\n"),
+        None => format!("{line}\n"),
+    };
+    config.lines().map(line).collect()
+}
+
 /// The command, without configuration from the environment.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracker-storage"));

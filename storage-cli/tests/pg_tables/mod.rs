@@ -13,7 +13,7 @@ use libtest_mimic::{Completion, Trial};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::common::{CommandOutput, command, file};
+use crate::common::{CommandOutput, command, connected, file};
 
 /// A password that opens nothing.
 pub const WRONG_PASSWORD: &str = "hunter2";
@@ -146,15 +146,6 @@ fn server_url() -> String {
 fn schema_name(schema: &Schema) -> String {
     let url = schema.connection_string();
     url.rsplit_once("search_path=").unwrap().1.to_owned()
-}
-
-/// The configuration with this connection string in it.
-fn connected(config: &str, connection_string: &str) -> String {
-    let line = |line: &str| match line.split_once("connection_string:") {
-        Some((indent, _)) => format!("{indent}connection_string: {connection_string}\n"),
-        None => format!("{line}\n"),
-    };
-    config.lines().map(line).collect()
 }
 
 /// The environment variable that goes before a key of the configuration.

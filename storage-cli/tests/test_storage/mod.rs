@@ -16,7 +16,7 @@ use storage_core::Storage;
 use storage_core::config::StorageConfig;
 use tempfile::TempPath;
 
-use crate::common::{CommandOutput, file, run};
+use crate::common::{CommandOutput, connected, file, run};
 
 /// The backend of a storage.
 #[derive(Debug, Clone, Copy)]
@@ -71,13 +71,7 @@ impl StorageUnderTest {
                     config: run(&["example-config", "pg"]).stdout,
                 };
                 let schema = design.schema()?;
-                let line = |line: &str| match line.split_once("connection_string:") {
-                    Some((indent, _)) => {
-                        format!("{indent}connection_string: {}\n", schema.connection_string())
-                    }
-                    None => format!("{line}\n"),
-                };
-                let text = design.config.lines().map(line).collect();
+                let text = connected(&design.config, &schema.connection_string());
                 (ServerHandle::Pg(schema), text)
             }
         };
