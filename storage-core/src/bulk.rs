@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use rand::RngExt;
 
 use crate::{
@@ -145,6 +146,9 @@ pub fn write_rounds(writes: &[PeerWrite]) -> Vec<Vec<usize>> {
     rounds
 }
 
+/// Writes of different peers that [`write_peers_one_by_one`] makes at the same time.
+const WRITES_AT_ONCE: usize = 16;
+
 /// Makes writes by the calls for one, each after what is stored of its peer was read: what
 /// [`BulkPeerStorage::write_peers`] does unless a storage can do better. Others may come between the two.
 pub async fn write_peers_one_by_one<S: BulkPeerStorage + ?Sized>(
@@ -152,9 +156,13 @@ pub async fn write_peers_one_by_one<S: BulkPeerStorage + ?Sized>(
     writes: &[PeerWrite],
 ) -> Vec<Result<Written>> {
     let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
-    for place in write_order(writes) {
-        results[place] =
-            write_one(storage, &writes[place]).await.map_err(|error| error.of(Operation::WritePeers));
+    for round in write_rounds(writes) {
+        let write = async |place| (place, write_one(storage, &writes[place]).await);
+        let calls: Vec<_> = round.into_iter().map(write).collect();
+        let mut written = stream::iter(calls).buffer_unordered(WRITES_AT_ONCE);
+        while let Some((place, result)) = written.next().await {
+            results[place] = result.map_err(|error| error.of(Operation::WritePeers));
+        }
     }
     results
 }
