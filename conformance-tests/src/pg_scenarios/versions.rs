@@ -39,19 +39,19 @@ const CATALOG: &str = "
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
-        test("the way up and back ends where it began", Design::release_0_1(), |schema| {
+        test("the way up and back ends where it began", Design::tables_1(), |schema| {
             block_on(up_and_back(schema))
         }),
         test("the way from the seed's tables and back ends where it began", Design::seed(), |schema| {
             block_on(from_seed_and_back(schema))
         }),
-        test("an upgrade that does not get its locks changes nothing", Design::release_0_1(), |schema| {
+        test("an upgrade that does not get its locks changes nothing", Design::tables_1(), |schema| {
             block_on(without_locks(schema))
         }),
-        test("no call fails while tables are upgraded and downgraded", Design::release_0_1(), |schema| {
+        test("no call fails while tables are upgraded and downgraded", Design::tables_1(), |schema| {
             block_on(under_load(schema))
         }),
-        test("check names the version", Design::release_0_1(), |schema| block_on(check(schema))),
+        test("check names the version", Design::tables_1(), |schema| block_on(check(schema))),
     ]
 }
 
@@ -124,7 +124,7 @@ async fn without_locks(schema: &Schema) -> Result<(), Failed> {
 /// On two nodes, one with the queries of each release.
 async fn under_load(schema: &Schema) -> Result<(), Failed> {
     let url = PgUrl::parse(&schema.connection_string());
-    let of_release_0_1 = backends().open(Design::release_0_1().config_for(schema)).await?.storage;
+    let of_tables_1 = backends().open(Design::tables_1().config_for(schema)).await?.storage;
     schema.execute(&upgrade()).await?;
     let of_this = open_patiently(&url, Arc::new(Counter::default())).await?;
     schema.execute(&downgrade()).await?;
@@ -139,7 +139,7 @@ async fn under_load(schema: &Schema) -> Result<(), Failed> {
         }
         Ok::<_, Failed>(())
     };
-    let storages = [of_this, of_release_0_1];
+    let storages = [of_this, of_tables_1];
     let ((_, longest, expected), ()) =
         tokio::try_join!(write_at_once(&storages, Duration::from_secs(5)), changes)?;
     println!("the longest call took {longest:?}");
@@ -175,8 +175,8 @@ async fn check(schema: &Schema) -> Result<(), Failed> {
         (format!("{}{}", upgrade(), downgrade()), "version 1", Some("--upgrade")),
     ] {
         schema.execute(&script).await?;
-        // Queries of releases 0.1 run on each of them.
-        let storage = backends().open(Design::release_0_1().config_for(schema)).await?.storage;
+        // The queries of version 1 run on each of them.
+        let storage = backends().open(Design::tables_1().config_for(schema)).await?.storage;
         let found = storage.diagnostics().await?;
         storage.close().await?;
         let named = found.findings.iter().any(|(name, value)| name == "tables" && value == version);

@@ -75,8 +75,8 @@ pub(super) fn all() -> Vec<UnderTest> {
         on_two_nodes("pg/two-nodes"),
         under_test("pg/partitioned", Design::partitioned()),
         under_test("pg/from-seed", from_the_seed()),
-        under_test("pg/release-0.1", Design::release_0_1()),
-        under_test("pg/release-0.1-queries", queries_of_release_0_1()),
+        under_test("pg/tables-1", Design::tables_1()),
+        under_test("pg/tables-1-queries", queries_of_tables_1()),
         under_test("pg/timestamptz-int8", Design::plain()),
         under_test("pg/positional", design!("positional")),
         under_test("pg/other-names", design!("other-names")),
@@ -105,9 +105,9 @@ impl Design {
         design!("seed")
     }
 
-    /// The tables and queries that were recommended by releases 0.1.
-    pub fn release_0_1() -> Self {
-        design!("release-0.1")
+    /// The recommended tables of version 1, and their queries.
+    pub fn tables_1() -> Self {
+        design!("tables-1")
     }
 
     /// The recommended tables, with the peers table partitioned.
@@ -191,9 +191,9 @@ fn from_the_seed() -> Design {
     Design { tables: tables + &changes, ..Design::from(Recommendation::default()) }
 }
 
-/// The tables of releases 0.1 after their upgrade, on a node that still has the old queries.
-fn queries_of_release_0_1() -> Design {
-    let Design { tables, config } = Design::release_0_1();
+/// Tables that were upgraded from version 1, on a node that still has the queries of version 1.
+fn queries_of_tables_1() -> Design {
+    let Design { tables, config } = Design::tables_1();
     Design { tables: tables + &Recommendation::default().upgrade(), config }
 }
 
