@@ -1,4 +1,4 @@
--- Takes the tables that `tracker-storage schema pg --from seed` has made back to those of MoChi's documentation.
+-- Downgrades the tables that `tracker-storage schema pg --from seed` made to those of MoChi's documentation.
 -- PostgreSQL 12 or newer. First let every node run its former configuration: the queries for the recommended tables
 -- need what this removes. Give the statements to psql without --single-transaction.
 

@@ -120,7 +120,7 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
     let PgConfig { announce, peer, .. } = config;
     match query {
         Query::SelectPeers => {
-            file.comment(3, "Where the result has them, in any case.");
+            file.comment(3, "Names of the columns in the result; case does not matter.");
             file.value(3, "peer_id_column", &announce.peer_id_column);
             file.value(3, "address_column", &announce.address_column);
             file.value(3, "port_column", &announce.port_column);
@@ -144,7 +144,7 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
         Query::CountInfoHashes => {
             let comment = match recommendation.dialect {
                 Dialect::Postgres => {
-                    "How often swarms and peers are counted for the metrics; 0 turns it off."
+                    "How often swarms and peers are counted for the metrics; 0 turns this off."
                 }
                 Dialect::Cockroachdb => COUNTING_READS_ALL,
             };
@@ -158,9 +158,9 @@ fn settings_after(file: &mut File, query: Query, recommendation: &Recommendation
 fn section_comment(section: &str) -> &'static str {
     match section {
         "announce" => "Peers for an announce.",
-        "downloads" => "How often torrents were downloaded to the end. May be left out.",
-        "data" => "Arbitrary data. Overwrites what is there.",
-        "swarm" => "Not MoChi's, optional: for lists of the largest swarms.",
+        "downloads" => "Optional: completed downloads of each torrent.",
+        "data" => "Arbitrary data, such as approval lists. A put overwrites existing data.",
+        "swarm" => "Optional, not in MoChi: lists of swarms, such as the largest.",
         "export" => EXPORT,
         "import" => IMPORT,
         "bulk" => BULK,
@@ -186,46 +186,46 @@ fn header(recommendation: &Recommendation) -> String {
     let for_mochi = if recommendation.for_mochi { "\nMoChi itself can run this configuration." } else { "" };
     format!(
         "A storage on {server}, with the tables that `tracker-storage schema pg{flags}` prints.\n\
-         Queries may be changed to fit other tables; `tracker-storage check` and\n\
-         `tracker-storage conformance` tell whether they still do what they must.{for_mochi}"
+         Change the queries to fit your own tables, then run `tracker-storage check` and\n\
+         `tracker-storage conformance` to verify them.{for_mochi}"
     )
 }
 
 const CONNECTION: &str = "\
-A URL (postgres://…) or keywords and values; several hosts are tried in order. PG* environment
-variables and the password file fill in what is missing. Pool: pool_max_conns, pool_min_conns,
-pool_max_conn_lifetime, pool_max_conn_idle_time. Behind PgBouncer in transaction mode:
-default_query_exec_mode=exec; with its max_prepared_statements (1.21 or newer): cache_statement.";
+A URL (postgres://…) or keywords and values. Several hosts are tried in order. PG* environment variables
+and the password file supply what is missing. Pool: pool_max_conns, pool_min_conns,
+pool_max_conn_lifetime, pool_max_conn_idle_time. Behind PgBouncer in transaction mode set
+default_query_exec_mode=exec, or cache_statement if PgBouncer (1.21 or later) has max_prepared_statements.";
 
 const COUNTING_READS_ALL: &str = "\
-How often swarms and peers are counted for the metrics; 0 turns it off. Counting reads the whole table:
-choose an interval that the server can bear.";
+How often swarms and peers are counted for the metrics; 0 turns this off. Counting reads the whole table:
+choose an interval that your server can handle.";
 
 const STALE: &str = "\
-How often, and after how long without an announce a peer is stale: a little more than the tracker's
+How often stale peers are removed, and the age at which a peer is stale: slightly more than the tracker's
 announce interval.";
 
 const COMMIT: &str = "\
-Not MoChi's: writes of peers don't wait for the disk. After a crash of the server the announces of its last
-second may be missing, and come again; downloads and data wait. \"on\" makes all wait, at half the rate.";
+Not in MoChi: writes of peers do not wait for the disk. A crash of the server can lose the announces of its
+last second; clients announce again. Downloads and data always wait. \"on\" makes peers wait too, at half the rate.";
 
 const BATCHES: &str = "\
-Not MoChi's: calls that come while others are under way are sent together by the batch queries: at most
-so many, in at most so many batches at a time; how many may wait.";
+Not in MoChi: calls that arrive while others are in progress are sent together by the batch queries. The
+largest batch, the batches in flight at a time, and the calls that may wait.";
 
 const EXPORT: &str = "\
-Not MoChi's, optional: everything in pages, in the order of keys, after the key given. Needed for
-export, migration and verification.";
+Optional, not in MoChi: reads everything in pages, ordered by key, after the given key. Needed for `export`,
+`migrate` and `verify`.";
 
-const IMPORT: &str = "Not MoChi's, optional: needed to take in what another storage exported.";
+const IMPORT: &str = "Optional, not in MoChi: needed for `import` and `migrate`.";
 
 const BULK: &str = "\
-Not MoChi's, optional: for caches in front of this storage, which write many peers at once, each with the
+Optional, not in MoChi: for caches in front of this storage, which write many peers together, each with the
 time of its announce (@created). Every argument but @limit is an array; @request numbers the rows, and the
-result names those that took effect. Without these queries peers are written one by one, by the queries of
+result lists those that took effect. Without these queries peers are written one by one, by the queries of
 export and import.";
 
 const LIMITS: &str = "\
-Not MoChi's: how long an unreachable server is tried at start; how long a transaction is tried again
-that others got in the way of; how long a call may take with all its attempts, one that a peer waits for
-and one of maintenance or transfer; how many may be under way.";
+Not in MoChi: how long to retry an unreachable server at start; how long to retry a transaction after a
+serialization conflict or deadlock; the time limit of a call that a peer waits for, and of maintenance and
+transfers, all attempts included; the calls that may be in progress.";

@@ -1,4 +1,4 @@
--- Takes the tables of MoChi's documentation to those that `tracker-storage schema pg` prints.
+-- Upgrades the tables of MoChi's documentation to those that `tracker-storage schema pg` prints.
 -- PostgreSQL 12 or newer. Stop what writes to them, or accept that it waits where a lock says so; give
 -- the statements to psql without --single-transaction: those that say CONCURRENTLY refuse to run in one.
 -- Running this again changes nothing; the index is built anew.

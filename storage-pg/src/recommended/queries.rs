@@ -437,13 +437,12 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::PutPeer if for_mochi => commented(PUT_PEER_COMMENT, PUT_PEER_AT_ANY_TIME),
         Query::PutPeer => commented(format!("{PUT_PEER_COMMENT}\n{EXPIRES_COMMENT}"), PUT_PEER),
         Query::PutPeerBatch => commented(PUT_PEERS_COMMENT, put_peers(address)),
-        Query::DeletePeer => commented(
-            "Touches the peer only if it is there in that role.",
-            unless_expired(DELETE_PEER, for_mochi),
-        ),
+        Query::DeletePeer => {
+            commented("Deletes the peer if it has this role.", unless_expired(DELETE_PEER, for_mochi))
+        }
         Query::DeletePeerBatch => commented(DELETE_PEERS_COMMENT, only_on_postgres(delete_peers(address))),
         Query::GraduatePeer => {
-            commented("Makes exactly this leecher a seeder, and sets its time.", graduate(for_mochi))
+            commented("Makes this leecher a seeder and sets its time.", graduate(for_mochi))
         }
         // CockroachDB changes a table once in a statement at most.
         Query::GraduatePeerBatch => {
@@ -452,20 +451,20 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::BulkPut => commented(BULK_PUT_COMMENT, only_on_postgres(put_peers_by_time(address))),
         Query::BulkTouch => commented(BULK_TOUCH_COMMENT, only_on_postgres(touch_peers(address))),
         Query::BulkDelete => commented(
-            "Removes each peer that announced at or before @created. Returns the request of each of them.",
+            "Deletes each peer whose last announce is at or before @created. Returns the request of each deleted peer.",
             only_on_postgres(delete_peers_by_time(address)),
         ),
         Query::BulkGraduate => {
             commented(BULK_GRADUATE_COMMENT, only_on_postgres(graduate_peers_by_time(address)))
         }
         Query::BulkRead => commented(
-            "Up to @limit peers for each @request, which is one swarm, role and family.",
+            "Reads up to @limit peers for each @request, which is one swarm, role and address family.",
             only_on_postgres(READ_PEERS.into()),
         ),
         Query::CountPeers => match dialect {
             Dialect::Postgres => commented(COUNT_COMMENT, COUNT),
             Dialect::Cockroachdb => commented(
-                "Counts all peers, or with the clause after it those of one swarm.",
+                "Counts the peers of all swarms; with by_info_hash_clause appended, those of one swarm.",
                 COUNT_COCKROACHDB,
             ),
         },
@@ -478,7 +477,7 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
             },
         ),
         Query::NewestPeer => commented(
-            "Not MoChi's, optional: `check` compares it with the clock.",
+            "Optional, not in MoChi: `check` compares the result with the clock.",
             "SELECT max(created) FROM mo_peers",
         ),
         Query::ForgetPeers => commented(FORGET_PEERS_COMMENT, FORGET_PEERS),
@@ -487,20 +486,18 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         }
         Query::IncrementDownloads => commented("", INCREMENT_DOWNLOADS),
         Query::ForgetPeersBatch => commented(
-            "Not MoChi's, optional: forget_query for many swarms at once. Needs downloads.del_batch_query.",
+            "Optional, not in MoChi: forget_query for many swarms. Needs downloads.del_batch_query.",
             FORGET_PEERS_BATCH,
         ),
         Query::DeleteDownloadsBatch => {
-            commented("Not MoChi's, optional: del_query for many swarms at once.", DELETE_DOWNLOADS_BATCH)
+            commented("Optional, not in MoChi: del_query for many swarms.", DELETE_DOWNLOADS_BATCH)
         }
         Query::DeleteDownloads => commented(
-            "Not MoChi's, optional: needed to remove a swarm altogether.",
+            "Optional, not in MoChi: removes the downloads of a swarm, for `swarm remove`.",
             "DELETE FROM mo_downloads WHERE info_hash = @info_hash",
         ),
         Query::PutData => commented("", if for_mochi { PUT_DATA_AT_ANY_TIME } else { PUT_DATA }),
-        Query::DeleteData => {
-            commented("@key is an array of keys here.", unless_expired(DELETE_DATA, for_mochi))
-        }
+        Query::DeleteData => commented("@key is an array of keys.", unless_expired(DELETE_DATA, for_mochi)),
         Query::GetData => commented("", "SELECT value FROM mo_kv WHERE context = @context AND name = @key"),
         Query::ContainsDataBatch => commented(
             CONTAINS_DATA_COMMENT,
@@ -513,13 +510,13 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
         Query::ExportDownloads => commented("", EXPORT_DOWNLOADS),
         Query::ExportData => commented("", EXPORT_DATA),
         Query::ImportPeers => commented(
-            "The later time stays, at equal times the seeder.",
+            "The most recent announce wins; at equal times, the seeder.",
             format!("{PUT_PEER_AT_ANY_TIME}{IF_NEWER}"),
         ),
-        Query::ImportDownloads => commented("The greater number stays.", IMPORT_DOWNLOADS),
-        Query::ImportData => commented("What is there stays.", IMPORT_DATA),
+        Query::ImportDownloads => commented("The larger download count wins.", IMPORT_DOWNLOADS),
+        Query::ImportData => commented("Existing data is kept.", IMPORT_DATA),
         Query::ImportPeersBatch => commented(
-            "The same for many at once, every argument an array; much faster. May be left out.",
+            "Optional: the same for many records, much faster. Every argument is an array.",
             format!("{}{IF_NEWER}", put_peers_at_any_time(address)),
         ),
         Query::ImportDownloadsBatch => commented("", IMPORT_DOWNLOADS_BATCH),
@@ -533,14 +530,14 @@ pub(super) fn recommended(query: Query, recommendation: &Recommendation) -> Reco
             commented(COUNT_STALE_COMMENT, "SELECT COUNT(1) FROM mo_peers WHERE created <= @created")
         }
         Query::MergeCounts => commented(
-            "Not MoChi's, optional: after each collection, joins the rows of counts that are left of a swarm.",
+            "Optional, not in MoChi: merges the count rows of each swarm after a garbage collection.",
             only_on_postgres("SELECT mo_merge_swarms()".into()),
         ),
         // CockroachDB keeps no counts.
         Query::ListSwarms => commented(LIST_SWARMS_COMMENT, only_on_postgres(LIST_SWARMS.into())),
         Query::CheckCounts => commented(CHECK_COUNTS_COMMENT, only_on_postgres(CHECK_COUNTS.into())),
         Query::CountInfoHashes => commented(
-            "Counts swarms that have peers.",
+            "Counts the swarms that have peers.",
             match dialect {
                 Dialect::Postgres => COUNT_SWARMS,
                 Dialect::Cockroachdb => "SELECT COUNT(DISTINCT info_hash) AS info_hashes FROM mo_peers",
@@ -602,78 +599,79 @@ DELETE FROM mo_peers WHERE created <= @created AND ctid = ANY(ARRAY(
 }
 
 const PUT_PEER_COMMENT: &str = "\
-Puts a peer, or sets its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
-@address (inet or bytes), @port, @is_seeder, @is_v6, @created (time).";
+Inserts a peer, or updates its role and time. Arguments here and below: @info_hash, @peer_id (bytes),
+@address (inet or bytes), @port, @is_seeder, @is_v6, @created (time of the announce).";
 
 const EXPIRES_COMMENT: &str = "\
-@expires (not MoChi's, optional): the time by the server's clock from which on the write must change
-nothing. A write that timed out then cannot take effect later, over a newer one.";
+@expires (optional, not in MoChi) is the deadline of the write, by the server's clock. After it the query
+must change nothing, so that a write that timed out cannot overwrite a newer one later.";
 
 const ANNOUNCE_BATCH_COMMENT: &str = "\
-Not MoChi's, optional: many announces at once, much faster under load. Arguments are arrays, but for
-@limit, the most that any of them wants; the result has a row for each @request with arrays of its
-peers, seeders first unless it is @for_seeder.";
+Optional, not in MoChi: answers many announces, much faster under load. Every argument but @limit (the
+largest number of peers wanted) is an array. The result has a row for each @request, with arrays of its
+peers: only leechers for @for_seeder, otherwise seeders first.";
 
 const GRADUATE_PEERS_COMMENT: &str = "\
-Not MoChi's, optional: graduate_query for many clients at once, with the peers that are not there and the downloads;
-the result has a row for each @request that is done, with is_download. The others are done one by one.";
+Optional, not in MoChi: graduate_query for many peers, including those not stored yet, with their downloads.
+The result has a row with is_download for each @request that was completed; the rest are done one by one.";
 
 const BULK_PUT_COMMENT: &str = "\
-Puts each peer unless a later announce is stored; at equal times a seeder wins. Returns the request of each
-peer that was written.";
+Inserts or updates each peer unless a later announce is stored; at equal times a seeder wins. Returns the
+request of each peer that was written.";
 
 const BULK_TOUCH_COMMENT: &str = "\
-Sets the time of each peer to the later of both, and inserts none. Returns the request of each peer that is
-there.";
+Sets the time of each stored peer to the later of both times; inserts none. Returns the request of each peer
+that is stored.";
 
 const BULK_GRADUATE_COMMENT: &str = "\
-Makes each peer a seeder and counts its download. A leecher that announced after @created stays one; a seeder
-keeps the later time. Returns request and is_download.";
+Makes each peer a seeder and counts its download. A leecher that announced after @created remains a leecher; a
+seeder keeps the later time. Returns request and is_download.";
 
 const CONTAINS_DATA_COMMENT: &str = "\
-Not MoChi's, optional: which of many keys exist, a row for each @request that does. Without it get_query reads
-every key with its value.";
+Optional, not in MoChi: returns the @request of each key that exists. Without it, get_query reads every key with
+its value.";
 
 const COUNT_COMMENT: &str = "\
-Seeders and leechers of all swarms, or with the clause after it of one. Without a table of counts:
+Counts the seeders and leechers of all swarms; with by_info_hash_clause appended, of one swarm. Without a
+table of counts:
 SELECT COUNT(1) FILTER (WHERE is_seeder) AS seeders, COUNT(1) FILTER (WHERE NOT is_seeder) AS leechers
 FROM mo_peers";
 
 const COUNT_STALE_COMMENT: &str = "\
-Counts them first: where more than gc_max_share (0.5) of all peers are stale, none is removed. Without it they
-are removed in one transaction, which is taken back then.";
+Counts the stale peers first: if they are more than gc_max_share (0.5) of all peers, none is removed. Without
+this query, the removal is one transaction, which is rolled back in that case.";
 
 const ANNOUNCE_COMMENT: &str = "\
-Up to @count peers of one role and family. @sample is a random number from 0 to 2147483647,
-new for each call (not MoChi's): here the swarm is read from that place on.";
+Selects up to @count peers of one role and address family. @sample (not in MoChi) is a random number from 0
+to 2147483647, different for each call: this query starts reading the swarm there.";
 
 const COLLECT_COMMENT: &str = "\
-Removes the peers last announced at or before @created. With @limit (not MoChi's) at most so many,
-and it is run again until there are fewer: no call waits for long behind it.";
+Removes the peers whose last announce is at or before @created. With @limit (not in MoChi), it is run
+repeatedly, for at most that many peers each time, so that no call waits long behind it.";
 
-const COLLECT_COMMENT_FOR_MOCHI: &str = "Removes the peers last announced at or before @created.";
+const COLLECT_COMMENT_FOR_MOCHI: &str = "Removes the peers whose last announce is at or before @created.";
 
 const PUT_PEERS_COMMENT: &str = "\
-Not MoChi's, optional: add_query for many peers at once, every argument an array; much faster under load.";
+Optional, not in MoChi: add_query for many peers, much faster under load. Every argument is an array.";
 
 const DELETE_PEERS_COMMENT: &str = "\
-Not MoChi's, optional: del_query for many peers at once; the result has the @request of each that was there.";
+Optional, not in MoChi: del_query for many peers. Returns the @request of each peer that was deleted.";
 
 const COUNT_BATCH_COMMENT: &str = "\
-Not MoChi's, optional: seeders, leechers and downloads of many swarms at once, a row for each @request.";
+Optional, not in MoChi: the seeders, leechers and downloads of many swarms, a row for each @request.";
 
 const CHECK_COUNTS_COMMENT: &str = "\
-Not MoChi's, optional: compares counts that triggers keep with the peers that are there, for up to @limit swarms from
-the random @info_hash on; a row for each swarm that has either.";
+Optional, not in MoChi: compares the counts that the triggers keep with the stored peers, for up to @limit swarms
+starting at a random @info_hash. Returns a row for each swarm that has counts or peers.";
 
 const LIST_SWARMS_COMMENT: &str = "\
-Up to @limit swarms after the one that has @count and @info_hash in the @order: 'info_hash', where every
-count is 0, or 'peers', 'seeders', 'leechers', 'downloads', greatest first, then by info hash. The swarms
-that have peers; in the order 'downloads' those that have downloads. By 'info_hash' it reads a page, else
-all counts; by 'downloads', all downloads, unless there is an index on (downloads DESC, info_hash).";
+Lists up to @limit swarms that follow the swarm with @count and @info_hash in the given @order: 'info_hash'
+(@count is 0), or 'peers', 'seeders', 'leechers', 'downloads' (largest first, then by info hash). Swarms
+without peers are left out; in the order 'downloads', those without downloads. The order 'info_hash' reads
+one page, the others all counts; 'downloads' reads all downloads unless (downloads DESC, info_hash) has an index.";
 
 const FORGET_PEERS_COMMENT: &str = "\
-Not MoChi's, optional: deletes all peers of a swarm at once, which del_query otherwise does one by one.";
+Optional, not in MoChi: deletes all peers of a swarm. Without it, del_query deletes them one by one.";
 
 #[cfg(test)]
 mod tests {

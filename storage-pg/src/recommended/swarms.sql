@@ -1,7 +1,8 @@
--- How many peers each swarm has, so that counting reads a few rows and not the swarm. The triggers below keep it,
--- whatever writes mo_peers. Each transaction counts in rows of a slot that no other uses meanwhile, so that none
--- waits for another; the sum of a swarm's rows counts. What adds up to nothing, and rows of those that found no slot
--- (transactions above READ COMMITTED never do) and took one from 64 on, is joined by mo_merge_swarms().
+-- The number of peers in each swarm, so that counting reads a few rows instead of the whole swarm. The triggers below
+-- maintain it, whatever writes mo_peers. The counts of a swarm are the sum of its rows: each transaction updates the
+-- rows of a slot that no other transaction uses at that time, so that none waits for another. Transactions that find no
+-- free slot (above READ COMMITTED, always) insert rows of their own, with a slot from 64 on. mo_merge_swarms() merges
+-- these, and deletes rows that add up to zero.
 CREATE TABLE IF NOT EXISTS mo_swarms (
   info_hash bytea NOT NULL,
   slot int4 NOT NULL DEFAULT 64 + floor(random() * 2147483584)::int4,
@@ -10,7 +11,7 @@ CREATE TABLE IF NOT EXISTS mo_swarms (
   PRIMARY KEY (info_hash, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 
--- Tables of version 1 have no slots. Their counts stay: triggers have kept them.
+-- Tables of version 1 have no slots. Their counts remain correct and are kept.
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = current_schema()
     AND table_name = 'mo_swarms' AND column_name = 'slot')
@@ -25,12 +26,12 @@ DO $$ BEGIN
   END IF;
 END $$;
 
--- The functions write with the rights of the role that runs this, whoever writes mo_peers: let that be a role
--- without login that owns the tables, and no superuser.
+-- The functions write with the rights of the role that creates them, whoever writes mo_peers. Create them as the owner
+-- of the tables: a role that cannot log in and is no superuser.
 DO $do$ BEGIN
   EXECUTE format($format$
 
--- Counts what a statement has changed. Finds swarms by the index even if the table was empty when it was planned.
+-- Updates the counts after a statement. Uses the index even if the table was empty when the statement was planned.
 CREATE OR REPLACE FUNCTION mo_count_peers() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
@@ -91,8 +92,8 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- Joins rows of a swarm, so that few are left to add up, and none where there are no peers. Run it after each
--- collection of garbage. Lock: none that calls wait for. Cost: reads mo_swarms.
+-- Merges the rows of each swarm, so that few are left to add up, and none of swarms without peers. Run it after each
+-- garbage collection. Lock: none that calls wait for. Cost: reads mo_swarms.
 CREATE OR REPLACE FUNCTION mo_merge_swarms() RETURNS int8 LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -124,8 +125,8 @@ BEGIN
   RETURN merged;
 END $$;
 
--- Counts all swarms anew: `SELECT mo_count_all_swarms()`, after mo_peers was written with its triggers
--- off. Lock: writes of peers wait. Cost: reads the table of peers.
+-- Recounts all swarms. Run `SELECT mo_count_all_swarms()` after mo_peers was written with its triggers disabled.
+-- Lock: writes of peers wait. Cost: reads the table of peers.
 CREATE OR REPLACE FUNCTION mo_count_all_swarms() RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -140,7 +141,7 @@ BEGIN
   PERFORM set_config('mo.counting', '', true);
 END $$;
 
--- Rows that a restored dump brings are passed over: its peers are counted as they come.
+-- Ignores rows from a restored dump: its peers are counted as they are inserted.
 CREATE OR REPLACE FUNCTION mo_refuse_counts() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

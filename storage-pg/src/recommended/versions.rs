@@ -1,6 +1,6 @@
 //! Versions of the tables, and the ways from one to another.
 //!
-//! The version is in the comments of tables, functions and triggers. Version 1, of releases 0.1, has none. Queries of
+//! The version is in the comments of tables, functions and triggers. Version 1, from before release 0.1.0, has none. Queries of
 //! one version run on the tables of the other: only `mo_merge_swarms()` is missing in version 1, so tables are
 //! upgraded before the configuration, and downgraded after it.
 
@@ -18,7 +18,7 @@ const SWARMS: &str = include_str!("swarms.sql");
 /// Everything about counts is made at once, or not at all: triggers, functions and tables belong together.
 const BEGIN: &str = "\
 BEGIN ISOLATION LEVEL READ COMMITTED;
--- Whoever comes after a statement that waits for a lock waits, too. If it gives up, run all of this again.
+-- While this waits for a lock, calls wait behind it, so it gives up after 3 s. Then run all of it again.
 SET LOCAL lock_timeout = '3s';
 ";
 
@@ -49,7 +49,7 @@ pub(super) fn stamps(dialect: Dialect) -> String {
         Dialect::Cockroachdb => &STAMPED[..1],
     };
     let stamp = |object| format!("COMMENT ON {object} IS '{STAMP}{TABLES_VERSION}';\n");
-    std::iter::once("-- The version of all this; `tracker-storage check` reads it.\n".to_owned())
+    std::iter::once("-- The version of the tables, which `tracker-storage check` reads.\n".to_owned())
         .chain(stamped.iter().map(stamp))
         .collect()
 }
@@ -58,11 +58,11 @@ pub(super) fn upgrade(recommendation: &Recommendation) -> String {
     match recommendation.dialect {
         Dialect::Postgres => format!(
             "\
--- Takes the tables of tracker-storage from version 1 (releases 0.1) to version {TABLES_VERSION}, under load: trackers of
--- both versions go on, and every count stays right. Running this again changes nothing. Afterwards take the queries of
--- `tracker-storage example-config pg` over, node by node; `gc_merge_query` is new.
+-- Upgrades the tables of tracker-storage from version 1 (before release 0.1.0) to version {TABLES_VERSION}. Trackers keep
+-- running, and counts remain correct. Running this again changes nothing. Then switch each node to the queries of
+-- `tracker-storage example-config pg`; `gc_merge_query` is new.
 
--- Counts of swarms get cheaper triggers, which write with the rights of the owner of this.
+-- Cheaper triggers for the counts of swarms, which write with the rights of the role that runs this.
 -- Lock: ACCESS EXCLUSIVE on mo_peers and mo_swarms, all calls wait. Cost: rewrites mo_swarms, some seconds per million
 -- swarms; the first run of `mo_merge_swarms()` writes it once more, while nobody waits.
 {}",
@@ -70,8 +70,8 @@ pub(super) fn upgrade(recommendation: &Recommendation) -> String {
         ),
         Dialect::Cockroachdb => format!(
             "\
--- Takes the tables of tracker-storage from version 1 (releases 0.1) to version {TABLES_VERSION}, which are the same on
--- CockroachDB. Lock: none. Cost: none.
+-- Upgrades the tables of tracker-storage from version 1 (before release 0.1.0) to version {TABLES_VERSION}, which are the
+-- same on CockroachDB. Lock: none. Cost: none.
 {}",
             stamps(Dialect::Cockroachdb)
         ),
@@ -82,8 +82,8 @@ pub(super) fn downgrade(recommendation: &Recommendation) -> String {
     match recommendation.dialect {
         Dialect::Postgres => format!(
             "\
--- Takes the tables of tracker-storage from version {TABLES_VERSION} back to version 1 (releases 0.1), under load. First let
--- every node run a configuration without `gc_merge_query`. Every count stays right.
+-- Downgrades the tables of tracker-storage from version {TABLES_VERSION} to version 1 (before release 0.1.0). Trackers keep
+-- running, and counts remain correct. First remove `gc_merge_query` from the configuration of every node.
 
 -- Lock: ACCESS EXCLUSIVE on mo_peers and mo_swarms, all calls wait. Cost: rewrites mo_swarms, some seconds per million
 -- swarms.
@@ -96,7 +96,7 @@ COMMIT;
             include_str!("downgrade_2_to_1.sql")
         ),
         Dialect::Cockroachdb => "\
--- Takes the tables of tracker-storage from version 2 back to version 1 (releases 0.1), which are the same on
+-- Downgrades the tables of tracker-storage from version 2 to version 1 (before release 0.1.0), which are the same on
 -- CockroachDB. Lock: none. Cost: none.
 COMMENT ON TABLE mo_peers IS NULL;
 "
