@@ -31,6 +31,8 @@ mod exit_code;
 mod help;
 mod interrupt;
 mod logging;
+#[cfg(test)]
+mod metrics_reference;
 mod open;
 mod output;
 mod progress;

@@ -29,7 +29,6 @@ use crate::exit_code::CommandError;
 use admin::AdminService;
 use health::Health;
 use http::{ConnectionLimit, PerIpLimit, TrackerService};
-use metrics::FrontMetrics;
 use rate_limit::RateLimit;
 use settings::CONNECTIONS;
 use status::Status;
@@ -37,7 +36,7 @@ use tracker::Tracker;
 use udp::UdpTracker;
 
 pub(crate) use http::FailureResponse;
-pub(crate) use metrics::TrackerProtocol;
+pub(crate) use metrics::{FrontMetrics, TrackerProtocol};
 pub(crate) use settings::ServeSettings;
 
 /// The connections of operators.
