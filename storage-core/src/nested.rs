@@ -50,16 +50,17 @@ impl NestedStorage {
                 }
                 return None;
             };
+            let mut ignored = Vec::new();
             nested.within("config", |config| {
-                for setting in SETTINGS_OF_THE_OUTER {
-                    if config.has(setting) {
-                        config
-                            .warn(setting, format!("has no effect here: the setting of the {outer} applies"));
-                    }
-                }
+                ignored.extend(SETTINGS_OF_THE_OUTER.into_iter().filter(|setting| config.has(setting)));
                 Settings::read(config);
                 driver.configure(config);
             });
+            if !ignored.is_empty() {
+                let settings = ignored.join("`, `");
+                nested
+                    .warn("config", format!("`{settings}` have no effect here: those of the {outer} apply"));
+            }
             let config = StorageConfig { name, config: value };
             Some(Self { outer, key, backends: backends.clone(), config })
         })
