@@ -354,3 +354,15 @@ fn wrong_usage_exits_with_2() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
     }
 }
+
+/// Before anything happens to it: alerts compare with what was.
+#[test]
+fn metrics_of_a_mirror_are_there_from_the_start() {
+    let sides = "primary: {name: memory, config: {}}, secondary: {name: memory, config: {}}";
+    let tracker = RunningTracker::with(&format!("storage: {{name: mirror, config: {{{sides}}}}}\n"), &[]);
+    let metrics = get(tracker.admin(), "/metrics").text();
+    for metric in ["missed_writes_total", "queued_writes", "suspended"] {
+        let line = format!("tracker_storage_mirror_{metric}{{backend=\"mirror\"}} 0\n");
+        assert!(metrics.contains(&line), "no {line} in {metrics}");
+    }
+}

@@ -179,6 +179,13 @@ impl<S: Backend + ?Sized> Secondary<S> {
         self.suspended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells observers of the beginning, so that metrics are there before anything happens to them.
+    pub(super) fn observe_start(&self) {
+        self.stats.observe(Event::MirrorMissed { writes: 0 });
+        self.stats.observe(Event::MirrorQueued { writes: 0 });
+        self.stats.observe(Event::MirrorSuspended { suspended: self.is_suspended() });
+    }
+
     /// Probes while it is suspended, and reports the queue, until told to stop.
     pub(super) async fn supervise(self: Arc<Self>, tasks: TaskSpawner) {
         let (mut probed, mut reported) = (Instant::now(), 0);
