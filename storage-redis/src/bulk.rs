@@ -106,7 +106,7 @@ impl RedisStorage {
             let PeerWrite { peer, change, announced, .. } = &writes[*place];
             command.arg(name(*change)).arg(peer_key(peer)).arg(announced.nanoseconds());
         }
-        let (results, after_loss): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
+        let (results, may_have_committed): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
         if results.len() != places.len() {
             return Err(Error::new(NAME, call.operation, ErrorKind::Corrupt)
                 .with_message("the script did not return a result for each write"));
@@ -116,7 +116,7 @@ impl RedisStorage {
             Ok(match outcome {
                 0 => Written::Unchanged,
                 // One that took effect, and was repeated because its answer was lost, finds a seeder.
-                1 if !after_loss || writes[*place].change != PeerChange::Graduate => Written::Applied,
+                1 if !may_have_committed || writes[*place].change != PeerChange::Graduate => Written::Applied,
                 _ => Written::Download,
             })
         });

@@ -154,8 +154,8 @@ impl Connections {
 
     /// The same; also whether an earlier attempt may have taken effect, whose answer was lost.
     pub(crate) async fn write_again<T: FromRedisValue>(&self, call: Call, command: Cmd) -> Result<(T, bool)> {
-        let (values, after_loss) = self.send_with_retries(call, &Request::Write(command)).await?;
-        Ok((read(call, values.into_iter().next().unwrap_or(Value::Nil))?, after_loss))
+        let (values, may_have_committed) = self.send_with_retries(call, &Request::Write(command)).await?;
+        Ok((read(call, values.into_iter().next().unwrap_or(Value::Nil))?, may_have_committed))
     }
 
     /// Sends a command to a node of its own choice.
