@@ -164,6 +164,17 @@
 //! }
 //! ```
 //!
+//! A backend with a server finds the rest here, so that it behaves like the others:
+//!
+//! | need | what there is |
+//! | --- | --- |
+//! | calls that go together, in bounded batches | [`batcher::Batcher`] |
+//! | the time by which the caller gives up | [`layer::time_left`] |
+//! | the server's clock | [`ServerTime`], [`ServerClock`] |
+//! | tasks that end with the storage | [`Tasks`] |
+//! | a page of a list of swarms | [`SwarmPageBuilder`] |
+//! | a storage around others | [`NestedStorage`] |
+//!
 //! # Run the conformance suite
 //! With the feature `conformance`; see [`conformance`] for what it needs.
 //!

@@ -11,7 +11,7 @@
 //! use std::sync::Arc;
 //!
 //! use storage_core::layer::Limits;
-//! use storage_core::{Announce, AnnounceEvent, Backend, InfoHash, Peer, PeerId, PeerStorage};
+//! use storage_core::{Announce, AnnounceEvent, InfoHash, Opened, Peer, PeerId, PeerStorage, Schedule};
 //! use storage_pg::{PgConfig, PgStorage, recommended::Recommendation};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,7 +21,7 @@
 //!     ..Recommendation::default().config()
 //! };
 //! let storage = Arc::new(PgStorage::open(config).await?);
-//! let storage = storage_core::with_default_layers(storage, Limits::default());
+//! let storage = Opened::new(storage, Limits::default(), Schedule::default());
 //!
 //! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
 //! let announce = Announce::new(InfoHash::V1([1; 20]), [peer]).with_event(AnnounceEvent::Started);

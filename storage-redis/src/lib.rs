@@ -8,14 +8,14 @@
 //! use std::sync::Arc;
 //!
 //! use storage_core::layer::Limits;
-//! use storage_core::{Announce, AnnounceEvent, Backend, InfoHash, Peer, PeerId, PeerStorage};
+//! use storage_core::{Announce, AnnounceEvent, InfoHash, Opened, Peer, PeerId, PeerStorage, Schedule};
 //! use storage_redis::{RedisConfig, RedisStorage};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = RedisConfig { addresses: vec!["10.0.0.1:6379".into()], ..RedisConfig::default() };
 //! let storage = Arc::new(RedisStorage::open(config).await?);
-//! let storage = storage_core::with_default_layers(storage, Limits::default());
+//! let storage = Opened::new(storage, Limits::default(), Schedule::default());
 //!
 //! let peer = Peer::new(PeerId(*b"-TR4040-abcdefghijkl"), [192, 0, 2, 1].into(), 6881);
 //! let announce = Announce::new(InfoHash::V1([1; 20]), [peer]).with_event(AnnounceEvent::Started);

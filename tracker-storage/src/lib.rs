@@ -45,7 +45,8 @@
 //! ```
 //!
 //! # Open a storage by its type
-//! Each backend has a typed configuration. [`with_default_layers`] adds timeouts and an orderly close.
+//! Each backend has a typed configuration. [`Opened::new`] adds time limits, an orderly close, and the schedule of
+//! maintenance.
 //!
 //! ```
 //! # #[cfg(feature = "memory")] {
@@ -53,10 +54,10 @@
 //!
 //! use tracker_storage::layer::Limits;
 //! use tracker_storage::memory::{MemoryConfig, MemoryStorage};
-//! use tracker_storage::with_default_layers;
+//! use tracker_storage::{Opened, Schedule};
 //!
 //! let storage = Arc::new(MemoryStorage::new(MemoryConfig::default()));
-//! let storage = with_default_layers(storage, Limits::default());
+//! let storage = Opened::new(storage, Limits::default(), Schedule::default());
 //! # }
 //! ```
 
