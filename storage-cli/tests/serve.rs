@@ -328,6 +328,7 @@ fn each_wrong_setting_is_a_finding_that_names_the_way_out() {
         ),
         ("approval: {}", &["`approval.context`: is missing"]),
         ("approval: {context: I}", &["`approval.context`", "reserved"]),
+        ("aproval: {context: approved}", &["`aproval`: unknown key; did you mean `approval`?"]),
         ("prehooks: [{name: jwt}]\nposthooks: [{name: log}]", &["`jwt`", "`log`", "--ignore-hooks"]),
     ];
     for (config, words) in wrong {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 
 use bytes::Bytes;
-use storage_core::{Capability, Context, Cursor, DataRecord, Opened, Page, Record};
+use storage_core::{Capability, Context, Cursor, DataRecord, DataStorage, Opened, Page, Record};
 
 use super::CommandContext;
 use crate::arguments::{
@@ -112,9 +112,20 @@ async fn put(context: &mut CommandContext, arguments: &PutArguments) -> CommandR
     let entry = (target.read(&arguments.key)?, target.read(&arguments.value)?);
     let put = context.with_data(&target.storage, async |storage, _| {
         storage.put_data(&target.context, &[entry]).await?;
+        note_if_lost(storage);
         Ok(Exit::Success)
     });
     put.await
+}
+
+/// Without a server, what was written ends with the command.
+fn note_if_lost(storage: &dyn DataStorage) {
+    if !storage.durable() {
+        note(format_args!(
+            "warning: nothing is kept: a storage on `{}` ends with this command, and others do not see it",
+            storage.name()
+        ));
+    }
 }
 
 async fn delete(context: &mut CommandContext, arguments: &DeleteArguments) -> CommandResult {

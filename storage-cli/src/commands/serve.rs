@@ -49,13 +49,19 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
     if let Some(warning) = settings.lifetime_warning(&opened.schedule) {
         note(format_args!("warning: {}: {warning}", file.name().display()));
     }
+    if let Some(approval) = &settings.approval
+        && let Some(warning) = approval.empty_warning(&*opened.storage).await
+    {
+        note(format_args!("warning: {}: {warning}", file.name().display()));
+    }
     let backend = opened.storage.name();
+    let approval = settings.approval.as_ref().map(ToString::to_string);
     let options = ServeOptions { settings, addresses, prometheus, metrics: serve_metrics };
     let server = TrackerServer::start(opened, options).await?;
     context.output.line(format_args!("serving {backend}"))?;
-    context
-        .output
-        .table(server.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]))?;
+    let listening = server.listening.iter().map(|(what, address)| [(*what).to_owned(), address.clone()]);
+    let approval = approval.map(|approval| ["approval".to_owned(), approval]);
+    context.output.table(listening.chain(approval))?;
 
     let exit = tokio::select! {
         _ = terminated.recv() => Exit::Success,

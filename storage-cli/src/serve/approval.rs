@@ -1,7 +1,12 @@
 //! Which torrents the tracker serves: a list of info hashes in the storage's data.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
 use bytes::Bytes;
-use storage_core::{Context, DataStorage, InfoHash, Result};
+use storage_core::{Context, DataStorage, InfoHash, Result, Storage};
+use tokio::time::timeout;
 
 /// A list of info hashes, kept as keys of a context of the data; the values don't matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +19,21 @@ pub(crate) struct Approval {
 
 /// The bytes of a v2 info hash that clients send where only 20 fit (BEP 52).
 const TRUNCATED: usize = 20;
+
+/// How much data is read to find out that a list is empty: pages, and entries of a page.
+const PAGES: usize = 10;
+const PAGE: usize = 1_000;
+
+/// How long that may take.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl fmt::Display for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { context, inverted } = self;
+        let which = if *inverted { "all torrents but those" } else { "only torrents" };
+        write!(f, "{which} listed in the context {context}")
+    }
+}
 
 impl Approval {
     /// For each info hash, whether it is served. A v2 info hash is on the list also where its first 20
@@ -33,6 +53,34 @@ impl Approval {
             its_keys.fold(false, |any, is| any | is)
         };
         Ok(info_hashes.iter().map(is_listed).map(|is_listed| is_listed != self.inverted).collect())
+    }
+
+    /// A warning if no torrent can be served because the list is empty; a context with another name may hold it.
+    /// Storages with much data, slow ones and those that cannot export it are not searched to the end.
+    pub(crate) async fn empty_warning(&self, storage: &dyn Storage) -> Option<String> {
+        let others = timeout(SEARCH_TIMEOUT, self.contexts_if_empty(storage)).await.ok().flatten()?;
+        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        Some(format!(
+            "`approval.context`: no torrent is served, since the context {} is empty; contexts with data: {others}",
+            self.context
+        ))
+    }
+
+    /// Some contexts that have data, if that of an allow list has none.
+    async fn contexts_if_empty(&self, storage: &dyn Storage) -> Option<Vec<String>> {
+        let (mut from, mut others) = (None, BTreeSet::new());
+        for _ in 0..PAGES {
+            let page = storage.export_data(from.as_ref(), PAGE).await.ok()?;
+            if self.inverted || page.records.iter().any(|record| record.context == self.context) {
+                return None;
+            }
+            others.extend(page.records.into_iter().map(|record| record.context.to_string()));
+            from = page.next;
+            if from.is_none() {
+                return Some(others.into_iter().take(10).collect());
+            }
+        }
+        None
     }
 }
 

@@ -177,11 +177,30 @@ impl ServeSettings {
                 );
             }
         }
+        let misplaced = keys_inside_storage(section);
+        for (key, of_storage) in misplaced {
+            section.problem(&of_storage, format!("belongs to the top level of the file, as `{key}`"));
+        }
         for key in OF_OTHERS {
             section.take(key);
         }
         settings
     }
+}
+
+/// The settings read so far that are in the configuration of the storage, where nothing reads them: a tracker would
+/// serve without what they ask for.
+fn keys_inside_storage(section: &Section) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let Some(Value::Section(storage)) = section.peek("storage") else { return found };
+    for (name, value) in storage {
+        let (true, Value::Section(config)) = (name.eq_ignore_ascii_case("config"), value) else { continue };
+        for (name, _) in config {
+            let setting = section.known_keys().find(|known| name.eq_ignore_ascii_case(known));
+            found.extend(setting.map(|setting| (setting.to_owned(), format!("storage.config.{name}"))));
+        }
+    }
+    found
 }
 
 fn lines(file: &Path, findings: Vec<impl fmt::Display>) -> Vec<String> {
@@ -237,6 +256,8 @@ fn network(text: &str) -> Option<IpNet> {
 
 fn read_approval(section: &mut Section) -> Option<Approval> {
     if !section.has("approval") {
+        // A name that resembles it is an error all the same.
+        section.take("approval");
         return None;
     }
     section.within("approval", |section| {

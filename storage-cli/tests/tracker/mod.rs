@@ -36,7 +36,7 @@ pub struct RunningTracker {
     /// HTTP over IPv4 and IPv6, UDP over IPv4 and IPv6, the operator's.
     addresses: Vec<SocketAddr>,
     // Keeps the pipe open, so that the tracker can write.
-    _output: BufReader<std::process::ChildStdout>,
+    output: BufReader<std::process::ChildStdout>,
     _file: Option<tempfile::TempPath>,
 }
 
@@ -76,7 +76,7 @@ impl RunningTracker {
             let address = line.split_once("//").map(|(_, rest)| rest.split('/').next().unwrap());
             addresses.extend(address.map(|address| address.trim().parse::<SocketAddr>().unwrap()));
         }
-        Self { process, addresses, _output: output, _file: file }
+        Self { process, addresses, output, _file: file }
     }
 
     pub fn http(&self) -> SocketAddr {
@@ -108,13 +108,14 @@ impl RunningTracker {
         self.process.id()
     }
 
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits for the end. Of its output there is what comes after the addresses.
     pub fn end_by(mut self, signal: Signal) -> CommandOutput {
         self.signal(signal);
         let status = self.process.wait().unwrap();
-        let mut stderr = String::new();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.output.read_to_string(&mut stdout).unwrap();
         self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        CommandOutput { code: status.code(), stdout: String::new(), stderr }
+        CommandOutput { code: status.code(), stdout, stderr }
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -151,7 +151,7 @@ impl Section {
     }
 
     /// What is at a key, without reading it.
-    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+    pub fn peek(&self, key: &str) -> Option<&Value> {
         self.entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
     }
 
