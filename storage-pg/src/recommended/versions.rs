@@ -20,6 +20,8 @@ const BEGIN: &str = "\
 BEGIN ISOLATION LEVEL READ COMMITTED;
 -- While this waits for a lock, calls wait behind it, so it gives up after 3 s. Then run all of it again.
 SET LOCAL lock_timeout = '3s';
+-- Without notices of triggers that are not there yet.
+SET LOCAL client_min_messages = warning;
 ";
 
 /// What has its version in a comment, on servers with triggers.
