@@ -195,6 +195,8 @@ fn moves(setup: &MigrationSetup) {
     let without = setup.run("verify", &["--skip-stale"]);
     assert_eq!(without.code, Some(0), "{without:#?}");
     assert!(!without.stderr.contains("older than"), "{without:#?}");
+    let told = "1999 stale peers of the source were not compared";
+    assert!(without.stderr.contains(told), "{without:#?}");
 }
 
 fn nobody_to_ask(setup: &MigrationSetup) {

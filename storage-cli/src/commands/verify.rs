@@ -54,6 +54,12 @@ async fn compare(endpoints: &Endpoints, arguments: &VerifyArguments, output: &mu
             found.past_lifetime
         ));
     }
+    if found.stale > 0 {
+        note(format_args!(
+            "{} stale peers of the source were not compared, because of --skip-stale",
+            found.stale
+        ));
+    }
     if !found.complete {
         note("stopped before the end: the rest was not compared");
         return Ok(Exit::Interrupted);

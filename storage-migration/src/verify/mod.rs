@@ -78,6 +78,8 @@ pub struct Comparison {
     pub data: Differences,
     /// Peers of the source that are past [`VerifyOptions::peer_lifetime`], and were compared all the same.
     pub past_lifetime: u64,
+    /// Peers of the source that were not compared, because of [`VerifyOptions::stale_after`].
+    pub stale: u64,
     /// Sides that keep wrong counts of their swarms, as far as a sample shows, and what to do about it. What is
     /// stored may be equal all the same.
     pub wrong_counts: Vec<String>,
@@ -148,7 +150,8 @@ impl Verification {
         let wants = |kind| self.options.kinds.contains(&kind);
         if wants(RecordKind::Peers) {
             self.compare_peers(&mut found.peers).await?;
-            found.past_lifetime = self.progress.of(RecordKind::Peers).counts().past_lifetime;
+            let counts = self.progress.of(RecordKind::Peers).counts();
+            (found.past_lifetime, found.stale) = (counts.past_lifetime, counts.stale);
             self.check_counts(&mut found.wrong_counts).await?;
         }
         if wants(RecordKind::Downloads) {

@@ -133,8 +133,13 @@ impl Verification {
     ) {
         let stale_at = self.options.stale_after.map(|lifetime| self.began.before(lifetime));
         let old_at = self.options.peer_lifetime.map(|lifetime| self.began.before(lifetime));
-        let records = records.iter().filter(|record| stale_at.is_none_or(|at| record.announced > at));
         for record in records {
+            if stale_at.is_some_and(|at| record.announced <= at) {
+                if side == Side::Source {
+                    self.progress.of(RecordKind::Peers).add_stale(1);
+                }
+                continue;
+            }
             if side == Side::Source && old_at.is_some_and(|at| record.announced <= at) {
                 self.progress.of(RecordKind::Peers).add_past_lifetime(1);
             }
