@@ -228,9 +228,9 @@ Examples:
         command: "verify",
         details: "\
 Differences:
-  A record that the target lacks, or has with an older time, a smaller count or another value. Newer peers and larger \
-counts at the target are no differences, nor, with --copied-at, are peers that announced after the copy. The exit code \
-is 1 if anything differs.",
+  A record that one side lacks, and one that the target has with an older time, a smaller count or another value. Newer \
+times and larger counts at the target are no differences. With --copied-at (`migrate` prints it), neither are peers that \
+announced after the copy: use it if the target is in use. The exit code is 1 if anything differs.",
         examples: "\
 Examples:
   tracker-storage verify --from redis.yaml --to pg.yaml --copied-at 2026-11-22T15:28:09Z

@@ -318,7 +318,7 @@ fn what_is_recommended(pg: &PgTables) {
     assert_ok(&ran, &[]);
     assert_eq!(findings(&ran, "lacks"), [""; 0], "{ran:#?}");
     assert_eq!(findings(&ran, "backend"), ["pg"]);
-    assert_eq!(findings(&ran, "durable"), ["yes"]);
+    assert_eq!(findings(&ran, "durable"), ["yes, it outlives this process"]);
     assert!(findings(&ran, "server")[0].starts_with("PostgreSQL "), "{ran:#?}");
     assert!(findings(&ran, "connection")[0].contains(":***@"), "{ran:#?}");
     let arguments = "@info_hash bytea, @peer_id bytea, @address inet, @port int4, @is_seeder bool, \

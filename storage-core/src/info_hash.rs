@@ -24,11 +24,19 @@ pub enum InfoHash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInfoHash {
     /// Neither 20 nor 32 bytes.
-    #[error("expected an info hash of 20 or 32 bytes, found {0}")]
+    #[error("expected an info hash of 20 or 32 bytes, found {0}{hint}", hint = hint(*.0))]
     Length(usize),
     /// Text that is not so many hexadecimal digits.
     #[error("expected an info hash of 40 or 64 hexadecimal digits")]
     NotHex,
+}
+
+/// Hexadecimal digits are what people see of an info hash.
+fn hint(length: usize) -> &'static str {
+    match length {
+        40 | 64 => " (in a URL, write each two hexadecimal digits as %XX)",
+        _ => "",
+    }
 }
 
 impl InfoHash {

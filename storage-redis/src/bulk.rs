@@ -106,7 +106,8 @@ impl RedisStorage {
             let PeerWrite { peer, change, announced, .. } = &writes[*place];
             command.arg(name(*change)).arg(peer_key(peer)).arg(announced.nanoseconds());
         }
-        let (results, may_have_committed): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
+        let (results, may_have_committed): (Vec<Value>, _) =
+            self.connections.write_again(call, command).await?;
         if results.len() != places.len() {
             return Err(Error::new(NAME, call.operation, ErrorKind::Corrupt)
                 .with_message("the script did not return a result for each write"));

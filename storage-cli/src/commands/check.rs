@@ -102,7 +102,8 @@ async fn add_opened(
         report.problems.extend(failure.messages);
     }
     report.warnings.extend(unknown.iter().map(ToString::to_string));
-    let durable = if storage.durable() { "yes" } else { "no, lost when the process ends" };
+    let durable =
+        if storage.durable() { "yes, it outlives this process" } else { "no, lost when the process ends" };
     report.rows.extend([
         ["backend".into(), storage.name().into()],
         ["server".into(), server],

@@ -127,8 +127,8 @@ fn print(
     let past_lifetime = summary.of(RecordKind::Peers).past_lifetime;
     if past_lifetime > 0 {
         note(format_args!(
-            "{past_lifetime} peers are older than the source's `peer_lifetime`: the next garbage collection at the \
-             target removes them; --skip-stale skips them"
+            "{past_lifetime} peers are older than the source's `peer_lifetime`: clients may be given them until \
+             garbage collection at the target removes them; --skip-stale skips them"
         ));
     }
     if !summary.complete {

@@ -51,7 +51,14 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 
 /// Why nothing is served there.
 pub(crate) fn failed(what: &str, address: SocketAddr, error: &io::Error) -> CommandError {
-    CommandError::finding(ErrorCode::CannotListen, format!("--{what}: cannot listen on {address}: {error}"))
+    let way_out = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; stop what listens there, or choose another address with --{what}")
+        }
+        _ => String::new(),
+    };
+    let message = format!("--{what}: cannot listen on {address}: {error}{way_out}");
+    CommandError::finding(ErrorCode::CannotListen, message)
 }
 
 /// File descriptors that everything else needs: sockets, files, connections of the storage.

@@ -59,7 +59,8 @@ impl RedisStorage {
             command.arg(peer_key(peer));
         }
         let call = Call::repeatable(Operation::GraduatePeers);
-        let (is_download, may_have_committed): (bool, _) = self.connections.write_again(call, command).await?;
+        let (is_download, may_have_committed): (bool, _) =
+            self.connections.write_again(call, command).await?;
         // One that took effect, and was repeated because its answer was lost, finds a seeder.
         Ok(is_download || may_have_committed)
     }
@@ -119,10 +120,12 @@ impl RedisStorage {
         }
         let completes = *event == AnnounceEvent::Completed;
         let call = Call::repeatable(Operation::Announce).with_download(completes);
-        let (answer, may_have_committed): (Vec<Value>, _) = self.connections.write_again(call, command).await?;
+        let (answer, may_have_committed): (Vec<Value>, _) =
+            self.connections.write_again(call, command).await?;
         let mut answer = answer.into_iter();
         let mut next = || answer.next().unwrap_or(Value::Nil);
-        let is_download = read(call, next())? || may_have_committed && completes && !announce.peers().is_empty();
+        let is_download =
+            read(call, next())? || may_have_committed && completes && !announce.peers().is_empty();
         let (seeders, leechers) = (read(call, next())?, read(call, next())?);
         let downloads = self.read_downloads(call, next())?;
         let mut peers = Vec::with_capacity(announce.num_want.min(USUALLY_WANTED));

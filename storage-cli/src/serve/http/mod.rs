@@ -75,7 +75,10 @@ impl HttpService for TrackerService {
             }
             Some(RouteTarget::Scrape) => self.measured(ServedAction::Scrape, self.scrape(&request)).await,
             Some(RouteTarget::Health) => HttpResponse::health(self.tracker.health.is_healthy()),
-            None => HttpResponse::text(StatusCode::NOT_FOUND, "nothing here\n"),
+            None => HttpResponse::text(
+                StatusCode::NOT_FOUND,
+                "nothing here: is the path of the announce URL right?\n",
+            ),
         }
     }
 }
