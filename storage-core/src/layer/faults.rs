@@ -45,7 +45,8 @@ pub enum Fault {
 pub struct Faults(Mutex<Vec<(Operation, Fault)>>);
 
 impl Faults {
-    /// From now on calls of these operations have this fault, in place of another one.
+    /// From now on calls of these operations have this fault, in place of another one. A whole announce is
+    /// [`Operation::Announce`] alone: faults of the calls for its parts do not reach it.
     pub fn inject(&self, operations: &[Operation], fault: Fault) {
         let mut faults = self.0.lock();
         faults.retain(|(operation, _)| !operations.contains(operation));
