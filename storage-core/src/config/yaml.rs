@@ -221,7 +221,7 @@ mod tests {
             ("a: [hunter2", "line 2"),
             ("a: {hunter2: b\nc: d", "line 2"),
             ("a: 1\n b: hunter2\n", "line 2"),
-            ("a: 1\n---\nhunter2: 2\n", "line 2: another document"),
+            ("a: 1\n---\nhunter2: 2\n", "line 2: expected a single document, found another document"),
             ("hunter2: *hunter2\n", "line 1"),
             (&"[".repeat(100), "too deeply"),
             (&format!("l0: &l0 hunter2\n{bomb}"), "too many values"),
