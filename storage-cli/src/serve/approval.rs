@@ -58,6 +58,9 @@ impl Approval {
     /// A warning if no torrent can be served because the list is empty; a context with another name may hold it.
     /// Storages with much data, slow ones and those that cannot export it are not searched to the end.
     pub(crate) async fn empty_warning(&self, storage: &dyn Storage) -> Option<String> {
+        if self.inverted {
+            return None;
+        }
         let others = timeout(SEARCH_TIMEOUT, self.contexts_if_empty(storage)).await.ok().flatten()?;
         let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
         Some(format!(
@@ -66,12 +69,12 @@ impl Approval {
         ))
     }
 
-    /// Some contexts that have data, if that of an allow list has none.
+    /// Some contexts that have data, if that of the list has none.
     async fn contexts_if_empty(&self, storage: &dyn Storage) -> Option<Vec<String>> {
         let (mut from, mut others) = (None, BTreeSet::new());
         for _ in 0..PAGES {
             let page = storage.export_data(from.as_ref(), PAGE).await.ok()?;
-            if self.inverted || page.records.iter().any(|record| record.context == self.context) {
+            if page.records.iter().any(|record| record.context == self.context) {
                 return None;
             }
             others.extend(page.records.into_iter().map(|record| record.context.to_string()));
