@@ -46,12 +46,11 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &ServeArguments
         _ = terminated.recv() => return Ok(Exit::Success),
         () = interrupt.clone().wait() => return Ok(Exit::Interrupted),
     };
-    if let Some(warning) = settings.lifetime_warning(&opened.schedule) {
-        note(format_args!("warning: {}: {warning}", file.name().display()));
-    }
-    if let Some(approval) = &settings.approval
-        && let Some(warning) = approval.empty_warning(&*opened.storage).await
-    {
+    let empty_list = match &settings.approval {
+        Some(approval) => approval.empty_warning(&*opened.storage).await,
+        None => None,
+    };
+    for warning in settings.lifetime_warning(&opened.schedule).into_iter().chain(empty_list) {
         note(format_args!("warning: {}: {warning}", file.name().display()));
     }
     let backend = opened.storage.name();
