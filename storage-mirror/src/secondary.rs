@@ -71,6 +71,10 @@ impl<S: Backend + ?Sized> Secondary<S> {
     }
 
     fn new(config: &MirrorConfig, stats: ReplicationStats, reopen: Option<Reopen<S>>) -> Self {
+        // Metrics exist before anything happens to them.
+        stats.observe(Event::MirrorMissed { writes: 0 });
+        stats.observe(Event::MirrorQueued { writes: 0 });
+        stats.observe(Event::MirrorSuspended { suspended: false });
         Self {
             storage: OnceLock::new(),
             reopen,
@@ -177,13 +181,6 @@ impl<S: Backend + ?Sized> Secondary<S> {
 
     fn suspension(&self) -> MutexGuard<'_, Option<Suspended>> {
         self.suspended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells observers of the beginning, so that metrics are there before anything happens to them.
-    pub(super) fn observe_start(&self) {
-        self.stats.observe(Event::MirrorMissed { writes: 0 });
-        self.stats.observe(Event::MirrorQueued { writes: 0 });
-        self.stats.observe(Event::MirrorSuspended { suspended: self.is_suspended() });
     }
 
     /// Probes while it is suspended, and reports the queue, until told to stop.

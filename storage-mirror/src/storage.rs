@@ -74,7 +74,6 @@ impl<S: Backend + ?Sized + 'static> MirrorStorage<S> {
 
     pub(super) fn of(primary: Arc<S>, secondary: Secondary<S>, config: MirrorConfig) -> Self {
         let secondary = Arc::new(secondary);
-        secondary.observe_start();
         let write_queue = WriteQueue::start(&secondary, &config);
         write_queue.spawn(|tasks| Arc::clone(&secondary).supervise(tasks));
         // One under way, and one that waits.
