@@ -1,8 +1,8 @@
 //! Versions of the tables, and the ways from one to another.
 //!
-//! The version is in the comments of tables, functions and triggers. Version 1, from before release 0.1.0, has none. Queries of
-//! one version run on the tables of the other: only `mo_merge_swarms()` is missing in version 1, so tables are
-//! upgraded before the configuration, and downgraded after it.
+//! The version is in the comments of tables, functions and triggers. Version 1, from before release 0.1.0, has none.
+//! Queries of one version run on the tables of the other: only `mo_merge_swarms()` is missing in version 1, so tables
+//! are upgraded before the configuration, and downgraded after it.
 
 use super::{Dialect, Recommendation};
 
