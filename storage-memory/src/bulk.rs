@@ -5,9 +5,9 @@ use storage_core::{
     BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmCounts,
     SwarmSnapshot, Written, write_order,
 };
+use storage_swarms::Swarm;
 
 use crate::MemoryStorage;
-use crate::swarm::Swarm;
 
 #[async_trait]
 impl BulkPeerStorage for MemoryStorage {

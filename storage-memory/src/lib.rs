@@ -37,21 +37,18 @@
 //! | `data` | arbitrary data |
 //! | `maintenance` | garbage collection, statistics, forgetting a swarm |
 //! | `transfer` | export and import |
-//! | `shards`, `swarm`, `peer_list`, `compact_map` | the data structures, from the outermost to the innermost |
+//! | `shards` | a map spread over independently locked parts; what is in them is in the crate `storage_swarms` |
 //!
 //! The crate has no features. `cargo bench -p tracker-storage-memory` measures calls.
 
 mod bulk;
-mod compact_map;
 mod config;
 mod data;
 mod driver;
 mod maintenance;
-mod peer_list;
 mod peers;
 mod shards;
 mod storage;
-mod swarm;
 mod transfer;
 
 pub use config::{EXAMPLE_CONFIG, MemoryConfig};

@@ -3,10 +3,8 @@
 use std::hash::{BuildHasher, Hash};
 use std::ops::{Deref, DerefMut};
 
-use hashbrown::DefaultHashBuilder;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-use crate::compact_map::CompactMap;
+use storage_swarms::{CompactMap, DefaultHashBuilder};
 
 /// A map whose entries are spread over shards, each behind a lock of its own.
 pub(crate) struct Shards<K, V> {

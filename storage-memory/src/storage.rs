@@ -8,10 +8,10 @@ use bytes::Bytes;
 use storage_core::{
     Backend, Context, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities, Operation, Result,
 };
+use storage_swarms::Swarm;
 
 use crate::MemoryConfig;
 use crate::shards::Shards;
-use crate::swarm::Swarm;
 
 /// A storage in the memory of the process. Timeouts, limits and an orderly close are layers:
 /// [`storage_core::with_default_layers`].

@@ -41,13 +41,14 @@ impl From<CompactV6> for Peer {
 
 /// The peers of one swarm.
 #[derive(Default)]
-pub(crate) struct Swarm {
+pub struct Swarm {
     v4: PeerList<CompactV4>,
     v6: Option<Box<PeerList<CompactV6>>>,
 }
 
 impl Swarm {
-    pub(crate) fn put(&mut self, peer: &Peer, role: Role, announced: Timestamp) {
+    /// Puts a peer in or updates it.
+    pub fn put(&mut self, peer: &Peer, role: Role, announced: Timestamp) {
         match peer.address() {
             IpAddr::V4(address) => self.v4.put(Compact::new(peer, address.octets()), role, announced),
             IpAddr::V6(address) => {
@@ -56,7 +57,8 @@ impl Swarm {
         }
     }
 
-    pub(crate) fn put_newer(&mut self, peer: &Peer, role: Role, announced: Timestamp) -> bool {
+    /// Puts a peer in unless it is there with a later time, or with the same time and no lesser role; whether it did.
+    pub fn put_newer(&mut self, peer: &Peer, role: Role, announced: Timestamp) -> bool {
         match peer.address() {
             IpAddr::V4(address) => self.v4.put_newer(Compact::new(peer, address.octets()), role, announced),
             IpAddr::V6(address) => self.v6.get_or_insert_default().put_newer(
@@ -68,7 +70,7 @@ impl Swarm {
     }
 
     /// The role and time of a peer.
-    pub(crate) fn get(&self, peer: &Peer) -> Option<(Role, Timestamp)> {
+    pub fn get(&self, peer: &Peer) -> Option<(Role, Timestamp)> {
         match (peer.address(), &self.v6) {
             (IpAddr::V4(address), _) => self.v4.get(&Compact::new(peer, address.octets())),
             (IpAddr::V6(address), Some(list)) => list.get(&Compact::new(peer, address.octets())),
@@ -76,16 +78,18 @@ impl Swarm {
         }
     }
 
-    pub(crate) fn is_seeder(&self, peer: &Peer) -> bool {
+    /// Whether a peer is there as a seeder.
+    pub fn is_seeder(&self, peer: &Peer) -> bool {
         self.get(peer).is_some_and(|(role, _)| role.is_seeder())
     }
 
     /// Takes a peer out in whichever role it is; whether it was there.
-    pub(crate) fn forget(&mut self, peer: &Peer) -> bool {
+    pub fn forget(&mut self, peer: &Peer) -> bool {
         Role::BOTH.into_iter().any(|role| self.remove(peer, role))
     }
 
-    pub(crate) fn remove(&mut self, peer: &Peer, role: Role) -> bool {
+    /// Takes a peer out if it is there in that role; whether it was.
+    pub fn remove(&mut self, peer: &Peer, role: Role) -> bool {
         let removed = match peer.address() {
             IpAddr::V4(address) => self.v4.remove(&Compact::new(peer, address.octets()), role),
             IpAddr::V6(address) => {
@@ -96,32 +100,37 @@ impl Swarm {
         removed
     }
 
-    pub(crate) fn remove_stale(&mut self, cutoff: Timestamp) -> usize {
+    /// Takes out all that last announced at or before the cutoff; how many.
+    pub fn remove_stale(&mut self, cutoff: Timestamp) -> usize {
         let v6 = self.v6.as_mut().map_or(0, |list| list.remove_stale(cutoff));
         let removed = self.v4.remove_stale(cutoff) + v6;
         self.shrink();
         removed
     }
 
-    pub(crate) fn stale(&self, cutoff: Timestamp) -> u64 {
+    /// How many last announced at or before the cutoff.
+    pub fn stale(&self, cutoff: Timestamp) -> u64 {
         let v6 = self.v6.as_ref().map_or(0, |list| list.stale(cutoff));
         (self.v4.stale(cutoff) + v6) as u64
     }
 
-    pub(crate) fn count(&self, role: Role) -> usize {
+    /// The number of peers of a role.
+    pub fn count(&self, role: Role) -> usize {
         self.v4.count(role) + self.v6.as_ref().map_or(0, |list| list.count(role))
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// The number of peers.
+    pub fn len(&self) -> usize {
         self.v4.len() + self.v6.as_ref().map_or(0, |list| list.len())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are no peers.
+    pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_none()
     }
 
     /// The peers of a selection, chosen at random.
-    pub(crate) fn select(&self, selection: &PeerSelection) -> Vec<Peer> {
+    pub fn select(&self, selection: &PeerSelection) -> Vec<Peer> {
         match (selection.family, &self.v6) {
             (AddressFamily::V4, _) => select(&self.v4, selection),
             (AddressFamily::V6, Some(list)) => select(list, selection),
@@ -131,7 +140,7 @@ impl Swarm {
 
     /// Calls `take` with all peers if there are no more than `limit`, or else with up to so many of each role and
     /// family, at random.
-    pub(crate) fn sample(&self, limit: usize, mut take: impl FnMut(Peer, Role, Timestamp)) {
+    pub fn sample(&self, limit: usize, mut take: impl FnMut(Peer, Role, Timestamp)) {
         for role in Role::BOTH {
             self.v4.sample(role, limit, |peer, announced| take(peer.into(), role, announced));
             if let Some(v6) = &self.v6 {
@@ -141,7 +150,7 @@ impl Swarm {
     }
 
     /// All peers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Peer, Role, Timestamp)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Peer, Role, Timestamp)> {
         let v6 = self.v6.iter().flat_map(|list| list.iter());
         let v6 = v6.map(|(peer, role, announced)| (Peer::from(peer), role, announced));
         self.v4.iter().map(|(peer, role, announced)| (Peer::from(peer), role, announced)).chain(v6)

@@ -6,42 +6,55 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// A hash map. Callers hash, since they need the hash for the choice of a shard too.
-pub(crate) struct CompactMap<K, V> {
+pub struct CompactMap<K, V> {
     entries: Vec<(K, V)>,
     positions: HashTable<u32>,
     hashes: DefaultHashBuilder,
 }
 
 impl<K: Hash + Eq, V> CompactMap<K, V> {
-    pub(crate) fn with_hashes(hashes: DefaultHashBuilder) -> Self {
+    /// An empty map. The hashes of its callers are from the same builder.
+    pub fn with_hashes(hashes: DefaultHashBuilder) -> Self {
         Self { entries: Vec::new(), positions: HashTable::new(), hashes }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// The number of entries.
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.entries.iter().map(|(key, _)| key)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+    /// All values.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.iter().map(|(_, value)| value)
     }
 
-    pub(crate) fn get(&self, hash: u64, key: &K) -> Option<&V> {
+    /// The value of a key; `hash` is of the key.
+    pub fn get(&self, hash: u64, key: &K) -> Option<&V> {
         self.position(hash, key).map(|position| &self.entries[position].1)
     }
 
-    pub(crate) fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+    /// The value of a key, to change it.
+    pub fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut V> {
         self.position(hash, key).map(|position| &mut self.entries[position].1)
     }
 
-    pub(crate) fn get_or_default(&mut self, hash: u64, key: &K) -> &mut V
+    /// The value of a key, put in if there is none.
+    pub fn get_or_default(&mut self, hash: u64, key: &K) -> &mut V
     where
         K: Clone,
         V: Default,
@@ -57,7 +70,7 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
     }
 
     /// Takes an entry out; gives memory back once most of it is unused.
-    pub(crate) fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+    pub fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
         let position = self.position(hash, key)?;
         let removed = self.remove_at(hash, position);
         self.shrink();
@@ -65,7 +78,7 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
     }
 
     /// Keeps the entries of which `keep` says so; gives memory back once most of it is unused.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut V) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut V) -> bool) {
         for position in (0..self.entries.len()).rev() {
             let (key, value) = &mut self.entries[position];
             if !keep(value) {
@@ -77,7 +90,7 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
     }
 
     /// Takes all entries out.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.entries = Vec::new();
         self.positions = HashTable::new();
     }
