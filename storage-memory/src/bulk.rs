@@ -5,9 +5,9 @@ use storage_core::{
     BulkPeerStorage, InfoHash, Operation, Peer, PeerChange, PeerRecord, PeerWrite, Result, Role, SwarmCounts,
     SwarmSnapshot, Written, write_order,
 };
-use storage_swarms::Swarm;
 
 use crate::MemoryStorage;
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl BulkPeerStorage for MemoryStorage {
@@ -83,7 +83,7 @@ impl MemoryStorage {
         let is_complete = swarm.len() <= limit;
         let mut peers = Vec::with_capacity(swarm.len().min(limit));
         swarm.sample(limit, |peer, role, announced| {
-            peers.push(PeerRecord { info_hash, peer, role, announced });
+            peers.push(PeerRecord { info_hash, peer, role, announced: (*announced).into() });
         });
         SwarmSnapshot { info_hash, peers, counts, is_complete }
     }

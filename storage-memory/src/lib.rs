@@ -37,7 +37,8 @@
 //! | `data` | arbitrary data |
 //! | `maintenance` | garbage collection, statistics, forgetting a swarm |
 //! | `transfer` | export and import |
-//! | `shards` | a map spread over independently locked parts; what is in them is in the crate `storage_swarms` |
+//! | `shards` | a map spread over independently locked parts, each a `CompactMap` of the crate `storage_swarms` |
+//! | `swarm` | the peers of one swarm, around the `Swarm` of the crate `storage_swarms` |
 //!
 //! The crate has no features. `cargo bench -p tracker-storage-memory` measures calls.
 
@@ -49,6 +50,7 @@ mod maintenance;
 mod peers;
 mod shards;
 mod storage;
+mod swarm;
 mod transfer;
 
 pub use config::{EXAMPLE_CONFIG, MemoryConfig};

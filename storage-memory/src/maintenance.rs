@@ -5,9 +5,9 @@ use storage_core::{
     Collected, Cursor, Forgotten, InfoHash, ListedSwarm, Maintenance, Result, Role, Statistics, SwarmCounts,
     SwarmOrder, SwarmPage, SwarmPageBuilder, Timestamp,
 };
-use storage_swarms::Swarm;
 
 use crate::MemoryStorage;
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl Maintenance for MemoryStorage {

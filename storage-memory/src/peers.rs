@@ -5,10 +5,10 @@ use storage_core::{
     Announce, AnnounceAnswer, AnnounceEvent, InfoHash, Operation, Peer, PeerSelection, PeerStorage, Result,
     Role, SwarmCounts, Timestamp, When,
 };
-use storage_swarms::Swarm;
 
 use crate::MemoryStorage;
 use crate::shards::WriteEntry;
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl PeerStorage for MemoryStorage {

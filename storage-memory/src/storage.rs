@@ -8,10 +8,10 @@ use bytes::Bytes;
 use storage_core::{
     Backend, Context, Diagnostics, Error, ErrorKind, InfoHash, MissingCapabilities, Operation, Result,
 };
-use storage_swarms::Swarm;
 
 use crate::MemoryConfig;
 use crate::shards::Shards;
+use crate::swarm::Swarm;
 
 /// A storage in the memory of the process. Timeouts, limits and an orderly close are layers:
 /// [`storage_core::with_default_layers`].
@@ -78,7 +78,7 @@ impl Backend for MemoryStorage {
     async fn close(&self) -> Result<()> {
         for index in 0..self.swarms.count() {
             let mut swarms = self.swarms.write_at(index);
-            self.capacity.release(swarms.values().map(Swarm::len).sum());
+            self.capacity.release(swarms.values().map(|swarm| swarm.len()).sum());
             swarms.clear();
             let mut downloads = self.downloads.write_at(index);
             self.downloads_capacity.release(downloads.len());

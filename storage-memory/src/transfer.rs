@@ -7,10 +7,10 @@ use storage_core::{
     Cursor, DataRecord, DownloadsRecord, ExportScope, Imported, InfoHash, Operation, Page, PeerRecord,
     Result, Transfer,
 };
-use storage_swarms::Swarm;
 
 use crate::MemoryStorage;
 use crate::shards::{Shards, WriteEntry};
+use crate::swarm::Swarm;
 
 #[async_trait]
 impl Transfer for MemoryStorage {

@@ -69,10 +69,39 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
         &mut self.entries[position].1
     }
 
-    /// Takes an entry out; gives memory back once most of it is unused.
+    /// The entry at a position. Positions are `0..len()`; an entry keeps its position until one is removed.
+    pub fn entry_at(&self, position: usize) -> Option<(&K, &V)> {
+        self.entries.get(position).map(|(key, value)| (key, value))
+    }
+
+    /// The entry at a position, to change its value.
+    pub fn entry_at_mut(&mut self, position: usize) -> Option<(&K, &mut V)> {
+        self.entries.get_mut(position).map(|(key, value)| (&*key, value))
+    }
+
+    /// The position of the first entry whose key has this hash and for which `matches` is true: for callers that have
+    /// kept the hash of a key and not the key.
+    pub fn find_by_hash(&self, hash: u64, mut matches: impl FnMut(&K, &V) -> bool) -> Option<usize> {
+        let found = self.positions.find(hash, |at| {
+            let (key, value) = &self.entries[*at as usize];
+            // The table compares only a part of the hash.
+            self.hashes.hash_one(key) == hash && matches(key, value)
+        });
+        found.map(|at| *at as usize)
+    }
+
+    /// Removes an entry; gives memory back once most of it is unused.
     pub fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
         let position = self.position(hash, key)?;
-        let removed = self.remove_at(hash, position);
+        let (_, removed) = self.swap_remove(hash, position);
+        self.shrink();
+        Some(removed)
+    }
+
+    /// Removes the entry at a position, to which the last entry moves; gives memory back once most of it is unused.
+    pub fn remove_at(&mut self, position: usize) -> Option<(K, V)> {
+        let hash = self.hashes.hash_one(&self.entries.get(position)?.0);
+        let removed = self.swap_remove(hash, position);
         self.shrink();
         Some(removed)
     }
@@ -83,16 +112,22 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
             let (key, value) = &mut self.entries[position];
             if !keep(value) {
                 let hash = self.hashes.hash_one(&*key);
-                self.remove_at(hash, position);
+                self.swap_remove(hash, position);
             }
         }
         self.shrink();
     }
 
-    /// Takes all entries out.
+    /// Removes all entries, and gives their memory back.
     pub fn clear(&mut self) {
         self.entries = Vec::new();
         self.positions = HashTable::new();
+    }
+
+    /// The bytes that the map has allocated, without those that its keys and values have. It takes the same time for
+    /// any size.
+    pub fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<(K, V)>() + self.positions.allocation_size()
     }
 
     fn position(&self, hash: u64, key: &K) -> Option<usize> {
@@ -100,7 +135,7 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
         found.map(|at| *at as usize)
     }
 
-    fn remove_at(&mut self, hash: u64, position: usize) -> V {
+    fn swap_remove(&mut self, hash: u64, position: usize) -> (K, V) {
         if let Ok(entry) = self.positions.find_entry(hash, |at| *at as usize == position) {
             entry.remove();
         }
@@ -111,7 +146,7 @@ impl<K: Hash + Eq, V> CompactMap<K, V> {
                 *at = position as u32;
             }
         }
-        self.entries.swap_remove(position).1
+        self.entries.swap_remove(position)
     }
 
     fn shrink(&mut self) {

@@ -4,40 +4,66 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use rand::RngExt;
-use storage_core::{Role, Timestamp};
+use storage_core::Role;
 
 use crate::compact_map::push;
 
 /// From this many peers on, they are found by a table of hashes rather than by looking at each.
 const INDEX_FROM: usize = 24;
 
-/// What a peer needs to be kept in a peer list.
-pub(crate) trait PeerKey: Copy + Eq + Hash {}
+/// A peer as a key of a [`PeerList`]: any small type will do.
+pub trait PeerKey: Copy + Eq + Hash {}
 
 impl<T: Copy + Eq + Hash> PeerKey for T {}
 
-/// The time is kept as bytes so that an entry needs no padding.
+/// Which part of a list a peer is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerGroup {
+    /// Has everything.
+    Seeder,
+    /// Still downloads.
+    Leecher,
+    /// Neither counted nor sampled: a cache keeps here the peers whose deletion has not been stored yet.
+    Hidden,
+}
+
+impl PeerGroup {
+    /// The role of the peers of this group; hidden ones have none.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Self::Seeder => Some(Role::Seeder),
+            Self::Leecher => Some(Role::Leecher),
+            Self::Hidden => None,
+        }
+    }
+}
+
+impl From<Role> for PeerGroup {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Seeder => Self::Seeder,
+            Role::Leecher => Self::Leecher,
+        }
+    }
+}
+
+/// There is no padding if both have an alignment of 1.
 #[derive(Clone, Copy)]
-struct PeerEntry<P> {
+struct PeerEntry<P, T> {
     peer: P,
-    nanoseconds: [u8; 8],
+    state: T,
 }
 
-impl<P> PeerEntry<P> {
-    fn new(peer: P, announced: Timestamp) -> Self {
-        Self { peer, nanoseconds: announced.nanoseconds().to_ne_bytes() }
-    }
-
-    fn announced(&self) -> Timestamp {
-        Timestamp::from_nanoseconds(i64::from_ne_bytes(self.nanoseconds))
-    }
-}
-
-/// Peers in one list, the seeders before the leechers: counts are lengths, a sample is a choice of
-/// positions, and a change of role is a swap at the border.
-pub(crate) struct PeerList<P> {
-    entries: Vec<PeerEntry<P>>,
+/// Peers in one list, seeders before leechers before hidden ones: counts are lengths, a sample is a choice of
+/// positions, and a change of group is a swap at each border.
+///
+/// Positions are `0..len()`. They are valid until a peer is inserted, assigned to another group, or removed; those that
+/// are out of range panic.
+pub struct PeerList<P, T> {
+    entries: Vec<PeerEntry<P, T>>,
     seeders: u32,
+    /// Seeders and leechers: where the hidden ones begin.
+    listed: u32,
     positions: Option<Box<PositionIndex>>,
 }
 
@@ -47,123 +73,40 @@ struct PositionIndex {
     hashes: DefaultHashBuilder,
 }
 
-impl<P: PeerKey> Default for PeerList<P> {
+impl<P, T> Default for PeerList<P, T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), seeders: 0, positions: None }
+        Self { entries: Vec::new(), seeders: 0, listed: 0, positions: None }
     }
 }
 
-impl<P: PeerKey> PeerList<P> {
-    pub(crate) fn len(&self) -> usize {
+impl<P: PeerKey, T: Copy> PeerList<P, T> {
+    /// The number of peers of all groups.
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are no peers, not even hidden ones.
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(crate) fn count(&self, role: Role) -> usize {
+    /// The number of peers of a role.
+    pub fn count(&self, role: Role) -> usize {
         self.range(role).len()
     }
 
-    /// Puts a peer in or updates it.
-    pub(crate) fn put(&mut self, peer: P, role: Role, announced: Timestamp) {
-        match self.find(&peer) {
-            Some(position) => {
-                self.entries[position] = PeerEntry::new(peer, announced);
-                self.assign(position, role);
-            }
-            None => self.insert(peer, role, announced),
-        }
+    /// The number of seeders and leechers.
+    pub fn listed(&self) -> usize {
+        self.listed as usize
     }
 
-    /// Puts a peer in unless it is there with a later time, or with the same time and no lesser
-    /// role; whether it did.
-    pub(crate) fn put_newer(&mut self, peer: P, role: Role, announced: Timestamp) -> bool {
-        let newer = self.get(&peer).is_none_or(|(held_role, held)| (announced, role) > (held, held_role));
-        if newer {
-            self.put(peer, role, announced);
-        }
-        newer
+    /// The number of hidden peers.
+    pub fn hidden(&self) -> usize {
+        self.len() - self.listed()
     }
 
-    /// Takes a peer out if it is there in that role; whether it was.
-    pub(crate) fn remove(&mut self, peer: &P, role: Role) -> bool {
-        let position = self.find(peer).filter(|position| self.range(role).contains(position));
-        if let Some(position) = position {
-            self.remove_at(position);
-            self.shrink();
-        }
-        position.is_some()
-    }
-
-    /// Takes out all that last announced at or before the cutoff; how many.
-    pub(crate) fn remove_stale(&mut self, cutoff: Timestamp) -> usize {
-        let before = self.len();
-        for position in (0..before).rev() {
-            if self.entries[position].announced() <= cutoff {
-                self.remove_at(position);
-            }
-        }
-        self.shrink();
-        before - self.len()
-    }
-
-    /// How many last announced at or before the cutoff.
-    pub(crate) fn stale(&self, cutoff: Timestamp) -> usize {
-        self.entries.iter().filter(|entry| entry.announced() <= cutoff).count()
-    }
-
-    /// The role and time of a peer.
-    pub(crate) fn get(&self, peer: &P) -> Option<(Role, Timestamp)> {
-        self.find(peer).map(|position| (self.role_at(position), self.entries[position].announced()))
-    }
-
-    /// Calls `take` with up to `count` peers of a role and their times: from a random one on, each as many further as a
-    /// second random number says. Every peer is as likely as any other, none comes twice, and it takes no
-    /// memory.
-    pub(crate) fn sample(&self, role: Role, count: usize, mut take: impl FnMut(P, Timestamp)) {
-        let range = self.range(role);
-        if count >= range.len() {
-            return range
-                .for_each(|position| take(self.entries[position].peer, self.entries[position].announced()));
-        }
-        if count == 0 {
-            return;
-        }
-        let mut random = rand::rng();
-        let (mut offset, step) =
-            (random.random_range(0..range.len()), random.random_range(1..=range.len() / count));
-        for _ in 0..count {
-            let entry = &self.entries[range.start + offset];
-            take(entry.peer, entry.announced());
-            offset += step;
-            if offset >= range.len() {
-                offset -= range.len();
-            }
-        }
-    }
-
-    /// All peers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (P, Role, Timestamp)> {
-        self.entries
-            .iter()
-            .enumerate()
-            .map(|(position, entry)| (entry.peer, self.role_at(position), entry.announced()))
-    }
-
-    fn range(&self, role: Role) -> std::ops::Range<usize> {
-        match role {
-            Role::Seeder => 0..self.seeders as usize,
-            Role::Leecher => self.seeders as usize..self.entries.len(),
-        }
-    }
-
-    fn role_at(&self, position: usize) -> Role {
-        Role::from_is_seeder(position < self.seeders as usize)
-    }
-
-    fn find(&self, peer: &P) -> Option<usize> {
+    /// The position of a peer.
+    pub fn find(&self, peer: &P) -> Option<usize> {
         let Some(PositionIndex { table, hashes }) = self.positions.as_deref() else {
             return self.entries.iter().position(|entry| entry.peer == *peer);
         };
@@ -171,9 +114,37 @@ impl<P: PeerKey> PeerList<P> {
         found.map(|at| *at as usize)
     }
 
-    fn insert(&mut self, peer: P, role: Role, announced: Timestamp) {
+    /// The group of the peer at a position.
+    pub fn group(&self, position: usize) -> PeerGroup {
+        if position < self.seeders as usize {
+            PeerGroup::Seeder
+        } else if position < self.listed() {
+            PeerGroup::Leecher
+        } else {
+            PeerGroup::Hidden
+        }
+    }
+
+    /// The peer at a position.
+    pub fn peer(&self, position: usize) -> P {
+        self.entries[position].peer
+    }
+
+    /// The state of the peer at a position.
+    pub fn state(&self, position: usize) -> &T {
+        &self.entries[position].state
+    }
+
+    /// The state of the peer at a position, to change it.
+    pub fn state_mut(&mut self, position: usize) -> &mut T {
+        &mut self.entries[position].state
+    }
+
+    /// Inserts a peer that is not in the list; its position.
+    pub fn insert(&mut self, peer: P, group: PeerGroup, state: T) -> usize {
+        debug_assert!(self.find(&peer).is_none(), "the peer is in the list");
         let position = self.entries.len();
-        push(&mut self.entries, PeerEntry::new(peer, announced));
+        push(&mut self.entries, PeerEntry { peer, state });
         match &mut self.positions {
             Some(positions) => positions.insert(&self.entries, position),
             None if self.entries.len() >= INDEX_FROM => {
@@ -183,48 +154,139 @@ impl<P: PeerKey> PeerList<P> {
             }
             None => {}
         }
-        self.assign(position, role);
+        // At the end of the list, it is hidden.
+        self.assign(position, group)
     }
 
-    /// Moves the peer at a position to the side of its role.
-    fn assign(&mut self, position: usize, role: Role) {
-        let border = self.seeders as usize;
-        match (self.role_at(position), role) {
-            (Role::Leecher, Role::Seeder) => {
-                self.swap(position, border);
-                self.seeders += 1;
+    /// Moves the peer at a position to a group; its new position.
+    pub fn assign(&mut self, mut position: usize, group: PeerGroup) -> usize {
+        // From one group to the next, at most twice.
+        loop {
+            position = match (self.group(position), group) {
+                (PeerGroup::Hidden, PeerGroup::Seeder | PeerGroup::Leecher) => {
+                    self.listed += 1;
+                    self.swap(position, self.listed as usize - 1)
+                }
+                (PeerGroup::Leecher, PeerGroup::Seeder) => {
+                    self.seeders += 1;
+                    self.swap(position, self.seeders as usize - 1)
+                }
+                (PeerGroup::Seeder, PeerGroup::Leecher | PeerGroup::Hidden) => {
+                    self.seeders -= 1;
+                    self.swap(position, self.seeders as usize)
+                }
+                (PeerGroup::Leecher, PeerGroup::Hidden) => {
+                    self.listed -= 1;
+                    self.swap(position, self.listed as usize)
+                }
+                _ => return position,
             }
-            (Role::Seeder, Role::Leecher) => {
-                self.swap(position, border - 1);
-                self.seeders -= 1;
-            }
-            _ => {}
         }
     }
 
-    fn remove_at(&mut self, position: usize) {
-        self.assign(position, Role::Leecher);
-        let position = position.max(self.seeders as usize);
-        self.remove_leecher_at(position);
+    /// Removes the peer at a position; gives memory back once most of it is unused.
+    pub fn remove(&mut self, position: usize) {
+        self.swap_remove(position);
+        self.shrink();
     }
 
-    fn remove_leecher_at(&mut self, position: usize) {
-        let last = self.entries.len() - 1;
-        self.swap(position, last);
+    /// Keeps the peers for which `keep` is true, and gives memory back once most of it is unused; how many were
+    /// removed.
+    pub fn retain(&mut self, mut keep: impl FnMut(P, PeerGroup, &mut T) -> bool) -> usize {
+        let before = self.len();
+        // From the last one on: only those that were visited already move to the position of a removed one.
+        for position in (0..before).rev() {
+            let group = self.group(position);
+            let PeerEntry { peer, state } = &mut self.entries[position];
+            if !keep(*peer, group, state) {
+                self.swap_remove(position);
+            }
+        }
+        self.shrink();
+        before - self.len()
+    }
+
+    /// Calls `take` with up to `count` peers of a role and their states: from a random one on, each as many further as a
+    /// second random number says. Every peer is as likely as any other, none comes twice, and it takes no
+    /// memory.
+    pub fn sample(&self, role: Role, count: usize, mut take: impl FnMut(P, &T)) {
+        let range = self.range(role);
+        if count >= range.len() {
+            return self.entries[range].iter().for_each(|entry| take(entry.peer, &entry.state));
+        }
+        if count == 0 {
+            return;
+        }
+        let mut random = rand::rng();
+        let (mut offset, step) =
+            (random.random_range(0..range.len()), random.random_range(1..=range.len() / count));
+        for _ in 0..count {
+            let entry = &self.entries[range.start + offset];
+            take(entry.peer, &entry.state);
+            offset += step;
+            if offset >= range.len() {
+                offset -= range.len();
+            }
+        }
+    }
+
+    /// All peers, hidden ones too, in the order of their positions.
+    pub fn iter(&self) -> impl Iterator<Item = (P, PeerGroup, &T)> {
+        self.entries
+            .iter()
+            .enumerate()
+            .map(|(position, entry)| (entry.peer, self.group(position), &entry.state))
+    }
+
+    /// Calls `visit` with each peer from position `next` on until it gives false, and advances `next` past those
+    /// visited; whether it never gave false.
+    pub(crate) fn visit_from(
+        &mut self,
+        next: &mut usize,
+        mut visit: impl FnMut(P, PeerGroup, &mut T) -> bool,
+    ) -> bool {
+        while *next < self.len() {
+            let group = self.group(*next);
+            let PeerEntry { peer, state } = &mut self.entries[*next];
+            *next += 1;
+            if !visit(*peer, group, state) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The bytes that the list has allocated. It takes the same time for any size.
+    pub fn heap_bytes(&self) -> usize {
+        let index = |index: &PositionIndex| size_of::<PositionIndex>() + index.table.allocation_size();
+        self.entries.capacity() * size_of::<PeerEntry<P, T>>() + self.positions.as_deref().map_or(0, index)
+    }
+
+    fn range(&self, role: Role) -> std::ops::Range<usize> {
+        match role {
+            Role::Seeder => 0..self.seeders as usize,
+            Role::Leecher => self.seeders as usize..self.listed(),
+        }
+    }
+
+    fn swap_remove(&mut self, position: usize) {
+        let position = self.assign(position, PeerGroup::Hidden);
+        let last = self.swap(position, self.entries.len() - 1);
         if let Some(positions) = &mut self.positions {
             positions.remove(&self.entries, last);
         }
         self.entries.pop();
     }
 
-    fn swap(&mut self, one: usize, other: usize) {
-        if one == other {
-            return;
+    /// Swaps two entries; the new position of the first.
+    fn swap(&mut self, one: usize, other: usize) -> usize {
+        if one != other {
+            if let Some(positions) = &mut self.positions {
+                positions.swap(&self.entries, one, other);
+            }
+            self.entries.swap(one, other);
         }
-        if let Some(positions) = &mut self.positions {
-            positions.swap(&self.entries, one, other);
-        }
-        self.entries.swap(one, other);
+        other
     }
 
     /// Gives memory back once most of it is unused.
@@ -243,17 +305,17 @@ impl<P: PeerKey> PeerList<P> {
 }
 
 impl PositionIndex {
-    fn hash<P: PeerKey>(&self, entries: &[PeerEntry<P>], position: usize) -> u64 {
+    fn hash<P: PeerKey, T: Copy>(&self, entries: &[PeerEntry<P, T>], position: usize) -> u64 {
         self.hashes.hash_one(entries[position].peer)
     }
 
-    fn insert<P: PeerKey>(&mut self, entries: &[PeerEntry<P>], position: usize) {
+    fn insert<P: PeerKey, T: Copy>(&mut self, entries: &[PeerEntry<P, T>], position: usize) {
         let hash = self.hash(entries, position);
         let Self { table, hashes } = self;
         table.insert_unique(hash, position as u32, |at| hashes.hash_one(entries[*at as usize].peer));
     }
 
-    fn remove<P: PeerKey>(&mut self, entries: &[PeerEntry<P>], position: usize) {
+    fn remove<P: PeerKey, T: Copy>(&mut self, entries: &[PeerEntry<P, T>], position: usize) {
         let hash = self.hash(entries, position);
         if let Ok(entry) = self.table.find_entry(hash, |at| *at as usize == position) {
             entry.remove();
@@ -261,7 +323,7 @@ impl PositionIndex {
     }
 
     /// Before two entries are swapped.
-    fn swap<P: PeerKey>(&mut self, entries: &[PeerEntry<P>], one: usize, other: usize) {
+    fn swap<P: PeerKey, T: Copy>(&mut self, entries: &[PeerEntry<P, T>], one: usize, other: usize) {
         let (hash_of_one, hash_of_other) = (self.hash(entries, one), self.hash(entries, other));
         // No position is that great: while the other entry moves, this one is told apart by it.
         self.renumber(hash_of_one, one as u32, u32::MAX);
@@ -275,7 +337,7 @@ impl PositionIndex {
         }
     }
 
-    fn shrink<P: PeerKey>(&mut self, entries: &[PeerEntry<P>]) {
+    fn shrink<P: PeerKey, T: Copy>(&mut self, entries: &[PeerEntry<P, T>]) {
         let Self { table, hashes } = self;
         table.shrink_to(entries.len(), |at| hashes.hash_one(entries[*at as usize].peer));
     }
@@ -283,85 +345,31 @@ impl PositionIndex {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Debug, Clone)]
-    enum ListStep {
-        Put(u8, bool, i64),
-        Newer(u8, bool, i64),
-        Remove(u8, bool),
-        RemoveStale(i64),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<ListStep>> {
-        let step = prop_oneof![
-            8 => (any::<u8>(), any::<bool>(), 0..50i64).prop_map(|(p, r, t)| ListStep::Put(p, r, t)),
-            2 => (any::<u8>(), any::<bool>(), 0..50i64).prop_map(|(p, r, t)| ListStep::Newer(p, r, t)),
-            4 => (any::<u8>(), any::<bool>()).prop_map(|(p, r)| ListStep::Remove(p, r)),
-            1 => (0..50i64).prop_map(ListStep::RemoveStale),
-        ];
-        prop::collection::vec(step, 0..400)
-    }
-
-    proptest! {
-        #[test]
-        fn a_peer_list_is_a_map_from_peers_to_role_and_time(steps in steps()) {
-            let mut peers = PeerList::<[u8; 3]>::default();
-            let mut model = BTreeMap::new();
-            for step in steps {
-                match step {
-                    ListStep::Put(peer, seeder, seconds) => {
-                        let value = (Role::from_is_seeder(seeder), Timestamp::from_seconds(seconds));
-                        peers.put([peer; 3], value.0, value.1);
-                        model.insert([peer; 3], value);
-                    }
-                    ListStep::Newer(peer, seeder, seconds) => {
-                        let (role, time) = (Role::from_is_seeder(seeder), Timestamp::from_seconds(seconds));
-                        let wins = model.get(&[peer; 3]).is_none_or(|&(r, t)| (time, role) > (t, r));
-                        prop_assert_eq!(peers.put_newer([peer; 3], role, time), wins);
-                        if wins {
-                            model.insert([peer; 3], (role, time));
-                        }
-                    }
-                    ListStep::Remove(peer, seeder) => {
-                        let role = Role::from_is_seeder(seeder);
-                        let there = model.get(&[peer; 3]).is_some_and(|held| held.0 == role);
-                        prop_assert_eq!(peers.remove(&[peer; 3], role), there);
-                        if there {
-                            model.remove(&[peer; 3]);
-                        }
-                    }
-                    ListStep::RemoveStale(seconds) => {
-                        let before = model.len();
-                        model.retain(|_, held| held.1 > Timestamp::from_seconds(seconds));
-                        prop_assert_eq!(peers.remove_stale(Timestamp::from_seconds(seconds)), before - model.len());
-                    }
-                }
-                let held: BTreeMap<_, _> = peers.iter().map(|(peer, role, time)| (peer, (role, time))).collect();
-                prop_assert_eq!(&held, &model);
-                for peer in 0..=255u8 {
-                    prop_assert_eq!(peers.get(&[peer; 3]), model.get(&[peer; 3]).copied());
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_sample_has_no_peer_twice_and_only_those_of_the_role() {
         let mut peers = PeerList::default();
-        for peer in 0..100u8 {
-            peers.put([peer], Role::from_is_seeder(peer < 60), Timestamp::from_seconds(1));
+        for peer in 0..120u8 {
+            let group = match peer {
+                0..60 => PeerGroup::Seeder,
+                60..100 => PeerGroup::Leecher,
+                _ => PeerGroup::Hidden,
+            };
+            peers.insert([peer], group, [peer]);
         }
-        for count in [0, 1, 30, 60, 1000] {
-            let mut sample = Vec::new();
-            peers.sample(Role::Seeder, count, |peer, _| sample.push(peer[0]));
-            sample.sort_unstable();
-            sample.dedup();
-            assert_eq!(sample.len(), count.min(60));
-            assert!(sample.iter().all(|peer| *peer < 60));
+        for (role, members) in [(Role::Seeder, 0..60), (Role::Leecher, 60..100)] {
+            for count in [0, 1, 30, members.len(), 1000] {
+                let mut sample = Vec::new();
+                peers.sample(role, count, |peer, state| {
+                    assert_eq!(peer, *state);
+                    sample.push(peer[0]);
+                });
+                sample.sort_unstable();
+                sample.dedup();
+                assert_eq!(sample.len(), count.min(members.len()));
+                assert!(sample.iter().all(|peer| members.contains(peer)));
+            }
         }
     }
 
@@ -369,9 +377,10 @@ mod tests {
     fn memory_is_given_back_when_peers_leave() {
         let mut peers = PeerList::default();
         for peer in 0..10_000u16 {
-            peers.put(peer.to_be_bytes(), Role::Leecher, Timestamp::from_seconds(i64::from(peer)));
+            let group = [PeerGroup::Seeder, PeerGroup::Leecher, PeerGroup::Hidden][usize::from(peer) % 3];
+            peers.insert(peer.to_be_bytes(), group, peer.to_be_bytes());
         }
-        peers.remove_stale(Timestamp::from_seconds(9_989));
+        assert_eq!(peers.retain(|_, _, state| u16::from_be_bytes(*state) >= 9_990), 9_990);
         assert_eq!(peers.len(), 10);
         assert!(peers.entries.capacity() <= 20, "{}", peers.entries.capacity());
         assert!(peers.positions.is_none());

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use storage_core::{AddressFamily, Peer, PeerId, PeerSelection, Role, Timestamp};
+use storage_core::{AddressFamily, Peer, PeerId, PeerSelection, Role};
 
-use crate::peer_list::PeerList;
+use crate::peer_list::{PeerGroup, PeerKey, PeerList};
 
 /// A peer without its family: as small as it can be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,97 +39,143 @@ impl From<CompactV6> for Peer {
     }
 }
 
-/// The peers of one swarm.
-#[derive(Default)]
-pub struct Swarm {
-    v4: PeerList<CompactV4>,
-    v6: Option<Box<PeerList<CompactV6>>>,
+/// Where a peer of a [`Swarm`] is. It is valid until a peer is inserted, assigned to another group, or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    family: AddressFamily,
+    index: u32,
 }
 
-impl Swarm {
-    /// Puts a peer in or updates it.
-    pub fn put(&mut self, peer: &Peer, role: Role, announced: Timestamp) {
+impl Position {
+    fn new(family: AddressFamily, index: usize) -> Self {
+        Self { family, index: index as u32 }
+    }
+
+    fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// The peers of one swarm, each with a state.
+///
+/// Give the state an alignment of 1, such as that of `[u8; 8]`, so that entries need no padding.
+pub struct Swarm<T> {
+    v4: PeerList<CompactV4, T>,
+    v6: Option<Box<PeerList<CompactV6, T>>>,
+}
+
+impl<T> Default for Swarm<T> {
+    fn default() -> Self {
+        Self { v4: PeerList::default(), v6: None }
+    }
+}
+
+impl<T: Copy> Swarm<T> {
+    /// The position of a peer.
+    pub fn find(&self, peer: &Peer) -> Option<Position> {
         match peer.address() {
-            IpAddr::V4(address) => self.v4.put(Compact::new(peer, address.octets()), role, announced),
+            IpAddr::V4(address) => {
+                let found = self.v4.find(&Compact::new(peer, address.octets()));
+                found.map(|index| Position::new(AddressFamily::V4, index))
+            }
             IpAddr::V6(address) => {
-                self.v6.get_or_insert_default().put(Compact::new(peer, address.octets()), role, announced);
+                let found = self.v6.as_ref()?.find(&Compact::new(peer, address.octets()));
+                found.map(|index| Position::new(AddressFamily::V6, index))
             }
         }
     }
 
-    /// Puts a peer in unless it is there with a later time, or with the same time and no lesser role; whether it did.
-    pub fn put_newer(&mut self, peer: &Peer, role: Role, announced: Timestamp) -> bool {
+    /// The group of the peer at a position.
+    pub fn group(&self, at: Position) -> PeerGroup {
+        match at.family {
+            AddressFamily::V4 => self.v4.group(at.index()),
+            AddressFamily::V6 => self.v6().group(at.index()),
+        }
+    }
+
+    /// The state of the peer at a position.
+    pub fn state(&self, at: Position) -> &T {
+        match at.family {
+            AddressFamily::V4 => self.v4.state(at.index()),
+            AddressFamily::V6 => self.v6().state(at.index()),
+        }
+    }
+
+    /// The state of the peer at a position, to change it.
+    pub fn state_mut(&mut self, at: Position) -> &mut T {
+        match at.family {
+            AddressFamily::V4 => self.v4.state_mut(at.index()),
+            AddressFamily::V6 => self.v6_mut().state_mut(at.index()),
+        }
+    }
+
+    /// Inserts a peer that is not in the swarm, as [`find`](Self::find) says; its position.
+    pub fn insert(&mut self, peer: &Peer, group: PeerGroup, state: T) -> Position {
         match peer.address() {
-            IpAddr::V4(address) => self.v4.put_newer(Compact::new(peer, address.octets()), role, announced),
-            IpAddr::V6(address) => self.v6.get_or_insert_default().put_newer(
-                Compact::new(peer, address.octets()),
-                role,
-                announced,
-            ),
-        }
-    }
-
-    /// The role and time of a peer.
-    pub fn get(&self, peer: &Peer) -> Option<(Role, Timestamp)> {
-        match (peer.address(), &self.v6) {
-            (IpAddr::V4(address), _) => self.v4.get(&Compact::new(peer, address.octets())),
-            (IpAddr::V6(address), Some(list)) => list.get(&Compact::new(peer, address.octets())),
-            (IpAddr::V6(_), None) => None,
-        }
-    }
-
-    /// Whether a peer is there as a seeder.
-    pub fn is_seeder(&self, peer: &Peer) -> bool {
-        self.get(peer).is_some_and(|(role, _)| role.is_seeder())
-    }
-
-    /// Takes a peer out in whichever role it is; whether it was there.
-    pub fn forget(&mut self, peer: &Peer) -> bool {
-        Role::BOTH.into_iter().any(|role| self.remove(peer, role))
-    }
-
-    /// Takes a peer out if it is there in that role; whether it was.
-    pub fn remove(&mut self, peer: &Peer, role: Role) -> bool {
-        let removed = match peer.address() {
-            IpAddr::V4(address) => self.v4.remove(&Compact::new(peer, address.octets()), role),
-            IpAddr::V6(address) => {
-                self.v6.as_mut().is_some_and(|list| list.remove(&Compact::new(peer, address.octets()), role))
+            IpAddr::V4(address) => {
+                let index = self.v4.insert(Compact::new(peer, address.octets()), group, state);
+                Position::new(AddressFamily::V4, index)
             }
+            IpAddr::V6(address) => {
+                let list = self.v6.get_or_insert_default();
+                Position::new(
+                    AddressFamily::V6,
+                    list.insert(Compact::new(peer, address.octets()), group, state),
+                )
+            }
+        }
+    }
+
+    /// Moves the peer at a position to a group; its new position.
+    pub fn assign(&mut self, at: Position, group: PeerGroup) -> Position {
+        let index = match at.family {
+            AddressFamily::V4 => self.v4.assign(at.index(), group),
+            AddressFamily::V6 => self.v6_mut().assign(at.index(), group),
         };
+        Position::new(at.family, index)
+    }
+
+    /// Removes the peer at a position; gives memory back once most of it is unused.
+    pub fn remove(&mut self, at: Position) {
+        match at.family {
+            AddressFamily::V4 => self.v4.remove(at.index()),
+            AddressFamily::V6 => self.v6_mut().remove(at.index()),
+        }
+        self.shrink();
+    }
+
+    /// Keeps the peers for which `keep` is true, and gives memory back once most of it is unused; how many were
+    /// removed.
+    pub fn retain(&mut self, mut keep: impl FnMut(Peer, PeerGroup, &mut T) -> bool) -> usize {
+        let mut removed = self.v4.retain(|peer, group, state| keep(peer.into(), group, state));
+        if let Some(v6) = &mut self.v6 {
+            removed += v6.retain(|peer, group, state| keep(peer.into(), group, state));
+        }
         self.shrink();
         removed
     }
 
-    /// Takes out all that last announced at or before the cutoff; how many.
-    pub fn remove_stale(&mut self, cutoff: Timestamp) -> usize {
-        let v6 = self.v6.as_mut().map_or(0, |list| list.remove_stale(cutoff));
-        let removed = self.v4.remove_stale(cutoff) + v6;
-        self.shrink();
-        removed
-    }
-
-    /// How many last announced at or before the cutoff.
-    pub fn stale(&self, cutoff: Timestamp) -> u64 {
-        let v6 = self.v6.as_ref().map_or(0, |list| list.stale(cutoff));
-        (self.v4.stale(cutoff) + v6) as u64
-    }
-
-    /// The number of peers of a role.
+    /// The number of peers of a role, of both families.
     pub fn count(&self, role: Role) -> usize {
         self.v4.count(role) + self.v6.as_ref().map_or(0, |list| list.count(role))
     }
 
-    /// The number of peers.
+    /// The number of peers of all three groups.
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.as_ref().map_or(0, |list| list.len())
     }
 
-    /// Whether there are no peers.
+    /// The number of hidden peers.
+    pub fn hidden(&self) -> usize {
+        self.v4.hidden() + self.v6.as_ref().map_or(0, |list| list.hidden())
+    }
+
+    /// Whether there are no peers, not even hidden ones.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_none()
     }
 
-    /// The peers of a selection, chosen at random.
+    /// The peers of a selection, chosen at random; no hidden ones.
     pub fn select(&self, selection: &PeerSelection) -> Vec<Peer> {
         match (selection.family, &self.v6) {
             (AddressFamily::V4, _) => select(&self.v4, selection),
@@ -138,22 +184,58 @@ impl Swarm {
         }
     }
 
-    /// Calls `take` with all peers if there are no more than `limit`, or else with up to so many of each role and
-    /// family, at random.
-    pub fn sample(&self, limit: usize, mut take: impl FnMut(Peer, Role, Timestamp)) {
+    /// Calls `take` with up to `limit` peers of each role and family, chosen at random where there are more; with no
+    /// hidden ones.
+    pub fn sample(&self, limit: usize, mut take: impl FnMut(Peer, Role, &T)) {
         for role in Role::BOTH {
-            self.v4.sample(role, limit, |peer, announced| take(peer.into(), role, announced));
+            self.v4.sample(role, limit, |peer, state| take(peer.into(), role, state));
             if let Some(v6) = &self.v6 {
-                v6.sample(role, limit, |peer, announced| take(peer.into(), role, announced));
+                v6.sample(role, limit, |peer, state| take(peer.into(), role, state));
             }
         }
     }
 
-    /// All peers.
-    pub fn iter(&self) -> impl Iterator<Item = (Peer, Role, Timestamp)> {
+    /// All peers, hidden ones too.
+    pub fn iter(&self) -> impl Iterator<Item = (Peer, PeerGroup, &T)> {
         let v6 = self.v6.iter().flat_map(|list| list.iter());
-        let v6 = v6.map(|(peer, role, announced)| (Peer::from(peer), role, announced));
-        self.v4.iter().map(|(peer, role, announced)| (Peer::from(peer), role, announced)).chain(v6)
+        let v6 = v6.map(|(peer, group, state)| (Peer::from(peer), group, state));
+        self.v4.iter().map(|(peer, group, state)| (Peer::from(peer), group, state)).chain(v6)
+    }
+
+    /// Calls `visit` with each peer from the one of this number on, hidden ones too, until it gives false; the number of
+    /// the next one, or none after the last.
+    ///
+    /// Numbers count over both families, and change as those of [`Position`] do: a peer that was visited may come again
+    /// under a later number, and one that was not may get an earlier one.
+    pub fn visit_from(
+        &mut self,
+        start: usize,
+        mut visit: impl FnMut(Peer, PeerGroup, &mut T) -> bool,
+    ) -> Option<usize> {
+        let v4 = self.v4.len();
+        let mut next = start;
+        let finished = self.v4.visit_from(&mut next, |peer, group, state| visit(peer.into(), group, state));
+        if finished && let Some(v6) = &mut self.v6 {
+            next -= v4;
+            v6.visit_from(&mut next, |peer, group, state| visit(peer.into(), group, state));
+            next += v4;
+        }
+        (next < self.len()).then_some(next)
+    }
+
+    /// The bytes that the swarm has allocated, without those of the `Swarm` itself. It takes the same time for any
+    /// size.
+    pub fn heap_bytes(&self) -> usize {
+        let boxed = |list: &PeerList<CompactV6, T>| size_of_val(list) + list.heap_bytes();
+        self.v4.heap_bytes() + self.v6.as_deref().map_or(0, boxed)
+    }
+
+    fn v6(&self) -> &PeerList<CompactV6, T> {
+        self.v6.as_deref().unwrap_or_else(|| no_such_position())
+    }
+
+    fn v6_mut(&mut self) -> &mut PeerList<CompactV6, T> {
+        self.v6.as_deref_mut().unwrap_or_else(|| no_such_position())
     }
 
     fn shrink(&mut self) {
@@ -163,11 +245,14 @@ impl Swarm {
     }
 }
 
-fn select<P: crate::peer_list::PeerKey + Into<Peer>>(
-    list: &PeerList<P>,
-    selection: &PeerSelection,
-) -> Vec<Peer> {
-    let mut peers = Vec::with_capacity(selection.num_want.min(list.len()));
+/// As an index out of range does.
+#[cold]
+fn no_such_position() -> ! {
+    unreachable!("a position is used after the swarm changed")
+}
+
+fn select<P: PeerKey + Into<Peer>, T: Copy>(list: &PeerList<P, T>, selection: &PeerSelection) -> Vec<Peer> {
+    let mut peers = Vec::with_capacity(selection.num_want.min(list.listed()));
     for role in selection.roles() {
         let wanted = selection.num_want - peers.len();
         if wanted == 0 {
