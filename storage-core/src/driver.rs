@@ -20,7 +20,8 @@ pub trait Driver: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Reads the backend's own settings out of a section; problems are noted there. Nothing is
-    /// connected yet.
+    /// connected yet. The [settings that every backend has](Settings) are read afterwards; a backend that goes by some
+    /// of them [peeks](Settings::peek).
     fn configure(&self, section: &mut Section) -> Box<dyn Opener>;
 
     /// Whether each opening gives an empty storage that nobody else sees.
@@ -294,8 +295,8 @@ impl Backends {
     pub fn review(&self, config: StorageConfig, data_alone: bool) -> Result<Review, UnknownBackend> {
         let driver = self.driver(&config.name)?;
         let mut section = Section::new(config.config);
-        let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
+        let settings = Settings::read(&mut section);
         let ConfigDiagnostics { mut problems, probable_typos, unknown, mut warnings } = section.finish();
         let further = opener.findings(data_alone);
         // Of a setting that could not be read its default is no second problem.
@@ -370,8 +371,8 @@ impl Backends {
     fn configure(&self, config: StorageConfig) -> Result<ConfiguredDriver, OpenError> {
         let driver = self.driver(&config.name).map_err(OpenError::UnknownBackend)?;
         let mut section = Section::new(config.config);
-        let settings = Settings::read(&mut section);
         let opener = driver.configure(&mut section);
+        let settings = Settings::read(&mut section);
         let ConfigDiagnostics { mut problems, mut probable_typos, mut unknown, mut warnings } =
             section.finish();
         if !self.strict && !settings.strict {

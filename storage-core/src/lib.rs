@@ -233,7 +233,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use info_hash::{InfoHash, InvalidInfoHash};
 pub use maintenance::{Collection, MaintenanceScheduler, Schedule};
 pub use nested::{NestedStorage, OpenNested};
-pub use observer::{EndedCall, Event, NoObserver, Observer, SharedObserver};
+pub use observer::{CacheStatus, EndedCall, Event, NoObserver, Observer, SharedObserver};
 pub use operation::Operation;
 pub use peer::{AddressFamily, InvalidPeerId, Peer, PeerId, Role};
 pub use record::{Cursor, DataRecord, DownloadsRecord, Imported, Page, PeerRecord, Record};

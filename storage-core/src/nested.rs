@@ -53,8 +53,8 @@ impl NestedStorage {
             let mut ignored = Vec::new();
             nested.within("config", |config| {
                 ignored.extend(SETTINGS_OF_THE_OUTER.into_iter().filter(|setting| config.has(setting)));
-                Settings::read(config);
                 driver.configure(config);
+                Settings::read(config);
             });
             if !ignored.is_empty() {
                 let settings = ignored.join("`, `");
@@ -104,8 +104,8 @@ impl NestedStorage {
     fn configure(&self) -> Result<(Box<dyn Opener>, Settings), OpenError> {
         let driver = self.backends.driver(&self.config.name).map_err(OpenError::UnknownBackend)?;
         let mut section = Section::new(self.config.config.clone());
-        let settings = Settings::read(&mut section);
-        Ok((driver.configure(&mut section), settings))
+        let opener = driver.configure(&mut section);
+        Ok((opener, Settings::read(&mut section)))
     }
 
     /// Adds to an error where the storage is nested.

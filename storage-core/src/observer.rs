@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Collected, CountCheck, Error, Operation, Statistics};
+use crate::{Collected, CountCheck, Error, Operation, Statistics, Timestamp};
 
 /// Something that happened inside a backend and that the result of no call shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,11 +70,49 @@ pub enum Event {
         /// Whether it is suspended.
         suspended: bool,
     },
+    /// The storage inside a cache no longer responds, or responds again.
+    CacheBackendAway {
+        /// Whether it does not respond.
+        away: bool,
+    },
+    /// How a cache does; told every second.
+    CacheMeasured(CacheStatus),
     /// How much waits for the secondary of a mirror; told every second at most.
     MirrorQueued {
         /// Writes.
         writes: u64,
     },
+}
+
+/// How a cache in front of a storage does. Counts are since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CacheStatus {
+    /// Swarms in memory.
+    pub swarms: u64,
+    /// Bytes in use.
+    pub bytes: u64,
+    /// The most bytes that may be in use.
+    pub max_bytes: u64,
+    /// Acknowledged changes that wait to be stored.
+    pub waiting: u64,
+    /// How long the oldest of them has waited.
+    pub oldest: Option<Duration>,
+    /// Calls for a swarm that memory answered.
+    pub hits: u64,
+    /// Swarms that were read from the storage.
+    pub misses: u64,
+    /// Swarms that memory let go of, to have room for others.
+    pub evicted: u64,
+    /// Changes that the storage refused for good.
+    pub rejected: u64,
+    /// New peers that were not kept, since memory was full while the storage did not respond.
+    pub not_kept: u64,
+    /// Look-ups of data that memory answered.
+    pub data_hits: u64,
+    /// Look-ups of data that the storage answered.
+    pub data_misses: u64,
+    /// Since when the storage does not respond.
+    pub away_since: Option<Timestamp>,
 }
 
 /// Learns what happens. Called on hot paths: it must be quick and must not block.

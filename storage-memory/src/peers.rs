@@ -84,13 +84,7 @@ impl MemoryStorage {
         let (mut peers, mut counts) = (Vec::new(), SwarmCounts::default());
         // Under the same lock: the answer is of the moment of the write.
         if let Some(swarm) = place.get() {
-            for mut selection in announce.selections() {
-                selection.num_want -= peers.len();
-                announce.fill(&mut peers, swarm.select(&selection));
-                if peers.len() >= announce.num_want {
-                    break;
-                }
-            }
+            peers = swarm.peers_for(announce);
             counts.seeders = swarm.count(Role::Seeder) as u64;
             counts.leechers = swarm.count(Role::Leecher) as u64;
         }

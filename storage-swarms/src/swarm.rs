@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use storage_core::{AddressFamily, Peer, PeerId, PeerSelection, Role};
+use storage_core::{AddressFamily, Announce, Peer, PeerId, PeerSelection, Role};
 
 use crate::peer_list::{PeerGroup, PeerKey, PeerList};
 
@@ -182,6 +182,19 @@ impl<T: Copy> Swarm<T> {
             (AddressFamily::V6, Some(list)) => select(list, selection),
             (AddressFamily::V6, None) => Vec::new(),
         }
+    }
+
+    /// The peers that a whole announce asks for: of the family preferred, and then of the next.
+    pub fn peers_for(&self, announce: &Announce) -> Vec<Peer> {
+        let mut peers = Vec::new();
+        for mut selection in announce.selections() {
+            selection.num_want -= peers.len();
+            announce.fill(&mut peers, self.select(&selection));
+            if peers.len() >= announce.num_want {
+                break;
+            }
+        }
+        peers
     }
 
     /// Calls `take` with up to `limit` peers of each role and family, chosen at random where there are more; with no

@@ -1,5 +1,6 @@
 //! The storages under test.
 
+pub mod cached;
 mod cockroach;
 mod containers;
 mod memory;
@@ -10,6 +11,7 @@ pub mod redis;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use storage_cached::CachedDriver;
 use storage_core::config::StorageConfig;
 use storage_core::conformance::{Provider, Suite, TwoNodes};
 use storage_core::{Backends, OpenError, Storage};
@@ -92,13 +94,15 @@ pub fn all() -> Vec<UnderTest> {
         .chain(cockroach::all())
         .chain(containers::all())
         .chain(mirror::all())
+        .chain(cached::all())
         .collect()
 }
 
 /// Every backend, strict about configuration keys.
 pub fn backends() -> Backends {
     let backends = Backends::new().with(MemoryDriver).with(RedisDriver).with(PgDriver);
-    backends.clone().with(MirrorDriver::new(backends)).strict()
+    let cached = CachedDriver::new(backends.clone());
+    backends.clone().with(MirrorDriver::new(backends)).with(cached).strict()
 }
 
 /// An error of the server of a storage, or of the connection to it.

@@ -5,6 +5,7 @@
 //! the problems; [`Settings`] are those that every backend has. With the feature `figment`,
 //! [`StorageConfig::load`] reads YAML and TOML files and environment variables.
 
+mod bytes;
 mod duration;
 #[cfg(feature = "figment")]
 mod environment;
@@ -16,6 +17,7 @@ mod value;
 #[cfg(feature = "figment")]
 mod yaml;
 
+pub use bytes::{format_bytes, parse_bytes};
 pub use duration::{format_duration, parse_duration};
 #[cfg(feature = "figment")]
 pub use environment::variables;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-use super::{Value, parse_duration};
+use super::{Value, format_bytes, parse_bytes, parse_duration};
 
 /// Something wrong in a configuration: the key, and what is wrong with it and what is expected.
 /// Values are never repeated.
@@ -130,6 +130,11 @@ impl Section {
         section
     }
 
+    /// A section of its own with the same entries.
+    pub(crate) fn copy(&self) -> Self {
+        Self::at(self.path.clone(), Value::Section(self.entries.clone()))
+    }
+
     /// Whether a key is there, without reading it.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, value)| name.eq_ignore_ascii_case(key) && *value != Value::Null)
@@ -230,6 +235,29 @@ impl Section {
                     self.problem(key, format!("expected {expected}, found a number out of this range"));
                 }
                 number
+            }
+        }
+    }
+
+    /// A number of bytes within a range, with or without a unit: `1073741824`, `1GiB`, `512MiB`.
+    pub fn bytes(&mut self, key: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let value = self.take(key)?;
+        let bytes = match &value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::Text(text) | Value::Variable { text, .. } | Value::Number(text) => parse_bytes(text),
+            _ => None,
+        };
+        let expected = format!(
+            "a size such as 512MiB or 1GiB, from {} to {}",
+            format_bytes(*range.start()),
+            format_bytes(*range.end())
+        );
+        match bytes {
+            None => self.wrong_type(key, &expected, &value),
+            Some(bytes) if range.contains(&bytes) => Some(bytes),
+            Some(_) => {
+                self.problem(key, format!("expected {expected}, found a size out of this range"));
+                None
             }
         }
     }

@@ -17,6 +17,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// These settings as they will be read, for a backend that goes by some of them. Nothing is taken out, and problems
+    /// are left to the reading.
+    pub fn peek(section: &Section) -> Self {
+        Self::read(&mut section.copy())
+    }
+
     /// Takes these settings out of a backend's section.
     pub fn read(section: &mut Section) -> Self {
         let (schedule, limits) = (Schedule::default(), Limits::default());

@@ -1,5 +1,6 @@
 //! Metrics in a Prometheus registry that the caller hands in.
 
+mod cache;
 mod queries;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use prometheus::{
     Registry, core::Collector,
 };
 
+use cache::CacheMetrics;
 use queries::QueryMetrics;
 
 use crate::{
@@ -74,6 +76,7 @@ pub struct Metrics {
     mirror_queued: IntGaugeVec,
     info: IntGaugeVec,
     queries: QueryMetrics,
+    cache: CacheMetrics,
 }
 
 impl Metrics {
@@ -194,6 +197,7 @@ impl Metrics {
                 ),
             )?,
             queries: QueryMetrics::register(registry)?,
+            cache: CacheMetrics::register(registry)?,
         };
         Ok(Arc::new(metrics))
     }
@@ -231,6 +235,8 @@ impl Metrics {
                 let due = Timestamp::now().after(after).nanoseconds() as f64 / 1e9;
                 self.gc_next.with_label_values(&[backend]).set(due);
             }
+            Event::CacheBackendAway { away } => self.cache.away(backend, away),
+            Event::CacheMeasured(status) => self.cache.measured(backend, &status),
             Event::MirrorMissed { writes } => {
                 self.mirror_missed.with_label_values(&[backend]).inc_by(writes);
             }
