@@ -13,7 +13,7 @@ use crate::NAME;
 use crate::access::{Access, Obstacle};
 use crate::shard::{Completion, Shard};
 use crate::shared::{Shared, of_backend};
-use crate::swarm::{CachedSwarm, Refused, Rules};
+use crate::swarm::{CachedSwarm, Change, Completed, Refused, Rules};
 
 /// A whole announce that memory has taken.
 pub(crate) struct Taken {
@@ -32,8 +32,7 @@ enum Waits {
 
 /// What an announce wrote.
 struct Written {
-    completion: Option<storage_core::Timestamp>,
-    is_download: bool,
+    completion: Option<Completed>,
     /// Whether the storage inside has to acknowledge it.
     is_waited_for: bool,
     /// Peers that were not kept, since there is no memory for them.
@@ -96,14 +95,15 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         };
         let then = |shard: &mut Shard, hash: u64, (written, mut answer): (Written, AnnounceAnswer)| {
             shard.counters.not_kept += written.not_kept;
-            answer.is_download = written.is_download;
-            let waits = if let Some(announced) = written.completion {
+            let waits = if let Some(Completed { time, is_download, before_it }) = written.completion {
+                answer.is_download = is_download;
                 let (waiter, told) = oneshot::channel();
                 let peers = announce.peers().iter().copied().collect();
                 let completion = Completion {
                     info_hash: *info_hash,
                     peers,
-                    announced,
+                    announced: time,
+                    before_it,
                     since: self.now(),
                     is_repeated: false,
                     waiter: Some(waiter),
@@ -131,22 +131,23 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     ) -> Result<Written, Obstacle> {
         let Announce { role, event, .. } = announce;
         let (peers, when) = (announce.peers(), self.write_time(announce.announced));
-        let mut written = Written { completion: None, is_download: false, is_waited_for: false, not_kept: 0 };
+        let mut written = Written { completion: None, is_waited_for: false, not_kept: 0 };
         let is_left_out = |refused: &Refused| *refused == Refused::NoRoom && !self.state.is_waited_for();
         match event {
             _ if peers.is_empty() => return Ok(written),
             AnnounceEvent::Completed => {
-                let (announced, is_download) = swarm.complete(peers, when, has_room)?;
-                return Ok(Written { completion: Some(announced), is_download, ..written });
+                let completion = Some(swarm.complete(&announce.info_hash, peers, when, has_room)?);
+                return Ok(Written { completion, ..written });
             }
-            AnnounceEvent::Stopped => written.is_waited_for = true,
-            AnnounceEvent::None | AnnounceEvent::Started => {
-                written.is_waited_for = !peers.iter().all(|peer| swarm.is_there(peer, *role));
-            }
+            AnnounceEvent::Stopped | AnnounceEvent::None | AnnounceEvent::Started => {}
         }
-        written.is_waited_for &= self.config.acknowledge_storage;
-        if written.is_waited_for && (!may_wait || self.state.is_away()) {
-            return Err(Obstacle::Away);
+        let is_acknowledged = self.config.acknowledge_storage;
+        if is_acknowledged && (!may_wait || self.state.is_away()) {
+            let is_time_alone = *event != AnnounceEvent::Stopped
+                && peers.iter().all(|peer| swarm.is_there(peer, *role) && !swarm.is_waiting(peer));
+            if !is_time_alone {
+                return Err(Obstacle::Away);
+            }
         }
         for peer in peers {
             let change = match event {
@@ -156,7 +157,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             match change {
                 Err(Refused::NotFound) => {}
                 Err(refused) if is_left_out(&refused) => written.not_kept += 1,
-                change => drop(change?),
+                change => written.is_waited_for |= change? == Change::Membership && is_acknowledged,
             }
         }
         Ok(written)

@@ -181,8 +181,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     ) -> Result<()> {
         let hash = self.shards.hash(info_hash);
         let _turn = self.turn_after_flush(Operation::PutPeer, info_hash).await?;
-        // Also if the call is given up: memory does not know better than the storage.
-        self.shards.lock(hash).outdate(hash, info_hash);
+        self.let_go(hash, info_hash, std::slice::from_ref(peer));
         self.noted(self.backend.put_peer(info_hash, peer, role, When::At(when.time)).await)
     }
 
@@ -190,7 +189,14 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     async fn graduate_through(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
         let hash = self.shards.hash(info_hash);
         let _turn = self.turn_after_flush(Operation::GraduatePeers, info_hash).await?;
-        self.shards.lock(hash).outdate(hash, info_hash);
+        self.let_go(hash, info_hash, peers);
         self.noted(self.backend.graduate_peers(info_hash, peers, announced).await)
+    }
+
+    /// Makes memory read a swarm again after a write with an earlier time, also if that is given up.
+    fn let_go(&self, hash: u64, info_hash: &InfoHash, peers: &[Peer]) {
+        let mut shard = self.shards.lock(hash);
+        shard.change(hash, info_hash, self.now(), |swarm, _| swarm.let_go(peers));
+        shard.outdate(hash, info_hash);
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Completion {
     pub(crate) info_hash: InfoHash,
     pub(crate) peers: SmallVec<[Peer; 1]>,
     pub(crate) announced: Timestamp,
+    /// Writes that must be made before.
+    pub(crate) before_it: SmallVec<[PeerWrite; 1]>,
     pub(crate) since: Millis,
     /// Whether the backend was told before, and its answer was lost.
     pub(crate) is_repeated: bool,
@@ -471,7 +473,7 @@ impl Shard {
         let Self { hashes, swarms, acknowledgements, .. } = self;
         let is_stored = |one: &Acknowledgement| {
             let swarm = swarms.get(hashes.hash_one(one.info_hash), &one.info_hash);
-            swarm.is_none_or(|swarm| !swarm.is_waiting(&one.peer) && !swarm.is_unread())
+            swarm.is_none_or(|swarm| !swarm.is_waiting(&one.peer))
         };
         for one in acknowledgements.extract_if(.., |one| is_stored(one)) {
             let _ = one.waiter.send(Ok(()));

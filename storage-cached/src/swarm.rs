@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
 use storage_core::{
     Announce, InfoHash, Peer, PeerChange, PeerRecord, PeerWrite, Role, SwarmCounts, SwarmSnapshot, Timestamp,
 };
@@ -65,6 +66,15 @@ pub(crate) enum Change {
     Time,
     /// A role or a membership.
     Membership,
+}
+
+/// A completion that memory has taken.
+pub(crate) struct Completed {
+    pub(crate) time: Timestamp,
+    /// Whether the client was a seeder at none of its addresses.
+    pub(crate) is_download: bool,
+    /// What was to be written of its peers, which the backend has to know before it can tell a download.
+    pub(crate) before_it: SmallVec<[PeerWrite; 1]>,
 }
 
 /// Why a write was not made in memory. Nothing has changed.
@@ -309,15 +319,15 @@ impl CachedSwarm {
         Ok(Change::Membership)
     }
 
-    /// Makes a client a seeder at all of its addresses, of which the backend is told as of a completion; its time,
-    /// and whether it was a seeder at none of them.
+    /// Makes a client a seeder at all of its addresses, of which the backend is told as of a completion.
     pub(crate) fn complete(
         &mut self,
+        info_hash: &InfoHash,
         peers: &[Peer],
         when: WriteTime,
         has_room: bool,
-    ) -> Result<(Timestamp, bool), Refused> {
-        let (mut time, mut is_download) = (when.time, true);
+    ) -> Result<Completed, Refused> {
+        let (mut time, mut is_download, mut before_it) = (when.time, true, SmallVec::new());
         for peer in peers {
             let Some(at) = self.peers.find(peer) else {
                 if !has_room {
@@ -328,6 +338,7 @@ impl CachedSwarm {
             let before = self.peers.state(at).announced();
             let is_change = self.peers.group(at) != PeerGroup::Seeder;
             is_download &= is_change;
+            before_it.extend(self.due_write(info_hash, peer, at));
             time = time.max(when.over(before, is_change).ok_or(Refused::WriteThrough)?);
         }
         for peer in peers {
@@ -344,7 +355,24 @@ impl CachedSwarm {
                 state.mark_sent();
             });
         }
-        Ok((time, is_download))
+        Ok(Completed { time, is_download, before_it })
+    }
+
+    /// What is to be written of a peer.
+    fn due_write(&self, info_hash: &InfoHash, peer: &Peer, at: Position) -> Option<PeerWrite> {
+        let state = self.peers.state(at);
+        let change = change_of(self.peers.group(at), state.due()?);
+        Some(PeerWrite { info_hash: *info_hash, peer: *peer, change, announced: state.announced() })
+    }
+
+    /// Lets go of peers of which nothing is to be written: the backend is about to have something else of them, with
+    /// an earlier time.
+    pub(crate) fn let_go(&mut self, peers: &[Peer]) {
+        for peer in peers {
+            if let Some(at) = self.peers.find(peer).filter(|at| self.peers.state(*at).due().is_none()) {
+                self.remove(at);
+            }
+        }
     }
 
     /// Takes what is to be written, up to this many writes in `writes`; whether that is all.
@@ -363,11 +391,7 @@ impl CachedSwarm {
             if writes.len() >= limit {
                 return false;
             }
-            let change = match (group.role(), due) {
-                (None, _) => PeerChange::Delete,
-                (Some(role), Due::Write) => PeerChange::Put(role),
-                (Some(_), Due::Touch) => PeerChange::Touch,
-            };
+            let change = change_of(group, due);
             state.mark_sent();
             writes.push(PeerWrite { info_hash: *info_hash, peer, change, announced: state.announced() });
             left -= 1;
@@ -556,6 +580,14 @@ impl CachedSwarm {
     }
 }
 
+fn change_of(group: PeerGroup, due: Due) -> PeerChange {
+    match (group.role(), due) {
+        (None, _) => PeerChange::Delete,
+        (Some(role), Due::Write) => PeerChange::Put(role),
+        (Some(_), Due::Touch) => PeerChange::Touch,
+    }
+}
+
 /// A peer announced again in its role.
 fn announced_again(state: &mut PeerState, time: Timestamp, rules: &Rules) {
     state.set_announced(time);
@@ -589,6 +621,8 @@ fn record_counts(group: PeerGroup, state: &PeerState, record: &PeerRecord) -> bo
         Some(role) if state.due() == Some(Due::Write) && !state.is_refused() => {
             (stored, record.role) > (held, role)
         }
+        // Of a peer that the backend knew all of, it knows better now.
+        Some(_) if state.due().is_none() && !state.is_later() => true,
         Some(role) => state.is_refused() || stored > held || record.role != role,
     }
 }

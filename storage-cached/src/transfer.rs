@@ -38,21 +38,25 @@ impl<S: Storage + ?Sized + 'static> Transfer for CachedStorage<S> {
 
     async fn import_peers(&self, records: &[PeerRecord]) -> Result<Imported> {
         let swarms = distinct(records.iter().map(|record| record.info_hash));
-        self.shared.importing(&swarms, self.shared.backend.import_peers(records)).await
+        let import = self.shared.backend.import_peers(records);
+        self.shared.importing(Operation::ImportPeers, &swarms, import).await
     }
 
     async fn import_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
         let swarms = distinct(records.iter().map(|record| record.info_hash));
-        self.shared.importing(&swarms, self.shared.backend.import_downloads(records)).await
+        let import = self.shared.backend.import_downloads(records);
+        self.shared.importing(Operation::ImportDownloads, &swarms, import).await
     }
 
     async fn replace_downloads(&self, records: &[DownloadsRecord]) -> Result<Imported> {
         let swarms = distinct(records.iter().map(|record| record.info_hash));
-        self.shared.importing(&swarms, self.shared.backend.replace_downloads(records)).await
+        let import = self.shared.backend.replace_downloads(records);
+        self.shared.importing(Operation::ImportDownloads, &swarms, import).await
     }
 
     async fn import_data(&self, records: &[DataRecord]) -> Result<Imported> {
-        let imported = self.shared.importing(&[], self.shared.backend.import_data(records)).await;
+        let import = self.shared.backend.import_data(records);
+        let imported = self.shared.importing(Operation::ImportData, &[], import).await;
         self.shared.data.forget_all();
         imported
     }
@@ -70,9 +74,6 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
                 self.flush_all(Operation::ExportPeers).await
             }
             ExportScope::Swarm(info_hash) => {
-                let hash = self.shards.hash(&info_hash);
-                let now = self.now();
-                self.shards.lock(hash).change(hash, &info_hash, now, |swarm, _| swarm.mark_due(u32::MAX));
                 self.turn_after_flush(Operation::ExportPeers, &info_hash).await.map(drop)
             }
         }
@@ -81,9 +82,21 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     /// Makes a call that may change these swarms at the storage inside.
     async fn importing(
         &self,
+        operation: Operation,
         info_hashes: &[InfoHash],
         import: impl Future<Output = Result<Imported>>,
     ) -> Result<Imported> {
+        if self.state.is_away() {
+            return Err(self.away(operation));
+        }
+        // So that the storage inside can tell what is newer.
+        let in_memory = info_hashes.iter().filter(|info_hash| {
+            let hash = self.shards.hash(info_hash);
+            self.shards.lock(hash).get(hash, info_hash).is_some()
+        });
+        for part in self.by_worker(&in_memory.copied().collect::<Vec<_>>()) {
+            drop(self.turn_after_flushes(operation, &part).await?);
+        }
         // What is being read meanwhile may be old, and so may be what is in memory if the call is given up.
         self.outdate(info_hashes);
         let imported = self.noted(import.await);

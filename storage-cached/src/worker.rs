@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::NAME;
 use crate::peer_state::seconds;
-use crate::shard::{Millis, Taken};
+use crate::shard::{Completion, Millis, Shard, Taken};
 use crate::shared::Shared;
 use crate::storage::probe_if_away;
+use crate::swarm::{CachedSwarm, Rules};
 
 /// Workers; each has one call of the backend under way.
 pub(crate) const WORKERS: usize = 4;
@@ -176,7 +177,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         (index..self.shards.count()).step_by(WORKERS)
     }
 
-    fn for_each_shard(&self, index: usize, mut each: impl FnMut(&mut crate::shard::Shard)) {
+    fn for_each_shard(&self, index: usize, mut each: impl FnMut(&mut Shard)) {
         for shard in self.shards_of(index) {
             each(&mut self.shards.lock_at(shard));
         }
@@ -276,29 +277,35 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     async fn complete(&self, index: usize) -> usize {
         let mut settled = 0;
         for shard in self.shards_of(index) {
-            let (mut completions, mut single) = (Vec::new(), Vec::new());
+            let mut completions = Vec::new();
+            let mut writes = Vec::new();
             for completion in self.shards.lock_at(shard).pending_completions(COMPLETIONS) {
-                let crate::shard::Completion { info_hash, peers, announced, .. } = completion;
-                completions.push((*info_hash, peers.clone(), *announced));
+                let Completion { info_hash, peers, announced, before_it, .. } = completion;
+                writes.extend_from_slice(before_it);
+                let mut place = None;
                 if let [peer] = peers[..] {
+                    place = Some(writes.len());
                     let change = PeerChange::Graduate;
-                    single.push(PeerWrite { info_hash: *info_hash, peer, change, announced: *announced });
+                    writes.push(PeerWrite { info_hash: *info_hash, peer, change, announced: *announced });
                 }
+                completions.push((*info_hash, peers.clone(), *announced, place));
             }
             if completions.is_empty() {
                 continue;
             }
-            let mut of_single = self.state.timed(self.backend.write_peers(&single)).await.into_iter();
+            let written = self.state.timed(self.backend.write_peers(&writes)).await;
             let mut results = Vec::with_capacity(completions.len());
-            for (info_hash, peers, announced) in &completions {
-                let result = if peers.len() == 1 {
-                    of_single.next().unwrap_or(Ok(Written::Unchanged))
-                } else {
+            for (info_hash, peers, announced, place) in &completions {
+                let result = match place.and_then(|place| written.get(place)) {
+                    Some(Ok(written)) => Ok(*written),
+                    Some(Err(error)) => Err(error.copy()),
                     // The addresses of one client are one download.
-                    let call = self.backend.graduate_peers(info_hash, peers, When::At(*announced));
-                    let written =
-                        |is_download| if is_download { Written::Download } else { Written::Applied };
-                    self.state.timed(call).await.map(written)
+                    None => {
+                        let call = self.backend.graduate_peers(info_hash, peers, When::At(*announced));
+                        let result = self.state.timed(call).await;
+                        result
+                            .map(|is_download| if is_download { Written::Download } else { Written::Applied })
+                    }
                 };
                 if let Err(error) = &result {
                     self.note_failure(error);
@@ -411,7 +418,8 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         })
     }
 
-    /// The turn of the worker that a swarm belongs to, once nothing of the swarm waits.
+    /// The turn of the worker that a swarm belongs to, once nothing of the swarm waits, and the storage inside has
+    /// every time.
     pub(crate) async fn turn_after_flush(
         &self,
         operation: Operation,
@@ -433,7 +441,10 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         }
         while self.complete(index).await > 0 {}
         for info_hash in info_hashes {
-            let scope = Scope::Swarm(self.shards.hash(info_hash), info_hash);
+            let hash = self.shards.hash(info_hash);
+            let all_times = |swarm: &mut CachedSwarm, _: &Rules| swarm.mark_due(u32::MAX);
+            self.shards.lock(hash).change(hash, info_hash, self.now(), all_times);
+            let scope = Scope::Swarm(hash, info_hash);
             while self.flush(index, scope).await.map_err(|error| error.of(operation))? > 0 {}
         }
         Ok(turn)
