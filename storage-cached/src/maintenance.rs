@@ -74,14 +74,13 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     /// Forgets swarms of one worker. Peers that announce meanwhile are new.
     async fn forget(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
         let _turn = self.turn_after_flushes(Operation::ForgetSwarm, info_hashes).await?;
-        let before = self.backend.now();
         let forgotten = self.noted(self.backend.forget_swarms(info_hashes).await);
         for info_hash in info_hashes {
             let hash = self.shards.hash(info_hash);
             let mut shard = self.shards.lock(hash);
             shard.outdate(hash, info_hash);
             if let Ok(forgotten) = &forgotten {
-                shard.forget(hash, info_hash, before, forgotten.downloads, self.now());
+                shard.forget(hash, info_hash, forgotten.downloads, self.now());
             }
         }
         forgotten

@@ -13,6 +13,9 @@ const LATER: u8 = 1 << 3;
 /// The backend did not take the last write: what it has of the peer counts.
 const REFUSED: u8 = 1 << 4;
 
+/// The peer announced since the backend was last asked for its swarm.
+const SINCE_READ: u8 = 1 << 5;
+
 /// The state of a peer in 13 bytes without padding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerState {
@@ -56,7 +59,17 @@ impl PeerState {
     /// Sets the time of the last announce; what is to be written stays.
     pub(crate) fn set_announced(&mut self, announced: Timestamp) {
         self.announced = announced.nanoseconds().to_ne_bytes();
-        self.flags &= !REFUSED;
+        self.flags = self.flags & !REFUSED | SINCE_READ;
+    }
+
+    /// The backend is asked for its swarm.
+    pub(crate) fn begin_read(&mut self) {
+        self.flags &= !SINCE_READ;
+    }
+
+    /// Whether it announced since the backend was last asked for its swarm.
+    pub(crate) fn has_announced_since_read(&self) -> bool {
+        self.flags & SINCE_READ != 0
     }
 
     /// The time that the backend has, in seconds.
@@ -113,7 +126,7 @@ impl PeerState {
     /// The backend has the peer in its role as of this time, which may be earlier than that of the last announce.
     pub(crate) fn mark_stored(&mut self, stored: Timestamp) {
         self.stored = seconds(stored).to_ne_bytes();
-        self.flags = STORED | if stored < self.announced() { LATER } else { 0 };
+        self.flags = self.flags & SINCE_READ | STORED | if stored < self.announced() { LATER } else { 0 };
     }
 }
 

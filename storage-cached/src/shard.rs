@@ -257,6 +257,9 @@ impl Shard {
             let Some(info_hash) = self.to_load.pop_front() else { break };
             if let Some(load) = self.loads.get_mut(&info_hash) {
                 (load.is_sent, load.is_outdated) = (true, false);
+                if let Some(swarm) = self.swarms.get_mut(self.hashes.hash_one(info_hash), &info_hash) {
+                    swarm.begin_read();
+                }
                 info_hashes.push(info_hash);
             }
         }
@@ -265,15 +268,8 @@ impl Shard {
         }
     }
 
-    /// What the backend has of a swarm, which was asked at `asked`.
-    pub(crate) fn loaded(
-        &mut self,
-        hash: u64,
-        snapshot: &SwarmSnapshot,
-        asked: Timestamp,
-        now: Millis,
-        restores: bool,
-    ) {
+    /// What the backend has of a swarm.
+    pub(crate) fn loaded(&mut self, hash: u64, snapshot: &SwarmSnapshot, now: Millis, restores: bool) {
         let info_hash = &snapshot.info_hash;
         if let Some(load) = self.loads.get_mut(info_hash).filter(|load| load.is_outdated) {
             load.is_sent = false;
@@ -282,7 +278,7 @@ impl Shard {
         }
         self.counters.misses += 1;
         self.swarms.get_or_default(hash, info_hash);
-        self.change(hash, info_hash, now, |swarm, rules| swarm.merge(snapshot, asked, rules, restores));
+        self.change(hash, info_hash, now, |swarm, rules| swarm.merge(snapshot, rules, restores));
         self.end_load(info_hash, || Ok(()));
         self.acknowledge_stored();
     }
@@ -329,15 +325,8 @@ impl Shard {
     }
 
     /// The backend has forgotten a swarm: what came before is gone.
-    pub(crate) fn forget(
-        &mut self,
-        hash: u64,
-        info_hash: &InfoHash,
-        before: Timestamp,
-        downloads: bool,
-        now: Millis,
-    ) {
-        self.change(hash, info_hash, now, |swarm, _| swarm.forget(before, downloads));
+    pub(crate) fn forget(&mut self, hash: u64, info_hash: &InfoHash, downloads: bool, now: Millis) {
+        self.change(hash, info_hash, now, |swarm, _| swarm.forget(downloads));
     }
 
     // Writes.
@@ -547,6 +536,7 @@ impl Shard {
             }
         }
         failed.into_iter().rev().for_each(|completion| self.completions.push_front(completion));
+        self.acknowledge_stored();
         settled
     }
 

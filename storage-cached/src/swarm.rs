@@ -375,29 +375,33 @@ impl CachedSwarm {
         }
     }
 
-    /// Takes what is to be written, up to this many writes in `writes`; whether that is all.
+    /// Takes what is to be written, up to this many writes in `writes`; whether there was room for all. What the
+    /// backend refused waits until the swarm is read again.
     pub(crate) fn take_due(
         &mut self,
         info_hash: &InfoHash,
         limit: usize,
         writes: &mut Vec<PeerWrite>,
     ) -> bool {
-        let mut left = self.due;
+        let (mut left, mut has_room) = (self.due, true);
         if left == 0 {
             return true;
         }
         self.peers.visit_from(0, |peer, group, state| {
             let Some(due) = state.due() else { return true };
             if writes.len() >= limit {
+                has_room = false;
                 return false;
             }
-            let change = change_of(group, due);
-            state.mark_sent();
-            writes.push(PeerWrite { info_hash: *info_hash, peer, change, announced: state.announced() });
+            if !state.is_refused() {
+                let change = change_of(group, due);
+                state.mark_sent();
+                writes.push(PeerWrite { info_hash: *info_hash, peer, change, announced: state.announced() });
+            }
             left -= 1;
             left > 0
         });
-        left == 0
+        has_room
     }
 
     /// What became of a write that was taken. The peer may have changed since.
@@ -432,16 +436,18 @@ impl CachedSwarm {
         }
     }
 
-    /// Takes in what the backend has, which was asked at `asked`. Of a peer the later of both stays; one that the
-    /// backend does not have leaves memory too, unless it is to be written, or announced since. With `restores` it
-    /// is written again.
-    pub(crate) fn merge(
-        &mut self,
-        snapshot: &SwarmSnapshot,
-        asked: Timestamp,
-        rules: &Rules,
-        restores: bool,
-    ) {
+    /// The backend is asked for the swarm.
+    pub(crate) fn begin_read(&mut self) {
+        self.peers.visit_from(0, |_, _, state| {
+            state.begin_read();
+            true
+        });
+    }
+
+    /// Takes in what the backend has. Of a peer the later of both stays; one that the backend does not have leaves
+    /// memory too, unless it is to be written, or announced since the backend was asked. With `restores` it is
+    /// written again.
+    pub(crate) fn merge(&mut self, snapshot: &SwarmSnapshot, rules: &Rules, restores: bool) {
         self.downloads = snapshot.counts.downloads;
         self.set(UNREAD, false);
         if !snapshot.is_complete || snapshot.peers.len() > rules.max_peers {
@@ -461,7 +467,7 @@ impl CachedSwarm {
         }
         self.peers.retain(|peer, group, state| {
             let Some(record) = records.remove(&peer) else {
-                let stays = is_to_be_written_again(group, state, asked, restores);
+                let stays = is_to_be_written_again(group, state, restores);
                 if stays {
                     state.mark_write();
                 }
@@ -564,13 +570,13 @@ impl CachedSwarm {
         self.due = u32::try_from(i64::from(self.due) + newly_due).unwrap_or(0);
     }
 
-    /// Takes out what was there before the swarm was forgotten; what came since is new.
-    pub(crate) fn forget(&mut self, before: Timestamp, downloads: bool) {
+    /// Takes out what the backend knew all of when it forgot the swarm; what announced since is new.
+    pub(crate) fn forget(&mut self, downloads: bool) {
         if downloads {
             self.downloads = 0;
         }
         self.peers.retain(|_, group, state| {
-            let stays = state.announced() > before && group.role().is_some();
+            let stays = group.role().is_some() && (state.due().is_some() || state.is_later());
             if stays {
                 state.mark_write();
             }
@@ -605,12 +611,12 @@ fn announced_again(state: &mut PeerState, time: Timestamp, rules: &Rules) {
 }
 
 /// Whether a peer that the backend does not have is written, rather than forgotten.
-fn is_to_be_written_again(group: PeerGroup, state: &PeerState, asked: Timestamp, restores: bool) -> bool {
+fn is_to_be_written_again(group: PeerGroup, state: &PeerState, restores: bool) -> bool {
     if group == PeerGroup::Hidden {
         return false;
     }
     let is_new = state.due() == Some(Due::Write) && !state.is_refused();
-    is_new || state.announced() > asked || restores
+    is_new || restores || !state.is_refused() && state.has_announced_since_read()
 }
 
 /// Whether what the backend has of a peer counts, and not what memory has.
@@ -645,7 +651,7 @@ mod tests {
 
     fn known(records: &[(u8, Role, i64)]) -> CachedSwarm {
         let mut swarm = CachedSwarm::unread();
-        swarm.merge(&snapshot(records), Timestamp::from_seconds(0), &RULES, false);
+        swarm.merge(&snapshot(records), &RULES, false);
         swarm
     }
 
@@ -710,8 +716,9 @@ mod tests {
     #[test]
     fn what_the_backend_lacks_leaves_memory_unless_it_announced_since() {
         let mut swarm = known(&[(1, Role::Seeder, 10), (2, Role::Seeder, 10), (3, Role::Leecher, 10)]);
+        swarm.begin_read();
         swarm.put(&peer(2), Role::Seeder, now(60), &RULES, true).unwrap();
-        swarm.merge(&snapshot(&[(3, Role::Seeder, 20)]), Timestamp::from_seconds(50), &RULES, false);
+        swarm.merge(&snapshot(&[(3, Role::Seeder, 20)]), &RULES, false);
         assert_eq!((swarm.counts().seeders, swarm.counts().leechers), (2, 0));
         let writes = taken(&mut swarm);
         assert_eq!((writes.len(), writes[0].peer), (1, peer(2)));
@@ -724,7 +731,7 @@ mod tests {
         let sent = taken(&mut swarm);
         swarm.answered(&sent[0], Answer::Unchanged);
         assert!(swarm.is_unread());
-        swarm.merge(&snapshot(&[(1, Role::Seeder, 15)]), Timestamp::from_seconds(30), &RULES, false);
+        swarm.merge(&snapshot(&[(1, Role::Seeder, 15)]), &RULES, false);
         assert_eq!((swarm.get(&peer(1)).unwrap().0, swarm.due()), (Role::Seeder, 0));
     }
 
@@ -734,7 +741,7 @@ mod tests {
         swarm.delete(&peer(1), None, now(20), true).unwrap();
         swarm.delete(&peer(2), None, now(20), true).unwrap();
         let stored = [(1, Role::Seeder, 10), (2, Role::Leecher, 30)];
-        swarm.merge(&snapshot(&stored), Timestamp::from_seconds(40), &RULES, false);
+        swarm.merge(&snapshot(&stored), &RULES, false);
         assert_eq!((swarm.counts().seeders, swarm.counts().leechers), (0, 1));
         assert_eq!(taken(&mut swarm).len(), 1);
     }

@@ -210,7 +210,6 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         if !self.budget.has_room() {
             self.evict(index);
         }
-        let asked = self.backend.now();
         let reading = self.backend.read_swarms(&info_hashes, self.max_peers);
         match self.state.timed(reading).await {
             Ok(snapshots) => {
@@ -224,7 +223,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
                             lost.push(DownloadsRecord { info_hash: snapshot.info_hash, downloads: known });
                         }
                     }
-                    shard.loaded(hash, snapshot, asked, self.now(), self.config.restore_lost);
+                    shard.loaded(hash, snapshot, self.now(), self.config.restore_lost);
                 }
                 self.restore_downloads(&lost).await;
                 self.leave_out_first_sights(&info_hashes);

@@ -51,7 +51,7 @@ pub trait Backend: Send + Sync {
     }
 
     /// How long after a write was acknowledged another node on the same backend may still not see it. The node
-    /// that wrote sees it at once.
+    /// that wrote sees it at once. [`Duration::MAX`]: no other node may use the backend.
     fn visible_within(&self) -> Duration {
         Duration::ZERO
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Barrier, watch};
@@ -56,7 +57,13 @@ impl TestContext {
 
     /// Skips the case where openings share nothing.
     pub fn only_if_shared(&self) -> CaseResult {
-        self.skip_unless(!self.is_private(), "each opening has a storage of its own")
+        self.skip_unless(!self.is_private(), "each opening has a storage of its own")?;
+        self.skip_unless(!self.is_for_one_node(), "the storage is for one node")
+    }
+
+    /// Whether no other node may use the storage.
+    fn is_for_one_node(&self) -> bool {
+        self.storage.visible_within() == Duration::MAX
     }
 
     /// Skips the case unless a condition holds.
@@ -66,7 +73,7 @@ impl TestContext {
 
     /// The storage as one more node opens it; the same one where openings share nothing.
     pub async fn another_node(&self) -> CaseResult<Arc<dyn Storage>> {
-        if self.is_private() {
+        if self.is_private() || self.is_for_one_node() {
             return Ok(Arc::clone(&self.storage));
         }
         self.handle_to_close().await
