@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 use storage_core::layer::Metrics;
-use storage_core::{Collected, CountCheck, EndedCall, Event, Operation, Statistics};
+use storage_core::{CacheStatus, Collected, CountCheck, EndedCall, Event, Operation, Statistics};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
 use crate::serve::FrontMetrics;
@@ -66,6 +66,8 @@ fn the_metrics_of_storages_are_those_in_the_book() {
         Event::MirrorMissed { writes: 1 },
         Event::MirrorSuspended { suspended: false },
         Event::MirrorQueued { writes: 1 },
+        Event::CacheBackendAway { away: false },
+        Event::CacheMeasured(CacheStatus::default()),
     ] {
         meter.observe(BACKEND, event);
     }

@@ -3,7 +3,7 @@
 use storage_core::config::{StorageConfig, Value};
 use storage_pg::recommended::Recommendation;
 
-use super::pg::Design;
+use super::pg::{Changes, Design, PATIENT};
 use super::{Fresh, TestTarget, UnderTest, mirror, redis};
 use crate::servers::{Found, PgUrl, Servers};
 
@@ -19,6 +19,9 @@ const TINY: Settings = &[("flush_interval", "20ms"), ("max_memory", "256KiB")];
 /// The storage inside acknowledges.
 const STORED: Settings = &[("acknowledge", "storage")];
 
+/// The same for a storage whose writes get in each other's way.
+const STORED_IN_TIME: Settings = &[("acknowledge", "storage"), ("operation_timeout", "60s")];
+
 pub(super) fn all() -> Vec<UnderTest> {
     vec![
         over_memory("cached/memory", QUICK),
@@ -26,9 +29,9 @@ pub(super) fn all() -> Vec<UnderTest> {
         over_memory("cached/memory-stored", STORED),
         over_redis("cached/redis", QUICK),
         over_redis("cached/redis-stored", STORED),
-        over_pg("cached/pg", QUICK, ""),
-        over_pg("cached/pg-tiny", TINY, ""),
-        over_pg("cached/pg-serializable-stored", STORED, "serializable"),
+        UnderTest::new("cached/pg", || pg(QUICK, "read%20committed", &[])),
+        UnderTest::new("cached/pg-tiny", || pg(TINY, "read%20committed", &[])),
+        UnderTest::new("cached/pg-serializable-stored", || pg(STORED_IN_TIME, "serializable", PATIENT)),
     ]
 }
 
@@ -44,18 +47,11 @@ fn over_redis(name: &str, settings: Settings) -> UnderTest {
     })
 }
 
-fn over_pg(name: &str, settings: Settings, isolation: &'static str) -> UnderTest {
-    UnderTest::new(name, move || pg(settings, isolation))
-}
-
-fn pg(settings: Settings, isolation: &str) -> Found<Fresh> {
+fn pg(settings: Settings, isolation: &str, changes: Changes) -> Found<Fresh> {
     let design = Design::from(Recommendation::default());
     let schema = design.schema()?;
-    let mut url = PgUrl::parse(&schema.connection_string());
-    if !isolation.is_empty() {
-        url = url.with("default_transaction_isolation", isolation);
-    }
-    let inside = design.config_at(url.to_string());
+    let url = PgUrl::parse(&schema.connection_string()).with("default_transaction_isolation", isolation);
+    let inside = design.changed_config_at(url.to_string(), changes);
     Ok(Fresh::new(config(inside, settings), TestTarget::Schema(schema)))
 }
 

@@ -17,7 +17,7 @@ pub struct Design {
 }
 
 /// Keys of a configuration, two underscores between levels, with other values.
-type Changes = &'static [(&'static str, &'static str)];
+pub(super) type Changes = &'static [(&'static str, &'static str)];
 
 /// Every call uses the batch queries, also a single one.
 const BATCHES_ALWAYS: Changes = &[("BATCH_WHEN_IDLE", "true")];
@@ -39,7 +39,7 @@ const NO_BATCHES: Changes = &[
     ("BULK__READ_QUERY", ""),
 ];
 
-const PATIENT: Changes = &[("OPERATION_TIMEOUT", "60s"), ("RETRY_TIMEOUT", "60s")];
+pub(super) const PATIENT: Changes = &[("OPERATION_TIMEOUT", "60s"), ("RETRY_TIMEOUT", "60s")];
 
 macro_rules! design {
     ($name:literal) => {
