@@ -7,7 +7,7 @@ use storage_core::{
 };
 
 use crate::MemoryStorage;
-use crate::swarm::Swarm;
+use crate::swarm::TimedSwarm;
 
 #[async_trait]
 impl BulkPeerStorage for MemoryStorage {
@@ -37,7 +37,7 @@ impl MemoryStorage {
         let stored = place.get().and_then(|swarm| swarm.get(peer));
         match (change, stored) {
             (PeerChange::Put(role), _) => {
-                let put = |swarm: &mut Swarm| swarm.put_newer(peer, *role, *announced);
+                let put = |swarm: &mut TimedSwarm| swarm.put_newer(peer, *role, *announced);
                 if !self.write(&mut place, Operation::WritePeers, peer, put)? {
                     return Ok(Written::Unchanged);
                 }
@@ -57,7 +57,7 @@ impl MemoryStorage {
                 place.get_or_default().put(peer, Role::Seeder, time.max(*announced));
             }
             (PeerChange::Graduate, stored) if stored.is_none_or(|(_, time)| time <= *announced) => {
-                let put = |swarm: &mut Swarm| {
+                let put = |swarm: &mut TimedSwarm| {
                     swarm.put(peer, Role::Seeder, *announced);
                     true
                 };

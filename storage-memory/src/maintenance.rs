@@ -7,7 +7,7 @@ use storage_core::{
 };
 
 use crate::MemoryStorage;
-use crate::swarm::Swarm;
+use crate::swarm::TimedSwarm;
 
 #[async_trait]
 impl Maintenance for MemoryStorage {
@@ -110,7 +110,7 @@ impl MemoryStorage {
     }
 }
 
-fn listed(info_hash: &InfoHash, swarm: Option<&Swarm>, downloads: u64) -> ListedSwarm {
+fn listed(info_hash: &InfoHash, swarm: Option<&TimedSwarm>, downloads: u64) -> ListedSwarm {
     let count = |role| swarm.map_or(0, |swarm| swarm.count(role) as u64);
     let counts = SwarmCounts { seeders: count(Role::Seeder), leechers: count(Role::Leecher), downloads };
     ListedSwarm { info_hash: *info_hash, counts }

@@ -8,7 +8,7 @@ use storage_core::{
 
 use crate::MemoryStorage;
 use crate::shards::WriteEntry;
-use crate::swarm::Swarm;
+use crate::swarm::TimedSwarm;
 
 #[async_trait]
 impl PeerStorage for MemoryStorage {
@@ -117,7 +117,7 @@ impl MemoryStorage {
         place: &mut SwarmEntry<'_>,
         operation: Operation,
         peer: &Peer,
-        write: impl FnOnce(&mut Swarm) -> bool,
+        write: impl FnOnce(&mut TimedSwarm) -> bool,
     ) -> Result<bool> {
         let swarm = place.get_or_default();
         let before = swarm.len();
@@ -143,7 +143,7 @@ impl MemoryStorage {
     ) -> Result<()> {
         let (mut is_stored, mut refused) = (false, None);
         for peer in peers {
-            let put = |swarm: &mut Swarm| {
+            let put = |swarm: &mut TimedSwarm| {
                 swarm.put(peer, role, announced);
                 true
             };
@@ -204,7 +204,7 @@ impl MemoryStorage {
 }
 
 /// The locked place of a swarm.
-pub(crate) type SwarmEntry<'a> = WriteEntry<'a, InfoHash, Swarm>;
+pub(crate) type SwarmEntry<'a> = WriteEntry<'a, InfoHash, TimedSwarm>;
 
 #[cfg(test)]
 mod tests {

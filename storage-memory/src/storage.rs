@@ -11,12 +11,12 @@ use storage_core::{
 
 use crate::MemoryConfig;
 use crate::shards::Shards;
-use crate::swarm::Swarm;
+use crate::swarm::TimedSwarm;
 
 /// A storage in the memory of the process. Timeouts, limits and an orderly close are layers:
 /// [`storage_core::with_default_layers`].
 pub struct MemoryStorage {
-    pub(crate) swarms: Shards<InfoHash, Swarm>,
+    pub(crate) swarms: Shards<InfoHash, TimedSwarm>,
     pub(crate) downloads: Shards<InfoHash, u64>,
     pub(crate) data: Shards<Context, BTreeMap<Bytes, Bytes>>,
     /// For peers.

@@ -10,7 +10,7 @@ use storage_core::{
 
 use crate::MemoryStorage;
 use crate::shards::{Shards, WriteEntry};
-use crate::swarm::Swarm;
+use crate::swarm::TimedSwarm;
 
 #[async_trait]
 impl Transfer for MemoryStorage {
@@ -100,7 +100,7 @@ impl Transfer for MemoryStorage {
         for record in records {
             let mut place = self.swarms.write(&record.info_hash);
             let PeerRecord { peer, role, announced, .. } = record;
-            let put = |swarm: &mut Swarm| swarm.put_newer(peer, *role, *announced);
+            let put = |swarm: &mut TimedSwarm| swarm.put_newer(peer, *role, *announced);
             count(&mut imported, self.write(&mut place, Operation::ImportPeers, peer, put)?);
         }
         Ok(imported)

@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_table_is_a_map(steps in prop::collection::vec((any::<u8>(), 0..4), 0..200)) {
+        fn a_table_is_a_map(steps in prop::collection::vec((any::<u8>(), 0..6), 0..200)) {
             let (hashes, mut model) = (DefaultHashBuilder::default(), BTreeMap::new());
             let mut table = CompactMap::with_hashes(hashes.clone());
             for (key, what) in steps {
@@ -188,6 +188,22 @@ mod tests {
                         *model.entry(key).or_insert(0) += 1;
                     }
                     2 => prop_assert_eq!(table.remove(hash, &key), model.remove(&key)),
+                    3 => {
+                        let last = table.len().checked_sub(1).and_then(|last| table.entry_at(last)).map(|(key, _)| *key);
+                        let removed = table.remove_at(usize::from(key));
+                        prop_assert_eq!(removed.is_some(), usize::from(key) < model.len());
+                        if let Some((removed, value)) = removed {
+                            prop_assert_eq!(model.remove(&removed), Some(value));
+                            let moved = table.entry_at(usize::from(key)).map(|(key, _)| *key);
+                            prop_assert_eq!(moved, last.filter(|last| *last != removed));
+                        }
+                    }
+                    4 => {
+                        if let Some((key, value)) = table.entry_at_mut(usize::from(key)) {
+                            *value += 1;
+                            *model.entry(*key).or_default() += 1;
+                        }
+                    }
                     _ if key < 8 => {
                         table.retain(|value| *value % 2 == 0);
                         model.retain(|_, value| *value % 2 == 0);
@@ -198,9 +214,31 @@ mod tests {
                 let held: BTreeMap<_, _> = table.keys().copied().zip(table.values().copied()).collect();
                 prop_assert_eq!(&held, &model);
                 for key in 0..=255 {
-                    prop_assert_eq!(table.get(hashes.hash_one(key), &key), model.get(&key));
+                    let hash = hashes.hash_one(key);
+                    prop_assert_eq!(table.get(hash, &key), model.get(&key));
+                    let position = table.find_by_hash(hash, |_, _| true);
+                    let entry = position.and_then(|position| table.entry_at(position));
+                    prop_assert_eq!(entry, model.get_key_value(&key));
                 }
+                prop_assert_eq!(table.entry_at(table.len()), None);
             }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_by_the_hash_of_its_key() {
+        let hashes = DefaultHashBuilder::default();
+        let mut table = CompactMap::<u32, u32>::with_hashes(hashes.clone());
+        (0..1_000).for_each(|key| *table.get_or_default(hashes.hash_one(key), &key) = key * 2);
+        for key in 0..2_000 {
+            let mut seen = Vec::new();
+            let found = table.find_by_hash(hashes.hash_one(key), |key, value| {
+                seen.push((*key, *value));
+                true
+            });
+            assert_eq!(found.is_some(), key < 1_000);
+            assert_eq!(seen, Vec::from_iter(found.map(|_| (key, key * 2))), "no entry of another hash");
+            assert_eq!(table.find_by_hash(hashes.hash_one(key), |_, _| false), None);
         }
     }
 
@@ -214,5 +252,28 @@ mod tests {
         assert_eq!(table.len(), 10);
         assert!(table.entries.capacity() <= 20, "{}", table.entries.capacity());
         assert!(table.positions.capacity() <= 30, "{}", table.positions.capacity());
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_entries_and_the_table() {
+        let hashes = DefaultHashBuilder::default();
+        let mut table = CompactMap::<[u8; 20], Option<[u8; 43]>>::with_hashes(hashes.clone());
+        assert_eq!(table.heap_bytes(), 0);
+        for key in 0..1_000u32 {
+            let mut info_hash = [0; 20];
+            info_hash[..4].copy_from_slice(&key.to_ne_bytes());
+            let hash = hashes.hash_one(info_hash);
+            *table.get_or_default(hash, &info_hash) = Some([1; 43]);
+        }
+        let entries = table.entries.capacity() * 64;
+        let index = table.positions.capacity() * 5;
+        let bytes = table.heap_bytes();
+        assert!((entries + index..=entries + index * 4 / 3).contains(&bytes), "{bytes}: {entries} + {index}");
+        while table.len() > 10 {
+            table.remove_at(0);
+        }
+        assert!(table.heap_bytes() <= 40 * 64 + 300, "{}", table.heap_bytes());
+        table.clear();
+        assert_eq!(table.heap_bytes(), 0);
     }
 }

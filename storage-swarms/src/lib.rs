@@ -1,7 +1,7 @@
 //! Swarms in memory, as small as they can be: what the backend `memory` and a cache of swarms are made of.
 //!
-//! Take [`Swarm`] for the peers of one swarm. It keeps a state of your choice for each peer, such as the time of its last
-//! announce. Take [`CompactMap`] for a map of swarms. Neither has a lock.
+//! Take [`Swarm`] for the peers of one swarm. It keeps a state of your choice for each peer, such as the time of its
+//! last announce. Take [`CompactMap`] for a map of swarms. Neither has a lock.
 //!
 //! ```
 //! use storage_core::{InfoHash, Peer, PeerId, PeerSelection, Role};
@@ -36,4 +36,4 @@ mod swarm;
 pub use compact_map::CompactMap;
 pub use hashbrown::DefaultHashBuilder;
 pub use peer_list::{PeerGroup, PeerKey, PeerList};
-pub use swarm::{Position, Swarm};
+pub use swarm::{PeerPosition, Swarm};

@@ -206,8 +206,8 @@ impl<P: PeerKey, T: Copy> PeerList<P, T> {
         before - self.len()
     }
 
-    /// Calls `take` with up to `count` peers of a role and their states: from a random one on, each as many further as a
-    /// second random number says. Every peer is as likely as any other, none comes twice, and it takes no
+    /// Calls `take` with up to `count` peers of a role and their states: from a random one on, each as many further
+    /// as a second random number says. Every peer is as likely as any other, none comes twice, and it takes no
     /// memory.
     pub fn sample(&self, role: Role, count: usize, mut take: impl FnMut(P, &T)) {
         let range = self.range(role);
@@ -270,12 +270,31 @@ impl<P: PeerKey, T: Copy> PeerList<P, T> {
     }
 
     fn swap_remove(&mut self, position: usize) {
-        let position = self.assign(position, PeerGroup::Hidden);
-        let last = self.swap(position, self.entries.len() - 1);
         if let Some(positions) = &mut self.positions {
-            positions.remove(&self.entries, last);
+            positions.remove(&self.entries, position);
         }
+        let mut gap = position;
+        if gap < self.seeders as usize {
+            self.seeders -= 1;
+            gap = self.fill(gap, self.seeders as usize);
+        }
+        if gap < self.listed() {
+            self.listed -= 1;
+            gap = self.fill(gap, self.listed());
+        }
+        self.fill(gap, self.entries.len() - 1);
         self.entries.pop();
+    }
+
+    /// Moves an entry to a gap; where the gap is now.
+    fn fill(&mut self, gap: usize, from: usize) -> usize {
+        if gap != from {
+            if let Some(positions) = &mut self.positions {
+                positions.renumber(&self.entries, from, gap);
+            }
+            self.entries[gap] = self.entries[from];
+        }
+        from
     }
 
     /// Swaps two entries; the new position of the first.
@@ -324,16 +343,26 @@ impl PositionIndex {
 
     /// Before two entries are swapped.
     fn swap<P: PeerKey, T: Copy>(&mut self, entries: &[PeerEntry<P, T>], one: usize, other: usize) {
-        let (hash_of_one, hash_of_other) = (self.hash(entries, one), self.hash(entries, other));
-        // No position is that great: while the other entry moves, this one is told apart by it.
-        self.renumber(hash_of_one, one as u32, u32::MAX);
-        self.renumber(hash_of_other, other as u32, one as u32);
-        self.renumber(hash_of_one, u32::MAX, other as u32);
+        // Both are found before either changes: they may have the same hash.
+        let buckets = [one, other].map(|position| self.bucket(entries, position));
+        for (bucket, to) in buckets.into_iter().zip([other, one]) {
+            self.set(bucket, to);
+        }
     }
 
-    fn renumber(&mut self, hash: u64, from: u32, to: u32) {
-        if let Some(position) = self.table.find_mut(hash, |at| *at == from) {
-            *position = to;
+    /// Before an entry moves.
+    fn renumber<P: PeerKey, T: Copy>(&mut self, entries: &[PeerEntry<P, T>], from: usize, to: usize) {
+        let bucket = self.bucket(entries, from);
+        self.set(bucket, to);
+    }
+
+    fn bucket<P: PeerKey, T: Copy>(&self, entries: &[PeerEntry<P, T>], position: usize) -> Option<usize> {
+        self.table.find_bucket_index(self.hash(entries, position), |at| *at as usize == position)
+    }
+
+    fn set(&mut self, bucket: Option<usize>, position: usize) {
+        if let Some(at) = bucket.and_then(|bucket| self.table.get_bucket_mut(bucket)) {
+            *at = position as u32;
         }
     }
 
@@ -376,13 +405,31 @@ mod tests {
     #[test]
     fn memory_is_given_back_when_peers_leave() {
         let mut peers = PeerList::default();
+        assert_eq!(peers.heap_bytes(), 0);
         for peer in 0..10_000u16 {
             let group = [PeerGroup::Seeder, PeerGroup::Leecher, PeerGroup::Hidden][usize::from(peer) % 3];
             peers.insert(peer.to_be_bytes(), group, peer.to_be_bytes());
         }
+        let entries = peers.entries.capacity() * 4;
+        // A table has 5 bytes for each position, and up to 16 of 7 may be free.
+        let (bytes, most) = (peers.heap_bytes(), entries + 10_000 * 5 * 16 / 7 + 200);
+        assert!((entries + 10_000 * 5..most).contains(&bytes), "{bytes}: {entries}");
         assert_eq!(peers.retain(|_, _, state| u16::from_be_bytes(*state) >= 9_990), 9_990);
         assert_eq!(peers.len(), 10);
         assert!(peers.entries.capacity() <= 20, "{}", peers.entries.capacity());
         assert!(peers.positions.is_none());
+        assert_eq!(peers.heap_bytes(), peers.entries.capacity() * 4);
+        while !peers.is_empty() {
+            peers.remove(0);
+        }
+        assert_eq!(peers.count(Role::Seeder) + peers.count(Role::Leecher) + peers.hidden(), 0);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn entries_have_no_padding_and_a_list_is_small() {
+        assert_eq!(size_of::<PeerEntry<[u8; 26], [u8; 8]>>(), 26 + 8);
+        assert_eq!(size_of::<PeerEntry<[u8; 38], [u8; 8]>>(), 38 + 8);
+        assert_eq!(size_of::<PeerList<[u8; 26], [u8; 8]>>(), 24 + 2 * 4 + 8);
     }
 }
