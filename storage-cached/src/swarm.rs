@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use storage_core::{
     Announce, InfoHash, Peer, PeerChange, PeerRecord, PeerWrite, Role, SwarmCounts, SwarmSnapshot, Timestamp,
 };
-use storage_swarms::{PeerGroup, Position, Swarm};
+use storage_swarms::{PeerGroup, PeerPosition, Swarm};
 
 use crate::peer_state::{Due, PeerState, seconds};
 
@@ -226,7 +226,7 @@ impl CachedSwarm {
     }
 
     /// Changes the state of a peer, and counts whether something of it is due.
-    fn with_state(&mut self, at: Position, change: impl FnOnce(&mut PeerState)) {
+    fn with_state(&mut self, at: PeerPosition, change: impl FnOnce(&mut PeerState)) {
         let state = self.peers.state_mut(at);
         let was_due = state.due().is_some();
         change(state);
@@ -246,7 +246,7 @@ impl CachedSwarm {
         self.peers.insert(peer, group, state);
     }
 
-    fn remove(&mut self, at: Position) {
+    fn remove(&mut self, at: PeerPosition) {
         self.due -= u32::from(self.peers.state(at).due().is_some());
         self.peers.remove(at);
     }
@@ -359,7 +359,7 @@ impl CachedSwarm {
     }
 
     /// What is to be written of a peer.
-    fn due_write(&self, info_hash: &InfoHash, peer: &Peer, at: Position) -> Option<PeerWrite> {
+    fn due_write(&self, info_hash: &InfoHash, peer: &Peer, at: PeerPosition) -> Option<PeerWrite> {
         let state = self.peers.state(at);
         let change = change_of(self.peers.group(at), state.due()?);
         Some(PeerWrite { info_hash: *info_hash, peer: *peer, change, announced: state.announced() })

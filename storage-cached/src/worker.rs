@@ -379,17 +379,17 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     /// Makes writes. Where the backend refuses all of a batch, its halves are tried, down to the one it refuses.
     async fn write(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
         let mut results: Vec<_> = writes.iter().map(|_| Ok(Written::Unchanged)).collect();
-        let mut parts = vec![0..writes.len()];
-        while let Some(part) = parts.pop() {
-            let written = self.state.timed(self.backend.write_peers(&writes[part.clone()])).await;
+        let mut parts = vec![(0, writes.len())];
+        while let Some((begin, end)) = parts.pop() {
+            let written = self.state.timed(self.backend.write_peers(&writes[begin..end])).await;
             let is_refused =
                 |result: &Result<Written>| result.as_ref().is_err_and(|error| !error.is_retryable());
-            if part.len() > 1 && written.iter().all(is_refused) {
-                let half = part.start + part.len() / 2;
-                parts.extend([part.start..half, half..part.end]);
+            if end - begin > 1 && written.iter().all(is_refused) {
+                let half = begin.midpoint(end);
+                parts.extend([(begin, half), (half, end)]);
                 continue;
             }
-            for (place, result) in part.zip(written) {
+            for (place, result) in (begin..end).zip(written) {
                 results[place] = result;
             }
         }
