@@ -88,6 +88,44 @@ fn an_unknown_workload_is_answered_with_those_there_are() {
 }
 
 #[test]
+fn a_day_reports_what_was_announced_and_the_processor_time() {
+    let sizes = ["--workload", "day", "--peers", "1K", "--swarms", "200"];
+    let ran = bench(&[&sizes[..], &["--json"]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&report["workload"], &report["errors"]), (&"day".into(), &0.into()), "{ran:?}");
+    assert_eq!(report["announces"], report["operations"], "{ran:?}");
+    assert!(report["intervals"].as_f64() > Some(0.0), "{ran:?}");
+    assert_eq!(report["server_cpu_ms_per_10k"], Value::Null, "{ran:?}");
+
+    let paced = ["--announce-interval", "2s", "--speed", "4", "--server-process", "tracker-storage"];
+    let long = ["--duration", "200ms", "--warmup", "10ms"];
+    let ran = run_on(MEMORY, "bench", &[&sizes[..], &paced, &long].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().skip(3).collect();
+    assert!(lines[0].ends_with(" intervals of 2s; 2000 per second were due"), "{ran:?}");
+    assert!(lines[1].starts_with("processor time for 10,000 announces: "), "{ran:?}");
+    assert!(lines[1].ends_with(" of tracker-storage"), "{ran:?}");
+    let announces: u64 = lines[0].split(' ').next().unwrap().parse().unwrap();
+    assert!((100..=500).contains(&announces), "{ran:?}");
+}
+
+#[test]
+fn options_that_do_not_fit_a_day_are_refused() {
+    let refused: [(&[&str], &str); 4] = [
+        (&["--speed", "2"], "--speed needs --workload day"),
+        (&["--workload", "day", "put"], "cannot be combined with others"),
+        (&["--workload", "day", "--peers", "10", "--swarms", "1K"], "1000 swarms need as many peers or more"),
+        (&["--workload", "day", "--server-process", "no-such"], "no process is called no-such"),
+    ];
+    for (arguments, message) in refused {
+        let ran = bench(arguments);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(message), "{ran:?}");
+    }
+}
+
+#[test]
 fn no_time_and_no_swarms_are_wrong_usage() {
     for wrong in [["--duration", "0s"], ["--swarms", "0"], ["--peers", "0"], ["--concurrency", "0"]] {
         let ran = bench(&wrong);

@@ -33,6 +33,8 @@ fn help_of_each_level_names_what_is_there() {
                 "[default: a storage of the backend memory]",
                 "--workload <NAME>",
                 "put-new",
+                "day",
+                "--speed",
                 "tracker",
                 "--concurrency",
                 "64",

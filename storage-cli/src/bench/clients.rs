@@ -20,7 +20,12 @@ pub(super) trait Announcer: Send {
 
 impl Announcer for Arc<dyn Storage + '_> {
     async fn announce(&mut self, announce: &Announce) -> Result<()> {
-        (**self).announce(announce).await.map(drop)
+        // As `serve` does.
+        let answer = match self.try_announce(announce) {
+            Some(answer) => answer,
+            None => (**self).announce(announce).await,
+        };
+        answer.map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
 use storage_core::{Capability, PeerRecord, Result, Storage, Timestamp, Transfer, When};
 
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Member};
 use crate::interrupt::Interrupt;
 
 /// Peers per batch.
@@ -23,11 +23,11 @@ pub(super) fn scattered(dataset: &Dataset) -> Vec<u64> {
     numbers
 }
 
-/// Loads all peers of the dataset, swarm by swarm or in this order, until Ctrl-C; counts them in `done`.
+/// Loads the peers that `record` gives for each number below `count`, until Ctrl-C; counts the numbers in `done`.
 pub(super) async fn load(
     storage: &Arc<dyn Storage>,
-    dataset: &Dataset,
-    order: Option<&[u64]>,
+    count: u64,
+    record: &(dyn Fn(u64) -> Option<PeerRecord> + Sync),
     workers: usize,
     done: &AtomicU64,
     interrupt: &Interrupt,
@@ -35,12 +35,11 @@ pub(super) async fn load(
     let imports = storage.missing_capabilities().has(Capability::ImportPeers);
     let batch = if imports { BATCH } else { 1 };
     let at_once = if imports { BATCHES_AT_ONCE } else { workers };
-    let batches = stream::iter(0..dataset.peers().div_ceil(batch)).take_until(interrupt.clone().wait());
+    let batches = stream::iter(0..count.div_ceil(batch)).take_until(interrupt.clone().wait());
     let loaded = batches.map(|index| {
-        let first = index * batch;
-        let turns = first..(first + batch).min(dataset.peers());
-        let records =
-            records(dataset, turns.map(|turn| order.map_or(turn, |numbers| numbers[turn as usize])));
+        let numbers = index * batch..((index + 1) * batch).min(count);
+        let counted = numbers.end - numbers.start;
+        let records: Vec<_> = numbers.filter_map(record).collect();
         async move {
             if imports {
                 storage.import_peers(&records).await?;
@@ -49,21 +48,17 @@ pub(super) async fn load(
                     storage.put_peer(info_hash, peer, *role, When::At(*announced)).await?;
                 }
             }
-            done.fetch_add(records.len() as u64, Ordering::Relaxed);
+            done.fetch_add(counted, Ordering::Relaxed);
             Ok(())
         }
     });
     loaded.buffer_unordered(at_once).try_collect().await
 }
 
-/// The peers with these numbers, announced now.
-fn records(dataset: &Dataset, numbers: impl Iterator<Item = u64>) -> Vec<PeerRecord> {
-    let announced = Timestamp::now();
-    let record = |number| {
-        let member = dataset.member(dataset.swarm_of(number), number);
-        PeerRecord { info_hash: member.info_hash, peer: member.peer, role: member.role, announced }
-    };
-    numbers.map(record).collect()
+/// The peer of the dataset with this number, announced now.
+pub(super) fn record(dataset: &Dataset, number: u64) -> PeerRecord {
+    let Member { info_hash, peer, role } = dataset.member(dataset.swarm_of(number), number);
+    PeerRecord { info_hash, peer, role, announced: Timestamp::now() }
 }
 
 /// Swarms removed in one call; few, to show progress.
@@ -96,7 +91,9 @@ pub(crate) async fn bytes_per_peer(storage: &(impl Transfer + ?Sized), peers: u6
     let dataset = Dataset::even(MEASURED_PEERS.div_ceil(peers), peers);
     let Some(before) = resident_bytes() else { return Ok(None) };
     for first in (0..dataset.peers()).step_by(BATCH as usize) {
-        storage.import_peers(&records(&dataset, first..(first + BATCH).min(dataset.peers()))).await?;
+        let numbers = first..(first + BATCH).min(dataset.peers());
+        let records: Vec<_> = numbers.map(|number| record(&dataset, number)).collect();
+        storage.import_peers(&records).await?;
     }
     let grown = resident_bytes().map(|after| after.saturating_sub(before));
     Ok(grown.map(|grown| grown / dataset.peers()))

@@ -7,6 +7,7 @@ use indicatif::HumanCount;
 use storage_core::{Result as StorageResult, Storage};
 
 use super::dataset::Dataset;
+use super::day::{self, Day, DaySettings};
 use super::load;
 use super::report::BenchReport;
 use super::runner::{RunSettings, run_workers};
@@ -23,12 +24,18 @@ pub(crate) enum SwarmSizes {
     Even,
     /// Of all sizes.
     Zipf,
+    /// Those of `day`.
+    Day,
 }
 
 impl SwarmSizes {
     /// The sizes for a workload.
     pub(crate) fn of(workload: Workload) -> Self {
-        if workload == Workload::Tracker { Self::Zipf } else { Self::Even }
+        match workload {
+            Workload::Tracker => Self::Zipf,
+            Workload::Day => Self::Day,
+            _ => Self::Even,
+        }
     }
 }
 
@@ -39,10 +46,12 @@ pub(crate) struct LocalRun {
     settings: RunSettings,
     interrupt: Interrupt,
     scattered: bool,
+    /// The peers, if it is a run of `day`.
+    day: Option<Arc<Day>>,
 }
 
 impl LocalRun {
-    /// Prepares a run; nothing is loaded yet.
+    /// Prepares a run of all workloads but `day`; nothing is loaded yet.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         sizes: SwarmSizes,
@@ -53,9 +62,25 @@ impl LocalRun {
         let dataset = match sizes {
             SwarmSizes::Even => Dataset::even(swarms, peers),
             SwarmSizes::Zipf => Dataset::zipf(swarms, peers),
+            // The peers are those of the day.
+            SwarmSizes::Day => Dataset::even(swarms, 0),
         };
         let (storage, dataset) = (Arc::clone(storage), Arc::new(dataset));
-        Self { storage, dataset, settings, interrupt: interrupt.clone(), scattered: false }
+        Self { storage, dataset, settings, interrupt: interrupt.clone(), scattered: false, day: None }
+    }
+
+    /// Prepares a run of `day`: swarms, and peers in all of them together.
+    pub(crate) fn day(
+        storage: &Arc<dyn Storage>,
+        (swarms, peers): (u64, u64),
+        settings: RunSettings,
+        day: DaySettings,
+        interrupt: &Interrupt,
+    ) -> Self {
+        let run = Self::new(storage, SwarmSizes::Day, (swarms, peers), settings, interrupt);
+        let length = settings.warmup + settings.duration;
+        let day = Day::new(&run.dataset, peers, length, day);
+        Self { day: Some(Arc::new(day)), ..run }
     }
 
     /// Whether peers are put there in random order, and not swarm after swarm.
@@ -71,10 +96,15 @@ impl LocalRun {
     pub(crate) async fn load(&self) -> StorageResult<()> {
         let done = AtomicU64::new(0);
         let order = self.scattered.then(|| load::scattered(&self.dataset));
-        let workers = self.settings.concurrency;
-        let loading =
-            load::load(&self.storage, &self.dataset, order.as_deref(), workers, &done, &self.interrupt);
-        let all = HumanCount(self.dataset.peers());
+        let record = |index: u64| match (&self.day, &order) {
+            (Some(day), _) => day.record(index),
+            (None, Some(order)) => Some(load::record(&self.dataset, order[index as usize])),
+            (None, None) => Some(load::record(&self.dataset, index)),
+        };
+        let count = self.day.as_ref().map_or(self.dataset.peers(), |day| day.clients());
+        let (workers, interrupt) = (self.settings.concurrency, &self.interrupt);
+        let loading = load::load(&self.storage, count, &record, workers, &done, interrupt);
+        let all = HumanCount(count);
         with_progress(loading, |_| format!("loading: {} of {all} peers", counted(&done))).await
     }
 
@@ -92,6 +122,9 @@ impl LocalRun {
         bytes_per_peer: Option<u64>,
     ) -> Result<BenchReport, CommandError> {
         let settings = self.settings;
+        if let Some(day) = &self.day {
+            return day::measure(&self.storage, day, settings, &self.interrupt).await;
+        }
         let of = settings.concurrency as u64;
         let workers = (0..of).map(|index| {
             let context = WorkerContext::new(Arc::clone(&self.storage), &self.dataset, index, of);

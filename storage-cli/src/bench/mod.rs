@@ -3,7 +3,9 @@
 
 mod call_stats;
 mod clients;
+mod cpu_time;
 mod dataset;
+mod day;
 mod load;
 mod local_run;
 mod remote;
@@ -14,6 +16,8 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cpu_time::missing_processes;
+pub(crate) use day::DaySettings;
 pub(crate) use load::bytes_per_peer;
 pub(crate) use local_run::{LocalRun, SwarmSizes};
 pub(crate) use remote::{AnnounceUrl, RemoteRun};

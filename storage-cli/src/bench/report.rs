@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use indicatif::HumanCount;
 use serde::Serialize;
+use storage_core::config::format_duration;
 
 use super::call_stats::CallErrors;
+use super::cpu_time::CpuTime;
+use super::day::DaySettings;
 use super::runner::RunResult;
 use crate::arguments::Workload;
 use crate::output::rounded;
@@ -25,6 +28,8 @@ pub(crate) struct BenchReport {
     max_us: f64,
     errors: u64,
     bytes_per_peer: Option<u64>,
+    #[serde(flatten)]
+    day: Option<DayReport>,
     #[serde(skip)]
     details: CallErrors,
 }
@@ -54,8 +59,19 @@ impl BenchReport {
             max_us: rounded(stats.latencies.max() as f64 / 1e3),
             errors: stats.errors.count(),
             bytes_per_peer,
+            day: None,
             details: stats.errors,
         }
+    }
+
+    /// With the figures of `day`.
+    pub(super) fn of_day(self, day: DayReport) -> Self {
+        Self { day: Some(day), ..self }
+    }
+
+    /// What the table has no column for.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.day.as_ref().map(DayReport::lines).unwrap_or_default()
     }
 
     /// A message about failed calls.
@@ -75,6 +91,60 @@ impl BenchReport {
         row.extend(latencies.map(|us| format!("{:.1?}", Duration::from_secs_f64(us / 1e6))));
         row.push(self.errors.to_string());
         row
+    }
+}
+
+/// What only `day` reports.
+#[derive(Debug, Serialize)]
+pub(crate) struct DayReport {
+    /// Announces made, with those that failed.
+    announces: u64,
+    /// The same in announce intervals.
+    intervals: f64,
+    /// Announces a second that were asked for.
+    target_rate: Option<f64>,
+    /// Processor time of this process for 10,000 announces.
+    cpu_ms_per_10k: Option<f64>,
+    /// Of the servers.
+    server_cpu_ms_per_10k: Option<f64>,
+    #[serde(skip)]
+    settings: DaySettings,
+}
+
+impl DayReport {
+    /// Announces of so many clients.
+    pub(super) fn new(
+        announces: u64,
+        clients: u64,
+        target_rate: Option<f64>,
+        cpu_time: CpuTime,
+        settings: DaySettings,
+    ) -> Self {
+        let for_10k = |time: Duration| rounded(time.as_secs_f64() * 1e3 * 1e4 / announces as f64);
+        let known = |time: Option<Duration>| time.filter(|_| announces > 0).map(for_10k);
+        Self {
+            announces,
+            intervals: rounded(announces as f64 / clients as f64),
+            target_rate: target_rate.map(rounded),
+            cpu_ms_per_10k: known(cpu_time.own),
+            server_cpu_ms_per_10k: known(cpu_time.servers),
+            settings,
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { intervals, settings, .. } = self;
+        let interval = format_duration(settings.interval);
+        let made = format!("{} announces, {intervals} intervals of {interval}", HumanCount(self.announces));
+        let target = self.target_rate.map(|rate| format!("; {rate} per second were due"));
+        let time = |time: Option<f64>| time.map_or("not known".to_owned(), |ms| format!("{ms} ms"));
+        let mut cpu_time =
+            format!("processor time for 10,000 announces: {} of this process", time(self.cpu_ms_per_10k));
+        if !settings.server_processes.is_empty() {
+            let servers = time(self.server_cpu_ms_per_10k);
+            cpu_time += &format!(", {servers} of {}", settings.server_processes.join(" and "));
+        }
+        vec![made + &target.unwrap_or_default(), cpu_time]
     }
 }
 

@@ -28,6 +28,11 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A worker, which makes one call at a time.
 pub(super) trait BenchWorker: Send + 'static {
+    /// When the next call is due, for workers that do not make it at once.
+    fn due(&mut self) -> Option<Instant> {
+        None
+    }
+
     /// Makes the next call.
     fn call(&mut self, announced: Timestamp) -> impl Future<Output = Result<()>> + Send;
 
@@ -113,11 +118,20 @@ async fn run_worker<C: BenchWorker>(
     let mut stride = 1;
     let mut turn = 0;
     loop {
+        let due = worker.due();
+        if !wait_until(due, times.end, &interrupt).await {
+            if from.is_none() {
+                stats.clear();
+            }
+            let took = from.map_or(Duration::ZERO, |from: Instant| from.elapsed());
+            return (RunResult { stats, took }, worker);
+        }
         let announced = Timestamp::now();
         let begun = Instant::now();
         if from.is_none() && begun >= times.warm {
             from = Some(begun);
-            stride = stride_for(&stats);
+            // Each call of a worker with due times waits for its own.
+            stride = if due.is_some() { 1 } else { stride_for(&stats) };
             stats.clear();
         }
         let result = worker.call(announced).await;
@@ -141,6 +155,18 @@ async fn run_worker<C: BenchWorker>(
             turn = 0;
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Waits until a call is due. Gives whether it is due before the end and before Ctrl-C.
+async fn wait_until(due: Option<Instant>, end: Instant, interrupt: &Interrupt) -> bool {
+    let Some(due) = due else { return true };
+    if due <= Instant::now() {
+        return true;
+    }
+    tokio::select! {
+        () = tokio::time::sleep_until(due.min(end).into()) => due < end,
+        () = interrupt.clone().wait() => false,
     }
 }
 

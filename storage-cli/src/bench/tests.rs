@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::{Maintenance, PeerStorageExt, Statistics, Storage, Transfer};
+use storage_core::{ExportScope, Maintenance, PeerStorageExt, Statistics, Storage, Timestamp, Transfer};
 use storage_memory::{MemoryConfig, MemoryStorage};
 
-use super::{LocalRun, RunSettings, SwarmSizes};
+use super::{DaySettings, LocalRun, RunSettings, SwarmSizes};
 use crate::arguments::Workload;
 use crate::interrupt::Interrupt;
 
@@ -20,11 +20,20 @@ fn run(storage: &Arc<dyn Storage>, sizes: SwarmSizes) -> LocalRun {
     LocalRun::new(storage, sizes, (20, 8), SETTINGS, &Interrupt::listen())
 }
 
+/// 1,000 clients in 200 swarms.
+fn day(storage: &Arc<dyn Storage>, speed: Option<f64>) -> LocalRun {
+    let day = DaySettings { interval: Duration::from_secs(2), speed, server_processes: Vec::new() };
+    LocalRun::day(storage, (200, 1_000), SETTINGS, day, &Interrupt::listen())
+}
+
 #[tokio::test]
 async fn every_workload_succeeds_and_leaves_nothing_behind() {
     let (memory, storage) = memory();
     for workload in Workload::ALL {
-        let run = run(&storage, SwarmSizes::of(workload));
+        let run = match workload {
+            Workload::Day => day(&storage, None),
+            _ => run(&storage, SwarmSizes::of(workload)),
+        };
         run.load().await.unwrap();
         let report = run.measure(workload, None).await.unwrap();
         assert!(!report.is_failure(), "{report:?}");
@@ -82,4 +91,26 @@ async fn calls_that_fail_are_counted_by_kind() {
     let complaint = report.complaint().unwrap();
     assert!(complaint.starts_with("scrape: "), "{complaint}");
     assert!(complaint.contains("closed ") && complaint.contains("; the first: memory"), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_day_goes_on_from_the_peers_that_are_loaded() {
+    let (memory, storage) = memory();
+    // In 25 ms a fifth of the clients announce.
+    let run = day(&storage, Some(16.0));
+    run.load().await.unwrap();
+    let loaded = memory.statistics().await.unwrap();
+    let peers = loaded.seeders + loaded.leechers;
+    // All but those that are between two visits.
+    assert!((940..980).contains(&peers), "{loaded:?}");
+    assert_eq!(loaded.info_hashes, 200);
+    let report = run.measure(Workload::Day, None).await.unwrap();
+    assert_eq!(report.complaint(), None, "{report:?}");
+    let left = memory.statistics().await.unwrap();
+    assert!((930..990).contains(&(left.seeders + left.leechers)), "{left:?}");
+    let now = Timestamp::now();
+    let records = memory.export_peers(ExportScope::All, None, 2_000).await.unwrap().records;
+    assert!(records.iter().all(|record| record.announced <= now), "a peer announced in the future");
+    let oldest = records.iter().map(|record| now.since(record.announced)).max().unwrap();
+    assert!(oldest < Duration::from_secs(20), "{oldest:?}");
 }

@@ -121,7 +121,8 @@ impl BenchWorker for StorageWorker {
                 storage.graduate_peer(&info_hash, &peer, at).await?;
                 storage.delete_peer(&info_hash, &peer, Role::Seeder).await
             }
-            Workload::Tracker => self.clients.call(announced).await,
+            // A day has its own workers.
+            Workload::Tracker | Workload::Day => self.clients.call(announced).await,
         }
     }
 

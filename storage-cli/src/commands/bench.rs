@@ -6,7 +6,7 @@ use std::sync::Arc;
 use storage_core::{Capability, Storage};
 
 use crate::arguments::{BenchArguments, Workload};
-use crate::bench::{self, AnnounceUrl, BenchReport, LocalRun, RemoteRun, SwarmSizes};
+use crate::bench::{self, AnnounceUrl, BenchReport, DaySettings, LocalRun, RemoteRun, SwarmSizes};
 use crate::commands::CommandContext;
 use crate::error_code::ErrorCode;
 use crate::exit_code::{CommandError, CommandResult, Exit};
@@ -19,6 +19,8 @@ use crate::progress::with_progress;
 const EVEN: (u64, u64) = (100, 100);
 /// Swarms, and peers of the largest.
 const ZIPF: (u64, u64) = (10_000, 10_000);
+/// Swarms, and peers of all together.
+const DAY: (u64, u64) = (1_000_000, 5_000_000);
 
 /// Measures a tracker or a storage, and prints one line per workload.
 pub(crate) async fn run(context: &mut CommandContext, arguments: &BenchArguments) -> CommandResult {
@@ -26,13 +28,17 @@ pub(crate) async fn run(context: &mut CommandContext, arguments: &BenchArguments
     if let Some(url) = &arguments.announce_url {
         return run_remote(url, arguments, reports).await;
     }
+    let day = day(arguments)?;
     let BenchArguments { config, at, .. } = arguments;
     let (configured, _) =
         ConfiguredStorage::read_or_default(context.backends.clone(), config.as_deref(), at)?;
-    let bytes_per_peer = bytes_per_peer(&configured, arguments).await?;
+    let bytes_per_peer = match day {
+        Some(_) => None,
+        None => bytes_per_peer(&configured, arguments).await?,
+    };
     let storage = configured.open().await?.storage;
     let interrupt = Interrupt::listen();
-    let mut bench = Bench { configured, storage, arguments, interrupt, bytes_per_peer, reports };
+    let mut bench = Bench { configured, storage, arguments, day, interrupt, bytes_per_peer, reports };
     let measured = bench.measure().await;
     let closed = bench.storage.close().await.map_err(|error| bench.configured.failed(&error));
     bench.reports.print_table()?;
@@ -86,7 +92,8 @@ impl Reports<'_> {
         if self.json || self.reports.is_empty() {
             return Ok(());
         }
-        self.output.table(bench::rows(&self.reports))
+        self.output.table(bench::rows(&self.reports))?;
+        self.reports.iter().flat_map(BenchReport::lines).try_for_each(|line| self.output.line(line))
     }
 
     fn exit(&self, interrupt: &Interrupt) -> Exit {
@@ -106,6 +113,7 @@ struct Bench<'a> {
     configured: ConfiguredStorage,
     storage: Arc<dyn Storage>,
     arguments: &'a BenchArguments,
+    day: Option<DaySettings>,
     interrupt: Interrupt,
     bytes_per_peer: Option<u64>,
     reports: Reports<'a>,
@@ -117,7 +125,7 @@ impl Bench<'_> {
         let (name, server, settings) = (self.storage.name(), diagnostics.server, self.arguments.settings());
         self.reports.output.title(format_args!("{name} ({server}): {settings}"), self.arguments.json)?;
         let chosen = self.chosen();
-        for sizes in [SwarmSizes::Even, SwarmSizes::Zipf] {
+        for sizes in [SwarmSizes::Even, SwarmSizes::Zipf, SwarmSizes::Day] {
             let mut workloads = chosen.clone();
             workloads.retain(|workload| SwarmSizes::of(*workload) == sizes);
             if !workloads.is_empty() && !self.interrupt.is_set() {
@@ -127,12 +135,15 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The workloads asked for. Those that leave downloads behind which cannot be removed again are run
+    /// The workloads asked for; a day only if it is named. Those that leave downloads behind which cannot be removed again are run
     /// only if they are named.
     fn chosen(&self) -> Vec<Workload> {
         let named = &self.arguments.workload;
         let mut chosen = Workload::ALL.to_vec();
-        chosen.retain(|workload| named.is_empty() || named.contains(workload));
+        chosen.retain(|workload| match named.as_slice() {
+            [] => *workload != Workload::Day,
+            named => named.contains(workload),
+        });
         let missing = self.storage.missing_capabilities();
         if let Some(reason) = missing.reason(Capability::ForgetDownloads)
             && missing.has(Capability::Downloads)
@@ -153,8 +164,13 @@ impl Bench<'_> {
 
     async fn measure_on(&mut self, sizes: SwarmSizes, workloads: &[Workload]) -> Result<(), CommandError> {
         let (size, settings) = (size(sizes, self.arguments), self.arguments.settings());
-        let run = LocalRun::new(&self.storage, sizes, size, settings, &self.interrupt)
-            .scattered(self.arguments.scattered);
+        let (storage, interrupt) = (&self.storage, &self.interrupt);
+        let run = match &self.day {
+            Some(day) => LocalRun::day(storage, size, settings, day.clone(), interrupt),
+            None => {
+                LocalRun::new(storage, sizes, size, settings, interrupt).scattered(self.arguments.scattered)
+            }
+        };
         note(format_args!("info hashes begin with {}", run.prefix()));
         let measured = match run.load().await {
             Ok(()) => self.measure_each(&run, workloads).await,
@@ -182,11 +198,27 @@ impl Bench<'_> {
     }
 }
 
-/// Swarms, and peers of each or of the largest.
+/// The settings of `day`, if that is the workload.
+fn day(arguments: &BenchArguments) -> Result<Option<DaySettings>, CommandError> {
+    let refused = |message: String| CommandError::usage(ErrorCode::Usage, message);
+    let Some(day) = arguments.day().map_err(refused)? else { return Ok(None) };
+    let (swarms, peers) = size(SwarmSizes::Day, arguments);
+    if peers < swarms {
+        let message = format!("{swarms} swarms need as many peers or more: raise --peers or lower --swarms");
+        return Err(refused(message));
+    }
+    match bench::missing_processes(&day.server_processes)[..] {
+        [] => Ok(Some(day)),
+        [name, ..] => Err(refused(format!("--server-process: no process is called {name} on this machine"))),
+    }
+}
+
+/// Swarms, and peers of each, of the largest, or of all.
 fn size(sizes: SwarmSizes, arguments: &BenchArguments) -> (u64, u64) {
     let (swarms, peers) = match sizes {
         SwarmSizes::Even => EVEN,
         SwarmSizes::Zipf => ZIPF,
+        SwarmSizes::Day => DAY,
     };
     (arguments.swarms.unwrap_or(swarms), arguments.peers.unwrap_or(peers))
 }
