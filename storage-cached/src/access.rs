@@ -5,7 +5,7 @@ use storage_core::{Error, ErrorKind, InfoHash, Operation, Result, Storage, When}
 use tokio::time::timeout_at;
 
 use crate::NAME;
-use crate::shard::{Presence, Shard};
+use crate::shard::{SwarmPresence, SwarmShard};
 use crate::shared::{Shared, of_backend};
 use crate::swarm::{CachedSwarm, Refused, Rules, WriteTime};
 
@@ -67,14 +67,14 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         info_hash: &InfoHash,
         access: Access,
         call: impl FnOnce(&mut CachedSwarm, &Rules, bool) -> Result<T, Obstacle>,
-        then: impl FnOnce(&mut Shard, u64, T) -> U,
+        then: impl FnOnce(&mut SwarmShard, u64, T) -> U,
     ) -> Result<U, Obstacle> {
         let hash = self.shards.hash(info_hash);
         let mut shard = self.shards.lock(hash);
         let presence = shard.presence(hash, info_hash);
-        if presence != Presence::Ready && self.state.is_waited_for() {
+        if presence != SwarmPresence::Ready && self.state.is_waited_for() {
             return Err(match presence {
-                Presence::TooLarge { is_due } => Obstacle::TooLarge { is_due },
+                SwarmPresence::TooLarge { is_due } => Obstacle::TooLarge { is_due },
                 _ => Obstacle::Unread,
             });
         }
@@ -82,7 +82,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             return Err(Obstacle::Behind);
         }
         let has_room = self.budget.has_room() || shard.evict(self.now()) > 0;
-        if presence != Presence::Ready {
+        if presence != SwarmPresence::Ready {
             match (access, shard.get(hash, info_hash)) {
                 (Access::Read, Some(swarm)) if swarm.is_known() => {}
                 (Access::Read, _) => return Err(Obstacle::Away),
@@ -108,7 +108,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         info_hash: &InfoHash,
         access: Access,
         call: impl Fn(&mut CachedSwarm, &Rules, bool) -> Result<T, Obstacle>,
-        then: impl Fn(&mut Shard, u64, T) -> U,
+        then: impl Fn(&mut SwarmShard, u64, T) -> U,
     ) -> Result<Result<Answered<U>, Obstacle>> {
         loop {
             match self.try_in_memory(info_hash, access, &call, &then) {

@@ -11,12 +11,12 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::NAME;
 use crate::access::{Access, Obstacle};
-use crate::shard::{Completion, Shard};
+use crate::shard::{Completion, SwarmShard};
 use crate::shared::{Shared, of_backend};
 use crate::swarm::{CachedSwarm, Change, Completed, Refused, Rules};
 
 /// A whole announce that memory has taken.
-pub(crate) struct Taken {
+pub(crate) struct TakenAnnounce {
     pub(crate) answer: AnnounceAnswer,
     /// What the storage inside has to acknowledge.
     waits: Waits,
@@ -31,7 +31,7 @@ enum Waits {
 }
 
 /// What an announce wrote.
-struct Written {
+struct AnnounceWrites {
     completion: Option<Completed>,
     /// Whether the storage inside has to acknowledge it.
     is_waited_for: bool,
@@ -82,7 +82,11 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
 
     /// Takes a whole announce in memory. One that is `at_once` is not taken if the storage inside would have to
     /// acknowledge it.
-    pub(crate) fn take_announce(&self, announce: &Announce, may_wait: bool) -> Result<Taken, Obstacle> {
+    pub(crate) fn take_announce(
+        &self,
+        announce: &Announce,
+        may_wait: bool,
+    ) -> Result<TakenAnnounce, Obstacle> {
         let info_hash = &announce.info_hash;
         let is_completion = announce.event == AnnounceEvent::Completed && !announce.peers().is_empty();
         if is_completion && (!may_wait || self.cannot_acknowledge()) {
@@ -93,32 +97,33 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             let (found, counts) = (swarm.peers_for(announce), swarm.counts());
             Ok((written, AnnounceAnswer::after_write(false, Ok(found), Ok(counts))))
         };
-        let then = |shard: &mut Shard, hash: u64, (written, mut answer): (Written, AnnounceAnswer)| {
-            shard.counters.not_kept += written.not_kept;
-            let waits = if let Some(Completed { time, is_download, before_it }) = written.completion {
-                answer.is_download = is_download;
-                let (waiter, told) = oneshot::channel();
-                let peers = announce.peers().iter().copied().collect();
-                let completion = Completion {
-                    info_hash: *info_hash,
-                    peers,
-                    announced: time,
-                    before_it,
-                    since: self.now(),
-                    is_repeated: false,
-                    waiter: Some(waiter),
+        let then =
+            |shard: &mut SwarmShard, hash: u64, (written, mut answer): (AnnounceWrites, AnnounceAnswer)| {
+                shard.counters.not_kept += written.not_kept;
+                let waits = if let Some(Completed { time, is_download, before_it }) = written.completion {
+                    answer.is_download = is_download;
+                    let (waiter, told) = oneshot::channel();
+                    let peers = announce.peers().iter().copied().collect();
+                    let completion = Completion {
+                        info_hash: *info_hash,
+                        peers,
+                        announced: time,
+                        before_it,
+                        since: self.now(),
+                        is_repeated: false,
+                        waiter: Some(waiter),
+                    };
+                    shard.complete(hash, completion);
+                    Waits::Completed(told)
+                } else if written.is_waited_for {
+                    Waits::Stored(
+                        announce.peers().iter().map(|peer| shard.when_stored(info_hash, peer)).collect(),
+                    )
+                } else {
+                    Waits::Nothing
                 };
-                shard.complete(hash, completion);
-                Waits::Completed(told)
-            } else if written.is_waited_for {
-                Waits::Stored(
-                    announce.peers().iter().map(|peer| shard.when_stored(info_hash, peer)).collect(),
-                )
-            } else {
-                Waits::Nothing
+                TakenAnnounce { answer, waits }
             };
-            Taken { answer, waits }
-        };
         self.try_in_memory(info_hash, Access::Write, write, then)
     }
 
@@ -128,16 +133,16 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         announce: &Announce,
         rules: &Rules,
         (has_room, may_wait): (bool, bool),
-    ) -> Result<Written, Obstacle> {
+    ) -> Result<AnnounceWrites, Obstacle> {
         let Announce { role, event, .. } = announce;
         let (peers, when) = (announce.peers(), self.write_time(announce.announced));
-        let mut written = Written { completion: None, is_waited_for: false, not_kept: 0 };
+        let mut written = AnnounceWrites { completion: None, is_waited_for: false, not_kept: 0 };
         let is_left_out = |refused: &Refused| *refused == Refused::NoRoom && !self.state.is_waited_for();
         match event {
             _ if peers.is_empty() => return Ok(written),
             AnnounceEvent::Completed => {
                 let completion = Some(swarm.complete(&announce.info_hash, peers, when, has_room)?);
-                return Ok(Written { completion, ..written });
+                return Ok(AnnounceWrites { completion, ..written });
             }
             AnnounceEvent::Stopped | AnnounceEvent::None | AnnounceEvent::Started => {}
         }
@@ -164,8 +169,12 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     }
 
     /// Waits until the storage inside has acknowledged what it has to.
-    async fn acknowledge_announce(&self, announce: &Announce, taken: Taken) -> Result<AnnounceAnswer> {
-        let Taken { mut answer, waits } = taken;
+    async fn acknowledge_announce(
+        &self,
+        announce: &Announce,
+        taken: TakenAnnounce,
+    ) -> Result<AnnounceAnswer> {
+        let TakenAnnounce { mut answer, waits } = taken;
         let hash = self.shards.hash(&announce.info_hash);
         match waits {
             Waits::Nothing => {}

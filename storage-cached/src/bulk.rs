@@ -10,7 +10,7 @@ use storage_core::{
 
 use crate::CachedStorage;
 use crate::access::{Access, Answered};
-use crate::shard::Shard;
+use crate::shard::SwarmShard;
 use crate::shared::Shared;
 use crate::swarm::{CachedSwarm, Rules};
 
@@ -45,7 +45,7 @@ impl<S: Storage + ?Sized + 'static> BulkPeerStorage for CachedStorage<S> {
         let mut snapshots = Vec::with_capacity(info_hashes.len());
         for info_hash in info_hashes {
             let look = |swarm: &mut CachedSwarm, _: &Rules, _: bool| Ok(snapshot(swarm, info_hash, limit));
-            let then = |_: &mut Shard, _: u64, snapshot| snapshot;
+            let then = |_: &mut SwarmShard, _: u64, snapshot| snapshot;
             let read =
                 self.shared.in_memory(Operation::ReadSwarms, info_hash, Access::Read, look, then).await?;
             match read {

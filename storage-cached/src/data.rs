@@ -5,7 +5,7 @@ use bytes::Bytes;
 use storage_core::{Backend, Context, DataStorage, Operation, Result};
 
 use crate::CachedStorage;
-use crate::data_cache::{Asking, DataKey, Known, Lookup};
+use crate::data_cache::{Asking, DataKey, DataLookup, Known};
 use crate::shared::Shared;
 
 #[deny(clippy::missing_trait_methods)]
@@ -103,9 +103,9 @@ impl<S: DataStorage + ?Sized> Shared<S> {
                     continue;
                 }
                 match self.data.look_up(key, needs_value) {
-                    Lookup::Known(known) => told[place] = Some(known),
-                    Lookup::Wait(wait) => waits.push(wait),
-                    Lookup::Ask(asking) => asked.asking.push((place, asking)),
+                    DataLookup::Known(known) => told[place] = Some(known),
+                    DataLookup::Wait(wait) => waits.push(wait),
+                    DataLookup::Ask(asking) => asked.asking.push((place, asking)),
                 }
             }
             if !asked.asking.is_empty() {

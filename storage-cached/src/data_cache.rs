@@ -50,7 +50,7 @@ impl DataKey {
 
 /// What memory has of data.
 pub(crate) struct DataCache {
-    parts: Box<[Mutex<Entries>]>,
+    parts: Box<[Mutex<DataEntries>]>,
     hashes: RandomState,
     budget: Arc<Budget>,
     staleness: Duration,
@@ -59,7 +59,7 @@ pub(crate) struct DataCache {
 }
 
 #[derive(Default)]
-struct Entries {
+struct DataEntries {
     known: HashMap<DataKey, Entry>,
     /// Keys in the order in which they came, those that are there and those that are not by themselves.
     order: [VecDeque<DataKey>; 2],
@@ -76,7 +76,7 @@ struct Entry {
 }
 
 /// What to do about a key.
-pub(crate) enum Lookup {
+pub(crate) enum DataLookup {
     /// This is known.
     Known(Known),
     /// Another call asks already: wait, and look again.
@@ -116,29 +116,29 @@ impl DataCache {
         self.misses.load(Ordering::Relaxed)
     }
 
-    fn part(&self, key: &DataKey) -> &Mutex<Entries> {
+    fn part(&self, key: &DataKey) -> &Mutex<DataEntries> {
         &self.parts[self.hashes.hash_one(key) as usize % PARTS]
     }
 
     /// What is known of a key, no older than it may be. Its value is known only if that was loaded.
-    pub(crate) fn look_up(&self, key: DataKey, needs_value: bool) -> Lookup {
+    pub(crate) fn look_up(&self, key: DataKey, needs_value: bool) -> DataLookup {
         let mut entries = self.part(&key).lock();
         let fits = |entry: &&Entry| {
             entry.read.elapsed() <= self.staleness && !(needs_value && entry.known == Known::Present)
         };
         if let Some(entry) = entries.known.get(&key).filter(fits) {
             self.hits.fetch_add(1, Ordering::Relaxed);
-            return Lookup::Known(entry.known.clone());
+            return DataLookup::Known(entry.known.clone());
         }
         if let Some(waiters) = entries.loading.get_mut(&key) {
             let (waiter, told) = oneshot::channel();
             waiters.push(waiter);
-            return Lookup::Wait(told);
+            return DataLookup::Wait(told);
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         entries.loading.insert(key.clone(), Vec::new());
         let writes = entries.writes;
-        Lookup::Ask(Asking { key, writes })
+        DataLookup::Ask(Asking { key, writes })
     }
 
     /// What is known of a key, however old, while nobody can be asked.
@@ -176,13 +176,13 @@ impl DataCache {
             let mut entries = part.lock();
             let before = entries.bytes.iter().sum();
             let loading = std::mem::take(&mut entries.loading);
-            *entries = Entries { loading, writes: entries.writes + 1, ..Entries::default() };
+            *entries = DataEntries { loading, writes: entries.writes + 1, ..DataEntries::default() };
             self.budget.change(before, 0);
         }
     }
 }
 
-impl Entries {
+impl DataEntries {
     /// Keeps what is known of a key, and lets go of the oldest until all has no more than `limit` bytes; the bytes
     /// before and after.
     fn keep(&mut self, key: DataKey, known: Known, limit: usize) -> (usize, usize) {
@@ -251,9 +251,9 @@ mod tests {
 
     fn ask(cache: &DataCache, key: DataKey) -> Asking {
         match cache.look_up(key, true) {
-            Lookup::Ask(asking) => asking,
-            Lookup::Known(known) => panic!("{known:?} is known"),
-            Lookup::Wait(_) => panic!("somebody asks"),
+            DataLookup::Ask(asking) => asking,
+            DataLookup::Known(known) => panic!("{known:?} is known"),
+            DataLookup::Wait(_) => panic!("somebody asks"),
         }
     }
 
@@ -261,9 +261,9 @@ mod tests {
     async fn what_was_asked_is_known_for_a_while_and_without_the_backend_for_longer() {
         let cache = cache(1 << 20);
         let asking = ask(&cache, key(1));
-        assert!(matches!(cache.look_up(key(1), true), Lookup::Wait(_)));
+        assert!(matches!(cache.look_up(key(1), true), DataLookup::Wait(_)));
         cache.answered(asking, Some(Known::Absent));
-        assert!(matches!(cache.look_up(key(1), true), Lookup::Known(Known::Absent)));
+        assert!(matches!(cache.look_up(key(1), true), DataLookup::Known(Known::Absent)));
         tokio::time::advance(Duration::from_millis(1_001)).await;
         cache.answered(ask(&cache, key(1)), None);
         assert_eq!(cache.look_up_any(&key(1), true), Some(Known::Absent));

@@ -35,7 +35,7 @@
 //! | `access` | what a call waits for before memory answers it |
 //! | `data`, `data_cache` | data |
 //! | `maintenance`, `transfer` | garbage collection, statistics, forgetting a swarm; export and import |
-//! | `peer_state`, `swarm`, `shard`, `shards` | what is in memory, from the innermost to the outermost; it makes no calls |
+//! | `cached_peer`, `swarm`, `shard`, `shards` | what is in memory, from the innermost to the outermost; it makes no calls |
 //! | `worker` | reads and writes for the shards |
 //! | `backend_state` | whether the storage inside is there |
 
@@ -43,13 +43,13 @@ mod access;
 mod announce;
 mod backend_state;
 mod bulk;
+mod cached_peer;
 mod config;
 mod data;
 mod data_cache;
 mod diagnostics;
 mod driver;
 mod maintenance;
-mod peer_state;
 mod peers;
 mod shard;
 mod shards;

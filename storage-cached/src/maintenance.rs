@@ -8,7 +8,7 @@ use storage_core::{
 use tokio::task::yield_now;
 
 use crate::CachedStorage;
-use crate::peer_state::seconds;
+use crate::cached_peer::seconds;
 use crate::shared::{Shared, of_backend};
 
 #[deny(clippy::missing_trait_methods)]

@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::CachedStorage;
 use crate::access::{Access, Answered, Obstacle};
-use crate::shard::Shard;
+use crate::shard::SwarmShard;
 use crate::shared::Shared;
 use crate::swarm::{CachedSwarm, Change, Refused, Rules, WriteTime};
 
@@ -134,7 +134,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         call: impl Fn(&mut CachedSwarm, &Rules, bool) -> Result<Change, Obstacle>,
         inside: impl Fn() -> F,
     ) -> Result<Result<(), Obstacle>> {
-        let then = |shard: &mut Shard, _: u64, change: Change| {
+        let then = |shard: &mut SwarmShard, _: u64, change: Change| {
             let is_waited_for = self.config.acknowledge_storage && change == Change::Membership;
             is_waited_for.then(|| shard.when_stored(info_hash, peer))
         };

@@ -15,7 +15,7 @@ use storage_core::{
 };
 use storage_swarms::CompactMap;
 
-use crate::swarm::{Answer, CachedSwarm, Rules};
+use crate::swarm::{CachedSwarm, Rules, WriteAnswer};
 
 /// Milliseconds since the storage was opened.
 pub(crate) type Millis = u32;
@@ -24,7 +24,7 @@ pub(crate) type Millis = u32;
 const LOOKED_AT: usize = 64;
 
 /// Swarms, and what waits.
-pub(crate) struct Shard {
+pub(crate) struct SwarmShard {
     hashes: DefaultHashBuilder,
     swarms: CompactMap<InfoHash, CachedSwarm>,
     /// Swarms of which something is to be written, the oldest first.
@@ -109,7 +109,7 @@ pub(crate) struct Counters {
 
 /// What to do with a call for a swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub(crate) enum SwarmPresence {
     /// Memory answers.
     Ready,
     /// It must be read first, unless the backend is away.
@@ -120,12 +120,12 @@ pub(crate) enum Presence {
 
 /// Writes of a shard that are sent together.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Taken {
+pub(crate) struct TakenWrites {
     /// How many swarms at the front of the queue have nothing left to be taken.
     swarms: usize,
 }
 
-impl Shard {
+impl SwarmShard {
     pub(crate) fn new(hashes: DefaultHashBuilder, rules: Rules) -> Self {
         Self {
             swarms: CompactMap::with_hashes(hashes.clone()),
@@ -163,13 +163,13 @@ impl Shard {
         self.swarms.get(hash, info_hash)
     }
 
-    pub(crate) fn presence(&self, hash: u64, info_hash: &InfoHash) -> Presence {
+    pub(crate) fn presence(&self, hash: u64, info_hash: &InfoHash) -> SwarmPresence {
         match self.get(hash, info_hash) {
             Some(swarm) if swarm.is_too_large() => {
-                Presence::TooLarge { is_due: swarm.due() > 0 || swarm.completions > 0 }
+                SwarmPresence::TooLarge { is_due: swarm.due() > 0 || swarm.completions > 0 }
             }
-            Some(swarm) if swarm.is_known() && !swarm.is_unread() => Presence::Ready,
-            _ => Presence::Unread,
+            Some(swarm) if swarm.is_known() && !swarm.is_unread() => SwarmPresence::Ready,
+            _ => SwarmPresence::Unread,
         }
     }
 
@@ -362,8 +362,13 @@ impl Shard {
 
     /// Takes what has waited since `until` or before, up to this many writes in all. Swarms with completions that
     /// wait are passed over.
-    pub(crate) fn take_due(&mut self, until: Millis, limit: usize, writes: &mut Vec<PeerWrite>) -> Taken {
-        let mut taken = Taken::default();
+    pub(crate) fn take_due(
+        &mut self,
+        until: Millis,
+        limit: usize,
+        writes: &mut Vec<PeerWrite>,
+    ) -> TakenWrites {
+        let mut taken = TakenWrites::default();
         while let Some(queued) = self.queue.get(taken.swarms).copied() {
             if queued.since > until || writes.len() >= limit {
                 break;
@@ -391,25 +396,25 @@ impl Shard {
         info_hash: &InfoHash,
         limit: usize,
         writes: &mut Vec<PeerWrite>,
-    ) -> Taken {
+    ) -> TakenWrites {
         if let Some(swarm) = self.swarms.get_mut(hash, info_hash).filter(|swarm| swarm.completions == 0) {
             swarm.take_due(info_hash, limit, writes);
         }
-        Taken::default()
+        TakenWrites::default()
     }
 
     /// What became of the writes that were taken at `taken_at`.
     pub(crate) fn answered(
         &mut self,
-        taken: Taken,
+        taken: TakenWrites,
         answers: &[(u64, PeerWrite, Result<Written>)],
         taken_at: Millis,
     ) {
         let mut has_failed = false;
         for (hash, write, result) in answers {
             let answer = answer_of(result);
-            has_failed |= answer == Answer::Failed;
-            if let (Answer::Rejected, Err(error)) = (answer, result) {
+            has_failed |= answer == WriteAnswer::Failed;
+            if let (WriteAnswer::Rejected, Err(error)) = (answer, result) {
                 self.counters.rejected += 1;
                 self.acknowledge(
                     |one| one.info_hash == write.info_hash && one.peer == write.peer,
@@ -506,12 +511,12 @@ impl Shard {
         for (hash, result) in results {
             let Some(completion) = self.completions.pop_front() else { break };
             let answer = answer_of(&result);
-            if answer == Answer::Failed {
+            if answer == WriteAnswer::Failed {
                 failed.push(Completion { is_repeated: true, ..completion });
                 continue;
             }
             settled += 1;
-            if answer == Answer::Rejected {
+            if answer == WriteAnswer::Rejected {
                 self.counters.rejected += 1;
             }
             let Completion { info_hash, peers, announced, is_repeated, waiter, .. } = completion;
@@ -613,11 +618,11 @@ impl Shard {
     }
 }
 
-fn answer_of(result: &Result<Written>) -> Answer {
+fn answer_of(result: &Result<Written>) -> WriteAnswer {
     match result {
-        Ok(Written::Applied | Written::Download) => Answer::Stored,
-        Ok(_) => Answer::Unchanged,
-        Err(error) if error.is_retryable() || error.kind() == ErrorKind::Closed => Answer::Failed,
-        Err(_) => Answer::Rejected,
+        Ok(Written::Applied | Written::Download) => WriteAnswer::Stored,
+        Ok(_) => WriteAnswer::Unchanged,
+        Err(error) if error.is_retryable() || error.kind() == ErrorKind::Closed => WriteAnswer::Failed,
+        Err(_) => WriteAnswer::Rejected,
     }
 }

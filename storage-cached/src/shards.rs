@@ -9,15 +9,15 @@ use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, MutexGuard};
 use storage_core::InfoHash;
 
-use crate::shard::Shard;
+use crate::shard::SwarmShard;
 use crate::swarm::Rules;
 
 /// Enough that calls about different swarms hardly ever meet, and few enough to be looked at one by one.
 const SHARDS: usize = 256;
 
 /// Swarms in shards.
-pub(crate) struct Shards {
-    shards: Box<[Mutex<Shard>]>,
+pub(crate) struct SwarmShards {
+    shards: Box<[Mutex<SwarmShard>]>,
     hashes: DefaultHashBuilder,
     budget: Arc<Budget>,
     seen: Doorkeeper,
@@ -25,16 +25,16 @@ pub(crate) struct Shards {
 
 /// A locked shard. Unlocking it tells the budget what it takes up.
 pub(crate) struct LockedShard<'a> {
-    shard: MutexGuard<'a, Shard>,
+    shard: MutexGuard<'a, SwarmShard>,
     budget: &'a Budget,
 }
 
-impl Shards {
+impl SwarmShards {
     pub(crate) fn new(budget: Arc<Budget>, rules: Rules) -> Self {
         let hashes = DefaultHashBuilder::default();
         // Little memory is for few swarms.
         let count = (budget.limit / (64 << 10)).clamp(4, SHARDS);
-        let shards = (0..count).map(|_| Mutex::new(Shard::new(hashes.clone(), rules))).collect();
+        let shards = (0..count).map(|_| Mutex::new(SwarmShard::new(hashes.clone(), rules))).collect();
         let seen = Doorkeeper::new(budget.limit / 1_024);
         budget.take(seen.bytes());
         Self { shards, hashes, budget, seen }
@@ -69,15 +69,15 @@ impl Shards {
 }
 
 impl Deref for LockedShard<'_> {
-    type Target = Shard;
+    type Target = SwarmShard;
 
-    fn deref(&self) -> &Shard {
+    fn deref(&self) -> &SwarmShard {
         &self.shard
     }
 }
 
 impl DerefMut for LockedShard<'_> {
-    fn deref_mut(&mut self) -> &mut Shard {
+    fn deref_mut(&mut self) -> &mut SwarmShard {
         &mut self.shard
     }
 }

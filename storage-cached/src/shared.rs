@@ -14,7 +14,7 @@ use crate::backend_state::BackendState;
 use crate::config::{Acknowledge, CachedConfig};
 use crate::data_cache::DataCache;
 use crate::shard::{Counters, Millis};
-use crate::shards::{Budget, Shards};
+use crate::shards::{Budget, SwarmShards};
 use crate::swarm::Rules;
 use crate::worker::{WORKERS, Worker};
 
@@ -30,10 +30,10 @@ const PEER_BYTES: usize = 64;
 /// The storage inside, and what is in memory.
 pub(crate) struct Shared<S: ?Sized> {
     pub(crate) backend: Arc<S>,
-    pub(crate) config: Options,
+    pub(crate) config: CacheOptions,
     pub(crate) state: BackendState,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) shards: Shards,
+    pub(crate) shards: SwarmShards,
     pub(crate) data: DataCache,
     pub(crate) workers: [Worker; WORKERS],
     /// Since when the oldest change of each worker waits.
@@ -47,7 +47,7 @@ pub(crate) struct Shared<S: ?Sized> {
 }
 
 /// Settings as they are used.
-pub(crate) struct Options {
+pub(crate) struct CacheOptions {
     pub(crate) acknowledge_storage: bool,
     pub(crate) flush_interval: std::time::Duration,
     pub(crate) completion_wait: std::time::Duration,
@@ -63,7 +63,7 @@ impl<S: Backend + ?Sized> Shared<S> {
         let rules = Rules { stored_age, collected: None, max_peers };
         Self {
             backend,
-            config: Options {
+            config: CacheOptions {
                 acknowledge_storage: config.acknowledge == Acknowledge::Storage,
                 flush_interval: config.flush_interval,
                 completion_wait: config.completion_wait,
@@ -71,7 +71,7 @@ impl<S: Backend + ?Sized> Shared<S> {
                 observer: Arc::clone(&observer),
             },
             state: BackendState::new(observer),
-            shards: Shards::new(Arc::clone(&budget), rules),
+            shards: SwarmShards::new(Arc::clone(&budget), rules),
             data: DataCache::new(Arc::clone(&budget), config.data_staleness),
             budget,
             workers: Default::default(),

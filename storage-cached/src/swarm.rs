@@ -8,7 +8,7 @@ use storage_core::{
 };
 use storage_swarms::{PeerGroup, PeerPosition, Swarm};
 
-use crate::peer_state::{Due, PeerState, seconds};
+use crate::cached_peer::{CachedPeer, Due, seconds};
 
 /// Everything that the backend has of it was read once.
 const KNOWN: u8 = 1;
@@ -90,7 +90,7 @@ pub(crate) enum Refused {
 
 /// What the backend did with a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum WriteAnswer {
     /// It has it.
     Stored,
     /// It has something else.
@@ -104,7 +104,7 @@ pub(crate) enum Answer {
 /// A swarm in memory.
 #[derive(Default)]
 pub(crate) struct CachedSwarm {
-    peers: Swarm<PeerState>,
+    peers: Swarm<CachedPeer>,
     /// Downloads, as the backend has them.
     pub(crate) downloads: u64,
     /// Peers of which something is to be written.
@@ -205,7 +205,7 @@ impl CachedSwarm {
     }
 
     /// All peers, those that left not among them.
-    pub(crate) fn swarm(&self) -> &Swarm<PeerState> {
+    pub(crate) fn swarm(&self) -> &Swarm<CachedPeer> {
         &self.peers
     }
 
@@ -226,7 +226,7 @@ impl CachedSwarm {
     }
 
     /// Changes the state of a peer, and counts whether something of it is due.
-    fn with_state(&mut self, at: PeerPosition, change: impl FnOnce(&mut PeerState)) {
+    fn with_state(&mut self, at: PeerPosition, change: impl FnOnce(&mut CachedPeer)) {
         let state = self.peers.state_mut(at);
         let was_due = state.due().is_some();
         change(state);
@@ -241,7 +241,7 @@ impl CachedSwarm {
         }
     }
 
-    fn insert(&mut self, peer: &Peer, group: PeerGroup, state: PeerState) {
+    fn insert(&mut self, peer: &Peer, group: PeerGroup, state: CachedPeer) {
         self.due += u32::from(state.due().is_some());
         self.peers.insert(peer, group, state);
     }
@@ -264,7 +264,7 @@ impl CachedSwarm {
             if !has_room {
                 return Err(Refused::NoRoom);
             }
-            self.insert(peer, role.into(), PeerState::new(when.time));
+            self.insert(peer, role.into(), CachedPeer::new(when.time));
             return Ok(Change::Membership);
         };
         let (group, before) = (self.peers.group(at), self.peers.state(at).announced());
@@ -299,7 +299,7 @@ impl CachedSwarm {
             if !has_room {
                 return Err(Refused::NoRoom);
             }
-            self.insert(peer, PeerGroup::Hidden, PeerState::unknown(when.time));
+            self.insert(peer, PeerGroup::Hidden, CachedPeer::unknown(when.time));
             return Ok(Change::Membership);
         };
         let Some(held) = self.peers.group(at).role() else { return Err(Refused::NotFound) };
@@ -345,7 +345,7 @@ impl CachedSwarm {
             let at = match self.peers.find(peer) {
                 Some(at) => self.peers.assign(at, PeerGroup::Seeder),
                 None => {
-                    self.insert(peer, PeerGroup::Seeder, PeerState::unknown(time));
+                    self.insert(peer, PeerGroup::Seeder, CachedPeer::unknown(time));
                     continue;
                 }
             };
@@ -405,11 +405,11 @@ impl CachedSwarm {
     }
 
     /// What became of a write that was taken. The peer may have changed since.
-    pub(crate) fn answered(&mut self, write: &PeerWrite, answer: Answer) {
-        if answer == Answer::Failed {
+    pub(crate) fn answered(&mut self, write: &PeerWrite, answer: WriteAnswer) {
+        if answer == WriteAnswer::Failed {
             return;
         }
-        if answer == Answer::Unchanged {
+        if answer == WriteAnswer::Unchanged {
             self.mark_unread();
         }
         let Some(at) = self.peers.find(&write.peer) else { return };
@@ -426,12 +426,12 @@ impl CachedSwarm {
             _ if !is_alike => {}
             (PeerChange::Delete, _) if is_same => self.remove(at),
             (PeerChange::Delete, _) => {}
-            (_, Answer::Stored) => self.with_state(at, |state| state.mark_stored(write.announced)),
-            (_, Answer::Unchanged) if is_same => self.with_state(at, PeerState::mark_refused),
-            (PeerChange::Touch, Answer::Rejected) => {
+            (_, WriteAnswer::Stored) => self.with_state(at, |state| state.mark_stored(write.announced)),
+            (_, WriteAnswer::Unchanged) if is_same => self.with_state(at, CachedPeer::mark_refused),
+            (PeerChange::Touch, WriteAnswer::Rejected) => {
                 self.with_state(at, |state| state.mark_stored(write.announced));
             }
-            (_, Answer::Rejected) if is_same => self.remove(at),
+            (_, WriteAnswer::Rejected) if is_same => self.remove(at),
             _ => {}
         }
     }
@@ -487,12 +487,12 @@ impl CachedSwarm {
         for record in replaced {
             if let Some(at) = self.peers.find(&record.peer) {
                 let at = self.peers.assign(at, record.role.into());
-                *self.peers.state_mut(at) = PeerState::stored(record.announced);
+                *self.peers.state_mut(at) = CachedPeer::stored(record.announced);
             }
         }
         taken_in.extend(records.into_values());
         for record in taken_in {
-            self.peers.insert(&record.peer, record.role.into(), PeerState::stored(record.announced));
+            self.peers.insert(&record.peer, record.role.into(), CachedPeer::stored(record.announced));
         }
         self.recount();
     }
@@ -595,7 +595,7 @@ fn change_of(group: PeerGroup, due: Due) -> PeerChange {
 }
 
 /// A peer announced again in its role.
-fn announced_again(state: &mut PeerState, time: Timestamp, rules: &Rules) {
+fn announced_again(state: &mut CachedPeer, time: Timestamp, rules: &Rules) {
     state.set_announced(time);
     if state.due() == Some(Due::Write) {
         return;
@@ -611,7 +611,7 @@ fn announced_again(state: &mut PeerState, time: Timestamp, rules: &Rules) {
 }
 
 /// Whether a peer that the backend does not have is written, rather than forgotten.
-fn is_to_be_written_again(group: PeerGroup, state: &PeerState, restores: bool) -> bool {
+fn is_to_be_written_again(group: PeerGroup, state: &CachedPeer, restores: bool) -> bool {
     if group == PeerGroup::Hidden {
         return false;
     }
@@ -620,7 +620,7 @@ fn is_to_be_written_again(group: PeerGroup, state: &PeerState, restores: bool) -
 }
 
 /// Whether what the backend has of a peer counts, and not what memory has.
-fn record_counts(group: PeerGroup, state: &PeerState, record: &PeerRecord) -> bool {
+fn record_counts(group: PeerGroup, state: &CachedPeer, record: &PeerRecord) -> bool {
     let (stored, held) = (record.announced.microseconds(), state.announced().microseconds());
     match group.role() {
         None => stored > held,
@@ -694,7 +694,7 @@ mod tests {
         swarm.put(&peer(1), Role::Leecher, now(3), &RULES, true).unwrap();
         let sent = taken(&mut swarm);
         swarm.delete(&peer(1), Some(Role::Leecher), now(4), true).unwrap();
-        swarm.answered(&sent[0], Answer::Stored);
+        swarm.answered(&sent[0], WriteAnswer::Stored);
         assert_eq!(taken(&mut swarm)[0].change, PeerChange::Delete, "the backend may have it");
     }
 
@@ -704,11 +704,11 @@ mod tests {
         swarm.put(&peer(1), Role::Leecher, now(1), &RULES, true).unwrap();
         let sent = taken(&mut swarm);
         swarm.put(&peer(1), Role::Seeder, now(2), &RULES, true).unwrap();
-        swarm.answered(&sent[0], Answer::Stored);
+        swarm.answered(&sent[0], WriteAnswer::Stored);
         let sent = taken(&mut swarm);
         assert_eq!(sent[0].change, PeerChange::Put(Role::Seeder));
         swarm.put(&peer(1), Role::Seeder, now(3), &RULES, true).unwrap();
-        swarm.answered(&sent[0], Answer::Stored);
+        swarm.answered(&sent[0], WriteAnswer::Stored);
         assert_eq!(swarm.due(), 0, "its membership is stored, and its time is not due");
         assert!(!swarm.is_clean());
     }
@@ -729,7 +729,7 @@ mod tests {
         let mut swarm = known(&[(1, Role::Seeder, 10)]);
         swarm.put(&peer(1), Role::Leecher, now(20), &RULES, true).unwrap();
         let sent = taken(&mut swarm);
-        swarm.answered(&sent[0], Answer::Unchanged);
+        swarm.answered(&sent[0], WriteAnswer::Unchanged);
         assert!(swarm.is_unread());
         swarm.merge(&snapshot(&[(1, Role::Seeder, 15)]), &RULES, false);
         assert_eq!((swarm.get(&peer(1)).unwrap().0, swarm.due()), (Role::Seeder, 0));

@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::NAME;
-use crate::peer_state::seconds;
-use crate::shard::{Completion, Millis, Shard, Taken};
+use crate::cached_peer::seconds;
+use crate::shard::{Completion, Millis, SwarmShard, TakenWrites};
 use crate::shared::Shared;
 use crate::storage::probe_if_away;
 use crate::swarm::{CachedSwarm, Rules};
@@ -63,21 +63,21 @@ impl Worker {
 
 /// Writes that are sent together, and where they were taken from.
 #[derive(Default)]
-struct Batch {
+struct FlushBatch {
     writes: Vec<PeerWrite>,
-    parts: Vec<Part>,
+    parts: Vec<FlushPart>,
 }
 
 /// The writes of a shard.
-struct Part {
+struct FlushPart {
     shard: usize,
-    taken: Taken,
+    taken: TakenWrites,
     end: usize,
 }
 
 /// What is flushed.
 #[derive(Clone, Copy)]
-enum Scope<'a> {
+enum FlushScope<'a> {
     /// What has waited since then, or longer.
     Until(Millis),
     /// One swarm.
@@ -128,7 +128,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         let mut has_worked = self.load(index).await;
         has_worked |= self.complete(index).await > 0;
         if let Some(until) = self.due_until() {
-            has_worked |= self.flush(index, Scope::Until(until)).await.is_ok_and(|written| written > 0);
+            has_worked |= self.flush(index, FlushScope::Until(until)).await.is_ok_and(|written| written > 0);
         }
         self.note_oldest(index);
         if self.budget.is_tight() {
@@ -177,7 +177,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         (index..self.shards.count()).step_by(WORKERS)
     }
 
-    fn for_each_shard(&self, index: usize, mut each: impl FnMut(&mut Shard)) {
+    fn for_each_shard(&self, index: usize, mut each: impl FnMut(&mut SwarmShard)) {
         for shard in self.shards_of(index) {
             each(&mut self.shards.lock_at(shard));
         }
@@ -326,7 +326,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     ///
     /// # Errors
     /// The first that leaves a write to be made again.
-    async fn flush(&self, index: usize, scope: Scope<'_>) -> Result<usize> {
+    async fn flush(&self, index: usize, scope: FlushScope<'_>) -> Result<usize> {
         let taken_at = self.now();
         let batch = self.take(index, scope);
         if batch.writes.is_empty() {
@@ -350,21 +350,21 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         }
     }
 
-    fn take(&self, index: usize, scope: Scope<'_>) -> Batch {
-        let mut batch = Batch::default();
+    fn take(&self, index: usize, scope: FlushScope<'_>) -> FlushBatch {
+        let mut batch = FlushBatch::default();
         let mut take = |shard: usize| {
             let mut locked = self.shards.lock_at(shard);
             let taken = match scope {
-                Scope::Until(until) => locked.take_due(until, WRITES, &mut batch.writes),
-                Scope::Swarm(hash, info_hash) => {
+                FlushScope::Until(until) => locked.take_due(until, WRITES, &mut batch.writes),
+                FlushScope::Swarm(hash, info_hash) => {
                     locked.take_due_of(hash, info_hash, WRITES, &mut batch.writes)
                 }
             };
-            batch.parts.push(Part { shard, taken, end: batch.writes.len() });
+            batch.parts.push(FlushPart { shard, taken, end: batch.writes.len() });
         };
         match scope {
-            Scope::Swarm(hash, _) => take(self.shards.index(hash)),
-            Scope::Until(until) => {
+            FlushScope::Swarm(hash, _) => take(self.shards.index(hash)),
+            FlushScope::Until(until) => {
                 let since = |shard| self.shards.lock_at(shard).oldest_due();
                 let mut order: Vec<_> =
                     self.shards_of(index).filter_map(|shard| Some((since(shard)?, shard))).collect();
@@ -396,12 +396,12 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         results
     }
 
-    fn answer(&self, batch: Batch, results: Vec<Result<Written>>, taken_at: Millis) {
+    fn answer(&self, batch: FlushBatch, results: Vec<Result<Written>>, taken_at: Millis) {
         let answered = batch.writes.into_iter().zip(results);
         let mut answered =
             answered.map(|(write, result)| (self.shards.hash(&write.info_hash), write, result));
         let mut begin = 0;
-        for Part { shard, taken, end } in batch.parts {
+        for FlushPart { shard, taken, end } in batch.parts {
             let answers: Vec<_> = answered.by_ref().take(end - begin).collect();
             begin = end;
             self.shards.lock_at(shard).answered(taken, &answers, taken_at);
@@ -443,7 +443,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             let hash = self.shards.hash(info_hash);
             let all_times = |swarm: &mut CachedSwarm, _: &Rules| swarm.mark_due(u32::MAX);
             self.shards.lock(hash).change(hash, info_hash, self.now(), all_times);
-            let scope = Scope::Swarm(hash, info_hash);
+            let scope = FlushScope::Swarm(hash, info_hash);
             while self.flush(index, scope).await.map_err(|error| error.of(operation))? > 0 {}
         }
         Ok(turn)
@@ -494,7 +494,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
                     return Err(self.away(Operation::WritePeers));
                 }
                 while self.complete(index).await > 0 {}
-                self.flush(index, Scope::Until(until)).await?
+                self.flush(index, FlushScope::Until(until)).await?
             };
             self.workers[index].progress.notify_waiters();
             if written == 0 {

@@ -7,20 +7,20 @@ use super::pg::{Changes, Design, PATIENT};
 use super::{Fresh, TestTarget, UnderTest, mirror, redis};
 use crate::servers::{Found, PgUrl, Servers};
 
-/// Settings of the cache.
-type Settings = &'static [(&'static str, &'static str)];
+/// CacheSettings of the cache.
+type CacheSettings = &'static [(&'static str, &'static str)];
 
 /// Changes are written every 50 ms, so that all that happens to a cache happens within a case.
-const QUICK: Settings = &[("flush_interval", "50ms")];
+const QUICK: CacheSettings = &[("flush_interval", "50ms")];
 
 /// Whatever is not used at once is let go of.
-const TINY: Settings = &[("flush_interval", "20ms"), ("max_memory", "256KiB")];
+const TINY: CacheSettings = &[("flush_interval", "20ms"), ("max_memory", "256KiB")];
 
 /// The storage inside acknowledges.
-const STORED: Settings = &[("acknowledge", "storage")];
+const STORED: CacheSettings = &[("acknowledge", "storage")];
 
 /// The same for a storage whose writes get in each other's way.
-const STORED_IN_TIME: Settings = &[("acknowledge", "storage"), ("operation_timeout", "60s")];
+const STORED_IN_TIME: CacheSettings = &[("acknowledge", "storage"), ("operation_timeout", "60s")];
 
 pub(super) fn all() -> Vec<UnderTest> {
     vec![
@@ -35,11 +35,11 @@ pub(super) fn all() -> Vec<UnderTest> {
     ]
 }
 
-fn over_memory(name: &str, settings: Settings) -> UnderTest {
+fn over_memory(name: &str, settings: CacheSettings) -> UnderTest {
     UnderTest::new(name, move || Ok(Fresh::new(config(mirror::memory(), settings), TestTarget::Opening)))
 }
 
-fn over_redis(name: &str, settings: Settings) -> UnderTest {
+fn over_redis(name: &str, settings: CacheSettings) -> UnderTest {
     UnderTest::new(name, move || {
         let database = Servers::shared().redis()?.database();
         let inside = redis::config(database.settings());
@@ -47,7 +47,7 @@ fn over_redis(name: &str, settings: Settings) -> UnderTest {
     })
 }
 
-fn pg(settings: Settings, isolation: &str, changes: Changes) -> Found<Fresh> {
+fn pg(settings: CacheSettings, isolation: &str, changes: Changes) -> Found<Fresh> {
     let design = Design::from(Recommendation::default());
     let schema = design.schema()?;
     let url = PgUrl::parse(&schema.connection_string()).with("default_transaction_isolation", isolation);

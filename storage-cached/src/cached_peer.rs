@@ -18,7 +18,7 @@ const SINCE_READ: u8 = 1 << 5;
 
 /// The state of a peer in 13 bytes without padding.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PeerState {
+pub(crate) struct CachedPeer {
     /// When it last announced, in nanoseconds.
     announced: [u8; 8],
     /// The time that the backend has, in seconds.
@@ -35,7 +35,7 @@ pub(crate) enum Due {
     Touch,
 }
 
-impl PeerState {
+impl CachedPeer {
     /// A peer that the backend does not have.
     pub(crate) fn new(announced: Timestamp) -> Self {
         Self { announced: announced.nanoseconds().to_ne_bytes(), stored: [0; 4], flags: WRITE }
@@ -141,13 +141,13 @@ mod tests {
 
     #[test]
     fn a_state_has_thirteen_bytes_and_no_padding() {
-        assert_eq!((size_of::<PeerState>(), align_of::<PeerState>()), (13, 1));
+        assert_eq!((size_of::<CachedPeer>(), align_of::<CachedPeer>()), (13, 1));
     }
 
     #[test]
     fn what_is_stored_later_than_a_peer_announced_again_leaves_it_later() {
         let at = Timestamp::from_seconds;
-        let mut state = PeerState::new(at(100));
+        let mut state = CachedPeer::new(at(100));
         assert_eq!((state.due(), state.is_stored()), (Some(Due::Write), false));
         state.mark_sent();
         state.set_announced(at(200));
