@@ -465,9 +465,15 @@ impl CachedSwarm {
         if records.is_empty() {
             taken_in.extend_from_slice(&snapshot.peers);
         }
+        let has_completions = self.completions > 0;
         self.peers.retain(|peer, group, state| {
             let Some(record) = records.remove(&peer) else {
-                let stays = is_to_be_written_again(group, state, restores);
+                // A completion that waits brings back a peer that has left since.
+                let stays = if group == PeerGroup::Hidden {
+                    has_completions
+                } else {
+                    is_to_be_written_again(state, restores)
+                };
                 if stays {
                     state.mark_write();
                 }
@@ -611,10 +617,7 @@ fn announced_again(state: &mut CachedPeer, time: Timestamp, rules: &Rules) {
 }
 
 /// Whether a peer that the backend does not have is written, rather than forgotten.
-fn is_to_be_written_again(group: PeerGroup, state: &CachedPeer, restores: bool) -> bool {
-    if group == PeerGroup::Hidden {
-        return false;
-    }
+fn is_to_be_written_again(state: &CachedPeer, restores: bool) -> bool {
     let is_new = state.due() == Some(Due::Write) && !state.is_refused();
     is_new || restores || !state.is_refused() && state.has_announced_since_read()
 }
@@ -744,6 +747,16 @@ mod tests {
         swarm.merge(&snapshot(&stored), &RULES, false);
         assert_eq!((swarm.counts().seeders, swarm.counts().leechers), (0, 1));
         assert_eq!(taken(&mut swarm).len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_left_after_a_completion_that_waits_is_deleted_after_it() {
+        let mut swarm = known(&[]);
+        assert!(swarm.complete(&SWARM, &[peer(1)], now(10), true).is_ok_and(|taken| taken.is_download));
+        swarm.completions = 1;
+        swarm.delete(&peer(1), None, now(20), true).unwrap();
+        swarm.merge(&snapshot(&[]), &RULES, false);
+        assert_eq!(taken(&mut swarm)[0].change, PeerChange::Delete);
     }
 
     #[test]
