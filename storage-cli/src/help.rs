@@ -437,7 +437,7 @@ Bytes per peer:
 Examples:
   tracker-storage bench -c tracker.yaml
   tracker-storage bench -c tracker.yaml --workload tracker --concurrency 256 --json
-  tracker-storage bench -c tracker.yaml --workload day --peers 1M --swarms 200K --server-process postgres
+  tracker-storage bench -c tracker.yaml --workload day --peers 1M --server-process postgres
   tracker-storage bench --announce-url udp://127.0.0.1:6969
   tracker-storage bench --announce-url http://127.0.0.1:6969/announce",
     },
