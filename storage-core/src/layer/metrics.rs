@@ -244,8 +244,7 @@ impl Metrics {
                 self.mirror_suspended.with_label_values(&[backend]).set(suspended.into());
             }
             Event::MirrorQueued { writes } => {
-                let writes = i64::try_from(writes).unwrap_or(i64::MAX);
-                self.mirror_queued.with_label_values(&[backend]).set(writes);
+                set(&self.mirror_queued, backend, writes);
             }
         }
     }
@@ -293,22 +292,16 @@ impl Observer for Meter {
     }
 
     fn counted(&self, backend: &'static str, statistics: &Statistics) {
-        let set = |gauges: &IntGaugeVec, value: u64| {
-            gauges.with_label_values(&[backend]).set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        set(&self.metrics.info_hashes, statistics.info_hashes);
-        set(&self.metrics.seeders, statistics.seeders);
-        set(&self.metrics.leechers, statistics.leechers);
+        set(&self.metrics.info_hashes, backend, statistics.info_hashes);
+        set(&self.metrics.seeders, backend, statistics.seeders);
+        set(&self.metrics.leechers, backend, statistics.leechers);
         let taken = Timestamp::now().nanoseconds() as f64 / 1e9;
         self.metrics.statistics_timestamp.with_label_values(&[backend]).set(taken);
     }
 
     fn counts_checked(&self, backend: &'static str, check: &CountCheck) {
-        let set = |gauges: &IntGaugeVec, value: u64| {
-            gauges.with_label_values(&[backend]).set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        set(&self.metrics.count_check_swarms, check.compared);
-        set(&self.metrics.count_check_wrong, check.wrong.len() as u64);
+        set(&self.metrics.count_check_swarms, backend, check.compared);
+        set(&self.metrics.count_check_wrong, backend, check.wrong.len() as u64);
         let checked = Timestamp::now().nanoseconds() as f64 / 1e9;
         self.metrics.count_check_timestamp.with_label_values(&[backend]).set(checked);
     }
@@ -316,13 +309,16 @@ impl Observer for Meter {
     fn collected(&self, backend: &'static str, collected: &Collected, took: Duration) {
         let gauge = |gauges: &GaugeVec| -> Gauge { gauges.with_label_values(&[backend]) };
         gauge(&self.metrics.gc_seconds).set(took.as_secs_f64());
-        let withheld = i64::try_from(collected.withheld).unwrap_or(i64::MAX);
-        self.metrics.gc_withheld.with_label_values(&[backend]).set(withheld);
-        if withheld == 0 {
+        set(&self.metrics.gc_withheld, backend, collected.withheld);
+        if collected.withheld == 0 {
             gauge(&self.metrics.gc_last_success).set(Timestamp::now().nanoseconds() as f64 / 1e9);
         }
         self.metrics.gc_removed.with_label_values(&[backend]).inc_by(collected.removed);
     }
+}
+
+fn set(gauges: &IntGaugeVec, backend: &str, value: u64) {
+    gauges.with_label_values(&[backend]).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 fn opts(name: &str, help: &str) -> Opts {

@@ -2,7 +2,7 @@
 
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Registry};
 
-use super::{add, counters, float_gauges, gauges};
+use super::{add, counters, float_gauges, gauges, set};
 use crate::CacheStatus;
 
 /// What is in memory, what waits, and what became of it.
@@ -84,14 +84,11 @@ impl CacheMetrics {
     }
 
     pub(super) fn measured(&self, backend: &'static str, status: &CacheStatus) {
-        let set = |gauges: &IntGaugeVec, value: u64| {
-            gauges.with_label_values(&[backend]).set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
         self.away(backend, status.away_since.is_some());
-        set(&self.swarms, status.swarms);
-        set(&self.bytes, status.bytes);
-        set(&self.max_bytes, status.max_bytes);
-        set(&self.waiting, status.waiting);
+        set(&self.swarms, backend, status.swarms);
+        set(&self.bytes, backend, status.bytes);
+        set(&self.max_bytes, backend, status.max_bytes);
+        set(&self.waiting, backend, status.waiting);
         let oldest = status.oldest.map_or(0.0, |oldest| oldest.as_secs_f64());
         self.oldest.with_label_values(&[backend]).set(oldest);
         let raise = |counters: &IntCounterVec, labels: &[&str], total: u64| {
