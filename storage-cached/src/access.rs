@@ -191,7 +191,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
 
     /// Whether a change of a membership cannot be acknowledged now, since the storage inside is away.
     pub(crate) fn cannot_acknowledge(&self) -> bool {
-        self.config.acknowledge_storage && self.state.is_away()
+        self.acknowledges_when_stored() && self.state.is_away()
     }
 
     /// Answers a call by the storage inside; `None` if it turns out to be away.

@@ -80,8 +80,8 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         }
     }
 
-    /// Takes a whole announce in memory. One that is `at_once` is not taken if the storage inside would have to
-    /// acknowledge it.
+    /// Takes a whole announce in memory. One that must not wait is not taken if the storage inside would
+    /// have to acknowledge it.
     pub(crate) fn take_announce(
         &self,
         announce: &Announce,
@@ -146,7 +146,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             }
             AnnounceEvent::Stopped | AnnounceEvent::None | AnnounceEvent::Started => {}
         }
-        let is_acknowledged = self.config.acknowledge_storage;
+        let is_acknowledged = self.acknowledges_when_stored();
         if is_acknowledged && (!may_wait || self.state.is_away()) {
             let is_time_alone = *event != AnnounceEvent::Stopped
                 && peers.iter().all(|peer| swarm.is_there(peer, *role) && !swarm.is_waiting(peer));
@@ -213,7 +213,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     /// Waits for a download to be counted: whether it is one; `None` if it is not waited for any longer.
     async fn until_completed(&self, completed: oneshot::Receiver<Result<bool>>) -> Result<Option<bool>> {
         let of_announce = |error: Error| of_backend(error.of(Operation::Announce));
-        if self.config.acknowledge_storage {
+        if self.acknowledges_when_stored() {
             return match timeout_at(deadline(Operation::Announce), completed).await {
                 Ok(Ok(result)) => result.map(Some).map_err(of_announce),
                 _ => {

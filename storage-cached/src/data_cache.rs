@@ -18,7 +18,7 @@ use crate::shards::Budget;
 const PARTS: usize = 64;
 
 /// The part of all memory that data may take up, as a divisor; of that half may be keys that are not there, which
-/// strangers choose.
+/// clients choose.
 const SHARE: usize = 8;
 
 /// About the bytes that an entry takes up beside its key and value.
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_that_strangers_choose_take_no_more_than_their_share() {
+    async fn absent_keys_take_no_more_than_their_share() {
         let cache = cache(4 << 20);
         for number in 0..50_000 {
             let known = if number % 2 == 0 { Known::Absent } else { Known::Value(Bytes::from_static(b"1")) };

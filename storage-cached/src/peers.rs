@@ -135,7 +135,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         inside: impl Fn() -> F,
     ) -> Result<Result<(), Obstacle>> {
         let then = |shard: &mut SwarmShard, _: u64, change: Change| {
-            let is_waited_for = self.config.acknowledge_storage && change == Change::Membership;
+            let is_waited_for = self.acknowledges_when_stored() && change == Change::Membership;
             is_waited_for.then(|| shard.when_stored(info_hash, peer))
         };
         loop {

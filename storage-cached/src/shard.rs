@@ -229,6 +229,13 @@ impl SwarmShard {
         })
     }
 
+    /// Asks for a swarm to be read again if it is to be.
+    fn want_if_unread(&mut self, hash: u64, info_hash: &InfoHash) {
+        if self.get(hash, info_hash).is_some_and(CachedSwarm::is_unread) {
+            self.want(info_hash);
+        }
+    }
+
     /// Asks for all swarms to be read that are there and unread.
     pub(crate) fn load_unread(&mut self) {
         let unread: Vec<_> = self
@@ -333,19 +340,13 @@ impl SwarmShard {
 
     /// Since when the oldest change waits; completions are counted by [`oldest_completion`](Self::oldest_completion).
     pub(crate) fn oldest_due(&mut self) -> Option<Millis> {
-        while let Some(front) = self.queue.front() {
-            let hash = front.hash();
-            let Some(position) = self.swarms.find_by_hash(hash, |_, swarm| swarm.is_queued()) else {
-                self.queue.pop_front();
-                continue;
-            };
-            match self.swarms.entry_at_mut(position) {
-                Some((_, swarm)) if swarm.due() == 0 => {
-                    swarm.set_queued(false);
-                    self.queue.pop_front();
-                }
-                _ => return Some(front.since),
+        while let Some(front) = self.queue.front().copied() {
+            match queued_swarm(&mut self.swarms, front) {
+                Some((_, swarm)) if swarm.due() > 0 => return Some(front.since),
+                Some((_, swarm)) => swarm.set_queued(false),
+                None => {}
             }
+            self.queue.pop_front();
         }
         None
     }
@@ -373,15 +374,10 @@ impl SwarmShard {
             if queued.since > until || writes.len() >= limit {
                 break;
             }
-            let is_all = match self.swarms.find_by_hash(queued.hash(), |_, swarm| swarm.is_queued()) {
-                Some(position) => match self.swarms.entry_at_mut(position) {
-                    Some((_, swarm)) if swarm.completions > 0 => true,
-                    Some((info_hash, swarm)) => swarm.take_due(info_hash, limit, writes),
-                    None => true,
-                },
-                None => true,
-            };
-            if !is_all {
+            if let Some((info_hash, swarm)) = queued_swarm(&mut self.swarms, queued)
+                && swarm.completions == 0
+                && !swarm.take_due(info_hash, limit, writes)
+            {
                 break;
             }
             taken.swarms += 1;
@@ -425,17 +421,12 @@ impl SwarmShard {
                 swarm.answered(write, answer);
                 swarm.give_up_if_too_large(rules);
             });
-            if self.get(*hash, &write.info_hash).is_some_and(CachedSwarm::is_unread) {
-                self.want(&write.info_hash);
-            }
+            self.want_if_unread(*hash, &write.info_hash);
         }
         let mut failed = Vec::new();
         for _ in 0..taken.swarms {
             let Some(queued) = self.queue.pop_front() else { break };
-            let Some(position) = self.swarms.find_by_hash(queued.hash(), |_, swarm| swarm.is_queued()) else {
-                continue;
-            };
-            let Some((_, swarm)) = self.swarms.entry_at_mut(position) else { continue };
+            let Some((_, swarm)) = queued_swarm(&mut self.swarms, queued) else { continue };
             if swarm.due() == 0 {
                 swarm.set_queued(false);
             } else if has_failed || swarm.completions > 0 {
@@ -533,9 +524,7 @@ impl SwarmShard {
                     swarm.mark_unread();
                 }
             });
-            if self.get(hash, &info_hash).is_some_and(CachedSwarm::is_unread) {
-                self.want(&info_hash);
-            }
+            self.want_if_unread(hash, &info_hash);
             if let Some(waiter) = waiter {
                 let _ = waiter.send(result.map(|written| written == Written::Download));
             }
@@ -616,6 +605,15 @@ impl SwarmShard {
     pub(crate) fn collect(&mut self, cutoff: Timestamp, now: Millis) {
         self.change_all(now, |swarm, _| swarm.collect(cutoff));
     }
+}
+
+/// The swarm that waits in the queue, if it is still there.
+fn queued_swarm(
+    swarms: &mut CompactMap<InfoHash, CachedSwarm>,
+    queued: QueuedSwarm,
+) -> Option<(&InfoHash, &mut CachedSwarm)> {
+    let position = swarms.find_by_hash(queued.hash(), |_, swarm| swarm.is_queued())?;
+    swarms.entry_at_mut(position)
 }
 
 fn answer_of(result: &Result<Written>) -> WriteAnswer {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use storage_core::{
@@ -30,7 +31,8 @@ const PEER_BYTES: usize = 64;
 /// The storage inside, and what is in memory.
 pub(crate) struct Shared<S: ?Sized> {
     pub(crate) backend: Arc<S>,
-    pub(crate) config: CacheOptions,
+    pub(crate) config: CachedConfig,
+    pub(crate) observer: SharedObserver,
     pub(crate) state: BackendState,
     pub(crate) budget: Arc<Budget>,
     pub(crate) shards: SwarmShards,
@@ -46,15 +48,6 @@ pub(crate) struct Shared<S: ?Sized> {
     opened: Instant,
 }
 
-/// Settings as they are used.
-pub(crate) struct CacheOptions {
-    pub(crate) acknowledge_storage: bool,
-    pub(crate) flush_interval: std::time::Duration,
-    pub(crate) completion_wait: std::time::Duration,
-    pub(crate) restore_lost: bool,
-    pub(crate) observer: SharedObserver,
-}
-
 impl<S: Backend + ?Sized> Shared<S> {
     pub(crate) fn new(backend: Arc<S>, config: &CachedConfig, observer: SharedObserver) -> Self {
         let budget = Arc::new(Budget::new(config.max_memory));
@@ -63,13 +56,8 @@ impl<S: Backend + ?Sized> Shared<S> {
         let rules = Rules { stored_age, collected: None, max_peers };
         Self {
             backend,
-            config: CacheOptions {
-                acknowledge_storage: config.acknowledge == Acknowledge::Storage,
-                flush_interval: config.flush_interval,
-                completion_wait: config.completion_wait,
-                restore_lost: config.restore_lost,
-                observer: Arc::clone(&observer),
-            },
+            config: config.clone(),
+            observer: Arc::clone(&observer),
             state: BackendState::new(observer),
             shards: SwarmShards::new(Arc::clone(&budget), rules),
             data: DataCache::new(Arc::clone(&budget), config.data_staleness),
@@ -83,6 +71,11 @@ impl<S: Backend + ?Sized> Shared<S> {
         }
     }
 
+    /// Whether a write is acknowledged when the storage inside has it.
+    pub(crate) fn acknowledges_when_stored(&self) -> bool {
+        self.config.acknowledge == Acknowledge::Storage
+    }
+
     /// Milliseconds since the storage was opened.
     pub(crate) fn now(&self) -> Millis {
         Millis::try_from(self.opened.elapsed().as_millis()).unwrap_or(Millis::MAX)
@@ -94,21 +87,26 @@ impl<S: Backend + ?Sized> Shared<S> {
     }
 
     pub(crate) fn worker(&self, hash: u64) -> &Worker {
-        &self.workers[self.shards.index(hash) % WORKERS]
+        &self.workers[self.worker_index(hash)]
     }
 
-    /// The number of the worker of a swarm.
+    /// The worker of swarms with this hash.
+    pub(crate) fn worker_index(&self, hash: u64) -> usize {
+        self.shards.index(hash) % WORKERS
+    }
+
+    /// The worker of a swarm.
     pub(crate) fn worker_of(&self, info_hash: &InfoHash) -> usize {
-        self.shards.index(self.shards.hash(info_hash)) % WORKERS
+        self.worker_index(self.shards.hash(info_hash))
     }
 
     /// Whether changes have waited for so long that further ones should not be taken.
     pub(crate) fn is_behind(&self, hash: u64) -> bool {
-        let oldest = self.oldest[self.shards.index(hash) % WORKERS].load(Ordering::Relaxed);
+        let oldest = self.oldest[self.worker_index(hash)].load(Ordering::Relaxed);
         if oldest == Millis::MAX || !self.state.is_waited_for() {
             return false;
         }
-        let most = self.config.flush_interval.saturating_mul(2).max(std::time::Duration::from_secs(1));
+        let most = self.config.flush_interval.saturating_mul(2).max(Duration::from_secs(1));
         u128::from(self.now().saturating_sub(oldest)) > most.as_millis()
     }
 
@@ -139,7 +137,7 @@ impl<S: Backend + ?Sized> Shared<S> {
             count += shard.waiting();
             oldest = [oldest, shard.oldest_due(), shard.oldest_completion()].into_iter().flatten().min();
         }
-        let age = |since| std::time::Duration::from_millis(u64::from(self.now().saturating_sub(since)));
+        let age = |since| Duration::from_millis(u64::from(self.now().saturating_sub(since)));
         PendingWrites::new(count, oldest.map(age))
     }
 

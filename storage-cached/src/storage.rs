@@ -87,7 +87,7 @@ async fn supervise<S: Storage + ?Sized + 'static>(shared: Arc<Shared<S>>) {
         if probe_if_away(&shared).await {
             shared.begin_again();
         }
-        shared.config.observer.observe(NAME, Event::CacheMeasured(shared.status()));
+        shared.observer.observe(NAME, Event::CacheMeasured(shared.status()));
     }
 }
 
@@ -216,14 +216,14 @@ impl<S: Backend + ?Sized + 'static> Backend for CachedStorage<S> {
     /// While memory takes announces for a storage that is away, they are accepted.
     async fn probe(&self) -> Result<()> {
         if self.shared.state.is_away() {
-            return if self.shared.config.acknowledge_storage {
+            return if self.shared.acknowledges_when_stored() {
                 Err(self.shared.away(Operation::Probe))
             } else {
                 Ok(())
             };
         }
         match self.shared.noted(self.shared.backend.probe().await) {
-            Err(_) if self.shared.state.is_away() && !self.shared.config.acknowledge_storage => Ok(()),
+            Err(_) if self.shared.state.is_away() && !self.shared.acknowledges_when_stored() => Ok(()),
             probed => probed,
         }
     }
@@ -232,7 +232,7 @@ impl<S: Backend + ?Sized + 'static> Backend for CachedStorage<S> {
         let inside = self.shared.backend.diagnostics().await.map_err(of_backend)?;
         let name = self.shared.backend.name();
         let is_durable = self.shared.backend.durable();
-        let waits_for_storage = self.shared.config.acknowledge_storage;
+        let waits_for_storage = self.shared.acknowledges_when_stored();
         Ok(diagnostics::diagnostics(name, inside, is_durable, waits_for_storage, &self.status()))
     }
 

@@ -159,11 +159,9 @@ impl CachedSwarm {
         self.set(QUEUED, is_queued);
     }
 
-    /// Notes a use; whether there was one before.
-    pub(crate) fn mark_used(&mut self) -> bool {
-        let was_used = self.has(USED);
+    /// Notes a use.
+    pub(crate) fn mark_used(&mut self) {
         self.set(USED, true);
-        was_used
     }
 
     /// Forgets that it was used; whether it was.

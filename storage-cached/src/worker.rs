@@ -139,12 +139,10 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
 
     /// Nobody waits for a backend that is away.
     fn give_up_waiters(&self, index: usize) {
-        let unavailable = |operation| {
-            Error::new(NAME, operation, ErrorKind::Unavailable).with_message("the backend does not respond")
-        };
+        let unread = Error::new(NAME, Operation::ReadSwarms, ErrorKind::Unavailable)
+            .with_message("the backend does not respond");
         let uncertain = Error::new(NAME, Operation::PutPeer, ErrorKind::Uncertain)
             .with_message("the backend stopped responding");
-        let unread = unavailable(Operation::ReadSwarms);
         self.for_each_shard(index, |shard| {
             shard.give_up_loads(&unread);
             shard.give_up_acknowledgements(&uncertain);
@@ -154,7 +152,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
 
     /// What has waited since then, or longer, is to be written now.
     fn due_until(&self) -> Option<Millis> {
-        if self.config.acknowledge_storage {
+        if self.acknowledges_when_stored() {
             return Some(self.now());
         }
         let interval = Millis::try_from(self.config.flush_interval.as_millis()).unwrap_or(Millis::MAX);
