@@ -272,11 +272,10 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
 
     /// Tells the backend of clients that have everything; of how many it has heard.
     async fn complete(&self, index: usize) -> usize {
-        let mut settled = 0;
+        let (mut completions, mut writes, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for shard in self.shards_of(index) {
-            let mut completions = Vec::new();
-            let mut writes = Vec::new();
-            for completion in self.shards.lock_at(shard).pending_completions(COMPLETIONS) {
+            let before = completions.len();
+            for completion in self.shards.lock_at(shard).pending_completions(COMPLETIONS - before) {
                 let Completion { info_hash, peers, announced, before_it, .. } = completion;
                 writes.extend_from_slice(before_it);
                 let mut place = None;
@@ -287,29 +286,35 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
                 }
                 completions.push((*info_hash, peers.clone(), *announced, place));
             }
-            if completions.is_empty() {
-                continue;
+            if completions.len() > before {
+                parts.push((shard, completions.len() - before));
             }
-            let written = self.state.timed(self.backend.write_peers(&writes)).await;
-            let mut results = Vec::with_capacity(completions.len());
-            for (info_hash, peers, announced, place) in &completions {
-                let result = match place.and_then(|place| written.get(place)) {
-                    Some(Ok(written)) => Ok(*written),
-                    Some(Err(error)) => Err(error.copy()),
-                    // The addresses of one client are one download.
-                    None => {
-                        let call = self.backend.graduate_peers(info_hash, peers, When::At(*announced));
-                        let result = self.state.timed(call).await;
-                        result
-                            .map(|is_download| if is_download { Written::Download } else { Written::Applied })
-                    }
-                };
-                if let Err(error) = &result {
-                    self.note_failure(error);
+        }
+        let written = match &writes[..] {
+            [] => Vec::new(),
+            writes => self.state.timed(self.backend.write_peers(writes)).await,
+        };
+        let mut results = Vec::with_capacity(completions.len());
+        for (info_hash, peers, announced, place) in &completions {
+            let result = match place.and_then(|place| written.get(place)) {
+                Some(Ok(written)) => Ok(*written),
+                Some(Err(error)) => Err(error.copy()),
+                // The addresses of one client are one download.
+                None => {
+                    let call = self.backend.graduate_peers(info_hash, peers, When::At(*announced));
+                    let result = self.state.timed(call).await;
+                    result.map(|is_download| if is_download { Written::Download } else { Written::Applied })
                 }
-                results.push((self.shards.hash(info_hash), result));
+            };
+            if let Err(error) = &result {
+                self.note_failure(error);
             }
-            settled += self.shards.lock_at(shard).completed(results, self.now());
+            results.push((self.shards.hash(info_hash), result));
+        }
+        let (mut settled, mut results) = (0, results.into_iter());
+        for (shard, count) in parts {
+            let of_shard = results.by_ref().take(count).collect();
+            settled += self.shards.lock_at(shard).completed(of_shard, self.now());
         }
         settled
     }
