@@ -132,7 +132,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     ) -> Result<bool> {
         match obstacle {
             Obstacle::Unread => self.until_read(operation, info_hash).await?,
-            Obstacle::TooLarge { .. } => match self.turn_after_flush(operation, info_hash).await {
+            Obstacle::TooLarge { .. } => match self.lock_after_flush(operation, info_hash).await {
                 Err(error) if !self.state.failed(&error) => return Err(error),
                 _ => {}
             },

@@ -66,14 +66,14 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     async fn write_inside(&self, writes: &[PeerWrite]) -> Vec<Result<Written>> {
         let mut swarms: Vec<_> = writes.iter().map(|write| write.info_hash).collect();
         swarms.dedup();
-        let turn = match self.turn_after_flushes(Operation::WritePeers, &swarms).await {
-            Ok(turn) => turn,
+        let lock = match self.lock_after_flushes(Operation::WritePeers, &swarms).await {
+            Ok(lock) => lock,
             Err(error) => return failed_for_each(&error, writes.len()),
         };
         // Also if the call is given up: memory does not know better than the storage.
         self.outdate(&swarms);
         let results = self.backend.write_peers(writes).await;
-        drop(turn);
+        drop(lock);
         results.into_iter().map(|result| self.noted(result)).collect()
     }
 

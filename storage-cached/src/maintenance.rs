@@ -73,7 +73,7 @@ impl<S: Storage + ?Sized + 'static> Maintenance for CachedStorage<S> {
 impl<S: Storage + ?Sized + 'static> Shared<S> {
     /// Forgets swarms of one worker. Peers that announce meanwhile are new.
     async fn forget(&self, info_hashes: &[InfoHash]) -> Result<Forgotten> {
-        let _turn = self.turn_after_flushes(Operation::ForgetSwarm, info_hashes).await?;
+        let _lock = self.lock_after_flushes(Operation::ForgetSwarm, info_hashes).await?;
         let forgotten = self.noted(self.backend.forget_swarms(info_hashes).await);
         for info_hash in info_hashes {
             let hash = self.shards.hash(info_hash);

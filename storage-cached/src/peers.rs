@@ -180,7 +180,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         when: WriteTime,
     ) -> Result<()> {
         let hash = self.shards.hash(info_hash);
-        let _turn = self.turn_after_flush(Operation::PutPeer, info_hash).await?;
+        let _lock = self.lock_after_flush(Operation::PutPeer, info_hash).await?;
         self.let_go(hash, info_hash, std::slice::from_ref(peer));
         self.noted(self.backend.put_peer(info_hash, peer, role, When::At(when.time)).await)
     }
@@ -188,7 +188,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     /// Makes a client a seeder with a time that is earlier than what is stored of it.
     async fn graduate_through(&self, info_hash: &InfoHash, peers: &[Peer], announced: When) -> Result<bool> {
         let hash = self.shards.hash(info_hash);
-        let _turn = self.turn_after_flush(Operation::GraduatePeers, info_hash).await?;
+        let _lock = self.lock_after_flush(Operation::GraduatePeers, info_hash).await?;
         self.let_go(hash, info_hash, peers);
         self.noted(self.backend.graduate_peers(info_hash, peers, announced).await)
     }

@@ -74,7 +74,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
                 self.flush_all(Operation::ExportPeers).await
             }
             ExportScope::Swarm(info_hash) => {
-                self.turn_after_flush(Operation::ExportPeers, &info_hash).await.map(drop)
+                self.lock_after_flush(Operation::ExportPeers, &info_hash).await.map(drop)
             }
         }
     }
@@ -95,7 +95,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             self.shards.lock(hash).get(hash, info_hash).is_some()
         });
         for part in self.by_worker(&in_memory.copied().collect::<Vec<_>>()) {
-            drop(self.turn_after_flushes(operation, &part).await?);
+            drop(self.lock_after_flushes(operation, &part).await?);
         }
         // What is being read meanwhile may be old, and so may be what is in memory if the call is given up.
         self.outdate(info_hashes);

@@ -40,7 +40,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Worker {
     /// Held while the backend is called for a shard of this worker.
-    turn: Mutex<()>,
+    calls: Mutex<()>,
     /// Something is to be done at once.
     wake: Notify,
     /// Something was done: there may be room, and less waits.
@@ -100,7 +100,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
                 self.for_each_shard(index, |shard| shard.expire_large());
             }
             let has_worked = {
-                let _turn = worker.turn.lock().await;
+                let _lock = worker.calls.lock().await;
                 self.step(index).await
             };
             worker.progress.notify_waiters();
@@ -412,32 +412,32 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
     }
 
     /// Waits until the backend is called for nothing else of a worker.
-    async fn turn(&self, index: usize, operation: Operation) -> Result<MutexGuard<'_, ()>> {
-        let turn = timeout_at(deadline(operation), self.workers[index].turn.lock()).await;
-        turn.map_err(|_| {
+    async fn lock_calls(&self, index: usize, operation: Operation) -> Result<MutexGuard<'_, ()>> {
+        let lock = timeout_at(deadline(operation), self.workers[index].calls.lock()).await;
+        lock.map_err(|_| {
             let error = Error::new(NAME, operation, ErrorKind::Timeout);
             error.with_message("other calls of the backend did not end in time")
         })
     }
 
-    /// The turn of the worker that a swarm belongs to, once nothing of the swarm waits, and the storage inside has
+    /// Locks the calls of the worker that a swarm belongs to, once nothing of the swarm waits, and the storage inside has
     /// every time.
-    pub(crate) async fn turn_after_flush(
+    pub(crate) async fn lock_after_flush(
         &self,
         operation: Operation,
         info_hash: &InfoHash,
     ) -> Result<MutexGuard<'_, ()>> {
-        self.turn_after_flushes(operation, std::slice::from_ref(info_hash)).await
+        self.lock_after_flushes(operation, std::slice::from_ref(info_hash)).await
     }
 
     /// The same for swarms of one worker.
-    pub(crate) async fn turn_after_flushes(
+    pub(crate) async fn lock_after_flushes(
         &self,
         operation: Operation,
         info_hashes: &[InfoHash],
     ) -> Result<MutexGuard<'_, ()>> {
         let index = info_hashes.first().map_or(0, |info_hash| self.worker_of(info_hash));
-        let turn = self.turn(index, operation).await?;
+        let lock = self.lock_calls(index, operation).await?;
         if self.state.is_away() {
             return Err(self.away(operation));
         }
@@ -449,7 +449,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
             let scope = FlushScope::Swarm(hash, info_hash);
             while self.flush(index, scope).await.map_err(|error| error.of(operation))? > 0 {}
         }
-        Ok(turn)
+        Ok(lock)
     }
 
     /// Swarms by the worker that they belong to.
@@ -492,7 +492,7 @@ impl<S: Storage + ?Sized + 'static> Shared<S> {
         let until = self.now();
         loop {
             let written = {
-                let _turn = self.turn(index, Operation::WritePeers).await?;
+                let _lock = self.lock_calls(index, Operation::WritePeers).await?;
                 if self.state.is_away() {
                     return Err(self.away(Operation::WritePeers));
                 }
