@@ -413,15 +413,14 @@ It loads the storage like a busy tracker: do not run it on a storage that serves
 A day:
   `day` announces like the clients of a tracker in its day. It runs only if it is named. --peers is the number of \
 clients in all --swarms together: by a power law a few swarms have thousands, most have one to five. Each client \
-announces once in --announce-interval, always in the same shuffled order, which is also the order in which they are \
-loaded. 90 % of the announces are regular, 4 % `started`, 2 % `completed`, 4 % `stopped`: a client stays for 25 \
-announces, and is away for the interval after `stopped`. Half of the clients come back as the same peer. The others \
-are new leechers that complete, and are replaced by new peers.
+announces once in --announce-interval, always in the same shuffled order; they are loaded in the reverse of it. 90 % \
+of the announces are regular, 4 % `started`, 2 % `completed`, 4 % `stopped`: a client stays for 25 announces, and is \
+away for the interval after `stopped`. Half of the clients come back as the same peer. The others are new leechers \
+that complete, and are replaced by new peers.
 
-  The announces carry the times that they would have if a tracker received them at the rate of the interval: the \
-peer of each has announced one interval before, however fast the run is. None is in the future. Without --speed the \
-run begins 24 hours before now; with --speed it begins so long before now that it ends now. Use --speed for storages \
-that compare times with the clock.
+  Announces carry the times that they would have on a tracker: the last announce of a client is one interval ago, \
+however fast the run is. None is in the future. Without --speed the run begins 24 hours before now; with --speed it \
+ends now. Use --speed for storages that compare times with the clock, as `cached` does.
 
   After the table come the announces made, and the processor time for 10,000 of them: of this process, which includes \
 making the announces, and of the processes that --server-process names.
