@@ -420,7 +420,7 @@ that complete, and are replaced by new peers.
 
   Announces carry the times that they would have on a tracker: the last announce of a client is one interval ago, \
 however fast the run is. None is in the future. Without --speed the run begins 24 hours before now; with --speed it \
-ends now. Use --speed for storages that compare times with the clock, as `cached` does.
+ends now. Use --speed for storages that compare times with the clock.
 
   After the table come the announces made, and the processor time for 10,000 of them: of this process, which includes \
 making the announces, and of the processes that --server-process names.
